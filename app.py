@@ -1,0 +1,63 @@
+"""Start the page: `python app.py`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+# Read by gradio when it is imported: this page reports nothing to anyone.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr  # noqa: E402
+
+from ui.components import STYLE, theme  # noqa: E402
+from ui.examples import load_examples  # noqa: E402
+from ui.media import Media  # noqa: E402
+from ui.page import Edit, build  # noqa: E402
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def edit(request):
+    """Run a request; imported in the worker's thread, since torch takes seconds."""
+    import editing
+
+    yield from editing.edit(request)
+
+
+def launch(edit: Edit, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
+    """Serve the page until interrupted; $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT say where.
+
+    Args:
+        edit: Runs a request.
+        examples: Folder of project folders.
+        model_folder: The built-in model's.
+    """
+    media = Media()
+    page: gr.Blocks = build(edit, load_examples(examples, media.examples), media, model_folder)
+    page.queue(max_size=20)
+    page.launch(
+        theme=theme(),
+        css=STYLE,
+        allowed_paths=[str(media.root)],
+        ssr_mode=False,
+        share=False,
+        footer_links=["api"],
+        max_file_size="100mb",
+    )
+
+
+def main() -> None:
+    """Serve the page with the editor and the examples that ship."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Leave through the interpreter's own end, which removes the media folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    launch(edit, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
+
+
+if __name__ == "__main__":
+    main()

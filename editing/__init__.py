@@ -1,0 +1,84 @@
+"""Edit a video region by region, each region with its own words.
+
+Names are loaded when first used: importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from editing.backbones import load_backbone
+    from editing.clip import ArrayClip, Clip, open_clip
+    from editing.errors import (
+        ClipError,
+        DivergedError,
+        EditingError,
+        MaskError,
+        ModelError,
+        PromptError,
+        RequestError,
+        ResourceError,
+    )
+    from editing.events import EditResult, Event, Finished, Preview, Progress, RegionAttention, Stage
+    from editing.project import load_project, save_project
+    from editing.request import EditRequest, Region
+    from editing.runner import edit
+
+_MODULES = {
+    "editing.backbones": ("load_backbone",),
+    "editing.clip": ("ArrayClip", "Clip", "open_clip"),
+    "editing.errors": (
+        "ClipError",
+        "DivergedError",
+        "EditingError",
+        "MaskError",
+        "ModelError",
+        "PromptError",
+        "RequestError",
+        "ResourceError",
+    ),
+    "editing.events": ("EditResult", "Event", "Finished", "Preview", "Progress", "RegionAttention", "Stage"),
+    "editing.project": ("load_project", "save_project"),
+    "editing.request": ("EditRequest", "Region"),
+    "editing.runner": ("edit",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "ArrayClip",
+    "Clip",
+    "ClipError",
+    "DivergedError",
+    "EditRequest",
+    "EditResult",
+    "EditingError",
+    "Event",
+    "Finished",
+    "MaskError",
+    "ModelError",
+    "Preview",
+    "Progress",
+    "PromptError",
+    "Region",
+    "RegionAttention",
+    "RequestError",
+    "ResourceError",
+    "Stage",
+    "edit",
+    "load_backbone",
+    "load_project",
+    "open_clip",
+    "save_project",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,230 @@
+"""Command line: `python -m editing run | new | schema | doctor`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from editing import events
+from editing.clip import open_clip
+from editing.errors import EditingError, RequestError, shorten
+from editing.outputs import check_out, write_outputs
+from editing.project import FILE, load_project, save_project, schema
+from editing.request import EditRequest, Region
+from masks.files import read_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
+# Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
+_UsageError = typer.BadParameter.__mro__[2]
+
+
+@app.command()
+def run(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    model: Annotated[
+        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed instead of the project's.")] = None,
+    gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
+) -> None:
+    """Edit a project and write videos and a report."""
+    check_out(out)
+    request, notes = _override(load_project(project), model, method, settings or [], seed)
+    request.check_runnable()
+    from editing.runner import edit
+
+    finished = _follow(edit(request))
+    warnings = [*finished.report.get("warnings", []), *notes]
+    write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
+
+
+@app.command()
+def new(
+    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Project folder to make.")],
+    masks: Annotated[Path | None, typer.Option(help="Folder of masks, one PNG per used frame.")] = None,
+    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
+    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
+    frames: Annotated[int | None, typer.Option(help="Number of frames used; all if not given.")] = None,
+    size: Annotated[int | None, typer.Option(help="Short side worked on; the model's if not given.")] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."),
+    ] = None,
+    region_source: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable.")
+    ] = None,
+    source_prompt: Annotated[str, typer.Option(help="What the clip shows.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="What it should show; composed from the regions if empty.")
+    ] = "",
+) -> None:
+    """Make a project folder from a clip."""
+    if (out / FILE).exists():
+        raise RequestError("--out", f"{out.name!r} is a project already; choose another folder")
+    opened = open_clip(clip, start, stride, frames)
+    regions = _parse_regions(region or [], region_source or [])
+    labels = None
+    if masks:
+        labels = read_labels(masks, len(opened), opened.size, list(regions))
+        present = sorted(set(np.unique(labels).tolist()) - {0} - set(regions))
+        regions |= {label: {"label": label, "name": f"region {label}"} for label in present}
+    request = EditRequest(
+        clip=opened,
+        labels=labels,
+        regions=tuple(Region(**values) for values in regions.values()),
+        source_prompt=source_prompt,
+        prompt=prompt,
+        size=size,
+    )
+    save_project(request, out)
+    for warning in opened.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"project: {out / FILE}")
+
+
+@app.command(name="schema")
+def print_schema() -> None:
+    """Print the JSON schema of project.json."""
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine can run."""
+    from editing.doctor import examine
+
+    for what, how in examine():
+        typer.echo(f"{what:24}{how}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; None takes those of the process.
+
+    Returns:
+        Exit code: 0, 2 for what the user can mend, 130 when stopped.
+    """
+    logging.basicConfig(level=logging.WARNING)
+    try:
+        return app(arguments, prog_name="python -m editing", standalone_mode=False) or 0
+    except EditingError as error:
+        typer.echo(f"error: {error}", err=True)
+    except _UsageError as error:
+        typer.echo(f"error: {_explain_usage(error)}", err=True)
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("stopped", err=True)
+        return 130
+    return 2
+
+
+def _explain_usage(error: Any) -> str:
+    parameter = getattr(error, "param", None)
+    names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
+    field = next(name for name in names if name)
+    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}; see --help"
+
+
+def _override(
+    request: EditRequest, model: str | None, method: str | None, settings: list[str], seed: int | None
+) -> tuple[EditRequest, list[str]]:
+    """Apply the options of `run`; also what the report should say about it."""
+    notes = []
+    if method is not None and method != request.method:
+        if request.params:
+            dropped = ", ".join(sorted(request.params))
+            notes.append(
+                f"the project's params for {request.method} were dropped by --method {method}: {dropped}"
+            )
+        request = replace(request, method=method, params={})
+    params = {**request.params, **_parse_settings(settings)}
+    changes: dict[str, Any] = {"model": model, "seed": seed}
+    given = {key: value for key, value in changes.items() if value is not None}
+    return replace(request, params=params, **given), notes
+
+
+def _parse_settings(settings: list[str]) -> Mapping[str, object]:
+    """`key=value` each; the value is JSON, or else text."""
+    result: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise RequestError("--set", f"{shorten(setting)} was given; allowed is KEY=VALUE; write it so")
+        try:
+            result[key.strip()] = json.loads(value)
+        except ValueError:
+            result[key.strip()] = value
+    return result
+
+
+def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
+    """Values of each region by label, in the order given."""
+    result: dict[int, dict[str, Any]] = {}
+    for text in regions:
+        label, name, prompt = _parse_region("--region", text)
+        if label in result:
+            raise RequestError("--region", f"label {label} was given twice; give it once")
+        result[label] = {"label": label, "name": name or f"region {label}", "prompt": prompt}
+    for text in sources:
+        label, _, phrase = _parse_region("--region-source", text)
+        result.setdefault(label, {"label": label, "name": f"region {label}"})["source"] = phrase
+    return result
+
+
+def _parse_region(option: str, text: str) -> tuple[int, str, str]:
+    head, equals, words = text.partition("=")
+    label, _, name = head.partition(":")
+    if not equals or not (label.strip().isascii() and label.strip().isdigit()):
+        raise RequestError(
+            option, f"{shorten(text)} was given; allowed is LABEL[:NAME]=WORDS with a label 1 to 255"
+        )
+    return int(label), name.strip(), words.strip()
+
+
+def _follow(stream: Iterable[events.Event]) -> events.Finished:
+    """Show the events of a run as progress bars until it ends."""
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        for event in stream:
+            match event:
+                case events.Stage(name=name):
+                    tasks[name] = bars.add_task(name, total=None, left="")
+                case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
+                    left = "" if seconds is None else f"{seconds:.0f} s left"
+                    bars.update(tasks[name], completed=done, total=total, left=left)
+                case events.Finished():
+                    return event
+    raise RuntimeError("the run ended without a result")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Whose keys a frame sees.
+
+In image models a row of q, k, v is one frame, ordered (branch frame): all frames of the first branch, then
+all of the next. Each function here rearranges keys across the frames of a branch, computes attention with
+`attend` (plain by default; a modulated one fits too) and returns the rows in their order. Branches never mix.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from editing.attention.backends import attention
+
+Rows = Float[Tensor, "rows heads tokens dim"]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+Selector = int | Literal["first", "middle", "last"]
+
+
+def fold_frames(x: Rows, frames: int) -> Float[Tensor, "branch heads clip_tokens dim"]:
+    """Lay a branch's frames side by side: [(branch frame), heads, n, d] -> [branch, heads, (frame n), d]."""
+    return rearrange(x, "(branch frame) heads n dim -> branch heads (frame n) dim", frame=frames)
+
+
+def unfold_frames(x: Float[Tensor, "branch heads clip_tokens dim"], frames: int) -> Rows:
+    """Undo `fold_frames`."""
+    return rearrange(x, "branch heads (frame n) dim -> (branch frame) heads n dim", frame=frames)
+
+
+def own_frame(q: Rows, k: Tensor, v: Tensor, frames: int, attend: Attend = attention) -> Rows:
+    """Each frame sees itself only: the image model as it was trained. `frames` plays no part."""
+    return attend(q, k, v)
+
+
+def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attention) -> Rows:
+    """Each frame sees every frame of its branch (full-frame attention).
+
+    Args:
+        q: Queries, rows (branch frame).
+        k: Keys, same rows.
+        v: Values, same rows.
+        frames: Frames in a branch.
+        attend: Called once with the folded q, k, v: [branch, heads, (frame tokens), dim].
+    Source: VideoGrain, arXiv:2502.17258, Sec. 3.1.
+    """
+    return unfold_frames(attend(*(fold_frames(x, frames) for x in (q, k, v))), frames)
+
+
+def sparse_causal(
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    frames: int,
+    selectors: Sequence[Selector] = ("first", -1),
+    attend: Attend = attention,
+) -> Rows:
+    """Each frame sees the frames its `selectors` name, concatenated in that order.
+
+    Args:
+        q: Queries, rows (branch frame).
+        k: Keys, same rows.
+        v: Values, same rows.
+        frames: Frames in a branch.
+        selectors: An int is an offset from the frame itself (0 = itself, -1 = the one before), kept inside
+            the clip; "first", "middle" (the lower of two) and "last" name a frame of the clip.
+        attend: Called once with q as it is and keys and values [(branch frame), heads, (selector tokens),
+            dim].
+    Raises:
+        ValueError: No selector given.
+    Source: Tune-A-Video, arXiv:2212.11565, Eq. 2: the first and the previous frame.
+    """
+    if not selectors:
+        raise ValueError("selectors: a frame must see at least one frame")
+    named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
+    seen = [
+        [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in selectors]
+        for frame in range(frames)
+    ]
+    index = torch.tensor(seen, device=k.device)
+
+    def gather(x: Tensor) -> Tensor:
+        by_frame = rearrange(x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames)
+        return rearrange(by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim")
+
+    return attend(q, gather(k), gather(v))

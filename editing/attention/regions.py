@@ -1,0 +1,102 @@
+"""ST-Layout attention: tokens of one region are drawn together, all others pushed apart. Tensors in, tensors out.
+
+For query i with strength a_i and same-region indicator R_ij the modulated logits are
+
+    s'_ij = (1 - a_i) s_ij + a_i (max_i if R_ij else min_i),    max_i, min_i over all keys of s_i.
+
+A constant per row leaves a softmax as it is, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row constant,
+and for disjoint regions R_ij = onehot(r_i) . onehot(r_j): ordinary attention with a few more channels, exact, in O(N)
+memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6; the channel form is ours.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from editing.attention.backends import attention
+
+# Elements of one block of scores: 2 MB in fp32, which stays in cache while its extrema are read.
+_BLOCK = 1 << 19
+# Fused kernels want widths in multiples of this.
+_LANES = 8
+
+
+def grid_labels(
+    labels: Int[Tensor, "frames height width"], height: int, width: int, count: int
+) -> Int[Tensor, "frames cells"]:
+    """Labels on a coarser grid: each cell goes to the label that covers most of it.
+
+    A region that is in the frame but would win no cell keeps the one it covers most, so that small parts survive.
+
+    Args:
+        labels: 0..count - 1.
+        height: Of the grid. width: Of the grid.
+        count: Number of labels, background included.
+    Returns:
+        int64, cells in row-major order.
+    """
+    shares = torch.stack([(labels == label).float() for label in range(count)], 1)
+    cover = F.adaptive_avg_pool2d(shares, (height, width)).flatten(2)
+    # Ties go to a region rather than to the background.
+    winner = cover.flip(1).argmax(1).neg() + count - 1
+    for label in range(1, count):
+        lost = (cover[:, label].amax(1) > 0) & ~(winner == label).any(1)
+        for frame in lost.nonzero().flatten().tolist():
+            winner[frame, cover[frame, label].argmax()] = label
+    return winner
+
+
+def row_range(
+    q: Float[Tensor, "batch heads queries dim"], k: Float[Tensor, "batch heads keys dim"]
+) -> Float[Tensor, "batch heads queries"]:
+    """Largest minus smallest logit of every query row of q k^T / sqrt(dim), streamed over blocks of queries."""
+    keys = k.transpose(-1, -2)
+    rows = max(1, _BLOCK // (k.shape[0] * k.shape[1] * k.shape[2]))
+    out = q.new_empty(q.shape[:-1])
+    for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
+        scores = block @ keys
+        # Two passes: aminmax is several times slower than amax and amin on a CPU.
+        torch.sub(scores.amax(-1), scores.amin(-1), out=result)
+    return out.mul_(q.shape[-1] ** -0.5)
+
+
+def modulate(
+    q: Float[Tensor, "batch heads queries dim"],
+    k: Float[Tensor, "batch heads keys dim"],
+    query_label: Int[Tensor, "batch_or_1 queries"],
+    key_label: Int[Tensor, "batch_or_1 keys"],
+    strength: Float[Tensor, "batch_or_1 queries"],
+) -> tuple[Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]]:
+    """Queries and keys whose plain attention, scaled by the original dim, is the modulated attention.
+
+    Args:
+        q: Unscaled queries. k: Keys.
+        query_label: Region of each query. key_label: Region of each key; -1 belongs to no region.
+        strength: a_i, 0 leaves a row as it is, 1 flattens it to max inside its region and min elsewhere.
+    Returns:
+        q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
+    """
+    regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1, device=q.device)
+    same_q = (query_label[..., None] == regions).to(q.dtype)
+    same_k = (key_label[..., None] == regions).to(k.dtype)
+    a = strength.to(q.dtype)[:, None, :, None]
+    lift = a * row_range(q, k)[..., None] * q.shape[-1] ** 0.5
+    codes = same_k[:, None].expand(*k.shape[:3], -1)
+    return torch.cat([(1 - a) * q, lift * same_q[:, None]], -1), torch.cat([k, codes], -1)
+
+
+def modulated_attention(
+    q: Float[Tensor, "batch heads queries dim"],
+    k: Float[Tensor, "batch heads keys dim"],
+    v: Float[Tensor, "batch heads keys width"],
+    query_label: Int[Tensor, "batch_or_1 queries"],
+    key_label: Int[Tensor, "batch_or_1 keys"],
+    strength: Float[Tensor, "batch_or_1 queries"],
+) -> Float[Tensor, "batch heads queries width"]:
+    """Attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
+    if not bool(strength.any()):
+        return attention(q, k, v)
+    q2, k2 = modulate(q, k, query_label, key_label, strength)
+    lanes = (0, -q2.shape[-1] % _LANES)
+    return attention(F.pad(q2, lanes), F.pad(k2, lanes), v, scale=q.shape[-1] ** -0.5)

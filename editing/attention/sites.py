@@ -1,0 +1,111 @@
+"""Where attention happens in a model, and the one hook that reaches it.
+
+Every attention layer gets a stateless `SiteProcessor` when a model is loaded. What it should compute travels
+with each call: `unet(..., cross_attention_kwargs={"attend": fn})`. Nothing stays on the model afterwards.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from editing.attention.backends import attention
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention layer.
+
+    Attributes:
+        name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
+        kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
+        block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
+        frames: "batch": a row of q is one frame; "tokens": a row is the whole clip.
+    """
+
+    name: str
+    kind: Literal["self", "cross", "temporal"]
+    block: str
+    frames: Literal["batch", "tokens"] = "batch"
+
+
+AttentionFn = Callable[[Tensor, Tensor, Tensor, Site], Tensor]
+"""(q, k, v, site) -> out, all [batch, heads, tokens, dim]; q and k as they enter the softmax, unscaled."""
+
+
+@runtime_checkable
+class HasAttention(Protocol):
+    """What `install` needs of a diffusers model (UNet2DConditionModel, ControlNetModel)."""
+
+    @property
+    def attn_processors(self) -> dict:
+        """Processors by name, "<layer>.processor"."""
+        ...
+
+    def set_attn_processor(self, processor: dict) -> None:
+        """Set them all."""
+        ...
+
+    def get_submodule(self, target: str):
+        """The layer of that name."""
+        ...
+
+
+class SiteProcessor:
+    """A diffusers attention processor that hands q, k and v to `attend`; plain attention without one."""
+
+    def __init__(self, site: Site):
+        self.site = site
+
+    def __call__(
+        self,
+        attn,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        attend: AttentionFn | None = None,
+    ) -> Tensor:
+        """Run one attention layer on hidden_states [batch, tokens, channels]."""
+        if attention_mask is not None or hidden_states.ndim != 3 or attn.group_norm or attn.spatial_norm:
+            raise ValueError(
+                f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
+            )
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(text)
+
+        q, k, v = (
+            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
+        )
+        if attn.norm_q is not None:
+            q = attn.norm_q(q)
+        if attn.norm_k is not None:
+            k = attn.norm_k(k)
+        out = attention(q, k, v) if attend is None else attend(q, k, v, self.site)
+
+        out = out.transpose(1, 2).flatten(2).to(q.dtype)
+        out = attn.to_out[1](attn.to_out[0](out))
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out / attn.rescale_output_factor
+
+
+def install(model: HasAttention) -> tuple[Site, ...]:
+    """Give every attention layer of `model` its `SiteProcessor`; done once, when the model is loaded.
+
+    Returns:
+        The sites, down, middle, up: the order in which they run.
+    """
+    sites = []
+    for key in model.attn_processors:
+        name = key.removesuffix(".processor")
+        kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
+        parts = name.split(".")
+        block = parts[0] if parts[0] == "mid_block" else ".".join(parts[:2])
+        sites.append(Site(name, kind, block))
+    model.set_attn_processor({f"{site.name}.processor": SiteProcessor(site) for site in sites})
+    order = {"down": 0, "mid": 1, "up": 2}
+    return tuple(sorted(sites, key=lambda site: order.get(site.block.split("_")[0], 3)))

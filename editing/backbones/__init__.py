@@ -1,0 +1,170 @@
+"""Models: what a recipe needs of one, and how an id becomes one.
+
+Importing this module loads no torch; `load_backbone` does.
+"""
+
+import logging
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from editing.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from editing.attention.sites import AttentionFn, Site
+    from editing.diffusion import Schedule, Step
+    from editing.text import Text
+
+logger = logging.getLogger(__name__)
+
+ASSETS = Path(__file__).parents[2] / "assets"
+MODELS_VARIABLE = "REGRAIN_MODELS"
+KEPT_IN_MEMORY = 2
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A loaded model. Holds weights and facts, nothing about a run.
+
+    Latents are float32 [(branch frame), channels, grid height, grid width]. See `StableDiffusion` for units.
+    """
+
+    id: str
+    size: int
+    multiple: int
+    token_limit: int
+    defaults: Mapping[str, Mapping[str, object]]
+    words: frozenset[str] | None
+    schedule: "Schedule"
+    sites: "tuple[Site, ...]"
+    device: "torch.device"
+    dtype: "torch.dtype"
+
+    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+        """The size to work at for a clip of this size."""
+        ...
+
+    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """How many latents in time, down and across a clip of this working size has."""
+        ...
+
+    def encode(self, frames: "np.ndarray") -> "Tensor":
+        """Frames uint8 [f, h, w, 3] to latents."""
+        ...
+
+    def decode(self, latents: "Tensor") -> "np.ndarray":
+        """Latents to frames uint8 [f, h, w, 3]."""
+        ...
+
+    def embed(self, prompts: Sequence[str]) -> "Text":
+        """Prompts to vectors."""
+        ...
+
+    def predict(
+        self, x: "Tensor", step: "Step", vectors: "Tensor", *, attend: "AttentionFn | None" = None
+    ) -> "tuple[Tensor, Tensor]":
+        """What the model makes of noisy latents: (x0, eps)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights are: a diffusers folder, one .safetensors file, or a repository on the hub."""
+
+    kind: Literal["folder", "file", "hub"]
+    location: str
+
+
+def find(id: str) -> Source:
+    """Find a model by id without loading anything; a tenth of a second at most.
+
+    In this order: "storybook"; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out); a path;
+    a hub id "owner/name".
+
+    Raises:
+        ModelError: Nothing by that id, or a file that could run code when opened.
+    """
+    if id == "storybook":
+        return _check(ASSETS / "storybook", id)
+    if Path(id).suffix.lower() in _PICKLES:
+        raise ModelError(
+            "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"
+        )
+    shelf = os.environ.get(MODELS_VARIABLE)
+    if shelf and id and not Path(id).is_absolute() and ".." not in Path(id).parts:
+        for path in (Path(shelf, id), Path(shelf, f"{id}.safetensors")):
+            if os.path.exists(path):
+                return _check(path, id)
+    if id and os.path.exists(id):  # unlike Path.exists, quiet about impossible names
+        return _check(Path(id), id)
+    if _HUB_ID.fullmatch(id):
+        return Source("hub", id)
+    raise ModelError(
+        "model",
+        f"{id!r} is not known; give storybook, a hub id like owner/name, a name in ${MODELS_VARIABLE}, "
+        "a diffusers folder or a .safetensors file that exists",
+    )
+
+
+def _check(path: Path, id: str) -> Source:
+    if path.is_file():
+        if path.suffix.lower() != ".safetensors":
+            raise ModelError(
+                "model", f"{id!r} is not a .safetensors file; only those and diffusers folders are opened"
+            )
+        return Source("file", str(path.resolve()))
+    if not (path / "unet" / "config.json").is_file():
+        raise ModelError(
+            "model", f"{id!r} holds no unet/config.json; give a diffusers folder or a .safetensors file"
+        )
+    return Source("folder", str(path.resolve()))
+
+
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_loading = threading.Lock()
+
+
+def load_backbone(
+    id: str,
+    loras: Sequence[str] = (),
+    *,
+    device: "str | torch.device | None" = None,
+    dtype: "torch.dtype | None" = None,
+) -> Backbone:
+    """Load a model, or return the one already loaded; the last two stay in memory, shared by all callers.
+
+    Args:
+        id: See `find`.
+        loras: Part of the model's identity. None can be loaded yet.
+        device: Default: the first CUDA device, else the CPU.
+        dtype: Default: float16 on CUDA, float32 elsewhere.
+    Raises:
+        ModelError: Unknown id, missing or unsafe weights, an architecture that is not Stable Diffusion 1.x or
+            2.x, a hub that cannot be reached, a gated repository.
+    """
+    if loras:
+        raise ModelError(
+            "loras", f"{', '.join(loras)} given, but LoRA files cannot be loaded yet; leave them out"
+        )
+    source = find(id)
+    key = (source, str(device), str(dtype))
+    with _loading:
+        if key not in _loaded:
+            from editing.backbones.stable_diffusion import load
+
+            while len(_loaded) >= KEPT_IN_MEMORY:
+                _loaded.popitem(last=False)
+            _loaded[key] = load(source, id, device=device, dtype=dtype)
+        _loaded.move_to_end(key)
+        return _loaded[key]

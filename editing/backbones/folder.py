@@ -1,0 +1,133 @@
+"""Diffusers folders, on disk or on the hub. Safetensors only."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from editing.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a source holds, weights as stored on the CPU in the dtype asked for."""
+
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    tokenizer: Callable
+    scheduler: Mapping[str, object]
+    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    words: frozenset[str] | None = None
+
+
+def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
+    """Read a diffusers folder; `words.json` and `defaults.json` beside the parts are optional.
+
+    Raises:
+        ModelError: A part or some of its weights missing, or only there as a pickle.
+    """
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        if not (folder / part).is_dir():
+            raise ModelError(
+                "model", f"{id!r} has no folder {part}/; a diffusers folder has one, fetch it again"
+            )
+    autoencoder = _read_json(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
+    if autoencoder not in autoencoders:
+        raise ModelError("model", f"{id!r}: {autoencoder} is not supported; {', '.join(autoencoders)} are")
+
+    def read(kind: type, part: str, dtype: torch.dtype) -> nn.Module:
+        if not any((folder / part).glob("*.safetensors")):
+            hint = ", only pickles, which can run code" if any((folder / part).glob("*.bin")) else ""
+            raise ModelError(
+                "model", f"{id!r} has no .safetensors weights in {part}/{hint}; fetch its safetensors"
+            )
+        try:
+            model, report = kind.from_pretrained(
+                folder / part,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError("model", f"{id!r}: cannot load {part}/: {reason}; fetch it again") from error
+        if report["missing_keys"]:
+            missing = sorted(report["missing_keys"])
+            raise ModelError(
+                "model", f"{id!r}: {part}/ lacks {len(missing)} weights, first {missing[0]}; fetch it again"
+            )
+        return model
+
+    words, defaults = folder / "words.json", folder / "defaults.json"
+    return Parts(
+        read(UNet2DConditionModel, "unet", dtype),
+        read(autoencoders[autoencoder], "vae", torch.float32),
+        read(CLIPTextModel, "text_encoder", dtype),
+        CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        _read_json(folder / "scheduler" / "scheduler_config.json", id),
+        _read_json(defaults, id) if defaults.exists() else {},
+        _known_words(_read_json(words, id)) if words.exists() else None,
+    )
+
+
+def _known_words(listed: Sequence[str]) -> frozenset[str]:
+    return frozenset(word for entry in listed for word in re.findall(r"\w+", entry.lower()))
+
+
+def _read_json(path: Path, id: str):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            "model", f"{id!r}: {path.parent.name}/{path.name} cannot be read; fetch it again"
+        ) from error
+
+
+def download(id: str) -> str:
+    """Fetch the files of a hub repository that are needed, safetensors only; the local folder they are in."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    weights = [f"{part}/{stem}{rest}"
+               for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
+                                  ("text_encoder", "model"))
+               for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
+    try:
+        return snapshot_download(id, allow_patterns=[*weights, "*/*config.json", "tokenizer/*", "*.json"])
+    except GatedRepoError as error:
+        raise ModelError(
+            "model",
+            f"{id!r} is gated: accept its terms on its page, then set HF_TOKEN or run `hf auth login`",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            "model", f"{id!r} is not on the hub, or private; check the spelling or set HF_TOKEN"
+        ) from error
+    except (LocalEntryNotFoundError, ConnectionError) as error:
+        raise ModelError(
+            "model",
+            f"{id!r} is not on this machine and the hub cannot be reached; go online once, or use storybook",
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            "model", f"{id!r} cannot be fetched: {reason}; try again or use storybook"
+        ) from error

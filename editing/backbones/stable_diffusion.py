@@ -1,0 +1,327 @@
+"""Stable Diffusion 1.x and 2.x, and whatever else has their parts: UNet, autoencoder, CLIP text encoder."""
+
+import hashlib
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from editing.attention.sites import AttentionFn, Site, install
+from editing.backbones import Source
+from editing.backbones.folder import Parts, download, read_folder
+from editing.backbones.single_file import read_file
+from editing.diffusion import Prediction, Schedule, Step, split
+from editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from editing.text import Text
+
+logger = logging.getLogger(__name__)
+
+FRAMES_AT_ONCE = 4  # in the autoencoder, which needs a gigabyte for each frame of 512 x 512
+
+Patch = Callable[[nn.Module], AbstractContextManager]
+"""Changes the UNet for one call: entered before it, left after it, whatever happens in between."""
+Control = Callable[[Tensor, Tensor, Tensor, AttentionFn | None], tuple[Sequence[Tensor], Tensor]]
+"""(x, t, vectors, attend) -> (residuals of the down blocks, residual of the middle block)."""
+
+
+@dataclass(eq=False, repr=False)
+class StableDiffusion:
+    """A loaded model. The weights are shared by everyone who loaded it: nothing about a run is kept here.
+
+    Attributes:
+        id: As it was asked for.
+        size: Short side in pixels the model was trained at.
+        multiple: Pixels by which both sides of a working size divide, so that every level of the UNet does.
+        token_limit: Tokens in a prompt, start and end included.
+        prediction: What the network outputs.
+        schedule: Its noise levels.
+        sites: Its attention layers.
+        defaults: Recommended parameters by method name.
+        words: The words it was trained on, lower case; None if it takes any.
+        device: Where it is.
+        dtype: Of UNet and text encoder. Autoencoder and latents are float32.
+    """
+
+    id: str
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    tokenizer: Callable
+    schedule: Schedule
+    prediction: Prediction
+    device: torch.device
+    dtype: torch.dtype
+    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    words: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.eval().requires_grad_(False)
+            # Memory of our own: a mapped file can change, and CPU kernels round otherwise at odd addresses.
+            for tensor in (*part.parameters(), *part.buffers()):
+                tensor.data = tensor.data.to(self.device, copy=True)
+        vae = self.vae.config
+        channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        self.sites: tuple[Site, ...] = install(self.unet)
+        self.factor: int = 2 ** (len(channels) - 1)  # pixels per latent
+        self.multiple: int = self.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.size: int = self.unet.config.sample_size * self.factor
+        self.token_limit: int = min(
+            self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
+        )
+        self._lock = threading.Lock()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells these weights from others of the same id, for keys of what was computed with them."""
+        with torch.no_grad():
+            parts = (self.unet, self.vae, self.text_encoder)
+            sums = [float(p.double().sum()) for part in parts for p in part.parameters()]
+        facts = (self.prediction, str(self.dtype), self.device.type, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+        """The size to work at: the clip's aspect ratio, the short side near `size` (default the model's own).
+
+        Returns:
+            (width, height) in pixels, each the nearest multiple of `multiple`.
+        """
+        scale = (size or self.size) / min(width, height)
+        return tuple(max(1, round(side * scale / self.multiple)) * self.multiple for side in (width, height))
+
+    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Latents in time, down and across, for a clip of this working size in pixels."""
+        return frames, height // self.factor, width // self.factor
+
+    @torch.no_grad()
+    def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
+        """Latents of frames at a working size: the mean of the posterior, scaled to about unit deviation."""
+        latents = []
+        for start in range(0, len(frames), FRAMES_AT_ONCE):
+            pixels = torch.from_numpy(frames[start : start + FRAMES_AT_ONCE].copy()).to(self.device)
+            with self._lock, _memory(frames):
+                out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
+            latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
+        # Contiguous: convolutions round differently on another memory layout, and a cached copy would have one.
+        return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> UInt8[np.ndarray, "frames height width 3"]:
+        """Frames of latents."""
+        frames = []
+        for part in (latents.float() / self.vae.config.scaling_factor).split(FRAMES_AT_ONCE):
+            with self._lock, _memory(latents):
+                pixels = self.vae.decode(part.to(self.device)).sample
+            frames.append(((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy())
+        return np.concatenate(frames)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Text:
+        """Encode prompts, padded to the token limit.
+
+        Raises:
+            PromptError: A prompt beyond the token limit, or a word the model does not know (case and
+                punctuation do not matter).
+        """
+        for prompt in prompts:
+            self._check_words(prompt)
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.token_limit,
+            return_offsets_mapping=True,
+            return_tensors=None,
+        )
+        for prompt, ids, offsets in zip(prompts, tokens.input_ids, tokens.offset_mapping, strict=True):
+            self._check_length(prompt, len(ids), offsets)
+        ids = torch.tensor(tokens.input_ids, device=self.device)
+        with self._lock:
+            vectors = self.text_encoder(ids).last_hidden_state.float()
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        return Text(tuple(prompts), vectors, tuple(map(sum, tokens.attention_mask)), offsets)
+
+    def _check_words(self, prompt: str) -> None:
+        for word in re.findall(r"\w+", prompt.lower()) if self.words is not None else ():
+            if word not in self.words:
+                near = get_close_matches(word, sorted(self.words), n=3, cutoff=0.5)
+                hint = (
+                    f"nearest: {', '.join(near)}"
+                    if near
+                    else f"for example {', '.join(sorted(self.words)[:8])}"
+                )
+                raise PromptError(
+                    "prompt",
+                    f'unknown word "{word}"; this model knows {len(self.words)} words, {hint}; change it',
+                )
+
+    def _check_length(self, prompt: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
+        if length <= self.token_limit:
+            return
+        start = offsets[self.token_limit - 1][0]  # the end token needs the last place
+        word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
+        raise PromptError(
+            "prompt",
+            f'{length - 2} tokens given, {self.token_limit - 2} allowed; "{word[0]}" is the first word '
+            f"that does not fit (character {word.start() + 1}); shorten the prompt",
+        )
+
+    def predict(
+        self,
+        x: Float[Tensor, "rows c gh gw"],
+        step: Step,
+        vectors: Float[Tensor, "texts L d"],
+        *,
+        attend: AttentionFn | None = None,
+        features: Patch | None = None,
+        adapter: Patch | None = None,
+        control: Control | None = None,
+    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+        """What the network makes of noisy latents, whatever it outputs.
+
+        One model call for all rows. Gradients flow if `vectors` or what `adapter` brings asks for them.
+
+        Args:
+            x: Rows (branch frame), at the level where `step` starts.
+            step: The clock.
+            vectors: One text per row, or one per branch, which is then used for each of its frames.
+            attend: Computes every attention layer instead of plain attention.
+            features: A change of the UNet for this call alone (kept or injected features).
+            adapter: Another one (tuned weights, joint normalisation); entered first.
+            control: Residuals of a control network.
+        Returns:
+            (x0, eps), in x's dtype.
+        Raises:
+            DivergedError: The network answered NaN or Inf.
+            ResourceError: Out of memory.
+        """
+        if len(x) % len(vectors):
+            raise ValueError(f"vectors: {len(vectors)} texts do not divide {len(x)} rows")
+        vectors = vectors.to(self.device, self.dtype).repeat_interleave(len(x) // len(vectors), dim=0)
+        rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
+        with self._lock, _memory(x), ExitStack() as patches:
+            for patch in (adapter, features):
+                if patch is not None:
+                    patches.enter_context(patch(self.unet))
+            down, middle = (None, None) if control is None else control(rows, t, vectors, attend)
+            (output,) = self.unet(
+                rows,
+                t,
+                vectors,
+                cross_attention_kwargs=None if attend is None else {"attend": attend},
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+                return_dict=False,
+            )
+        output = output.to(x)
+        if not output.isfinite().all():
+            raise DivergedError(
+                "latents",
+                f"not a number after step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
+                "or fewer and weaker changes",
+            )
+        told = self.schedule.level(step.t)
+        x0, eps = split(output, x, *told, self.prediction)
+        if told != (
+            step.signal,
+            step.noise,
+        ):  # an inversion step may tell another level than that of its latents
+            x0 = (x - step.noise * eps) / step.signal
+        return x0, eps
+
+
+@contextmanager
+def _memory(rows: np.ndarray | Tensor) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        shape = " x ".join(map(str, rows.shape))
+        raise ResourceError(
+            "size", f"no memory left for {shape} values; lower the size or use fewer frames"
+        ) from error
+
+
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Import diffusers without xformers where that has nothing to offer: a blocked name is not installed."""
+    block = not torch.cuda.is_available() and "xformers" not in sys.modules
+    if block:
+        sys.modules["xformers"] = None
+    try:
+        yield
+    finally:
+        if block:
+            del sys.modules["xformers"]
+
+
+def load(
+    source: Source,
+    id: str,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> StableDiffusion:
+    """Load what `editing.backbones.find` found; `load_backbone` is the cached way.
+
+    Raises:
+        ModelError: See `load_backbone`.
+    """
+    began = time.perf_counter()
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
+    with _quiet_imports():
+        from diffusers.utils import logging as diffusers_logging
+        from safetensors import SafetensorError
+        from transformers.utils import logging as transformers_logging
+
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            if source.kind == "file":
+                parts = read_file(source.location, dtype)
+            else:
+                folder = download(id) if source.kind == "hub" else source.location
+                parts = read_folder(Path(folder), id, dtype)
+        except SafetensorError as error:
+            raise ModelError(
+                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
+            ) from error
+    try:
+        schedule = Schedule.from_config(parts.scheduler)
+    except ValueError as error:
+        raise ModelError("model", f"{id!r}: {error}; use another model") from error
+    _check_architecture(parts, id)
+    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    model = StableDiffusion(
+        id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
+        parts.defaults, parts.words,
+    )  # fmt: skip
+    logger.info("loaded a %s model on %s in %.1f s", prediction, device, time.perf_counter() - began)
+    return model
+
+
+def _check_architecture(parts: Parts, id: str) -> None:
+    unet = parts.unet.config
+    if unet.addition_embed_type or unet.in_channels != unet.out_channels:
+        kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
+        raise ModelError(
+            "model", f"{id!r} is {kind}; text-to-image models like Stable Diffusion 1.x and 2.x work"
+        )
+    if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
+        raise ModelError(
+            "model", f"{id!r} predicts {parts.scheduler['prediction_type']!r}, which is not known"
+        )

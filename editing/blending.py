@@ -1,0 +1,36 @@
+"""What stays of the source: in the latents while denoising, in the pixels at the end."""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+
+def blend_latents(
+    edited: Float[Tensor, "frames c h w"], source: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"]
+) -> Float[Tensor, "frames c h w"]:
+    """`edited` inside the mask, `source` outside; both at the same noise level. mask: 0..1."""
+    return mask * edited + (1 - mask) * source
+
+
+def composite(
+    source: UInt8[np.ndarray, "frames height width 3"],
+    edited: UInt8[np.ndarray, "frames height width 3"],
+    mask: Bool[np.ndarray, "frames height width"],
+    feather: float,
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Lay the edited pixels over the source's.
+
+    Inside the mask the edit, `feather` pixels or more outside it the source bit for bit, between them a linear fade.
+    """
+    out = source.copy()
+    for frame in range(len(source)):
+        if not mask[frame].any():
+            continue
+        distance = cv2.distanceTransform((~mask[frame]).astype(np.uint8), cv2.DIST_L2, 5)
+        alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
+        touched = alpha > 0
+        weight = alpha[touched][:, None]
+        mixed = weight * edited[frame][touched] + (1 - weight) * source[frame][touched]
+        out[frame][touched] = np.rint(mixed).astype(np.uint8)
+    return out

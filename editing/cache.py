@@ -1,0 +1,81 @@
+"""A store for what is expensive and depends on nothing but its key: inversions, later flow and tuned weights.
+
+Entries are safetensors files named by the SHA-256 of their key. They are written under another name and renamed, so a
+stopped run leaves no half entry; the least recently used go when the store outgrows its cap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+_DEFAULT_CAP = 4 << 30
+
+
+def cache_folder() -> Path:
+    """`$REGRAIN_CACHE`, else the user's cache directory."""
+    if chosen := os.environ.get("REGRAIN_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrain"
+
+
+def digest(key: Mapping[str, object]) -> str:
+    """SHA-256 of a JSON-able key; bytes values count by their content."""
+    plain = {k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
+    """The entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = cache_folder() / f"{digest(key)}.safetensors"
+    if not path.exists():
+        return None
+    try:
+        tensors = load_file(path)
+        path.touch()
+    except (SafetensorError, OSError):
+        log.warning("a cache entry could not be read and was removed")
+        path.unlink(missing_ok=True)
+        return None
+    return tensors
+
+
+def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
+    """Keep `tensors` under `key`; then drop the oldest entries beyond `cap` bytes. A full or read-only disk is logged."""
+    from safetensors.torch import save_file
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as handle:
+            partial = Path(handle.name)
+        try:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial)
+            partial.replace(folder / f"{digest(key)}.safetensors")
+        finally:
+            partial.unlink(missing_ok=True)
+        _trim(folder, cap)
+    except OSError as error:
+        log.warning("the inversion was not cached: %s", error.strerror)
+
+
+def _trim(folder: Path, cap: int) -> None:
+    entries = sorted(((p.stat(), p) for p in folder.glob("*.safetensors")), key=lambda e: -e[0].st_mtime)
+    kept = 0
+    for stat, path in entries:
+        kept += stat.st_size
+        if kept > cap:
+            path.unlink(missing_ok=True)

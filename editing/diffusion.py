@@ -1,0 +1,216 @@
+"""The arithmetic of diffusion: noise levels, one update, guidance. Numbers and tensors only.
+
+A latent at a level is x = signal * x0 + noise * eps with signal = sqrt(alphas_cumprod[t]) and
+noise = sqrt(1 - alphas_cumprod[t]). A network's answer is turned into (x0, eps) once; every update mixes
+those two.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+Convention = Literal["paper", "videograin", "fatezero"]
+Spacing = Literal["leading", "trailing", "linspace"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move between two noise levels: the clock of a run, passed as a value.
+
+    Attributes:
+        index: 0, 1, ... in the order the steps are taken. `index / total` is the fraction of the schedule
+            behind us.
+        total: How many steps there are.
+        t: What the network is told, 0 .. train_steps - 1.
+        signal: Weight of x0 in the latents that enter the step.
+        noise: Weight of eps in them.
+        signal_next: Weight of x0 in the latents that leave it.
+        noise_next: Weight of eps in them.
+    """
+
+    index: int
+    total: int
+    t: int
+    signal: float
+    noise: float
+    signal_next: float
+    noise_next: float
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The noise levels a model was trained on, and the ones a run visits.
+
+    Attributes:
+        alphas_cumprod: float64 [train_steps], falling.
+        offset: Added to every level by "leading" spacing (1 for Stable Diffusion).
+        ends_clean: Sampling ends at signal 1, noise 0; otherwise at alphas_cumprod[0] (Stable Diffusion).
+        spacing: How `sampling` picks levels, named as diffusers names it.
+    """
+
+    alphas_cumprod: np.ndarray
+    offset: int = 1
+    ends_clean: bool = False
+    spacing: Spacing = "leading"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, object]) -> "Schedule":
+        """Build from the keys of a diffusers scheduler_config.json; keys left out take diffusers' DDIM
+        defaults.
+
+        Raises:
+            ValueError: A beta schedule, spacing or rescaling that is not known here.
+        """
+        start, end = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
+        count, shape = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
+        spacing = config.get("timestep_spacing", "leading")
+        if config.get("rescale_betas_zero_snr"):
+            raise ValueError("rescale_betas_zero_snr is not supported: inversion divides by the signal")
+        if spacing not in ("leading", "trailing", "linspace"):
+            raise ValueError(f"timestep_spacing {spacing!r} is not known; known: leading, trailing, linspace")
+        if config.get("trained_betas") is not None:
+            betas = np.asarray(config["trained_betas"], dtype=np.float64)
+        elif shape == "linear":
+            betas = np.linspace(start, end, count)
+        elif shape == "scaled_linear":
+            betas = np.linspace(start**0.5, end**0.5, count) ** 2
+        elif shape == "squaredcos_cap_v2":
+            bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
+            betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+        else:
+            raise ValueError(
+                f"beta_schedule {shape!r} is not known; known: linear, scaled_linear, squaredcos_cap_v2"
+            )
+        return cls(
+            np.cumprod(1 - betas),
+            int(config.get("steps_offset", 0)),
+            bool(config.get("set_alpha_to_one", True)),
+            spacing,
+        )
+
+    def level(self, t: int) -> tuple[float, float]:
+        """Signal and noise at level t; t = -1 is where sampling ends."""
+        if t < 0:
+            alpha = 1.0 if self.ends_clean else float(self.alphas_cumprod[0])
+        else:
+            alpha = float(self.alphas_cumprod[t])
+        return alpha**0.5, (1 - alpha) ** 0.5
+
+    def levels(self, steps: int) -> tuple[int, ...]:
+        """The levels a run of `steps` steps visits, rising, the end of sampling (-1) not included.
+
+        "leading" does not round the distance between levels down as diffusers does: equal where `steps`
+        divides the training steps, and elsewhere the schedule still starts near pure noise.
+
+        Raises:
+            ValueError: `steps` outside 1 .. train_steps.
+        """
+        count = len(self.alphas_cumprod)
+        if not 1 <= steps <= count:
+            raise ValueError(f"steps: {steps} given, 1 to {count} allowed")
+        if self.spacing == "leading":
+            levels = np.arange(steps) * count // steps
+            levels = levels + min(self.offset, count - 1 - int(levels[-1]))
+        elif self.spacing == "trailing":
+            levels = np.round(np.arange(count, 0, -count / steps)[:steps]).astype(int)[::-1] - 1
+        else:
+            levels = np.round(np.linspace(0, count - 1, steps)).astype(int)
+        return tuple(int(t) for t in levels)
+
+    def sampling(self, steps: int) -> tuple[Step, ...]:
+        """From noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion; ends at level -1."""
+        levels = (-1, *self.levels(steps))
+        return tuple(
+            self._step(i, steps, levels[-1 - i], levels[-1 - i], levels[-2 - i]) for i in range(steps)
+        )
+
+    def inversion(self, steps: int, convention: Convention = "paper") -> tuple[Step, ...]:
+        """From clean to noise: the levels of `sampling(steps)` reversed; ends exactly where sampling starts.
+
+        Args:
+            steps: The number of sampling steps the result is meant for.
+            convention: What the network is told, and what level a clean latent has.
+                "paper": `steps` steps, told the level the latents are at (DDIM, arXiv:2010.02502, Eq. 14).
+                    Clean latents are taken to be at the level where sampling ends and told the lowest one
+                    (t = 1), so latent k of the N + 1 is at the level sampling reaches after N - k steps.
+                "videograin": the released grid, `steps` - 1 steps: clean latents are taken to be at t = 1.
+                "fatezero": `steps` steps, told the level the latents are going to.
+        """
+        rising = self.levels(steps)
+        if convention == "videograin":
+            return tuple(
+                self._step(i, steps - 1, low, low, high)
+                for i, (low, high) in enumerate(zip(rising, rising[1:], strict=False))
+            )
+        if convention not in ("paper", "fatezero"):
+            raise ValueError(f"convention {convention!r} is not known; known: paper, videograin, fatezero")
+        told = rising if convention == "fatezero" else (rising[0], *rising[:-1])
+        return tuple(
+            self._step(i, steps, t, low, high)
+            for i, (t, low, high) in enumerate(zip(told, (-1, *rising[:-1]), rising, strict=True))
+        )
+
+    def _step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
+        return Step(index, total, t, *self.level(start), *self.level(stop))
+
+
+def split(
+    output: Float[Tensor, "*shape"],
+    x: Float[Tensor, "*shape"],
+    signal: float,
+    noise: float,
+    prediction: Prediction,
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Turn what a network answered for `x` at a level into (x0, eps).
+
+    Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D.
+    """
+    if prediction == "epsilon":
+        return (x - noise * output) / signal, output
+    if prediction == "v_prediction":
+        return signal * x - noise * output, signal * output + noise * x
+    if prediction == "sample":
+        return output, (x - signal * output) / noise
+    raise ValueError(f"prediction {prediction!r} is not known; known: epsilon, v_prediction, sample")
+
+
+def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step) -> Float[Tensor, "*shape"]:
+    """The deterministic update (DDIM, eta 0): the same x0 and eps, mixed for the next level.
+
+    Source: arXiv:2010.02502, Eq. 12 with sigma 0.
+    """
+    return step.signal_next * x0 + step.noise_next * eps
+
+
+def ddpm_step(
+    x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step, fresh: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """The ancestral update: a draw from q(x_next | x, x0), with `fresh` standard normal noise.
+
+    Source: Ho et al., arXiv:2006.11239, Eq. 6 and 7, written as DDIM with eta 1.
+    """
+    ratio = step.noise_next / step.noise
+    variance = ratio**2 * (1 - (step.signal / step.signal_next) ** 2)
+    return step.signal_next * x0 + (step.noise_next**2 - variance) ** 0.5 * eps + variance**0.5 * fresh
+
+
+def add_noise(
+    x0: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], step: Step
+) -> Float[Tensor, "*shape"]:
+    """Clean latents brought to the level at which `step` starts."""
+    return step.signal * x0 + step.noise * noise
+
+
+def guide(
+    uncond: Float[Tensor, "*shape"], cond: Float[Tensor, "*shape"], scale: float
+) -> Float[Tensor, "*shape"]:
+    """Classifier-free guidance; valid for eps and, at the same x, for x0. Scale 1 is `cond`.
+
+    Source: Ho and Salimans, arXiv:2207.12598, Eq. 6 (their w + 1 is our scale).
+    """
+    return uncond + scale * (cond - uncond)

@@ -1,0 +1,68 @@
+"""What this machine can run: versions, device, memory, models, and estimates of what fits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
+# Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
+_NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1.x / 2.x", 768, 2.2, 0.7))
+
+
+def examine() -> Iterator[tuple[str, str]]:
+    """Give one fact after the other: what, and how it stands. Imports torch."""
+    import torch
+
+    yield (
+        "Python",
+        f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )
+    yield from ((name, _version(name)) for name in PACKAGES)
+    on_gpu = torch.cuda.is_available()
+    yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
+    free = torch.cuda.mem_get_info()[0] if on_gpu else _free_memory()
+    yield "free memory", f"{free / 2**30:.1f} GiB"
+    yield "attention", f"torch scaled_dot_product_attention on {'CUDA' if on_gpu else 'CPU'}"
+    yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
+    for model, side, weights, per_frame in _NEEDS:
+        # On a CPU everything is float32.
+        frames = int((free / 2**30 / (1 if on_gpu else 2) - weights) / per_frame)
+        yield (
+            f"{model} at {side} px",
+            f"about {frames} frames fit (estimate)" if frames > 0 else "does not fit (estimate)",
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping; all there are where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _models() -> Iterator[str]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    from editing.backbones import ASSETS, MODELS_VARIABLE
+
+    if (ASSETS / "storybook" / "unet").is_dir():
+        yield "storybook"
+    if folder := os.environ.get(MODELS_VARIABLE):
+        yield from sorted(entry.name for entry in Path(folder).glob("*"))
+    try:
+        yield from sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+    except CacheNotFound:
+        return

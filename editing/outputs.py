@@ -1,0 +1,210 @@
+"""The one writer of results, for command line, app and API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from editing.clip import resize, write_video
+from editing.errors import RequestError, ResourceError
+from editing.events import EditResult
+from editing.request import EditRequest
+
+# What a run may write; only these are replaced in a folder that exists.
+NAMES = (
+    "edited.mp4",
+    "edited.gif",
+    "comparison.mp4",
+    "masks.mp4",
+    "attention",
+    "reconstruction.mp4",
+    "control.mp4",
+    "report.json",
+)
+_SIDE = 640  # longest side of the videos that explain, not of the edit
+_GIF_SIDE = 480
+
+
+def check_out(out: Path) -> None:
+    """Refuse, before any work, a folder whose content a run would endanger or could not write.
+
+    Raises:
+        RequestError: `out` is a file, holds anything but earlier results, or cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError("--out", f"{out.name!r} is a file; choose a folder")
+    foreign = sorted({entry.name for entry in out.iterdir()} - set(NAMES)) if out.is_dir() else []
+    if foreign:
+        raise RequestError(
+            "--out", f"{out.name!r} holds {foreign[0]!r}, which is no result; choose a new or empty folder"
+        )
+    nearest = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise RequestError("--out", f"{str(nearest)!r} cannot be written; choose another folder")
+
+
+@contextmanager
+def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Give a folder beside `target` whose entries move into it at the end; a failure leaves it as it was.
+
+    Args:
+        target: Folder to write into; made if missing. Entries of the same name are replaced.
+        replaces: Further names that are removed from `target` at the end.
+
+    Raises:
+        ResourceError: The disk is full or cannot be written.
+    """
+    target = target.absolute()
+    staging = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield staging
+        target.mkdir(exist_ok=True)
+        for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
+            _remove(target / name)
+        for entry in list(staging.iterdir()):
+            os.replace(entry, target / entry.name)
+    except OSError as error:
+        raise ResourceError(
+            "--out", f"cannot be written ({error.strerror or error}); free space or choose another"
+        ) from error
+    finally:
+        if staging:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_outputs(
+    result: EditResult, request: EditRequest, report: Mapping[str, object], out: str | Path, gif: bool = False
+) -> None:
+    """Write videos and report into a folder; everything or nothing.
+
+    Args:
+        result: What the run made.
+        request: What was asked for.
+        report: Written as report.json.
+        out: Folder; made if missing, earlier results in it are replaced.
+        gif: Also write edited.gif.
+
+    Raises:
+        RequestError: See `check_out`.
+        ResourceError: The disk is full or cannot be written.
+    """
+    check_out(Path(out))
+    with staged(Path(out), replaces=NAMES) as folder:
+        fps, clip = request.clip.fps, request.clip
+        write_video(folder / "edited.mp4", result.frames, fps, audio_from=clip.audio, tags=clip.tags)
+        for name, frames in _explaining(result, request):
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_video(folder / name, frames, fps)
+        if gif:
+            _write_gif(folder / "edited.gif", _shrink(result.frames, _GIF_SIDE), fps)
+        (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+
+
+def to_json(report: Mapping[str, object]) -> str:
+    """Report as JSON text; fractions become text, NumPy scalars numbers; NaN is a bug: ValueError."""
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+
+def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
+    """A file name stem for each region name: letters, digits, - and _ only, all different."""
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_") or "region"
+        used = set(stems.values())
+        stems[name] = next(
+            s for s in (stem, *(f"{stem}_{n}" for n in range(2, len(used) + 3))) if s not in used
+        )
+    return stems
+
+
+def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and frames of each video beside the edit, made one at a time."""
+    source = _shrink(result.source, _SIDE)
+    yield "comparison.mp4", np.concatenate([source, _shrink(result.frames, _SIDE)], axis=2)
+    if request.labels is not None:
+        yield "masks.mp4", _paint(source, request)
+    stems = file_names(result.attention)
+    for name, maps in result.attention.items():
+        brightest = max(float(maps.before.max()), float(maps.after.max()))
+        yield f"attention/{stems[name]}_before.mp4", _heat(source, maps.before, brightest)
+        yield f"attention/{stems[name]}_after.mp4", _heat(source, maps.after, brightest)
+    for name in ("reconstruction", "control"):
+        if (frames := getattr(result, name)) is not None:
+            yield f"{name}.mp4", frames
+
+
+def _shrink(
+    frames: UInt8[np.ndarray, "frames height width 3"], side: int
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    height, width = frames.shape[1:3]
+    scale = min(1.0, side / max(height, width))
+    return resize(frames, (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
+def _paint(
+    frames: UInt8[np.ndarray, "frames h w 3"], request: EditRequest
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Regions half covered by their colours."""
+    import cv2  # see editing.clip.resize
+
+    height, width = frames.shape[1:3]
+    colors = np.zeros((256, 3), np.uint16)
+    for region in request.regions:
+        colors[region.label] = list(bytes.fromhex(region.color[1:]))
+    labels = [cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST) for label in request.labels]
+    return np.stack(
+        [
+            np.where(label[..., None] > 0, (frame + colors[label]) // 2, frame)
+            for frame, label in zip(frames, labels, strict=True)
+        ]
+    ).astype(np.uint8)
+
+
+def _heat(
+    frames: UInt8[np.ndarray, "frames h w 3"], maps: Float32[np.ndarray, "frames gh gw"], brightest: float
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Maps over grey frames in viridis; `brightest` is the value of its upper end."""
+    import cv2  # see editing.clip.resize
+
+    height, width = frames.shape[1:3]
+    levels = np.clip(maps / max(brightest, 1e-12) * 255, 0, 255).astype(np.uint8)
+    result = []
+    for frame, level in zip(frames, levels, strict=True):
+        large = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
+        color = cv2.applyColorMap(large, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+        grey = frame.mean(-1, keepdims=True)
+        result.append((0.3 * grey + 0.7 * color).astype(np.uint8))
+    return np.stack(result)
+
+
+def _write_gif(path: Path, frames: UInt8[np.ndarray, "frames h w 3"], fps: Fraction) -> None:
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Fraction | Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} in a report")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Cheap pictures of what happens inside a run: the expected clean frames, and where attention goes."""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+
+class LatentPreview:
+    """Latents to small RGB frames by a linear map fitted once on a clip and its own latents.
+
+    No decoder, no table of constants: least squares from latent channels (and 1) to the frames averaged over the
+    latent grid's cells. Good enough to see what a step expects, a thousand times cheaper than the decoder.
+    """
+
+    def __init__(
+        self, latents: Float[Tensor, "frames c h w"], frames: UInt8[np.ndarray, "frames height width 3"], zoom: int = 4
+    ) -> None:
+        cells = latents.shape[-2:]
+        colors = F.adaptive_avg_pool2d(torch.from_numpy(frames).movedim(-1, 1).float() / 255, cells)
+        rows = self._rows(latents)
+        # Ridge: a still clip has few distinct cells.
+        gram = rows.T @ rows + 1e-3 * len(rows) * torch.eye(rows.shape[1])
+        self._map = torch.linalg.solve(gram, rows.T @ colors.movedim(1, -1).reshape(-1, 3))
+        self._zoom = zoom
+
+    @staticmethod
+    def _rows(latents: Tensor) -> Tensor:
+        flat = latents.detach().float().cpu().movedim(1, -1).flatten(0, 2)
+        return torch.cat([flat, torch.ones(len(flat), 1)], 1)
+
+    def __call__(self, x0: Float[Tensor, "frames c h w"]) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
+        """Frames of `zoom` pixels per latent cell."""
+        n, _, h, w = x0.shape
+        colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
+        size = (w * self._zoom, h * self._zoom)
+        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors])
+
+
+def heat(maps: Float[Tensor, "frames h w"]) -> Float32[np.ndarray, "frames h w"]:
+    """Attention mass scaled so that the clip's strongest pixel is 1."""
+    top = maps.amax().clamp(min=1e-8)
+    return (maps / top).clamp(0, 1).float().cpu().numpy()

@@ -1,0 +1,245 @@
+"""The project folder: project.json, the clip and the masks. Read, checked and written here only."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
+from editing.errors import RequestError, from_validation, shorten
+from editing.methods import METHODS
+from editing.outputs import staged
+from editing.request import MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
+from masks.files import read_labels, write_labels
+
+FILE = "project.json"
+_MAX_BYTES = 1_000_000
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ProjectClip(_Model):
+    """The key `clip`."""
+
+    path: str = Field(description="Video file or folder of images, inside the project folder.")
+    start: int = Field(0, ge=0, description="First frame used.")
+    stride: int = Field(1, ge=1, description="Use every stride-th frame.")
+    frames: int | None = Field(None, ge=1, description="Number of frames used; all if not given.")
+    size: int | None = Field(
+        None,
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
+        description="Short side worked on, in pixels; the model's if not given.",
+    )
+
+
+class ProjectRegion(_Model):
+    """One entry of the key `regions`."""
+
+    name: str = Field(min_length=1, description="Unique; names its files and its row in the report.")
+    label: int = Field(ge=1, le=255, description="Its value in the masks; unique.")
+    source: str = Field("", description="What it is, in the words of the source prompt.")
+    prompt: str = Field("", description="What it should become; empty keeps the source.")
+    color: str = Field(
+        "", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette if not given."
+    )
+    strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
+    negative: str = Field("", description="What it should not become.")
+
+
+class Project(_Model):
+    """project.json, version 1."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    clip: ProjectClip
+    source_prompt: str = Field("", description="What the clip shows.")
+    prompt: str = Field("", description="What it should show; composed from the regions if empty.")
+    negative_prompt: str = Field("", description="What it should not show.")
+    regions: list[ProjectRegion] = Field([], description="Where masks overlap, the earlier covers the later.")
+    masks: str | None = Field(None, description="Folder of masks inside the project folder.")
+    method: str = Field("videograin", description=f"One of: {', '.join(METHODS)}.")
+    params: dict[str, Any] = Field(
+        {}, description="Parameters of the method; what is not given is decided when run."
+    )
+    model: str = Field(
+        "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
+    )
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of project.json; `params` lists those of every method."""
+    result = Project.model_json_schema()
+    result["properties"]["params"]["anyOf"] = [
+        method.Params.model_json_schema() for method in METHODS.values()
+    ]
+    return result
+
+
+def load_project(path: str | Path) -> EditRequest:
+    """Read and check a project folder; needs no model and loads no torch.
+
+    Args:
+        path: The folder, or the project.json in it.
+
+    Raises:
+        RequestError: Anything in it that is not allowed; the field is the dotted key.
+    """
+    folder = Path(path)
+    if folder.name == FILE:
+        folder = folder.parent
+    project = _parse(folder / FILE)
+    _check_model(project.model)
+    clip_path = _inside(folder, project.clip.path, "clip.path")
+    masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
+    options = project.clip
+    clip = open_clip(clip_path, options.start, options.stride, options.frames)
+    order = [region.label for region in project.regions]
+    return EditRequest(
+        clip=clip,
+        labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
+        regions=tuple(Region(**region.model_dump()) for region in project.regions),
+        size=options.size,
+        **project.model_dump(include=_SHARED),
+    )
+
+
+def save_project(request: EditRequest, path: str | Path) -> None:
+    """Write a request as a project folder that `load_project` reads back to the same frames and values.
+
+    A clip from a file or folder is copied whole; one in memory is written without loss. A project already
+    there is replaced, other files beside it stay.
+
+    Raises:
+        RequestError: There is something at `path` that is no project.
+    """
+    folder = Path(path)
+    check_project_path(folder)
+    _check_model(request.model)
+    with staged(folder) as staging:
+        project = Project(
+            version=1,
+            clip=_save_clip(request.clip, staging, request.size),
+            regions=[
+                ProjectRegion(**{key: getattr(region, key) for key in ProjectRegion.model_fields})
+                for region in request.regions
+            ],
+            masks=None if request.labels is None else "masks",
+            **{key: getattr(request, key) for key in _SHARED},
+        )
+        if request.labels is not None:
+            write_labels(
+                request.labels, staging / "masks", {region.label: region.color for region in request.regions}
+            )
+        text = json.dumps(
+            project.model_dump(exclude_none=True), indent=2, ensure_ascii=False, allow_nan=False
+        )
+        (staging / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def check_project_path(folder: Path) -> None:
+    """Refuse to write a project over anything but a project or an empty folder.
+
+    Raises:
+        RequestError: Naming --out.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
+        raise RequestError(
+            "--out", f"{folder.name!r} holds other files; choose a new or empty folder, or a project"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise RequestError("--out", f"{folder.name!r} is a file; choose a folder")
+
+
+_SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
+
+
+def _parse(file: Path) -> Project:
+    if not file.is_file():
+        raise RequestError(
+            "project",
+            f"{shorten(str(file.parent))} holds no {FILE}; name a project folder, or make one with `new`",
+        )
+    if file.stat().st_size > _MAX_BYTES:
+        raise RequestError(
+            FILE, f"{file.stat().st_size} bytes were given; allowed are {_MAX_BYTES}; this is no project"
+        )
+    try:
+        content = json.loads(
+            file.read_text(encoding="utf-8-sig"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_keys,
+        )
+    except RequestError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RequestError(FILE, f"is no JSON ({error}); mend it") from None
+    try:
+        return Project.model_validate(content)
+    except ValidationError as error:
+        raise from_validation(error, Project) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise RequestError(FILE, f"{name} was given; allowed are finite numbers; change it")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RequestError(FILE, f"key {shorten(twice)} was given twice; remove one")
+    return result
+
+
+def _check_model(model: str) -> None:
+    """A project may come from anyone, so it names models, never places on this machine."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or {".", ".."} & set(model.split("/")):
+        raise RequestError(
+            "model",
+            f"{shorten(model)} given; allowed: storybook, a hub id, a name in $REGRAIN_MODELS; use --model",
+        )
+
+
+def _inside(folder: Path, given: str, field: str) -> Path:
+    """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
+    is_absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
+    if not given.strip() or is_absolute or ".." in re.split(r"[\\/]", given) or "\0" in given:
+        raise RequestError(
+            field,
+            f"{shorten(given)} was given; allowed is a relative path inside the project; move it there",
+        )
+    root, path = folder.resolve(), folder / given
+    if not path.exists() and not path.is_symlink():
+        raise RequestError(field, f"{shorten(given)} does not exist in the project folder; add it")
+    entries = path.rglob("*") if path.is_dir() else ()
+    for entry in (path, *entries):
+        if not entry.resolve().is_relative_to(root):
+            raise RequestError(
+                field, f"{shorten(entry.name)} leads out of the project folder; copy the file into it"
+            )
+    return path
+
+
+def _save_clip(clip: Clip, folder: Path, size: int | None) -> ProjectClip:
+    if isinstance(clip, VideoClip):
+        target = folder / f"clip{clip.path.suffix.lower()}"
+        shutil.copyfile(clip.path, target)
+    elif isinstance(clip, ImageClip):
+        target = folder / "clip"
+        target.mkdir()
+        for file in clip.folder_files:
+            shutil.copyfile(file, target / file.name)
+    else:
+        target = folder / "clip.mkv"
+        write_lossless(target, clip)
+        return ProjectClip(path=target.name, frames=len(clip), size=size)
+    return ProjectClip(path=target.name, start=clip.start, stride=clip.stride, frames=len(clip), size=size)

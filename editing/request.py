@@ -1,0 +1,270 @@
+"""What is asked for: frozen values, checked once, without a model."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from editing.clip import Clip
+from editing.errors import MaskError, RequestError, shorten
+from editing.methods import check_params, find_method
+
+# Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
+PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")
+MAX_SEED = 2**63 - 1
+MIN_SIZE, MAX_SIZE = 64, 4096
+
+
+def default_color(label: int) -> str:
+    """Colour of a label that was given none, "#rrggbb"."""
+    return PALETTE[(label - 1) % len(PALETTE)]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One thing in the clip and what it should become.
+
+    Attributes:
+        name: Unique in the request; names its files and its row in the report.
+        label: Its value in the label arrays, 1..255.
+        prompt: What it should become; empty keeps the source.
+        source: What it is now, in the words of the source prompt.
+        color: "#rrggbb"; empty takes the palette's.
+        strength: How strongly its attention is modulated, 0..1.
+        negative: What it should not become.
+
+    Raises:
+        RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
+    """
+
+    name: str
+    label: int
+    prompt: str = ""
+    source: str = ""
+    color: str = ""
+    strength: float = 1.0
+    negative: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("name", "prompt", "source", "color", "negative"):
+            self._require(key, isinstance(getattr(self, key), str), "allowed is text")
+        self._require("name", self.name.strip() != "", "a region needs a name")
+        self._require(
+            "label", _is_int(self.label) and 1 <= self.label <= 255, "allowed is a whole number 1 to 255"
+        )
+        self._require("strength", _is_fraction(self.strength), "allowed is a number 0 to 1")
+        if not self.color:
+            object.__setattr__(self, "color", default_color(self.label))
+        self._require("color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "allowed is #rrggbb")
+
+    def _require(self, key: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise RequestError(
+                f"regions.{self.name}.{key}", f"{shorten(getattr(self, key))} was given; {allowed}; change it"
+            )
+
+
+class Composed(NamedTuple):
+    """The prompt a run uses, and per label the characters [start, stop) of the region's own words in it."""
+
+    text: str
+    spans: dict[int, tuple[int, int] | None]
+
+
+def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
+    """Bring the words of the regions into one prompt.
+
+    An empty `prompt` becomes `source_prompt` with each region's source phrase exchanged for its prompt. Whole
+    words are matched, whatever their case, phrases of more words first, equal phrases to successive
+    occurrences in the order of the regions. A region prompt that finds no place is appended.
+
+    Returns:
+        The text, and where in it each region's words stand: its prompt, else its source, else None.
+    """
+    exchange = not prompt.strip()
+    text = source_prompt if exchange else prompt
+    places = _find_places(text, {r.label: r.source if exchange else r.prompt or r.source for r in regions})
+    spans: dict[int, tuple[int, int] | None] = {region.label: None for region in regions}
+    result, done = "", 0
+    by_label = {region.label: region for region in regions}
+    for label, (start, stop) in sorted(places.items(), key=lambda item: item[1]):
+        words = (exchange and by_label[label].prompt.strip()) or text[start:stop]
+        result += text[done:start]
+        spans[label] = (len(result), len(result) + len(words))
+        result, done = result + words, stop
+    result += text[done:]
+    for region in regions:
+        words = region.prompt.strip()
+        if words and region.label not in places:
+            result = _with_separator(result)
+            spans[region.label] = (len(result), len(result) + len(words))
+            result += words
+    return Composed(result, spans)
+
+
+def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
+    """First free occurrence of each phrase, by label."""
+    places: dict[int, tuple[int, int]] = {}
+    for label, phrase in sorted(phrases.items(), key=lambda item: -len(item[1].split())):
+        words = [re.escape(word) for word in phrase.split()]
+        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)"
+        for match in re.finditer(pattern, text, re.IGNORECASE) if words else ():
+            if all(match.end() <= start or stop <= match.start() for start, stop in places.values()):
+                places[label] = match.span()
+                break
+    return places
+
+
+def _with_separator(text: str) -> str:
+    text = text.rstrip()
+    if not text:
+        return ""
+    return text + (" " if text[-1] in ".,;:!?" else ", ")
+
+
+@dataclass(frozen=True, eq=False)
+class EditRequest:
+    """One edit, complete and checked except for what only a model knows.
+
+    Attributes:
+        clip: The frames.
+        labels: Region of each source pixel, 0 = background; None when there are no regions.
+        regions: In list order, labels and names unique.
+        source_prompt: What the clip shows.
+        prompt: What it should show; empty composes it from the regions.
+        negative_prompt: What it should not show.
+        method: A key of `editing.methods.METHODS`.
+        params: Given parameters only; the rest is decided when the run starts.
+        model: Id of the backbone.
+        seed: 0..2**63 - 1.
+        size: Short side worked on, in pixels; None takes the model's.
+
+    Raises:
+        MaskError: Labels of the wrong shape, with a value no region has, or a region without a pixel.
+        RequestError: Any other value is not allowed.
+    """
+
+    clip: Clip
+    labels: UInt8[np.ndarray, "frames height width"] | None
+    regions: tuple[Region, ...]
+    source_prompt: str = ""
+    prompt: str = ""
+    negative_prompt: str = ""
+    method: str = "videograin"
+    params: Mapping[str, object] = field(default_factory=dict)
+    model: str = "storybook"
+    seed: int = 0
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", tuple(self.regions))
+        for key in ("source_prompt", "prompt", "negative_prompt", "model"):
+            self._require(key, isinstance(getattr(self, key), str), "allowed is text")
+        self._require("model", self.model.strip() != "", "allowed is the id of a model")
+        self._require(
+            "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"
+        )
+        in_range = self.size is None or (_is_int(self.size) and MIN_SIZE <= self.size <= MAX_SIZE)
+        self._require("size", in_range, f"allowed is {MIN_SIZE} to {MAX_SIZE} pixels, or nothing")
+        find_method(self.method)
+        check_params(self.method, self.params)
+        object.__setattr__(self, "params", dict(self.params))
+        self._check_unique()
+        self._check_labels()
+
+    @cached_property
+    def composed(self) -> Composed:
+        """The prompt a run uses; see `compose`."""
+        return compose(self.source_prompt, self.prompt, self.regions)
+
+    @property
+    def edited(self) -> tuple[Region, ...]:
+        """The regions that become something else."""
+        return tuple(region for region in self.regions if region.prompt.strip())
+
+    @cached_property
+    def edited_mask(self) -> Bool[np.ndarray, "frames height width"]:
+        """Union of the edited regions; True inside. The whole frame where there are no regions."""
+        if self.labels is None:
+            width, height = self.clip.size
+            return np.ones((len(self.clip), height, width), bool)
+        return np.isin(self.labels, [region.label for region in self.edited])
+
+    def check_runnable(self) -> None:
+        """Refuse a request that is well-formed but asks for nothing.
+
+        Raises:
+            RequestError: Nothing has a prompt, or the method edits regions and none has one.
+        """
+        if "regions" in find_method(self.method).needs and not self.edited:
+            raise RequestError(
+                "regions",
+                f"none has a prompt; {self.method} edits regions; give at least one region a prompt",
+            )
+        if not self.edited and not self.prompt.strip():
+            raise RequestError(
+                "prompt", "empty, as is every region's; say what the clip or a region should become"
+            )
+
+    def _require(self, key: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise RequestError(key, f"{shorten(getattr(self, key))} was given; {allowed}; change it")
+
+    def _check_unique(self) -> None:
+        for key in ("label", "name"):
+            seen: set[object] = set()
+            for index, region in enumerate(self.regions):
+                # Names become file names, which some systems compare without case.
+                value = str(getattr(region, key)).casefold()
+                if value in seen:
+                    shown = shorten(getattr(region, key))
+                    raise RequestError(
+                        f"regions.{index}.{key}", f"{shown} was given twice; each region needs its own"
+                    )
+                seen.add(value)
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            if self.regions:
+                raise MaskError("masks", "missing; regions need masks; add them or remove the regions")
+            return
+        width, height = self.clip.size
+        expected = (len(self.clip), height, width)
+        if self.labels.shape != expected or self.labels.dtype != np.uint8:
+            given = f"{self.labels.dtype} of shape {self.labels.shape}"
+            raise MaskError(
+                "masks", f"{given} was given; the clip needs uint8 [frames, height, width] {expected}"
+            )
+        present = set(np.flatnonzero(np.bincount(self.labels.ravel(), minlength=256)).tolist()) - {0}
+        known = {region.label: region for region in self.regions}
+        if unlisted := sorted(present - set(known)):
+            raise MaskError(
+                "masks", f"hold label {unlisted[0]}; regions have {sorted(known)}; add a region or erase it"
+            )
+        for label in sorted(set(known) - present):
+            raise MaskError(
+                "masks", f"region {known[label].name!r} (label {label}) is empty in every frame; draw it"
+            )
+        view = self.labels.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "labels", view)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_fraction(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value <= 1
+    )

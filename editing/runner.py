@@ -1,0 +1,144 @@
+"""One edit from request to report: load the backbone, run the recipe, time it, pass its events on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from editing.events import EditResult, Event, Finished, Progress, Stage
+from editing.methods import METHODS, Resolved, resolve_params
+from editing.request import EditRequest
+
+if TYPE_CHECKING:
+    from editing.backbones import Backbone
+
+log = logging.getLogger(__name__)
+# Round trip of a frame through the autoencoder: drawn clips are above, real ones below.
+_KNOWN_WORLD_DB = 26.0
+_PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
+
+
+class Clock:
+    """Seconds spent in each stage, and what is left of the present one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stage, self._since = "", 0.0
+
+    def enter(self, stage: str) -> None:
+        """Close the present stage and begin another."""
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
+            log.info("%s took %.1f s, peak memory %.0f MB", self._stage, now - self._since, peak_memory() / 1e6)
+        self._stage, self._since = stage, now
+
+    def left(self, done: int, total: int) -> float:
+        """Seconds left if the rest goes like what is done."""
+        return (time.perf_counter() - self._since) / max(done, 1) * (total - done)
+
+
+def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
+    """Run an edit.
+
+    Closing the iterator stops the run; nothing of it stays on the model.
+
+    Args:
+        request: What to do.
+        backbone: A loaded model to use instead of `request.model`.
+    Yields:
+        Stage, Progress and Preview events, and Finished as the last.
+    Raises:
+        EditingError: The request asks for nothing, the model is not there, or the run failed; see `editing.errors`.
+    """
+    request.check_runnable()
+    clock = Clock()
+    clock.enter("loading")
+    yield Stage("loading")
+    if backbone is None:
+        from editing.backbones import load_backbone
+
+        backbone = load_backbone(request.model)
+    params, resolved = resolve_params(request.method, request.params, backbone.defaults.get(request.method, {}))
+    recipe = METHODS[request.method].run(backbone, request, params)
+    result = yield from _timed(recipe, clock)
+    clock.enter("measuring")
+    yield Stage("measuring")
+    report = make_report(request, result, resolved, backbone)
+    clock.enter("")
+    report["seconds"] = clock.seconds
+    yield Finished(result, report)
+
+
+def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:
+    """Pass the recipe's events on, with the time left filled in."""
+    try:
+        while True:
+            event = next(recipe)
+            match event:
+                case Stage(name=name):
+                    clock.enter(name)
+                case Progress(done=done, total=total, seconds_left=None):
+                    event = replace(event, seconds_left=clock.left(done, total))
+            yield event
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        recipe.close()
+
+
+def make_report(request: EditRequest, result: EditResult, resolved: Resolved, backbone: Backbone) -> dict[str, object]:
+    """Everything report.json holds but the seconds."""
+    from editing.metrics import measure
+    from editing.project import describe
+
+    return {
+        "version": 1,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request": describe(request),
+        "prompt_used": request.composed.text,
+        "params": resolved,
+        "seconds": {},
+        "peak_memory": peak_memory(),
+        "metrics": measure(result, request),
+        "warnings": [*request.clip.warnings, *_unknown_world(backbone, result)],
+    }
+
+
+def _unknown_world(backbone: Backbone, result: EditResult) -> list[str]:
+    """A model of a closed world says so where its autoencoder cannot even repeat the clip."""
+    if backbone.words is None:
+        return []
+    from editing.clip import resize
+    from editing.metrics import psnr
+
+    frame = result.source[:1]
+    small = resize(frame, backbone.fit(frame.shape[2], frame.shape[1]))
+    fidelity = psnr(small, backbone.decode(backbone.encode(small)), np.ones(small.shape[:3], bool))
+    if fidelity is not None and fidelity >= _KNOWN_WORLD_DB:
+        return []
+    return [
+        f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words) and repeats this clip at {fidelity:.0f} dB; "
+        "an edit of it means nothing. Use a Stable Diffusion checkpoint for real clips."
+    ]
+
+
+def peak_memory() -> int:
+    """Bytes at the peak: of the accelerator where one is used, else of this process since it started."""
+    import resource
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

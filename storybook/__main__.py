@@ -1,0 +1,79 @@
+"""`python -m storybook clip --seed 7 -o PROJECT`: a ready project folder with true masks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from editing import ArrayClip, EditRequest, Region, open_clip, save_project
+from editing.clip import write_video
+from editing.errors import EditingError
+from storybook.world import FPS, KINDS, Scene, render, sample_scene
+
+
+def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
+    """Labels grown by `pixels` in every direction, as a hand paints around a thing; the nearest label wins."""
+    out = np.zeros_like(labels)
+    for t, frame in enumerate(labels):
+        nearest = np.full(frame.shape, np.inf, np.float32)
+        for label in range(1, int(labels.max()) + 1):
+            distance = cv2.distanceTransform((frame != label).astype(np.uint8), cv2.DIST_L2, 5)
+            out[t][(distance <= pixels) & (distance < nearest)] = label
+            nearest = np.minimum(nearest, distance)
+    return out
+
+
+def as_request(scene: Scene, size: int, become: dict[int, str], grow: int = 0, clip: Path | None = None) -> EditRequest:
+    """The scene as an edit: one region per actor, its phrase as source, `become[i]` as prompt.
+
+    The key `len(scene.actors)` of `become` stands for the background, which then is the last region. With `clip` the
+    frames are written there first and are what the file holds.
+    """
+    drawn = render(scene, size)
+    frames = ArrayClip(drawn.frames, fps=Fraction(FPS))
+    if clip is not None:
+        write_video(clip, drawn.frames, Fraction(FPS))
+        frames = open_clip(clip)
+    labels = grown(drawn.labels, grow) if grow else drawn.labels
+    regions = [Region(a.kind, i + 1, prompt=become.get(i, ""), source=a.phrase) for i, a in enumerate(scene.actors)]
+    if len(regions) in become:
+        labels = np.where(labels == 0, len(regions) + 1, labels).astype(np.uint8)
+        where = scene.caption.split(scene.background)[0].rsplit(" ", 3)
+        regions.append(Region("background", len(regions) + 1, prompt=become[len(regions)], source=" ".join([*where[-3:-1], scene.background])))
+    regions = [r for r in regions if (labels == r.label).any()]
+    return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m storybook", description=__doc__)
+    clip = parser.add_subparsers(dest="command", required=True).add_parser("clip", help="make a project of a drawn scene")
+    clip.add_argument("--seed", type=int, default=0)
+    clip.add_argument("--frames", type=int, default=8)
+    clip.add_argument("--actors", type=int, default=2, choices=(1, 2, 3))
+    clip.add_argument("--size", type=int, default=256)
+    clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
+    clip.add_argument("--grow", type=int, default=0, help="pixels the masks are wider than the actors")
+    clip.add_argument("--become", action="append", default=[], metavar="ACTOR=PHRASE", help=f"what an actor becomes, e.g. 0=a {KINDS[0]}")
+    clip.add_argument("-o", "--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        become = {int(k): v for k, _, v in (item.partition("=") for item in args.become)}
+        scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
+        with tempfile.TemporaryDirectory() as folder:
+            save_project(as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4"), args.out)
+    except (EditingError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{args.out}: {scene.caption}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN --samples 60000`.
+
+AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse: a copy of them shrunk by half must decode
+to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831), and the decoder sees them with a
+little noise, so that it forgives the UNet's errors. `RUN/state.pt`-free: the run keeps its weights and the optimiser as safetensors and
+resumes from them; `--init` starts from shipped weights with a fresh optimiser; `--freeze-encoder` trains the decoder alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderDC
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from storybook import dataset
+from storybook.world import render_frames
+
+log = logging.getLogger(__name__)
+CONFIG = {
+    "in_channels": 3,
+    "latent_channels": 16,
+    "encoder_block_types": "ResBlock",
+    "decoder_block_types": "ResBlock",
+    "encoder_block_out_channels": (32, 32, 64, 128),
+    "decoder_block_out_channels": (32, 32, 64, 128),
+    "encoder_layers_per_block": (0, 1, 2, 2),
+    "decoder_layers_per_block": (0, 2, 2, 2),
+    "encoder_qkv_multiscales": ((), (), (), ()),
+    "decoder_qkv_multiscales": ((), (), (), ()),
+    "encoder_out_shortcut": False,
+}
+SIZE, BATCH = 128, 16
+
+
+def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
+    """The batch that starts at sample `first`: float32 [BATCH, 3, SIZE, SIZE] in [-1, 1], mirrored half of the time."""
+    rng = np.random.default_rng([seed, first])
+    shards = rng.integers(len(maps), size=BATCH)
+    pictures = [maps[s][rng.integers(len(maps[s]))][:, :: rng.choice([-1, 1])] for s in shards]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def picture_loss(out: Tensor, target: Tensor) -> Tensor:
+    """L1 of values and of horizontal and vertical differences (edges carry the faces)."""
+    dx = (out.diff(dim=-1) - target.diff(dim=-1)).abs().mean()
+    dy = (out.diff(dim=-2) - target.diff(dim=-2)).abs().mean()
+    return (out - target).abs().mean() + 0.5 * (dx + dy)
+
+
+def training_loss(model: AutoencoderDC, x: Tensor, noise: float) -> Tensor:
+    """Reconstruction from noised latents plus the scale-equivariance term on a quarter of the batch."""
+    z = model.encoder(x)
+    noisy = z + noise * z.detach().std() * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
+    loss = picture_loss(model.decoder(noisy).float(), x)
+    few = len(x) // 4
+    small = model.decoder(F.avg_pool2d(z[:few], 2)).float()
+    return loss + 0.25 * picture_loss(small, F.avg_pool2d(x[:few], 2)) + 1e-4 * z.float().square().mean()
+
+
+@torch.no_grad()
+def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
+    """PSNR on scenes never trained on, latents' deviation and the correlation of neighbouring cells (1 = smooth)."""
+    frames = np.stack([render_frames(dataset.training_scene(s), SIZE, (3,))[0] for s in range(count)])
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    z = model.encoder(x)
+    mse = ((model.decoder(z).clamp(-1, 1) - x) / 2).square().mean((1, 2, 3))
+    c = z - z.mean((0, 2, 3), keepdim=True)
+    smooth = (c[..., 1:] * c[..., :-1]).mean((0, 2, 3)) / c.square().mean((0, 2, 3))
+    return {"psnr": float((-10 * mse.log10()).mean()), "std": float(z.std()), "smooth": float(smooth.mean())}
+
+
+def main() -> None:
+    """Train, resuming whatever stands in the run folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=60_000)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--noise", type=float, default=0.15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path)
+    parser.add_argument("--freeze-encoder", action="store_true")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    args.run.mkdir(parents=True, exist_ok=True)
+
+    model = AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32) if args.init else AutoencoderDC(**CONFIG)
+    model = model.to(memory_format=torch.channels_last)
+    model.encoder.requires_grad_(not args.freeze_encoder)
+    weights = dict(model.named_parameters())
+    adam = {k: (torch.zeros_like(p), torch.zeros_like(p)) for k, p in weights.items()}
+    done = 0
+    state = args.run / "state.safetensors"
+    if state.exists():
+        saved = load_file(state)
+        model.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
+        adam = {k: (saved["m/" + k], saved["v/" + k]) for k in weights}
+        done = int(saved["done"])
+    optimiser = torch.optim.AdamW([p for p in weights.values() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99))
+    for k, p in weights.items():
+        if p.requires_grad and done:
+            optimiser.state[p] = {"step": torch.tensor(float(done // BATCH)), "exp_avg": adam[k][0], "exp_avg_sq": adam[k][1]}
+
+    def save() -> None:
+        tensors = {"w/" + k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()} | {"done": torch.tensor(done)}
+        for k, p in weights.items():
+            s = optimiser.state.get(p, {})
+            tensors["m/" + k] = s.get("exp_avg", torch.zeros_like(p)).contiguous()
+            tensors["v/" + k] = s.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
+        partial = state.with_suffix(".partial")
+        save_file(tensors, partial)
+        partial.replace(state)
+        copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
+
+    maps, _ = dataset.load(args.data)
+    mean, started, first = 0.0, time.time(), done
+    while done < args.samples:
+        warm, progress = min(1.0, (done + BATCH) / 2000), done / args.samples
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        x = batches(maps, args.seed, done).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = training_loss(model, x, args.noise)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in weights.values() if p.requires_grad], 1.0)
+        optimiser.step()
+        done += BATCH
+        mean = 0.98 * mean + 0.02 * loss.item() if mean else loss.item()
+        if done % (BATCH * 100) == 0:
+            save()
+            maps, _ = dataset.load(args.data)
+            line = {"samples": done, "loss": round(mean, 4), "rate": round((done - first) / (time.time() - started), 1)} | held_out(model)
+            log.info("%s", line)
+            with (args.run / "curve.jsonl").open("a") as f:
+                f.write(json.dumps(line) + "\n")
+    save()
+
+
+if __name__ == "__main__":
+    main()

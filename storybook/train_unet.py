@@ -1,0 +1,219 @@
+"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN --samples 200000`.
+
+v-prediction on the SD noise schedule, min-SNR weights (Hang et al. 2023, arXiv:2303.09556), caption dropout, EMA. Latents are
+encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes; `--init` starts
+from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA, ready for `storybook.ship`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from storybook import dataset, tokenizer
+from storybook.train_autoencoder import SIZE
+from storybook.world import Scene, render_frames, vocabulary
+
+log = logging.getLogger(__name__)
+UNET = {
+    "sample_size": 16,
+    "in_channels": 16,
+    "out_channels": 16,
+    "block_out_channels": (64, 128, 256),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "attention_head_dim": (2, 4, 8),  # diffusers means the number of heads
+    "cross_attention_dim": 128,
+}
+TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 32}
+SCHEDULE = {
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
+    "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "v_prediction", "timestep_spacing": "leading",
+}  # fmt: skip
+PROBES = (100, 300, 500, 700, 850, 950)
+
+
+def wordings(scene: Scene) -> tuple[str, str]:
+    """The caption, and the actors alone."""
+    return scene.caption, " and ".join(a.phrase for a in scene.actors)
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
+    """uint8 [n, s, s, 3] to raw latents float16 [n, 16, 16, 16]."""
+    x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)]).half().contiguous()
+
+
+def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
+    """Latents of every shard, encoded where missing."""
+    cache.mkdir(parents=True, exist_ok=True)
+    out = []
+    for path in sorted(data.glob("pictures_?????.npy")):
+        target = cache / (path.stem + ".safetensors")
+        if not target.exists():
+            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, target)
+            log.info("encoded %s", path.stem)
+        out.append(load_file(target)["z"])
+    return torch.cat(out)
+
+
+class Captions:
+    """Token ids of every training caption, and of the held-out ones with a wrong and a swapped wording."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.tokenizer = tokenizer.build(vocabulary(), folder)
+        scenes = [dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(count)]
+        self.full = self.ids([wordings(s)[0] for s in scenes])
+        self.short = self.ids([wordings(s)[1] for s in scenes])
+        self.empty = self.ids([""])
+
+    def ids(self, texts: list[str]) -> Tensor:
+        """int64 [n, 32]."""
+        kw = {"padding": "max_length", "truncation": True, "max_length": tokenizer.MAX_TOKENS, "return_tensors": "pt"}
+        return self.tokenizer(texts, **kw).input_ids
+
+    def draw(self, rows: Tensor, rng: torch.Generator) -> Tensor:
+        """10 % empty, 15 % actors only, else the caption."""
+        u = torch.rand(len(rows), 1, generator=rng)
+        return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, self.short[rows], self.full[rows]))
+
+
+def probe(unet: UNet2DConditionModel, text: CLIPTextModel, held: Tensor, ids: dict[str, Tensor], abar: Tensor) -> dict[str, float]:
+    """Mean squared x0 error relative to the latents' variance at fixed noise levels; at t = 850 also with wrong captions."""
+    out = {}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("swapped", 850)]:
+            noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
+            a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
+            x = a * held + s * noise
+            v = unet(x, torch.full((len(x),), t), text(ids[name]).last_hidden_state).sample.float()
+            out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
+    return out
+
+
+def main() -> None:
+    """Train, resuming whatever stands in the run folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=200_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=int, default=250, help="steps between lines of the curve")
+    parser.add_argument("--init", type=Path)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    folder = args.run / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    vae = AutoencoderDC.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
+    z = cached_latents(args.data, args.run / "latents", vae)
+    scale = 1 / float(z[:4000].float().std())
+    captions = Captions(folder / "tokenizer", len(z))
+    held_scenes = [dataset.training_scene(s) for s in range(500, 564)]
+    held = encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in held_scenes])).float() * scale
+    texts = [s.caption for s in held_scenes]
+    swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in held_scenes]
+    ids = {"right": captions.ids(texts), "wrong": captions.ids(texts[1:] + texts[:1]), "swapped": captions.ids(swapped)}
+
+    words = captions.tokenizer
+    text_config = CLIPTextConfig(vocab_size=len(words), bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, **TEXT)
+    if args.init:
+        unet = UNet2DConditionModel.from_pretrained(args.init / "unet", torch_dtype=torch.float32)
+        text = CLIPTextModel.from_pretrained(args.init / "text_encoder", dtype=torch.float32)
+    else:
+        unet, text = UNet2DConditionModel(**UNET), CLIPTextModel(text_config)
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    weights = {f"unet.{k}": p for k, p in unet.named_parameters()} | {f"text.{k}": p for k, p in text.named_parameters()}
+    ema = {k: p.detach().clone() for k, p in weights.items()}
+    optimiser = torch.optim.AdamW(weights.values(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
+    state, done = args.run / "state.safetensors", 0
+    if state.exists():
+        saved = load_file(state)
+        done = int(saved["done"])
+        for k, p in weights.items():
+            p.data.copy_(saved["w/" + k])
+            ema[k].copy_(saved["e/" + k])
+            optimiser.state[p] = {"step": torch.tensor(float(done // args.batch)), "exp_avg": saved["m/" + k], "exp_avg_sq": saved["v/" + k]}
+
+    def swap() -> None:
+        for k, p in weights.items():
+            p.data, ema[k] = ema[k], p.data
+
+    def save() -> None:
+        tensors = {"done": torch.tensor(done)}
+        for k, p in weights.items():
+            s = optimiser.state[p]
+            tensors |= {"w/" + k: p.detach(), "e/" + k: ema[k], "m/" + k: s["exp_avg"], "v/" + k: s["exp_avg_sq"]}
+        partial = state.with_suffix(".partial")
+        save_file(tensors, partial)
+        partial.replace(state)
+
+    def report(rate: float, loss: float) -> None:
+        swap()
+        unet.eval()
+        line = {"samples": done, "loss": round(loss, 4), "rate": round(rate, 1)} | probe(unet, text, held, ids, abar)
+        unet.save_pretrained(folder / "unet")
+        text.save_pretrained(folder / "text_encoder")
+        DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
+        (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
+        unet.train()
+        swap()
+        log.info("%s", line)
+        with (args.run / "curve.jsonl").open("a") as f:
+            f.write(json.dumps(line) + "\n")
+
+    snr = abar / (1 - abar)
+    loss_weight = snr.clamp(max=5.0) / (snr + 1)
+    mean, started, first = 0.0, time.time(), done
+    while done < args.samples:
+        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + done)
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * min(1.0, (done + args.batch) / 4000) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done / args.samples)))
+        rows = torch.randint(len(z), (args.batch,), generator=rng)
+        x0 = z[rows].float() * scale
+        t = torch.randint(1000, (args.batch,), generator=rng)
+        noise = torch.randn(x0.shape, generator=rng)
+        a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = text(captions.draw(rows, rng)).last_hidden_state
+            v = unet(a * x0 + s * noise, t, hidden).sample
+        error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
+        loss = (loss_weight[t] * error).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        optimiser.step()
+        done += args.batch
+        step = done // args.batch
+        torch._foreach_lerp_(list(ema.values()), [p.data for p in weights.values()], 1 - min(0.9993, (1 + step) / (10 + step)))
+        mean = 0.99 * mean + 0.01 * loss.item() if mean else loss.item()
+        if done % (args.batch * args.report) == 0:
+            report((done - first) / (time.time() - started), mean)
+        if done % (args.batch * 2 * args.report) == 0:
+            save()
+    save()
+    report((done - first) / (time.time() - started), mean)
+
+
+if __name__ == "__main__":
+    main()

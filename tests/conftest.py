@@ -1,0 +1,118 @@
+"""Tiny random models with the shape of the real ones, written once per session and loaded as a user's are."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+CLIP = Path(__file__).parents[1] / "assets" / "checkpoints" / "clip"
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
+    "prediction_type": "epsilon",
+}
+
+torch.set_num_threads(1)
+
+
+def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
+    """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16 cross-attention layers, narrow
+    channels.
+
+    `vae` is "AutoencoderKL" (4 latent channels) or "AutoencoderDC" (16, as the built-in model has).
+    """
+    from diffusers import AutoencoderDC, AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            in_channels=4 if vae == "AutoencoderKL" else 16,
+            out_channels=4 if vae == "AutoencoderKL" else 16,
+            block_out_channels=(32, 64, 64, 64),
+            layers_per_block=2,
+            attention_head_dim=8,
+            cross_attention_dim=32,
+        )
+        if vae == "AutoencoderKL":
+            autoencoder = AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                block_out_channels=(32, 32, 32, 64),
+                layers_per_block=2,
+                sample_size=64,
+            )
+        else:
+            autoencoder = AutoencoderDC(
+                latent_channels=16,
+                encoder_block_out_channels=(8, 8, 16, 32),
+                decoder_block_out_channels=(8, 8, 16, 32),
+                encoder_layers_per_block=(0, 1, 1, 1),
+                decoder_layers_per_block=(0, 1, 1, 1),
+                encoder_qkv_multiscales=((), (), (), ()),
+                decoder_qkv_multiscales=((), (), (), ()),
+                scaling_factor=0.5,
+            )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=1,
+                projection_dim=32,
+            )
+        )
+    unet.save_pretrained(folder / "unet")
+    autoencoder.save_pretrained(folder / "vae")
+    text_encoder.save_pretrained(folder / "text_encoder")
+    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    if vae == "AutoencoderDC":
+        path = folder / "vae" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_size": 64}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """A diffusers folder with the topology of Stable Diffusion 1.5."""
+    return write_model(tmp_path_factory.mktemp("models") / "tiny", vae="AutoencoderKL")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    """That folder, loaded."""
+    from editing.backbones import load_backbone
+
+    return load_backbone(str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_dc_folder(tmp_path_factory) -> Path:
+    """The same with the built-in model's kind of autoencoder, its list of words and its recommendations."""
+    folder = write_model(tmp_path_factory.mktemp("models") / "tiny-dc", vae="AutoencoderDC", seed=1)
+    (folder / "words.json").write_text(
+        json.dumps(["a", "and", "cat", "fox", "on", "red", "tiger", "the", "left"])
+    )
+    (folder / "defaults.json").write_text(json.dumps({"videograin": {"steps": 20}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dc(tiny_dc_folder):
+    """That folder, loaded."""
+    from editing.backbones import load_backbone
+
+    return load_backbone(str(tiny_dc_folder))

@@ -1,0 +1,90 @@
+"""Each frame sees exactly the frames it should: compared with loops, and by moving what must not matter."""
+
+import pytest
+import torch
+
+from editing.attention.backends import attention
+from editing.attention.frames import all_frames, fold_frames, own_frame, sparse_causal, unfold_frames
+
+BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
+
+
+@pytest.fixture
+def qkv():
+    return torch.randn(
+        3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=torch.Generator().manual_seed(0)
+    ).unbind()
+
+
+def loop(qkv, seen):
+    """Attention frame by frame; `seen(frame)` lists the frames it looks at."""
+    q, k, v = qkv
+    rows = []
+    for row in range(len(q)):
+        first = row // FRAMES * FRAMES
+        at = [first + frame for frame in seen(row % FRAMES)]
+        rows.append(
+            attention(q[row : row + 1], torch.cat([*k[at]], 1)[None], torch.cat([*v[at]], 1)[None])[0]
+        )
+    return torch.stack(rows)
+
+
+def test_fold_and_unfold(qkv):
+    folded = fold_frames(qkv[0], FRAMES)
+    assert folded.shape == (BRANCHES, HEADS, FRAMES * TOKENS, DIM)
+    assert torch.equal(folded[1, 2, 3 * TOKENS + 4], qkv[0][FRAMES + 3, 2, 4])
+    assert torch.equal(unfold_frames(folded, FRAMES), qkv[0])
+
+
+def test_all_frames(qkv):
+    torch.testing.assert_close(all_frames(*qkv, FRAMES), loop(qkv, lambda _: range(FRAMES)))
+
+
+def test_own_frame(qkv):
+    torch.testing.assert_close(own_frame(*qkv, FRAMES), loop(qkv, lambda frame: [frame]))
+
+
+@pytest.mark.parametrize(
+    ("selectors", "seen"),
+    [
+        (("first", -1), lambda f: [0, max(f - 1, 0)]),
+        ((0, "middle"), lambda f: [f, 1]),
+        (("last",), lambda f: [3]),
+        ((1, -2, 0), lambda f: [min(f + 1, 3), max(f - 2, 0), f]),
+    ],
+)
+def test_sparse_causal(qkv, selectors, seen):
+    torch.testing.assert_close(sparse_causal(*qkv, FRAMES, selectors), loop(qkv, seen))
+
+
+def test_sparse_causal_needs_a_frame(qkv):
+    with pytest.raises(ValueError, match="selectors"):
+        sparse_causal(*qkv, FRAMES, ())
+
+
+def test_branches_do_not_mix(qkv):
+    q, k, v = qkv
+    other = k.clone()
+    other[FRAMES:] += 1
+    for see in (all_frames, sparse_causal, own_frame):
+        assert torch.equal(see(q, k, v, FRAMES)[:FRAMES], see(q, other, v, FRAMES)[:FRAMES])
+
+
+def test_repeated_frames_change_nothing(qkv):
+    """A softmax over the same keys several times is the softmax over them once."""
+    still = [x[:1].expand(FRAMES, -1, -1, -1) for x in qkv]
+    for see in (all_frames, sparse_causal):
+        torch.testing.assert_close(see(*still, FRAMES), own_frame(*still, FRAMES))
+
+
+def test_attend_gets_the_arranged_tokens(qkv):
+    shapes = []
+
+    def attend(q, k, v):
+        shapes.append((q.shape, k.shape))
+        return q
+
+    assert torch.equal(all_frames(*qkv, FRAMES, attend), qkv[0])
+    sparse_causal(*qkv, FRAMES, attend=attend)
+    clip = (BRANCHES, HEADS, FRAMES * TOKENS, DIM)
+    assert shapes == [(clip, clip), (qkv[0].shape, (BRANCHES * FRAMES, HEADS, 2 * TOKENS, DIM))]

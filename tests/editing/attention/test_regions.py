@@ -1,0 +1,101 @@
+"""Modulated attention against the formula written out on materialised scores."""
+
+import pytest
+import torch
+
+from editing.attention.backends import attention
+from editing.attention.regions import grid_labels, modulate, modulated_attention, row_range
+
+
+def written_out(q, k, v, query_label, key_label, strength):
+    """The paper's formula, dense: s + a (max - s) inside the region, s - a (s - min) elsewhere."""
+    s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    a = strength[:, None, :, None]
+    same = ((query_label[:, :, None] == key_label[:, None, :]) & (query_label[:, :, None] >= 0))[:, None]
+    high, low = s.amax(-1, keepdim=True), s.amin(-1, keepdim=True)
+    return torch.where(same, s + a * (high - s), s - a * (s - low)).softmax(-1) @ v
+
+
+def case(queries=50, keys=50, regions=3, dim=24, dtype=torch.float64, seed=0, label_rows=2):
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(2, 3, n, dim, generator=g, dtype=dtype) for n in (queries, keys, keys))
+    ql = torch.randint(-1, regions, (label_rows, queries), generator=g)
+    kl = torch.randint(-1, regions, (label_rows, keys), generator=g)
+    return q, k, v, ql, kl, torch.rand(label_rows, queries, generator=g, dtype=dtype)
+
+
+@pytest.mark.parametrize("label_rows", [1, 2])
+@pytest.mark.parametrize(("queries", "keys", "regions"), [(50, 50, 3), (64, 9, 1), (40, 77, 8)])
+def test_channel_form_equals_formula(queries, keys, regions, label_rows):
+    values = case(queries, keys, regions, label_rows=label_rows)
+    assert torch.allclose(modulated_attention(*values), written_out(*values), rtol=0, atol=1e-12)
+
+
+def test_modulate_gives_the_same_attention_at_the_original_scale():
+    q, k, v, ql, kl, a = case()
+    q2, k2 = modulate(q, k, ql, kl, a)
+    out = (q2 @ k2.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+    assert torch.allclose(out, written_out(q, k, v, ql, kl, a), rtol=0, atol=1e-12)
+
+
+def test_single_precision_is_within_1e_6():
+    q, k, v, ql, kl, a = case(256, 256, dtype=torch.float32)
+    wide = written_out(q.double(), k.double(), v.double(), ql, kl, a.double())
+    assert (modulated_attention(q, k, v, ql, kl, a).double() - wide).abs().max() < 1e-6
+
+
+def test_row_range_streams_to_the_same_numbers():
+    q, k, *_ = case(3000, 700)
+    s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    assert torch.allclose(row_range(q, k), s.amax(-1) - s.amin(-1), rtol=0, atol=1e-12)
+
+
+def test_no_strength_is_plain_attention_bit_for_bit():
+    q, k, v, ql, kl, a = case(dtype=torch.float32)
+    assert torch.equal(modulated_attention(q, k, v, ql, kl, torch.zeros_like(a)), attention(q, k, v))
+
+
+def test_full_strength_flattens_to_the_own_region():
+    q, k, v, ql, kl, a = case()
+    ql, kl = ql.clamp(min=0), kl.clamp(min=0)
+    out = modulated_attention(q * 30, k * 30, v, ql, kl, torch.ones_like(a))
+    for row, column in ((0, 0), (1, 7)):
+        own = v[row, 0][kl[row] == ql[row, column]].mean(0)
+        assert torch.allclose(out[row, 0, column], own, atol=1e-6)
+
+
+def test_another_row_does_not_matter():
+    values = list(case())
+    before = modulated_attention(*values)
+    values[0] = values[0].clone()
+    values[0][:, :, 0] *= 9
+    after = modulated_attention(*values)
+    assert torch.allclose(before[:, :, 1:], after[:, :, 1:], rtol=0, atol=1e-12)
+    assert not torch.allclose(before[:, :, 0], after[:, :, 0])
+
+
+def test_region_mass_grows_with_strength():
+    q, k, _, ql, kl, _ = case(20, 20, 2)
+    own = (kl[:, None, :] == ql.clamp(min=0)[:, :, None]).double()
+    mass = []
+    for a in (0.0, 0.3, 0.6, 0.9):
+        weights = modulated_attention(
+            q,
+            k,
+            torch.eye(20, dtype=q.dtype).expand(2, 3, -1, -1),
+            ql.clamp(min=0),
+            kl,
+            torch.full(ql.shape, a, dtype=q.dtype),
+        )
+        mass.append(float((weights * own[:, None]).sum(-1).mean()))
+    assert mass == sorted(mass)
+    assert mass[-1] > mass[0] + 0.1
+
+
+def test_grid_labels_take_the_majority_and_keep_small_regions():
+    labels = torch.zeros(2, 16, 16, dtype=torch.int64)
+    labels[:, :, 8:] = 1
+    labels[0, 1, 1] = 2
+    grid = grid_labels(labels, 2, 4, 3).view(2, 2, 4)
+    assert grid[0].tolist() == [[2, 0, 1, 1], [0, 0, 1, 1]]
+    assert grid[1].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]

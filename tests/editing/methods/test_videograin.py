@@ -1,0 +1,154 @@
+"""VideoGrain on a tiny random model: identities that hold whatever the weights are."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest, Region
+from editing.attention.frames import all_frames
+from editing.attention.sites import Site
+from editing.events import Preview, Progress
+from editing.methods import videograin
+from editing.methods.params import VideoGrainParams
+
+FRAMES, SIZE = 3, 64
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def two_regions(**changes) -> EditRequest:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
+    labels[:, 8:40, 4:28], labels[:, 20:56, 36:60] = 1, 2
+    regions = (Region("left", 1, prompt="a panda", source="a cat"), Region("right", 2, prompt="a fox", source="a dog"))
+    clip = ArrayClip(rng.integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8), fps=Fraction(8))
+    return EditRequest(clip, labels, regions, source_prompt="a cat and a dog on the grass", **changes)
+
+
+def finish(events):
+    """Run to the end; the result."""
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value
+
+
+def params(**given) -> VideoGrainParams:
+    return VideoGrainParams(steps=4, preview_every=0, **given)
+
+
+def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
+    request = two_regions()
+    latents = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    layout, text = videograin.lay_out(tiny, request, (8, 8))
+    step = tiny.schedule.sampling(4)[0]
+    hook = videograin.region_attention(layout, params(self_strength=0, cross_strength=0), 1.0, videograin.HeatMaps(layout))
+
+    def plain(q, k, v, site):
+        return all_frames(q, k, v, FRAMES) if site.kind == "self" else torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    modulated = tiny.predict(latents, step, text, attend=hook)
+    reference = tiny.predict(latents, step, text, attend=plain)
+    assert all(torch.equal(a, b) for a, b in zip(modulated, reference, strict=True))
+
+
+@pytest.mark.parametrize(("half", "changed"), [("cond", (False, True)), ("uncond", (True, False)), ("both", (True, True))])
+def test_self_modulation_touches_exactly_the_chosen_half(tiny, half, changed):
+    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    heats = videograin.HeatMaps(layout)
+    q, k, v = torch.randn(3, 2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(1))
+    site = Site("x", "self", "mid_block")
+    out = videograin.region_attention(layout, params(guidance_half=half), 1.0, heats)(q, k, v, site)
+    plain = all_frames(q, k, v, FRAMES)
+    assert tuple(not torch.equal(a, b) for a, b in zip(out.chunk(2), plain.chunk(2), strict=True)) == changed
+
+
+def test_cross_modulation_leaves_the_unconditional_half_and_unbound_pixels(tiny):
+    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    q = torch.randn(2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(2))
+    k, v = torch.randn(2, 2 * FRAMES, 2, len(layout.words), 8, generator=torch.Generator().manual_seed(3))
+    out = videograin.region_attention(layout, params(), 1.0, videograin.HeatMaps(layout))(q, k, v, Site("x", "cross", "mid_block"))
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.equal(out[:FRAMES], plain[:FRAMES])
+    background = layout.codes(64) == 0
+    difference = (out - plain)[FRAMES:].abs().amax((1, 3))
+    assert difference[background].max() < 1e-5
+    assert (difference[~background] > 1e-4).float().mean() > 0.9
+
+
+def test_words_of_each_region_are_bound_to_it(tiny):
+    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    # start, a panda, and, a fox, on the grass
+    assert layout.words[:10].tolist() == [-1, 1, 1, -1, 2, 2, -1, -1, -1, -1]
+
+
+def test_size_term_is_one_minus_the_share_of_the_own_region(tiny):
+    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    codes = layout.codes(64)
+    spare = layout.spare(codes)
+    for frame, code in ((0, 1), (1, 2), (2, 0)):
+        share = (codes[frame] == code).float().mean()
+        assert torch.allclose(spare[frame][codes[frame] == code], 1 - share)
+
+
+def test_fade_follows_the_schedule_table(tiny):
+    given = VideoGrainParams(steps=50)
+    xi = [videograin.fade(given, step, tiny) for step in tiny.schedule.sampling(50)]
+    # Section 1.8 of the specification tabulates ((t - 1) / 1000) ** 5; ours is t / 1000.
+    assert xi[:3] == pytest.approx([0.981**5, 0.961**5, 0.941**5])
+    assert sum(x > 0 for x in xi) == 15
+
+
+def test_outside_is_the_source_bit_for_bit_and_the_run_repeats(tiny):
+    request = two_regions()
+    first = finish(videograin.run(tiny, request, params()))
+    again = finish(videograin.run(tiny, request, params()))
+    far = np.ones((SIZE, SIZE), bool)
+    far[4:60, 1:63] = False
+    assert np.array_equal(first.frames[:, far], first.source[:, far])
+    assert not np.array_equal(first.frames[request.edited_mask], first.source[request.edited_mask])
+    assert np.array_equal(first.frames, again.frames)
+
+
+def test_outside_the_blend_mask_the_last_latents_are_the_clips_own(tiny, monkeypatch):
+    request, last = two_regions(), []
+    decode = tiny.decode
+    monkeypatch.setattr(tiny, "decode", lambda latents: last.append(latents) or decode(latents))
+    finish(videograin.run(tiny, request, params()))
+    layout, _ = videograin.lay_out(tiny, request, (8, 8))
+    outside = (layout.blend_mask == 0).expand_as(last[0])
+    own = tiny.encode(request.clip.read(0, FRAMES))
+    assert torch.equal(last[0][outside], own[outside])
+    assert not torch.allclose(last[0][~outside], own[~outside])
+
+
+def test_events_and_a_clean_model(tiny):
+    hooks = {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in tiny.unet.named_modules()}
+    before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    events = videograin.run(tiny, two_regions(), VideoGrainParams(steps=2))
+    seen = []
+    for event in events:
+        seen.append(event)
+        assert hooks == {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in tiny.unet.named_modules()}
+        assert all("attend" not in vars(p) for p in tiny.unet.attn_processors.values())
+    assert all(torch.equal(v, tiny.unet.state_dict()[k]) for k, v in before.items())
+    assert [e.done for e in seen if isinstance(e, Progress) and e.stage == "editing"] == [1, 2]
+    shown = [e for e in seen if isinstance(e, Preview)]
+    assert shown[0].frames.shape[0] == FRAMES == len(shown[0].indices)
+    assert set(shown[0].attention) == {"left", "right"}
+    assert all(0 <= m.min() and m.max() <= 1 for p in shown for m in p.attention.values())
+
+
+def test_attention_mass_moves_into_the_region(tiny):
+    result = finish(videograin.run(tiny, two_regions(), params(modulate_until=1, schedule_power=0)))
+    inside = np.zeros((8, 8), bool)
+    inside[2:4, 1:3] = True
+    maps = result.attention["left"]
+    assert maps.after[:, inside].mean() > 1.3 * maps.before[:, inside].mean()
+    assert maps.after[:, :, 6:].mean() < maps.before[:, :, 6:].mean() + 1e-6

@@ -1,0 +1,39 @@
+"""What is outside stays the source's."""
+
+import numpy as np
+import pytest
+import torch
+
+from editing.blending import blend_latents, composite
+
+RNG = np.random.default_rng(0)
+SOURCE, EDITED = RNG.integers(0, 256, (2, 2, 24, 24, 3), dtype=np.uint8)
+MASK = np.zeros((2, 24, 24), bool)
+MASK[0, 8:16, 8:16] = True
+
+
+@pytest.mark.parametrize("feather", [0.0, 1.0, 2.0, 3.0])
+def test_composite_is_exact_inside_and_beyond_the_feather(feather):
+    out = composite(SOURCE, EDITED, MASK, feather)
+    reach = int(np.ceil(feather))
+    near = np.zeros_like(MASK)
+    near[0, 8 - reach : 16 + reach, 8 - reach : 16 + reach] = True
+    assert np.array_equal(out[MASK], EDITED[MASK])
+    assert np.array_equal(out[~near], SOURCE[~near])
+    assert np.array_equal(out[1], SOURCE[1])
+
+
+def test_feather_fades_from_edit_to_source():
+    white, black = np.full_like(SOURCE, 255), np.zeros_like(SOURCE)
+    row = composite(black, white, MASK, 3.0)[0, 12, 3:9, 0].astype(int)
+    assert row[-1] == 255
+    assert row[0] == 0
+    assert (np.diff(row) >= 0).all()
+    assert 0 < row[-2] < 255
+
+
+def test_blend_latents_takes_each_side():
+    a, b = torch.ones(2, 4, 3, 3), torch.zeros(2, 4, 3, 3)
+    mask = torch.zeros(2, 1, 3, 3)
+    mask[0, 0, 1, 1] = 1
+    assert blend_latents(a, b, mask).sum() == 4

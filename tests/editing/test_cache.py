@@ -1,0 +1,48 @@
+"""The store keeps what it was given, forgets the oldest, and survives damage."""
+
+import os
+
+import pytest
+import torch
+
+from editing import cache
+
+KEY = {"kind": "inversion", "clip": b"frames", "steps": 4}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_round_trip_is_exact_and_keyed_by_everything():
+    value = torch.randn(3, 4)
+    cache.store(KEY, {"latents": value})
+    assert torch.equal(cache.load(KEY)["latents"], value)
+    assert cache.load(KEY | {"steps": 5}) is None
+    assert cache.load(KEY | {"clip": b"other"}) is None
+
+
+def test_a_damaged_entry_counts_as_missing_and_goes(folder):
+    cache.store(KEY, {"latents": torch.zeros(2)})
+    (entry,) = folder.glob("*.safetensors")
+    entry.write_bytes(b"broken")
+    assert cache.load(KEY) is None
+    assert not entry.exists()
+
+
+def test_the_least_recently_used_go_first(folder):
+    for i in range(3):
+        cache.store(KEY | {"steps": i}, {"latents": torch.zeros(1000)})
+        for age, path in enumerate(sorted(folder.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime)):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    cache.load(KEY | {"steps": 0})
+    cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
+    assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
+
+
+def test_no_half_written_entry_stays(folder, monkeypatch):
+    monkeypatch.setattr("safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    cache.store(KEY, {"latents": torch.zeros(2)})
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,58 @@
+import pickle
+
+import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from editing import errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "parents"),
+    [
+        (errors.RequestError, (errors.EditingError, ValueError)),
+        (errors.ClipError, (errors.RequestError,)),
+        (errors.MaskError, (errors.RequestError,)),
+        (errors.PromptError, (errors.RequestError,)),
+        (errors.ModelError, (errors.EditingError,)),
+        (errors.ResourceError, (errors.EditingError,)),
+        (errors.DivergedError, (errors.EditingError,)),
+    ],
+)
+def test_tree(kind, parents):
+    assert all(issubclass(kind, parent) for parent in parents)
+    assert issubclass(kind, ValueError) == issubclass(kind, errors.RequestError)
+
+
+def test_text_is_one_line_and_survives_pickling():
+    error = pickle.loads(pickle.dumps(errors.MaskError("masks", "two\n  lines")))
+    assert type(error) is errors.MaskError
+    assert (str(error), error.field, error.message) == ("masks: two lines", "masks", "two lines")
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    strength: float = 1.0
+
+
+class Outer(BaseModel):
+    regions: list[Inner] = []
+
+
+def complaint(content):
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate(content)
+    return errors.from_validation(caught.value, Outer, "p.")
+
+
+def test_unknown_key_is_named_with_what_is_allowed_there():
+    error = complaint({"regions": [{}, {"strenght": 1}]})
+    assert error.field == "p.regions.1.strenght"
+    assert "unknown key" in error.message
+    assert "did you mean 'strength'?" in error.message
+
+
+def test_bad_value_is_shown_and_cut():
+    error = complaint({"regions": [{"strength": "x" * 500}]})
+    assert error.field == "p.regions.0.strength"
+    assert "xxx..." in error.message
+    assert len(error.message) < 200

@@ -1,0 +1,159 @@
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from editing import outputs
+from editing.clip import ArrayClip, open_clip
+from editing.errors import RequestError, ResourceError
+from editing.events import EditResult, RegionAttention
+from editing.outputs import check_out, file_names, to_json, write_outputs
+from editing.request import EditRequest, Region
+
+FRAMES, HEIGHT, WIDTH = 3, 31, 45
+
+
+@pytest.fixture
+def request_():
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[:, :, :20], labels[:, :, 30:] = 1, 2
+    return EditRequest(
+        clip=ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 100, np.uint8), Fraction(24000, 1001)),
+        labels=labels,
+        regions=(Region("The cat!", 1, "a fox", color="#ff0000"), Region("dog", 2, color="#0000ff")),
+    )
+
+
+@pytest.fixture
+def result(request_):
+    source = request_.clip.read(0, FRAMES)
+    heat = np.zeros((FRAMES, 4, 6), np.float32)
+    heat[:, :, :3] = 0.5
+    return EditResult(
+        frames=source + 50,
+        uncomposited=source + 60,
+        source=source,
+        edited_mask=request_.edited_mask,
+        attention={"The cat!": RegionAttention(before=heat / 2, after=heat)},
+    )
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_everything_is_written(tmp_path, request_, result):
+    report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
+    write_outputs(replace(result, control=result.source), request_, report, tmp_path / "a" / "out", gif=True)
+    assert tree(tmp_path / "a") == [
+        "out/attention/the_cat_after.mp4",
+        "out/attention/the_cat_before.mp4",
+        "out/comparison.mp4",
+        "out/control.mp4",
+        "out/edited.gif",
+        "out/edited.mp4",
+        "out/masks.mp4",
+        "out/report.json",
+    ]
+    out = tmp_path / "a" / "out"
+    assert json.loads((out / "report.json").read_text()) == {"seconds": 0.5, "fps": "3/2", "warnings": []}
+    edited = open_clip(out / "edited.mp4")
+    assert (edited.size, edited.fps, len(edited)) == ((WIDTH, HEIGHT), Fraction(24000, 1001), FRAMES)
+    assert np.abs(edited.read(0, FRAMES).astype(int) - 150).max() <= 2
+    with Image.open(out / "edited.gif") as gif:
+        assert gif.n_frames == FRAMES
+
+
+def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
+    write_outputs(result, request_, {}, tmp_path / "out")
+    both = open_clip(tmp_path / "out" / "comparison.mp4").read(0, 1)[0].astype(int)
+    assert both.shape == (HEIGHT, 2 * WIDTH, 3)
+    assert abs(both[:, : WIDTH - 2].mean() - 100) < 2
+    assert abs(both[:, WIDTH + 2 :].mean() - 150) < 2
+    masks = open_clip(tmp_path / "out" / "masks.mp4").read(0, 1)[0].astype(int)
+    for column, color in [(8, (177, 50, 50)), (25, (100, 100, 100)), (38, (50, 50, 177))]:
+        assert np.abs(masks[15, column] - color).max() < 12
+    before, after = (
+        open_clip(tmp_path / "out" / "attention" / f"the_cat_{when}.mp4").read(0, 1)[0].astype(int)
+        for when in ("before", "after")
+    )
+    # Viridis runs from dark violet to bright yellow; both videos share one scale.
+    assert after[15, 5, 0] > 150 > before[15, 5, 0]
+    assert np.abs(after[15, 40] - before[15, 40]).max() < 12
+
+
+def test_same_result_same_bytes(tmp_path, request_, result):
+    for name in ("a", "b"):
+        write_outputs(result, request_, {"version": 1}, tmp_path / name, gif=True)
+    for path in tree(tmp_path / "a"):
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+def test_earlier_results_are_replaced_whole(tmp_path, request_, result):
+    write_outputs(replace(result, reconstruction=result.source), request_, {}, tmp_path / "out", gif=True)
+    write_outputs(result, request_, {}, tmp_path / "out")
+    assert "edited.gif" not in tree(tmp_path / "out")
+    assert "reconstruction.mp4" not in tree(tmp_path / "out")
+    assert "edited.mp4" in tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("report", [{"loss": float("nan")}, {"object": object()}])
+def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path, request_, result, report):
+    with pytest.raises((ValueError, TypeError)):
+        write_outputs(result, request_, report, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    write_outputs(result, request_, {}, tmp_path / "out")
+    before = {path: (tmp_path / "out" / path).read_bytes() for path in tree(tmp_path / "out")}
+    with pytest.raises((ValueError, TypeError)):
+        write_outputs(replace(result, frames=result.source), request_, report, tmp_path / "out")
+    assert {path: (tmp_path / "out" / path).read_bytes() for path in tree(tmp_path / "out")} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, request_, result, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "write_video", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        write_outputs(result, request_, {}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_content_is_refused_before_any_work(tmp_path):
+    check_out(tmp_path / "new" / "deep")
+    check_out(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
+    check_out(tmp_path)
+    (tmp_path / "project.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"--out: .*'project.json'"):
+        check_out(tmp_path)
+    for path in (tmp_path / "report.json", tmp_path / "report.json" / "below"):
+        with pytest.raises(RequestError, match="--out"):
+            check_out(path)
+
+
+def test_file_names_are_safe_and_differ():
+    names = ["../x", "a b", "A B", "a_b", "Füße", "", "???"]
+    stems = list(file_names(names).values())
+    assert stems == ["x", "a_b", "a_b_2", "a_b_3", "füße", "region", "region_2"]
+
+
+def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, result):
+    large = np.zeros((1, 60, 1000, 3), np.uint8)
+    request = EditRequest(clip=ArrayClip(large), labels=None, regions=(), prompt="a fox")
+    wide = EditResult(large, large, large, request.edited_mask, {})
+    write_outputs(wide, request, {}, tmp_path / "out")
+    with av.open(str(tmp_path / "out" / "comparison.mp4")) as container:
+        assert container.streams.video[0].width == 1280
+    assert open_clip(tmp_path / "out" / "edited.mp4").size == (1000, 60)
+    assert not (tmp_path / "out" / "masks.mp4").exists()
+
+
+def test_json_refuses_nan():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"psnr": float("nan")})

@@ -1,0 +1,82 @@
+"""The runner's promises: the order of events, the report's keys, cancelling, refusals before any model is loaded."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest, Region, edit
+from editing.errors import PromptError, RequestError
+from editing.events import Finished, Preview, Progress, Stage
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def request(**changes) -> EditRequest:
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
+    region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat")
+    return EditRequest(ArrayClip(frames, fps=Fraction(8)), labels, (region,), **given)
+
+
+def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
+    events = list(edit(request(), tiny))
+    assert [e.name for e in events if isinstance(e, Stage)] == ["loading", "inverting", "editing", "decoding", "measuring"]
+    assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
+    assert sum(isinstance(e, Preview) for e in events) == 2
+    assert isinstance(events[-1], Finished)
+    report = events[-1].report
+    assert set(report) == {
+        "version", "versions", "date", "request", "prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings",
+    }  # fmt: skip
+    assert report["prompt_used"] == "a fox on the left"
+    assert report["params"]["steps"] == {"value": 2, "source": "given"}
+    assert report["params"]["self_strength"]["source"] == "method"
+    assert set(report["seconds"]) == {"loading", "inverting", "editing", "decoding", "measuring"}
+    assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(report["metrics"])
+    assert set(report["metrics"]["attention"]["thing"]) == {"inside_before", "inside_after", "outside_before", "outside_after"}
+    assert report["request"]["regions"][0]["prompt"] == "a fox"
+    assert report["warnings"] == []
+
+
+def test_the_model_recommends_and_the_user_decides(tiny_dc):
+    report = list(edit(request(params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
+    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
+    assert tiny_dc.defaults["videograin"]["steps"] == 20
+
+
+def test_a_model_of_a_drawn_world_says_that_it_does_not_know_this_clip(tiny_dc):
+    (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
+    assert "means nothing" in warning
+
+
+def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
+    before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    events = edit(request(params={"steps": 20}), tiny)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "editing":
+            break
+    events.close()
+    assert all(torch.equal(v, tiny.unet.state_dict()[k]) for k, v in before.items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.unet.modules())
+
+
+def test_nothing_asked_is_refused_before_a_model_is_loaded():
+    with pytest.raises(RequestError, match="regions"):
+        next(edit(request(becomes="", model="no/such-model")))
+
+
+def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
+    with pytest.raises(PromptError, match=r'"tigre".*tiger'):
+        list(edit(request(becomes="a tigre"), tiny_dc))
+
+
+def test_the_prompt_of_the_source_is_checked_too(tiny_dc):
+    with pytest.raises(PromptError, match=r'"wombat"'):
+        list(edit(request(source_prompt="a wombat"), tiny_dc))

@@ -1,0 +1,124 @@
+"""The page with a made-up editor and made-up examples: everything but the models is the real thing.
+
+`python tests/fake_app.py FOLDER` keeps examples and a log of the editor's steps in FOLDER.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from editing.clip import ArrayClip
+from editing.errors import PromptError
+from editing.events import EditResult, Event, Finished, Preview, Progress, RegionAttention, Stage
+from editing.project import save_project
+from editing.request import EditRequest, Region
+
+STEPS, FRAMES, SIDE = 12, 8, 256
+
+
+def write_examples(folder: Path) -> Path:
+    """Two projects of coloured discs that walk over a lawn."""
+    for name, background in (("01_two_discs", False), ("02_discs_and_lawn", True)):
+        frames, labels = _draw(background)
+        regions = [
+            Region("left disc", 1, "a panda", "a cat", color="#ffe11a"),
+            Region("right disc", 2, "a fox", "a dog", color="#0b2a8c"),
+        ]
+        if background:
+            regions.append(Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff"))
+        request = EditRequest(
+            ArrayClip(frames, Fraction(8)),
+            labels,
+            tuple(regions),
+            source_prompt="a cat and a dog walk on the grass",
+        )
+        save_project(request, folder / name)
+    return folder
+
+
+def edit(request: EditRequest) -> Iterator[Event]:
+    """Turn each region into its complementary colours, slowly; every step is written to steps.log."""
+    log = Path(os.environ["REGRAIN_TEST_LOG"])
+    note = lambda text: log.open("a").write(text + "\n")  # noqa: E731
+    yield Stage("loading")
+    time.sleep(0.2)
+    for region in request.edited:
+        if "unicorn" in region.prompt:
+            raise PromptError(f"regions.{region.name}.prompt", "'unicorn' is not known; nearest: 'robot'; use that")
+        if "crash" in region.prompt:
+            raise RuntimeError("a fault")
+    source = request.clip.read(0, len(request.clip))
+    mask = request.edited_mask
+    target = np.where(mask[..., None], 255 - source, source)
+    grids = {
+        r.name: (request.labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited
+    }
+    try:
+        for stage in ("inverting", "editing"):
+            yield Stage(stage)
+            for step in range(1, STEPS + 1):
+                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.12")))
+                note(f"{stage} {step}")
+                yield Progress(stage, step, STEPS, (STEPS - step) * 0.12)
+                if stage == "editing":
+                    share = step / STEPS
+                    frames = (source * (1 - share) + target * share).astype(np.uint8)
+                    noise = np.random.default_rng(step).random((len(source), 16, 16), np.float32) * (1 - share)
+                    heat = {name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()}
+                    yield Preview(frames, tuple(range(len(frames))), heat)
+        yield Stage("decoding")
+        yield Stage("measuring")
+        note("finished")
+    finally:
+        note("closed")
+    result = EditResult(
+        target, target, source, mask, {n: RegionAttention(g * 0.2, g * 0.8) for n, g in grids.items()}
+    )
+    yield Finished(
+        result,
+        {
+            "version": 1,
+            "prompt_used": request.composed.text,
+            "seconds": {"inverting": 1.4, "editing": 1.6},
+            "metrics": {
+                "outside_psnr": 100.0,
+                "outside_psnr_uncomposited": 31.4,
+                "warp_error": 0.013,
+                "attention": {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids},
+            },
+            "params": {name: {"value": value} for name, value in request.params.items()},
+            "warnings": [],
+        },
+    )
+
+
+def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
+    labels = np.full((FRAMES, SIDE, SIDE), 3 if background else 0, np.uint8)
+    for i in range(FRAMES):
+        frames[i] = np.stack([120 + y // 8, 190 - y // 4, 90 + x // 16], -1)
+        for label, color, at in ((1, (228, 170, 70), (70, 120)), (2, (90, 110, 190), (180, 150))):
+            disc = (x - at[0] - 4 * i) ** 2 + (y - at[1]) ** 2 < 42**2
+            frames[i][disc], labels[i][disc] = color, label
+    return frames, labels
+
+
+if __name__ == "__main__":
+    from app import launch
+
+    root = Path(sys.argv[1])
+    os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
+    words = root / "model"
+    words.mkdir(exist_ok=True)
+    (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
+    launch(edit, write_examples(root / "examples"), words)

@@ -1,0 +1,1 @@
+"""The page: values in, request out; event in, components out."""

@@ -1,0 +1,354 @@
+// The page's own components. Text that a person wrote reaches the document through textContent and value only.
+
+const make = (tag, name = "", text = "") => {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  if (text) node.textContent = text;
+  return node;
+};
+
+const fileUrl = (path) => {
+  const config = window.gradio_config || {};
+  return (config.root || "") + (config.api_prefix || "/gradio_api") + "/file=" + path.split("/").map(encodeURIComponent).join("/");
+};
+
+const isColor = (value) => /^#[0-9a-f]{6}$/i.test(value);
+
+// A number on the region's colour: told apart without seeing colours.
+const badge = (label, color) => {
+  const node = make("span", "rg-badge", String(label));
+  if (isColor(color)) {
+    node.style.setProperty("--region", color);
+    const [r, g, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
+    node.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#111" : "#fff";
+  }
+  return node;
+};
+
+// Draw now and whenever Python sends another value.
+const follow = (props, watch, draw) => {
+  let shown;
+  const update = () => {
+    const text = JSON.stringify(props.value ?? null);
+    if (text === shown) return;
+    shown = text;
+    draw(props.value);
+  };
+  update();
+  watch("value", update);
+};
+
+function mountHeader(element) {
+  const button = element.querySelector("button");
+  const name = () => { button.textContent = document.body.classList.contains("dark") ? "Light" : "Dark"; };
+  button.addEventListener("click", () => { document.body.classList.toggle("dark"); name(); });
+  name();
+  if (window.regrainKeys) return;
+  window.regrainKeys = true;
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      document.querySelector("#run")?.click();
+    }
+  });
+}
+
+function mountGallery(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    const row = make("div", "rg-gallery");
+    for (const item of value.items) {
+      const card = make("button", "rg-example");
+      card.type = "button";
+      card.dataset.name = item.name;
+      card.setAttribute("aria-pressed", String(item.name === value.chosen));
+      const picture = make("img");
+      picture.src = item.picture;
+      picture.alt = "";
+      const text = make("span", "rg-example-text");
+      text.append(make("strong", "", item.title));
+      for (const change of item.changes) {
+        const line = make("span", "rg-change");
+        line.append(badge(change.label, change.color));
+        line.append(make("span", "", change.prompt ? change.source + " → " + change.prompt : change.source + " stays"));
+        text.append(line);
+      }
+      card.append(picture, text);
+      card.addEventListener("click", () => trigger("pick", { name: item.name }));
+      row.append(card);
+    }
+    element.replaceChildren(row);
+  });
+}
+
+// While a run goes on, the empty place shows the expected frame that is nearest to the source's.
+const showComing = (pane, picture, frame) => {
+  const live = window.regrainLive;
+  picture.hidden = !live;
+  pane.lastChild.textContent = live ? "Coming" : "";
+  if (!live) return;
+  const nearest = live.indices.reduce((best, index, i) => (Math.abs(index - frame) < Math.abs(live.indices[best] - frame) ? i : best), 0);
+  if (picture.src !== live.frames[nearest]) picture.src = live.frames[nearest];
+};
+
+function mountPlayer(element, props, trigger, watch) {
+  let watcher = 0, mode = "side";
+  follow(props, watch, (value) => {
+    cancelAnimationFrame(watcher);
+    if (!value) { element.replaceChildren(); return; }
+    const video = (path, name) => {
+      const node = make("video", name);
+      Object.assign(node, { muted: true, loop: true, playsInline: true, autoplay: true, preload: "auto", src: fileUrl(path) });
+      node.setAttribute("muted", "");
+      node.setAttribute("aria-label", name);
+      return node;
+    };
+    const root = make("div", "rg-player");
+    root.style.setProperty("--aspect", value.width + " / " + value.height);
+    const stage = make("div", "rg-stage");
+    const pane = (title, ...nodes) => {
+      const box = make("figure", "rg-pane");
+      box.append(...nodes, make("figcaption", "", title));
+      return box;
+    };
+    const source = video(value.source, "source");
+    const tinted = value.tinted ? video(value.tinted, "regions") : null;
+    if (tinted) tinted.hidden = true;
+    stage.append(pane("Source", source, ...(tinted ? [tinted] : [])));
+    const edited = value.edited ? video(value.edited, "edited") : null;
+    const coming = make("img", "rg-coming");
+    coming.hidden = true;
+    coming.alt = "What the model sees coming";
+    const right = edited ? pane("Edited", edited) : pane("", make("p", "", "The edit appears here"), coming);
+    right.classList.add(edited ? "rg-edited" : "rg-empty");
+    stage.append(right);
+    const bar = make("div", "rg-bar");
+    const wipe = make("input", "rg-wipe");
+    if (edited) {
+      Object.assign(wipe, { type: "range", min: 0, max: 100, value: 50, step: 0.5 });
+      wipe.setAttribute("aria-label", "Boundary between source and edit");
+      const cut = () => stage.style.setProperty("--cut", wipe.value + "%");
+      wipe.addEventListener("input", cut);
+      cut();
+    }
+    const all = [source, tinted, edited].filter(Boolean);
+    const play = make("button", "rg-tool", "Pause");
+    play.type = "button";
+    const playing = (on) => {
+      play.textContent = on ? "Pause" : "Play";
+      all.forEach((node) => (on ? node.play().catch(() => {}) : node.pause()));
+    };
+    play.addEventListener("click", () => playing(source.paused));
+    const seek = make("input", "rg-seek");
+    Object.assign(seek, { type: "range", min: 1, max: value.frames, step: 1, value: 1 });
+    seek.setAttribute("aria-label", "Frame");
+    const count = make("span", "rg-count", "1 / " + value.frames);
+    seek.addEventListener("input", () => {
+      playing(false);
+      all.forEach((node) => { node.currentTime = (seek.value - 0.5) / value.fps; });
+      count.textContent = seek.value + " / " + value.frames;
+    });
+    bar.append(play, seek, count);
+    const choice = (text, pressed, act) => {
+      const node = make("button", "rg-tool", text);
+      node.type = "button";
+      node.setAttribute("aria-pressed", String(pressed));
+      node.addEventListener("click", () => act(node));
+      bar.append(node);
+      return node;
+    };
+    if (tinted) {
+      choice("Regions", false, (node) => {
+        tinted.hidden = !tinted.hidden;
+        node.setAttribute("aria-pressed", String(!tinted.hidden));
+      });
+    }
+    if (edited) {
+      const set = (name) => {
+        mode = name;
+        root.dataset.mode = name;
+        side.setAttribute("aria-pressed", String(name === "side"));
+        over.setAttribute("aria-pressed", String(name === "wipe"));
+      };
+      const side = choice("Side by side", true, () => set("side"));
+      const over = choice("Wipe", false, () => set("wipe"));
+      set(mode);
+    } else {
+      root.dataset.mode = "side";
+    }
+    root.append(stage, ...(edited ? [wipe] : []), bar);
+    element.replaceChildren(root);
+    const span = value.frames / value.fps;
+    const keep = () => {
+      if (!root.isConnected) return;
+      if (!edited) showComing(right, coming, Number(seek.value));
+      if (!source.paused && !source.seeking) {
+        for (const node of all.slice(1)) {
+          const gap = Math.abs(node.currentTime - source.currentTime);
+          if (Math.min(gap, Math.abs(span - gap)) > 0.05 && !node.seeking && node.readyState > 1) node.currentTime = source.currentTime;
+          if (node.paused) node.play().catch(() => {});
+        }
+        const frame = Math.min(value.frames, Math.floor(source.currentTime * value.fps + 0.01) + 1);
+        if (Number(seek.value) !== frame) {
+          seek.value = frame;
+          count.textContent = frame + " / " + value.frames;
+        }
+      }
+      watcher = requestAnimationFrame(keep);
+    };
+    keep();
+    if (edited && matchMedia("(max-width: 900px)").matches) root.scrollIntoView({ behavior: "smooth", block: "center" });
+  });
+}
+
+function mountCards(element, props, trigger, watch) {
+  let example = null, timer = 0;
+  const send = () => { clearTimeout(timer); timer = setTimeout(() => trigger("prompts", {}), 180); };
+  follow(props, watch, (value) => {
+    const list = value ? value.regions : [];
+    const fields = element.querySelectorAll("input");
+    if (value && example === value.example && fields.length === list.length) {
+      // An echo of what is being typed must not move the cursor.
+      fields.forEach((field, i) => { if (field !== document.activeElement && field.value !== list[i].prompt) field.value = list[i].prompt; });
+      return;
+    }
+    example = value ? value.example : null;
+    const column = make("div", "rg-cards");
+    list.forEach((region, i) => {
+      const card = make("div", "rg-card");
+      if (isColor(region.color)) card.style.setProperty("--region", region.color);
+      const head = make("div", "rg-card-head");
+      head.append(badge(region.label, region.color), make("strong", "", region.name));
+      if (region.source) head.append(make("span", "rg-was", "was: " + region.source));
+      const label = make("label", "", "becomes");
+      const field = make("input");
+      field.type = "text";
+      field.id = "rg-prompt-" + i;
+      field.maxLength = 200;
+      field.autocomplete = "off";
+      field.spellcheck = false;
+      field.placeholder = "stays as it is";
+      field.value = region.prompt;
+      label.htmlFor = field.id;
+      field.setAttribute("aria-label", region.name + " becomes");
+      field.addEventListener("input", () => {
+        const regions = props.value.regions.map((old, at) => (at === i ? { ...old, prompt: field.value } : old));
+        props.value = { ...props.value, regions };
+        send();
+      });
+      const row = make("div", "rg-field");
+      row.append(label, field);
+      card.append(head, row);
+      column.append(card);
+    });
+    element.replaceChildren(column);
+  });
+}
+
+function mountPrompt(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    const line = make("p", "rg-prompt");
+    for (const part of value ? value.parts : []) {
+      if (!part.label) { line.append(part.text); continue; }
+      const words = make("span", "rg-words");
+      if (isColor(part.color)) words.style.setProperty("--region", part.color);
+      words.append(badge(part.label, part.color), make("span", "", part.text));
+      line.append(words);
+    }
+    element.replaceChildren(line);
+  });
+}
+
+function mountProgress(element, props, trigger, watch) {
+  const root = make("div", "rg-progress"), bars = make("div", "rg-stages"), line = make("div", "rg-line");
+  bars.setAttribute("aria-hidden", "true");
+  root.append(bars, line);
+  element.replaceChildren(root);
+  follow(props, watch, (value) => {
+    root.hidden = !value;
+    root.dataset.state = value ? value.state : "";
+    if (!value) { line.textContent = ""; return; }
+    line.setAttribute("role", value.state === "error" ? "alert" : "status");
+    bars.hidden = !value.stages.length;
+    while (bars.children.length > value.stages.length) bars.lastChild.remove();
+    value.stages.forEach((stage, i) => {
+      let box = bars.children[i];
+      if (!box) { box = make("div", "rg-step"); box.append(make("i"), make("span")); bars.append(box); }
+      box.classList.toggle("rg-now", stage.now);
+      box.firstChild.style.setProperty("--share", stage.share);
+      box.lastChild.textContent = stage.name;
+    });
+    line.replaceChildren(make("strong", "", value.text), make("span", "rg-detail", value.detail));
+  });
+}
+
+function mountLive(element, props, trigger, watch) {
+  const strip = (row, sources, captions) => {
+    while (row.children.length > sources.length) row.lastChild.remove();
+    sources.forEach((source, i) => {
+      if (!row.children[i]) { const box = make("figure"); box.append(make("img"), make("figcaption")); row.append(box); }
+      row.children[i].firstChild.src = source;
+      row.children[i].firstChild.alt = captions ? "frame " + captions[i] : "";
+      row.children[i].lastChild.textContent = captions ? captions[i] : "";
+    });
+  };
+  follow(props, watch, (value) => {
+    window.regrainLive = value;
+    if (!value) { element.replaceChildren(); return; }
+    let root = element.querySelector(".rg-live");
+    if (!root || root.dataset.rows !== String(value.heat.length)) {
+      root = make("div", "rg-live");
+      root.dataset.rows = value.heat.length;
+      for (let i = 0; i <= value.heat.length; i++) { root.append(make("div", "rg-row-name"), make("div", "rg-strip")); }
+      element.replaceChildren(root);
+    }
+    const rows = root.querySelectorAll(".rg-strip"), names = root.querySelectorAll(".rg-row-name");
+    root.style.setProperty("--count", value.frames.length);
+    names[0].textContent = "What the model sees coming";
+    strip(rows[0], value.frames, value.indices);
+    value.heat.forEach((region, i) => {
+      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", "Where the words of " + region.name + " look"));
+      strip(rows[i + 1], region.frames, null);
+    });
+  });
+}
+
+function mountResult(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    if (!value) { element.replaceChildren(); return; }
+    const root = make("div", "rg-result");
+    const files = make("div", "rg-files");
+    for (const file of value.files) {
+      const link = make("a", "rg-tool", file.name);
+      link.href = fileUrl(file.path);
+      link.download = file.name;
+      files.append(link);
+    }
+    const facts = make("dl", "rg-facts");
+    for (const fact of value.facts) {
+      const box = make("div");
+      box.append(make("dt", "", fact.name), make("dd", "rg-value", fact.value), make("dd", "", fact.text));
+      facts.append(box);
+    }
+    root.append(files, facts);
+    if (value.attention.length) {
+      root.append(make("h3", "", "Attention, before and after guidance"));
+      const grid = make("div", "rg-attention");
+      for (const region of value.attention) {
+        const box = make("div", "rg-look"), title = make("div", "rg-row-name"), pair = make("div", "rg-pair");
+        title.append(badge(region.label, region.color), make("span", "", region.name));
+        for (const when of ["before", "after"]) {
+          const figure = make("figure"), picture = make("img");
+          picture.src = region[when];
+          picture.alt = region.name + ", " + when;
+          figure.append(picture, make("figcaption", "", when));
+          pair.append(figure);
+        }
+        box.append(title, pair, make("p", "", region.text));
+        grid.append(box);
+      }
+      root.append(grid);
+    }
+    for (const warning of value.warnings) root.append(make("p", "rg-warning", warning));
+    element.replaceChildren(root);
+  });
+}

@@ -1,0 +1,70 @@
+"""A run in a thread of its own, so that the page can stop it and never waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_one_at_a_time = threading.Lock()
+_END = object()
+
+
+def in_thread(start: Callable[[], Iterator[T]], pulse: float = 0.25) -> Generator[T | None, None, None]:
+    """Iterate in a thread; closing this generator closes the iterator at its next item.
+
+    Runs of all pages take turns: one that was stopped may still be inside its last step when the next begins.
+
+    Args:
+        start: Makes the iterator, in the thread.
+        pulse: Seconds after which None is yielded while there is nothing new, so that a close is noticed.
+
+    Raises:
+        BaseException: What the iterator raised.
+    """
+    items: queue.SimpleQueue[object] = queue.SimpleQueue()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with _one_at_a_time:
+                _drain(start, items, stop)
+        except BaseException as error:  # noqa: BLE001 - raised again where the run is read
+            failures.append(error)
+        finally:
+            items.put(_END)
+
+    threading.Thread(target=work, name="edit", daemon=True).start()
+    try:
+        while True:
+            try:
+                item = items.get(timeout=pulse)
+            except queue.Empty:
+                yield None
+                continue
+            if item is _END:
+                break
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+    if failures:
+        raise failures[0]
+
+
+def _drain(start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event) -> None:
+    if stop.is_set():
+        return
+    iterator = start()
+    try:
+        for item in iterator:
+            items.put(item)
+            if stop.is_set():
+                return
+    finally:
+        close = getattr(iterator, "close", None)
+        if close:
+            close()
