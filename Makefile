@@ -16,7 +16,6 @@ test: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo
-	@echo "The edited video: $(CURDIR)/out/demo/edited.mp4"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

@@ -36,6 +36,8 @@ def launch(edit: Edit, examples: Path, model_folder: Path = ASSETS / "storybook"
         examples: Folder of project folders.
         model_folder: The built-in model's.
     """
+    # Leave through the interpreter's own end, which removes the media folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
     page: gr.Blocks = build(edit, load_examples(examples, media.examples), media, model_folder)
     page.queue(max_size=20)
@@ -54,8 +56,6 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Leave through the interpreter's own end, which removes the media folder.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     launch(edit, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 

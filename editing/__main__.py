@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from editing import events
 from editing.clip import open_clip
@@ -206,13 +204,17 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
 
 def _follow(stream: Iterable[events.Event]) -> events.Finished:
     """Show the events of a run as progress bars until it ends."""
+    # Here, as the engine above: neither is needed to refuse a bad project.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = (
         TextColumn("{task.description:10}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    tasks: dict[str, TaskID] = {}
+    tasks = {}
     with Progress(*columns, console=Console(stderr=True)) as bars:
         for event in stream:
             match event:

@@ -91,7 +91,7 @@ class ArrayClip:
         ClipError: Not uint8 [frames, height, width, 3], or no frame.
     """
 
-    def __init__(self, frames: np.ndarray, fps: Fraction = DEFAULT_FPS, name: str = "array") -> None:
+    def __init__(self, frames: np.ndarray, fps: Fraction | int = DEFAULT_FPS, name: str = "array") -> None:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ClipError(
                 "clip",
@@ -413,7 +413,9 @@ def _probe(path: Path) -> _Facts:
 
 def _decode(path: Path) -> Iterator[av.VideoFrame]:
     with _open_video(path) as container:
-        container.streams.video[0].thread_type = "AUTO"
+        # No decoder threads: one that reports an error waits for Python while Python, closing a half-read
+        # file, waits for it, once anything (torchvision does) has turned PyAV's logging on.
+        container.streams.video[0].codec_context.thread_count = 1
         try:
             yield from container.decode(video=0)
         except av.FFmpegError as error:

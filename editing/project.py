@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -124,24 +125,23 @@ def save_project(request: EditRequest, path: str | Path) -> None:
     check_project_path(folder)
     _check_model(request.model)
     with staged(folder) as staging:
-        project = Project(
-            version=1,
-            clip=_save_clip(request.clip, staging, request.size),
-            regions=[
-                ProjectRegion(**{key: getattr(region, key) for key in ProjectRegion.model_fields})
-                for region in request.regions
-            ],
-            masks=None if request.labels is None else "masks",
-            **{key: getattr(request, key) for key in _SHARED},
-        )
+        content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
         if request.labels is not None:
-            write_labels(
-                request.labels, staging / "masks", {region.label: region.color for region in request.regions}
-            )
-        text = json.dumps(
-            project.model_dump(exclude_none=True), indent=2, ensure_ascii=False, allow_nan=False
-        )
+            write_labels(request.labels, staging / "masks", {r.label: r.color for r in request.regions})
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def describe(request: EditRequest) -> dict[str, Any]:
+    """The content of project.json for a request; the clip's path is its name."""
+    values = {
+        "version": 1,
+        "clip": _describe_clip(request.clip, request.clip.name, request.size),
+        "regions": [asdict(region) for region in request.regions],
+        "masks": None if request.labels is None else "masks",
+        **{key: getattr(request, key) for key in _SHARED},
+    }
+    return {key: values[key] for key in Project.model_fields if values[key] is not None}
 
 
 def check_project_path(folder: Path) -> None:
@@ -229,7 +229,8 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     return path
 
 
-def _save_clip(clip: Clip, folder: Path, size: int | None) -> ProjectClip:
+def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
+    """Copy or write the frames into the folder; the value of the key `clip`."""
     if isinstance(clip, VideoClip):
         target = folder / f"clip{clip.path.suffix.lower()}"
         shutil.copyfile(clip.path, target)
@@ -241,5 +242,11 @@ def _save_clip(clip: Clip, folder: Path, size: int | None) -> ProjectClip:
     else:
         target = folder / "clip.mkv"
         write_lossless(target, clip)
-        return ProjectClip(path=target.name, frames=len(clip), size=size)
-    return ProjectClip(path=target.name, start=clip.start, stride=clip.stride, frames=len(clip), size=size)
+    return _describe_clip(clip, target.name, size)
+
+
+def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
+    # A clip in memory has neither: all its frames are used.
+    start, stride = getattr(clip, "start", 0), getattr(clip, "stride", 1)
+    result = {"path": path, "start": start, "stride": stride, "frames": len(clip), "size": size}
+    return {key: value for key, value in result.items() if value is not None}

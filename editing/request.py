@@ -53,8 +53,6 @@ class Region:
     negative: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("name", "prompt", "source", "color", "negative"):
-            self._require(key, isinstance(getattr(self, key), str), "allowed is text")
         self._require("name", self.name.strip() != "", "a region needs a name")
         self._require(
             "label", _is_int(self.label) and 1 <= self.label <= 255, "allowed is a whole number 1 to 255"
@@ -165,8 +163,6 @@ class EditRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
-        for key in ("source_prompt", "prompt", "negative_prompt", "model"):
-            self._require(key, isinstance(getattr(self, key), str), "allowed is text")
         self._require("model", self.model.strip() != "", "allowed is the id of a model")
         self._require(
             "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"

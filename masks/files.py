@@ -65,8 +65,7 @@ def write_labels(
     path.mkdir(parents=True, exist_ok=True)
     palette = bytearray(3 * 256)
     for label, color in colors.items():
-        at = 3 * int(label)  # a NumPy uint8 would overflow
-        palette[at : at + 3] = bytes.fromhex(color.removeprefix("#"))
+        palette[3 * label : 3 * label + 3] = bytes.fromhex(color.removeprefix("#"))
     for index, frame in enumerate(labels):
         image = Image.fromarray(frame)
         image.putpalette(bytes(palette))

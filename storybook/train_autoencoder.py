@@ -58,14 +58,17 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
     return (out - target).abs().mean() + 0.5 * (dx + dy)
 
 
-def training_loss(model: AutoencoderDC, x: Tensor, noise: float) -> Tensor:
+def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: float) -> Tensor:
     """Reconstruction from noised latents plus the scale-equivariance term on a quarter of the batch."""
     z = model.encoder(x)
     noisy = z + noise * z.detach().std() * torch.randn_like(z) * torch.rand(len(z), 1, 1, 1)
     loss = picture_loss(model.decoder(noisy).float(), x)
+    loss = loss + 1e-4 * z.float().square().mean()
+    if not equivariance:
+        return loss
     few = len(x) // 4
     small = model.decoder(F.avg_pool2d(z[:few], 2)).float()
-    return loss + 0.25 * picture_loss(small, F.avg_pool2d(x[:few], 2)) + 1e-4 * z.float().square().mean()
+    return loss + equivariance * picture_loss(small, F.avg_pool2d(x[:few], 2))
 
 
 @torch.no_grad()
@@ -88,6 +91,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=60_000)
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--noise", type=float, default=0.15)
+    parser.add_argument("--equivariance", type=float, default=0.25)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path)
@@ -134,7 +138,7 @@ def main() -> None:
             group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         x = batches(maps, args.seed, done).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = training_loss(model, x, args.noise)
+            loss = training_loss(model, x, args.noise, args.equivariance)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in weights.values() if p.requires_grad], 1.0)

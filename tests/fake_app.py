@@ -53,15 +53,15 @@ def edit(request: EditRequest) -> Iterator[Event]:
     time.sleep(0.2)
     for region in request.edited:
         if "unicorn" in region.prompt:
-            raise PromptError(f"regions.{region.name}.prompt", "'unicorn' is not known; nearest: 'robot'; use that")
+            raise PromptError(
+                f"regions.{region.name}.prompt", "'unicorn' is not known; nearest: 'robot'; use that"
+            )
         if "crash" in region.prompt:
             raise RuntimeError("a fault")
     source = request.clip.read(0, len(request.clip))
     mask = request.edited_mask
     target = np.where(mask[..., None], 255 - source, source)
-    grids = {
-        r.name: (request.labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited
-    }
+    grids = {r.name: (request.labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
     try:
         for stage in ("inverting", "editing"):
             yield Stage(stage)
@@ -72,8 +72,13 @@ def edit(request: EditRequest) -> Iterator[Event]:
                 if stage == "editing":
                     share = step / STEPS
                     frames = (source * (1 - share) + target * share).astype(np.uint8)
-                    noise = np.random.default_rng(step).random((len(source), 16, 16), np.float32) * (1 - share)
-                    heat = {name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()}
+                    noise = np.random.default_rng(step).random((len(source), 16, 16), np.float32) * (
+                        1 - share
+                    )
+                    heat = {
+                        name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
+                        for name, grid in grids.items()
+                    }
                     yield Preview(frames, tuple(range(len(frames))), heat)
         yield Stage("decoding")
         yield Stage("measuring")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-log = logging.getLogger(__name__)
 MAX_AGE = 3600.0  # seconds without a run after which a page's files go
 
 
@@ -22,9 +21,11 @@ class Media:
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, root: Path | None = None, clock=time.time) -> None:
-        self._temporary = None if root else tempfile.TemporaryDirectory(prefix="regrain-")
-        self.root = (root or Path(self._temporary.name)).resolve()
+    def __init__(self, root: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        if root is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="regrain-")  # removed when this goes
+            root = Path(self._temporary.name)
+        self.root = root.resolve()
         self.examples = self.root / "examples"
         self._pages = self.root / "pages"
         self._clock = clock

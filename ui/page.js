@@ -306,7 +306,7 @@ function mountLive(element, props, trigger, watch) {
     names[0].textContent = "What the model sees coming";
     strip(rows[0], value.frames, value.indices);
     value.heat.forEach((region, i) => {
-      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", "Where the words of " + region.name + " look"));
+      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", region.name + ": where its words look"));
       strip(rows[i + 1], region.frames, null);
     });
   });

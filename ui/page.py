@@ -14,6 +14,8 @@ from typing import Any
 
 import gradio as gr
 from gradio import FileData
+from gradio.components import Component
+from gradio.events import api
 
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Preview, Progress, Stage
@@ -21,7 +23,7 @@ from editing.outputs import write_outputs
 from editing.project import save_project
 from editing.request import EditRequest
 from ui import settings, views
-from ui.components import View, header
+from ui.components import header, view
 from ui.examples import Example
 from ui.media import Media
 from ui.worker import in_thread
@@ -67,7 +69,7 @@ class Runs:
             if len(prompts[region.label]) > MAX_PROMPT:
                 raise RequestError(
                     f"regions.{region.name}.prompt",
-                    f"{len(prompts[region.label])} characters were given; allowed are {MAX_PROMPT}; shorten it",
+                    f"{len(prompts[region.label])} characters given; allowed are {MAX_PROMPT}; shorten it",
                 )
         regions = tuple(replace(region, prompt=prompts[region.label].strip()) for region in base.regions)
         # The project's own prompt speaks of the project's own region prompts.
@@ -82,7 +84,9 @@ class Runs:
             RequestError: There is none of that name.
         """
         if not isinstance(name, str) or name not in self.examples:
-            raise RequestError("example", f"{str(name)[:60]!r} was given; {suggest(str(name), self.examples)}")
+            raise RequestError(
+                "example", f"{str(name)[:60]!r} was given; {suggest(str(name), self.examples)}"
+            )
         return self.examples[name]
 
     def run(self, request: EditRequest, page: str) -> Iterator[Event | Saved]:
@@ -115,12 +119,14 @@ class Runs:
         example = self.example(given.get("example"))
         entries = given.get("regions")
         prompts = {
-            entry.get("label"): entry.get("prompt")
+            entry["label"]: entry["prompt"]
             for entry in (entries if isinstance(entries, list) else [])
-            if isinstance(entry, dict) and isinstance(entry.get("label"), int)
+            if isinstance(entry, dict)
+            and isinstance(entry.get("label"), int)
+            and isinstance(entry.get("prompt"), str)
         }
         for region in example.request.regions:
-            if not isinstance(prompts.get(region.label), str):
+            if region.label not in prompts:
                 raise RequestError(f"regions.{region.name}.prompt", "no text was given; reload the page")
         return example, prompts
 
@@ -140,19 +146,23 @@ def build(edit: Edit, examples: Mapping[str, Example], media: Media, model_folde
         header()
         if first is None:
             gr.HTML("<p class='rg-note'>No example project was found in assets/examples.</p>")
-        gallery = View("mountGallery", views.gallery(examples, first.name if first else None), elem_id="examples")
+        gallery = view(
+            "mountGallery", views.gallery(examples, first.name if first else None), elem_id="examples"
+        )
         with gr.Row(elem_classes="rg-columns"):
             with gr.Column(scale=7, min_width=340):
-                player = View("mountPlayer", views.player(first) if first else None, elem_id="player")
-                live = View("mountLive", elem_id="live")
-                result = View("mountResult", elem_id="result")
+                player = view("mountPlayer", views.player(first) if first else None, elem_id="player")
+                live = view("mountLive", elem_id="live")
+                result = view("mountResult", elem_id="result")
             with gr.Column(scale=5, min_width=320):
-                cards = View("mountCards", views.cards(first) if first else None, elem_id="cards")
-                prompt = View("mountPrompt", views.prompt(first.request) if first else None, elem_id="prompt")
+                cards = view("mountCards", views.cards(first) if first else None, elem_id="cards")
+                prompt = view("mountPrompt", views.prompt(first.request) if first else None, elem_id="prompt")
                 with gr.Row(elem_classes="rg-run"):
-                    run = gr.Button("Run", elem_id="run", variant="primary", scale=3, interactive=first is not None)
+                    run = gr.Button(
+                        "Run", elem_id="run", variant="primary", scale=3, interactive=first is not None
+                    )
                     stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
-                progress = View("mountProgress", elem_id="progress")
+                progress = view("mountProgress", elem_id="progress")
                 with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
                     controls = settings.make_controls(METHOD, runs.usual)
                 _add_words(runs.words)
@@ -164,9 +174,9 @@ def build(edit: Edit, examples: Mapping[str, Example], media: Media, model_folde
 def _add_words(words: Sequence[str]) -> None:
     count = f"{len(words)} words" if words else "the words of its own small world"
     note = (
-        f"The built-in model is small and draws a picture-book world. It knows only {count}; others are refused by "
-        "name. Real footage needs a real checkpoint: see the README. Files of this page are removed when it is "
-        "closed, or an hour after the last run."
+        f"The built-in model is small and draws a picture-book world. It knows only {count}; others are "
+        "refused by name. Real footage needs a real checkpoint: see the README. Files of this page are "
+        "removed when it is closed, or an hour after the last run."
     )
     chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
@@ -179,16 +189,16 @@ def _add_words(words: Sequence[str]) -> None:
 def _wire(
     runs: Runs,
     page: gr.Blocks,
-    gallery: View,
-    player: View,
-    live: View,
-    result: View,
-    cards: View,
-    prompt: View,
+    gallery: gr.HTML,
+    player: gr.HTML,
+    live: gr.HTML,
+    result: gr.HTML,
+    cards: gr.HTML,
+    prompt: gr.HTML,
     run: gr.Button,
     stop: gr.Button,
-    progress: View,
-    controls: Mapping[str, gr.components.Component],
+    progress: gr.HTML,
+    controls: Mapping[str, Component],
 ) -> None:
     """Connect components and events; all of them private, the endpoint for programs is another."""
     names = list(controls)
@@ -232,7 +242,10 @@ def _wire(
             yield {progress: views.failed(error.field, error.message), live: None}
         except Exception:
             log.exception("a run failed")
-            yield {progress: views.failed("This is a fault of Regrain", "the run broke; the log says where"), live: None}
+            yield {
+                progress: views.failed("This is a fault of Regrain", "the run broke; the log says where"),
+                live: None,
+            }
 
     def show(item: Event | Saved | None, asked: EditRequest, example: Example) -> Any:
         match item:
@@ -257,7 +270,11 @@ def _wire(
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gallery.pick(
-        choose, None, [gallery, player, cards, prompt, live, result, progress], trigger_mode="multiple", **quiet
+        choose,
+        None,
+        [gallery, player, cards, prompt, live, result, progress],
+        trigger_mode="multiple",
+        **quiet,
     )
     cards.prompts(compose, cards, prompt, trigger_mode="multiple", **quiet)
     began = run.click(begin, None, [run, stop, progress, live, result], queue=False, **quiet)
@@ -299,12 +316,12 @@ def _add_api(runs: Runs) -> None:
                 region["prompt"] = wanted.get(region["name"], region["prompt"])
             asked = runs.request(cards, _read_object("params", params))
             page = (request.session_hash if request else None) or "api"
-            *_, saved = (item for item in in_thread(lambda: runs.run(asked, page)) if item)
+            saved = next(item for item in in_thread(lambda: runs.run(asked, page)) if isinstance(item, Saved))
         except EditingError as error:
             raise gr.Error(str(error), print_exception=False) from None
         return FileData(path=saved.files["edited.mp4"]), saved.finished.report
 
-    gr.api(edit_example, api_name="edit_example", concurrency_id="edit", concurrency_limit=1)
+    api(edit_example, api_name="edit_example", concurrency_id="edit", concurrency_limit=1)
 
 
 def _read_object(field: str, text: str) -> dict[str, Any]:

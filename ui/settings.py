@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
 from annotated_types import Ge, Le
+from gradio.components import Component
 from pydantic.fields import FieldInfo
 
 from editing.methods import METHODS, resolve_params
@@ -42,7 +43,7 @@ def defaults(method: str, model_folder: Path) -> dict[str, Any]:
     return resolve_params(method, {}, recommended)[0].model_dump()
 
 
-def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, gr.components.Component]:
+def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
     """Make a control per parameter, the important ones first; must run inside a layout."""
     fields = METHODS[method].Params.model_fields
     names = [name for name in fields if name not in _HIDDEN and len(_choices(fields[name])) != 1]
@@ -53,8 +54,10 @@ def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, gr.compon
     return controls
 
 
-def given(method: str, names: Sequence[str], values: Sequence[Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters whose controls were moved; a browser sends whole numbers for floats and floats for integers."""
+def given(
+    method: str, names: Sequence[str], values: Sequence[Any], usual: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters whose controls were moved; a browser may send 20.0 for 20."""
     fields = METHODS[method].Params.model_fields
     chosen = {
         name: _whole(value) if fields[name].annotation is int else value
@@ -63,14 +66,14 @@ def given(method: str, names: Sequence[str], values: Sequence[Any], usual: Mappi
     return {name: value for name, value in chosen.items() if value != usual[name]}
 
 
-def _control(name: str, field: FieldInfo, value: Any) -> gr.components.Component:
+def _control(name: str, field: FieldInfo, value: Any) -> Component:
     title = _TITLES.get(name, name.replace("_", " ").capitalize())
     if field.annotation is bool:
         return gr.Checkbox(value, label=title, info=field.description)
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, label=title, info=field.description)
-    low = next(limit.ge for limit in field.metadata if isinstance(limit, Ge))
-    high = next(limit.le for limit in field.metadata if isinstance(limit, Le))
+    low: Any = next(limit.ge for limit in field.metadata if isinstance(limit, Ge))
+    high: Any = next(limit.le for limit in field.metadata if isinstance(limit, Le))
     top = max(_REACH.get(name, high), value)
     step = 1 if field.annotation is int else 0.5 if high > 1 else 0.05
     return gr.Slider(low, top, value=value, step=step, label=title, info=field.description)

@@ -90,7 +90,10 @@ def prompt(request: EditRequest) -> View:
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:
-        parts += [{"text": text[done:start]}, {"text": text[start:stop], "label": label, "color": colors[label]}]
+        parts += [
+            {"text": text[done:start]},
+            {"text": text[start:stop], "label": label, "color": colors[label]},
+        ]
         done = stop
     parts.append({"text": text[done:]})
     return {"parts": [part for part in parts if part["text"]]}
@@ -148,7 +151,9 @@ def live(event: Preview, regions: Sequence[Region]) -> View:
                 "name": name,
                 "color": colors[name][0],
                 "label": colors[name][1],
-                "frames": [data_url(heat(event.frames[i], maps[i], colors[name][0]), 128, 70) for i in picked],
+                "frames": [
+                    data_url(heat(event.frames[i], maps[i], colors[name][0]), 128, 70) for i in picked
+                ],
             }
             for name, maps in event.attention.items()
             if name in colors
@@ -156,7 +161,9 @@ def live(event: Preview, regions: Sequence[Region]) -> View:
     }
 
 
-def result(outcome: EditResult, report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str]) -> View:
+def result(
+    outcome: EditResult, report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str]
+) -> View:
     """What came out: in plain words, as pictures of attention, and to take away."""
     middle = len(outcome.source) // 2
     colors = {region.name: (region.color, region.label) for region in request.regions}
@@ -201,7 +208,11 @@ def _stages(current: str | None, share: float) -> list[View]:
     names = list(STAGES)
     at = names.index(current) if current in names else -1
     return [
-        {"name": STAGES[name], "share": 1.0 if i < at else round(share, 3) if i == at else 0.0, "now": i == at}
+        {
+            "name": STAGES[name],
+            "share": 1.0 if i < at else round(share, 3) if i == at else 0.0,
+            "now": i == at,
+        }
         for i, name in enumerate(names)
     ]
 
@@ -215,7 +226,9 @@ def _facts(metrics: Mapping[str, Any]) -> list[View]:
             {
                 "name": "Outside the regions",
                 "value": "unchanged" if same else f"{outside:.1f} dB",
-                "text": "Pixel for pixel the source, before encoding." if same else _fidelity_words(outside),
+                "text": "Pixel for pixel the source, before encoding."
+                if same
+                else "The source's own pixels, but for a soft rim of at most 3 pixels around each region.",
             }
         )
     if alone is not None:
@@ -237,22 +250,19 @@ def _facts(metrics: Mapping[str, Any]) -> list[View]:
     return facts
 
 
-def _fidelity_words(psnr: float) -> str:
-    if psnr >= 40:
-        return "Differences to the source are too small to see."
-    return "Differences to the source can be seen." if psnr < 30 else "Differences to the source are slight."
-
-
 def _attention_words(entry: Mapping[str, Any]) -> str:
     before, after = entry.get("inside_before"), entry.get("inside_after")
     if before is None or after is None:
         return ""
-    return f"Inside its mask, {100 * before:.0f} % of the attention goes to its words; {100 * after:.0f} % once guided."
+    shares = (f"{100 * share:.0f} %" for share in (before, after))
+    return "Inside its mask, {} of the attention goes to its words; {} once guided.".format(*shares)
 
 
 def _spread(count: int) -> list[int]:
     """At most eight indices, evenly spread, the first and the last among them."""
-    return sorted({round(i * (count - 1) / max(1, min(count, _SHOWN) - 1)) for i in range(min(count, _SHOWN))})
+    return sorted(
+        {round(i * (count - 1) / max(1, min(count, _SHOWN) - 1)) for i in range(min(count, _SHOWN))}
+    )
 
 
 def _duration(seconds: float) -> str:

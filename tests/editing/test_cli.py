@@ -2,8 +2,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import types
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -147,7 +147,7 @@ def test_options_outweigh_the_project(project, requests, tmp_path):
 def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path, monkeypatch):
     import editing.methods as methods
 
-    other = types.SimpleNamespace(**vars(methods.METHODS["videograin"]) | {"name": "other"})
+    other = replace(methods.METHODS["videograin"], name="other")
     monkeypatch.setitem(methods.METHODS, "other", other)
     content = json.loads((project / FILE).read_text()) | {"params": {"steps": 9, "feather": 1.0}}
     (project / FILE).write_text(json.dumps(content))
@@ -241,8 +241,8 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
         "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
     )
     arguments = [sys.executable, "-c", code, "run", str(project), "-o", str(tmp_path / "out")]
-    started = time.process_time(), os.times().children_user
+    before = os.times().children_user
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: seed: -1 was given")
-    assert os.times().children_user - started[1] < 2  # a second of work, doubled for slow machines
+    assert os.times().children_user - before < 2  # of work, not of waiting; 0.7 where this was written

@@ -21,7 +21,7 @@ def save(folder, *masks, mode=None):
 
 
 def test_what_is_written_is_read_back_and_shows_colours(tmp_path, labels):
-    write_labels(labels, tmp_path / "masks", {labels[0, 0, 0]: "#ff8000"})
+    write_labels(labels, tmp_path / "masks", {int(labels[0, 0, 0]): "#ff8000"})
     assert (read_labels(tmp_path / "masks", 3, SIZE) == labels).all()
     with Image.open(tmp_path / "masks" / "00000.png") as image:
         assert image.mode == "P"

@@ -1,0 +1,428 @@
+"""The page in a real Chromium; most tests with a made-up editor, the last ones with the built-in model."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import av
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+MODEL = ROOT / "assets" / "storybook"
+ANIMALS = ROOT / "assets" / "examples" / "01_two_animals"
+built_in = pytest.mark.skipif(
+    not ((MODEL / "unet").is_dir() and ANIMALS.is_dir()),
+    reason="the built-in model or its example is not here",
+)
+
+
+class Server:
+    """A page in a process of its own."""
+
+    def __init__(self, command, folder: Path, **environment):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder, self.url = folder, f"http://127.0.0.1:{port}"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True)
+        self.output = folder / "output.txt"
+        self.started = time.monotonic()
+        variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=ROOT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"} | variables | environment,
+            stdout=self.output.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 90, "the page is up")
+        assert self.process.poll() is None, self.output.read_text()
+        self.seconds = time.monotonic() - self.started
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, b""
+        except OSError:
+            return 0, b""
+
+    def steps(self) -> list[str]:
+        """What the made-up editor did so far."""
+        log = self.folder / "steps.log"
+        return log.read_text().splitlines() if log.is_file() else []
+
+    def media(self) -> list[Path]:
+        """The folders of open pages."""
+        return list(self.temporary.glob("regrain-*/pages/*"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+def wait(ready, seconds: float, what: str):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fake")
+    server = Server([ROOT / "tests" / "fake_app.py", folder], folder)
+    yield server
+    server.stop()
+    assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory):
+    server = Server([ROOT / "app.py"], tmp_path_factory.mktemp("real"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not Path(CHROMIUM).is_file():
+        assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", f"no Chromium at {CHROMIUM}"
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page; at the end nothing may have gone wrong in it, nor may it have asked another host."""
+    contexts, faults = [], []
+
+    def open_page(server: Server, **options):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        own = (server.url, "data:", "blob:")
+        page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
+        page.goto(server.url)
+        page.wait_for_selector(".rg-card")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def plays(page, name: str) -> bool:
+    return page.evaluate(
+        "name => { const v = document.querySelector(`video.${name}`);"
+        " return v && v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop"
+        " && v.playsInline; }",
+        name,
+    )
+
+
+def overflow(page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def prompt(page) -> str:
+    return " ".join(page.inner_text(".rg-prompt").split())
+
+
+def wait_for_result(page, seconds: float = 60):
+    page.wait_for_selector(".rg-files a, [role=alert]", timeout=seconds * 1000)
+    assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
+    wait(lambda: plays(page, "edited") and plays(page, "source"), 15, "both videos play")
+
+
+# Without a browser
+
+
+def test_page_is_up_soon(server):
+    assert server.seconds < 15  # 3 s on an idle machine
+
+
+def test_one_public_endpoint(server):
+    info = json.loads(server.get("/gradio_api/info")[1])
+    assert list(info["named_endpoints"]) == ["/edit_example"]
+    assert info["unnamed_endpoints"] == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", str(ROOT / "requirements.txt"), str(ROOT / "ui" / "page.py")]
+)
+def test_no_file_but_media_is_served(server, path):
+    assert server.get(f"/gradio_api/file={path}")[0] == 403
+
+
+def test_endpoint_edits_an_example(server, tmp_path):
+    from gradio_client import Client
+
+    client = Client(server.url, download_files=str(tmp_path), verbose=False)
+    video, report = client.predict(
+        "01_two_discs",
+        json.dumps({"left disc": "a robot"}),
+        json.dumps({"steps": 4}),
+        api_name="/edit_example",
+    )
+    with av.open(video["path"] if isinstance(video, dict) else video) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) == 8
+    assert report["prompt_used"] == "a robot and a fox walk on the grass"
+    assert report["params"]["steps"] == {"value": 4}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
+        (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: region 'middle'"),
+        (("01_two_discs", "[]", "{}"), "prompts: is no JSON object"),
+        (("01_two_discs", "{", "{}"), "prompts: is no JSON"),
+        (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
+        (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
+        (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
+        (("01_two_discs", "{}", '{"guidance_scale": NaN}'), "params.guidance_scale"),
+        (("01_two_discs", '{"left disc": "a unicorn"}', "{}"), "nearest: 'robot'"),
+    ],
+)
+def test_endpoint_refuses_by_name(server, given, said):
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    client = Client(server.url, verbose=False)
+    with pytest.raises(AppError) as error:
+        client.predict(*given, api_name="/edit_example")
+    assert said in str(error.value)
+
+
+# With a browser
+
+
+@pytest.mark.browser
+def test_choose_an_example(server, open_page):
+    page = open_page(server)
+    assert page.locator(".rg-example").count() == 2
+    assert page.eval_on_selector_all(".rg-example img", "all => all.every(i => i.naturalWidth > 100)")
+    page.click("[data-name='02_discs_and_lawn']")
+    page.wait_for_selector("#rg-prompt-2")
+    assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
+    wait(lambda: plays(page, "source"), 15, "the source plays")
+    assert prompt(page) == "1 a panda and 2 a fox walk on 3 snow"
+    page.click("text=Regions")
+    wait(lambda: plays(page, "regions"), 15, "the regions play")
+
+
+@pytest.mark.browser
+def test_typed_words_are_composed_and_kept(server, open_page):
+    page = open_page(server)
+    # Two fields within the time that a change waits before it is sent.
+    page.fill("#rg-prompt-0", "a green robot")
+    page.fill("#rg-prompt-1", "")
+    page.wait_for_function("document.querySelector('.rg-prompt').innerText.includes('green robot')")
+    assert prompt(page) == "1 a green robot and 2 a dog walk on the grass"
+    assert page.input_value("#rg-prompt-0") == "a green robot"
+    words = page.eval_on_selector_all(
+        ".rg-words", "all => all.map(w => w.style.getPropertyValue('--region'))"
+    )
+    assert words == ["#ffe11a", "#0b2a8c"]
+
+
+@pytest.mark.browser
+def test_run_shows_what_happens_and_then_the_result(server, open_page):
+    page = open_page(server)
+    page.fill("#rg-prompt-0", "a robot")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".rg-strip img")
+    assert page.locator(".rg-strip").count() == 3  # expected frames, and a heat map per region
+    assert page.locator(".rg-strip >> nth=0 >> img").count() == 8
+    assert "left disc" in page.inner_text(".rg-live")
+    assert "step" in page.inner_text(".rg-detail")
+    page.wait_for_selector(".rg-coming:not([hidden])")
+    wait_for_result(page)
+    assert page.locator(".rg-live").count() == 0
+    drift = "() => { const [a, b] ="
+    drift += " ['source', 'edited'].map(n => document.querySelector('video.' + n).currentTime);"
+    drift += " return Math.min(Math.abs(a - b), Math.abs(1 - Math.abs(a - b))); }"
+    page.wait_for_function(f"({drift})() < 0.06")
+    assert "unchanged" in page.inner_text(".rg-facts")
+    assert page.locator(".rg-look").count() == 2
+    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.download, a.href])")
+    assert [name for name, _ in links] == ["edited.mp4", "report.json", "project.zip"]
+    for _, url in links:
+        status, content = server.get(url.removeprefix(server.url))
+        assert status == 200
+        assert len(content) > 100
+    page.click("text=Wipe")
+    page.wait_for_selector(".rg-wipe", state="visible")
+
+
+@pytest.mark.browser
+def test_stop_ends_the_worker(server, open_page):
+    page = open_page(server)
+    before = server.steps().count("closed")
+    page.click("#run")
+    page.wait_for_selector(".rg-strip img")
+    page.click("#stop")
+    wait(lambda: server.steps().count("closed") > before, 1.5, "the editor is closed")
+    page.wait_for_selector("text=/Stopped at step \\d+ of 12. Nothing was saved./")
+    assert server.steps()[-2:][0].startswith("editing")
+    page.wait_for_selector("#run:not([disabled])")
+    assert page.locator(".rg-files").count() == 0
+    page.click("#run")
+    wait_for_result(page)
+
+
+@pytest.mark.browser
+def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page):
+    others = set(server.media())
+    page = open_page(server)
+    page.click("#run")
+    wait_for_result(page)
+    (own,) = set(server.media()) - others
+    page.click("#run")
+    page.wait_for_selector(".rg-strip img")
+    before = server.steps().count("closed")
+    page.close()
+    wait(lambda: server.steps().count("closed") > before, 5, "the editor is closed")
+    wait(lambda: not own.exists(), 5, "the files are gone")
+
+
+@pytest.mark.browser
+def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
+    first, second = open_page(server), open_page(server)
+    second.fill("#rg-prompt-1", "")
+    first.click("#run")
+    second.click("#run")
+    second.wait_for_selector("text=Waiting for its turn")
+    wait_for_result(first)
+    wait_for_result(second)
+    assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a unicorn", "a fox"), "nearest: 'robot'"),
+        (("", ""), "none has a prompt"),
+        (("crash", ""), "fault of Regrain"),
+    ],
+)
+def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):
+    page = open_page(server)
+    for index, text in enumerate(words):
+        page.fill(f"#rg-prompt-{index}", text)
+    page.click("#run")
+    assert said in page.inner_text("[role=alert]").replace("\n", " ").replace("None", "none")
+    assert "Traceback" not in page.inner_text("body")
+    page.wait_for_selector("#run:not([disabled])")
+
+
+@pytest.mark.browser
+def test_words_never_become_code(server, open_page):
+    page = open_page(server)
+    evil = "${alert(1)} {{value}} <img src=x onerror=alert(2)> `unicorn`"
+    page.fill("#rg-prompt-0", evil)
+    page.wait_for_function("document.querySelector('.rg-prompt').innerText.includes('unicorn')")
+    assert evil in page.inner_text(".rg-prompt")
+    page.click("#run")
+    page.wait_for_selector("[role=alert]")
+    assert page.locator(".rg-prompt img, [role=alert] img").count() == 0
+
+
+@pytest.mark.browser
+def test_settings_are_used(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.fill("#settings input[type=number] >> nth=0", "7")
+    page.keyboard.press("Tab")
+    page.click("#run")
+    wait_for_result(page)
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["params"] == {"steps": {"value": 7}}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"color_scheme": "dark"},
+        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+    ],
+    ids=["dark", "phone"],
+)
+def test_dark_and_small(server, open_page, options):
+    page = open_page(server, **options)
+    page.click("#words button")
+    page.wait_for_selector(".rg-wordlist", state="visible")
+    assert page.locator(".rg-wordlist span").count() == 9
+    page.click("#run")
+    page.wait_for_selector(".rg-strip img")
+    assert overflow(page) <= 0
+    wait_for_result(page)
+    assert overflow(page) <= 0
+    if "viewport" in options:
+        small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).map(b => b.innerText)"
+        assert page.eval_on_selector_all("button.rg-tool, #run, .rg-files a", small) == []
+    else:
+        assert page.evaluate("document.body.classList.contains('dark')")
+
+
+# With the built-in model
+
+
+@built_in
+@pytest.mark.browser
+def test_two_animals_on_the_built_in_model(real_server, open_page):
+    page = open_page(real_server)
+    page.click("[data-name='01_two_animals']")
+    page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
+    page.click("#settings button")
+    page.fill("#settings input[type=number] >> nth=0", "4")
+    page.keyboard.press("Tab")
+    page.click("#run")
+    page.wait_for_selector(".rg-strip img", timeout=180_000)
+    assert page.locator(".rg-strip").count() >= 2
+    wait_for_result(page, 180)
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["params"]["steps"] == {"value": 4, "source": "given"}
+    assert {entry["source"] for name, entry in report["params"].items() if name != "steps"} <= {
+        "method",
+        "model",
+    }
+    assert report["metrics"]["outside_psnr"] >= 40
+
+
+@built_in
+@pytest.mark.browser
+def test_an_unknown_word_names_the_nearest(real_server, open_page):
+    page = open_page(real_server)
+    page.fill("#rg-prompt-0", "a pandda")
+    page.click("#run")
+    page.wait_for_selector("[role=alert]", timeout=180_000)
+    said = page.inner_text("[role=alert]")
+    assert "pandda" in said
+    assert "panda" in said.replace("pandda", "")

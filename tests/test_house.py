@@ -1,0 +1,61 @@
+"""The repository itself: what the README promises is there, and small enough."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MEGABYTE = 2**20
+
+
+def tracked() -> list[Path]:
+    """Files a checkout has: those git tracks or would, if it were asked to add all."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no git checkout")
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_every_make_command_of_the_readme_exists():
+    commands = set(re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", (ROOT / "README.md").read_text()))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"run", "test", "demo"} <= commands <= targets
+
+
+def test_ci_calls_the_readmes_test_command():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().rstrip().endswith("make test")
+
+
+def test_front_matter_is_what_a_space_needs():
+    front = yaml.safe_load((ROOT / "README.md").read_text().split("---\n")[1])
+    requirements = (ROOT / "requirements.txt").read_text()
+    assert front["sdk"] == "gradio"
+    assert f"gradio[mcp]=={front['sdk_version']}" in requirements
+    assert (ROOT / front["app_file"]).is_file()
+    assert front["license"] == "mit"
+    assert len(front["short_description"]) <= 60
+
+
+def test_requirements_are_pinned():
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line
+
+
+def test_tools_are_pinned():
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]:
+        assert "==" in line, line
+
+
+def test_checkout_stays_small():
+    sizes = {path: path.stat().st_size for path in tracked()}
+    assets = {path: size for path, size in sizes.items() if path.is_relative_to(ROOT / "assets")}
+    assert [path.name for path, size in sizes.items() if size >= 10 * MEGABYTE] == []
+    assert sum(assets.values()) <= 45 * MEGABYTE
+    assert sum(sizes.values()) <= 50 * MEGABYTE

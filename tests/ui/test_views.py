@@ -1,0 +1,120 @@
+"""What the page shows: JSON only, and true to what happened."""
+
+from fractions import Fraction
+
+import numpy as np
+import orjson
+import pytest
+
+from editing.clip import ArrayClip
+from editing.events import EditResult, Preview, Progress, RegionAttention, Stage
+from editing.project import save_project
+from editing.request import EditRequest, Region
+from ui import views
+from ui.examples import load_examples
+from ui.pictures import heat, tint
+
+
+@pytest.fixture
+def request_():
+    frames = np.full((5, 32, 48, 3), 90, np.uint8)
+    labels = np.zeros((5, 32, 48), np.uint8)
+    labels[:, 4:20, 4:20], labels[:, 8:24, 26:44] = 1, 2
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
+    return EditRequest(ArrayClip(frames, Fraction(8)), labels, regions, source_prompt="a cat and a dog")
+
+
+@pytest.fixture
+def example(request_, tmp_path):
+    save_project(request_, tmp_path / "projects" / "01_two_things")
+    (tmp_path / "projects" / "02_broken").mkdir()
+    (tmp_path / "projects" / "02_broken" / "project.json").write_text("{")
+    examples = load_examples(tmp_path / "projects", tmp_path / "media")
+    assert list(examples) == ["01_two_things"]
+    return examples["01_two_things"]
+
+
+def test_every_view_is_json(example):
+    request = example.request
+    maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
+    frames = request.clip.read(0, 5)
+    outcome = EditResult(
+        frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])}
+    )
+    report = {
+        "metrics": {
+            "outside_psnr": None,
+            "outside_psnr_uncomposited": 20.5,
+            "warp_error": None,
+            "attention": {},
+        },
+        "warnings": ["careful"],
+        "seconds": {"editing": 200.0},
+    }
+    shown = [
+        views.gallery({example.name: example}, None),
+        views.player(example, "x.mp4"),
+        views.cards(example),
+        views.prompt(request),
+        views.waiting(),
+        views.progress(Stage("editing")),
+        views.progress(Progress("inverting", 3, 20, 4.2)),
+        views.stopped(views.waiting()),
+        views.failed("regions.left.prompt", "wrong"),
+        views.done(report),
+        views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request.regions),
+        views.result(outcome, report, request, {"edited.mp4": "/x"}),
+    ]
+    for view in shown:
+        orjson.dumps(view)
+
+
+def test_prompt_pieces_make_up_the_prompt(request_):
+    parts = views.prompt(request_)["parts"]
+    assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
+    assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
+        ("a panda", 1),
+        ("a dog", 2),
+    ]
+
+
+def test_progress_fills_the_stages_before():
+    stages = views.progress(Progress("editing", 5, 20, 12.0))["stages"]
+    assert [stage["share"] for stage in stages] == [1, 1, 0.25, 0, 0, 0]
+    assert views.progress(Progress("editing", 5, 20, 12.0))["detail"] == "step 5 of 20, about 12 s left"
+
+
+def test_stopped_says_where():
+    shown = views.progress(Progress("editing", 5, 20, 12.0))
+    assert views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
+    assert views.stopped(None)["text"] == "Stopped. Nothing was saved."
+
+
+def test_long_clips_show_eight_frames_with_the_ends(request_):
+    frames = np.zeros((30, 8, 8, 3), np.uint8)
+    view = views.live(Preview(frames, tuple(range(30)), {}), request_.regions)
+    assert len(view["frames"]) == 8
+    assert (view["indices"][0], view["indices"][-1]) == (1, 30)
+
+
+@pytest.mark.parametrize(("psnr", "said"), [(100.0, "unchanged"), (44.2, "44.2 dB")])
+def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
+    frames = request_.clip.read(0, 5)
+    outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
+    facts = views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
+    assert facts[0]["value"] == said
+
+
+def test_tint_leaves_the_background(request_):
+    frame, labels = request_.clip.read(0, 1)[0], request_.labels[0]
+    tinted = tint(frame, labels, {1: "#ff0000"})
+    assert (tinted[labels != 1] == frame[labels != 1]).all()
+    assert (tinted[labels == 1][:, 0] > tinted[labels == 1][:, 1]).all()
+
+
+def test_heat_is_brightest_where_the_map_is_even_for_dark_colours():
+    frame = np.full((32, 32, 3), 200, np.uint8)
+    values = np.zeros((8, 8), np.float32)
+    values[2:5, 2:5] = 1
+    shown = heat(frame, values, "#0b2a8c").mean(-1)
+    assert shown[14, 14] > shown[28, 28] + 60
