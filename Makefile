@@ -23,9 +23,9 @@ lint: $(VENV)/.installed-dev
 $(VENV)/.installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install -r requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --group dev
+	$(BIN)/uv pip install --python $(BIN)/python --group dev
 	touch $@

@@ -1,8 +1,9 @@
 """Does every region become what its words say? `python -m benchmarks.edit_quality --scenes 40`.
 
-Drawn scenes of two actors, each to become another kind. The truth is known: the same scene with other actors. A region
-counts as right if, among all kinds rendered in the same pose, the one asked for is nearest to the edited pixels of that
-region (analysis by synthesis); it leaks if what was asked of the other region is nearest.
+Drawn scenes of two actors, each to become another kind. The truth is known: the same scene with other actors.
+A region counts as right if, among all kinds rendered in the same pose, the one asked for is nearest to the
+edited pixels of that region (analysis by synthesis); it leaks if what was asked of the other region is
+nearest.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def instance_task(seed: int, size: int, grow: int) -> tuple[EditRequest, Scene]:
     scene = sample_scene(seed, frames=8, actors=2, plain=True)
     rng = np.random.default_rng([seed, 5])
     kinds = [a.kind for a in scene.actors]
-    targets = kinds[::-1] if rng.random() < 1 / 3 else rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
+    targets = (
+        kinds[::-1]
+        if rng.random() < 1 / 3
+        else rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
+    )
     truth = replace(replace(scene, actor=0, kind=targets[0]), actor=1, kind=targets[1])
     return as_request(scene, size, {i: f"a {kind}" for i, kind in enumerate(targets)}, grow), truth
 
@@ -44,7 +49,11 @@ def instance_task(seed: int, size: int, grow: int) -> tuple[EditRequest, Scene]:
 def run(request: EditRequest, backbone: Backbone, params: Mapping[str, object]) -> EditResult:
     """The result of one edit."""
     given = EditRequest(
-        request.clip, request.labels, request.regions, source_prompt=request.source_prompt, params={"preview_every": 0, **params}
+        request.clip,
+        request.labels,
+        request.regions,
+        source_prompt=request.source_prompt,
+        params={"preview_every": 0, **params},
     )
     for event in edit(given, backbone):
         if isinstance(event, Finished):
@@ -60,7 +69,9 @@ def nearest_kinds(frames: np.ndarray, labels: np.ndarray, truth: Scene, shown: t
         errors = {}
         for kind in KINDS:
             candidate = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], shown)
-            errors[kind] = float(np.square(candidate[inside].astype(float) - frames[list(shown)][inside]).mean())
+            errors[kind] = float(
+                np.square(candidate[inside].astype(float) - frames[list(shown)][inside]).mean()
+            )
         out.append(min(errors, key=errors.__getitem__))
     return out
 
@@ -71,7 +82,9 @@ def interval(hits: Sequence[bool]) -> tuple[float, float]:
     return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
 
-def measure(variant: Mapping[str, object], scenes: int, size: int, grow: int, backbone: Backbone) -> tuple[dict[str, float], list[np.ndarray]]:
+def measure(
+    variant: Mapping[str, object], scenes: int, size: int, grow: int, backbone: Backbone
+) -> tuple[dict[str, float], list[np.ndarray]]:
     """Figures of one variant over seeded scenes, and the middle frame of each edit."""
     right, leaked, inside, outside, sheet = [], [], [], [], []
     for seed in range(FIRST_SEED, FIRST_SEED + scenes):
@@ -98,11 +111,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--grow", type=int, default=6)
     parser.add_argument("--model", default="storybook")
-    parser.add_argument("--variant", action="append", default=[], metavar="NAME:JSON", help="params of another row")
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="NAME:JSON", help="params of another row"
+    )
     parser.add_argument("--only", action="store_true", help="no baselines")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
     args = parser.parse_args()
-    variants = ({} if args.only else dict(BASELINES)) | {n: json.loads(j) for n, _, j in (v.partition(":") for v in args.variant)}
+    variants = ({} if args.only else dict(BASELINES)) | {
+        n: json.loads(j) for n, _, j in (v.partition(":") for v in args.variant)
+    }
     backbone = load_backbone(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
     table, columns = {}, []
@@ -111,12 +128,15 @@ def main() -> None:
         columns.append(np.concatenate(sheet))
         row = table[name]
         sys.stdout.write(
-            f"{name:24s} accuracy {row['accuracy']:.2f} +- {row['accuracy_95']:.2f}  leakage {row['leakage']:.2f}  "
+            f"{name:24s} accuracy {row['accuracy']:.2f} +- {row['accuracy_95']:.2f}  "
+            f"leakage {row['leakage']:.2f}  "
             f"inside {row['inside_psnr']:.1f} dB  outside {row['outside_psnr_uncomposited']:.1f} dB\n"
         )
         sys.stdout.flush()
     (args.out / "edit_quality.json").write_text(json.dumps({"scenes": args.scenes, "rows": table}, indent=2))
-    sources = np.concatenate([instance_task(FIRST_SEED + i, args.size, 0)[0].clip.read(4, 5)[0] for i in range(args.scenes)])
+    sources = np.concatenate(
+        [instance_task(FIRST_SEED + i, args.size, 0)[0].clip.read(4, 5)[0] for i in range(args.scenes)]
+    )
     from PIL import Image
 
     Image.fromarray(np.concatenate([sources, *columns], 1)).save(args.out / "edit_quality.png")

@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def blend_latents(
-    edited: Float[Tensor, "frames c h w"], source: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"]
+    edited: Float[Tensor, "frames c h w"],
+    source: Float[Tensor, "frames c h w"],
+    mask: Float[Tensor, "frames 1 h w"],
 ) -> Float[Tensor, "frames c h w"]:
     """`edited` inside the mask, `source` outside; both at the same noise level. mask: 0..1."""
     return mask * edited + (1 - mask) * source
@@ -21,7 +23,8 @@ def composite(
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Lay the edited pixels over the source's.
 
-    Inside the mask the edit, `feather` pixels or more outside it the source bit for bit, between them a linear fade.
+    Inside the mask the edit, `feather` pixels or more outside it the source bit for bit, between them a
+    linear fade.
     """
     out = source.copy()
     for frame in range(len(source)):

@@ -1,7 +1,7 @@
 """A store for what is expensive and depends on nothing but its key: inversions, later flow and tuned weights.
 
-Entries are safetensors files named by the SHA-256 of their key. They are written under another name and renamed, so a
-stopped run leaves no half entry; the least recently used go when the store outgrows its cap.
+Entries are safetensors files named by the SHA-256 of their key. They are written under another name and
+renamed, so a stopped run leaves no half entry; the least recently used go when the store outgrows its cap.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
 
 
 def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
-    """Keep `tensors` under `key`; then drop the oldest entries beyond `cap` bytes. A full or read-only disk is logged."""
+    """Keep `tensors` under `key`; drop the oldest entries beyond `cap` bytes. A full disk is logged."""
     from safetensors.torch import save_file
 
     folder = cache_folder()

@@ -11,12 +11,16 @@ from torch import Tensor
 class LatentPreview:
     """Latents to small RGB frames by a linear map fitted once on a clip and its own latents.
 
-    No decoder, no table of constants: least squares from latent channels (and 1) to the frames averaged over the
-    latent grid's cells. Good enough to see what a step expects, a thousand times cheaper than the decoder.
+    No decoder, no table of constants: least squares from latent channels (and 1) to the frames averaged over
+        the latent grid's cells. Good enough to see what a step expects, a thousand times cheaper than the
+        decoder.
     """
 
     def __init__(
-        self, latents: Float[Tensor, "frames c h w"], frames: UInt8[np.ndarray, "frames height width 3"], zoom: int = 4
+        self,
+        latents: Float[Tensor, "frames c h w"],
+        frames: UInt8[np.ndarray, "frames height width 3"],
+        zoom: int = 4,
     ) -> None:
         cells = latents.shape[-2:]
         colors = F.adaptive_avg_pool2d(torch.from_numpy(frames).movedim(-1, 1).float() / 255, cells)
@@ -31,7 +35,9 @@ class LatentPreview:
         flat = latents.detach().float().cpu().movedim(1, -1).flatten(0, 2)
         return torch.cat([flat, torch.ones(len(flat), 1)], 1)
 
-    def __call__(self, x0: Float[Tensor, "frames c h w"]) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
+    def __call__(
+        self, x0: Float[Tensor, "frames c h w"]
+    ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
         """Frames of `zoom` pixels per latent cell."""
         n, _, h, w = x0.shape
         colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()

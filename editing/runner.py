@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,9 @@ class Clock:
         now = time.perf_counter()
         if self._stage:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
-            log.info("%s took %.1f s, peak memory %.0f MB", self._stage, now - self._since, peak_memory() / 1e6)
+            log.info(
+                "%s took %.1f s, peak memory %.0f MB", self._stage, now - self._since, peak_memory() / 1e6
+            )
         self._stage, self._since = stage, now
 
     def left(self, done: int, total: int) -> float:
@@ -56,9 +59,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     Yields:
         Stage, Progress and Preview events, and Finished as the last.
     Raises:
-        EditingError: The request asks for nothing, the model is not there, or the run failed; see `editing.errors`.
+        EditingError: The request asks for nothing, the model is not there, or the run failed; see
+            `editing.errors`.
     """
     request.check_runnable()
+    _check_words(request, backbone)
     clock = Clock()
     clock.enter("loading")
     yield Stage("loading")
@@ -66,7 +71,9 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         from editing.backbones import load_backbone
 
         backbone = load_backbone(request.model)
-    params, resolved = resolve_params(request.method, request.params, backbone.defaults.get(request.method, {}))
+    params, resolved = resolve_params(
+        request.method, request.params, backbone.defaults.get(request.method, {})
+    )
     recipe = METHODS[request.method].run(backbone, request, params)
     result = yield from _timed(recipe, clock)
     clock.enter("measuring")
@@ -75,6 +82,19 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     clock.enter("")
     report["seconds"] = clock.seconds
     yield Finished(result, report)
+
+
+def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
+    """Refuse words a small model does not know, before it is loaded and by the field they stand in."""
+    from editing.backbones import find
+    from editing.backbones.words import check_words, read_words
+
+    words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
+    for key in ("source_prompt", "prompt", "negative_prompt"):
+        check_words(words, getattr(request, key), key)
+    for region in request.regions:
+        for key in ("source", "prompt", "negative"):
+            check_words(words, getattr(region, key), f"regions.{region.name}.{key}")
 
 
 def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:
@@ -94,7 +114,9 @@ def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generato
         recipe.close()
 
 
-def make_report(request: EditRequest, result: EditResult, resolved: Resolved, backbone: Backbone) -> dict[str, object]:
+def make_report(
+    request: EditRequest, result: EditResult, resolved: Resolved, backbone: Backbone
+) -> dict[str, object]:
     """Everything report.json holds but the seconds."""
     from editing.metrics import measure
     from editing.project import describe
@@ -126,8 +148,9 @@ def _unknown_world(backbone: Backbone, result: EditResult) -> list[str]:
     if fidelity is not None and fidelity >= _KNOWN_WORLD_DB:
         return []
     return [
-        f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words) and repeats this clip at {fidelity:.0f} dB; "
-        "an edit of it means nothing. Use a Stable Diffusion checkpoint for real clips."
+        f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words) and repeats this "
+        f"clip at {fidelity:.0f} dB; an edit of it means nothing. "
+        "Use a Stable Diffusion checkpoint for real clips."
     ]
 
 

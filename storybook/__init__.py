@@ -14,4 +14,16 @@ from storybook.world import (
     sample_scene,
 )
 
-__all__ = ["ACCESSORIES", "BACKGROUNDS", "COLORS", "KINDS", "STYLES", "Actor", "Rendered", "Scene", "render", "replace", "sample_scene"]
+__all__ = [
+    "ACCESSORIES",
+    "BACKGROUNDS",
+    "COLORS",
+    "KINDS",
+    "STYLES",
+    "Actor",
+    "Rendered",
+    "Scene",
+    "render",
+    "replace",
+    "sample_scene",
+]

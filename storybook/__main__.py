@@ -18,7 +18,7 @@ from storybook.world import FPS, KINDS, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
-    """Labels grown by `pixels` in every direction, as a hand paints around a thing; the nearest label wins."""
+    """Labels grown by `pixels` all around, as a hand paints around a thing; the nearest label wins."""
     out = np.zeros_like(labels)
     for t, frame in enumerate(labels):
         nearest = np.full(frame.shape, np.inf, np.float32)
@@ -29,11 +29,13 @@ def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
     return out
 
 
-def as_request(scene: Scene, size: int, become: dict[int, str], grow: int = 0, clip: Path | None = None) -> EditRequest:
+def as_request(
+    scene: Scene, size: int, become: dict[int, str], grow: int = 0, clip: Path | None = None
+) -> EditRequest:
     """The scene as an edit: one region per actor, its phrase as source, `become[i]` as prompt.
 
-    The key `len(scene.actors)` of `become` stands for the background, which then is the last region. With `clip` the
-    frames are written there first and are what the file holds.
+    The key `len(scene.actors)` of `become` stands for the background, which then is the last region. With
+    `clip` the frames are written there first and are what the file holds.
     """
     drawn = render(scene, size)
     frames = ArrayClip(drawn.frames, fps=Fraction(FPS))
@@ -41,11 +43,20 @@ def as_request(scene: Scene, size: int, become: dict[int, str], grow: int = 0, c
         write_video(clip, drawn.frames, Fraction(FPS))
         frames = open_clip(clip)
     labels = grown(drawn.labels, grow) if grow else drawn.labels
-    regions = [Region(a.kind, i + 1, prompt=become.get(i, ""), source=a.phrase) for i, a in enumerate(scene.actors)]
+    regions = [
+        Region(a.kind, i + 1, prompt=become.get(i, ""), source=a.phrase) for i, a in enumerate(scene.actors)
+    ]
     if len(regions) in become:
         labels = np.where(labels == 0, len(regions) + 1, labels).astype(np.uint8)
         where = scene.caption.split(scene.background)[0].rsplit(" ", 3)
-        regions.append(Region("background", len(regions) + 1, prompt=become[len(regions)], source=" ".join([*where[-3:-1], scene.background])))
+        regions.append(
+            Region(
+                "background",
+                len(regions) + 1,
+                prompt=become[len(regions)],
+                source=" ".join([*where[-3:-1], scene.background]),
+            )
+        )
     regions = [r for r in regions if (labels == r.label).any()]
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
@@ -53,14 +64,22 @@ def as_request(scene: Scene, size: int, become: dict[int, str], grow: int = 0, c
 def main(argv: list[str] | None = None) -> int:
     """Command line; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m storybook", description=__doc__)
-    clip = parser.add_subparsers(dest="command", required=True).add_parser("clip", help="make a project of a drawn scene")
+    clip = parser.add_subparsers(dest="command", required=True).add_parser(
+        "clip", help="make a project of a drawn scene"
+    )
     clip.add_argument("--seed", type=int, default=0)
     clip.add_argument("--frames", type=int, default=8)
     clip.add_argument("--actors", type=int, default=2, choices=(1, 2, 3))
     clip.add_argument("--size", type=int, default=256)
     clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
     clip.add_argument("--grow", type=int, default=0, help="pixels the masks are wider than the actors")
-    clip.add_argument("--become", action="append", default=[], metavar="ACTOR=PHRASE", help=f"what an actor becomes, e.g. 0=a {KINDS[0]}")
+    clip.add_argument(
+        "--become",
+        action="append",
+        default=[],
+        metavar="ACTOR=PHRASE",
+        help=f"what an actor becomes, e.g. 0=a {KINDS[0]}",
+    )
     clip.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:

@@ -1,7 +1,8 @@
-"""Training pictures of the drawn world, rendered once into shards: `python -m storybook.dataset --count 60000 --out DIR`.
+"""Training pictures of the drawn world, rendered once into shards: `python -m storybook.dataset --count 60000
+--out DIR`.
 
-A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]) beside `captions_00000.json`. Existing shards are kept, so an
-interrupted run resumes. Training scenes start at seed 1 000 000; smaller seeds are held out.
+A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]) beside `captions_00000.json`. Existing shards are
+kept, so an interrupted run resumes. Training scenes start at seed 1 000 000; smaller seeds are held out.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[np.ndarray], list
         if limit is not None and len(captions) >= limit:
             break
         maps.append(np.load(path, mmap_mode="r"))
-        captions += json.loads(path.with_name(path.name.replace("pictures", "captions")).with_suffix(".json").read_text())
+        captions += json.loads(
+            path.with_name(path.name.replace("pictures", "captions")).with_suffix(".json").read_text()
+        )
     return maps, captions
 
 

@@ -1,8 +1,10 @@
-"""The renderer of the drawn world: characters as flat primitives with exact ground truth, and painted backgrounds.
+"""The renderer of the drawn world: characters as flat primitives with exact ground truth, and painted
+backgrounds.
 
-A character is a fixed list of `Primitive`s in its own space (origin between the feet, height 1, y down, facing right). Each
-primitive hangs on a limb; a limb's motion is one affine map per frame. So whatever is drawn is known exactly: which actor
-and part a pixel shows, and where that point of the surface is in the next frame.
+A character is a fixed list of `Primitive`s in its own space (origin between the feet, height 1, y down,
+facing right). Each primitive hangs on a limb; a limb's motion is one affine map per frame. So whatever is
+drawn is known exactly: which actor and part a pixel shows, and where that point of the surface is in the next
+frame.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def shade(color: Color, factor: float) -> Color:
     return (r, g, b)
 
 
-def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, n: int = 28) -> np.ndarray:
+def ellipse(
+    x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, n: int = 28
+) -> np.ndarray:
     """Polygon of an ellipse around (x, y); `turn` in degrees."""
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
     p = np.stack([rx * np.cos(a), (rx if ry is None else ry) * np.sin(a)], 1)
@@ -73,7 +77,10 @@ def capsule(x0: float, y0: float, x1: float, y1: float, w0: float, w1: float | N
     t = np.arctan2(y1 - y0, x1 - x0)
     a, b = np.linspace(t + np.pi / 2, t + 1.5 * np.pi, 9), np.linspace(t - np.pi / 2, t + np.pi / 2, 9)
     return np.concatenate(
-        [np.stack([x0 + w0 * np.cos(a), y0 + w0 * np.sin(a)], 1), np.stack([x1 + w1 * np.cos(b), y1 + w1 * np.sin(b)], 1)]
+        [
+            np.stack([x0 + w0 * np.cos(a), y0 + w0 * np.sin(a)], 1),
+            np.stack([x1 + w1 * np.cos(b), y1 + w1 * np.sin(b)], 1),
+        ]
     )
 
 
@@ -82,7 +89,10 @@ def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarr
     corners = [(x1 - r, y1 - r, 0), (x0 + r, y1 - r, 90), (x0 + r, y0 + r, 180), (x1 - r, y0 + r, 270)]
     a = np.linspace(0, 90, 5)
     return np.concatenate(
-        [np.stack([x + r * np.cos(np.deg2rad(a + d)), y + r * np.sin(np.deg2rad(a + d))], 1) for x, y, d in corners]
+        [
+            np.stack([x + r * np.cos(np.deg2rad(a + d)), y + r * np.sin(np.deg2rad(a + d))], 1)
+            for x, y, d in corners
+        ]
     )
 
 
@@ -91,15 +101,20 @@ def poly(*points: tuple[float, float]) -> np.ndarray:
     return np.array(points, float)
 
 
-# --- characters ------------------------------------------------------------------------------------------------------
+# --- characters ---------------------------------------------------------------------------------------------
 
 
-def _soft(points: np.ndarray, color: Color, part: int, limb: str = "trunk", light: float = 1.22) -> list[Primitive]:
+def _soft(
+    points: np.ndarray, color: Color, part: int, limb: str = "trunk", light: float = 1.22
+) -> list[Primitive]:
     """A filled shape with a lighter patch towards the light (above, left)."""
     center = points.mean(0)
     span = np.ptp(points, axis=0)
     patch = (points - center) * (0.70, 0.60) + center + span * (-0.03, -0.13)
-    return [Primitive(points, color, part, limb), Primitive(patch, shade(color, light), part, limb, ink=False)]
+    return [
+        Primitive(points, color, part, limb),
+        Primitive(patch, shade(color, light), part, limb, ink=False),
+    ]
 
 
 def _eyes(y: float, dx: float = 0.095, r: float = 0.052, x: float = 0.25) -> list[Primitive]:
@@ -107,7 +122,9 @@ def _eyes(y: float, dx: float = 0.095, r: float = 0.052, x: float = 0.25) -> lis
     for side in (-1, 1):
         cx = x + side * dx
         eyes.append(Primitive(ellipse(cx, y, r, r * 1.2), WHITE, HEAD, "head"))
-        eyes.append(Primitive(ellipse(cx + 0.012, y + 0.006, r * 0.62, r * 0.8), INK, HEAD, "head", ink=False))
+        eyes.append(
+            Primitive(ellipse(cx + 0.012, y + 0.006, r * 0.62, r * 0.8), INK, HEAD, "head", ink=False)
+        )
         eyes.append(Primitive(ellipse(cx - 0.004, y - 0.02, r * 0.26), WHITE, HEAD, "head", ink=False))
     return eyes
 
@@ -119,7 +136,9 @@ def _legs(color: Color, foot: Color, width: float = 0.062) -> tuple[list[Primiti
         pair = []
         for x, name in zip((-0.33 + shift, 0.05 + shift), names, strict=True):
             pair.append(Primitive(capsule(x, -0.26, x, -0.055, width), shade(color, tone), LEGS, name))
-            pair.append(Primitive(ellipse(x + 0.015, -0.04, width * 1.1, 0.042), shade(foot, tone), LEGS, name))
+            pair.append(
+                Primitive(ellipse(x + 0.015, -0.04, width * 1.1, 0.042), shade(foot, tone), LEGS, name)
+            )
         pairs.append(pair)
     return pairs[0], pairs[1]
 
@@ -158,9 +177,17 @@ def _pointed_ears(color: Color, inner: Color, top: float, tip: Color | None = No
     ears = []
     for side in (-1, 1):
         x = 0.25 + side * 0.155
-        ears.append(Primitive(poly((x - 0.1, -0.74), (x + side * 0.06, top), (x + 0.1, -0.74)), color, HEAD, "head"))
         ears.append(
-            Primitive(poly((x - 0.05, -0.77), (x + side * 0.045, top + 0.07), (x + 0.05, -0.77)), inner, HEAD, "head", False)
+            Primitive(poly((x - 0.1, -0.74), (x + side * 0.06, top), (x + 0.1, -0.74)), color, HEAD, "head")
+        )
+        ears.append(
+            Primitive(
+                poly((x - 0.05, -0.77), (x + side * 0.045, top + 0.07), (x + 0.05, -0.77)),
+                inner,
+                HEAD,
+                "head",
+                False,
+            )
         )
         if tip:
             q = 0.35
@@ -171,8 +198,11 @@ def _pointed_ears(color: Color, inner: Color, top: float, tip: Color | None = No
                         (x + side * 0.06, top),
                         (x + side * 0.06 + 0.1 * q - side * 0.06 * q, top + (-0.74 - top) * q),
                     ),
-                    tip, HEAD, "head", False,
-                )  # fmt: skip
+                    tip,
+                    HEAD,
+                    "head",
+                    False,
+                )
             )
     return ears
 
@@ -184,16 +214,29 @@ def _cat(main: Color) -> list[Primitive]:
         Primitive(capsule(-0.56, -0.62, -0.52, -0.82, 0.045, 0.04), main, BODY, "tail"),
         Primitive(capsule(-0.53, -0.78, -0.52, -0.82, 0.045, 0.04), dark, BODY, "tail", False),
     ]
-    stripes = [Primitive(capsule(x, -0.54, x + 0.02, -0.44, 0.022, 0.008), dark, BODY, ink=False) for x in (-0.3, -0.2, -0.1)]
+    stripes = [
+        Primitive(capsule(x, -0.54, x + 0.02, -0.44, 0.022, 0.008), dark, BODY, ink=False)
+        for x in (-0.3, -0.2, -0.1)
+    ]
     whiskers = [
-        Primitive(capsule(0.26 + s * 0.12, y, 0.26 + s * 0.3, y + d, 0.007), shade(main, 0.5), HEAD, "head", False)
+        Primitive(
+            capsule(0.26 + s * 0.12, y, 0.26 + s * 0.3, y + d, 0.007), shade(main, 0.5), HEAD, "head", False
+        )
         for s in (-1, 1)
         for y, d in ((-0.55, -0.03), (-0.52, 0.02))
     ]
-    brow = [Primitive(capsule(x, -0.83, x, -0.77, 0.014, 0.006), dark, HEAD, "head", False) for x in (0.2, 0.25, 0.3)]
+    brow = [
+        Primitive(capsule(x, -0.83, x, -0.77, 0.014, 0.006), dark, HEAD, "head", False)
+        for x in (0.2, 0.25, 0.3)
+    ]
     return _beast(
-        main, foot=WHITE, tail=tail, ears=_pointed_ears(main, ROSE, -1.0), coat=stripes, face=[*_muzzle(shade(main, 1.6), ROSE), *whiskers, *brow]
-    )  # fmt: skip
+        main,
+        foot=WHITE,
+        tail=tail,
+        ears=_pointed_ears(main, ROSE, -1.0),
+        coat=stripes,
+        face=[*_muzzle(shade(main, 1.6), ROSE), *whiskers, *brow],
+    )
 
 
 def _dog(main: Color) -> list[Primitive]:
@@ -202,7 +245,9 @@ def _dog(main: Color) -> list[Primitive]:
     spot = [Primitive(ellipse(-0.2, -0.44, 0.13, 0.09, 10), dark, BODY, ink=False)]
     tongue = [Primitive(capsule(0.275, -0.485, 0.275, -0.44, 0.034), (236, 96, 110), HEAD, "head")]
     patch = [Primitive(ellipse(0.345, -0.67, 0.088, 0.1), dark, HEAD, "head", False)]
-    ears = [Primitive(ellipse(0.25 + s * 0.26, -0.6, 0.085, 0.19, -s * 14), dark, HEAD, "head") for s in (-1, 1)]
+    ears = [
+        Primitive(ellipse(0.25 + s * 0.26, -0.6, 0.085, 0.19, -s * 14), dark, HEAD, "head") for s in (-1, 1)
+    ]
     face = [*patch, *tongue, *_muzzle(shade(main, 1.62), INK)]
     return _beast(main, foot=shade(main, 1.5), tail=tail, ears=[], face=face, coat=spot, front_ears=ears)
 
@@ -212,19 +257,39 @@ def _fox(main: Color) -> list[Primitive]:
         Primitive(ellipse(-0.6, -0.42, 0.23, 0.125, 24), main, BODY, "tail"),
         Primitive(ellipse(-0.74, -0.485, 0.105, 0.085, 24), WHITE, BODY, "tail", False),
     ]
-    cheeks = [Primitive(ellipse(0.25 + s * 0.14, -0.53, 0.125, 0.085, s * -24), WHITE, HEAD, "head", False) for s in (-1, 1)]
+    cheeks = [
+        Primitive(ellipse(0.25 + s * 0.14, -0.53, 0.125, 0.085, s * -24), WHITE, HEAD, "head", False)
+        for s in (-1, 1)
+    ]
     chest = [Primitive(ellipse(0.1, -0.33, 0.1, 0.13, 18), WHITE, BODY, ink=False)]
     return _beast(
-        main, legs=shade(main, 0.86), foot=SOOT, tail=tail, coat=chest, ears=_pointed_ears(main, CREAM, -1.08, tip=SOOT), face=[*cheeks, *_muzzle(WHITE, INK, 0.075)]
-    )  # fmt: skip
+        main,
+        legs=shade(main, 0.86),
+        foot=SOOT,
+        tail=tail,
+        coat=chest,
+        ears=_pointed_ears(main, CREAM, -1.08, tip=SOOT),
+        face=[*cheeks, *_muzzle(WHITE, INK, 0.075)],
+    )
 
 
 def _panda(main: Color) -> list[Primitive]:
     tail = [Primitive(ellipse(-0.46, -0.38, 0.055), SOOT, BODY, "tail")]
     ears = [Primitive(ellipse(0.25 + s * 0.2, -0.81, 0.088), SOOT, HEAD, "head") for s in (-1, 1)]
     band = [Primitive(ellipse(0.08, -0.36, 0.115, 0.185), SOOT, BODY, ink=False)]
-    patches = [Primitive(ellipse(0.25 + s * 0.105, -0.645, 0.08, 0.1, s * 28), SOOT, HEAD, "head", False) for s in (-1, 1)]
-    return _beast(main, legs=SOOT, foot=SOOT, tail=tail, ears=ears, coat=band, face=[*patches, *_muzzle(shade(main, 1.5), INK, 0.07)])
+    patches = [
+        Primitive(ellipse(0.25 + s * 0.105, -0.645, 0.08, 0.1, s * 28), SOOT, HEAD, "head", False)
+        for s in (-1, 1)
+    ]
+    return _beast(
+        main,
+        legs=SOOT,
+        foot=SOOT,
+        tail=tail,
+        ears=ears,
+        coat=band,
+        face=[*patches, *_muzzle(shade(main, 1.5), INK, 0.07)],
+    )
 
 
 def _rabbit(main: Color) -> list[Primitive]:
@@ -232,10 +297,19 @@ def _rabbit(main: Color) -> list[Primitive]:
     ears = []
     for s in (-1, 1):
         ears.append(Primitive(ellipse(0.25 + s * 0.105, -0.99, 0.066, 0.23, s * 9), main, HEAD, "head"))
-        ears.append(Primitive(ellipse(0.25 + s * 0.105, -0.98, 0.034, 0.17, s * 9), ROSE, HEAD, "head", False))
+        ears.append(
+            Primitive(ellipse(0.25 + s * 0.105, -0.98, 0.034, 0.17, s * 9), ROSE, HEAD, "head", False)
+        )
     teeth = [Primitive(box(0.235, -0.505, 0.295, -0.445, 0.012), WHITE, HEAD, "head")]
     belly = [Primitive(ellipse(-0.12, -0.27, 0.24, 0.1), shade(main, 1.5), BODY, ink=False)]
-    return _beast(main, foot=shade(main, 1.5), tail=tail, ears=ears, coat=belly, face=[*teeth, *_muzzle(shade(main, 1.7), ROSE, 0.07)])
+    return _beast(
+        main,
+        foot=shade(main, 1.5),
+        tail=tail,
+        ears=ears,
+        coat=belly,
+        face=[*teeth, *_muzzle(shade(main, 1.7), ROSE, 0.07)],
+    )
 
 
 def _pig(main: Color) -> list[Primitive]:
@@ -244,12 +318,21 @@ def _pig(main: Color) -> list[Primitive]:
     curl = np.stack([-0.5 - 0.012 * a, -0.44 + 0.05 * np.sin(a)], 1)
     tail = [Primitive(capsule(*curl[i], *curl[i + 1], 0.02), dark, BODY, "tail", False) for i in range(11)]
     ears = [
-        Primitive(poly((x - s * 0.09, -0.8), (x + s * 0.1, -0.95), (x + s * 0.12, -0.72)), dark, HEAD, "head") for s, x in ((-1, 0.11), (1, 0.39))
+        Primitive(poly((x - s * 0.09, -0.8), (x + s * 0.1, -0.95), (x + s * 0.12, -0.72)), dark, HEAD, "head")
+        for s, x in ((-1, 0.11), (1, 0.39))
     ]
     snout = [Primitive(ellipse(0.265, -0.545, 0.115, 0.08), shade(main, 0.88), HEAD, "head")]
-    snout += [Primitive(ellipse(0.265 + s * 0.042, -0.545, 0.019, 0.031), shade(main, 0.45), HEAD, "head", False) for s in (-1, 1)]
-    cheeks = [Primitive(ellipse(0.25 + s * 0.185, -0.56, 0.045, 0.032), shade(main, 0.9), HEAD, "head", False) for s in (-1, 1)]
-    return _beast(main, foot=shade(main, 0.55), tail=tail, ears=[], face=[*cheeks, *snout], front_ears=ears, eye_y=-0.69)
+    snout += [
+        Primitive(ellipse(0.265 + s * 0.042, -0.545, 0.019, 0.031), shade(main, 0.45), HEAD, "head", False)
+        for s in (-1, 1)
+    ]
+    cheeks = [
+        Primitive(ellipse(0.25 + s * 0.185, -0.56, 0.045, 0.032), shade(main, 0.9), HEAD, "head", False)
+        for s in (-1, 1)
+    ]
+    return _beast(
+        main, foot=shade(main, 0.55), tail=tail, ears=[], face=[*cheeks, *snout], front_ears=ears, eye_y=-0.69
+    )
 
 
 def _robot(main: Color) -> list[Primitive]:
@@ -258,8 +341,14 @@ def _robot(main: Color) -> list[Primitive]:
     for name, x in (("leg1", -0.13), ("leg2", 0.13)):
         parts.append(Primitive(box(x - 0.055, -0.28, x + 0.055, -0.06, 0.02), steel, LEGS, name))
         parts.append(Primitive(box(x - 0.09, -0.09, x + 0.1, 0.0, 0.035), shade(steel, 0.8), LEGS, name))
-    parts += [Primitive(capsule(-0.3, -0.5, -0.34, -0.3, 0.05), steel, BODY, "leg2"), Primitive(ellipse(-0.345, -0.27, 0.062), main, BODY, "leg2")]
-    parts += [Primitive(capsule(0.3, -0.5, 0.34, -0.3, 0.05), steel, BODY, "leg1"), Primitive(ellipse(0.345, -0.27, 0.062), main, BODY, "leg1")]
+    parts += [
+        Primitive(capsule(-0.3, -0.5, -0.34, -0.3, 0.05), steel, BODY, "leg2"),
+        Primitive(ellipse(-0.345, -0.27, 0.062), main, BODY, "leg2"),
+    ]
+    parts += [
+        Primitive(capsule(0.3, -0.5, 0.34, -0.3, 0.05), steel, BODY, "leg1"),
+        Primitive(ellipse(0.345, -0.27, 0.062), main, BODY, "leg1"),
+    ]
     parts += _soft(box(-0.27, -0.58, 0.27, -0.2, 0.06), main, BODY)
     parts += [
         Primitive(ellipse(0, -0.39, 0.1), INK, BODY),
@@ -267,14 +356,20 @@ def _robot(main: Color) -> list[Primitive]:
         Primitive(capsule(0, -0.94, 0, -1.03, 0.016), steel, HEAD, "head"),
         Primitive(ellipse(0, -1.05, 0.05), (236, 70, 64), HEAD, "head"),
     ]
-    parts += [Primitive(box(s * 0.29 - 0.04, -0.82, s * 0.29 + 0.04, -0.68, 0.02), steel, HEAD, "head") for s in (-1, 1)]
+    parts += [
+        Primitive(box(s * 0.29 - 0.04, -0.82, s * 0.29 + 0.04, -0.68, 0.02), steel, HEAD, "head")
+        for s in (-1, 1)
+    ]
     parts += _soft(box(-0.28, -0.95, 0.28, -0.59, 0.07), main, HEAD, "head")
     parts += [Primitive(box(-0.22, -0.87, 0.22, -0.7, 0.05), SOOT, HEAD, "head")]
     for s in (-1, 1):
         parts.append(Primitive(ellipse(s * 0.105, -0.785, 0.062), glow, HEAD, "head", False))
         parts.append(Primitive(ellipse(s * 0.105 - 0.015, -0.8, 0.022), WHITE, HEAD, "head", False))
     parts += [Primitive(box(-0.13, -0.675, 0.13, -0.625, 0.02), shade(steel, 0.7), HEAD, "head", False)]
-    parts += [Primitive(box(x, -0.67, x + 0.03, -0.63, 0.005), WHITE, HEAD, "head", False) for x in (-0.09, -0.015, 0.06)]
+    parts += [
+        Primitive(box(x, -0.67, x + 0.03, -0.63, 0.005), WHITE, HEAD, "head", False)
+        for x in (-0.09, -0.015, 0.06)
+    ]
     return parts
 
 
@@ -298,16 +393,35 @@ def _car(main: Color) -> list[Primitive]:
     for name, x in (("wheel0", -0.36), ("wheel1", 0.36)):
         parts.append(Primitive(ellipse(x, -0.135, 0.15), (42, 42, 50), LEGS, name))
         parts.append(Primitive(ellipse(x, -0.135, 0.082), (200, 204, 212), LEGS, name, False))
-        parts += [Primitive(capsule(x - 0.07 * c, -0.135 - 0.07 * s, x + 0.07 * c, -0.135 + 0.07 * s, 0.012), (110, 114, 124), LEGS, name, False) for c, s in ((1, 0), (0, 1))]  # fmt: skip
+        parts += [
+            Primitive(
+                capsule(x - 0.07 * c, -0.135 - 0.07 * s, x + 0.07 * c, -0.135 + 0.07 * s, 0.012),
+                (110, 114, 124),
+                LEGS,
+                name,
+                False,
+            )
+            for c, s in ((1, 0), (0, 1))
+        ]
     return parts
 
 
 BUILDERS: dict[str, Callable[[Color], list[Primitive]]] = {
-    "cat": _cat, "dog": _dog, "fox": _fox, "panda": _panda, "rabbit": _rabbit, "pig": _pig, "robot": _robot, "car": _car,
-}  # fmt: skip
+    "cat": _cat,
+    "dog": _dog,
+    "fox": _fox,
+    "panda": _panda,
+    "rabbit": _rabbit,
+    "pig": _pig,
+    "robot": _robot,
+    "car": _car,
+}
 
 # Where an accessory sits: centre of the eyes, top of the head, neck, half width of the head.
-_ANCHORS = {"robot": ((0.0, -0.785), (0.0, -0.95), (0.0, -0.58), 0.28), "car": ((0.1, -0.55), (-0.06, -0.72), (0.3, -0.4), 0.25)}
+_ANCHORS = {
+    "robot": ((0.0, -0.785), (0.0, -0.95), (0.0, -0.58), 0.28),
+    "car": ((0.1, -0.55), (-0.06, -0.72), (0.3, -0.4), 0.25),
+}
 _ANCHORS["pig"] = ((0.25, -0.69), (0.25, -0.84), (0.14, -0.42), 0.25)
 _BEAST_ANCHOR = ((0.25, -0.66), (0.25, -0.83), (0.14, -0.42), 0.25)
 
@@ -325,8 +439,26 @@ def _accessory(kind: str, name: str) -> list[Primitive]:
     elif name == "sunglasses":
         shapes = [(capsule(ex - half * 0.9, ey - 0.03, ex + half * 0.9, ey - 0.03, 0.022), INK)]
         for s in (-1, 1):
-            shapes.append((box(ex + s * half * 0.44 - 0.105, ey - 0.06, ex + s * half * 0.44 + 0.105, ey + 0.085, 0.045), (30, 30, 40)))
-            shapes.append((capsule(ex + s * half * 0.44 - 0.05, ey - 0.02, ex + s * half * 0.44 - 0.01, ey - 0.02, 0.014), (150, 160, 190)))
+            shapes.append(
+                (
+                    box(
+                        ex + s * half * 0.44 - 0.105,
+                        ey - 0.06,
+                        ex + s * half * 0.44 + 0.105,
+                        ey + 0.085,
+                        0.045,
+                    ),
+                    (30, 30, 40),
+                )
+            )
+            shapes.append(
+                (
+                    capsule(
+                        ex + s * half * 0.44 - 0.05, ey - 0.02, ex + s * half * 0.44 - 0.01, ey - 0.02, 0.014
+                    ),
+                    (150, 160, 190),
+                )
+            )
     else:
         scarf = (226, 58, 120)
         shapes = [
@@ -344,7 +476,7 @@ def character(kind: str, color: str | None, accessory: str | None) -> list[Primi
     return parts + (_accessory(kind, accessory) if accessory else [])
 
 
-# --- motion ----------------------------------------------------------------------------------------------------------
+# --- motion -------------------------------------------------------------------------------------------------
 
 
 def rotation(x: float, y: float, degrees: float) -> np.ndarray:
@@ -355,20 +487,28 @@ def rotation(x: float, y: float, degrees: float) -> np.ndarray:
 
 
 def limb_poses(kind: str, phase: float, turns: float) -> dict[str, np.ndarray]:
-    """3x3 map of every limb at walking `phase` (radians); `turns` is the distance a wheel has rolled, in radians."""
+    """3x3 map of every limb at walking `phase`; `turns` is how far a wheel has rolled; both in radians."""
     swing = 24 * np.sin(phase)
     nod = rotation(0.1 if kind != "robot" else 0.0, -0.5, 2.5 * np.sin(phase + 0.6))
     hip = {"leg0": (-0.22, -0.28), "leg1": (0.16, -0.28), "leg2": (-0.33, -0.28), "leg3": (0.05, -0.28)}
     sign = {"leg0": 1, "leg1": -1, "leg2": -1, "leg3": 1}
     if kind == "robot":
-        hip, sign, swing = {"leg1": (-0.13, -0.28), "leg2": (0.13, -0.28)}, {"leg1": -1, "leg2": 1}, swing * 0.6
+        hip, sign, swing = (
+            {"leg1": (-0.13, -0.28), "leg2": (0.13, -0.28)},
+            {"leg1": -1, "leg2": 1},
+            swing * 0.6,
+        )
     poses = {"trunk": np.eye(3), "head": nod, "tail": rotation(-0.44, -0.42, 9 * np.sin(phase * 1.0 + 1.2))}
     poses |= {name: rotation(*hip[name], sign[name] * swing) for name in hip}
-    poses |= {name: rotation(x, -0.135, np.rad2deg(turns)) for name, x in (("wheel0", -0.36), ("wheel1", 0.36))}
+    poses |= {
+        name: rotation(x, -0.135, np.rad2deg(turns)) for name, x in (("wheel0", -0.36), ("wheel1", 0.36))
+    }
     return poses
 
 
-def paint(canvas: np.ndarray, points: np.ndarray, color: Color, outline: Color | None = None, width: int = 1) -> None:
+def paint(
+    canvas: np.ndarray, points: np.ndarray, color: Color, outline: Color | None = None, width: int = 1
+) -> None:
     """Fill a polygon (pixels, sub-pixel exact) and draw its outline."""
     p = (points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)
     cv2.fillPoly(canvas, [p], color, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -389,7 +529,7 @@ def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-# --- backgrounds -----------------------------------------------------------------------------------------------------
+# --- backgrounds --------------------------------------------------------------------------------------------
 
 
 def _vertical(size: int, stops: list[tuple[float, Color]]) -> np.ndarray:
@@ -401,11 +541,30 @@ def _vertical(size: int, stops: list[tuple[float, Color]]) -> np.ndarray:
 
 def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False) -> None:
     n = img.shape[0]
-    paint(img, np.array([(x - 0.018, y), (x + 0.018, y), (x + 0.018, y - 0.2 * h), (x - 0.018, y - 0.2 * h)]) * n, (112, 76, 48))
+    paint(
+        img,
+        np.array([(x - 0.018, y), (x + 0.018, y), (x + 0.018, y - 0.2 * h), (x - 0.018, y - 0.2 * h)]) * n,
+        (112, 76, 48),
+    )
     for i, (w, a, b) in enumerate(((0.32, 0.15, 0.55), (0.26, 0.4, 0.78), (0.19, 0.63, 1.0))):
-        paint(img, np.array([(x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)]) * n, shade(green, 1 + 0.08 * i))
+        paint(
+            img,
+            np.array([(x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)]) * n,
+            shade(green, 1 + 0.08 * i),
+        )
         if snow:
-            paint(img, np.array([(x - w * h * 0.4, y - (a + (b - a) * 0.6) * h), (x, y - b * h), (x + w * h * 0.4, y - (a + (b - a) * 0.6) * h)]) * n, WHITE)
+            paint(
+                img,
+                np.array(
+                    [
+                        (x - w * h * 0.4, y - (a + (b - a) * 0.6) * h),
+                        (x, y - b * h),
+                        (x + w * h * 0.4, y - (a + (b - a) * 0.6) * h),
+                    ]
+                )
+                * n,
+                WHITE,
+            )
 
 
 def _hills(img: np.ndarray, rng: np.random.Generator, y: float, bump: float, color: Color) -> None:
@@ -416,7 +575,9 @@ def _hills(img: np.ndarray, rng: np.random.Generator, y: float, bump: float, col
     paint(img, np.concatenate([np.stack([x, line], 1), [[1, 1], [0, 1]]]) * n, color)
 
 
-def _dots(img: np.ndarray, rng: np.random.Generator, count: int, y0: float, y1: float, radius: float, color: Color) -> None:
+def _dots(
+    img: np.ndarray, rng: np.random.Generator, count: int, y0: float, y1: float, radius: float, color: Color
+) -> None:
     n = img.shape[0]
     for x, y in zip(rng.uniform(0, 1, count), rng.uniform(y0, y1, count), strict=True):
         paint(img, ellipse(x, y, radius, n=10) * n, color)
@@ -430,13 +591,23 @@ def _tufts(img: np.ndarray, rng: np.random.Generator, y0: float, color: Color, c
 
 
 def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
-    paint(img, ellipse(x, y, r * 1.25) * img.shape[0], tuple(int(v) for v in (0.5 * np.array(color) + 0.5 * img[int(y * img.shape[0]) - 1, 0])))
+    paint(
+        img,
+        ellipse(x, y, r * 1.25) * img.shape[0],
+        tuple(int(v) for v in (0.5 * np.array(color) + 0.5 * img[int(y * img.shape[0]) - 1, 0])),
+    )
     paint(img, ellipse(x, y, r) * img.shape[0], color)
 
 
 def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color) -> None:
     n = img.shape[0]
-    for dx, dy, r in ((-0.09, 0.01, 0.045), (0, -0.02, 0.065), (0.09, 0.01, 0.05), (0.03, 0.02, 0.05), (-0.04, 0.02, 0.045)):
+    for dx, dy, r in (
+        (-0.09, 0.01, 0.045),
+        (0, -0.02, 0.065),
+        (0.09, 0.01, 0.05),
+        (0.03, 0.02, 0.05),
+        (-0.04, 0.02, 0.045),
+    ):
         paint(img, ellipse(x + dx * s, y + dy * s, r * s, r * s * 0.75) * n, color)
 
 
@@ -445,7 +616,9 @@ def _forest(n: int, rng: np.random.Generator) -> np.ndarray:
     _hills(img, rng, 0.52, 0.06, (120, 186, 140))
     for x in np.arange(-0.05, 1.1, 0.16) + rng.uniform(-0.03, 0.03):
         _fir(img, x, 0.585, rng.uniform(0.38, 0.52), (44, 122, 74))
-    img[int(0.57 * n) :] = _vertical(n, [(0, (104, 182, 84)), (0.57, (104, 182, 84)), (1, (56, 132, 62))])[int(0.57 * n) :]
+    img[int(0.57 * n) :] = _vertical(n, [(0, (104, 182, 84)), (0.57, (104, 182, 84)), (1, (56, 132, 62))])[
+        int(0.57 * n) :
+    ]
     _tufts(img, rng, 0.62, (136, 206, 96))
     return img
 
@@ -456,7 +629,9 @@ def _grass(n: int, rng: np.random.Generator) -> np.ndarray:
     _cloud(img, rng.uniform(0.6, 0.9), rng.uniform(0.12, 0.28), 0.8, WHITE)
     _hills(img, rng, 0.55, 0.1, (150, 210, 120))
     _hills(img, rng, 0.6, 0.04, (126, 196, 98))
-    img[int(0.62 * n) :] = _vertical(n, [(0, (112, 190, 84)), (0.62, (112, 190, 84)), (1, (80, 160, 66))])[int(0.62 * n) :]
+    img[int(0.62 * n) :] = _vertical(n, [(0, (112, 190, 84)), (0.62, (112, 190, 84)), (1, (80, 160, 66))])[
+        int(0.62 * n) :
+    ]
     _tufts(img, rng, 0.66, (150, 218, 110))
     for color in ((250, 226, 90), (250, 250, 250), (244, 130, 160)):
         _dots(img, rng, 6, 0.66, 0.98, 0.011, color)
@@ -467,17 +642,29 @@ def _beach(n: int, rng: np.random.Generator) -> np.ndarray:
     img = _vertical(n, [(0, (92, 180, 242)), (0.45, (198, 232, 250)), (1, (198, 232, 250))])
     _sun(img, rng.uniform(0.1, 0.9), 0.14, 0.07, (255, 230, 120))
     sea = slice(int(0.44 * n), int(0.62 * n))
-    img[sea] = _vertical(n, [(0, (32, 128, 198)), (0.44, (32, 128, 198)), (0.62, (86, 198, 220)), (1, (86, 198, 220))])[sea]
+    img[sea] = _vertical(
+        n, [(0, (32, 128, 198)), (0.44, (32, 128, 198)), (0.62, (86, 198, 220)), (1, (86, 198, 220))]
+    )[sea]
     for x, y in zip(rng.uniform(0, 1, 7), rng.uniform(0.47, 0.58, 7), strict=True):
         paint(img, capsule(x, y, x + 0.09, y, 0.006) * n, (224, 244, 250))
-    img[int(0.6 * n) :] = _vertical(n, [(0, (250, 230, 178)), (0.6, (250, 230, 178)), (1, (228, 192, 122))])[int(0.6 * n) :]
+    img[int(0.6 * n) :] = _vertical(n, [(0, (250, 230, 178)), (0.6, (250, 230, 178)), (1, (228, 192, 122))])[
+        int(0.6 * n) :
+    ]
     paint(img, capsule(-0.05, 0.605, 1.05, 0.605, 0.012) * n, WHITE)
     x = rng.choice([0.06, 0.94])
     for i in range(5):
-        paint(img, capsule(x + 0.008 * i, 0.66 - 0.085 * i, x + 0.008 * (i + 1), 0.66 - 0.085 * (i + 1), 0.02) * n, (156, 108, 66))
+        paint(
+            img,
+            capsule(x + 0.008 * i, 0.66 - 0.085 * i, x + 0.008 * (i + 1), 0.66 - 0.085 * (i + 1), 0.02) * n,
+            (156, 108, 66),
+        )
     for turn in (-160, -120, -60, -20, 25, 155):
         t = np.deg2rad(turn)
-        paint(img, ellipse(x + 0.04 + 0.085 * np.cos(t), 0.235 + 0.06 * np.sin(t), 0.1, 0.028, turn) * n, (48, 148, 80))
+        paint(
+            img,
+            ellipse(x + 0.04 + 0.085 * np.cos(t), 0.235 + 0.06 * np.sin(t), 0.1, 0.028, turn) * n,
+            (48, 148, 80),
+        )
     _dots(img, rng, 10, 0.66, 0.98, 0.008, (206, 166, 100))
     return img
 
@@ -487,10 +674,24 @@ def _snow(n: int, rng: np.random.Generator) -> np.ndarray:
     for x in (rng.uniform(0.05, 0.3), rng.uniform(0.45, 0.6), rng.uniform(0.75, 0.95)):
         h, w = rng.uniform(0.2, 0.32), rng.uniform(0.22, 0.3)
         paint(img, np.array([(x - w, 0.6), (x, 0.6 - h), (x + w, 0.6)]) * n, (142, 166, 204))
-        paint(img, np.array([(x - w * 0.35, 0.6 - h * 0.65), (x, 0.6 - h), (x + w * 0.35, 0.6 - h * 0.65), (x, 0.6 - h * 0.55)]) * n, WHITE)
+        paint(
+            img,
+            np.array(
+                [
+                    (x - w * 0.35, 0.6 - h * 0.65),
+                    (x, 0.6 - h),
+                    (x + w * 0.35, 0.6 - h * 0.65),
+                    (x, 0.6 - h * 0.55),
+                ]
+            )
+            * n,
+            WHITE,
+        )
     for x in (rng.uniform(0.02, 0.15), rng.uniform(0.85, 0.98), rng.uniform(0.45, 0.55)):
         _fir(img, x, 0.63, rng.uniform(0.2, 0.27), (62, 116, 112), snow=True)
-    img[int(0.6 * n) :] = _vertical(n, [(0, (244, 249, 255)), (0.6, (244, 249, 255)), (1, (204, 220, 242))])[int(0.6 * n) :]
+    img[int(0.6 * n) :] = _vertical(n, [(0, (244, 249, 255)), (0.6, (244, 249, 255)), (1, (204, 220, 242))])[
+        int(0.6 * n) :
+    ]
     _dots(img, rng, 26, 0.0, 0.6, 0.009, WHITE)
     _dots(img, rng, 10, 0.66, 1.0, 0.012, (220, 232, 250))
     return img
@@ -505,12 +706,20 @@ def _city(n: int, rng: np.random.Generator) -> np.ndarray:
         paint(img, box(x, 0.64 - h, x + w - 0.012, 0.66, 0.004) * n, wall)
         for wy in np.arange(0.64 - h + 0.035, 0.58, 0.07):
             for wx in np.arange(x + 0.022, x + w - 0.045, 0.048):
-                paint(img, box(wx, wy, wx + 0.026, wy + 0.036, 0.002) * n, (255, 226, 140) if rng.random() < 0.7 else shade(wall, 0.75))
+                paint(
+                    img,
+                    box(wx, wy, wx + 0.026, wy + 0.036, 0.002) * n,
+                    (255, 226, 140) if rng.random() < 0.7 else shade(wall, 0.75),
+                )
         x += w
-    img[int(0.62 * n) :] = _vertical(n, [(0, (176, 176, 182)), (0.665, (176, 176, 182)), (0.67, (104, 106, 116)), (1, (72, 74, 84))])[int(0.62 * n) :]
+    img[int(0.62 * n) :] = _vertical(
+        n, [(0, (176, 176, 182)), (0.665, (176, 176, 182)), (0.67, (104, 106, 116)), (1, (72, 74, 84))]
+    )[int(0.62 * n) :]
     offset = rng.uniform(0, 0.2)
     for x in np.arange(-0.2, 1.1, 0.24) + offset:
-        paint(img, poly((x, 0.86), (x + 0.1, 0.86), (x + 0.095, 0.88), (x - 0.005, 0.88)) * n, (240, 232, 200))
+        paint(
+            img, poly((x, 0.86), (x + 0.1, 0.86), (x + 0.095, 0.88), (x - 0.005, 0.88)) * n, (240, 232, 200)
+        )
     return img
 
 
@@ -521,9 +730,17 @@ def _desert(n: int, rng: np.random.Generator) -> np.ndarray:
     _hills(img, rng, 0.64, 0.05, (214, 142, 76))
     for x in (rng.uniform(0.04, 0.2), rng.uniform(0.8, 0.96), rng.uniform(0.42, 0.58)):
         h = rng.uniform(0.16, 0.26)
-        for seg in (capsule(x, 0.66, x, 0.66 - h, 0.027), capsule(x, 0.6, x + 0.06, 0.58, 0.017), capsule(x + 0.06, 0.58, x + 0.06, 0.52, 0.017), capsule(x, 0.57, x - 0.055, 0.55, 0.017), capsule(x - 0.055, 0.55, x - 0.055, 0.5, 0.017)):  # fmt: skip
+        for seg in (
+            capsule(x, 0.66, x, 0.66 - h, 0.027),
+            capsule(x, 0.6, x + 0.06, 0.58, 0.017),
+            capsule(x + 0.06, 0.58, x + 0.06, 0.52, 0.017),
+            capsule(x, 0.57, x - 0.055, 0.55, 0.017),
+            capsule(x - 0.055, 0.55, x - 0.055, 0.5, 0.017),
+        ):
             paint(img, seg * n, (84, 152, 84))
-    img[int(0.65 * n) :] = _vertical(n, [(0, (236, 174, 96)), (0.65, (236, 174, 96)), (1, (206, 132, 66))])[int(0.65 * n) :]
+    img[int(0.65 * n) :] = _vertical(n, [(0, (236, 174, 96)), (0.65, (236, 174, 96)), (1, (206, 132, 66))])[
+        int(0.65 * n) :
+    ]
     for x, y in zip(rng.uniform(0, 1, 9), rng.uniform(0.7, 0.98, 9), strict=True):
         paint(img, capsule(x, y, x + 0.1, y + 0.008, 0.005) * n, (220, 152, 80))
     return img
@@ -536,24 +753,34 @@ def _night(n: int, rng: np.random.Generator) -> np.ndarray:
     paint(img, ellipse(x, 0.16, 0.075) * n, (252, 240, 190))
     paint(img, ellipse(x + 0.04, 0.145, 0.065) * n, tuple(int(v) for v in img[int(0.16 * n), 0]))
     _hills(img, rng, 0.6, 0.1, (48, 52, 100))
-    img[int(0.62 * n) :] = _vertical(n, [(0, (52, 76, 96)), (0.62, (52, 76, 96)), (1, (30, 48, 70))])[int(0.62 * n) :]
+    img[int(0.62 * n) :] = _vertical(n, [(0, (52, 76, 96)), (0.62, (52, 76, 96)), (1, (30, 48, 70))])[
+        int(0.62 * n) :
+    ]
     _tufts(img, rng, 0.66, (72, 102, 118))
     return img
 
 
 SCENERY: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
-    "forest": _forest, "grass": _grass, "beach": _beach, "snow": _snow, "city": _city, "desert": _desert, "night": _night,
-}  # fmt: skip
+    "forest": _forest,
+    "grass": _grass,
+    "beach": _beach,
+    "snow": _snow,
+    "city": _city,
+    "desert": _desert,
+    "night": _night,
+}
 
 
-# --- styles ----------------------------------------------------------------------------------------------------------
+# --- styles -------------------------------------------------------------------------------------------------
 
 
 def watercolor(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Soft washes on paper: edges bleed, colours lighten, pigment varies in patches."""
     n = img.shape[0]
     wash = cv2.GaussianBlur(img, (0, 0), n / 260)
-    field = cv2.resize(rng.normal(size=(n // 16, n // 16)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC)
+    field = cv2.resize(
+        rng.normal(size=(n // 16, n // 16)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC
+    )
     paper = 0.74 * wash.astype(np.float32) + 0.26 * 250 + 9 * field[..., None]
     return paper.clip(0, 255).astype(np.uint8)
 
@@ -567,4 +794,7 @@ def pencil(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.repeat(tone.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
-FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {"watercolor": watercolor, "pencil": pencil}
+FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "watercolor": watercolor,
+    "pencil": pencil,
+}

@@ -1,7 +1,7 @@
 """Bring trained weights into the product: `python -m storybook.ship --unet RUN/model --vae RUN/vae`.
 
-Writes `assets/storybook/` as a diffusers folder in fp16, every file under 10 MB, with the words the model knows.
-`defaults.json` is kept as it is.
+Writes `assets/storybook/` as a diffusers folder in fp16, every file under 10 MB, with the words the model
+knows. `defaults.json` is kept as it is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     """Convert both runs to half precision in `target`."""
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         shutil.rmtree(target / name, ignore_errors=True)
-    UNet2DConditionModel.from_pretrained(unet_run / "unet", torch_dtype=torch.float16).save_pretrained(target / "unet", max_shard_size="9MB")
-    CLIPTextModel.from_pretrained(unet_run / "text_encoder", dtype=torch.float16).save_pretrained(target / "text_encoder")
+    UNet2DConditionModel.from_pretrained(unet_run / "unet", torch_dtype=torch.float16).save_pretrained(
+        target / "unet", max_shard_size="9MB"
+    )
+    CLIPTextModel.from_pretrained(unet_run / "text_encoder", dtype=torch.float16).save_pretrained(
+        target / "text_encoder"
+    )
     vae = AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16)
     vae.save_pretrained(target / "vae")
     config = target / "vae" / "config.json"
     scale = json.loads((unet_run / "scale.json").read_text())["scaling_factor"]
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE}, indent=2))
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE}, indent=2)
+    )
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(unet_run / name, target / name)
     (target / "words.json").write_text(json.dumps(vocabulary(), indent=0) + "\n")

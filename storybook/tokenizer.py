@@ -19,14 +19,18 @@ def byte_alphabet() -> list[str]:
 def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
     """Merge rules that leave each word a single token.
 
-    Rules are added in order, so a later rule never changes how an earlier word is merged; a word already covered by
-    earlier rules adds none.
+    Rules are added in order, so a later rule never changes how an earlier word is merged; a word already
+    covered by earlier rules adds none.
     """
     rules: list[tuple[str, str]] = []
     for word in words:
         symbols = [*word[:-1], word[-1] + "</w>"]
         while True:
-            pairs = [(rules.index(p), i) for i, p in enumerate(zip(symbols, symbols[1:], strict=False)) if p in rules]
+            pairs = [
+                (rules.index(p), i)
+                for i, p in enumerate(zip(symbols, symbols[1:], strict=False))
+                if p in rules
+            ]
             if not pairs:
                 break
             at = min(pairs)[1]

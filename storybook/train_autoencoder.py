@@ -1,9 +1,10 @@
 """Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN --samples 60000`.
 
-AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse: a copy of them shrunk by half must decode
-to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831), and the decoder sees them with a
-little noise, so that it forgives the UNet's errors. `RUN/state.pt`-free: the run keeps its weights and the optimiser as safetensors and
-resumes from them; `--init` starts from shipped weights with a fresh optimiser; `--freeze-encoder` trains the decoder alone.
+AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse: a copy of them shrunk by
+half must decode to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831),
+and the decoder sees them with a little noise, so that it forgives the UNet's errors. The
+run keeps its weights and the optimiser as safetensors and resumes from them; `--init` starts from shipped
+weights with a fresh optimiser; `--freeze-encoder` trains the decoder alone.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ SIZE, BATCH = 128, 16
 
 
 def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
-    """The batch that starts at sample `first`: float32 [BATCH, 3, SIZE, SIZE] in [-1, 1], mirrored half of the time."""
+    """The batch that starts at sample `first`: float32 [BATCH, 3, SIZE, SIZE] in [-1, 1], half mirrored."""
     rng = np.random.default_rng([seed, first])
     shards = rng.integers(len(maps), size=BATCH)
     pictures = [maps[s][rng.integers(len(maps[s]))][:, :: rng.choice([-1, 1])] for s in shards]
@@ -73,7 +74,7 @@ def training_loss(model: AutoencoderDC, x: Tensor, noise: float, equivariance: f
 
 @torch.no_grad()
 def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
-    """PSNR on scenes never trained on, latents' deviation and the correlation of neighbouring cells (1 = smooth)."""
+    """PSNR on held-out scenes, the latents' deviation, the correlation of neighbouring cells (1 = smooth)."""
     frames = np.stack([render_frames(dataset.training_scene(s), SIZE, (3,))[0] for s in range(count)])
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     z = model.encoder(x)
@@ -102,7 +103,11 @@ def main() -> None:
     torch.manual_seed(args.seed)
     args.run.mkdir(parents=True, exist_ok=True)
 
-    model = AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32) if args.init else AutoencoderDC(**CONFIG)
+    model = (
+        AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
+        if args.init
+        else AutoencoderDC(**CONFIG)
+    )
     model = model.to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.freeze_encoder)
     weights = dict(model.named_parameters())
@@ -114,13 +119,22 @@ def main() -> None:
         model.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
         adam = {k: (saved["m/" + k], saved["v/" + k]) for k in weights}
         done = int(saved["done"])
-    optimiser = torch.optim.AdamW([p for p in weights.values() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(
+        [p for p in weights.values() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
+    )
     for k, p in weights.items():
         if p.requires_grad and done:
-            optimiser.state[p] = {"step": torch.tensor(float(done // BATCH)), "exp_avg": adam[k][0], "exp_avg_sq": adam[k][1]}
+            optimiser.state[p] = {
+                "step": torch.tensor(float(done // BATCH)),
+                "exp_avg": adam[k][0],
+                "exp_avg_sq": adam[k][1],
+            }
 
     def save() -> None:
-        tensors = {"w/" + k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()} | {"done": torch.tensor(done)}
+        tensors = {
+            "w/" + k: v.detach().clone(memory_format=torch.contiguous_format)
+            for k, v in model.state_dict().items()
+        } | {"done": torch.tensor(done)}
         for k, p in weights.items():
             s = optimiser.state.get(p, {})
             tensors["m/" + k] = s.get("exp_avg", torch.zeros_like(p)).contiguous()
@@ -148,7 +162,11 @@ def main() -> None:
         if done % (BATCH * 100) == 0:
             save()
             maps, _ = dataset.load(args.data)
-            line = {"samples": done, "loss": round(mean, 4), "rate": round((done - first) / (time.time() - started), 1)} | held_out(model)
+            line = {
+                "samples": done,
+                "loss": round(mean, 4),
+                "rate": round((done - first) / (time.time() - started), 1),
+            } | held_out(model)
             log.info("%s", line)
             with (args.run / "curve.jsonl").open("a") as f:
                 f.write(json.dumps(line) + "\n")

@@ -1,8 +1,10 @@
-"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN --samples 200000`.
+"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN
+--samples 200000`.
 
-v-prediction on the SD noise schedule, min-SNR weights (Hang et al. 2023, arXiv:2303.09556), caption dropout, EMA. Latents are
-encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes; `--init` starts
-from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA, ready for `storybook.ship`.
+v-prediction on the SD noise schedule, min-SNR weights (Hang et al. 2023, arXiv:2303.09556), caption dropout,
+EMA. Latents are encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as
+safetensors and resumes; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a
+diffusers folder of the EMA, ready for `storybook.ship`.
 """
 
 from __future__ import annotations
@@ -37,11 +39,24 @@ UNET = {
     "attention_head_dim": (2, 4, 8),  # diffusers means the number of heads
     "cross_attention_dim": 128,
 }
-TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 32}
+TEXT = {
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 32,
+}
 SCHEDULE = {
-    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
-    "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "v_prediction", "timestep_spacing": "leading",
-}  # fmt: skip
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "leading",
+}
 PROBES = (100, 300, 500, 700, 850, 950)
 
 
@@ -55,7 +70,11 @@ def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
     """uint8 [n, s, s, 3] to raw latents float16 [n, 16, 16, 16]."""
     x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.autocast("cpu", torch.bfloat16):
-        return torch.cat([vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)]).half().contiguous()
+        return (
+            torch.cat([vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)])
+            .half()
+            .contiguous()
+        )
 
 
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
@@ -83,7 +102,12 @@ class Captions:
 
     def ids(self, texts: list[str]) -> Tensor:
         """int64 [n, 32]."""
-        kw = {"padding": "max_length", "truncation": True, "max_length": tokenizer.MAX_TOKENS, "return_tensors": "pt"}
+        kw = {
+            "padding": "max_length",
+            "truncation": True,
+            "max_length": tokenizer.MAX_TOKENS,
+            "return_tensors": "pt",
+        }
         return self.tokenizer(texts, **kw).input_ids
 
     def draw(self, rows: Tensor, rng: torch.Generator) -> Tensor:
@@ -92,8 +116,10 @@ class Captions:
         return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, self.short[rows], self.full[rows]))
 
 
-def probe(unet: UNet2DConditionModel, text: CLIPTextModel, held: Tensor, ids: dict[str, Tensor], abar: Tensor) -> dict[str, float]:
-    """Mean squared x0 error relative to the latents' variance at fixed noise levels; at t = 850 also with wrong captions."""
+def probe(
+    unet: UNet2DConditionModel, text: CLIPTextModel, held: Tensor, ids: dict[str, Tensor], abar: Tensor
+) -> dict[str, float]:
+    """Mean squared x0 error over the latents' variance at fixed levels."""
     out = {}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("swapped", 850)]:
@@ -133,19 +159,33 @@ def main() -> None:
     held = encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in held_scenes])).float() * scale
     texts = [s.caption for s in held_scenes]
     swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in held_scenes]
-    ids = {"right": captions.ids(texts), "wrong": captions.ids(texts[1:] + texts[:1]), "swapped": captions.ids(swapped)}
+    ids = {
+        "right": captions.ids(texts),
+        "wrong": captions.ids(texts[1:] + texts[:1]),
+        "swapped": captions.ids(swapped),
+    }
 
     words = captions.tokenizer
-    text_config = CLIPTextConfig(vocab_size=len(words), bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, **TEXT)
+    text_config = CLIPTextConfig(
+        vocab_size=len(words),
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        **TEXT,
+    )
     if args.init:
         unet = UNet2DConditionModel.from_pretrained(args.init / "unet", torch_dtype=torch.float32)
         text = CLIPTextModel.from_pretrained(args.init / "text_encoder", dtype=torch.float32)
     else:
         unet, text = UNet2DConditionModel(**UNET), CLIPTextModel(text_config)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    weights = {f"unet.{k}": p for k, p in unet.named_parameters()} | {f"text.{k}": p for k, p in text.named_parameters()}
+    weights = {f"unet.{k}": p for k, p in unet.named_parameters()} | {
+        f"text.{k}": p for k, p in text.named_parameters()
+    }
     ema = {k: p.detach().clone() for k, p in weights.items()}
-    optimiser = torch.optim.AdamW(weights.values(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
+    optimiser = torch.optim.AdamW(
+        weights.values(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
+    )
     state, done = args.run / "state.safetensors", 0
     if state.exists():
         saved = load_file(state)
@@ -153,7 +193,11 @@ def main() -> None:
         for k, p in weights.items():
             p.data.copy_(saved["w/" + k])
             ema[k].copy_(saved["e/" + k])
-            optimiser.state[p] = {"step": torch.tensor(float(done // args.batch)), "exp_avg": saved["m/" + k], "exp_avg_sq": saved["v/" + k]}
+            optimiser.state[p] = {
+                "step": torch.tensor(float(done // args.batch)),
+                "exp_avg": saved["m/" + k],
+                "exp_avg_sq": saved["v/" + k],
+            }
 
     def swap() -> None:
         for k, p in weights.items():
@@ -163,7 +207,12 @@ def main() -> None:
         tensors = {"done": torch.tensor(done)}
         for k, p in weights.items():
             s = optimiser.state[p]
-            tensors |= {"w/" + k: p.detach(), "e/" + k: ema[k], "m/" + k: s["exp_avg"], "v/" + k: s["exp_avg_sq"]}
+            tensors |= {
+                "w/" + k: p.detach(),
+                "e/" + k: ema[k],
+                "m/" + k: s["exp_avg"],
+                "v/" + k: s["exp_avg_sq"],
+            }
         partial = state.with_suffix(".partial")
         save_file(tensors, partial)
         partial.replace(state)
@@ -171,7 +220,9 @@ def main() -> None:
     def report(rate: float, loss: float) -> None:
         swap()
         unet.eval()
-        line = {"samples": done, "loss": round(loss, 4), "rate": round(rate, 1)} | probe(unet, text, held, ids, abar)
+        line = {"samples": done, "loss": round(loss, 4), "rate": round(rate, 1)} | probe(
+            unet, text, held, ids, abar
+        )
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
         DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
@@ -188,7 +239,11 @@ def main() -> None:
     while done < args.samples:
         rng = torch.Generator().manual_seed(args.seed * 1_000_003 + done)
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * min(1.0, (done + args.batch) / 4000) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done / args.samples)))
+            group["lr"] = (
+                args.rate
+                * min(1.0, (done + args.batch) / 4000)
+                * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done / args.samples)))
+            )
         rows = torch.randint(len(z), (args.batch,), generator=rng)
         x0 = z[rows].float() * scale
         t = torch.randint(1000, (args.batch,), generator=rng)
@@ -205,7 +260,9 @@ def main() -> None:
         optimiser.step()
         done += args.batch
         step = done // args.batch
-        torch._foreach_lerp_(list(ema.values()), [p.data for p in weights.values()], 1 - min(0.9993, (1 + step) / (10 + step)))
+        torch._foreach_lerp_(
+            list(ema.values()), [p.data for p in weights.values()], 1 - min(0.9993, (1 + step) / (10 + step))
+        )
         mean = 0.99 * mean + 0.01 * loss.item() if mean else loss.item()
         if done % (args.batch * args.report) == 0:
             report((done - first) / (time.time() - started), mean)

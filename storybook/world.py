@@ -1,4 +1,4 @@
-"""Scenes of the drawn world: what happens, what it is called, how it looks, and the exact truth about every pixel."""
+"""Scenes of the drawn world: what happens, what it is called, how it looks, and the truth of every pixel."""
 
 from __future__ import annotations
 
@@ -20,19 +20,27 @@ FPS = 8
 
 _WEARING = {"hat": "wearing a hat", "sunglasses": "wearing sunglasses", "scarf": "wearing a scarf"}
 _WHERE = {
-    "forest": "in the forest", "grass": "on the grass", "beach": "on the beach", "snow": "in the snow",
-    "city": "in the city", "desert": "in the desert", "night": "at night",
-}  # fmt: skip
+    "forest": "in the forest",
+    "grass": "on the grass",
+    "beach": "on the beach",
+    "snow": "in the snow",
+    "city": "in the city",
+    "desert": "in the desert",
+    "night": "at night",
+}
 _ARTICLES = ("a", "another", "a third")
 # {0} {1} {2} are the actors in order, {where} the background, {side0} {side1} "left" / "right".
 _TEMPLATES: dict[int, tuple[str, ...]] = {
     1: ("{0} walks {where}", "{0} {where}", "{where} {0} walks", "a picture of {0} {where}"),
     2: (
-        "{0} and {1} walk {where}", "{0} walks past {1} {where}", "{where} {0} walks with {1}",
-        "on the {side0} {0} and on the {side1} {1} walk {where}", "{where} on the {side0} {0} and on the {side1} {1}",
+        "{0} and {1} walk {where}",
+        "{0} walks past {1} {where}",
+        "{where} {0} walks with {1}",
+        "on the {side0} {0} and on the {side1} {1} walk {where}",
+        "{where} on the {side0} {0} and on the {side1} {1}",
     ),
     3: ("{0} and {1} and {2} walk {where}", "{where} {0} walks with {1} and {2}"),
-}  # fmt: skip
+}
 _KEEP: Any = object()
 
 
@@ -85,7 +93,9 @@ class Scene:
         left_first = len(self.actors) < 2 or self.actors[0].x <= self.actors[1].x
         sides = {"side0": "left" if left_first else "right", "side1": "right" if left_first else "left"}
         phrases = [a.phrase for a in self.actors]
-        text = _TEMPLATES[len(phrases)][self.template].format(*phrases, where=_WHERE[self.background], **sides)
+        text = _TEMPLATES[len(phrases)][self.template].format(
+            *phrases, where=_WHERE[self.background], **sides
+        )
         return text if self.style == "storybook" else f"{text} in {self.style}"
 
 
@@ -134,19 +144,39 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
         speed = travel / max(frames - 1, 7)
         x = slot + rng.uniform(-0.04, 0.04) - facing * speed * (frames - 1) / 2
         height, ground = rng.uniform(low, high), rng.uniform(0.80, 0.93)
-        cast.append(Actor(str(kind), color, accessory, "a", float(x), float(ground), float(height), facing, float(speed), float(rng.uniform(0, 6.28))))
+        cast.append(
+            Actor(
+                str(kind),
+                color,
+                accessory,
+                "a",
+                float(x),
+                float(ground),
+                float(height),
+                facing,
+                float(speed),
+                float(rng.uniform(0, 6.28)),
+            )
+        )
     style = "storybook" if plain or rng.random() < 0.85 else str(rng.choice(STYLES[1:]))
     template = 0 if plain else int(rng.integers(len(_TEMPLATES[actors])))
     return Scene(seed, frames, _named(cast), str(rng.choice(BACKGROUNDS)), style, template)
 
 
 def replace(
-    scene: Scene, actor: int | None = None, *, kind: str = _KEEP, color: str | None = _KEEP, accessory: str | None = _KEEP,
-    background: str = _KEEP, style: str = _KEEP,
-) -> Scene:  # fmt: skip
+    scene: Scene,
+    actor: int | None = None,
+    *,
+    kind: str = _KEEP,
+    color: str | None = _KEEP,
+    accessory: str | None = _KEEP,
+    background: str = _KEEP,
+    style: str = _KEEP,
+) -> Scene:
     """The same motion with another look: the true result of an edit.
 
-    An argument left out keeps what the scene has; `color=None` is the kind's natural colour, `accessory=None` none.
+    An argument left out keeps what the scene has; `color=None` is the kind's natural colour, `accessory=None`
+    none.
 
     Raises:
         ValueError: A word the world does not know, or a look given without `actor`.
@@ -154,8 +184,12 @@ def replace(
     look = {k: v for k, v in (("kind", kind), ("color", color), ("accessory", accessory)) if v is not _KEEP}
     place = {k: v for k, v in (("background", background), ("style", style)) if v is not _KEEP}
     known: dict[str, tuple[str | None, ...]] = {
-        "kind": KINDS, "color": (*COLORS, None), "accessory": (*ACCESSORIES, None), "background": BACKGROUNDS, "style": STYLES,
-    }  # fmt: skip
+        "kind": KINDS,
+        "color": (*COLORS, None),
+        "accessory": (*ACCESSORIES, None),
+        "background": BACKGROUNDS,
+        "style": STYLES,
+    }
     for name, value in (look | place).items():
         if value not in known[name]:
             raise ValueError(f"{name}: {value!r} is not one of {', '.join(map(str, known[name]))}")
@@ -181,7 +215,11 @@ def _placements(actor: Actor, primitives: list[draw.Primitive], size: int, frame
     bob = -0.012 * abs(np.sin(phase)) * (actor.kind != "car")
     scale = actor.height * size
     place = np.array(
-        [[actor.facing * scale, 0, _center(actor, frame) * size], [0, scale, (actor.y + bob * actor.height) * size], [0, 0, 1]]
+        [
+            [actor.facing * scale, 0, _center(actor, frame) * size],
+            [0, scale, (actor.y + bob * actor.height) * size],
+            [0, 0, 1],
+        ]
     )
     poses = draw.limb_poses(actor.kind, phase, actor.speed * frame / (actor.height * 0.15))
     return [place @ poses[p.limb] for p in primitives]
@@ -196,7 +234,9 @@ def _ink_width(actor: Actor, size: int) -> int:
     return max(1, round(actor.height * size * 0.017))
 
 
-def _draw_frame(scene: Scene, cast: list[list[draw.Primitive]], backdrop: np.ndarray, frame: int) -> np.ndarray:
+def _draw_frame(
+    scene: Scene, cast: list[list[draw.Primitive]], backdrop: np.ndarray, frame: int
+) -> np.ndarray:
     canvas = backdrop.copy()
     n = canvas.shape[0]
     for i in _back_to_front(scene):
@@ -207,7 +247,9 @@ def _draw_frame(scene: Scene, cast: list[list[draw.Primitive]], backdrop: np.nda
         canvas = cv2.addWeighted(shadow, 0.28, canvas, 0.72, 0)
         for part, matrix in zip(cast[i], _placements(actor, cast[i], n, frame), strict=True):
             outline = draw.shade(part.color, 0.42) if part.ink else None
-            draw.paint(canvas, draw.transformed(part.points, matrix), part.color, outline, _ink_width(actor, n))
+            draw.paint(
+                canvas, draw.transformed(part.points, matrix), part.color, outline, _ink_width(actor, n)
+            )
     return canvas
 
 
@@ -218,7 +260,9 @@ def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None
     finish_seed = int(rng.integers(2**31))
     out = []
     for frame in frames if frames is not None else range(scene.frames):
-        picture = cv2.resize(_draw_frame(scene, cast, backdrop, frame), (size, size), interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(
+            _draw_frame(scene, cast, backdrop, frame), (size, size), interpolation=cv2.INTER_AREA
+        )
         if scene.style != "storybook":
             picture = draw.FINISHES[scene.style](picture, np.random.default_rng(finish_seed))
         out.append(picture)
@@ -230,14 +274,16 @@ def _surface_ids(scene: Scene, cast: list[list[draw.Primitive]], size: int, fram
     ids = np.zeros((size, size), np.int32)
     first = np.cumsum([0, *map(len, cast)])
     for i in _back_to_front(scene):
-        for j, (part, matrix) in enumerate(zip(cast[i], _placements(scene.actors[i], cast[i], size, frame), strict=True)):
+        for j, (part, matrix) in enumerate(
+            zip(cast[i], _placements(scene.actors[i], cast[i], size, frame), strict=True)
+        ):
             points = draw.transformed(part.points, matrix)
             draw.paint_id(ids, points, int(first[i]) + j + 1, part.ink, _ink_width(scene.actors[i], size))
     return ids
 
 
 def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
-    """Displacement of every visible surface point: its primitive's map of the next frame after the inverse of this one."""
+    """Where every visible surface point goes: its primitive's next map after the inverse of this one."""
     maps = np.stack([np.eye(3), *[b @ np.linalg.inv(a) for a, b in zip(now, then, strict=True)]])[ids]
     y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float64)
     moved = np.einsum("hwij,jhw->ihw", maps[..., :2, :], np.stack([x, y, np.ones_like(x)]))
@@ -250,8 +296,10 @@ def render(scene: Scene, size: int = 256) -> Rendered:
     Returns:
         frames: uint8 [frames, size, size, 3], RGB.
         labels: uint8 [frames, size, size], 0 background, i + 1 = actor i, the one in front wins.
-        parts: uint8 [frames, size, size], index into `draw.PARTS` (0 background, head, body, legs, accessory).
-        flow: float32 [frames - 1, 2, size, size], forward, pixels, (dx, dy): where the surface seen at a pixel of frame t is in t + 1.
+        parts: uint8 [frames, size, size], index into `draw.PARTS` (0 background, head, body, legs,
+            accessory).
+        flow: float32 [frames - 1, 2, size, size], forward, pixels, (dx, dy): where the surface seen at a
+            pixel of frame t is in t + 1.
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
     cast = _cast(scene)
@@ -268,7 +316,10 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         parts.append(part_of[ids])
         depth.append(np.where(label > 0, stand[label], far).astype(np.float32))
         if t + 1 < scene.frames:
-            now, then = ([m for a, c in zip(scene.actors, cast, strict=True) for m in _placements(a, c, size, u)] for u in (t, t + 1))
+            now, then = (
+                [m for a, c in zip(scene.actors, cast, strict=True) for m in _placements(a, c, size, u)]
+                for u in (t, t + 1)
+            )
             flow.append(_forward_flow(ids, now, then))
     motion = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
     return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), motion, np.stack(depth))
@@ -276,7 +327,17 @@ def render(scene: Scene, size: int = 256) -> Rendered:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word a caption can hold, sorted."""
-    phrases = [*_ARTICLES, *COLORS, *KINDS, *_WEARING.values(), *_WHERE.values(), *STYLES[1:], "in", "left", "right"]
+    phrases = [
+        *_ARTICLES,
+        *COLORS,
+        *KINDS,
+        *_WEARING.values(),
+        *_WHERE.values(),
+        *STYLES[1:],
+        "in",
+        "left",
+        "right",
+    ]
     phrases += [t.replace("{", " ").replace("}", " ") for group in _TEMPLATES.values() for t in group]
     words = {w for p in phrases for w in p.split() if w.isalpha()} - {"where", "side"}
     return tuple(sorted(w for w in words if not w.startswith("side")))

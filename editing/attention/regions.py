@@ -1,12 +1,13 @@
-"""ST-Layout attention: tokens of one region are drawn together, all others pushed apart. Tensors in, tensors out.
+"""ST-Layout attention: tokens of one region are drawn together, all others pushed apart. Tensors in, tensors
+out.
 
 For query i with strength a_i and same-region indicator R_ij the modulated logits are
 
     s'_ij = (1 - a_i) s_ij + a_i (max_i if R_ij else min_i),    max_i, min_i over all keys of s_i.
 
-A constant per row leaves a softmax as it is, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row constant,
-and for disjoint regions R_ij = onehot(r_i) . onehot(r_j): ordinary attention with a few more channels, exact, in O(N)
-memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6; the channel form is ours.
+A constant per row leaves a softmax as it is, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row
+constant, and for disjoint regions R_ij = onehot(r_i) . onehot(r_j): ordinary attention with a few more
+channels, exact, in O(N) memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6; the channel form is ours.
 """
 
 import torch
@@ -27,7 +28,8 @@ def grid_labels(
 ) -> Int[Tensor, "frames cells"]:
     """Labels on a coarser grid: each cell goes to the label that covers most of it.
 
-    A region that is in the frame but would win no cell keeps the one it covers most, so that small parts survive.
+    A region that is in the frame but would win no cell keeps the one it covers most, so that small parts
+    survive.
 
     Args:
         labels: 0..count - 1.
@@ -50,7 +52,7 @@ def grid_labels(
 def row_range(
     q: Float[Tensor, "batch heads queries dim"], k: Float[Tensor, "batch heads keys dim"]
 ) -> Float[Tensor, "batch heads queries"]:
-    """Largest minus smallest logit of every query row of q k^T / sqrt(dim), streamed over blocks of queries."""
+    """Largest minus smallest logit of every row of q k^T / sqrt(dim), streamed over blocks of queries."""
     keys = k.transpose(-1, -2)
     rows = max(1, _BLOCK // (k.shape[0] * k.shape[1] * k.shape[2]))
     out = q.new_empty(q.shape[:-1])
@@ -64,9 +66,9 @@ def row_range(
 def modulate(
     q: Float[Tensor, "batch heads queries dim"],
     k: Float[Tensor, "batch heads keys dim"],
-    query_label: Int[Tensor, "batch_or_1 queries"],
-    key_label: Int[Tensor, "batch_or_1 keys"],
-    strength: Float[Tensor, "batch_or_1 queries"],
+    query_label: Int[Tensor, "#batch queries"],
+    key_label: Int[Tensor, "#batch keys"],
+    strength: Float[Tensor, "#batch queries"],
 ) -> tuple[Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]]:
     """Queries and keys whose plain attention, scaled by the original dim, is the modulated attention.
 
@@ -90,9 +92,9 @@ def modulated_attention(
     q: Float[Tensor, "batch heads queries dim"],
     k: Float[Tensor, "batch heads keys dim"],
     v: Float[Tensor, "batch heads keys width"],
-    query_label: Int[Tensor, "batch_or_1 queries"],
-    key_label: Int[Tensor, "batch_or_1 keys"],
-    strength: Float[Tensor, "batch_or_1 queries"],
+    query_label: Int[Tensor, "#batch queries"],
+    key_label: Int[Tensor, "#batch keys"],
+    strength: Float[Tensor, "#batch queries"],
 ) -> Float[Tensor, "batch heads queries width"]:
     """Attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
     if not bool(strength.any()):

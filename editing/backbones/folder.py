@@ -1,14 +1,14 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from editing.backbones.words import read_words
 from editing.errors import ModelError
 
 
@@ -71,7 +71,7 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
             )
         return model
 
-    words, defaults = folder / "words.json", folder / "defaults.json"
+    defaults = folder / "defaults.json"
     return Parts(
         read(UNet2DConditionModel, "unet", dtype),
         read(autoencoders[autoencoder], "vae", torch.float32),
@@ -79,12 +79,8 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
         CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         _read_json(folder / "scheduler" / "scheduler_config.json", id),
         _read_json(defaults, id) if defaults.exists() else {},
-        _known_words(_read_json(words, id)) if words.exists() else None,
+        read_words(folder),
     )
-
-
-def _known_words(listed: Sequence[str]) -> frozenset[str]:
-    return frozenset(word for entry in listed for word in re.findall(r"\w+", entry.lower()))
 
 
 def _read_json(path: Path, id: str):

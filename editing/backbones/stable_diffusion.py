@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
 from editing.backbones.folder import Parts, download, read_folder
 from editing.backbones.single_file import read_file
+from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
 from editing.text import Text
@@ -114,7 +114,7 @@ class StableDiffusion:
             with self._lock, _memory(frames):
                 out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
-        # Contiguous: convolutions round differently on another memory layout, and a cached copy would have one.
+        # Contiguous: convolutions round differently on another memory layout, which a cached copy would have.
         return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
 
     @torch.no_grad()
@@ -136,7 +136,7 @@ class StableDiffusion:
                 punctuation do not matter).
         """
         for prompt in prompts:
-            self._check_words(prompt)
+            check_words(self.words, prompt)
         tokens = self.tokenizer(
             list(prompts),
             padding="max_length",
@@ -151,20 +151,6 @@ class StableDiffusion:
             vectors = self.text_encoder(ids).last_hidden_state.float()
         offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
         return Text(tuple(prompts), vectors, tuple(map(sum, tokens.attention_mask)), offsets)
-
-    def _check_words(self, prompt: str) -> None:
-        for word in re.findall(r"\w+", prompt.lower()) if self.words is not None else ():
-            if word not in self.words:
-                near = get_close_matches(word, sorted(self.words), n=3, cutoff=0.5)
-                hint = (
-                    f"nearest: {', '.join(near)}"
-                    if near
-                    else f"for example {', '.join(sorted(self.words)[:8])}"
-                )
-                raise PromptError(
-                    "prompt",
-                    f'unknown word "{word}"; this model knows {len(self.words)} words, {hint}; change it',
-                )
 
     def _check_length(self, prompt: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
         if length <= self.token_limit:

@@ -1,8 +1,9 @@
 """VideoGrain: several regions of a clip edited together, each bound to its own words by modulated attention.
 
-Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source prompt; on the way back, during the first
-steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and self-attention keeps each
-region among its own pixels in all frames (Eq. 5). Outside the edited regions the latents are the inversion's.
+Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source prompt; on the way back,
+during the first steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and
+self-attention keeps each region among its own pixels in all frames (Eq. 5). Outside the edited regions the
+latents are the inversion's.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _HEAT_TOKENS = 1024
 
 
 @torch.no_grad()
-def run(backbone: Backbone, request: EditRequest, params: VideoGrainParams) -> Generator[Event, None, EditResult]:
+def run(
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams
+) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
     source = request.clip.read(0, len(request.clip))
     width, height = backbone.fit(*request.clip.size, request.size)
@@ -54,7 +57,9 @@ def run(backbone: Backbone, request: EditRequest, params: VideoGrainParams) -> G
 
     yield Stage("editing")
     preview = LatentPreview(inverted[0], frames)
-    shown = tuple(np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist())
+    shown = tuple(
+        np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
+    )
     heats = HeatMaps(layout)
     x = inverted[-1]
     for step in backbone.schedule.sampling(params.steps):
@@ -79,9 +84,16 @@ def invert(
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """The N + 1 latents from clean to noise, with full-frame attention and no guidance; cached."""
     key = {
-        "kind": "inversion", "version": 1, "clip": frames.tobytes(), "shape": frames.shape, "model": backbone.fingerprint,
-        "prompt": prompt, "attention": "all_frames", "steps": steps, "torch": torch.__version__,
-    }  # fmt: skip
+        "kind": "inversion",
+        "version": 1,
+        "clip": frames.tobytes(),
+        "shape": frames.shape,
+        "model": backbone.fingerprint,
+        "prompt": prompt,
+        "attention": "all_frames",
+        "steps": steps,
+        "torch": torch.__version__,
+    }
     if kept := store.load(key):
         yield Progress("inverting", steps, steps, 0.0)
         # Copies of their own: the last bits of a CPU result depend on how memory is aligned.
@@ -104,7 +116,7 @@ def invert(
 
 
 class Layout:
-    """Where the regions are on every attention grid, and which tokens are theirs. Codes: 0 background, i + 1 region i."""
+    """Where the regions are on every attention grid, and their tokens: 0 background, i + 1 region i."""
 
     def __init__(self, request: EditRequest, grid: tuple[int, int], words: Int[Tensor, "tokens"]) -> None:
         self.names = tuple(region.name for region in request.regions)
@@ -115,7 +127,9 @@ class Layout:
         self.frames, self.grid = len(request.clip), grid
         self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
         # Pixels whose region has no words keep their cross-attention: flattening it would only erase them.
-        self.bound = torch.tensor([float((words == code).any()) for code in range(len(self.strength))], device=device)
+        self.bound = torch.tensor(
+            [float((words == code).any()) for code in range(len(self.strength))], device=device
+        )
         labels = torch.from_numpy(codes[request.labels]).to(device)
         self.cells = cache(lambda h, w: grid_labels(labels, h, w, len(self.strength)))
         edited = torch.from_numpy(request.edited_mask).float()[:, None]
@@ -138,11 +152,17 @@ class Layout:
         return 1 - share.gather(1, codes)
 
 
-def lay_out(backbone: Backbone, request: EditRequest, grid: tuple[int, int]) -> tuple[Layout, Float[Tensor, "2 L d"]]:
-    """Bind the regions to their words: the layout, and the texts (uncond, cond) with region phrases encoded alone."""
+def lay_out(
+    backbone: Backbone, request: EditRequest, grid: tuple[int, int]
+) -> tuple[Layout, Float[Tensor, "2 L d"]]:
+    """Bind the regions to their words: the layout, and the texts (uncond, cond), phrases encoded alone."""
     composed = request.composed
-    phrases = {r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])}
-    negative = ", ".join(filter(None, [request.negative_prompt, *(region.negative for region in request.regions)]))
+    phrases = {
+        r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
+    }
+    negative = ", ".join(
+        filter(None, [request.negative_prompt, *(region.negative for region in request.regions)])
+    )
     text = backbone.embed([negative, composed.text, *phrases.values()])
     alone = dict(zip(phrases, (text[2 + i] for i in range(len(phrases))), strict=True))
     words = torch.full((text.vectors.shape[1],), -1, dtype=torch.int64, device=text.vectors.device)
@@ -153,7 +173,10 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: tuple[int, int]) -> 
         start, stop = composed.spans[region.label]
         positions = spans(text[1], start, stop)
         if len(positions) != alone[region.label].lengths[0] - 2:
-            raise PromptError(f"regions.{region.name}.prompt", f'"{phrases[region.label]}" is not whole words of the prompt; add spaces')
+            raise PromptError(
+                f"regions.{region.name}.prompt",
+                f'"{phrases[region.label]}" is not whole words of the prompt; add spaces',
+            )
         words[list(positions)] = code
         places[positions] = alone[region.label]
     return Layout(request, grid, words), torch.cat([text[0].vectors, splice(text[1], places)])
@@ -166,7 +189,7 @@ def fade(params: VideoGrainParams, step: Step, backbone: Backbone) -> float:
 
 
 class HeatMaps:
-    """Probability mass of each region's words at every pixel, before and after modulation, in constant memory."""
+    """Probability mass of each region's words at every pixel, before and after modulation."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -190,11 +213,18 @@ class HeatMaps:
         self._step.zero_()
         self._step_count = 0
 
-    def add(self, before: Float[Tensor, "frames tokens regions"], after: Float[Tensor, "frames tokens regions"], modulated: bool) -> None:
+    def add(
+        self,
+        before: Float[Tensor, "frames tokens regions"],
+        after: Float[Tensor, "frames tokens regions"],
+        modulated: bool,
+    ) -> None:
         """One layer's masses."""
         height, width = self._layout.at(before.shape[1])
         maps = torch.stack([before, after]).movedim(-1, -2).unflatten(-1, (height, width)).flatten(0, 1)
-        maps = F.interpolate(maps.float(), self.size, mode="bilinear", align_corners=False).unflatten(0, (2, -1))
+        maps = F.interpolate(maps.float(), self.size, mode="bilinear", align_corners=False).unflatten(
+            0, (2, -1)
+        )
         self._step += maps[1]
         self._step_count += 1
         if modulated or not self._modulated:
@@ -238,7 +268,10 @@ def region_attention(layout: Layout, params: VideoGrainParams, amount: float, he
         if tokens <= _HEAT_TOKENS and layout.names:
             regions = torch.arange(1, len(layout.names) + 1, device=q.device)
             own = (layout.words[:, None] == regions).to(v.dtype).expand(*k.shape[:2], -1, -1)
-            before, after = attention(q, k, own).mean(1), modulated_attention(q, k, own, codes, words, a).mean(1)
+            before, after = (
+                attention(q, k, own).mean(1),
+                modulated_attention(q, k, own, codes, words, a).mean(1),
+            )
             heats.add(before, after, modulated=bool(a.any()))
         return torch.cat([attention(plain, k0, v0), modulated_attention(q, k, v, codes, words, a)])
 
@@ -257,4 +290,3 @@ def region_attention(layout: Layout, params: VideoGrainParams, amount: float, he
         return cross(q, k, v) if site.kind == "cross" else within(q, k, v)
 
     return attend
-

@@ -43,6 +43,8 @@ def test_the_least_recently_used_go_first(folder):
 
 
 def test_no_half_written_entry_stays(folder, monkeypatch):
-    monkeypatch.setattr("safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        "safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     cache.store(KEY, {"latents": torch.zeros(2)})
     assert list(folder.iterdir()) == []

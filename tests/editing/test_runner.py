@@ -1,4 +1,4 @@
-"""The runner's promises: the order of events, the report's keys, cancelling, refusals before any model is loaded."""
+"""The runner's promises: the order of events, the report's keys, cancelling, early refusals."""
 
 from fractions import Fraction
 
@@ -27,20 +27,40 @@ def request(**changes) -> EditRequest:
 
 def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
     events = list(edit(request(), tiny))
-    assert [e.name for e in events if isinstance(e, Stage)] == ["loading", "inverting", "editing", "decoding", "measuring"]
+    assert [e.name for e in events if isinstance(e, Stage)] == [
+        "loading",
+        "inverting",
+        "editing",
+        "decoding",
+        "measuring",
+    ]
     assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
     assert sum(isinstance(e, Preview) for e in events) == 2
     assert isinstance(events[-1], Finished)
     report = events[-1].report
     assert set(report) == {
-        "version", "versions", "date", "request", "prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings",
-    }  # fmt: skip
+        "version",
+        "versions",
+        "date",
+        "request",
+        "prompt_used",
+        "params",
+        "seconds",
+        "peak_memory",
+        "metrics",
+        "warnings",
+    }
     assert report["prompt_used"] == "a fox on the left"
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
     assert set(report["seconds"]) == {"loading", "inverting", "editing", "decoding", "measuring"}
     assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(report["metrics"])
-    assert set(report["metrics"]["attention"]["thing"]) == {"inside_before", "inside_after", "outside_before", "outside_after"}
+    assert set(report["metrics"]["attention"]["thing"]) == {
+        "inside_before",
+        "inside_after",
+        "outside_before",
+        "outside_after",
+    }
     assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == []
 

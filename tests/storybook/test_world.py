@@ -25,7 +25,9 @@ def test_same_seed_same_scene_and_json():
 def test_each_phrase_stands_once_in_the_caption_in_order(actors):
     for seed in SEEDS:
         scene = storybook.sample_scene(seed, actors=actors)
-        scene = storybook.replace(scene, actor=actors - 1, kind=scene.actors[0].kind, color=None, accessory=None)
+        scene = storybook.replace(
+            scene, actor=actors - 1, kind=scene.actors[0].kind, color=None, accessory=None
+        )
         places = [scene.caption.index(a.phrase) for a in scene.actors]
         assert places == sorted(places)
         assert all(scene.caption.count(a.phrase) == 1 for a in scene.actors), scene.caption
@@ -54,7 +56,9 @@ def test_replace_keeps_the_motion_and_what_is_not_named():
     assert (edited.actors[0].x, edited.actors[0].speed) == (scene.actors[0].x, scene.actors[0].speed)
     outside = (storybook.render(scene, 96).labels != 1) & (storybook.render(edited, 96).labels != 1)
     outside = cv2.erode(outside.astype(np.uint8).transpose(1, 2, 0), np.ones((9, 9))).transpose(2, 0, 1) > 0
-    assert np.array_equal(storybook.render(scene, 96).frames[outside], storybook.render(edited, 96).frames[outside])
+    assert np.array_equal(
+        storybook.render(scene, 96).frames[outside], storybook.render(edited, 96).frames[outside]
+    )
     assert storybook.replace(scene, background="beach").background == "beach"
     with pytest.raises(ValueError, match="kind: 'unicorn'"):
         storybook.replace(scene, actor=0, kind="unicorn")
@@ -66,7 +70,7 @@ def test_flow_carries_labels_to_the_next_frame():
         y, x = np.nonzero(drawn.labels[0])
         dx, dy = drawn.flow[0][:, y, x]
         to_y, to_x = (y + dy).round().astype(int), (x + dx).round().astype(int)
-        inside = (0 <= to_x) & (to_x < 128) & (0 <= to_y) & (to_y < 128)
+        inside = (to_x >= 0) & (to_x < 128) & (to_y >= 0) & (to_y < 128)
         assert (drawn.labels[1][to_y[inside], to_x[inside]] == 1).mean() > 0.97
         assert np.abs(drawn.flow[0][:, drawn.labels[0] == 0]).max() == 0
 
@@ -92,7 +96,24 @@ def test_grown_masks_keep_the_nearest_label():
 def test_clip_command_makes_a_project_that_loads(tmp_path):
     from editing import load_project
 
-    assert main(["clip", "--seed", "7", "--frames", "3", "--size", "64", "--become", "0=a panda", "-o", str(tmp_path / "p")]) == 0
+    assert (
+        main(
+            [
+                "clip",
+                "--seed",
+                "7",
+                "--frames",
+                "3",
+                "--size",
+                "64",
+                "--become",
+                "0=a panda",
+                "-o",
+                str(tmp_path / "p"),
+            ]
+        )
+        == 0
+    )
     request = load_project(tmp_path / "p")
     scene = storybook.sample_scene(7, 3)
     assert request.source_prompt == scene.caption
