@@ -43,7 +43,7 @@ def instance_task(seed: int, size: int, grow: int) -> tuple[EditRequest, Scene]:
         else rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
     )
     truth = replace(replace(scene, actor=0, kind=targets[0]), actor=1, kind=targets[1])
-    return as_request(scene, size, {i: f"a {kind}" for i, kind in enumerate(targets)}, grow), truth
+    return as_request(scene, size, {str(i): f"a {kind}" for i, kind in enumerate(targets)}, grow), truth
 
 
 def run(request: EditRequest, backbone: Backbone, params: Mapping[str, object]) -> EditResult:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 import tempfile
 from fractions import Fraction
@@ -14,7 +16,7 @@ import numpy as np
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
 from editing.clip import write_video
 from editing.errors import EditingError
-from storybook.world import FPS, KINDS, Scene, render, sample_scene
+from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
@@ -30,12 +32,16 @@ def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def as_request(
-    scene: Scene, size: int, become: dict[int, str], grow: int = 0, clip: Path | None = None
+    scene: Scene, size: int, become: dict[str, str], grow: int = 0, clip: Path | None = None
 ) -> EditRequest:
-    """The scene as an edit: one region per actor, its phrase as source, `become[i]` as prompt.
+    """The scene as an edit: one region per actor, its phrase as source.
 
-    The key `len(scene.actors)` of `become` stands for the background, which then is the last region. With
-    `clip` the frames are written there first and are what the file holds.
+    Args:
+        scene: What happens.
+        size: Of the frames, pixels.
+        become: Prompts by actor number; with the key "background" the rest of the frame is the last region.
+        grow: Pixels by which the regions are wider than the actors.
+        clip: Where the frames are written; the request then holds what the file holds.
     """
     drawn = render(scene, size)
     frames = ArrayClip(drawn.frames, fps=Fraction(FPS))
@@ -44,20 +50,15 @@ def as_request(
         frames = open_clip(clip)
     labels = grown(drawn.labels, grow) if grow else drawn.labels
     regions = [
-        Region(a.kind, i + 1, prompt=become.get(i, ""), source=a.phrase) for i, a in enumerate(scene.actors)
+        Region(a.kind, i + 1, prompt=become.get(str(i), ""), source=a.phrase)
+        for i, a in enumerate(scene.actors)
     ]
-    if len(regions) in become:
-        labels = np.where(labels == 0, len(regions) + 1, labels).astype(np.uint8)
-        where = scene.caption.split(scene.background)[0].rsplit(" ", 3)
+    if "background" in become:
+        rest = len(regions) + 1
+        labels = np.where(labels == 0, rest, labels).astype(np.uint8)
         regions.append(
-            Region(
-                "background",
-                len(regions) + 1,
-                prompt=become[len(regions)],
-                source=" ".join([*where[-3:-1], scene.background]),
-            )
+            Region("background", rest, prompt=become["background"], source=WHERE[scene.background])
         )
-    regions = [r for r in regions if (labels == r.label).any()]
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
 
@@ -77,16 +78,17 @@ def main(argv: list[str] | None = None) -> int:
         "--become",
         action="append",
         default=[],
-        metavar="ACTOR=PHRASE",
-        help=f"what an actor becomes, e.g. 0=a {KINDS[0]}",
+        metavar="WHO=PHRASE",
+        help='what an actor or the background becomes: "0=a panda", "background=in the desert"',
     )
     clip.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:
-        become = {int(k): v for k, _, v in (item.partition("=") for item in args.become)}
+        become = {who: phrase for who, _, phrase in (item.partition("=") for item in args.become)}
         scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
         with tempfile.TemporaryDirectory() as folder:
             save_project(as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4"), args.out)
+        (args.out / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
     except (EditingError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -19,7 +19,7 @@ STYLES = ("storybook", *draw.FINISHES)
 FPS = 8
 
 _WEARING = {"hat": "wearing a hat", "sunglasses": "wearing sunglasses", "scarf": "wearing a scarf"}
-_WHERE = {
+WHERE = {
     "forest": "in the forest",
     "grass": "on the grass",
     "beach": "on the beach",
@@ -93,10 +93,13 @@ class Scene:
         left_first = len(self.actors) < 2 or self.actors[0].x <= self.actors[1].x
         sides = {"side0": "left" if left_first else "right", "side1": "right" if left_first else "left"}
         phrases = [a.phrase for a in self.actors]
-        text = _TEMPLATES[len(phrases)][self.template].format(
-            *phrases, where=_WHERE[self.background], **sides
-        )
+        text = _TEMPLATES[len(phrases)][self.template].format(*phrases, where=WHERE[self.background], **sides)
         return text if self.style == "storybook" else f"{text} in {self.style}"
+
+
+def from_dict(facts: dict[str, Any]) -> Scene:
+    """The scene that `dataclasses.asdict` turned into `facts`."""
+    return Scene(**{**facts, "actors": tuple(Actor(**actor) for actor in facts["actors"])})
 
 
 class Rendered(NamedTuple):
@@ -332,7 +335,7 @@ def vocabulary() -> tuple[str, ...]:
         *COLORS,
         *KINDS,
         *_WEARING.values(),
-        *_WHERE.values(),
+        *WHERE.values(),
         *STYLES[1:],
         "in",
         "left",

@@ -35,6 +35,4 @@ def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") 
         if word not in words:
             near = get_close_matches(word, sorted(words), n=3, cutoff=0.5)
             hint = f"nearest: {', '.join(near)}" if near else f"for example {', '.join(sorted(words)[:8])}"
-            raise PromptError(
-                field, f'unknown word "{word}"; this model knows {len(words)} words, {hint}'
-            )
+            raise PromptError(field, f'unknown word "{word}"; this model knows {len(words)} words, {hint}')

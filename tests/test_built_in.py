@@ -1,0 +1,143 @@
+"""The shipped model and examples: what a new user sees on the first day."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from editing import EditRequest, edit, load_backbone, load_project, open_clip
+from editing.events import Finished
+from editing.metrics import psnr
+from storybook import KINDS, replace
+from storybook.world import from_dict, render_frames
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "assets" / "examples"
+CONTRACT = {
+    "version",
+    "versions",
+    "request",
+    "prompt_used",
+    "params",
+    "seconds",
+    "peak_memory",
+    "metrics",
+    "warnings",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_backbone("storybook")
+
+
+def run(project: Path, out: Path, *options: str) -> dict:
+    """The command a user types; the report."""
+    command = [sys.executable, "-m", "editing", "run", str(project), "-o", str(out), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((out / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The first example, edited by the command line with its own settings."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    return out, run(EXAMPLES / "01_two_animals", out)
+
+
+def test_the_report_keeps_the_contract(demo):
+    out, report = demo
+    assert set(report) >= CONTRACT
+    assert set(report["metrics"]) >= {"outside_psnr", "outside_ssim", "warp_error", "attention"}
+    assert all(set(entry) == {"value", "source"} for entry in report["params"].values())
+    assert report["warnings"] == []
+    assert {p.name for p in out.iterdir()} >= {
+        "edited.mp4",
+        "comparison.mp4",
+        "masks.mp4",
+        "attention",
+        "report.json",
+    }
+
+
+def test_outside_the_regions_the_written_file_is_the_source(demo):
+    out, _ = demo
+    request = load_project(EXAMPLES / "01_two_animals")
+    edited = open_clip(out / "edited.mp4")
+    assert (len(edited), edited.size, edited.fps) == (len(request.clip), request.clip.size, request.clip.fps)
+    frames = edited.read(0, len(edited))
+    assert psnr(request.clip.read(0, len(request.clip)), frames, ~request.edited_mask) >= 40
+
+
+def test_both_animals_became_what_their_prompts_say_in_every_frame(demo):
+    """Analysis by synthesis: of all kinds rendered in the same pose the one asked for is nearest."""
+    out, report = demo
+    request = load_project(EXAMPLES / "01_two_animals")
+    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
+    asked = [region.prompt.split()[-1] for region in request.regions]
+    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
+    frames = open_clip(out / "edited.mp4").read(0, len(request.clip))
+    for t in range(len(frames)):
+        for i, region in enumerate(request.regions):
+            inside = request.labels[t] == region.label
+            errors = {}
+            for kind in KINDS:
+                candidate = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], (t,))[0]
+                errors[kind] = np.square(candidate[inside].astype(float) - frames[t][inside]).mean()
+            assert min(errors, key=errors.get) == asked[i], (t, region.name, errors)
+
+
+def test_words_draw_attention_into_their_region(demo):
+    _, report = demo
+    for region in report["metrics"]["attention"].values():
+        assert region["inside_after"] > region["inside_before"]
+        assert region["inside_after"] > 3 * region["outside_after"]
+
+
+def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
+    project = EXAMPLES / "01_two_animals"
+    first = run(project, tmp_path / "a", "--set", "steps=3")
+    second = run(project, tmp_path / "b", "--set", "steps=3")
+    for path in sorted((tmp_path / "a").rglob("*.mp4")):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), (
+            path.name
+        )
+    for report in (first, second):
+        for key in ("seconds", "peak_memory", "date"):
+            report.pop(key)
+    assert first == second
+
+
+def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model):
+    """Guidance 1, no modulation, no blending: what comes back is the autoencoder's round trip."""
+    request = load_project(EXAMPLES / "01_two_animals")
+    params = {"steps": 50, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
+    # A region whose words are the source's own: the composed prompt is the source prompt.
+    regions = tuple(type(r)(r.name, r.label, prompt=r.source, source=r.source) for r in request.regions)
+    same = EditRequest(
+        request.clip, request.labels, regions, source_prompt=request.source_prompt, params=params
+    )
+    result = next(e.result for e in edit(same, model) if isinstance(e, Finished))
+    from editing.clip import resize
+
+    small = resize(result.source, (model.size, model.size))
+    round_trip = model.decode(model.encode(small))
+    again = resize(result.uncomposited, (model.size, model.size))
+    everywhere = np.ones(small.shape[:3], bool)
+    assert psnr(round_trip, again, everywhere) > 30
+
+
+@pytest.mark.parametrize("example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else [])
+def test_every_example_runs_on_words_the_model_knows(example, tmp_path):
+    report = run(EXAMPLES / example, tmp_path / "out", "--set", "steps=2", "--set", "preview_every=0")
+    assert report["request"]["model"] == "storybook"
+    assert report["warnings"] == []
