@@ -1,9 +1,9 @@
 """Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN`.
 
-v-prediction on the SD noise schedule, weights that fall at low noise, caption dropout, EMA. Latents are encoded
-once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes; `--init`
-starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA, ready for
-`storybook.ship`.
+v-prediction on the SD noise schedule, weights that fall at low noise, caption dropout, EMA. Latents are
+encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes;
+`--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA, ready
+for `storybook.ship`.
 """
 
 from __future__ import annotations
