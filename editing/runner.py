@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
-# What clips of the drawn world say of themselves. (Their pictures do not tell: the built-in autoencoder repeats
-# real clips at 25 to 30 dB, drawn ones at 24 to 29.)
+# What clips of the drawn world say of themselves. (Their pictures do not tell: the built-in autoencoder
+# repeats real clips at 25 to 30 dB, drawn ones at 24 to 29.)
 DRAWN = "Drawn by Regrain's storybook"
 _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 

@@ -2,8 +2,8 @@
 
 v-prediction on the SD noise schedule, weights that fall at low noise, caption dropout, EMA. Latents are
 encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes;
-`--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA, ready
-for `storybook.ship`.
+`--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA,
+ready for `storybook.ship`.
 """
 
 from __future__ import annotations
