@@ -56,6 +56,9 @@ SCHEDULE = {
     "prediction_type": "v_prediction",
     "timestep_spacing": "leading",
 }
+# Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is where
+# and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
+DEVIATION = 0.4
 PROBES = (100, 300, 500, 700, 850, 950)
 
 
@@ -139,6 +142,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--ema", type=float, default=0.9993, help="decay per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=int, default=250, help="steps between lines of the curve")
@@ -152,7 +156,7 @@ def main() -> None:
 
     vae = AutoencoderDC.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     z = cached_latents(args.data, args.run / "latents", vae)
-    scale = 1 / float(z[:4000].float().std())
+    scale = DEVIATION / float(z[:4000].float().std())
     captions = Captions(folder / "tokenizer", len(z))
     held_scenes = [dataset.training_scene(s) for s in range(500, 564)]
     held = encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in held_scenes])).float() * scale
@@ -261,7 +265,9 @@ def main() -> None:
         done += args.batch
         step = done // args.batch
         torch._foreach_lerp_(
-            list(ema.values()), [p.data for p in weights.values()], 1 - min(0.9993, (1 + step) / (10 + step))
+            list(ema.values()),
+            [p.data for p in weights.values()],
+            1 - min(args.ema, (1 + step) / (10 + step)),
         )
         mean = 0.99 * mean + 0.01 * loss.item() if mean else loss.item()
         if done % (args.batch * args.report) == 0:

@@ -43,6 +43,9 @@ class VideoGrainParams(MethodParams):
     levels: Literal["all", "coarse"] = Field(
         "all", description="Layers that are modulated: all, or all but the finest."
     )
+    variation: float = Field(
+        0.0, ge=0, le=1, description="Fresh noise mixed into the edited regions: another result per seed."
+    )
     blend: bool = Field(True, description="Outside the edited regions, take the latents of the inversion.")
     feather: float = Field(
         2.0,

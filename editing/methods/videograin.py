@@ -61,7 +61,7 @@ def run(
         np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
     )
     heats = HeatMaps(layout)
-    x = inverted[-1]
+    x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
     for step in backbone.schedule.sampling(params.steps):
         attend = region_attention(layout, params, fade(params, step, backbone), heats)
         x0, eps = backbone.predict(torch.cat([x, x]), step, text, attend=attend)
@@ -113,6 +113,17 @@ def invert(
         yield Progress("inverting", step.index + 1, step.total, None)
     store.store(key, {"latents": torch.stack(latents)})
     return latents
+
+
+def vary(
+    x: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"], variation: float, seed: int
+) -> Float[Tensor, "frames c h w"]:
+    """Noise mixed into the inverted latents inside the mask, its variance kept; the same in every frame."""
+    if not variation:
+        return x
+    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x)
+    mixed = (1 - variation) ** 0.5 * x + variation**0.5 * noise
+    return blend_latents(mixed, x, mask)
 
 
 class Layout:

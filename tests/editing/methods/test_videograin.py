@@ -167,3 +167,19 @@ def test_attention_mass_moves_into_the_region(tiny):
     maps = result.attention["left"]
     assert maps.after[:, inside].mean() > 1.3 * maps.before[:, inside].mean()
     assert maps.after[:, :, 6:].mean() < maps.before[:, :, 6:].mean() + 1e-6
+
+
+def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
+    request = two_regions()
+    layout, _ = videograin.lay_out(tiny, request, (8, 8))
+    x = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = layout.blend_mask
+    varied = videograin.vary(x, mask, 0.5, seed=1)
+    assert videograin.vary(x, mask, 0.0, seed=1) is x
+    assert torch.equal(varied, videograin.vary(x, mask, 0.5, seed=1))
+    assert not torch.equal(varied, videograin.vary(x, mask, 0.5, seed=2))
+    outside = (mask == 0).expand_as(x)
+    assert torch.equal(varied[outside], x[outside])
+    fresh = videograin.vary(x, mask, 1.0, seed=1)
+    inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
+    assert torch.equal(fresh[0][inside], fresh[1][inside])
