@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cv2
 import numpy as np
 
 from editing.clip import ArrayClip
@@ -106,6 +107,35 @@ def edit(request: EditRequest) -> Iterator[Event]:
     )
 
 
+def segment(image, points, point_labels, box=None, previous=None) -> np.ndarray:
+    """What has nearly the colour of the points and hangs together with them; nothing on the lawn."""
+    time.sleep(float(os.environ.get("REGRAIN_TEST_CLICK", "0.02")))
+    mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
+    for (x, y), inside in zip(points, point_labels, strict=True):
+        filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
+        cv2.floodFill(
+            np.ascontiguousarray(image),
+            filled,
+            (int(x), int(y)),
+            0,
+            (12,) * 3,
+            (12,) * 3,
+            4 | cv2.FLOODFILL_MASK_ONLY,
+        )
+        found = filled[1:-1, 1:-1] > 0
+        if found.mean() < 0.3:
+            mask = mask | found if inside else mask & ~found
+    return mask
+
+
+def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Move the nearest key frame as the discs move; the further away, the less sure."""
+    for frame in range(len(clip)):
+        time.sleep(float(os.environ.get("REGRAIN_TEST_TRACK", "0.06")))
+        key = min(keys, key=lambda key: abs(key - frame))
+        yield frame, np.roll(keys[key], 4 * (frame - key), axis=1), 1 - 0.12 * abs(frame - key)
+
+
 def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:SIDE, :SIDE]
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
@@ -120,10 +150,11 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from app import launch
+    from ui.page import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
-    launch(edit, write_examples(root / "examples"), words)
+    launch(Tools(edit, segment, propagate), write_examples(root / "examples"), words)
