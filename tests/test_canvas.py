@@ -80,8 +80,7 @@ def test_what_a_new_user_does(server, open_page):
     page.fill(".rg-card[data-label='1'] [data-key=source]", "a cat")
     page.fill(".rg-card[data-label='2'] [data-key=prompt]", "a fox")
     page.fill(".rg-card[data-label='2'] [data-key=source]", "a dog")
-    page.wait_for_function("document.querySelector('.rg-prompt').innerText.includes('fox')")
-    assert prompt(page) == "1 a robot and 2 a fox walk on the grass"
+    wait(lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass", 5, "the words are composed")
     page.locator(".rg-canvas-stage canvas").focus()
     page.keyboard.press("t")
     seen = until(page, lambda s: 2 <= sum("2" in frame for frame in s["area"]) < 8, "masks arrive one by one")
@@ -91,6 +90,7 @@ def test_what_a_new_user_does(server, open_page):
     assert tracked["score"][7] < 0.5
     assert page.locator(".rg-lane[data-label='1'] .rg-is-doubtful").count() == 3
     # The tracker is unsure at the end: correct the last frame and track again.
+    page.keyboard.press("1")
     page.keyboard.press("End")
     click(page, (LEFT[0] + 28, LEFT[1]))
     until(page, lambda s: s["points"][7].get("1"), "a point on the last frame")
@@ -235,15 +235,15 @@ def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
     rng = np.random.default_rng(0)
     film = rng.integers(90, 110, (60, 96, 128, 3), dtype=np.uint8)
     film[:, 30:70, 40:90] = (220, 40, 40)
-    write_video(tmp_path / "my <b>film</b>.mp4", film, Fraction(24))
+    write_video(tmp_path / "my <b>film.mp4", film, Fraction(24))
     page = open_page(server)
     field = page.locator("[data-testid='Open-upload-button']")
-    field.set_input_files(tmp_path / "my <b>film</b>.mp4")
+    field.set_input_files(tmp_path / "my <b>film.mp4")
     page.wait_for_selector("text=The built-in model cannot edit this clip.")
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
     assert "60 frames" in page.inner_text(".rg-say")
-    page.click("#tabs >> text=Frames")
+    page.click("#tabs button:has-text('Frames')")
     for name, value in zip(page.locator(".rg-trim input").all(), ("11", "2", "8"), strict=True):
         name.fill(value)
     page.click("text=Use these")
@@ -252,14 +252,14 @@ def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
     until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
     page.fill("#rg-prompt-0", "a fox")
     with page.expect_download() as download:
-        page.click("#tabs >> text=Save")
+        page.click("#tabs button:has-text('Save')")
     content = download.value.path().read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         project = json.loads(archive.read("project.json"))
         assert project["clip"]["start"] == 10
         assert project["clip"]["stride"] == 2
         assert project["regions"][0]["prompt"] == "a fox"
-        assert len([name for name in archive.namelist() if name.startswith("masks/")]) == 8
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 8
     page.click("[data-name='01_two_discs']")
     until(page, lambda s: s["labels"] == [1, 2], "the example")
     page.wait_for_selector("text=The built-in model cannot edit this clip.", state="hidden")
@@ -290,7 +290,10 @@ def test_touch_and_the_small_screen(server, open_page):
     until(page, lambda s: s["points"][0].get("1") == 1, "a tap is a point")
     assert overflow(page) <= 0
     small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.outerHTML)"
-    assert page.eval_on_selector_all("button.rg-tool, .rg-mini, .rg-ruler, .rg-card input", small) == []
+    assert (
+        page.eval_on_selector_all("button.rg-tool, .rg-mini, .rg-ruler, .rg-card input[type=text]", small)
+        == []
+    )
 
 
 def test_keys_move_a_cursor_and_click(server, open_page):

@@ -39,7 +39,7 @@ function mountCanvas(element, props, trigger, watch) {
     draw();
   };
   const colorOf = (label) => hub.regions.find((region) => region.label === label)?.color ?? "#ffe11a";
-  const track = () => { if (editor.clip) { editor.tracking ||= -1; refresh(); trigger("track", { id: editor.id, have: editor.rev }); } };
+  const track = () => { if (editor.tracking) ask("stop"); else if (editor.clip) { editor.tracking ||= -1; refresh(); trigger("track", { id: editor.id, have: editor.rev }); } };
   const line = makeTimeline(editor, go, () => play(!playing));
 
   // Tools

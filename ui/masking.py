@@ -30,6 +30,7 @@ Data = dict[str, Any]
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the thing, or paint it with the brush (B)."
 )
+_NO_KEY = "Nothing to track yet: click a thing, or correct a mask."
 _BROKEN = "This is a fault of Regrain; the log says where."
 _UNSURE = 0.5  # confidence below which a frame is pointed out
 _tracking = threading.Lock()
@@ -61,6 +62,7 @@ class Masking:
             "stroke": self._stroke,
             "undo": lambda session, data: self._step(session, session.undo),
             "redo": lambda session, data: self._step(session, session.redo),
+            "stop": lambda session, data: session.stop.set(),
             "add": self._add,
             "delete": lambda session, data: session.delete_region(_label(data)),
             "clear": lambda session, data: session.clear(_label(data)),
@@ -121,8 +123,10 @@ class Masking:
         return "New region: click a thing in the frame, or paint it."
 
     def _target(self, session: Session, data: Data) -> int:
-        """The region an event is for; the first click of all makes one."""
-        return session.add_region() if not session.state.regions else _label(data)
+        """The region an event is for; the first click of all makes one, and those that follow fast use it."""
+        if not session.state.regions:
+            return session.add_region()
+        return _label(data) or next(iter(session.state.regions))
 
     def _step(self, session: Session, move: Callable[[], None]) -> None:
         session.stop.set()
@@ -138,12 +142,10 @@ class Masking:
                 session.check(data.get("id"), data.get("have"))
                 identity, since, layers = session.id, data["have"], session.state.layers
                 labels = session.to_track() or [label for label, layer in layers.items() if layer.drawn]
-                if session.tracking or not labels:
-                    session.stop.set()
-                    note = (
-                        "" if session.tracking else "Nothing to track yet: click a thing, or correct a mask."
-                    )
-                    yield views.canvas(session, since, note)
+                if session.tracking:
+                    return
+                if not labels:
+                    yield views.canvas(session, since, _NO_KEY)
                     return
         except EditingError as error:
             yield views.lost(error.message)
@@ -177,6 +179,7 @@ class Masking:
             with session.lock:
                 if session.stop is stop:
                     session.tracking = 0
+                    session.mark([])  # newer than any answer that still says it goes on
 
     def _follow(self, session: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
         clip = session.opened.in_memory

@@ -197,7 +197,7 @@ class Session:
         if label in self.state.layers:
             layer = replace(self.state.layers[label], fresh=False)
             self.state = replace(self.state, layers={**self.state.layers, label: layer})
-            self._mark([])
+            self.mark([])
 
     def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
         """Take one frame over from the tracker; key frames stay as they were drawn."""
@@ -210,7 +210,7 @@ class Session:
             score={**layer.score, frame: float(confidence)},
         )
         self.state = replace(self.state, layers={**self.state.layers, label: layer})
-        self._mark([frame])
+        self.mark([frame])
 
     # The run
 
@@ -302,9 +302,10 @@ class Session:
         self.state = replace(state, regions={**new, **kept})
         empty = Layer()
         pairs = [(old.layers.get(n, empty), state.layers.get(n, empty)) for n in {*old.layers, *state.layers}]
-        self._mark([f for f in self.changed if any(a is not b and a.differs(b, f) for a, b in pairs)])
+        self.mark([f for f in self.changed if any(a is not b and a.differs(b, f) for a, b in pairs)])
 
-    def _mark(self, frames: Sequence[int]) -> None:
+    def mark(self, frames: Sequence[int]) -> None:
+        """Begin a new revision, in which these frames changed."""
         self.rev += 1
         self.changed.update(dict.fromkeys(frames, self.rev))
 
