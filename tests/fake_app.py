@@ -73,9 +73,9 @@ def edit(request: EditRequest) -> Iterator[Event]:
                 if stage == "editing":
                     share = step / STEPS
                     frames = (source * (1 - share) + target * share).astype(np.uint8)
-                    noise = np.random.default_rng(step).random((len(source), 16, 16), np.float32) * (
-                        1 - share
-                    )
+                    noise = np.random.default_rng(step).random(
+                        next(iter(grids.values())).shape, np.float32
+                    ) * (1 - share)
                     heat = {
                         name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
                         for name, grid in grids.items()

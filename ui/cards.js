@@ -24,15 +24,13 @@ function mountCards(element, props, trigger, watch) {
     props.value = { ...read(), full: Boolean(props.value?.full) };
     taken = JSON.stringify(props.value);
   };
-  const send = () => { timer = 0; trigger("prompts", {}); };
   const changed = () => {
     keep();
     clearTimeout(timer);
-    timer = setTimeout(send, 180);
+    timer = setTimeout(() => trigger("prompts", {}), 180);
   };
   const act = (name, label = hub.active) => { hub.tell("act", { act: name, label, cards: read() }); };
   hub.on("add", () => act("add"));
-  element.addEventListener("focusout", () => { if (timer) { clearTimeout(timer); send(); } });
   sentence.addEventListener("input", changed);
 
   const move = (label, by) => {

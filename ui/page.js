@@ -32,7 +32,7 @@ function mountGallery(element, props, trigger, watch) {
   }
   follow(props, watch, (value) => {
     const row = make("div", "rg-gallery");
-    const own = button("rg-example rg-own", "", () => openFile(), "Open a clip, or a project saved as zip");
+    const own = button("rg-own", "", () => openFile(), "Open a clip, or a project saved as zip");
     own.id = "open";
     const said = make("span", "rg-example-text");
     said.append(make("strong", "", "Your own clip"), make("span", "rg-change", "mp4, mov, webm, gif or a project.zip; up to 100 MB. Drop it anywhere."));
