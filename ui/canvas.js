@@ -29,7 +29,7 @@ function mountCanvas(element, props, trigger, watch) {
       erase: `Erase from ${name}.`,
     }[editor.tool];
   };
-  const say = (text, alarm = false) => { note.textContent = text || hint(); note.classList.toggle("rg-alarm", alarm); };
+  const say = (text, alarm = false) => { note.textContent = text || hint(); note.classList.toggle("rg-alarm", Boolean(text) && alarm); };
   const ask = (act, data = {}, wait = null) => {
     if (editor.id === null) { say("Load a clip first.", true); return; }
     nonce += 1;

@@ -21,7 +21,7 @@ from editing.request import EditRequest
 from ui import views
 from ui.clips import Opened, open_upload
 from ui.media import Media
-from ui.session import MAX_PATH, Gone, Segment, Session, Sessions, Stroke
+from ui.session import MAX_PATH, Segment, Session, Sessions, Stroke
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
@@ -297,6 +297,3 @@ def _place(session: Session, at: object) -> tuple[float, float]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-__all__ = ["Followed", "Gone", "Masking", "Propagate"]

@@ -33,6 +33,13 @@ class Gone(RequestError):
         super().__init__("page", "This page was left alone for too long and its masks are gone; reload it.")
 
 
+class Past(RequestError):
+    """The event was for a clip that the page has left; nothing is to be said about it."""
+
+    def __init__(self) -> None:
+        super().__init__("page", "")
+
+
 class Session:
     """One page's work; every method that changes it is to be called while `lock` is held."""
 
@@ -40,11 +47,13 @@ class Session:
         self.lock, self.stop = threading.RLock(), threading.Event()
         self.used, self._embed = 0.0, embed
         self.saved: Path | None = None
+        self._past: set[object] = set()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
         self.stop.set()
+        self._past.add(getattr(self, "id", None))
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         request = opened.request
         layers = {}
@@ -66,7 +75,10 @@ class Session:
 
         Raises:
             Gone: It does.
+            Past: It is a clip that was left a moment ago.
         """
+        if identity != self.id and identity in self._past:
+            raise Past
         if identity != self.id or not isinstance(have, int) or have > self.rev:
             raise Gone
 

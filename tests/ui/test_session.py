@@ -14,7 +14,7 @@ from ui.clips import prepare
 from ui.layers import Stroke, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
-from ui.session import MAX_SESSIONS, Gone, Session, Sessions
+from ui.session import MAX_SESSIONS, Gone, Past, Session, Sessions
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
@@ -113,6 +113,15 @@ def test_revisions_tell_what_changed(session):
         session.check("", session.rev + 1)
     with pytest.raises(Gone):
         session.check("another", 0)
+
+
+def test_events_for_the_clip_before_are_passed_over(session, masked):
+    session.open(masked, "second")
+    with pytest.raises(Past):
+        session.check("", 0)
+    session.check("second", 0)
+    with pytest.raises(Gone):
+        session.check("third", 0)
 
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
