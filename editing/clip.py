@@ -58,6 +58,7 @@ class Clip(Protocol):
         tags: Colour tags of the source, for the writer.
         audio: Sound of the used span, None where there is none.
         warnings: What a user should know about how the source was read.
+        comment: What the file says of itself; "" where it says nothing.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Clip(Protocol):
     tags: ColorTags
     audio: AudioSpan | None
     warnings: list[str]
+    comment: str
 
     def __len__(self) -> int: ...
 
@@ -86,12 +88,15 @@ class ArrayClip:
         frames: RGB.
         fps: Frames per second.
         name: Shown to users.
+        comment: See `Clip`.
 
     Raises:
         ClipError: Not uint8 [frames, height, width, 3], or no frame.
     """
 
-    def __init__(self, frames: np.ndarray, fps: Fraction | int = DEFAULT_FPS, name: str = "array") -> None:
+    def __init__(
+        self, frames: np.ndarray, fps: Fraction | int = DEFAULT_FPS, name: str = "array", comment: str = ""
+    ) -> None:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ClipError(
                 "clip",
@@ -100,6 +105,7 @@ class ArrayClip:
         self._frames = frames
         self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
         self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.comment = comment
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -128,6 +134,7 @@ class ImageClip:
         self.name, self.fps = path.name, DEFAULT_FPS / stride
         self.size = _image_size(self.files[0])
         self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.comment = ""
         for file in self.files:
             if _image_size(file) != self.size:
                 raise ClipError(
@@ -154,6 +161,7 @@ class _Facts:
     start: Fraction
     steady: bool
     has_audio: bool
+    comment: str
 
 
 class VideoClip:
@@ -172,7 +180,7 @@ class VideoClip:
         self.tags = _tags_of(first)
         seconds = [facts.start + Fraction(frame) / facts.fps for frame in (start, start + stride * len(self))]
         self.audio = AudioSpan(path, *seconds) if facts.has_audio else None
-        self.warnings = list[str]()
+        self.warnings, self.comment = list[str](), facts.comment
         if not facts.steady:
             self.warnings.append(
                 f"the frame rate varies; frames are kept one by one at {float(self.fps):.4g} per second"
@@ -255,6 +263,7 @@ def write_video(
     *,
     audio_from: AudioSpan | None = None,
     tags: ColorTags | None = None,
+    comment: str = "AI-edited video",
 ) -> None:
     """Write an MP4: H.264 yuv420p at CRF 10, AAC, index first, the same bytes for the same input.
 
@@ -267,6 +276,7 @@ def write_video(
         fps: Frames per second.
         audio_from: Sound to carry over, cut to its span.
         tags: Colour tags to write and to convert by; None is BT.709.
+        comment: What the file says of itself.
 
     Raises:
         ValueError: No frame.
@@ -278,7 +288,7 @@ def write_video(
     height, width = first.shape[:2]
     tags = tags or ColorTags()
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.metadata["comment"] = "AI-edited video"
+        container.metadata["comment"] = comment
         video = _add_video(container, (width + width % 2, height + height % 2), fps, tags)
         write_sound = _add_audio(container, audio_from, fps) if audio_from else None
         for index, frame in enumerate(chain([first], iterator)):
@@ -295,6 +305,7 @@ def write_video(
 def write_lossless(path: Path, clip: Clip) -> None:
     """Write a clip as RGB FFV1 in Matroska: every pixel as it is, in about half the bytes."""
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        container.metadata["comment"] = clip.comment
         stream = container.add_stream("ffv1", rate=clip.fps)
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
         for index in range(len(clip)):
@@ -406,9 +417,10 @@ def _probe(path: Path) -> _Facts:
             rate = Fraction(len(gaps)) / ((known[-1] - known[0]) * stream.time_base)
         start = known[0] * stream.time_base if known else Fraction(0)
         has_audio = bool(container.streams.audio)
+        comment = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
     # Packets are counted without decoding, except where one packet may hold several frames (DivX in AVI).
     frames = sum(1 for _ in _decode(path)) if packs_frames else len(times)
-    return _Facts(frames, Fraction(rate).limit_denominator(100_000), start, steady, has_audio)
+    return _Facts(frames, Fraction(rate).limit_denominator(100_000), start, steady, has_audio, comment)
 
 
 def _decode(path: Path) -> Iterator[av.VideoFrame]:

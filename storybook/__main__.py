@@ -16,6 +16,7 @@ import numpy as np
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
 from editing.clip import write_video
 from editing.errors import EditingError
+from editing.runner import DRAWN
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
@@ -44,9 +45,9 @@ def as_request(
         clip: Where the frames are written; the request then holds what the file holds.
     """
     drawn = render(scene, size)
-    frames = ArrayClip(drawn.frames, fps=Fraction(FPS))
+    frames = ArrayClip(drawn.frames, fps=Fraction(FPS), comment=DRAWN)
     if clip is not None:
-        write_video(clip, drawn.frames, Fraction(FPS))
+        write_video(clip, drawn.frames, Fraction(FPS), comment=DRAWN)
         frames = open_clip(clip)
     labels = grown(drawn.labels, grow) if grow else drawn.labels
     regions = [

@@ -1,10 +1,9 @@
-"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN
---samples 200000`.
+"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN`.
 
-v-prediction on the SD noise schedule, min-SNR weights (Hang et al. 2023, arXiv:2303.09556), caption dropout,
-EMA. Latents are encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as
-safetensors and resumes; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a
-diffusers folder of the EMA, ready for `storybook.ship`.
+v-prediction on the SD noise schedule, weights that fall at low noise, caption dropout, EMA. Latents are
+encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes;
+`--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA,
+ready for `storybook.ship`.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ def probe(
     """Mean squared x0 error over the latents' variance at fixed levels."""
     out = {}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("swapped", 850)]:
+        for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("wrong", 950), ("swapped", 850)]:
             noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
             a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
             x = a * held + s * noise
@@ -234,7 +233,8 @@ def main() -> None:
             f.write(json.dumps(line) + "\n")
 
     snr = abar / (1 - abar)
-    loss_weight = snr.clamp(max=5.0) / (snr + 1)
+    # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
+    loss_weight = 5.0 / (snr + 5.0)
     mean, started, first = 0.0, time.time(), done
     while done < args.samples:
         rng = torch.Generator().manual_seed(args.seed * 1_000_003 + done)

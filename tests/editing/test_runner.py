@@ -9,6 +9,7 @@ import torch
 from editing import ArrayClip, EditRequest, Region, edit
 from editing.errors import PromptError, RequestError
 from editing.events import Finished, Preview, Progress, Stage
+from editing.runner import DRAWN
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,9 @@ def request(**changes) -> EditRequest:
     frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
     region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat")
-    return EditRequest(ArrayClip(frames, fps=Fraction(8)), labels, (region,), **given)
+    comment = DRAWN if given.pop("drawn", False) else ""
+    clip = ArrayClip(frames, fps=Fraction(8), comment=comment)
+    return EditRequest(clip, labels, (region,), **given)
 
 
 def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
@@ -74,6 +77,10 @@ def test_the_model_recommends_and_the_user_decides(tiny_dc):
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_this_clip(tiny_dc):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "means nothing" in warning
+
+
+def test_it_trusts_a_drawn_clip(tiny_dc):
+    assert list(edit(request(drawn=True), tiny_dc))[-1].report["warnings"] == []
 
 
 def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
