@@ -28,25 +28,18 @@ def edit(request):
     yield from editing.edit(request)
 
 
-def embed(image):
-    """Prepare a frame for clicks."""
-    import masks
-
-    return masks.embed(image)
-
-
 def segment(image, points, point_labels, previous=None):
     """Points on a frame to a mask."""
     import masks
 
-    return masks.segment(image, points, point_labels, previous=previous)
+    return masks.segment(image, points, point_labels, previous=previous)  # type: ignore[operator]
 
 
 def propagate(clip, keys):
     """Key frames to labels on every frame."""
     import masks
 
-    yield from masks.propagate(clip, keys)
+    yield from masks.propagate(clip, keys)  # type: ignore[operator]
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
@@ -77,9 +70,7 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    launch(
-        Tools(edit, segment, propagate, embed), Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples"))
-    )
+    launch(Tools(edit, segment, propagate), Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 
 if __name__ == "__main__":

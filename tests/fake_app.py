@@ -129,11 +129,23 @@ def segment(image, points, point_labels, box=None, previous=None) -> np.ndarray:
 
 
 def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
-    """Move the nearest key frame as the discs move; the further away, the less sure."""
+    """Move a region's nearest key frame as the discs move; the further away, the less sure."""
+    labels = {label for masks in keys.values() for label in masks}
     for frame in range(len(clip)):
-        time.sleep(float(os.environ.get("REGRAIN_TEST_TRACK", "0.06")))
-        key = min(keys, key=lambda key: abs(key - frame))
-        yield frame, np.roll(keys[key], 4 * (frame - key), axis=1), 1 - 0.12 * abs(frame - key)
+        time.sleep(float(os.environ.get("REGRAIN_TEST_TRACK", "0.12")))
+        found, sure = np.zeros(clip.size[::-1], np.uint8), Sure(1)
+        for label in sorted(labels):
+            key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))
+            found[np.roll(keys[key][label], 4 * (frame - key), axis=1)] = label
+            sure.regions[label] = 1 - 0.12 * abs(frame - key)
+        yield frame, found, sure
+
+
+class Sure(float):
+    """Confidence that tells each region's."""
+
+    def __init__(self, _):
+        self.regions = {}
 
 
 def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:

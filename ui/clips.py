@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editing.clip import ArrayClip, Clip, open_clip, resize, write_video
+from editing.clip import ArrayClip, VideoClip, resize, write_video
 from editing.errors import ClipError, EditingError, RequestError
 from editing.project import FILE, load_project
 from editing.request import EditRequest
+from editing.runner import DRAWN
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 32, 1280, 4096
 USUAL_FPS = 8  # what longer clips are thinned to
@@ -54,6 +55,11 @@ class Opened:
         return not self.name
 
     @property
+    def drawn(self) -> bool:
+        """Whether it is of the built-in model's world: an example, or a clip that says so."""
+        return not self.own or self.request.clip.comment == DRAWN
+
+    @property
     def in_memory(self) -> ArrayClip:
         """The frames for a tracker, which reads them in no particular order."""
         return ArrayClip(self.frames, self.request.clip.fps)
@@ -62,7 +68,8 @@ class Opened:
         """Write the source video if it is not there yet."""
         if not self.source.is_file():
             unfinished = self.source.with_suffix(".part")
-            write_video(unfinished, self.frames, self.request.clip.fps, tags=self.request.clip.tags)
+            clip = self.request.clip
+            write_video(unfinished, self.frames, clip.fps, tags=clip.tags, comment=clip.comment)
             unfinished.replace(self.source)
 
 
@@ -106,7 +113,7 @@ def open_upload(
         return _open_zip(file, folder)
     if file.suffix.lower() not in _CLIP_SUFFIXES:
         raise ClipError("clip", f"{file.name!r} is no video; allowed are mp4, mov, webm, mkv, avi, gif")
-    whole = open_clip(file)
+    whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
         given = "{}x{}".format(*whole.size)
         raise ClipError("clip", f"{given} pixels were given; allowed are {MAX_SOURCE_SIDE} a side; shrink it")
@@ -122,7 +129,7 @@ def open_upload(
             f"{(used - 1) * step + 1}{every} are used. Choose others above."
         )
     count = min(MAX_FRAMES, frames or MAX_FRAMES, len(range(first, total, step)))
-    clip: Clip = open_clip(file, first, step, max(1, count))
+    clip = VideoClip(file, first, step, max(1, count))
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         note = f"{note} {smaller}".strip()
@@ -131,13 +138,13 @@ def open_upload(
     return replace(opened, file=file, total=total), note
 
 
-def _shrunk(clip: Clip, path: Path) -> tuple[Clip, str]:
+def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
     scale = MAX_SIDE / max(clip.size)
     width, height = (max(2, round(side * scale / 2) * 2) for side in clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
-    write_video(path, small, clip.fps, audio_from=clip.audio, tags=clip.tags)
-    return open_clip(path), f"It was scaled to {width}x{height}."
+    write_video(path, small, clip.fps, audio_from=clip.audio, tags=clip.tags, comment=clip.comment)
+    return VideoClip(path), f"It was scaled to {width}x{height}."
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:

@@ -7,10 +7,10 @@ import math
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -20,12 +20,13 @@ from editing.project import save_project
 from editing.request import EditRequest
 from ui import views
 from ui.clips import Opened, open_upload
+from ui.layers import Mask, Stroke
 from ui.media import Media
-from ui.session import MAX_PATH, Segment, Session, Sessions, Stroke
+from ui.session import MAX_PATH, Segment, Session, Sessions
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
-Propagate = Callable[[Clip, dict[int, np.ndarray]], Iterator[tuple[int, np.ndarray, float]]]
+Propagate = Callable[[Clip, dict[int, dict[int, Mask]]], Iterator[tuple[int, np.ndarray, float]]]
 Data = dict[str, Any]
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the thing, or paint it with the brush (B)."
@@ -50,7 +51,7 @@ class Masking:
     Args:
         sessions: Of all open pages.
         segment: Points to a mask.
-        propagate: Key frames to masks on all frames.
+        propagate: Key frames, by frame and label, to labels on every frame and how sure they are.
         media: Where clips that were uploaded go.
     """
 
@@ -164,8 +165,8 @@ class Masking:
         note = "Tracking stopped." if session.stop.is_set() else note
         yield self._look(session, identity, since, note, alarm)
 
-    def follow(self, session: Session, labels: list[int]) -> Iterator[Followed | None]:
-        """Track regions one after the other in a thread; ends early once the session's `stop` is set."""
+    def follow(self, session: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
+        """Track regions together in a thread; ends early once the session's `stop` is set."""
         with session.lock:
             session.stop = stop = threading.Event()
             session.tracking = labels[0]
@@ -182,22 +183,24 @@ class Masking:
                     session.mark([])  # newer than any answer that still says it goes on
 
     def _follow(self, session: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
-        clip = session.opened.in_memory
-        for label in labels:
-            with session.lock:
-                if stop.is_set() or label not in session.state.layers:
-                    continue
-                name = session.state.regions[label].name
-                session.tracking, keys = label, session.begin_track(label)
-            yield Followed(name, 0, len(clip))
-            with closing(self.propagate(clip, keys)) as frames:  # type: ignore[type-var]
-                for done, (frame, found, confidence) in enumerate(frames, 1):
-                    with session.lock:
-                        if stop.is_set():
-                            session.not_finished(label)
-                            return
-                        session.set_tracked(label, frame, found == label, confidence)
-                    yield Followed(name, done, len(clip))
+        with session.lock:
+            labels = [label for label in labels if label in session.state.layers]
+            if stop.is_set() or not labels:
+                return
+            clip, keys = session.opened.in_memory, session.begin_track(labels)
+            names = [session.state.regions[label].name for label in labels]
+        what = names[0] if len(names) == 1 else f"{len(names)} regions"
+        yield Followed(what, 0, len(clip))
+        with closing(self.propagate(clip, keys)) as frames:  # type: ignore[type-var]
+            for done, (frame, found, confidence) in enumerate(frames, 1):
+                sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
+                with session.lock:
+                    if stop.is_set():
+                        session.not_finished(labels)
+                        return
+                    for label in labels:
+                        session.set_tracked(label, frame, found == label, sure.get(label, confidence))
+                yield Followed(what, done, len(clip))
 
     def _look(
         self, session: Session, identity: str, since: int, note: str = "", alarm: bool = False
@@ -246,8 +249,9 @@ class Masking:
     def trim(self, page: str, data: Data) -> tuple[Session, str]:
         """Use another part of one's own clip."""
         session = self.sessions.get(page)
-        file, values = session.opened.file, [data.get(key) for key in ("start", "stride", "frames")]
-        if file is None or not all(isinstance(v, int) and 0 <= v < 10**6 for v in values):
+        file = session.opened.file
+        values = [v for key in ("start", "stride", "frames") if isinstance(v := data.get(key), int)]
+        if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
             raise RequestError("clip", "start, stride and frames are whole numbers; change them")
         folder = self.media.new_clip(page)
         kept = folder / file.name
@@ -295,5 +299,5 @@ def _place(session: Session, at: object) -> tuple[float, float]:
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
 
 from editing.errors import EditingError
@@ -43,15 +42,13 @@ class Tools:
 
     Attributes:
         edit: Runs a request.
-        segment: A frame, as `embed` returns it, points and their labels to a mask.
-        propagate: A clip and its key frames to labels and confidence on every frame.
-        embed: Prepares a frame for many calls of `segment`.
+        segment: A frame, points and their labels to a mask; fast when called again for the same frame.
+        propagate: A clip and its key frames, by frame and label, to labels and confidence on every frame.
     """
 
     edit: Edit
     segment: Segment
     propagate: Propagate
-    embed: Callable[[np.ndarray], Any] = lambda frame: frame
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     """
     runs = Runs(tools.edit, examples, media, model_folder)
     first = next(iter(examples.values()), None)
-    start = Session(first.opened, tools.embed) if first else None
+    start = Session(first.opened) if first else None
     shown = views.canvas(start) if start else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         header()
@@ -131,7 +128,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
             *(gallery, upload, canvas, player, live, result, cards, prompt, notice),
             *(run, stop, progress, download, model, controls),
         )
-        sessions = Sessions(first.opened if first else None, media, tools.embed)
+        sessions = Sessions(first.opened if first else None, media)
         masking = Masking(sessions, tools.segment, tools.propagate, media)
         _wire_masks(runs, masking, parts)
         _wire_runs(runs, masking, parts)
@@ -175,14 +172,13 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
     sessions, p = masking.sessions, parts
 
     def opened(session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
-        own = session.opened.own
         return {
             p.gallery: views.gallery(runs.examples, name),
             p.canvas: views.canvas(session, -1, note),
             p.cards: views.cards(session),
             p.prompt: _prompt(session),
-            p.player: None if own else views.player(session.opened),
-            p.notice: gr.HTML(visible=own and model == BUILT_IN),
+            p.player: None if session.opened.own else views.player(session.opened),
+            p.notice: gr.HTML(visible=not session.opened.drawn and model == BUILT_IN),
             **dict.fromkeys((p.live, p.result, p.progress)),
         }
 
@@ -233,8 +229,10 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
             return {p.progress: views.failed(error.field, error.message)}
 
     def warn(request: gr.Request, model: object) -> Any:
-        own = sessions.get(_page(request)).opened.own if runs.examples else True
-        return gr.HTML(visible=own and model == BUILT_IN)
+        try:
+            return gr.HTML(visible=not sessions.get(_page(request)).opened.drawn and model == BUILT_IN)
+        except EditingError:
+            return gr.skip()
 
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     new = [p.gallery, p.canvas, p.cards, p.prompt, p.player, p.notice, p.live, p.result, p.progress]

@@ -6,13 +6,12 @@ import re
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from editing.errors import RequestError
 from editing.request import Composed, EditRequest, Region, compose, default_color
@@ -22,7 +21,6 @@ from ui.media import MAX_AGE, Media
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME = 8, 200, 40
 MAX_SESSIONS, MAX_UNDO, MAX_POINTS, MAX_PATH = 32, 50, 64, 4000
-_EMBEDDED = 4  # frames whose embedding is kept
 Segment = Callable[..., Mask]
 
 
@@ -43,9 +41,9 @@ class Past(RequestError):
 class Session:
     """One page's work; every method that changes it is to be called while `lock` is held."""
 
-    def __init__(self, opened: Opened, embed: Callable[[np.ndarray], Any]) -> None:
+    def __init__(self, opened: Opened) -> None:
         self.lock, self.stop = threading.RLock(), threading.Event()
-        self.used, self._embed = 0.0, embed
+        self.used = 0.0
         self.saved: Path | None = None
         self._past: set[object] = set()
         self.open(opened, "")
@@ -67,7 +65,6 @@ class Session:
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._undo: deque[State] = deque(maxlen=MAX_UNDO)
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
-        self._embedded: OrderedDict[int, Any] = OrderedDict()
         self._runs: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
 
     def check(self, identity: object, have: object) -> None:
@@ -122,7 +119,7 @@ class Session:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
         for entry in entries if isinstance(entries, list) else ():
-            region = known.get(entry.get("label")) if isinstance(entry, dict) else None
+            region = known.get(entry.get("label", 0)) if isinstance(entry, dict) else None
             if region:
                 described[region.label] = _described(region, entry)
         self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
@@ -194,22 +191,31 @@ class Session:
             if layer.drawn and (not layer.track if only_untracked else not layer.fresh)
         ]
 
-    def begin_track(self, label: int) -> dict[int, UInt8[np.ndarray, "height width"]]:
-        """Key frames of a region as label arrays; from here on undo brings its old track back."""
-        layer = self._layer(label)
-        keys = {frame: self.mask(label, frame) for frame in layer.drawn}
-        track = {**layer.track, **{frame: pack(mask) for frame, mask in keys.items()}}
-        score = {**layer.score, **dict.fromkeys(keys, 1.0)}
-        done = replace(layer, track=track, score=score, fresh=True)
-        self._commit(replace(self.state, layers={**self.state.layers, label: done}))
-        return {frame: mask.astype(np.uint8) * np.uint8(label) for frame, mask in keys.items()}
+    def begin_track(self, labels: Collection[int]) -> dict[int, dict[int, Mask]]:
+        """Key frames of all regions that have any, by frame and label, the uppermost first.
 
-    def not_finished(self, label: int) -> None:
-        """The tracker was stopped in the middle of a region."""
-        if label in self.state.layers:
-            layer = replace(self.state.layers[label], fresh=False)
-            self.state = replace(self.state, layers={**self.state.layers, label: layer})
-            self.mark([])
+        From here on undo brings the old tracks of `labels` back.
+        """
+        layers, keys = dict(self.state.layers), {}
+        for label in self.state.regions:
+            layer = layers[label]
+            drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
+            for frame, mask in drawn.items():
+                keys.setdefault(frame, {})[label] = mask
+            if label in labels:
+                track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
+                score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
+                layers[label] = replace(layer, track=track, score=score, fresh=True)
+        self._commit(replace(self.state, layers=layers))
+        return keys
+
+    def not_finished(self, labels: Collection[int]) -> None:
+        """The tracker was stopped before it had seen all frames."""
+        layers = {
+            label: replace(layer, fresh=False) if label in labels else layer
+            for label, layer in self.state.layers.items()
+        }
+        self.state = replace(self.state, layers=layers)
 
     def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
         """Take one frame over from the tracker; key frames stay as they were drawn."""
@@ -269,7 +275,7 @@ class Session:
 
     def _drawn(self, label: int) -> Iterable[bool]:
         layer = self.state.layers[label]
-        return (self.mask(label, frame).any() for frame in {*layer.keys, *layer.track})
+        return (bool(self.mask(label, frame).any()) for frame in {*layer.keys, *layer.track})
 
     def _layer(self, label: int) -> Layer:
         if label not in self.state.layers:
@@ -280,15 +286,12 @@ class Session:
         found = np.zeros(self.size[::-1], bool)
         base = self._unpack(self._layer(label).track.get(frame)) if before is None else before
         if any(inside for *_, inside in key.points) or (key.points and base.any()):
-            if frame not in self._embedded:
-                self._embedded[frame] = self._embed(np.array(self.opened.frames[frame]))
-            self._embedded.move_to_end(frame)
-            while len(self._embedded) > _EMBEDDED:
-                self._embedded.popitem(last=False)
             points = np.array([point[:2] for point in key.points], np.float32)
             inside = np.array([int(point[2]) for point in key.points])
             previous = base if base.any() else None
-            found = np.asarray(segment(self._embedded[frame], points, inside, previous=previous), bool)
+            found = np.asarray(
+                segment(np.array(self.opened.frames[frame]), points, inside, previous=previous), bool
+            )
         self._set_key(label, frame, replace(key, found=pack(found) if found.any() else None))
         return bool(found.any()) or not key.points
 
@@ -331,7 +334,6 @@ class Sessions:
     Args:
         first: What a new page shows; None for nothing.
         media: Whose files go with a session.
-        embed: Prepares a frame for `segment`; what it returns is kept for a few frames.
         clock: Seconds, growing.
     """
 
@@ -339,10 +341,9 @@ class Sessions:
         self,
         first: Opened | None,
         media: Media,
-        embed: Callable[[np.ndarray], Any] = lambda frame: frame,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._first, self._media, self._embed, self._clock = first, media, embed, clock
+        self._first, self._media, self._clock = first, media, clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -357,7 +358,7 @@ class Sessions:
             if session is None:
                 if (start := self._first or opened) is None:
                     raise RequestError("clip", "none yet; load a clip first")
-                session = Session(start, self._embed)
+                session = Session(start)
             self._sessions[page] = session
             session.used = self._clock()
             old = [p for p, s in self._sessions.items() if self._clock() - s.used > MAX_AGE]

@@ -29,9 +29,13 @@ def left_of(image, points, point_labels, previous=None):
 
 
 def shift(clip, keys):
+    """A made-up tracker: a pixel to the right with each frame."""
     for frame in range(len(clip)):
         key = min(keys, key=lambda key: abs(key - frame))
-        yield frame, np.roll(keys[key], frame - key, 1), 1 - 0.2 * abs(frame - key)
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for label, mask in reversed(keys[key].items()):
+            labels[np.roll(mask, frame - key, 1)] = label
+        yield frame, labels, 1 - 0.2 * abs(frame - key)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def masked(tmp_path):
 
 @pytest.fixture
 def session(bare):
-    return Session(bare, lambda frame: frame)
+    return Session(bare)
 
 
 def draw(runs):
@@ -92,7 +96,7 @@ def test_points_strokes_undo_and_redo(session):
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):
-    session = Session(masked, lambda frame: frame)
+    session = Session(masked)
     nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
     assert not session.point(1, 0, (3.0, 3.0), True, nothing)
     assert session.mask(1, 0).sum() == 15 * 15
@@ -125,7 +129,7 @@ def test_events_for_the_clip_before_are_passed_over(session, masked):
 
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
-    session = Session(masked, lambda frame: frame)
+    session = Session(masked)
     assert session.composed.text == "a panda runs to a dog"
     session.describe(
         "a cat and a dog",
@@ -144,7 +148,7 @@ def test_words_order_and_colours_are_taken_over_and_checked(masked):
 
 
 def test_what_stands_first_covers(masked):
-    session = Session(masked, lambda frame: frame)
+    session = Session(masked)
     session.point(2, 0, (15.0, 5.0), True, left_of)
     asked = session.request({"steps": 3}, "videograin", "storybook")
     assert asked.labels[0, 10, 10] == 1

@@ -36,7 +36,7 @@ def example(request_, tmp_path):
 
 
 def test_every_view_is_json(example):
-    request, session = example.request, Session(example.opened, lambda frame: frame)
+    request, session = example.request, Session(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
