@@ -21,6 +21,20 @@ def real_server(tmp_path_factory):
     server.stop()
 
 
+def set_steps(page, steps: str):
+    """Open the settings and type; a slider that has only just been mounted may still put its first value in."""
+    page.click("#settings button")
+    field = page.locator("#settings input[type=number]").first
+
+    def stays() -> bool:
+        field.fill(steps)
+        page.wait_for_timeout(150)
+        return field.input_value() == steps
+
+    wait(stays, 10, "the slider takes the number")
+    page.keyboard.press("Tab")
+
+
 # Without a browser
 
 
@@ -219,9 +233,7 @@ def test_words_never_become_code(server, open_page):
 @pytest.mark.browser
 def test_settings_are_used(server, open_page):
     page = open_page(server)
-    page.click("#settings button")
-    page.fill("#settings input[type=number] >> nth=0", "7")
-    page.keyboard.press("Tab")
+    set_steps(page, "7")
     page.click("#run")
     wait_for_result(page)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
@@ -263,9 +275,7 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     page = open_page(real_server)
     page.click("[data-name='01_two_animals']")
     page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
-    page.click("#settings button")
-    page.fill("#settings input[type=number] >> nth=0", "4")
-    page.keyboard.press("Tab")
+    set_steps(page, "4")
     page.click("#run")
     page.wait_for_selector(".rg-strip img", timeout=180_000)
     assert page.locator(".rg-strip").count() >= 2

@@ -56,7 +56,7 @@ function mountCanvas(element, props, trigger, watch) {
     say("");
     draw();
   };
-  const kinds = [["add", "Point", "Add a point: this belongs to the region (V)"], ["remove", "Point", "Remove: this does not belong to it (X, or right click)"], ["brush", "Brush", "Brush (B)"], ["erase", "Erase", "Eraser (E)"]];
+  const kinds = [["add", "Add", "Add a point: this belongs to the region (V)"], ["remove", "Remove", "Remove: this does not belong to it (X, or right click)"], ["brush", "Brush", "Brush (B)"], ["erase", "Erase", "Eraser (E)"]];
   for (const [name, text, hint] of kinds) {
     tools[name] = iconButton("rg-tool", name, hint, () => choose(name), text);
     tools[name].dataset.tool = name;

@@ -114,13 +114,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
                     stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
                 progress = view("mountProgress", elem_id="progress")
                 with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-                    model = gr.Dropdown(
-                        runs.models,
-                        value=BUILT_IN,
-                        label="Model",
-                        visible=len(runs.models) > 1,
-                        elem_id="model",
-                    )
+                    choices = {"choices": runs.models, "label": "Model", "elem_id": "model"}
+                    model = gr.Dropdown(value=BUILT_IN, **choices) if runs.models[1:] else gr.State(BUILT_IN)
                     controls = settings.make_controls(METHOD, runs.usual)
                 _add_words(runs.words)
         download = view("mountDownload", elem_id="download")
