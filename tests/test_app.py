@@ -22,7 +22,7 @@ def real_server(tmp_path_factory):
 
 
 def set_steps(page, steps: str):
-    """Open the settings and type; a slider that has only just been mounted may still put its first value in."""
+    """Open the settings and type; a slider just mounted may still put its first value in."""
     page.click("#settings button")
     field = page.locator("#settings input[type=number]").first
 

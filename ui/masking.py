@@ -22,7 +22,8 @@ from ui import views
 from ui.clips import Opened, open_upload
 from ui.layers import Mask, Stroke
 from ui.media import Media
-from ui.session import MAX_PATH, Segment, Session, Sessions
+from ui.session import MAX_PATH, Segment, Session
+from ui.sessions import Sessions
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)

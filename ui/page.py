@@ -23,7 +23,8 @@ from ui.examples import Example
 from ui.masking import Followed, Masking, Propagate
 from ui.media import Media
 from ui.runs import BUILT_IN, METHOD, Edit, Runs, Saved, add_api
-from ui.session import Segment, Session, Sessions
+from ui.session import Segment, Session
+from ui.sessions import Sessions
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from ui.clips import prepare
 from ui.layers import Stroke, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
-from ui.session import MAX_SESSIONS, Gone, Past, Session, Sessions
+from ui.session import Gone, Past, Session
+from ui.sessions import MAX_SESSIONS, Sessions
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
