@@ -16,7 +16,7 @@ import gradio as gr  # noqa: E402
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
 from ui.media import Media  # noqa: E402
-from ui.page import Edit, build  # noqa: E402
+from ui.page import Tools, build  # noqa: E402
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -28,18 +28,32 @@ def edit(request):
     yield from editing.edit(request)
 
 
-def launch(edit: Edit, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
+def segment(image, points, point_labels, previous=None):
+    """Points on a frame to a mask."""
+    import masks
+
+    return masks.segment(image, points, point_labels, previous=previous)  # type: ignore[operator]
+
+
+def propagate(clip, keys):
+    """Key frames to labels on every frame."""
+    import masks
+
+    yield from masks.propagate(clip, keys)  # type: ignore[operator]
+
+
+def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
     """Serve the page until interrupted; $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT say where.
 
     Args:
-        edit: Runs a request.
+        tools: Edits, segments and tracks.
         examples: Folder of project folders.
         model_folder: The built-in model's.
     """
     # Leave through the interpreter's own end, which removes the media folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
-    page: gr.Blocks = build(edit, load_examples(examples, media.examples), media, model_folder)
+    page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
     page.queue(max_size=20)
     page.launch(
         theme=theme(),
@@ -56,7 +70,7 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    launch(edit, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
+    launch(Tools(edit, segment, propagate), Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import cv2
 import numpy as np
 
 from editing.clip import ArrayClip
@@ -72,9 +73,9 @@ def edit(request: EditRequest) -> Iterator[Event]:
                 if stage == "editing":
                     share = step / STEPS
                     frames = (source * (1 - share) + target * share).astype(np.uint8)
-                    noise = np.random.default_rng(step).random((len(source), 16, 16), np.float32) * (
-                        1 - share
-                    )
+                    noise = np.random.default_rng(step).random(
+                        next(iter(grids.values())).shape, np.float32
+                    ) * (1 - share)
                     heat = {
                         name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
                         for name, grid in grids.items()
@@ -106,6 +107,47 @@ def edit(request: EditRequest) -> Iterator[Event]:
     )
 
 
+def segment(image, points, point_labels, box=None, previous=None) -> np.ndarray:
+    """What has nearly the colour of the points and hangs together with them; nothing on the lawn."""
+    time.sleep(float(os.environ.get("REGRAIN_TEST_CLICK", "0.02")))
+    mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
+    for (x, y), inside in zip(points, point_labels, strict=True):
+        filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
+        cv2.floodFill(
+            np.ascontiguousarray(image),
+            filled,
+            (int(x), int(y)),
+            0,
+            (12,) * 3,
+            (12,) * 3,
+            4 | cv2.FLOODFILL_MASK_ONLY,
+        )
+        found = filled[1:-1, 1:-1] > 0
+        if found.mean() < 0.3:
+            mask = mask | found if inside else mask & ~found
+    return mask
+
+
+def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Move a region's nearest key frame as the discs move; the further away, the less sure."""
+    labels = {label for masks in keys.values() for label in masks}
+    for frame in range(len(clip)):
+        time.sleep(float(os.environ.get("REGRAIN_TEST_TRACK", "0.12")))
+        found, sure = np.zeros(clip.size[::-1], np.uint8), Sure(1)
+        for label in sorted(labels):
+            key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))
+            found[np.roll(keys[key][label], 4 * (frame - key), axis=1)] = label
+            sure.regions[label] = 1 - 0.12 * abs(frame - key)
+        yield frame, found, sure
+
+
+class Sure(float):
+    """Confidence that tells each region's."""
+
+    def __init__(self, _):
+        self.regions = {}
+
+
 def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:SIDE, :SIDE]
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
@@ -120,10 +162,11 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from app import launch
+    from ui.page import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
-    launch(edit, write_examples(root / "examples"), words)
+    launch(Tools(edit, segment, propagate), write_examples(root / "examples"), words)

@@ -1,20 +1,31 @@
-"""The page's own components: a value that JSON can hold, drawn by page.js."""
+"""The page's own components: a value that JSON can hold, drawn by a script."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes import Base
 
-_SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-_HEADER = (Path(__file__).parent / "header.html").read_text(encoding="utf-8")
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def view(mount: str, value: Any = None, template: str = "<div></div>", **options: Any) -> gr.HTML:
-    """Make a component drawn by the function `mount` of page.js from a value; None shows nothing.
+STYLE = _read("page.css") + _read("canvas.css")
+_HEADER = _read("header.html")
+
+
+def view(
+    mount: str,
+    value: Any = None,
+    template: str = "<div></div>",
+    scripts: Sequence[str] = ("page.js",),
+    **options: Any,
+) -> gr.HTML:
+    """Make a component drawn by the function `mount` of one of `scripts` from a value; None shows nothing.
 
     Its template is constant: what a person wrote never becomes markup. No subclass of gr.HTML: gradio would
     write a stub file beside this one.
@@ -22,7 +33,7 @@ def view(mount: str, value: Any = None, template: str = "<div></div>", **options
     return gr.HTML(
         value,
         html_template=template,
-        js_on_load=f"{_SCRIPT}\n{mount}(element, props, trigger, watch);",
+        js_on_load=f"{''.join(map(_read, ('base.js', *scripts)))}\n{mount}(element, props, trigger, watch);",
         apply_default_css=False,
         **options,
     )

@@ -6,12 +6,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from editing.clip import write_video
 from editing.errors import EditingError
 from editing.project import load_project
 from editing.request import EditRequest
+from ui.clips import Opened, prepare
 from ui.pictures import data_url, tint
 
 log = logging.getLogger(__name__)
@@ -22,20 +20,17 @@ class Example:
     """A project folder, ready to be shown.
 
     Attributes:
-        name: Of the folder; the order of the page.
-        title: Shown to people.
-        request: What the project asks for.
-        source: The used frames, H.264.
-        tinted: The same with the regions in their colours; None without masks.
-        thumbnail: Data URL of the middle frame, tinted.
+        opened: Its frames and what it asks for.
+        thumbnail: Data URL of the middle frame, its regions in their colours.
     """
 
-    name: str
-    title: str
-    request: EditRequest
-    source: Path
-    tinted: Path | None
+    opened: Opened
     thumbnail: str
+
+    @property
+    def request(self) -> EditRequest:
+        """What the project asks for."""
+        return self.opened.request
 
 
 def load_examples(folder: Path, media: Path) -> dict[str, Example]:
@@ -43,7 +38,7 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
 
     Args:
         folder: Holds project folders.
-        media: Where the videos to show are written.
+        media: Where the files to show are written.
     """
     found: dict[str, Example] = {}
     for project in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -57,16 +52,13 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
 
 def _prepare(project: Path, media: Path) -> Example:
     request = load_project(project)
-    frames = request.clip.read(0, len(request.clip))
-    media.mkdir(parents=True, exist_ok=True)
-    source, tinted, middle = media / "source.mp4", None, frames[len(frames) // 2]
-    write_video(source, frames, request.clip.fps, tags=request.clip.tags)
+    opened = prepare(project.name, _title(project.name), request, media)
+    opened.ensure_source()
+    middle = opened.frames[len(opened.frames) // 2]
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
-        washed = np.stack([tint(f, mask, colors) for f, mask in zip(frames, request.labels, strict=True)])
-        tinted, middle = media / "regions.mp4", washed[len(washed) // 2]
-        write_video(tinted, washed, request.clip.fps, tags=request.clip.tags)
-    return Example(project.name, _title(project.name), request, source, tinted, data_url(middle, 360, 86))
+        middle = tint(middle, request.labels[len(request.labels) // 2], colors)
+    return Example(opened, data_url(middle, 360, 86))
 
 
 def _title(name: str) -> str:

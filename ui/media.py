@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -10,11 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MAX_AGE = 3600.0  # seconds without a run after which a page's files go
+MAX_AGE = 3600.0  # seconds without use after which a page's files go
+_CLIP = "clip-"
 
 
 class Media:
-    """Files the page serves, removed with the page, after an hour without a run, or with the process.
+    """Files the page serves, removed with the page, after an hour without use, or with the process.
 
     Args:
         root: Folder to use; a new temporary one if None.
@@ -41,15 +43,37 @@ class Media:
             page: Identity of the open page; never part of a path.
         """
         self.sweep()
-        with self._lock:
-            folder = self._folders.setdefault(page, self._pages / secrets.token_urlsafe(16))
+        folder = self._folder(page)
         if folder.is_dir():
             # The one before is still on the screen until this run has made something.
-            for old in sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-1]:
+            runs = [entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)]
+            for old in sorted(runs, key=lambda entry: entry.stat().st_mtime)[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
-        run = folder / secrets.token_urlsafe(8)
+        run = folder / secrets.token_hex(8)
         run.mkdir(parents=True)
         return run
+
+    def new_clip(self, page: str) -> Path:
+        """Make an empty folder for what a page has opened; it stays until `drop` or `forget`."""
+        self.sweep()
+        clip = self._folder(page) / f"{_CLIP}{secrets.token_hex(8)}"
+        clip.mkdir(parents=True)
+        return clip
+
+    def drop(self, folder: Path) -> None:
+        """Remove a folder that `new_clip` made; any other stays."""
+        if folder.name.startswith(_CLIP) and folder.parent.parent == self._pages:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def touch(self, page: str) -> None:
+        """Keep a page's files for another hour."""
+        folder = self._folders.get(page)
+        if folder and folder.is_dir():
+            os.utime(folder)
+
+    def _folder(self, page: str) -> Path:
+        with self._lock:
+            return self._folders.setdefault(page, self._pages / secrets.token_urlsafe(16))
 
     def forget(self, page: str) -> None:
         """Remove a page's files."""
@@ -59,7 +83,7 @@ class Media:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove the files of pages that ran nothing for an hour."""
+        """Remove the files of pages that were not used for an hour."""
         with self._lock:
             for folder in list(self._pages.iterdir()):
                 if self._clock() - folder.stat().st_mtime > MAX_AGE:

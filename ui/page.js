@@ -1,43 +1,3 @@
-// The page's own components. Text that a person wrote reaches the document through textContent and value only.
-
-const make = (tag, name = "", text = "") => {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  if (text) node.textContent = text;
-  return node;
-};
-
-const fileUrl = (path) => {
-  const config = window.gradio_config || {};
-  return (config.root || "") + (config.api_prefix || "/gradio_api") + "/file=" + path.split("/").map(encodeURIComponent).join("/");
-};
-
-const isColor = (value) => /^#[0-9a-f]{6}$/i.test(value);
-
-// A number on the region's colour: told apart without seeing colours.
-const badge = (label, color) => {
-  const node = make("span", "rg-badge", String(label));
-  if (isColor(color)) {
-    node.style.setProperty("--region", color);
-    const [r, g, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
-    node.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#111" : "#fff";
-  }
-  return node;
-};
-
-// Draw now and whenever Python sends another value.
-const follow = (props, watch, draw) => {
-  let shown;
-  const update = () => {
-    const text = JSON.stringify(props.value ?? null);
-    if (text === shown) return;
-    shown = text;
-    draw(props.value);
-  };
-  update();
-  watch("value", update);
-};
-
 function mountHeader(element) {
   const button = element.querySelector("button");
   const name = () => { button.textContent = document.body.classList.contains("dark") ? "Light" : "Dark"; };
@@ -53,9 +13,31 @@ function mountHeader(element) {
   });
 }
 
+// Gradio's own button keeps the file; ours only looks better.
+const openFile = (files) => {
+  const field = document.querySelector("#upload")?.parentElement.querySelector("input[type=file]");
+  if (!field) return;
+  if (!files) { field.click(); return; }
+  field.files = files;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+};
+
 function mountGallery(element, props, trigger, watch) {
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      if (kind === "drop" && event.dataTransfer.files.length) openFile(event.dataTransfer.files);
+    });
+  }
   follow(props, watch, (value) => {
     const row = make("div", "rg-gallery");
+    const own = button("rg-own", "", () => openFile(), "Open a clip, or a project saved as zip");
+    own.id = "open";
+    const said = make("span", "rg-example-text");
+    said.append(make("strong", "", "Your own clip"), make("span", "rg-change", "mp4, mov, webm, gif or a project.zip; up to 100 MB. Drop it anywhere."));
+    own.append(icon("open"), said);
+    row.append(own);
     for (const item of value.items) {
       const card = make("button", "rg-example");
       card.type = "button";
@@ -91,10 +73,11 @@ const showComing = (pane, picture, frame) => {
 };
 
 function mountPlayer(element, props, trigger, watch) {
-  let watcher = 0, mode = "side";
+  let watcher = 0, mode = "side", resume = () => {};
+  hub.on("stage", (name) => { if (name === "edit") resume(); });
   follow(props, watch, (value) => {
     cancelAnimationFrame(watcher);
-    if (!value) { element.replaceChildren(); return; }
+    if (!value) { resume = () => {}; element.replaceChildren(make("p", "rg-note", "Run, and the edit plays here beside the clip.")); return; }
     const video = (path, name) => {
       const node = make("video", name);
       Object.assign(node, { muted: true, loop: true, playsInline: true, autoplay: true, preload: "auto", src: fileUrl(path) });
@@ -111,9 +94,7 @@ function mountPlayer(element, props, trigger, watch) {
       return box;
     };
     const source = video(value.source, "source");
-    const tinted = value.tinted ? video(value.tinted, "regions") : null;
-    if (tinted) tinted.hidden = true;
-    stage.append(pane("Source", source, ...(tinted ? [tinted] : [])));
+    stage.append(pane("Source", source));
     const edited = value.edited ? video(value.edited, "edited") : null;
     const coming = make("img", "rg-coming");
     coming.hidden = true;
@@ -130,7 +111,7 @@ function mountPlayer(element, props, trigger, watch) {
       wipe.addEventListener("input", cut);
       cut();
     }
-    const all = [source, tinted, edited].filter(Boolean);
+    const all = [source, edited].filter(Boolean);
     const play = make("button", "rg-tool", "Pause");
     play.type = "button";
     const playing = (on) => {
@@ -156,12 +137,6 @@ function mountPlayer(element, props, trigger, watch) {
       bar.append(node);
       return node;
     };
-    if (tinted) {
-      choice("Regions", false, (node) => {
-        tinted.hidden = !tinted.hidden;
-        node.setAttribute("aria-pressed", String(!tinted.hidden));
-      });
-    }
     if (edited) {
       const set = (name) => {
         mode = name;
@@ -196,51 +171,9 @@ function mountPlayer(element, props, trigger, watch) {
       watcher = requestAnimationFrame(keep);
     };
     keep();
+    if (edited) showStage("edit");
+    resume = () => playing(true);
     if (edited && matchMedia("(max-width: 900px)").matches) root.scrollIntoView({ behavior: "smooth", block: "center" });
-  });
-}
-
-function mountCards(element, props, trigger, watch) {
-  let example = null, timer = 0;
-  const send = () => { clearTimeout(timer); timer = setTimeout(() => trigger("prompts", {}), 180); };
-  follow(props, watch, (value) => {
-    const list = value ? value.regions : [];
-    const fields = element.querySelectorAll("input");
-    if (value && example === value.example && fields.length === list.length) {
-      // An echo of what is being typed must not move the cursor.
-      fields.forEach((field, i) => { if (field !== document.activeElement && field.value !== list[i].prompt) field.value = list[i].prompt; });
-      return;
-    }
-    example = value ? value.example : null;
-    const column = make("div", "rg-cards");
-    list.forEach((region, i) => {
-      const card = make("div", "rg-card");
-      if (isColor(region.color)) card.style.setProperty("--region", region.color);
-      const head = make("div", "rg-card-head");
-      head.append(badge(region.label, region.color), make("strong", "", region.name));
-      if (region.source) head.append(make("span", "rg-was", "was: " + region.source));
-      const label = make("label", "", "becomes");
-      const field = make("input");
-      field.type = "text";
-      field.id = "rg-prompt-" + i;
-      field.maxLength = 200;
-      field.autocomplete = "off";
-      field.spellcheck = false;
-      field.placeholder = "stays as it is";
-      field.value = region.prompt;
-      label.htmlFor = field.id;
-      field.setAttribute("aria-label", region.name + " becomes");
-      field.addEventListener("input", () => {
-        const regions = props.value.regions.map((old, at) => (at === i ? { ...old, prompt: field.value } : old));
-        props.value = { ...props.value, regions };
-        send();
-      });
-      const row = make("div", "rg-field");
-      row.append(label, field);
-      card.append(head, row);
-      column.append(card);
-    });
-    element.replaceChildren(column);
   });
 }
 
@@ -263,10 +196,13 @@ function mountProgress(element, props, trigger, watch) {
   bars.setAttribute("aria-hidden", "true");
   root.append(bars, line);
   element.replaceChildren(root);
+  let begun = false;
   follow(props, watch, (value) => {
     root.hidden = !value;
     root.dataset.state = value ? value.state : "";
     if (!value) { line.textContent = ""; return; }
+    if (value.state === "running" && value.stages.some((stage) => stage.now) && !begun) showStage("edit");
+    begun = value.state === "running" && value.stages.some((stage) => stage.now);
     line.setAttribute("role", value.state === "error" ? "alert" : "status");
     bars.hidden = !value.stages.length;
     while (bars.children.length > value.stages.length) bars.lastChild.remove();
@@ -350,5 +286,56 @@ function mountResult(element, props, trigger, watch) {
     }
     for (const warning of value.warnings) root.append(make("p", "rg-warning", warning));
     element.replaceChildren(root);
+  });
+}
+
+// Masks or edit; and which clip this is, for one's own with a choice of its frames.
+function mountTabs(element) {
+  const root = make("div", "rg-tabs"), pair = make("div", "rg-pick"), facts = make("p", "rg-facts-line"), tools = make("div", "rg-clip-tools");
+  pair.setAttribute("role", "group");
+  const tabs = ["masks", "edit"].map((name) => button("rg-tool", name === "masks" ? "Masks" : "Edit", () => showStage(name)));
+  pair.append(...tabs);
+  const form = make("form", "rg-trim"), fields = {};
+  for (const [name, title, low] of [["start", "First frame", 1], ["stride", "Every nth", 1], ["frames", "Frames", 1]]) {
+    const label = make("label", "", title), field = make("input");
+    Object.assign(field, { type: "number", min: low, max: name === "frames" ? 32 : 99999, required: true, inputMode: "numeric" });
+    fields[name] = field;
+    label.append(field);
+    form.append(label);
+  }
+  const use = make("button", "rg-tool", "Use these");
+  form.append(use);
+  form.hidden = true;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    form.hidden = true;
+    hub.tell("trim", { start: Number(fields.start.value) - 1, stride: Number(fields.stride.value), frames: Number(fields.frames.value) });
+  });
+  const cut = iconButton("rg-tool", "trim", "Choose other frames of this clip; its masks go", () => { form.hidden = !form.hidden; }, "Frames");
+  cut.hidden = true;
+  tools.append(cut, iconButton("rg-tool", "save", "Save the project with its masks as a zip file", () => hub.tell("save"), "Save"), button("rg-tool rg-help-button", "?", () => hub.tell("help"), "Keyboard shortcuts"));
+  root.append(pair, facts, tools);
+  element.replaceChildren(root, form);
+  const show = (clip) => {
+    const names = [clip.title, clip.count + (clip.count === 1 ? " frame" : " frames"), Math.round(clip.fps * 100) / 100 + " fps", clip.width + "×" + clip.height];
+    facts.replaceChildren(make("span", "", names[0]), make("span", "", names.slice(1).join(" · ")));
+    facts.title = names.join(" · ");
+    cut.hidden = !clip.total;
+    form.hidden = true;
+    Object.entries({ start: clip.start + 1, stride: clip.stride, frames: clip.count }).forEach(([name, value]) => { fields[name].value = value; });
+  };
+  hub.on("clip", show);
+  if (hub.clip) show(hub.clip);
+  hub.on("stage", (name) => tabs.forEach((tab, i) => tab.setAttribute("aria-pressed", String(["masks", "edit"][i] === name))));
+  showStage(document.body.dataset.stage || "masks");
+}
+
+function mountDownload(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    if (!value) return;
+    const link = make("a");
+    link.href = fileUrl(value.path);
+    link.download = "project.zip";
+    link.click();
   });
 }

@@ -3,172 +3,146 @@
 from __future__ import annotations
 
 import html
-import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import FileData
 from gradio.components import Component
-from gradio.events import api
 
-from editing.errors import EditingError, RequestError, suggest
-from editing.events import Event, Finished, Preview, Progress, Stage
-from editing.outputs import write_outputs
-from editing.project import save_project
+from editing.errors import EditingError
+from editing.events import Event, Preview, Progress, Stage
 from editing.request import EditRequest
 from ui import settings, views
+from ui.clips import ACCEPTED, Opened
 from ui.components import header, view
 from ui.examples import Example
+from ui.masking import Followed, Masking, Propagate
 from ui.media import Media
+from ui.runs import BUILT_IN, METHOD, Edit, Runs, Saved, add_api
+from ui.session import Segment, Session
+from ui.sessions import Sessions
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
-METHOD = "videograin"
-MAX_PROMPT = 200
-Edit = Callable[[EditRequest], Iterator[Event]]
+_FAULT = ("This is a fault of Regrain", "it broke; the log says where")
+_NOTICE = (
+    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It has only ever seen "
+    "its own picture-book world; whatever it draws here means nothing. Regions and tracking work as they "
+    "should. For a real edit, put a Stable Diffusion checkpoint into the folder that $REGRAIN_MODELS names "
+    "and choose it under Settings, or save the project and run it elsewhere with --model.</p>"
+)
 
 
 @dataclass(frozen=True)
-class Saved:
-    """The last item of a run: its files, by the name a person sees."""
+class Tools:
+    """The heavy work behind the page.
 
-    finished: Finished
-    files: Mapping[str, str]
-
-
-class Runs:
-    """What the page's events do: values in, request out; event in, views out.
-
-    Args:
+    Attributes:
         edit: Runs a request.
-        examples: What can be chosen.
-        media: Where files go.
-        model_folder: The built-in model's; its recommendations and words.
+        segment: A frame, points and their labels to a mask; fast when called again for the same frame.
+        propagate: A clip and its key frames, by frame and label, to labels and confidence on every frame.
     """
 
-    def __init__(self, edit: Edit, examples: Mapping[str, Example], media: Media, model_folder: Path) -> None:
-        self.edit, self.examples, self.media = edit, examples, media
-        self.usual = settings.defaults(METHOD, model_folder)
-        self.words: list[str] = settings.read_json(model_folder / "words.json", [])
-
-    def request(self, cards: object, params: Mapping[str, Any]) -> EditRequest:
-        """Build a request from what a browser sent.
-
-        Raises:
-            RequestError: Unknown example or region, a text too long, a parameter out of range.
-        """
-        example, prompts = self._read_cards(cards)
-        base = example.request
-        for region in base.regions:
-            if len(prompts[region.label]) > MAX_PROMPT:
-                raise RequestError(
-                    f"regions.{region.name}.prompt",
-                    f"{len(prompts[region.label])} characters given; allowed are {MAX_PROMPT}; shorten it",
-                )
-        regions = tuple(replace(region, prompt=prompts[region.label].strip()) for region in base.regions)
-        # The project's own prompt speaks of the project's own region prompts.
-        prompt = base.prompt if regions == base.regions else ""
-        kept = {name: value for name, value in base.params.items() if name not in self.usual}
-        return replace(base, regions=regions, prompt=prompt, method=METHOD, params={**kept, **params})
-
-    def example(self, name: object) -> Example:
-        """Look an example up.
-
-        Raises:
-            RequestError: There is none of that name.
-        """
-        if not isinstance(name, str) or name not in self.examples:
-            raise RequestError(
-                "example", f"{str(name)[:60]!r} was given; {suggest(str(name), self.examples)}"
-            )
-        return self.examples[name]
-
-    def run(self, request: EditRequest, page: str) -> Iterator[Event | Saved]:
-        """Edit, then write the files of a result."""
-        request.check_runnable()
-        folder = self.media.new_run(page)
-        finished = None
-        with closing(self.edit(request)) as events:  # type: ignore[type-var]
-            for event in events:
-                finished = event if isinstance(event, Finished) else None
-                yield event
-        if finished is None:
-            raise RuntimeError("the run ended without a result")
-        yield Stage("saving")
-        out, project = folder / "out", folder / "project"
-        write_outputs(finished.result, request, finished.report, out)
-        save_project(request, project)
-        archive = shutil.make_archive(str(folder / "project"), "zip", project)
-        yield Saved(
-            finished,
-            {
-                "edited.mp4": str(out / "edited.mp4"),
-                "report.json": str(out / "report.json"),
-                "project.zip": archive,
-            },
-        )
-
-    def _read_cards(self, cards: object) -> tuple[Example, dict[int, str]]:
-        given = cards if isinstance(cards, dict) else {}
-        example = self.example(given.get("example"))
-        entries = given.get("regions")
-        prompts = {
-            entry["label"]: entry["prompt"]
-            for entry in (entries if isinstance(entries, list) else [])
-            if isinstance(entry, dict)
-            and isinstance(entry.get("label"), int)
-            and isinstance(entry.get("prompt"), str)
-        }
-        for region in example.request.regions:
-            if region.label not in prompts:
-                raise RequestError(f"regions.{region.name}.prompt", "no text was given; reload the page")
-        return example, prompts
+    edit: Edit
+    segment: Segment
+    propagate: Propagate
 
 
-def build(edit: Edit, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
+@dataclass(frozen=True)
+class Parts:
+    """The components that events change."""
+
+    gallery: gr.HTML
+    upload: gr.UploadButton
+    canvas: gr.HTML
+    player: gr.HTML
+    live: gr.HTML
+    result: gr.HTML
+    cards: gr.HTML
+    prompt: gr.HTML
+    notice: gr.HTML
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    download: gr.HTML
+    model: Component
+    controls: Mapping[str, Component]
+
+
+def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
     """Make the page.
 
     Args:
-        edit: Runs a request; called in a thread of its own.
+        tools: What edits, segments and tracks; called in threads.
         examples: By name, in the order shown; may be empty.
         media: The one folder that may be served.
         model_folder: The built-in model's.
     """
-    runs = Runs(edit, examples, media, model_folder)
+    runs = Runs(tools.edit, examples, media, model_folder)
     first = next(iter(examples.values()), None)
+    start = Session(first.opened) if first else None
+    shown = views.canvas(start) if start else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         header()
-        if first is None:
-            gr.HTML("<p class='rg-note'>No example project was found in assets/examples.</p>")
         gallery = view(
-            "mountGallery", views.gallery(examples, first.name if first else None), elem_id="examples"
+            "mountGallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
         )
+        upload = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
         with gr.Row(elem_classes="rg-columns"):
-            with gr.Column(scale=7, min_width=340):
-                player = view("mountPlayer", views.player(first) if first else None, elem_id="player")
+            with gr.Column(scale=8, min_width=340):
+                view("mountTabs", elem_id="tabs")
+                canvas = view(
+                    "mountCanvas", shown, scripts=("paint.js", "timeline.js", "canvas.js"), elem_id="canvas"
+                )
+                player = view("mountPlayer", views.player(start.opened) if start else None, elem_id="player")
                 live = view("mountLive", elem_id="live")
                 result = view("mountResult", elem_id="result")
             with gr.Column(scale=5, min_width=320):
-                cards = view("mountCards", views.cards(first) if first else None, elem_id="cards")
-                prompt = view("mountPrompt", views.prompt(first.request) if first else None, elem_id="prompt")
+                cards = view(
+                    "mountCards",
+                    views.cards(start) if start else None,
+                    scripts=("cards.js",),
+                    elem_id="cards",
+                )
+                prompt = view("mountPrompt", _prompt(start) if start else None, elem_id="prompt")
+                notice = gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False)
                 with gr.Row(elem_classes="rg-run"):
-                    run = gr.Button(
-                        "Run", elem_id="run", variant="primary", scale=3, interactive=first is not None
-                    )
+                    run = gr.Button("Run", elem_id="run", variant="primary", scale=3)
                     stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
                 progress = view("mountProgress", elem_id="progress")
                 with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
+                    choices = {"choices": runs.models, "label": "Model", "elem_id": "model"}
+                    model = gr.Dropdown(value=BUILT_IN, **choices) if runs.models[1:] else gr.State(BUILT_IN)
                     controls = settings.make_controls(METHOD, runs.usual)
                 _add_words(runs.words)
-        _wire(runs, page, gallery, player, live, result, cards, prompt, run, stop, progress, controls)
-        _add_api(runs)
+        download = view("mountDownload", elem_id="download")
+        parts = Parts(
+            *(gallery, upload, canvas, player, live, result, cards, prompt, notice),
+            *(run, stop, progress, download, model, controls),
+        )
+        sessions = Sessions(first.opened if first else None, media)
+        masking = Masking(sessions, tools.segment, tools.propagate, media)
+        _wire_masks(runs, masking, parts)
+        _wire_runs(runs, masking, parts)
+        add_api(runs)
+
+        def forget(request: gr.Request) -> None:
+            sessions.forget(_page(request))
+
+        page.unload(forget)
     return page
+
+
+def _page(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _prompt(session: Session) -> views.View:
+    return views.prompt(session.composed, session.state.regions.values())
 
 
 def _add_words(words: Sequence[str]) -> None:
@@ -176,7 +150,7 @@ def _add_words(words: Sequence[str]) -> None:
     note = (
         f"The built-in model is small and draws a picture-book world. It knows only {count}; others are "
         "refused by name. Real footage needs a real checkpoint: see the README. Files of this page are "
-        "removed when it is closed, or an hour after the last run."
+        "removed when it is closed, or after an hour without use."
     )
     chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
@@ -186,149 +160,174 @@ def _add_words(words: Sequence[str]) -> None:
         )
 
 
-def _wire(
-    runs: Runs,
-    page: gr.Blocks,
-    gallery: gr.HTML,
-    player: gr.HTML,
-    live: gr.HTML,
-    result: gr.HTML,
-    cards: gr.HTML,
-    prompt: gr.HTML,
-    run: gr.Button,
-    stop: gr.Button,
-    progress: gr.HTML,
-    controls: Mapping[str, Component],
-) -> None:
-    """Connect components and events; all of them private, the endpoint for programs is another."""
-    names = list(controls)
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def choose(event: gr.EventData) -> dict[Any, Any]:
-        example = runs.example(getattr(event, "name", None))
+
+def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
+    """Connect examples, upload, canvas and cards; all private, the endpoint for programs is another."""
+    sessions, p = masking.sessions, parts
+
+    def opened(session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         return {
-            gallery: views.gallery(runs.examples, example.name),
-            player: views.player(example),
-            cards: views.cards(example),
-            prompt: views.prompt(example.request),
-            live: None,
-            result: None,
-            progress: None,
+            p.gallery: views.gallery(runs.examples, name),
+            p.canvas: views.canvas(session, -1, note),
+            p.cards: views.cards(session),
+            p.prompt: _prompt(session),
+            p.player: None if session.opened.own else views.player(session.opened),
+            p.notice: gr.HTML(visible=not session.opened.drawn and model == BUILT_IN),
+            **dict.fromkeys((p.live, p.result, p.progress)),
         }
 
-    def compose(value: object) -> Any:
+    def choose(event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+        name = getattr(event, "name", None)
+        example = runs.example(name)
+        session = masking.begin(_page(request), example.opened)
+        return opened(session, "", model, str(name))
+
+    def load(request: gr.Request, file: str, model: object) -> dict[Any, Any]:
+        return attempt(lambda: masking.upload(_page(request), Path(file)), model)
+
+    def trim(event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+        return attempt(lambda: masking.trim(_page(request), event._data or {}), model)
+
+    def attempt(load: Callable[[], tuple[Session, str]], model: object) -> dict[Any, Any]:
         try:
-            return views.prompt(runs.request(value, {}))
+            session, note = load()
+        except EditingError as error:
+            return {p.canvas: views.lost(f"{error.field}: {error.message}")}
+        except Exception:
+            log.exception("a clip could not be opened")
+            return {p.canvas: views.lost(": ".join(_FAULT))}
+        return opened(session, note, model)
+
+    def act(event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        shown, session = masking.act(_page(request), event._data or {})
+        if session is None:
+            return {p.canvas: shown}
+        return {p.canvas: shown, p.cards: views.cards(session), p.prompt: _prompt(session)}
+
+    def track(event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        for shown in masking.track(_page(request), event._data or {}):
+            yield shown or gr.skip()
+
+    def describe(request: gr.Request, value: object) -> Any:
+        try:
+            return _prompt(_described(masking, _page(request), value))
         except EditingError:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
+    def save(request: gr.Request, value: object) -> dict[Any, Any]:
+        try:
+            session = _described(masking, _page(request), value)
+            asked = session.request(session.opened.request.params, METHOD, BUILT_IN)
+            return {p.download: {"path": str(masking.save(session, asked, _page(request)))}}
+        except EditingError as error:
+            return {p.progress: views.failed(error.field, error.message)}
+
+    def warn(request: gr.Request, model: object) -> Any:
+        try:
+            return gr.HTML(visible=not sessions.get(_page(request)).opened.drawn and model == BUILT_IN)
+        except EditingError:
+            return gr.skip()
+
+    many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
+    new = [p.gallery, p.canvas, p.cards, p.prompt, p.player, p.notice, p.live, p.result, p.progress]
+    p.gallery.pick(choose, p.model, new, **many)
+    p.upload.upload(load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2)
+    p.canvas.trim(trim, p.model, new, **_QUIET, concurrency_limit=2)
+    p.canvas.act(act, None, [p.canvas, p.cards, p.prompt], **many)
+    p.canvas.track(track, None, p.canvas, **many)
+    p.cards.prompts(describe, p.cards, p.prompt, **many)
+    p.canvas.save(save, p.cards, [p.download, p.progress], **_QUIET)
+    p.model.change(warn, p.model, p.notice, **_QUIET)  # type: ignore[attr-defined]
+
+
+def _described(masking: Masking, page: str, value: object) -> Session:
+    """The session of a page, with what its cards say."""
+    words = value if isinstance(value, dict) else {}
+    session = masking.sessions.get(page)
+    with session.lock:
+        session.check(words.get("id"), words.get("have"))
+        session.describe(words.get("source_prompt"), words.get("regions"))
+    return session
+
+
+def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
+    """Connect what runs, shows and stops an edit."""
+    p, names = parts, list(parts.controls)
+
     def begin() -> dict[Any, Any]:
         return {
-            run: gr.Button(interactive=False),
-            stop: gr.Button(visible=True),
-            progress: views.waiting(),
-            live: None,
-            result: None,
+            p.run: gr.Button(interactive=False),
+            p.stop: gr.Button(visible=True),
+            p.progress: views.waiting(),
+            p.live: None,
+            p.result: None,
         }
 
-    def work(request: gr.Request, value: object, *values: object) -> Iterator[Any]:
+    def work(request: gr.Request, value: object, model: object, *values: object) -> Iterator[Any]:
         try:
-            asked = runs.request(value, settings.given(METHOD, names, values, runs.usual))
-            example = runs.examples[value["example"]]  # type: ignore[index]
-            yield {player: views.player(example)}
-            with closing(in_thread(lambda: runs.run(asked, request.session_hash or ""))) as items:
+            session = _described(masking, _page(request), value)
+            yield from complete(session, value["have"])  # type: ignore[index]
+            chosen, opened = runs.model(model), session.opened
+            given = settings.given(METHOD, names, values, runs.usual if chosen == BUILT_IN else {})
+            with session.lock:
+                asked = session.request(runs.params(opened.request, given), METHOD, chosen)
+            started = False
+            with closing(in_thread(lambda: runs.run(asked, _page(request), opened))) as items:
                 for item in items:
-                    yield show(item, asked, example)
+                    if item is not None and not started:
+                        started = True
+                        yield {p.player: views.player(opened)}
+                    yield show(item, asked, opened)
         except EditingError as error:
-            yield {progress: views.failed(error.field, error.message), live: None}
+            yield {p.progress: views.failed(error.field, error.message), p.live: None}
         except Exception:
             log.exception("a run failed")
-            yield {
-                progress: views.failed("This is a fault of Regrain", "the run broke; the log says where"),
-                live: None,
-            }
+            yield {p.progress: views.failed(*_FAULT), p.live: None}
 
-    def show(item: Event | Saved | None, asked: EditRequest, example: Example) -> Any:
+    def complete(session: Session, since: int) -> Iterator[Any]:
+        """Track the regions that were drawn and never followed."""
+        with session.lock:
+            labels, identity = session.to_track(only_untracked=True), session.id
+        if not labels:
+            return
+        with closing(masking.follow(session, labels)) as steps:
+            for step in steps:
+                with session.lock:
+                    if session.id != identity or not isinstance(step, Followed):
+                        yield {p.progress: gr.skip()}
+                        continue
+                    shown = views.canvas(session, since)
+                yield {p.canvas: shown, p.progress: views.tracking(*step)}
+        yield {p.canvas: views.canvas(session, since)}
+
+    def show(item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Stage() | Progress():
-                return {progress: views.progress(item)}
+                return {p.progress: views.progress(item)}
             case Preview():
-                return {live: views.live(item, asked.regions)}
+                return {p.live: views.live(item, asked.regions)}
             case Saved(finished, files):
                 return {
-                    player: views.player(example, files["edited.mp4"]),
-                    result: views.result(finished.result, finished.report, asked, files),
-                    progress: views.done(finished.report),
-                    live: None,
+                    p.player: views.player(opened, files["edited.mp4"]),
+                    p.result: views.result(finished.result, finished.report, asked, files),
+                    p.progress: views.done(finished.report),
+                    p.live: None,
                 }
-        return {progress: gr.skip()}
+        return {p.progress: gr.skip()}
 
     def ready() -> dict[Any, Any]:
-        return {run: gr.Button(interactive=True), stop: gr.Button(visible=False)}
+        return {p.run: gr.Button(interactive=True), p.stop: gr.Button(visible=False)}
 
-    def forget(request: gr.Request) -> None:
-        runs.media.forget(request.session_hash or "")
-
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gallery.pick(
-        choose,
-        None,
-        [gallery, player, cards, prompt, live, result, progress],
-        trigger_mode="multiple",
-        **quiet,
-    )
-    cards.prompts(compose, cards, prompt, trigger_mode="multiple", **quiet)
-    began = run.click(begin, None, [run, stop, progress, live, result], queue=False, **quiet)
+    began = p.run.click(begin, None, [p.run, p.stop, p.progress, p.live, p.result], queue=False, **_QUIET)
     running = began.then(
         work,
-        [cards, *controls.values()],
-        [player, live, result, progress],
+        [p.cards, p.model, *p.controls.values()],
+        [p.canvas, p.player, p.live, p.result, p.progress],
         concurrency_id="edit",
         concurrency_limit=1,
-        **quiet,
+        **_QUIET,
     )
-    running.then(ready, None, [run, stop], queue=False, **quiet)
-    stop.click(views.stopped, progress, progress, cancels=[running], queue=False, **quiet)
-    page.unload(forget)
-
-
-def _add_api(runs: Runs) -> None:
-    def edit_example(
-        example: str, prompts: str = "{}", params: str = "{}", request: gr.Request | None = None
-    ) -> tuple[FileData, dict]:
-        """Edit one of the example clips, each region with its own words.
-
-        Args:
-            example: Name of an example project, such as 01_two_animals.
-            prompts: JSON object, region name to what it should become; a region left out keeps the example's.
-            params: JSON object of parameters of the method, such as {"steps": 20}.
-
-        Returns:
-            The edited video, and the report of the run.
-        """
-        try:
-            cards = views.cards(runs.example(example))
-            wanted = _read_object("prompts", prompts)
-            known = [region["name"] for region in cards["regions"]]
-            for name in wanted:
-                if name not in known:
-                    raise RequestError("prompts", f"region {name[:60]!r} was given; {suggest(name, known)}")
-            for region in cards["regions"]:
-                region["prompt"] = wanted.get(region["name"], region["prompt"])
-            asked = runs.request(cards, _read_object("params", params))
-            page = (request.session_hash if request else None) or "api"
-            saved = next(item for item in in_thread(lambda: runs.run(asked, page)) if isinstance(item, Saved))
-        except EditingError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        return FileData(path=saved.files["edited.mp4"]), saved.finished.report
-
-    api(edit_example, api_name="edit_example", concurrency_id="edit", concurrency_limit=1)
-
-
-def _read_object(field: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise RequestError(field, f"is no JSON ({error}); give an object such as {{}}") from None
-    if not isinstance(value, dict):
-        raise RequestError(field, "is no JSON object; give names and values, such as {}")
-    return value
+    running.then(ready, None, [p.run, p.stop], queue=False, **_QUIET)
+    p.stop.click(views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)

@@ -57,13 +57,13 @@ def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, Component
 def given(
     method: str, names: Sequence[str], values: Sequence[Any], usual: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Parameters whose controls were moved; a browser may send 20.0 for 20."""
+    """Parameters whose controls are not where a run with nothing given has them; a browser may send 20.0."""
     fields = METHODS[method].Params.model_fields
     chosen = {
         name: _whole(value) if fields[name].annotation is int else value
         for name, value in zip(names, values, strict=True)
     }
-    return {name: value for name, value in chosen.items() if value != usual[name]}
+    return {name: value for name, value in chosen.items() if name not in usual or value != usual[name]}
 
 
 def _control(name: str, field: FieldInfo, value: Any) -> Component:

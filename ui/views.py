@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
-from editing.request import EditRequest, Region
+from editing.request import Composed, EditRequest, Region
+from ui.clips import Opened
 from ui.examples import Example
 from ui.pictures import data_url, heat
+from ui.session import MAX_REGIONS, Session
 
 View = dict[str, Any]
 STAGES = {
@@ -39,25 +41,24 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
         "chosen": chosen,
         "items": [
             {
-                "name": example.name,
-                "title": example.title,
+                "name": name,
+                "title": example.opened.title,
                 "picture": example.thumbnail,
                 "changes": [
                     {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
                     for r in example.request.regions
                 ],
             }
-            for example in examples.values()
+            for name, example in examples.items()
         ],
     }
 
 
-def player(example: Example, edited: str | None = None) -> View:
+def player(opened: Opened, edited: str | None = None) -> View:
     """The source clip, and the edit beside it."""
-    clip = example.request.clip
+    clip = opened.request.clip
     return {
-        "source": str(example.source),
-        "tinted": str(example.tinted) if example.tinted else None,
+        "source": str(opened.source),
         "edited": edited,
         "width": clip.size[0],
         "height": clip.size[1],
@@ -66,27 +67,85 @@ def player(example: Example, edited: str | None = None) -> View:
     }
 
 
-def cards(example: Example) -> View:
-    """One card per region."""
-    return {
-        "example": example.name,
-        "regions": [
-            {
-                "label": region.label,
-                "name": region.name,
-                "color": region.color,
-                "source": region.source,
-                "prompt": region.prompt,
+def canvas(session: Session, since: int = -1, note: str = "", alarm: bool = False) -> View:
+    """The frames and masks of a page: those that changed after revision `since`, all of them for -1.
+
+    Args:
+        session: What the page works on.
+        since: The revision the page has; an answer may be lost, so each holds all that is newer.
+        note: Said below the frame.
+        alarm: Whether the note is about something that went wrong.
+    """
+    opened, layers = session.opened, session.state.layers
+    clip = opened.request.clip
+    changes: View = {}
+    for frame, changed in session.changed.items():
+        if changed > since:
+            changes[str(frame)] = {
+                str(label): _masked(session, label, frame)
+                for label, layer in layers.items()
+                if frame in layer.keys or frame in layer.track
             }
-            for region in example.request.regions
+    return {
+        "id": session.id,
+        "rev": session.rev,
+        "clip": {
+            "title": opened.title,
+            "folder": str(opened.folder),
+            "count": len(opened.frames),
+            "width": clip.size[0],
+            "height": clip.size[1],
+            "fps": float(clip.fps),
+            "own": opened.own,
+            "total": opened.total,
+            "start": getattr(clip, "start", 0) if opened.file else 0,
+            "stride": getattr(clip, "stride", 1) if opened.file else 1,
+        },
+        "changes": changes,
+        "labels": list(session.state.regions),
+        "stale": session.to_track(),
+        "tracking": session.tracking,
+        "acknowledged": list(session.acknowledged),
+        "note": note,
+        "alarm": alarm,
+        **session.can,
+    }
+
+
+def _masked(session: Session, label: int, frame: int) -> View:
+    layer = session.state.layers[label]
+    key = layer.keys.get(frame)
+    return {
+        "runs": session.runs(label, frame),
+        "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
+        "key": key is not None and key.counts,
+        "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
+    }
+
+
+def lost(note: str) -> View:
+    """A page that shows what is not there any more."""
+    return {"gone": True, "note": note, "alarm": True}
+
+
+def cards(session: Session) -> View:
+    """One card per region, the uppermost first."""
+    return {
+        "id": session.id,
+        "have": session.rev,
+        "source_prompt": session.source_prompt,
+        "full": len(session.state.regions) >= MAX_REGIONS,
+        "regions": [
+            {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt")}
+            for region in session.state.regions.values()
         ],
     }
 
 
-def prompt(request: EditRequest) -> View:
+def prompt(composed: Composed, regions: Iterable[Region]) -> View:
     """The composed prompt in pieces; a region's own words carry its label and colour."""
-    text, spans = request.composed
-    colors = {region.label: region.color for region in request.regions}
+    text, spans = composed
+    colors = {region.label: region.color for region in regions}
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:
@@ -102,6 +161,12 @@ def prompt(request: EditRequest) -> View:
 def waiting() -> View:
     """A run was asked for and has not begun."""
     return {"state": "running", "text": "Waiting for its turn", "detail": "", "stages": _stages(None, 0)}
+
+
+def tracking(name: str, done: int, total: int) -> View:
+    """A region is followed through the clip before the run."""
+    detail = f"frame {done} of {total}" if done else ""
+    return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
 
 
 def progress(event: Stage | Progress) -> View:

@@ -13,13 +13,16 @@ _one_at_a_time = threading.Lock()
 _END = object()
 
 
-def in_thread(start: Callable[[], Iterator[T]], pulse: float = 0.25) -> Generator[T | None, None, None]:
+def in_thread(
+    start: Callable[[], Iterator[T]], pulse: float = 0.25, turn: threading.Lock = _one_at_a_time
+) -> Generator[T | None, None, None]:
     """Iterate in a thread; closing this generator closes the iterator at its next item.
 
     Runs of all pages take turns: one that was stopped may still be inside its last step when the next begins.
 
     Args:
         start: Makes the iterator, in the thread.
+        turn: Held while the thread iterates.
         pulse: Seconds after which None is yielded while there is nothing new, so that a close is noticed.
 
     Raises:
@@ -31,7 +34,7 @@ def in_thread(start: Callable[[], Iterator[T]], pulse: float = 0.25) -> Generato
 
     def work() -> None:
         try:
-            with _one_at_a_time:
+            with turn:
                 _drain(start, items, stop)
         except BaseException as error:  # noqa: BLE001 - raised again where the run is read
             failures.append(error)

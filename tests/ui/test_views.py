@@ -13,6 +13,7 @@ from editing.request import EditRequest, Region
 from ui import views
 from ui.examples import load_examples
 from ui.pictures import heat, tint
+from ui.session import Session
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def example(request_, tmp_path):
 
 
 def test_every_view_is_json(example):
-    request = example.request
+    request, session = example.request, Session(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
@@ -52,10 +53,13 @@ def test_every_view_is_json(example):
         "seconds": {"editing": 200.0},
     }
     shown = [
-        views.gallery({example.name: example}, None),
-        views.player(example, "x.mp4"),
-        views.cards(example),
-        views.prompt(request),
+        views.gallery({"01": example}, None),
+        views.player(example.opened, "x.mp4"),
+        views.canvas(session),
+        views.lost("gone"),
+        views.cards(session),
+        views.prompt(session.composed, request.regions),
+        views.tracking("left", 3, 5),
         views.waiting(),
         views.progress(Stage("editing")),
         views.progress(Progress("inverting", 3, 20, 4.2)),
@@ -70,7 +74,7 @@ def test_every_view_is_json(example):
 
 
 def test_prompt_pieces_make_up_the_prompt(request_):
-    parts = views.prompt(request_)["parts"]
+    parts = views.prompt(request_.composed, request_.regions)["parts"]
     assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
     assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
         ("a panda", 1),

@@ -1,0 +1,142 @@
+"""The page in a process of its own, and a real Chromium that looks at it; fixtures for conftest.py."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+
+
+class Server:
+    """A page in a process of its own."""
+
+    def __init__(self, command, folder: Path, **environment):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder, self.url = folder, f"http://127.0.0.1:{port}"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True)
+        self.output = folder / "output.txt"
+        self.started = time.monotonic()
+        variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=ROOT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"} | variables | environment,
+            stdout=self.output.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 90, "the page is up")
+        assert self.process.poll() is None, self.output.read_text()
+        self.seconds = time.monotonic() - self.started
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, b""
+        except OSError:
+            return 0, b""
+
+    def steps(self) -> list[str]:
+        """What the made-up editor did so far."""
+        log = self.folder / "steps.log"
+        return log.read_text().splitlines() if log.is_file() else []
+
+    def media(self) -> list[Path]:
+        """The folders of open pages."""
+        return list(self.temporary.glob("regrain-*/pages/*"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+def wait(ready, seconds: float, what: str):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fake")
+    server = Server([ROOT / "tests" / "fake_app.py", folder], folder)
+    yield server
+    server.stop()
+    assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not Path(CHROMIUM).is_file():
+        assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", f"no Chromium at {CHROMIUM}"
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page; at the end nothing may have gone wrong in it, nor may it have asked another host."""
+    contexts, faults = [], []
+
+    def open_page(server: Server, **options):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        own = (server.url, "data:", "blob:")
+        page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
+        page.goto(server.url)
+        page.wait_for_selector(".rg-card")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def plays(page, name: str) -> bool:
+    return page.evaluate(
+        "name => { const v = document.querySelector(`video.${name}`);"
+        " return v && v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop"
+        " && v.playsInline; }",
+        name,
+    )
+
+
+def overflow(page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def prompt(page) -> str:
+    return " ".join(page.inner_text(".rg-prompt").split())
+
+
+def wait_for_result(page, seconds: float = 60):
+    page.wait_for_selector(".rg-files a, [role=alert]", timeout=seconds * 1000)
+    assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
+    wait(lambda: plays(page, "edited") and plays(page, "source"), 15, "both videos play")

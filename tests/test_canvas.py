@@ -1,0 +1,311 @@
+"""Masks on the page, in a real Chromium: what a new user would do, and what nobody should be able to do."""
+
+import io
+import json
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from browser import overflow, plays, prompt, wait, wait_for_result
+
+from editing.clip import write_video
+
+pytestmark = pytest.mark.browser
+LEFT, RIGHT, SIDE = (70, 120), (180, 150), 256  # middles of the discs on frame 1; they walk 4 pixels a frame
+
+
+def state(page):
+    """What the canvas knows, and what it still waits for."""
+    return page.evaluate(
+        """(() => { const e = document.querySelector('.rg-editor').editor; const area = (entry) =>
+        entry.runs.split(' ').reduce((sum, n, i) => sum + (i % 2 ? Number(n) : 0), 0);
+        return { rev: e.rev, frame: e.frame + 1, tool: e.tool, waiting: e.pending.length, labels: e.labels,
+          loaded: e.loaded, count: e.clip.count, stale: e.stale, points: e.masks.map((frame) =>
+            Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) => [n, entry.points.length]))),
+          area: e.masks.map((frame) => Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) =>
+            [n, area(entry)]))), score: e.masks.map((frame) => frame?.['1']?.score ?? null) }; })()"""
+    )
+
+
+def until(page, test, what, seconds=15):
+    wait(lambda: test(state(page)), seconds, what)
+    return state(page)
+
+
+def spot(page, at):
+    box = page.locator(".rg-canvas-stage canvas").bounding_box()
+    return box["x"] + (at[0] + 0.5) / SIDE * box["width"], box["y"] + (at[1] + 0.5) / SIDE * box["height"]
+
+
+def click(page, at, **options):
+    page.mouse.click(*spot(page, at), **options)
+
+
+def paint(page, *path):
+    page.mouse.move(*spot(page, path[0]))
+    page.mouse.down()
+    for at in path[1:]:
+        page.mouse.move(*spot(page, at), steps=6)
+    page.mouse.up()
+
+
+def pixel(page, at):
+    return page.evaluate(
+        """([x, y]) => { const c = document.querySelector('.rg-canvas-stage canvas');
+        return [...c.getContext('2d').getImageData(x / 256 * c.width, y / 256 * c.height, 1, 1).data]; }""",
+        list(at),
+    )
+
+
+def start_empty(page):
+    """An example without its masks, as if it were one's own clip."""
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    for left in (1, 0):
+        page.locator("[data-act=delete]").first.click()
+        until(page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted")
+
+
+def test_what_a_new_user_does(server, open_page):
+    page, other = open_page(server), open_page(server)
+    start_empty(page)
+    click(page, LEFT)
+    disc = until(page, lambda s: s["area"][0].get("1"), "the left disc is masked")["area"][0]["1"]
+    assert abs(disc - 42**2 * 3.14159) < 60
+    page.keyboard.press("n")
+    until(page, lambda s: len(s["labels"]) == 2, "a second region")
+    click(page, RIGHT)
+    until(page, lambda s: s["area"][0].get("2"), "the right disc is masked")
+    page.fill(".rg-card[data-label='1'] [data-key=prompt]", "a robot")
+    page.fill(".rg-card[data-label='1'] [data-key=source]", "a cat")
+    page.fill(".rg-card[data-label='2'] [data-key=prompt]", "a fox")
+    page.fill(".rg-card[data-label='2'] [data-key=source]", "a dog")
+    wait(lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass", 5, "the words are composed")
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("t")
+    seen = until(page, lambda s: 2 <= sum("2" in frame for frame in s["area"]) < 8, "masks arrive one by one")
+    tracked = until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked")
+    assert tracked["rev"] > seen["rev"]
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    assert tracked["score"][7] < 0.5
+    assert page.locator(".rg-lane[data-label='1'] .rg-is-doubtful").count() == 3
+    # The tracker is unsure at the end: correct the last frame and track again.
+    page.keyboard.press("1")
+    page.keyboard.press("End")
+    click(page, (LEFT[0] + 28, LEFT[1]))
+    until(page, lambda s: s["points"][7].get("1"), "a point on the last frame")
+    assert state(page)["stale"] != []
+    page.keyboard.press("t")
+    until(page, lambda s: s["score"][5] > 0.7, "tracked from both ends")
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".rg-strip img")
+    shown = page.get_attribute(".rg-strip img", "src")
+    page.wait_for_function("old => document.querySelector('.rg-strip img')?.src !== old", arg=shown)
+    wait_for_result(page)
+    assert plays(page, "edited")
+    # A second run, stopped midway; then there is work to do at once.
+    before = server.steps().count("closed")
+    page.click("#run")
+    page.wait_for_selector(".rg-strip img")
+    page.click("#stop")
+    wait(lambda: server.steps().count("closed") > before, 2, "the editor is closed")
+    page.click("#tabs >> text=Masks")
+    page.keyboard.press("Home")
+    click(page, LEFT, button="right")
+    until(page, lambda s: s["rev"] > tracked["rev"] + 9 and not s["waiting"], "a click after the stop")
+    # The other page has the example as it came.
+    untouched = state(other)
+    assert untouched["rev"] == 0
+    assert untouched["labels"] == [1, 2]
+    click(other, LEFT)
+    assert until(other, lambda s: s["points"][0].get("1"), "its own point")["rev"] == 1
+    assert other.input_value("#rg-prompt-0") == "a panda"
+
+
+def test_ten_fast_clicks_are_ten_points(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    for number in range(10):
+        click(page, (40 + 7 * number, 110 + 10 * (number % 3)))
+    until(page, lambda s: s["points"][0].get("1") == 10 and not s["waiting"], "ten points")
+    click(page, (40, 110))
+    until(page, lambda s: s["points"][0].get("1") == 9, "a click on a point takes it back")
+    page.keyboard.press("Control+z")
+    until(page, lambda s: s["points"][0].get("1") == 10, "undone")
+
+
+def test_brush_eraser_undo_and_what_is_seen(server, open_page):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    assert pixel(page, (200, 40))[0] < 150
+    area = state(page)["area"][0]["1"]
+    page.keyboard.press("b")
+    paint(page, (190, 40), (215, 40))
+    more = until(page, lambda s: s["area"][0]["1"] > area + 300 and not s["waiting"], "painted")["area"][0][
+        "1"
+    ]
+    page.mouse.move(5, 5)
+    wait(lambda: pixel(page, (200, 40))[0] > 150, 5, "the yellow mask is seen")
+    page.keyboard.press("e")
+    paint(page, (190, 40), (215, 40))
+    until(page, lambda s: s["area"][0]["1"] < area + 60, "erased")
+    page.keyboard.press("Control+z")
+    until(page, lambda s: s["area"][0]["1"] == more, "undone")
+    page.keyboard.press("Control+z")
+    until(page, lambda s: s["area"][0]["1"] == area, "undone twice")
+    page.keyboard.press("Control+Shift+z")
+    until(page, lambda s: s["area"][0]["1"] == more, "done again")
+    page.mouse.move(5, 5)
+    page.keyboard.press("h")
+    wait(lambda: pixel(page, (200, 40))[0] < 150, 5, "masks are hidden")
+
+
+def test_regions_are_renamed_recoloured_reordered_and_restored(server, open_page):
+    page = open_page(server)
+    evil = "${alert(1)} <img src=x onerror=alert(2)>"
+    page.fill(".rg-card[data-label='1'] .rg-name", evil)
+    page.locator(".rg-card[data-label='1'] input[type=color]").evaluate(
+        "node => { node.value = '#ff00ff'; node.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    assert evil[:30] in page.inner_text(".rg-lane[data-label='1']")
+    page.click(".rg-card[data-label='2'] [data-move=up]")
+    assert page.locator(".rg-card").first.get_attribute("data-label") == "2"
+    page.wait_for_function(
+        "document.querySelector('.rg-words').style.getPropertyValue('--region') === '#ff00ff'"
+    )
+    page.click(".rg-card[data-label='1'] [data-act=delete]")
+    until(page, lambda s: s["labels"] == [2], "deleted")
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("Control+z")
+    until(page, lambda s: sorted(s["labels"]) == [1, 2], "it is back")
+    page.wait_for_selector(".rg-card[data-label='1']")
+    assert page.input_value(".rg-card[data-label='1'] .rg-name") == evil[:40]
+    assert page.locator("#cards img, #canvas .rg-time img").count() == 0
+    page.click("#run")
+    wait_for_result(page)
+
+
+def test_run_tracks_what_was_drawn_on_one_frame(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    click(page, LEFT)
+    until(page, lambda s: s["area"][0].get("1"), "masked")
+    page.fill("#rg-prompt-0", "a robot")
+    page.click("#run")
+    page.wait_for_selector("text=/Tracking Region 1/")
+    wait_for_result(page)
+    assert all("1" in frame for frame in state(page)["area"])
+
+
+def test_tracking_stops_when_asked(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    click(page, LEFT)
+    until(page, lambda s: s["area"][0].get("1"), "masked")
+    page.click(".rg-track")
+    until(page, lambda s: sum(bool(frame) for frame in s["area"]) >= 2, "tracking")
+    page.click(".rg-track")
+    page.wait_for_selector("text=Tracking stopped.")
+    assert sum(bool(frame) for frame in state(page)["area"]) < 8
+    assert state(page)["stale"] == [1]
+
+
+def test_scrubbing_waits_for_nobody(server, open_page):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    box = page.locator(".rg-ruler").bounding_box()
+    page.mouse.move(box["x"] + 3, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 9, steps=20)
+    page.mouse.up()
+    assert state(page)["frame"] == 8
+    for key, frame in ((",", 7), ("Home", 1), (".", 2), ("ArrowRight", 3), ("End", 8)):
+        page.keyboard.press(key)
+        assert state(page)["frame"] == frame
+    page.keyboard.press(" ")
+    until(page, lambda s: s["frame"] not in (8,), "it plays")
+    page.keyboard.press(" ")
+    assert asked == []
+
+
+def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
+    rng = np.random.default_rng(0)
+    film = rng.integers(90, 110, (60, 96, 128, 3), dtype=np.uint8)
+    film[:, 30:70, 40:90] = (220, 40, 40)
+    write_video(tmp_path / "my <b>film.mp4", film, Fraction(24))
+    page = open_page(server)
+    field = page.locator("[data-testid='Open-upload-button']")
+    field.set_input_files(tmp_path / "my <b>film.mp4")
+    page.wait_for_selector("text=The built-in model cannot edit this clip.")
+    loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
+    assert loaded["count"] == 32
+    assert "60 frames" in page.inner_text(".rg-say")
+    page.click("#tabs button:has-text('Frames')")
+    for name, value in zip(page.locator(".rg-trim input").all(), ("11", "2", "8"), strict=True):
+        name.fill(value)
+    page.click("text=Use these")
+    until(page, lambda s: s["count"] == 8 and s["loaded"] == 8, "eight frames of it")
+    page.mouse.click(*spot(page, (128, 128)))
+    until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
+    page.fill("#rg-prompt-0", "a fox")
+    with page.expect_download() as download:
+        page.click("#tabs button:has-text('Save')")
+    content = download.value.path().read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        project = json.loads(archive.read("project.json"))
+        assert project["clip"]["start"] == 10
+        assert project["clip"]["stride"] == 2
+        assert project["regions"][0]["prompt"] == "a fox"
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 8
+    page.click("[data-name='01_two_discs']")
+    until(page, lambda s: s["labels"] == [1, 2], "the example")
+    page.wait_for_selector("text=The built-in model cannot edit this clip.", state="hidden")
+    (tmp_path / "project.zip").write_bytes(content)
+    field.set_input_files(tmp_path / "project.zip")
+    until(page, lambda s: s["labels"] == [1] and s["area"][0].get("1", 0) > 1000, "the project is back")
+    assert page.input_value("#rg-prompt-0") == "a fox"
+    page.click("#run")
+    wait_for_result(page)
+
+
+def test_what_cannot_be_opened_changes_nothing(server, open_page, tmp_path):
+    page = open_page(server)
+    (tmp_path / "no.mp4").write_bytes(b"no video at all" * 99)
+    page.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "no.mp4")
+    page.wait_for_selector(".rg-say.rg-alarm")
+    assert "no video" in page.inner_text(".rg-say")
+    assert state(page)["labels"] == [1, 2]
+    click(page, LEFT)
+    until(page, lambda s: s["points"][0].get("1") == 1, "the example still works")
+
+
+def test_touch_and_the_small_screen(server, open_page):
+    page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.locator(".rg-canvas-stage canvas").scroll_into_view_if_needed()
+    page.touchscreen.tap(*spot(page, LEFT))
+    until(page, lambda s: s["points"][0].get("1") == 1, "a tap is a point")
+    assert overflow(page) <= 0
+    small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.outerHTML)"
+    assert (
+        page.eval_on_selector_all("button.rg-tool, .rg-mini, .rg-ruler, .rg-card input[type=text]", small)
+        == []
+    )
+
+
+def test_keys_move_a_cursor_and_click(server, open_page):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("2")
+    for _ in range(20):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Enter")
+    until(page, lambda s: s["points"][0].get("2") == 1, "Enter clicks")
+    page.keyboard.press("?")
+    page.wait_for_selector(".rg-help[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".rg-help[open]", state="hidden")

@@ -1,0 +1,77 @@
+"""One's own clips and projects: what is taken, what is left out, what is refused."""
+
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing.clip import ArrayClip, write_video
+from editing.errors import EditingError
+from editing.project import save_project
+from editing.request import EditRequest, Region
+from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload
+
+
+def frames(count, height=32, width=48):
+    return np.stack([np.full((height, width, 3), 40 + i, np.uint8) for i in range(count)])
+
+
+def test_a_short_clip_is_taken_whole(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(10), Fraction(8))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert (len(opened.frames), note, opened.own) == (10, "", True)
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 10
+    assert (np.abs(opened.frames[7].astype(int) - 47) <= 2).all()
+    opened.ensure_source()
+    assert opened.source.stat().st_size > 500
+
+
+def test_a_long_clip_is_thinned_and_a_part_can_be_chosen(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(120), Fraction(24))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (MAX_FRAMES, 8, 120)
+    assert "120 frames" in note
+    assert "every third" in note
+    part, note = open_upload(tmp_path / "a.mp4", tmp_path / "part", 100, 2, 32)
+    assert (len(part.frames), note) == (10, "")
+    with pytest.raises(EditingError):
+        open_upload(tmp_path / "a.mp4", tmp_path / "none", 120, 1, 5)
+
+
+def test_a_large_clip_is_scaled(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(2, 400, 1600), Fraction(8))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert opened.request.clip.size == (MAX_SIDE, 320)
+    assert "scaled" in note
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.zip", "a.txt"])
+def test_other_files_are_refused(tmp_path, name):
+    (tmp_path / name).write_text("no video")
+    with pytest.raises(EditingError):
+        open_upload(tmp_path / name, tmp_path / "out")
+
+
+def test_a_saved_project_comes_back(tmp_path):
+    labels = np.ones((3, 32, 48), np.uint8)
+    labels[:, :, 20:] = 0
+    request = EditRequest(
+        ArrayClip(frames(3)), labels, (Region("left", 1, "a fox", "a cat"),), source_prompt="a cat"
+    )
+    save_project(request, tmp_path / "project")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for file in (tmp_path / "project").rglob("*"):
+            archive.write(file, "folder" / file.relative_to(tmp_path / "project"))
+    opened, _ = open_upload(tmp_path / "p.zip", tmp_path / "out")
+    assert (opened.request.labels == labels).all()
+    assert opened.request.regions[0].prompt == "a fox"
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt"])
+def test_an_archive_cannot_write_elsewhere(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr(name, "x")
+    with pytest.raises(EditingError, match="leads out"):
+        open_upload(tmp_path / "p.zip", tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("evil.txt"))

@@ -1,0 +1,221 @@
+"""A page's work: points, strokes, undo, tracking, and the request that comes of it."""
+
+from fractions import Fraction
+
+import numpy as np
+import orjson
+import pytest
+
+from editing.clip import ArrayClip
+from editing.errors import RequestError
+from editing.request import EditRequest, Region
+from ui import views
+from ui.clips import prepare
+from ui.layers import Stroke, encode_runs, pack, unpack
+from ui.masking import Masking
+from ui.media import MAX_AGE, Media
+from ui.session import Gone, Past, Session
+from ui.sessions import MAX_SESSIONS, Sessions
+
+FRAMES, HEIGHT, WIDTH = 6, 40, 60
+
+
+def left_of(image, points, point_labels, previous=None):
+    """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none."""
+    mask = np.zeros(image.shape[:2], bool)
+    for (x, _), inside in zip(points, point_labels, strict=True):
+        mask[:, : int(x)] = True if inside else mask[:, : int(x)]
+        mask[:, int(x) :] &= bool(inside)
+    return mask
+
+
+def shift(clip, keys):
+    """A made-up tracker: a pixel to the right with each frame."""
+    for frame in range(len(clip)):
+        key = min(keys, key=lambda key: abs(key - frame))
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for label, mask in reversed(keys[key].items()):
+            labels[np.roll(mask, frame - key, 1)] = label
+        yield frame, labels, 1 - 0.2 * abs(frame - key)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    clip = ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), Fraction(8))
+    return prepare("", "clip.mp4", EditRequest(clip, None, ()), tmp_path / "bare")
+
+
+@pytest.fixture
+def masked(tmp_path):
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[:, 5:20, 5:20], labels[:, 5:20, 30:50] = 1, 2
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
+    clip = ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), Fraction(8))
+    request = EditRequest(clip, labels, regions, "a cat and a dog", prompt="a panda runs to a dog")
+    return prepare("01", "One", request, tmp_path / "masked")
+
+
+@pytest.fixture
+def session(bare):
+    return Session(bare)
+
+
+def draw(runs):
+    lengths = [int(part) for part in runs.split()]
+    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return flat.reshape(HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_runs_and_packed_masks_come_back(share):
+    mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < share
+    assert (draw(encode_runs(mask)) == mask).all()
+    assert (unpack(pack(mask), (WIDTH, HEIGHT)) == mask).all()
+    assert encode_runs(np.zeros((4, 4), bool)) == ""
+
+
+def test_points_strokes_undo_and_redo(session):
+    label = session.add_region()
+    assert session.point(label, 2, (20.0, 5.0), True, left_of)
+    session.stroke(label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
+    session.stroke(label, 2, Stroke(((5.0, 20.0),), 3, True))
+    mask = session.mask(label, 2)
+    assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
+    # Strokes stay when another point finds the mask anew.
+    session.point(label, 2, (10.0, 5.0), False, left_of)
+    assert session.mask(label, 2)[20, 45]
+    assert not session.mask(label, 2)[20, 15]
+    for _ in range(3):
+        session.undo()
+    assert encode_runs(session.mask(label, 2)) == encode_runs(np.arange(WIDTH) < np.full((HEIGHT, 1), 20))
+    session.redo()
+    assert session.mask(label, 2)[20, 45]
+    for _ in range(9):
+        session.undo()
+    assert session.state.regions == {}
+    assert session.can == {"undo": False, "redo": True}
+
+
+def test_points_that_find_nothing_leave_the_mask(masked):
+    session = Session(masked)
+    nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
+    assert not session.point(1, 0, (3.0, 3.0), True, nothing)
+    assert session.mask(1, 0).sum() == 15 * 15
+    assert session.to_track() == []
+
+
+def test_revisions_tell_what_changed(session):
+    label = session.add_region()
+    have = session.rev
+    session.point(label, 3, (20.0, 5.0), True, left_of)
+    view = views.canvas(session, have)
+    assert list(view["changes"]) == ["3"]
+    assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
+    assert view["rev"] > have
+    assert list(views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    orjson.dumps(view)
+    with pytest.raises(Gone):
+        session.check("", session.rev + 1)
+    with pytest.raises(Gone):
+        session.check("another", 0)
+
+
+def test_events_for_the_clip_before_are_passed_over(session, masked):
+    session.open(masked, "second")
+    with pytest.raises(Past):
+        session.check("", 0)
+    session.check("second", 0)
+    with pytest.raises(Gone):
+        session.check("third", 0)
+
+
+def test_words_order_and_colours_are_taken_over_and_checked(masked):
+    session = Session(masked)
+    assert session.composed.text == "a panda runs to a dog"
+    session.describe(
+        "a cat and a dog",
+        [
+            {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
+            {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
+            {"label": 7, "name": "none"},
+            "no region",
+        ],
+    )
+    assert list(session.state.regions) == [2, 1]
+    assert session.state.regions[2].name == "Region 2"
+    assert session.state.regions[2].color != "red"
+    assert (session.state.regions[1].name, session.state.regions[1].color) == ("${x}", "#010203")
+    assert session.composed.text == "a panda and a fox"
+
+
+def test_what_stands_first_covers(masked):
+    session = Session(masked)
+    session.point(2, 0, (15.0, 5.0), True, left_of)
+    asked = session.request({"steps": 3}, "videograin", "storybook")
+    assert asked.labels[0, 10, 10] == 1
+    session.describe("", [{"label": 2}, {"label": 1}])
+    assert session.request({}, "videograin", "storybook").labels[0, 10, 10] == 2
+    assert [region.label for region in session.request({}, "videograin", "storybook").regions] == [2, 1]
+
+
+@pytest.mark.parametrize(("prompt", "field"), [("", "regions"), ("a fox", "regions.Region 1.mask")])
+def test_a_run_without_masks_says_what_is_missing(session, prompt, field):
+    label = session.add_region()
+    session.describe("", [{"label": label, "prompt": prompt}])
+    with pytest.raises(RequestError) as error:
+        session.request({}, "videograin", "storybook")
+    assert error.value.field == field
+
+
+def test_tracking_streams_keeps_key_frames_and_can_be_undone(session, bare, tmp_path):
+    label = session.add_region()
+    session.point(label, 0, (20.0, 5.0), True, left_of)
+    session.point(label, 4, (30.0, 5.0), True, left_of)
+    assert session.to_track(only_untracked=True) == [label]
+    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
+    steps = [step for step in masking.follow(session, [label]) if step]
+    assert [step.done for step in steps] == list(range(FRAMES + 1))
+    assert session.mask(label, 4).sum() == 30 * HEIGHT
+    assert session.mask(label, 5).any()
+    assert session.state.layers[label].score[1] == 0.8
+    assert session.to_track() == []
+    session.stroke(label, 5, Stroke(((50.0, 20.0),), 2, False))
+    assert session.to_track() == [label]
+    session.undo()
+    session.undo()
+    assert not session.mask(label, 5).any()
+
+
+def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):
+    now = [0.0]
+    sessions = Sessions(bare, Media(tmp_path), clock=lambda: now[0])
+    first = sessions.get("first")
+    assert sessions.get("first") is first
+    now[0] = MAX_AGE + 1
+    sessions.get("second")
+    assert sessions.get("first") is not first
+    for number in range(MAX_SESSIONS + 5):
+        sessions.get(str(number))
+    assert len(sessions) == MAX_SESSIONS
+    sessions.forget("0")
+
+
+def test_strange_events_do_nothing(bare, tmp_path):
+    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
+    good = {"id": "", "have": 0, "nonce": 1}
+    strange = [
+        {"act": "point", "frame": 0, "at": ["1", 2], "label": 1},
+        {"act": "point", "frame": 99, "at": [1, 2], "label": 1},
+        {"act": "point", "frame": 0, "at": [float("nan"), 2], "label": 1},
+        {"act": "stroke", "frame": 0, "path": [], "radius": 3, "label": 1},
+        {"act": "stroke", "frame": 0, "path": [[1, 1]], "radius": "x", "label": 1},
+        {"act": "unpoint", "frame": 0, "at": [1, 1], "label": 77},
+        {"act": "delete", "label": None},
+        {"act": "__class__"},
+        {},
+    ]
+    for data in strange:
+        view, _ = masking.act("page", good | data)
+        orjson.dumps(view)
+        assert view["labels"] == [], data
+    assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]

@@ -1,0 +1,196 @@
+"""What a page can open: a project folder, somebody's own clip, a project that was saved as a zip file."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from editing.clip import ArrayClip, VideoClip, resize, write_video
+from editing.errors import ClipError, EditingError, RequestError
+from editing.project import FILE, load_project
+from editing.request import EditRequest
+from editing.runner import DRAWN
+
+MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 32, 1280, 4096
+USUAL_FPS = 8  # what longer clips are thinned to
+_SHOWN = 960  # pixels, the longer side of the frames a page loads
+_MAX_FILES, _MAX_UNPACKED = 2000, 400_000_000
+_CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
+ACCEPTED = [*_CLIP_SUFFIXES, ".zip"]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A clip, ready to be shown and masked.
+
+    Attributes:
+        name: Of the example; empty for one's own clip.
+        title: Shown to people.
+        request: What the project asks for; without regions for a bare clip.
+        folder: Holds the frames as pages load them, `00000.jpg` on.
+        frames: The same frames whole, on disk until they are read.
+        source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
+        file: One's own video, of which another part can be chosen.
+        total: Frames of that file.
+    """
+
+    name: str
+    title: str
+    request: EditRequest
+    folder: Path
+    frames: np.ndarray
+    source: Path
+    file: Path | None = None
+    total: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether it is no example."""
+        return not self.name
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is of the built-in model's world: an example, or a clip that says so."""
+        return not self.own or self.request.clip.comment == DRAWN
+
+    @property
+    def in_memory(self) -> ArrayClip:
+        """The frames for a tracker, which reads them in no particular order."""
+        return ArrayClip(self.frames, self.request.clip.fps)
+
+    def ensure_source(self) -> None:
+        """Write the source video if it is not there yet."""
+        if not self.source.is_file():
+            unfinished = self.source.with_suffix(".part")
+            clip = self.request.clip
+            write_video(unfinished, self.frames, clip.fps, tags=clip.tags, comment=clip.comment)
+            unfinished.replace(self.source)
+
+
+def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened:
+    """Write a clip's frames into a folder that is served, for pages and for random access."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clip = request.clip
+    width, height = clip.size
+    frames = np.lib.format.open_memmap(
+        folder / "frames.npy", "w+", np.uint8, shape=(len(clip), height, width, 3)
+    )
+    for index in range(len(clip)):
+        frames[index] = clip.read(index, index + 1)[0]
+        image = Image.fromarray(frames[index])
+        image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+        image.save(folder / f"{index:05d}.jpg", quality=90)
+    frames.flush()
+    frames = np.load(folder / "frames.npy", mmap_mode="r")
+    return Opened(name, title, request, folder, frames, folder / "source.mp4")
+
+
+def open_upload(
+    file: Path, folder: Path, start: int | None = None, stride: int | None = None, frames: int | None = None
+) -> tuple[Opened, str]:
+    """Open a file that somebody uploaded.
+
+    Args:
+        file: A video, or a project in a zip file; stays where it is.
+        folder: New folder for what is made of it.
+        start: First frame used.
+        stride: Use every stride-th frame.
+        frames: Number of frames used, at most 32.
+
+    Returns:
+        The clip, and a sentence about what was left out; maybe empty.
+
+    Raises:
+        EditingError: It cannot be read, or is too large.
+    """
+    if file.suffix.lower() == ".zip":
+        return _open_zip(file, folder)
+    if file.suffix.lower() not in _CLIP_SUFFIXES:
+        raise ClipError("clip", f"{file.name!r} is no video; allowed are mp4, mov, webm, mkv, avi, gif")
+    whole = VideoClip(file)
+    if max(whole.size) > MAX_SOURCE_SIDE:
+        given = "{}x{}".format(*whole.size)
+        raise ClipError("clip", f"{given} pixels were given; allowed are {MAX_SOURCE_SIDE} a side; shrink it")
+    note, chosen = "", start is not None or stride is not None or frames is not None
+    total = len(whole)
+    first, step = start or 0, stride or 1
+    if not chosen and total > MAX_FRAMES:
+        step = max(1, min(int(whole.fps // USUAL_FPS), total // MAX_FRAMES))
+        used = min(MAX_FRAMES, len(range(0, total, step)))
+        every = "" if step == 1 else f", every {_ordinal(step)},"
+        note = (
+            f"This clip has {total} frames and the limit is {MAX_FRAMES} here: frames 1 to "
+            f"{(used - 1) * step + 1}{every} are used. Choose others above."
+        )
+    count = min(MAX_FRAMES, frames or MAX_FRAMES, len(range(first, total, step)))
+    clip = VideoClip(file, first, step, max(1, count))
+    if max(clip.size) > MAX_SIDE:
+        clip, smaller = _shrunk(clip, folder / "clip.mp4")
+        note = f"{note} {smaller}".strip()
+    note = " ".join([note, *(f"Note: {warning}." for warning in clip.warnings)]).strip()
+    opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
+    return replace(opened, file=file, total=total), note
+
+
+def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
+    scale = MAX_SIDE / max(clip.size)
+    width, height = (max(2, round(side * scale / 2) * 2) for side in clip.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
+    write_video(path, small, clip.fps, audio_from=clip.audio, tags=clip.tags, comment=clip.comment)
+    return VideoClip(path), f"It was scaled to {width}x{height}."
+
+
+def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
+    unpacked = folder / "project"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _unpack(archive, unpacked)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+        raise RequestError(
+            "project", f"{file.name!r} is no zip file that can be read; save it again"
+        ) from None
+    inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
+    if not (unpacked / FILE).is_file() and len(inner) == 1:
+        unpacked = inner[0]
+    try:
+        request = load_project(unpacked)
+    except EditingError as error:
+        raise RequestError(f"project: {error.field}", error.message) from None
+    if len(request.clip) > MAX_FRAMES:
+        said = f"{len(request.clip)} frames were given; allowed are {MAX_FRAMES} here; trim it"
+        raise ClipError("clip.frames", f"{said}, or use the command line")
+    if max(request.clip.size) > MAX_SIDE:
+        raise ClipError("clip", f"allowed are {MAX_SIDE} pixels a side here; use the command line")
+    return prepare("", file.stem, request, folder), ""
+
+
+def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
+    """Extract ordinary files only, counting bytes as they come: archives may lie."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > _MAX_FILES:
+        raise RequestError("project", f"{len(entries)} files were given; allowed are {_MAX_FILES}")
+    left, root = _MAX_UNPACKED, target.resolve()
+    root.mkdir(parents=True)
+    for entry in entries:
+        path = (root / entry.filename).resolve()
+        if not path.is_relative_to(root) or stat.S_ISLNK(entry.external_attr >> 16) or "\\" in entry.filename:
+            raise RequestError("project", f"{entry.filename[:60]!r} leads out of the archive; remove it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as source, path.open("wb") as sink:
+            while block := source.read(1 << 20):
+                left -= len(block)
+                if left < 0:
+                    shutil.rmtree(root, ignore_errors=True)
+                    raise RequestError("project", f"it unpacks to over {_MAX_UNPACKED // 10**6} MB; trim it")
+                sink.write(block)
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,0 +1,105 @@
+// How masks, points and numbers look.
+
+const KEYS = [
+  ["V", "add a point"], ["X", "swap add and remove"], ["Right click, Alt+click", "the other kind of point"], ["Click a point", "take it back"],
+  ["B / E", "brush / eraser"], ["[ ]  Shift+wheel", "size of the brush"], [", .  arrows", "frame before, after"], ["Home / End", "first, last frame"],
+  ["Space", "play"], ["N", "new region"], ["1 to 9", "choose a region"], ["T", "track, or stop tracking"], ["Ctrl+Z / Ctrl+Shift+Z", "undo / redo"],
+  ["H", "hide masks"], ["Shift+arrows, Enter", "move a cursor, click there"], ["Ctrl+Enter", "run"], ["Esc", "leave the tool"],
+];
+
+// "outside inside outside ..." in pixels, row by row.
+const decodeRuns = (text, size) => {
+  const grid = new Uint8Array(size);
+  let at = 0, inside = false;
+  for (const part of text ? text.split(" ") : []) {
+    const end = at + Number(part);
+    if (inside) grid.fill(1, at, end);
+    at = end;
+    inside = !inside;
+  }
+  return grid;
+};
+
+const channels = (color) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
+
+// One frame's masks as a picture: a wash, a rim of the region's colour, and a hair of white around it.
+const paintTint = (editor, frame) => {
+  const { width, height } = editor.clip, size = width * height;
+  const top = new Uint8Array(size), picture = new OffscreenCanvas(width, height), numbers = [];
+  const shown = hub.regions.filter((region) => !hub.hidden.has(region.label) && editor.masks[frame]?.[region.label]?.runs);
+  for (const region of [...shown].reverse()) {
+    const entry = editor.masks[frame][region.label];
+    entry.grid ??= decodeRuns(entry.runs, size);
+    for (let i = 0; i < size; i++) if (entry.grid[i]) top[i] = region.label;
+  }
+  if (shown.length) {
+    const context = picture.getContext("2d"), data = context.createImageData(width, height), pixels = data.data;
+    const table = {}, tops = {}, thick = Math.max(width, height) > 420 ? 2 : 1;
+    for (const region of shown) { table[region.label] = channels(region.color); tops[region.label] = null; }
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) {
+        const label = top[i];
+        let rim = false;
+        for (let d = 1; d <= (label ? thick : 1) && !rim; d++) {
+          rim = (x >= d && top[i - d] !== label) || (x + d < width && top[i + d] !== label) || (y >= d && top[i - d * width] !== label) || (y + d < height && top[i + d * width] !== label);
+        }
+        if (!label && !rim) continue;
+        const color = label ? table[label] : [255, 255, 255], at = 4 * i;
+        pixels[at] = color[0]; pixels[at + 1] = color[1]; pixels[at + 2] = color[2];
+        pixels[at + 3] = label ? (rim ? 255 : label === hub.active ? 112 : 78) : 150;
+        if (label && (tops[label] === null || (tops[label][1] === y && tops[label][2] === x - 1))) tops[label] = [tops[label]?.[0] ?? x, y, x];
+      }
+    }
+    context.putImageData(data, 0, 0);
+    // The number sits on top of its mask, out of the way of clicks.
+    for (const region of shown) if (tops[region.label]) numbers.push([region, (tops[region.label][0] + tops[region.label][2]) / 2, tops[region.label][1]]);
+  }
+  return { picture, numbers };
+};
+
+const drawPoint = (context, x, y, inside, color, unit, strong) => {
+  const r = 7 * unit;
+  context.globalAlpha = strong ? 1 : 0.55;
+  context.beginPath();
+  context.arc(x, y, r, 0, 7);
+  context.fillStyle = inside ? "#fff" : "#111";
+  context.fill();
+  context.lineWidth = 2.5 * unit;
+  context.strokeStyle = isColor(color) ? color : "#fff";
+  context.stroke();
+  context.lineWidth = 2 * unit;
+  context.strokeStyle = inside ? "#111" : "#fff";
+  context.beginPath();
+  context.moveTo(x - r / 2, y);
+  context.lineTo(x + r / 2, y);
+  if (inside) { context.moveTo(x, y - r / 2); context.lineTo(x, y + r / 2); }
+  context.stroke();
+  context.globalAlpha = 1;
+};
+
+const drawNumber = (context, region, x, y, unit) => {
+  const r = 9 * unit;
+  y = Math.max(y, r + unit);
+  const [red, green, blue] = channels(region.color);
+  context.globalAlpha = 0.92;
+  context.beginPath();
+  context.roundRect(x - r, y - r, 2 * r, 2 * r, 5 * unit);
+  context.fillStyle = region.color;
+  context.fill();
+  context.lineWidth = unit;
+  context.strokeStyle = "rgba(255,255,255,.85)";
+  context.stroke();
+  context.fillStyle = 0.3 * red + 0.59 * green + 0.11 * blue > 140 ? "#111" : "#fff";
+  context.font = "700 " + 12 * unit + "px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(String(region.label), x, y + unit / 2);
+  context.globalAlpha = 1;
+};
+
+const makeHelp = () => {
+  const dialog = make("dialog", "rg-help"), list = make("dl");
+  for (const [key, text] of KEYS) list.append(make("dt", "", key), make("dd", "", text));
+  dialog.append(make("h2", "", "Shortcuts"), list, button("rg-tool", "Close", () => dialog.close()));
+  return dialog;
+};

@@ -1,0 +1,347 @@
+"""What one open page works on, kept by the server: clip, regions, key frames, masks, undo log. NumPy only."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editing.errors import RequestError
+from editing.request import Composed, EditRequest, Region, compose, default_color
+from ui.clips import Opened
+from ui.layers import Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
+
+MAX_REGIONS, MAX_TEXT, MAX_NAME = 8, 200, 40
+MAX_UNDO, MAX_POINTS, MAX_PATH = 50, 64, 4000
+Segment = Callable[..., Mask]
+
+
+class Gone(RequestError):
+    """The page shows what the server no longer has."""
+
+    def __init__(self) -> None:
+        super().__init__("page", "This page was left alone for too long and its masks are gone; reload it.")
+
+
+class Past(RequestError):
+    """The event was for a clip that the page has left; nothing is to be said about it."""
+
+    def __init__(self) -> None:
+        super().__init__("page", "")
+
+
+class Session:
+    """One page's work; every method that changes it is to be called while `lock` is held."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.lock, self.stop = threading.RLock(), threading.Event()
+        self.used = 0.0
+        self.saved: Path | None = None
+        self._past: set[object] = set()
+        self.open(opened, "")
+
+    def open(self, opened: Opened, identity: str) -> None:
+        """Begin anew on a clip; masks and words are its project's, if it has any."""
+        self.stop.set()
+        self._past.add(getattr(self, "id", None))
+        self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        request = opened.request
+        layers = {}
+        for region in request.regions if request.labels is not None else ():
+            inside = request.labels == region.label  # type: ignore[operator]
+            track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, 1.0))
+        self.state = State(layers, {region.label: region for region in request.regions})
+        self.source_prompt = request.source_prompt
+        self.changed = dict.fromkeys(range(len(opened.frames)), 0)
+        self.acknowledged: deque[int] = deque(maxlen=32)
+        self._undo: deque[State] = deque(maxlen=MAX_UNDO)
+        self._redo: deque[State] = deque(maxlen=MAX_UNDO)
+        self._runs: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def check(self, identity: object, have: object) -> None:
+        """Refuse a page that shows another clip or a later state than this.
+
+        Raises:
+            Gone: It does.
+            Past: It is a clip that was left a moment ago.
+        """
+        if identity != self.id and identity in self._past:
+            raise Past
+        if identity != self.id or not isinstance(have, int) or have > self.rev:
+            raise Gone
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the clip."""
+        return self.opened.request.clip.size
+
+    @property
+    def can(self) -> dict[str, bool]:
+        """Whether there is something to undo and to redo."""
+        return {"undo": bool(self._undo), "redo": bool(self._redo)}
+
+    # Regions
+
+    def add_region(self) -> int:
+        """Make an empty region on top of the others; its label.
+
+        Raises:
+            RequestError: There are as many as allowed.
+        """
+        known = self.state.regions
+        if len(known) >= MAX_REGIONS:
+            raise RequestError("regions", f"{MAX_REGIONS} regions are allowed here; delete one first")
+        label = next(n for n in range(1, 256) if n not in known)
+        names = {region.name.casefold() for region in known.values()}
+        name = next(n for i in range(label, 300) if (n := f"Region {i}").casefold() not in names)
+        used = {region.color for region in known.values()}
+        colors = [default_color(n) for n in range(label, label + MAX_REGIONS)]
+        color = next((color for color in colors if color not in used), colors[0])
+        regions = {label: Region(name, label, color=color), **known}
+        self._commit(State({**self.state.layers, label: Layer()}, regions))
+        return label
+
+    def delete_region(self, label: int) -> None:
+        """Remove a region with its masks."""
+        drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
+        self._commit(State(drop(self.state.layers), drop(self.state.regions)))
+
+    def describe(self, source_prompt: object, entries: object) -> None:
+        """Take words, colours and order over from the cards; masks and the set of regions stay."""
+        known, described = self.state.regions, {}
+        for entry in entries if isinstance(entries, list) else ():
+            region = known.get(entry.get("label", 0)) if isinstance(entry, dict) else None
+            if region:
+                described[region.label] = _described(region, entry)
+        self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
+        if isinstance(source_prompt, str):
+            self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+
+    # Masks
+
+    def mask(self, label: int, frame: int) -> Mask:
+        """Where a region is on a frame: strokes over what the points found, or else over the track."""
+        layer = self.state.layers[label]
+        key = layer.keys.get(frame, Key())
+        mask = self._unpack(layer.track.get(frame) if key.found is None else key.found)
+        return brushed(mask, key.strokes) if key.strokes else mask
+
+    def runs(self, label: int, frame: int) -> str:
+        """The mask as lengths of runs, row by row, outside first; empty where there is none."""
+        layer = self.state.layers[label]
+        key, track = layer.keys.get(frame), layer.track.get(frame)
+        if key is None and track is None:
+            return ""
+        kept = self._runs.get((label, frame))
+        if kept is None or kept[0] is not key or kept[1] is not track:
+            kept = self._runs[label, frame] = (key, track, encode_runs(self.mask(label, frame)))
+        return kept[2]
+
+    def point(self, label: int, frame: int, at: tuple[float, float], inside: bool, segment: Segment) -> bool:
+        """Add a point and find the mask anew; whether one was found."""
+        key = self._layer(label).keys.get(frame, Key())
+        if len(key.points) >= MAX_POINTS:
+            raise RequestError("points", f"{MAX_POINTS} on a frame are enough; use the brush")
+        before = self.mask(label, frame)
+        return self._segment(label, frame, replace(key, points=(*key.points, (*at, inside))), before, segment)
+
+    def remove_point(self, label: int, frame: int, at: tuple[float, float], segment: Segment) -> bool:
+        """Take a point back; the others find the mask anew."""
+        key = self._layer(label).keys.get(frame, Key())
+        points = tuple(point for point in key.points if point[:2] != at)
+        return self._segment(label, frame, replace(key, points=points), None, segment)
+
+    def stroke(self, label: int, frame: int, stroke: Stroke) -> None:
+        """Brush or erase on a frame."""
+        key = self._layer(label).keys.get(frame, Key())
+        self._set_key(label, frame, replace(key, strokes=(*key.strokes, stroke)))
+
+    def clear(self, label: int) -> None:
+        """Take all masks of a region away."""
+        self._commit(replace(self.state, layers={**self.state.layers, label: Layer()}))
+
+    def undo(self) -> None:
+        """Take the last operation back; words typed since stay."""
+        if self._undo:
+            self._redo.append(self.state)
+            self._restore(self._undo.pop())
+
+    def redo(self) -> None:
+        """Do what was taken back again."""
+        if self._redo:
+            self._undo.append(self.state)
+            self._restore(self._redo.pop())
+
+    # Tracking
+
+    def to_track(self, only_untracked: bool = False) -> list[int]:
+        """Labels of regions that were drawn by hand and not followed since (or never)."""
+        return [
+            label
+            for label, layer in self.state.layers.items()
+            if layer.drawn and (not layer.track if only_untracked else not layer.fresh)
+        ]
+
+    def begin_track(self, labels: Collection[int]) -> dict[int, dict[int, Mask]]:
+        """Key frames of all regions that have any, by frame and label, the uppermost first.
+
+        From here on undo brings the old tracks of `labels` back.
+        """
+        layers, keys = dict(self.state.layers), {}
+        for label in self.state.regions:
+            layer = layers[label]
+            drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
+            for frame, mask in drawn.items():
+                keys.setdefault(frame, {})[label] = mask
+            if label in labels:
+                track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
+                score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
+                layers[label] = replace(layer, track=track, score=score, fresh=True)
+        self._commit(replace(self.state, layers=layers))
+        return keys
+
+    def not_finished(self, labels: Collection[int]) -> None:
+        """The tracker was stopped before it had seen all frames."""
+        layers = {
+            label: replace(layer, fresh=False) if label in labels else layer
+            for label, layer in self.state.layers.items()
+        }
+        self.state = replace(self.state, layers=layers)
+
+    def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
+        """Take one frame over from the tracker; key frames stay as they were drawn."""
+        layer = self.state.layers.get(label)
+        if layer is None or frame in layer.drawn:
+            return
+        layer = replace(
+            layer,
+            track={**layer.track, frame: pack(mask)},
+            score={**layer.score, frame: float(confidence)},
+        )
+        self.state = replace(self.state, layers={**self.state.layers, label: layer})
+        self.mark([frame])
+
+    # The run
+
+    @property
+    def composed(self) -> Composed:
+        """The prompt a run would use."""
+        return compose(self.source_prompt, self._own_prompt(), tuple(self.state.regions.values()))
+
+    def request(self, params: Mapping[str, object], method: str, model: str) -> EditRequest:
+        """What is asked for now.
+
+        Raises:
+            RequestError: No region, a text too long, a region with words and no mask, a bad parameter.
+        """
+        drawn = {label for label in self.state.layers if any(self._drawn(label))}
+        regions = [r for r in self.state.regions.values() if r.label in drawn or r.prompt.strip()]
+        if not regions:
+            raise RequestError("regions", "none yet; click a thing in the frame first")
+        for region in regions:
+            if region.label not in drawn:
+                raise RequestError(f"regions.{region.name}.mask", "it has none; click the thing or paint it")
+        check_lengths(regions)
+        labels = np.zeros((len(self.opened.frames), *self.size[::-1]), np.uint8)
+        for region in reversed(regions):
+            for frame in range(len(labels)):
+                labels[frame][self.mask(region.label, frame)] = region.label
+        return replace(
+            self.opened.request,
+            regions=tuple(replace(region, prompt=region.prompt.strip()) for region in regions),
+            labels=labels,
+            source_prompt=self.source_prompt,
+            prompt=self._own_prompt(),
+            method=method,
+            params=dict(params),
+            model=model,
+        )
+
+    def _own_prompt(self) -> str:
+        """A project's own prompt speaks of the project's own words."""
+        base = self.opened.request
+        words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
+        same = words(base.regions) == words(self.state.regions.values())
+        return base.prompt if same and self.source_prompt == base.source_prompt else ""
+
+    def _drawn(self, label: int) -> Iterable[bool]:
+        layer = self.state.layers[label]
+        return (bool(self.mask(label, frame).any()) for frame in {*layer.keys, *layer.track})
+
+    def _layer(self, label: int) -> Layer:
+        if label not in self.state.layers:
+            raise RequestError("region", f"{label} is not there; choose one, or make a new one")
+        return self.state.layers[label]
+
+    def _segment(self, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
+        found = np.zeros(self.size[::-1], bool)
+        base = self._unpack(self._layer(label).track.get(frame)) if before is None else before
+        if any(inside for *_, inside in key.points) or (key.points and base.any()):
+            points = np.array([point[:2] for point in key.points], np.float32)
+            inside = np.array([int(point[2]) for point in key.points])
+            previous = base if base.any() else None
+            found = np.asarray(
+                segment(np.array(self.opened.frames[frame]), points, inside, previous=previous), bool
+            )
+        self._set_key(label, frame, replace(key, found=pack(found) if found.any() else None))
+        return bool(found.any()) or not key.points
+
+    def _set_key(self, label: int, frame: int, key: Key) -> None:
+        layer = self._layer(label)
+        keys = {**layer.keys, frame: key}
+        if not (key.points or key.strokes):
+            del keys[frame]
+        layer = replace(layer, keys=keys)
+        layer = replace(layer, fresh=not layer.drawn)
+        self._commit(replace(self.state, layers={**self.state.layers, label: layer}))
+
+    def _commit(self, state: State) -> None:
+        self._undo.append(self.state)
+        self._redo.clear()
+        self._restore(state)
+
+    def _restore(self, state: State) -> None:
+        old, now = self.state, state.regions
+        # What was typed meanwhile, and the order, outlive an undo.
+        kept = {label: region for label, region in old.regions.items() if label in now}
+        new = {label: region for label, region in now.items() if label not in kept}
+        self.state = replace(state, regions={**new, **kept})
+        empty = Layer()
+        pairs = [(old.layers.get(n, empty), state.layers.get(n, empty)) for n in {*old.layers, *state.layers}]
+        self.mark([f for f in self.changed if any(a is not b and a.differs(b, f) for a, b in pairs)])
+
+    def mark(self, frames: Sequence[int]) -> None:
+        """Begin a new revision, in which these frames changed."""
+        self.rev += 1
+        self.changed.update(dict.fromkeys(frames, self.rev))
+
+    def _unpack(self, packed: bytes | None) -> Mask:
+        return unpack(packed, self.size)
+
+
+def check_lengths(regions: Iterable[Region]) -> None:
+    """Refuse words that are too many for any model.
+
+    Raises:
+        RequestError: Naming the region and the text.
+    """
+    for region in regions:
+        for key in ("prompt", "source"):
+            if (count := len(getattr(region, key))) > MAX_TEXT:
+                said = f"{count} characters given; allowed are {MAX_TEXT}; shorten it"
+                raise RequestError(f"regions.{region.name}.{key}", said)
+
+
+def _described(region: Region, entry: Mapping[str, Any]) -> Region:
+    text = {key: entry[key] for key in ("prompt", "source") if isinstance(entry.get(key), str)}
+    name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        text["color"] = color
+    return replace(region, name=name or f"Region {region.label}", **text)
