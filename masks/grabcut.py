@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from masks.draw import Stroke, brush
+from masks.draw import Stroke, brush, signed_distance
 
 LONG_SIDE = 320  # pixels worked on: the cut takes seconds on a whole video frame
 ROUNDS = 4
+BAND = 0.04  # of the long side: how far a followed mask may be off
 _SEED, _REACH = 0.015, 0.2  # radii of the short side: surely as clicked, perhaps as clicked
 
 
@@ -77,6 +79,55 @@ def cut(
     if (width, height) == size:
         return inside
     return cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+class Colors(NamedTuple):
+    """Colours outside and inside a region, as OpenCV's mixtures of Gaussians."""
+
+    outside: np.ndarray
+    inside: np.ndarray
+
+
+def learn(
+    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+) -> Colors | None:
+    """The colours of a region and of what is around it; None where one of them is nothing."""
+    if mask.all() or not mask.any():
+        return None
+    colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
+    near = signed_distance(mask) > -4 * BAND * max(mask.shape)  # colours farther off compete with nothing
+    trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
+    cv2.setRNGSeed(0)  # its clustering draws from a global generator
+    cv2.grabCut(image[near][None], trimap, None, *colors, 1, cv2.GC_INIT_WITH_MASK)
+    return colors
+
+
+def tighten(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "height width"],
+    others: Bool[np.ndarray, "height width"],
+    colors: Colors,
+) -> Bool[np.ndarray, "height width"]:
+    """Put the edge of a roughly right mask where colours part, at most `BAND` of the long side away.
+
+    Args:
+        image: RGB.
+        mask: Roughly right.
+        others: What surely does not belong to it.
+        colors: Learned where the mask was right.
+    """
+    distance = signed_distance(mask)
+    reach = BAND * max(mask.shape)
+    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[distance > reach], trimap[(distance < -reach) | others] = cv2.GC_FGD, cv2.GC_BGD
+    y, x = np.nonzero(distance > -reach - 2)
+    window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    part = np.ascontiguousarray(trimap[window])
+    own = Colors(*(model.copy() for model in colors))
+    cv2.grabCut(np.ascontiguousarray(image[window]), part, None, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    out = np.zeros_like(mask)
+    out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
+    return out
 
 
 def _optimise(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Masks through a clip: from key frames both ways along optical flow, each region a layer of its own.
 
-A layer remembers the whole thing and its colours, also where something hides it. Flow moves it; colours decide
-who is in front; SAM, where there are weights, straightens its edges. Between two key frames both ways are blended.
+A layer remembers the whole thing and its colours, also where something hides it. Flow moves it; colours
+decide who is in front; SAM, or the region's colours where there are no weights, straightens its edges.
+Between two key frames both ways are blended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -20,15 +22,24 @@ from editing.errors import MaskError
 from editing.flow import estimate_flow, occlusion, warp
 from masks.click import embed, missing, segment
 from masks.draw import deepest, signed_distance
+from masks.grabcut import learn, tighten
 
 Mask = np.ndarray  # bool [height, width]
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 Refine = Callable[[np.ndarray, Mask, Mask], Mask]
 
+BACKGROUND = 0
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
 _WINDOW = 16  # frames read at once
 _STEADY = 12.0  # grey levels by which what flow says outweighs what colours say
 _STRANGE = 45.0  # grey levels beyond which a colour is not the layer's
+_UNKNOWN = 25.0  # and where nobody knows what a layer looks like
+_GROUND = 25.0  # grey levels by which background must look better to win back a region's pixel
+_TELLING = 0.85  # IoU with itself that a right mask must keep for its colours to be asked
+_SAME = 25.0  # grey levels up to which flow has found the same thing
+_ENOUGH = 0.15  # of a layer must be in view to tell its velocity
+_FAR = 0.1  # weight of that velocity against what is near
+_EDGE = 4.0  # per pixel beyond the layer's edge
 _AGREED = 0.7  # IoU of SAM's answer with the moved mask, from which it is believed
 
 
@@ -41,7 +52,7 @@ class Confidence(float):
 
     regions: dict[int, float]
 
-    def __new__(cls, regions: Mapping[int, float]) -> Confidence:
+    def __new__(cls, regions: Mapping[int, float]) -> Confidence:  # noqa: D102
         value = super().__new__(cls, min(regions.values(), default=1.0))
         value.regions = dict(regions)
         return value
@@ -53,7 +64,7 @@ def propagate(
     *,
     start: int = 0,
     stop: int | None = None,
-    refine: Refine | Literal["auto"] | None = "auto",
+    refine: Refine | Literal["auto", "colors"] | None = "auto",
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
     """Carry masks from key frames to all others.
 
@@ -63,12 +74,13 @@ def propagate(
 
     Args:
         clip: Frames.
-        keys: By frame, labels [height, width] (uint8, 0 = background, stating every label present) or masks by
-            label (bool [height, width], stating also what is empty; the earlier covers the later).
+        keys: By frame, labels [height, width] (uint8, 0 = background, stating every label present), or masks
+            by label (bool [height, width], stating also what is empty; the earlier covers the later).
         start: First frame to do.
         stop: Frame after the last; None is the end of the clip.
         refine: Given a frame, a moved mask and the pixels of other regions, a better mask; "auto" asks the
-            built-in SAM where it has weights; None keeps what flow gave.
+            built-in SAM, or where it has no weights "colors", a cut by the colours the region had in its key
+            frame; None keeps what flow gave.
 
     Yields:
         Frame, its labels, and the confidence. Key frames are as they were given.
@@ -78,18 +90,27 @@ def propagate(
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
-    ask = (None if missing() else reprompt) if refine == "auto" else refine
-    return _propagate(clip, stated, start, stop, ask)
+    if refine == "auto":
+        refine = "colors" if missing() else reprompt
+    return _propagate(clip, stated, start, stop, refine)
 
 
 def reprompt(image: np.ndarray, mask: Mask, others: Mask) -> Mask:
-    """Ask the built-in SAM about a moved mask: a click where it is deepest, the mask itself, clicks on others."""
+    """Ask the built-in SAM about a moved mask: itself, a click inside, a click on what is beside it."""
     points, labels = [deepest(mask)], [1]
     near = others & (signed_distance(mask) > -0.1 * max(mask.shape))
     if near.any():
         points.append(deepest(near))
         labels.append(0)
     return segment(embed(image), points, labels, previous=mask)
+
+
+def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
+    """Edges by the colours of a mask that is right; None where they do not tell it from the rest."""
+    if (colors := learn(image, mask)) is None:
+        return None
+    again = tighten(image, mask, np.zeros_like(mask), colors)
+    return partial(tighten, colors=colors) if _iou(again, mask) >= _TELLING else None
 
 
 @dataclass
@@ -99,11 +120,15 @@ class _Layer:
     Attributes:
         distance: Signed distance to the edge of the whole thing, hidden parts too.
         look: Its colours, seen or remembered.
+        known: Where `look` has been seen.
+        refine: How its edges are straightened.
         velocity: Mean displacement per frame when last seen, from a frame to the one before.
     """
 
     distance: np.ndarray
     look: np.ndarray
+    known: np.ndarray
+    refine: Refine | None = None
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
 
 
@@ -129,7 +154,11 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
 
 
 def _propagate(
-    clip: Clip, stated: dict[int, dict[int, Mask]], start: int, stop: int, refine: Refine | None
+    clip: Clip,
+    stated: dict[int, dict[int, Mask]],
+    start: int,
+    stop: int,
+    refine: Refine | Literal["colors"] | None,
 ) -> Iterator[tuple[int, np.ndarray, Confidence]]:
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
@@ -192,102 +221,148 @@ def _finish(
 
 
 def _follow(
-    clip: Clip, order: range, stated: dict[int, dict[int, Mask]], size: tuple[int, int], refine: Refine | None
+    clip: Clip,
+    order: range,
+    stated: dict[int, dict[int, Mask]],
+    size: tuple[int, int],
+    refine: Refine | Literal["colors"] | None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
     """One way through the clip: labels of what is in view, and how sure each region is."""
     layers: dict[int, _Layer] = {}
     labels, image, sure = np.zeros(size[::-1], np.uint8), None, {}
     for frame, picture in _read(clip, order, size):
-        if layers and image is not None:
-            labels, sure = _advance(layers, labels, image, picture, refine)
+        if image is not None:
+            labels, sure = _advance(layers, labels, image, picture)
         given = stated.get(frame, {})
         for label, mask in reversed(given.items()):
             labels = np.where(labels == label, 0, labels).astype(np.uint8)
             labels[mask] = label
         for label, mask in given.items():
-            layers[label] = _Layer(signed_distance(mask), picture.astype(np.float32))
-        image, sure = picture, {label: 1.0 if label in given else sure.get(label, 0.0) for label in layers}
+            ask = by_colors(picture, labels == label) if refine == "colors" else refine
+            layers[label] = _Layer(signed_distance(mask), picture.astype(np.float32), mask.copy(), ask)
+        if image is None:
+            everywhere = np.full(labels.shape, sum(labels.shape), np.float32)
+            layers[BACKGROUND] = _Layer(everywhere, picture.astype(np.float32), _clear(labels))
+        image = picture
+        sure = {n: 1.0 if n in given else sure.get(n, 0.0) for n in layers if n != BACKGROUND}
         yield frame, labels, sure
 
 
 def _advance(
-    layers: dict[int, _Layer],
-    labels: np.ndarray,
-    image: np.ndarray,
-    target: np.ndarray,
-    refine: Refine | None,
+    layers: dict[int, _Layer], labels: np.ndarray, image: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, dict[int, float]]:
     """Move all layers from `image` to `target` and see what of them is in view there."""
     flow = estimate_flow(target[None], image[None])
     unseen = occlusion(flow, estimate_flow(image[None], target[None]))[0].numpy()
     moved = flow[0].numpy()
     source = _sampled(labels, moved)
-    errors = {}
+    same = (
+        cv2.GaussianBlur(np.abs(_sampled(image, moved).astype(np.float32) - target).mean(2), (0, 0), 1)
+        < _SAME
+    )
+    errors, costs = {}, {}
     for label, layer in layers.items():
-        own = _own_flow(moved, (source == label) & ~unseen, layer)
-        stack = np.concatenate([layer.distance[None], layer.look.transpose(2, 0, 1)])
-        stack = warp(torch.from_numpy(stack)[None], torch.from_numpy(own)[None])[0].numpy()
-        layer.distance = signed_distance(_inside_frame(stack[0] > 0, own))
-        layer.look = stack[1:].transpose(1, 2, 0)
-        errors[label] = cv2.GaussianBlur(np.abs(layer.look - target).mean(2), (0, 0), 1.5)
-    best = np.full(labels.shape, np.inf, np.float32)
-    view = np.zeros_like(labels)
-    for label, layer in layers.items():
-        followed = (source == label) & ~unseen
-        cost = errors[label] - _STEADY * followed
-        shown = (layer.distance > 0) & (cost < best) & (followed | (errors[label] < _STRANGE))
-        view[shown], best[shown] = label, cost[shown]
+        followed = (source == label) & ~unseen & same
+        _move(layer, _own_flow(moved, followed, layer))
+        errors[label] = _error(layer, target)
+        costs[label] = errors[label] - _STEADY * followed
+    view = _arrange(layers, costs, errors)
     sure = {}
     for label, layer in layers.items():
+        if label == BACKGROUND:
+            continue
         mask, whole = view == label, layer.distance > 0
-        fits = (mask & (errors[label] < _STRANGE)).sum() / max(int(whole.sum()), 1)
-        sure[label] = float(min(fits, 1.0))
-        if refine and mask.any():
-            better, agreed = _refined(refine, target, mask, (view > 0) & ~mask)
+        sure[label] = min(1.0, float((mask & (errors[label] < _STRANGE)).sum() / max(int(whole.sum()), 1)))
+        if layer.refine and mask.any():
+            better, agreed = _refined(layer.refine, target, mask, (view != BACKGROUND) & ~mask)
             sure[label] *= agreed
-            view[mask & ~better] = 0
-            view[better & (view == 0)] = label
-            layer.distance = signed_distance((whole & ~mask & (view != 0)) | (view == label))
-        seen = view == label
+            view[mask & ~better] = BACKGROUND
+            view[better & (view == BACKGROUND)] = label
+        behind = whole & ~mask & (view != BACKGROUND)
+        layer.distance = _redrawn(layer.distance, behind | (view == label))
+    for label, layer in layers.items():
+        seen = view == label if label else _clear(view)
         layer.look[seen] = target[seen]
+        layer.known |= seen
     return view, sure
+
+
+def _clear(labels: np.ndarray) -> Mask:
+    """Background that no edge of a region shines into."""
+    return cv2.dilate((labels != BACKGROUND).astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+
+
+def _move(layer: _Layer, flow: Float32[np.ndarray, "2 h w"]) -> None:
+    stack = np.concatenate([layer.distance[None], layer.known[None], layer.look.transpose(2, 0, 1)])
+    stack = warp(torch.from_numpy(stack.astype(np.float32))[None], torch.from_numpy(flow)[None])[0].numpy()
+    inside = _inside_frame(flow)
+    layer.distance = np.where(inside, stack[0], np.minimum(stack[0], -1))
+    layer.known = (stack[1] > 0.99) & inside
+    layer.look = np.ascontiguousarray(stack[2:].transpose(1, 2, 0))
+
+
+def _error(layer: _Layer, target: np.ndarray) -> np.ndarray:
+    """Grey levels by which a layer's colours differ from the frame; unknown ones by a middling guess."""
+    off = np.where(layer.known, np.abs(layer.look - target).mean(2), _UNKNOWN).astype(np.float32)
+    return cv2.GaussianBlur(off, (0, 0), 1.2)
+
+
+def _arrange(layers: dict[int, _Layer], costs: dict, errors: dict) -> np.ndarray:
+    """The label in view at each pixel: of the layers that are there, the one that looks most like it."""
+    ground = layers[BACKGROUND]
+    view = np.zeros(ground.known.shape, np.uint8)
+    best = np.where(ground.known, errors[BACKGROUND] + _GROUND, np.inf).astype(np.float32)
+    reach = 0.03 * max(view.shape)
+    strange = ground.known & (errors[BACKGROUND] > _STRANGE)  # no background: something has moved there
+    for label, layer in layers.items():
+        if label == BACKGROUND:
+            continue
+        there = (layer.distance > 0) | (strange & (layer.distance > -reach))
+        cost = costs[label] + _EDGE * np.maximum(-layer.distance, 0) * ~strange
+        shown = there & (cost < best) & (errors[label] < _STRANGE)
+        view[shown], best[shown] = label, cost[shown]
+    return view
+
+
+def _redrawn(distance: np.ndarray, inside: Mask) -> np.ndarray:
+    """Signed distance of what is inside now, finer than a pixel where the edge did not change."""
+    new = signed_distance(inside)
+    return np.where((inside == (distance > 0)) & (np.abs(new) < 2), distance, new).astype(np.float32)
 
 
 def _own_flow(flow: Float32[np.ndarray, "2 h w"], own: Mask, layer: _Layer) -> Float32[np.ndarray, "2 h w"]:
     """The layer's motion everywhere: its own where it is in view, spread from there, or as it last was."""
-    if not own.any():
-        return np.broadcast_to(layer.velocity[:, None, None], flow.shape).copy()
-    layer.velocity = np.median(flow[:, own], axis=1)
+    if own.sum() > _ENOUGH * (layer.distance > 0).sum():
+        layer.velocity = np.median(flow[:, own], axis=1)
     weight = own.astype(np.float32)
     spread = 0.03 * max(own.shape)
     share = cv2.GaussianBlur(weight, (0, 0), spread)
     near = [cv2.GaussianBlur(part * weight, (0, 0), spread) for part in flow]
     far = layer.velocity[:, None, None]
-    trust = 1e-3
-    spreaded = (np.stack(near) + trust * far) / (share + trust)
-    return np.where(own, flow, spreaded).astype(np.float32)
+    return np.where(own, flow, (np.stack(near) + _FAR * far) / (share + _FAR)).astype(np.float32)
 
 
 def _refined(refine: Refine, image: np.ndarray, mask: Mask, others: Mask) -> tuple[Mask, float]:
-    """SAM's edges near ours, if it speaks of the same thing; and how far it agrees, at least one half."""
+    """The better mask, if it speaks of the same thing; and how far it agrees, at least one half."""
     answer = refine(image, mask, others) & ~others
-    both = (answer & mask).sum() / max(int((answer | mask).sum()), 1)
-    if both < _AGREED:
-        return mask, 0.5 + 0.5 * float(both)
-    band = np.abs(signed_distance(mask)) <= 0.03 * max(mask.shape)
-    return np.where(band, answer, mask), 0.5 + 0.5 * float(both)
+    agreed = _iou(answer, mask)
+    return answer if agreed >= _AGREED else mask, 0.5 + 0.5 * agreed
 
 
-def _inside_frame(mask: Mask, flow: np.ndarray) -> Mask:
-    """What is sampled from beyond the frame's border is not the border repeated, but unknown."""
-    height, width = mask.shape
+def _iou(a: Mask, b: Mask) -> float:
+    return float((a & b).sum() / max(int((a | b).sum()), 1))
+
+
+def _inside_frame(flow: np.ndarray) -> Mask:
+    """Where `flow` leads to a pixel of the frame, not to its border repeated."""
+    height, width = flow.shape[1:]
     y, x = np.mgrid[:height, :width]
     x, y = x + flow[0], y + flow[1]
-    return mask & (x > -1) & (x < width) & (y > -1) & (y < height)
+    return (x > -1) & (x < width) & (y > -1) & (y < height)
 
 
 def _sampled(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    height, width = labels.shape
+    height, width = labels.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return cv2.remap(labels, x + flow[0], y + flow[1], cv2.INTER_NEAREST, borderValue=0)
 

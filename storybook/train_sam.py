@@ -35,7 +35,7 @@ from storybook import world
 from storybook.click_pictures import Picture, training_picture
 
 log = logging.getLogger(__name__)
-BATCH, PROMPTS, SMALL = 4, 4, 128
+BATCH, PROMPTS, SMALL = 8, 3, 128
 BLOCK, REUSE = 512, 3  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 LEVELS = (0.5, 0.35, 0.15)  # how often the whole, the part, its part is wanted
