@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -73,8 +73,8 @@ def track(
         lost = [index for index, regions in enumerate(sure) if regions.get(label, 0) < _UNSURE]
         if lost:
             typer.echo(
-                f"warning: label {label} is uncertain or hidden in {len(lost)} of {len(sure)} frames, first in"
-                f" frame {lost[0]}; click it there too",
+                f"warning: label {label} is uncertain or hidden in {len(lost)} of {len(sure)} frames, first"
+                f" in frame {lost[0]}; click it there too",
                 err=True,
             )
     typer.echo(f"masks: {out}")
@@ -116,8 +116,8 @@ def _parse(texts: list[str]) -> Clicks:
         if not found or not 1 <= int(found[1]) <= 255:
             raise RequestError(
                 "--click",
-                f"{shorten(text)} was given; allowed is LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label 1 to"
-                " 255; write it so",
+                f"{shorten(text)} was given; allowed is LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label 1"
+                " to 255; write it so",
             )
         points, kinds = clicks.setdefault(int(found[1]), {}).setdefault(int(found[2]), ([], []))
         points.append((float(found[3]), float(found[4])))
@@ -157,7 +157,7 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
 
 
 def _track(
-    clip: Clip, clicks: Clicks, method: Literal["sam", "grabcut"] | str, model: str | None
+    clip: Clip, clicks: Clicks, method: str, model: str | None
 ) -> tuple[np.ndarray, list[dict[int, float]]]:
     """Labels of all frames, and how sure each region is in each."""
     # Here, for torch comes with it: a bad request must be refused at once.
@@ -180,7 +180,7 @@ def _track(
             if not mask.any():
                 raise MaskError(
                     "--click",
-                    f"nothing was found for label {label} in frame {frame}; click nearer the middle of the thing",
+                    f"nothing was found for label {label} in frame {frame}; click nearer the middle",
                 )
             keys.setdefault(frame, {})[label] = mask
     labels = np.zeros((len(clip), *clip.size[::-1]), np.uint8)

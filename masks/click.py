@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -89,13 +89,13 @@ _lock = Lock()
 
 def segment(
     image: UInt8[np.ndarray, "height width 3"] | Embedded,
-    points: Sequence[Sequence[float]] | np.ndarray,
+    points: Sequence[Sequence[float | int]] | np.ndarray,
     point_labels: Sequence[int] | np.ndarray,
-    box: Sequence[float] | np.ndarray | None = None,
-    previous: Bool[np.ndarray, "height width"] | None = None,
+    box: Sequence[float | int] | np.ndarray | None = None,
+    previous: Bool[np.ndarray, "_ _"] | None = None,
     *,
     index: int | None = None,
-    method: Literal["sam", "grabcut"] = "sam",
+    method: str = "sam",
     strokes: Sequence[Stroke] = (),
     model: str | Path | None = None,
 ) -> Bool[np.ndarray, "height width"]:
@@ -111,7 +111,8 @@ def segment(
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to be corrected.
         index: Choose of the three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: "grabcut" needs no weights; it also stands in, with a warning, where there are none.
+        method: "sam", or "grabcut", which needs no weights; where there are none it stands in, with a
+            warning.
         strokes: Lines drawn over what belongs to it or, erasing, over what does not.
         model: Path of a published SAM checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is the
             built-in one.

@@ -21,8 +21,8 @@ class Stroke:
         erase: Takes away instead of adding.
     """
 
-    points: tuple[tuple[float, float], ...]
-    radius: float
+    points: tuple[tuple[float | int, float | int], ...]
+    radius: float | int
     erase: bool = False
 
 
@@ -40,19 +40,21 @@ def brush(mask: Bool[np.ndarray, "height width"], stroke: Stroke) -> Bool[np.nda
     return mask & (touched == 0) if stroke.erase else mask | (touched > 0)
 
 
-def grow(mask: Bool[np.ndarray, "height width"], pixels: float) -> Bool[np.ndarray, "height width"]:
+def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np.ndarray, "height width"]:
     """Everything within `pixels` of the mask; where negative, what is farther than that from its edge."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
-def feather(mask: Bool[np.ndarray, "height width"], pixels: float) -> Float32[np.ndarray, "height width"]:
+def feather(
+    mask: Bool[np.ndarray, "height width"], pixels: float | int
+) -> Float32[np.ndarray, "height width"]:
     """Opacity 0 to 1: one half at the edge, a straight slope `pixels` wide around it."""
     if pixels <= 0:
         return mask.astype(np.float32)
     return np.clip(signed_distance(mask) / np.float32(pixels) + np.float32(0.5), 0, 1)
 
 
-def fill_holes(mask: Bool[np.ndarray, "height width"], most: float) -> Bool[np.ndarray, "height width"]:
+def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
     """Fill what the mask encloses, where it is at most `most` pixels large."""
     count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
     edge = np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]]))
@@ -62,7 +64,9 @@ def fill_holes(mask: Bool[np.ndarray, "height width"], most: float) -> Bool[np.n
     return mask | small[numbers] if count > 1 else mask.copy()
 
 
-def drop_specks(mask: Bool[np.ndarray, "height width"], least: float) -> Bool[np.ndarray, "height width"]:
+def drop_specks(
+    mask: Bool[np.ndarray, "height width"], least: float | int
+) -> Bool[np.ndarray, "height width"]:
     """Drop pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return mask & (stats[:, cv2.CC_STAT_AREA] >= least)[numbers]

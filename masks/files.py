@@ -1,7 +1,8 @@
 """Folders of PNG files and JSON <-> label arrays.
 
 Either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame whose values are labels; or, where
-masks overlap, one folder of such files per label, named by it, in which every value but 0 is inside. There, and as JSON, masks stay whole; labels keep what is in front.
+masks overlap, one folder of such files per label, named by it, in which every value but 0 is inside. There,
+and as JSON, masks stay whole; labels keep what is in front.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
     return [0] * bool(flat[0]) + np.diff(ends).tolist()
 
 
-def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+def from_runs(counts: Sequence[object], size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """The mask of (width, height) that `runs` describes.
 
     Raises:

@@ -20,7 +20,7 @@ _SEED, _REACH = 0.015, 0.2  # radii of the short side: surely as clicked, perhap
 def cut(
     image: UInt8[np.ndarray, "height width 3"],
     points: Float[np.ndarray, "points 2"],
-    labels: Int[np.ndarray, "points"],
+    labels: Int[np.ndarray, " points"],
     box: Float[np.ndarray, "4"] | None = None,
     previous: Bool[np.ndarray, "height width"] | None = None,
     strokes: Sequence[Stroke] = (),

@@ -257,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=24_000)
+    parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
     parser.add_argument("--small", type=float, default=0.7, help="share of samples at half size")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -281,7 +282,7 @@ def main() -> None:
         done = int(saved["done"])
         for k, p in weights.items():
             optimiser.state[p] = {
-                "step": torch.tensor(float(done // BATCH)),
+                "step": saved["s/" + k],
                 "exp_avg": saved["m/" + k],
                 "exp_avg_sq": saved["v/" + k],
             }
@@ -295,6 +296,9 @@ def main() -> None:
         tensors["done"] = torch.tensor(done)
         for k, p in weights.items():
             moments = optimiser.state.get(p, {})
+            tensors["s/" + k] = moments.get(
+                "step", torch.zeros(())
+            ).clone()  # not every step uses every prompt
             tensors["m/" + k] = moments.get("exp_avg", torch.zeros_like(p)).contiguous()
             tensors["v/" + k] = moments.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
         partial = state.with_suffix(".partial")
@@ -302,7 +306,7 @@ def main() -> None:
         partial.replace(state)
 
     mean, started, first = 0.0, time.time(), done
-    while done < args.samples:
+    while done < min(args.samples, args.until or args.samples):
         warm, progress = min(1.0, (done + BATCH) / 1600), done / args.samples
         for group in optimiser.param_groups:
             group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
