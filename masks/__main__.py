@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Masks of things in a clip.", add_completion=False, pretty_exceptions_enable=False)
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
-_UsageError = typer.BadParameter.__mro__[2]
+_UsageError: Any = typer.BadParameter.__mro__[2]
 _COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
 _UNSURE = 0.5
 
@@ -58,7 +58,7 @@ def track(
     if method not in ("sam", "grabcut"):
         raise RequestError("--method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
     _check_out(out)
-    opened = open_clip(clip, start, stride, frames)
+    opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)

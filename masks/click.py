@@ -68,12 +68,12 @@ def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None =
     from segment_anything import SamPredictor
 
     name = str(model or BUILT_IN)
-    key = (name, image.shape, hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest())
+    key = (name, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest())
     with _lock:
         if (kept := _frames.get(key)) is not None:
             _frames[key] = _frames.pop(key)
             return kept
-    predictor = SamPredictor(load_sam(model))
+    predictor: Any = SamPredictor(load_sam(model))
     predictor.set_image(image)
     frame = Embedded(image, name, predictor.features, predictor.input_size)
     with _lock:
@@ -161,7 +161,7 @@ def predict(
     """What SAM answers; arguments as in `segment`, which checks them."""
     from segment_anything import SamPredictor
 
-    predictor = SamPredictor(sam)
+    predictor: Any = SamPredictor(sam)
     predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
     predictor.features, predictor.is_image_set = frame.features, True
     first = index is None and len(points) == 1 and labels[0] == 1 and box is None and previous is None

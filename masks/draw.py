@@ -57,11 +57,10 @@ def feather(
 def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
     """Fill what the mask encloses, where it is at most `most` pixels large."""
     count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    edge = np.unique(np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]]))
-    small = stats[:, cv2.CC_STAT_AREA] <= most
-    small[edge] = False
-    small[0] = False  # the mask itself
-    return mask | small[numbers] if count > 1 else mask.copy()
+    edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+    small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)
+    holes = np.setdiff1d(small, [0, *edge])  # 0 is the mask itself
+    return mask | np.isin(numbers, holes) if count > 1 else mask.copy()
 
 
 def drop_specks(
@@ -69,7 +68,7 @@ def drop_specks(
 ) -> Bool[np.ndarray, "height width"]:
     """Drop pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return mask & (stats[:, cv2.CC_STAT_AREA] >= least)[numbers]
+    return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
 
 
 def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:

@@ -117,7 +117,7 @@ def flatten(
 ) -> UInt8[np.ndarray, "frames height width"]:
     """Labels of masks that may overlap: the earlier covers the later."""
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
-    for label, mask in reversed(masks.items()):
+    for label, mask in reversed(list(masks.items())):
         labels[mask] = label
     return labels
 

@@ -14,6 +14,7 @@ from masks.draw import Stroke, brush, signed_distance
 LONG_SIDE = 320  # pixels worked on: the cut takes seconds on a whole video frame
 ROUNDS = 4
 BAND = 0.04  # of the long side: how far a followed mask may be off
+_NO_BOX = (0, 0, 0, 0)  # the trimap says it all
 _SEED, _REACH = 0.015, 0.2  # radii of the short side: surely as clicked, perhaps as clicked
 
 
@@ -98,7 +99,7 @@ def learn(
     near = signed_distance(mask) > -4 * BAND * max(mask.shape)  # colours farther off compete with nothing
     trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
     cv2.setRNGSeed(0)  # its clustering draws from a global generator
-    cv2.grabCut(image[near][None], trimap, None, *colors, 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image[near][None], trimap, _NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
     return colors
 
 
@@ -124,7 +125,7 @@ def tighten(
     window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
     part = np.ascontiguousarray(trimap[window])
     own = Colors(*(model.copy() for model in colors))
-    cv2.grabCut(np.ascontiguousarray(image[window]), part, None, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    cv2.grabCut(np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
     out = np.zeros_like(mask)
     out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
     return out
@@ -136,5 +137,5 @@ def _optimise(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
         return inside  # one of the two has no colours to learn
     cv2.setRNGSeed(0)  # its clustering draws from a global generator
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, trimap, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, trimap, _NO_BOX, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)

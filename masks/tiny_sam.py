@@ -81,7 +81,8 @@ def build_tiny_sam() -> Sam:
     prompts = PromptEncoder(
         WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
     )
-    return Sam(Encoder(), prompts, decoder)
+    encoder: Any = Encoder()  # the library names its own, but asks only for `img_size` and the shape
+    return Sam(encoder, prompts, decoder)
 
 
 def set_size(sam: Sam, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,7 +31,8 @@ def write_mask_video(
     """
     frames = palette(colors)[labels]
     if Path(path).suffix.lower() == ".mkv":
-        write_lossless(Path(path), ArrayClip(frames, fps))
+        clip: Any = ArrayClip(frames, fps)
+        write_lossless(Path(path), clip)
     else:
         write_video(path, frames, fps)
 

@@ -99,10 +99,9 @@ def texture(rng: np.random.Generator, size: int, color: np.ndarray | None = None
     if kind < 0.55:
         cells = [int(n) for n in 2 ** np.arange(1, 7)]
         fall = rng.uniform(0.4, 1.0)
-        field = sum(
-            fall**i * cv2.resize(rng.standard_normal((n, n)).astype(np.float32), (size, size))
-            for i, n in enumerate(cells)
-        )
+        field = np.zeros((size, size), np.float32)
+        for i, n in enumerate(cells):
+            field += fall**i * cv2.resize(rng.standard_normal((n, n)).astype(np.float32), (size, size))
     else:
         y, x = np.mgrid[:size, :size].astype(np.float32) / size
         turn = rng.uniform(0, 2 * np.pi)
@@ -127,7 +126,7 @@ def _blob(rng: np.random.Generator, center: np.ndarray, radius: float) -> np.nda
 
 def _fill(image: np.ndarray, levels: np.ndarray, outline: np.ndarray, paint: np.ndarray, ids: tuple) -> None:
     inside = np.zeros(image.shape[:2], np.uint8)
-    draw.paint(inside, outline, 255)  # antialiased
+    draw.paint(inside, outline, (255, 255, 255))  # antialiased
     image[:] = np.where(inside[..., None] > 127, paint, image)
     for level, number in zip(levels, ids, strict=True):
         level[inside > 127] = number

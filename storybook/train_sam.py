@@ -18,6 +18,7 @@ import math
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,12 +26,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masks.click import PRIOR, Embedded, predict
 from masks.draw import deepest
-from masks.tiny_sam import SIZE, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
 
@@ -56,6 +57,25 @@ def decode(sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[T
     weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
     masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), fine)
     return masks.float(), decoder.iou_prediction_head(states[:, 0]).float()
+
+
+class Affinity(nn.Module):
+    """Which tokens belong to a click, by the encoder's features alone: teaches it before the decoder can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(WIDTH, 3 * 16, 1)
+        self.scale = nn.Parameter(torch.tensor([5.0] * 3))
+        self.shift = nn.Parameter(torch.tensor([-2.5] * 3))
+
+    def forward(self, features: Tensor, targets: Targets) -> Tensor:
+        """Cross-entropy over the three levels, features of one picture per prompt."""
+        each = F.normalize(self.embed(features).unflatten(1, (3, 16)).float(), dim=2)
+        x, y = (targets.clicks // STRIDE).T
+        clicked = each[torch.arange(len(each)), :, :, y, x]
+        logits = torch.einsum("blc,blchw->blhw", clicked, each)
+        logits = logits * self.scale[:, None, None] + self.shift[:, None, None]
+        return F.binary_cross_entropy_with_logits(logits, F.avg_pool2d(targets.masks, STRIDE // 2))
 
 
 class Targets:
@@ -136,7 +156,7 @@ def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
         reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
         scale = rng.uniform(0.92, 1.08)
         shift = np.array([x.mean(), y.mean()]) * (1 - scale) + rng.normal(0, reach, 2)
-        moved = cv2.warpAffine(mask, np.float32([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size))
+        moved = cv2.warpAffine(mask, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size))
         kernel = np.ones((int(rng.integers(1, 4)),) * 2, np.uint8)
         change = cv2.dilate if rng.random() < 0.5 else cv2.erode
         out.append(change(moved, kernel) > 0)
@@ -160,7 +180,7 @@ def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return (quality - iou) ** 2
 
 
-def training_loss(sam: Sam, pictures: list[Picture], rng: np.random.Generator) -> Tensor:
+def training_loss(sam: Any, affinity: Affinity, pictures: list[Picture], rng: np.random.Generator) -> Tensor:
     """Loss of one batch over its first answer and one or two corrections."""
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
@@ -171,7 +191,7 @@ def training_loss(sam: Sam, pictures: list[Picture], rng: np.random.Generator) -
     features = sam.image_encoder(x).repeat_interleave(PROMPTS, 0)
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
-    loss, start = features.new_zeros(()), rng.random()
+    loss, start = 3 * affinity(features, targets), rng.random()
     if start < 0.7:
         masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, None))
         each = mask_loss(masks[:, 1:], targets.masks) + quality_loss(
@@ -202,7 +222,7 @@ def training_loss(sam: Sam, pictures: list[Picture], rng: np.random.Generator) -
 
 def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
     """IoU after clicks at the deepest point: of what is wanted, then of the largest mistakes."""
-    predictor = SamPredictor(sam)
+    predictor: Any = SamPredictor(sam)
     predictor.set_image(image)
     frame = Embedded(image, "", predictor.features, predictor.input_size)
     points, labels, got = [deepest(want)], [1], None
@@ -273,12 +293,14 @@ def main() -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
     sam.train()
-    weights = dict(sam.named_parameters())
+    affinity = Affinity()
+    both = nn.ModuleDict({"sam": sam, "affinity": affinity})
+    weights = dict(both.named_parameters())
     optimiser = torch.optim.AdamW(weights.values(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
     state, done = args.run / "state.safetensors", 0
     if state.exists():
         saved = load_file(state)
-        sam.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
+        both.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
         done = int(saved["done"])
         for k, p in weights.items():
             optimiser.state[p] = {
@@ -292,7 +314,7 @@ def main() -> None:
         return
 
     def save() -> None:
-        tensors = {"w/" + k: v.detach().contiguous() for k, v in sam.state_dict().items()}
+        tensors = {"w/" + k: v.detach().contiguous() for k, v in both.state_dict().items()}
         tensors["done"] = torch.tensor(done)
         for k, p in weights.items():
             moments = optimiser.state.get(p, {})
@@ -307,12 +329,12 @@ def main() -> None:
 
     mean, started, first = 0.0, time.time(), done
     while done < min(args.samples, args.until or args.samples):
-        warm, progress = min(1.0, (done + BATCH) / 1600), done / args.samples
+        warm, progress = min(1.0, (done + BATCH) / 400), done / args.samples
         for group in optimiser.param_groups:
             group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         pictures = pictures_at(args.seed, done, SMALL if progress < args.small else SIZE)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = training_loss(sam, pictures, np.random.default_rng([args.seed, done, 1]))
+            loss = training_loss(sam, affinity, pictures, np.random.default_rng([args.seed, done, 1]))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
