@@ -180,8 +180,21 @@ def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     return (quality - iou) ** 2
 
 
-def training_loss(sam: Any, affinity: Affinity, pictures: list[Picture], rng: np.random.Generator) -> Tensor:
-    """Loss of one batch over its first answer and one or two corrections."""
+def look_where_clicked(sam: Any) -> None:
+    """Start with attention that finds equal positions in tokens and picture: the rest comes sooner."""
+    transformer = sam.mask_decoder.transformer
+    pairs = [
+        (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token) for layer in transformer.layers
+    ]
+    for attention in (transformer.final_attn_token_to_image, *(part for pair in pairs for part in pair)):
+        nn.init.orthogonal_(attention.q_proj.weight, 1.5)
+        attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
+
+
+def training_loss(
+    sam: Any, affinity: Affinity, pictures: list[Picture], rng: np.random.Generator, first: bool = False
+) -> Tensor:
+    """Loss of one batch over its first answer and one or two corrections; `first` asks for no corrections."""
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
     x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
@@ -191,7 +204,7 @@ def training_loss(sam: Any, affinity: Affinity, pictures: list[Picture], rng: np
     features = sam.image_encoder(x).repeat_interleave(PROMPTS, 0)
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
-    loss, start = 3 * affinity(features, targets), rng.random()
+    loss, start = 3 * affinity(features, targets), rng.random() * (0.85 if first else 1)
     if start < 0.7:
         masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, None))
         each = mask_loss(masks[:, 1:], targets.masks) + quality_loss(
@@ -208,7 +221,7 @@ def training_loss(sam: Any, affinity: Affinity, pictures: list[Picture], rng: np
         points, labels = points[:, :0], labels[:, :0]
     else:
         answer = displaced(targets.one, rng)
-    for _ in range(1 + int(rng.random() < 0.5)):
+    for _ in range(0 if first else 1 + int(rng.random() < 0.5)):
         point, label = correct(targets.one, answer, rng)
         points, labels = torch.cat([points, point], 1), torch.cat([labels, label], 1)
         # At times without it: clicks may come without the mask they correct.
@@ -279,7 +292,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=24_000)
     parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
     parser.add_argument("--small", type=float, default=0.7, help="share of samples at half size")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=800, help="samples between saves")
@@ -293,6 +307,8 @@ def main() -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
     sam.train()
+    if not args.init:
+        look_where_clicked(sam)
     affinity = Affinity()
     both = nn.ModuleDict({"sam": sam, "affinity": affinity})
     weights = dict(both.named_parameters())
@@ -334,7 +350,8 @@ def main() -> None:
             group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         pictures = pictures_at(args.seed, done, SMALL if progress < args.small else SIZE)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = training_loss(sam, affinity, pictures, np.random.default_rng([args.seed, done, 1]))
+            rng = np.random.default_rng([args.seed, done, 1])
+            loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
