@@ -13,14 +13,13 @@ _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8
 
 
 def estimate_flow(
-    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"], fine: bool = False
+    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
 ) -> Float32[Tensor, "frames 2 h w"]:
     """Where each pixel of a frame is found in the target frame, by DIS on grey values.
 
     Args:
         frames: RGB; for the flow of a clip, all frames but the last.
         targets: RGB, one per frame; for the flow of a clip, all frames but the first.
-        fine: Match down to single pixels, at twice the time: what edges of masks need.
 
     Returns:
         (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
@@ -31,8 +30,6 @@ def estimate_flow(
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     size = (round(width * scale), round(height * scale))
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    if fine:
-        estimator.setFinestScale(0)
     flows = np.empty((len(frames), 2, height, width), np.float32)
     for flow, frame, target in zip(flows, frames, targets, strict=True):
         large = estimator.calc(_grey(frame, size), _grey(target, size), None)
