@@ -9,11 +9,68 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from masks.files import read_labels, write_labels
+    from masks.click import Embedded, embed, segment
+    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
+    from masks.files import (
+        flatten,
+        read_labels,
+        read_regions,
+        read_rle,
+        split,
+        write_labels,
+        write_regions,
+        write_rle,
+    )
+    from masks.track import Confidence, propagate
+    from masks.video import read_mask_video, write_mask_video
 
-_HOME = {"read_labels": "masks.files", "write_labels": "masks.files"}
+_HOME = {
+    "Confidence": "masks.track",
+    "Embedded": "masks.click",
+    "Stroke": "masks.draw",
+    "brush": "masks.draw",
+    "drop_specks": "masks.draw",
+    "embed": "masks.click",
+    "feather": "masks.draw",
+    "fill_holes": "masks.draw",
+    "flatten": "masks.files",
+    "grow": "masks.draw",
+    "propagate": "masks.track",
+    "read_labels": "masks.files",
+    "read_mask_video": "masks.video",
+    "read_regions": "masks.files",
+    "read_rle": "masks.files",
+    "segment": "masks.click",
+    "split": "masks.files",
+    "write_labels": "masks.files",
+    "write_mask_video": "masks.video",
+    "write_regions": "masks.files",
+    "write_rle": "masks.files",
+}
 
-__all__ = ["read_labels", "write_labels"]
+__all__ = [
+    "Confidence",
+    "Embedded",
+    "Stroke",
+    "brush",
+    "drop_specks",
+    "embed",
+    "feather",
+    "fill_holes",
+    "flatten",
+    "grow",
+    "propagate",
+    "read_labels",
+    "read_mask_video",
+    "read_regions",
+    "read_rle",
+    "segment",
+    "split",
+    "write_labels",
+    "write_mask_video",
+    "write_regions",
+    "write_rle",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,16 +1,18 @@
-"""Folders of PNG files <-> label arrays.
+"""Folders of PNG files and JSON <-> label arrays.
 
 Either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame whose values are labels; or, where
-masks overlap, one folder of such files per label, named by it, in which every value but 0 is inside.
+masks overlap, one folder of such files per label, named by it, in which every value but 0 is inside. There,
+and as JSON, masks stay whole; labels keep what is in front.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from editing.errors import MaskError
@@ -63,12 +65,9 @@ def write_labels(
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    palette = bytearray(3 * 256)
-    for label, color in colors.items():
-        palette[3 * label : 3 * label + 3] = bytes.fromhex(color.removeprefix("#"))
     for index, frame in enumerate(labels):
         image = Image.fromarray(frame)
-        image.putpalette(bytes(palette))
+        image.putpalette(palette(colors).tobytes())
         image.save(path / f"{index:05d}.png", optimize=False)
 
 
@@ -104,3 +103,119 @@ def _read_mask(file: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height w
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise MaskError("masks", f"{file.name} is no PNG that can be read; replace it") from None
+
+
+def split(
+    labels: UInt8[np.ndarray, "frames height width"],
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """One mask per label that occurs."""
+    return {label: labels == label for label in np.unique(labels).tolist() if label}
+
+
+def flatten(
+    masks: Mapping[int, Bool[np.ndarray, "frames height width"]],
+) -> UInt8[np.ndarray, "frames height width"]:
+    """Labels of masks that may overlap: the earlier covers the later."""
+    labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for label, mask in reversed(list(masks.items())):
+        labels[mask] = label
+    return labels
+
+
+def write_regions(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
+    """Write one folder per label, `1/00000.png` on, white inside; `read_labels` reads them too."""
+    for label, mask in masks.items():
+        folder = Path(path) / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, frame in enumerate(mask):
+            Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(folder / f"{index:05d}.png")
+
+
+def read_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """Read whole masks, by label, from what `write_regions`, `write_labels` or `write_rle` wrote.
+
+    Raises:
+        MaskError: As `read_labels` and `read_rle`.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        return read_rle(path, frames, size)
+    folders = [folder for folder in path.iterdir() if folder.is_dir()] if path.is_dir() else []
+    if not folders or any(path.glob("*.png")):
+        return split(read_labels(path, frames, size))
+    by_label = {_label_of(folder): folder for folder in folders}
+    return {label: _read_folder(by_label[label], frames, size) > 0 for label in sorted(by_label)}
+
+
+def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
+    """Lengths of runs down the columns, outside and inside in turn, outside first: COCO's RLE."""
+    flat = mask.ravel(order="F")
+    ends = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+    return [0] * bool(flat[0]) + np.diff(ends).tolist()
+
+
+def from_runs(counts: Sequence[object], size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """The mask of (width, height) that `runs` describes.
+
+    Raises:
+        MaskError: Not whole numbers, or not as many pixels as the size has.
+    """
+    width, height = size
+    lengths = np.array(counts) if all(type(n) is int and n >= 0 for n in counts) else np.array([-1])
+    if lengths.sum() != width * height:
+        raise MaskError("masks", f"runs do not add up to {width}x{height} pixels; write the file again")
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width, order="F")
+
+
+def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
+    """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`)."""
+    frames, height, width = next(iter(masks.values())).shape
+    found = [
+        {"frame": index, "label": label, "counts": runs(frame)}
+        for label, mask in masks.items()
+        for index, frame in enumerate(mask)
+    ]
+    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": found}
+    Path(path).write_text(json.dumps(facts, separators=(",", ":")) + "\n")
+
+
+def read_rle(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """Read what `write_rle` wrote; a mask left out is empty.
+
+    Raises:
+        MaskError: No such file, wrong count or size, or not this format.
+    """
+    name = Path(path).name
+    try:
+        facts = json.loads(Path(path).read_text())
+        entries = [(int(m["frame"]), int(m["label"]), list(m["counts"])) for m in facts["masks"]]
+        given = int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        raise MaskError(
+            "masks", f"{name!r} is no JSON file of masks that can be read; export it again"
+        ) from None
+    if given != (frames, tuple(size)):
+        raise MaskError(
+            "masks",
+            f"{name!r} has {given[0]} frames of {given[1][0]}x{given[1][1]}; the clip uses {frames} of"
+            f" {size[0]}x{size[1]}; make them equal",
+        )
+    masks: dict[int, np.ndarray] = {}
+    for frame, label, counts in entries:
+        if not (0 <= frame < frames and 1 <= label <= 255):
+            raise MaskError("masks", f"frame {frame}, label {label} was given; allowed are labels 1 to 255")
+        whole = masks.setdefault(label, np.zeros((frames, size[1], size[0]), bool))
+        whole[frame] = from_runs(counts, size)
+    return masks
+
+
+def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
+    """RGB of every label, from "#rrggbb"; black where there is none."""
+    table = np.zeros((256, 3), np.uint8)
+    for label, color in colors.items():
+        table[label] = list(bytes.fromhex(color.removeprefix("#")))
+    return table

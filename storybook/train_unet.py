@@ -56,8 +56,8 @@ SCHEDULE = {
     "prediction_type": "v_prediction",
     "timestep_spacing": "leading",
 }
-# Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is where
-# and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
+# Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is
+# where and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
 DEVIATION = 0.4
 PROBES = (100, 300, 500, 700, 850, 950)
 

@@ -3,7 +3,18 @@ import pytest
 from PIL import Image
 
 from editing.errors import MaskError
-from masks.files import read_labels, write_labels
+from masks.files import (
+    flatten,
+    from_runs,
+    read_labels,
+    read_regions,
+    read_rle,
+    runs,
+    split,
+    write_labels,
+    write_regions,
+    write_rle,
+)
 
 SIZE = (7, 5)
 
@@ -93,3 +104,64 @@ def test_files_beside_folders_are_ambiguous(tmp_path, labels):
 def test_no_folder(tmp_path):
     with pytest.raises(MaskError, match="no folder"):
         read_labels(tmp_path / "none", 1, SIZE)
+
+
+@pytest.fixture
+def overlapping():
+    rng = np.random.default_rng(1)
+    return {7: rng.random((3, 5, 7)) < 0.5, 2: rng.random((3, 5, 7)) < 0.5}
+
+
+def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels):
+    write_labels(labels, tmp_path / "png", {})
+    write_rle(split(labels), tmp_path / "masks.json")
+    write_regions(split(labels), tmp_path / "folders")
+    for path in ("png", "masks.json", "folders"):
+        assert (flatten(read_regions(tmp_path / path, 3, SIZE)) == labels).all()
+
+
+def test_whole_masks_survive_as_folders_and_as_json(tmp_path, overlapping):
+    write_regions(overlapping, tmp_path / "folders")
+    write_rle(overlapping, tmp_path / "masks.json")
+    for path in ("folders", "masks.json"):
+        back = read_regions(tmp_path / path, 3, SIZE)
+        assert set(back) == set(overlapping)
+        assert all((back[label] == mask).all() for label, mask in overlapping.items())
+
+
+def test_flattened_as_read_labels_does(tmp_path, overlapping):
+    write_regions(overlapping, tmp_path)
+    assert (read_labels(tmp_path, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
+
+
+def test_runs_are_those_of_coco():
+    mask = np.array([[0, 0, 1], [0, 1, 1]], bool)
+    assert runs(mask) == [3, 3]
+    assert runs(~mask) == [0, 3, 3]
+    assert runs(mask & False) == [6]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_there_and_back(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
+    assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
+
+
+@pytest.mark.parametrize("counts", [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], []])
+def test_wrong_runs(counts):
+    with pytest.raises(MaskError, match="7x5"):
+        from_runs(counts, SIZE)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"masks": 3}', "[" * 100_000])
+def test_json_that_is_no_masks(tmp_path, text):
+    (tmp_path / "masks.json").write_text(text)
+    with pytest.raises(MaskError, match="masks.json"):
+        read_rle(tmp_path / "masks.json", 3, SIZE)
+
+
+def test_json_of_another_clip(tmp_path, overlapping):
+    write_rle(overlapping, tmp_path / "masks.json")
+    with pytest.raises(MaskError, match="3 frames of 7x5; the clip uses 4"):
+        read_rle(tmp_path / "masks.json", 4, SIZE)

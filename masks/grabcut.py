@@ -1,0 +1,141 @@
+"""Masks from clicks and strokes without weights: colours inside against colours outside, cut along edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from masks.draw import Stroke, brush, signed_distance
+
+LONG_SIDE = 320  # pixels worked on: the cut takes seconds on a whole video frame
+ROUNDS = 4
+BAND = 0.04  # of the long side: how far a followed mask may be off
+_NO_BOX = (0, 0, 0, 0)  # the trimap says it all
+_SEED, _REACH = 0.015, 0.2  # radii of the short side: surely as clicked, perhaps as clicked
+
+
+def cut(
+    image: UInt8[np.ndarray, "height width 3"],
+    points: Float[np.ndarray, "points 2"],
+    labels: Int[np.ndarray, " points"],
+    box: Float[np.ndarray, "4"] | None = None,
+    previous: Bool[np.ndarray, "height width"] | None = None,
+    strokes: Sequence[Stroke] = (),
+) -> Bool[np.ndarray, "height width"]:
+    """Cut out what clicks, strokes, a box or an earlier mask point at.
+
+    Clicks and strokes hold where they are. A box bounds the answer; an earlier mask is where it starts; with
+    neither, what is near positive clicks and strokes. Pieces that no positive click or stroke touches are
+    dropped, if there is one.
+
+    Args:
+        image: RGB.
+        points: (x, y) in pixels.
+        labels: 1 belongs to it, 0 does not.
+        box: x0, y0, x1, y1 in pixels.
+        previous: Mask to start from.
+        strokes: Lines that belong to it, or, where they erase, do not.
+
+    Source: Rother et al. 2004, "GrabCut", as in OpenCV.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    ratio = np.array([size[0] / width, size[1] / height])
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    none = np.zeros(size[::-1], bool)
+    seed, reach = (fraction * min(size) for fraction in (_SEED, _REACH))
+
+    drawn = [
+        Stroke(((x, y),), seed, erase=not label) for (x, y), label in zip(points * ratio, labels, strict=True)
+    ]
+    for stroke in strokes:
+        path = tuple((float(x), float(y)) for x, y in np.array(stroke.points) * ratio)
+        drawn.append(Stroke(path, max(1.0, stroke.radius * float(ratio.min())), stroke.erase))
+    sure_in, sure_out, maybe = none, none, none
+    for stroke in drawn:  # the later stroke covers the earlier
+        sure_in = brush(sure_in, Stroke(stroke.points, stroke.radius, stroke.erase))
+        sure_out = brush(sure_out, Stroke(stroke.points, stroke.radius, not stroke.erase))
+        if not stroke.erase:
+            maybe = brush(maybe, Stroke(stroke.points, reach))
+    if previous is not None:
+        shape = previous.astype(np.uint8)
+        maybe = cv2.resize(shape, size, interpolation=cv2.INTER_AREA) > 0
+    if box is not None:
+        x0, y0, x1, y1 = np.round(box * np.tile(ratio, 2)).astype(int)
+        within = none.copy()
+        within[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
+        maybe = within if previous is None and not drawn else maybe & within
+        sure_out = sure_out | ~within
+    trimap = np.where(maybe, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[sure_out], trimap[sure_in] = cv2.GC_BGD, cv2.GC_FGD
+    inside = _optimise(small, trimap)
+    if sure_in.any():
+        _, numbers = cv2.connectedComponents(inside.astype(np.uint8))
+        inside &= np.isin(numbers, np.unique(numbers[sure_in & inside]))
+    if (width, height) == size:
+        return inside
+    return cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+class Colors(NamedTuple):
+    """Colours outside and inside a region, as OpenCV's mixtures of Gaussians."""
+
+    outside: np.ndarray
+    inside: np.ndarray
+
+
+def learn(
+    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+) -> Colors | None:
+    """The colours of a region and of what is around it; None where one of them is nothing."""
+    if mask.all() or not mask.any():
+        return None
+    colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
+    near = signed_distance(mask) > -4 * BAND * max(mask.shape)  # colours farther off compete with nothing
+    trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
+    cv2.setRNGSeed(0)  # its clustering draws from a global generator
+    cv2.grabCut(image[near][None], trimap, _NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
+    return colors
+
+
+def tighten(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "height width"],
+    others: Bool[np.ndarray, "height width"],
+    colors: Colors,
+) -> Bool[np.ndarray, "height width"]:
+    """Put the edge of a roughly right mask where colours part, at most `BAND` of the long side away.
+
+    Args:
+        image: RGB.
+        mask: Roughly right.
+        others: What surely does not belong to it.
+        colors: Learned where the mask was right.
+    """
+    distance = signed_distance(mask)
+    reach = BAND * max(mask.shape)
+    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[distance > reach], trimap[(distance < -reach) | others] = cv2.GC_FGD, cv2.GC_BGD
+    y, x = np.nonzero(distance > -reach - 2)
+    window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    part = np.ascontiguousarray(trimap[window])
+    own = Colors(*(model.copy() for model in colors))
+    cv2.grabCut(np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    out = np.zeros_like(mask)
+    out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
+    return out
+
+
+def _optimise(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    inside = (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+    if not inside.any() or inside.all():
+        return inside  # one of the two has no colours to learn
+    cv2.setRNGSeed(0)  # its clustering draws from a global generator
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, trimap, _NO_BOX, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)

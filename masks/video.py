@@ -1,0 +1,68 @@
+"""Mask videos <-> label arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from editing.clip import ArrayClip, open_clip, write_lossless, write_video
+from editing.errors import MaskError
+from masks.files import palette
+
+
+def write_mask_video(
+    labels: UInt8[np.ndarray, "frames height width"],
+    path: str | Path,
+    fps: Fraction,
+    colors: Mapping[int, str],
+) -> None:
+    """Write labels as colours: without loss where the name ends in `.mkv`, else as MP4.
+
+    Args:
+        labels: 0 = background, drawn black.
+        path: File to write.
+        fps: Frames per second.
+        colors: "#rrggbb" of every label.
+    """
+    frames = palette(colors)[labels]
+    if Path(path).suffix.lower() == ".mkv":
+        clip: Any = ArrayClip(frames, fps)
+        write_lossless(Path(path), clip)
+    else:
+        write_video(path, frames, fps)
+
+
+def read_mask_video(
+    path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
+) -> UInt8[np.ndarray, "frames height width"]:
+    """Read a mask video: each pixel gets the label whose colour is nearest, or none where black is.
+
+    Args:
+        path: Video, or folder of images; black and white ones have `colors={1: "#ffffff"}`.
+        frames: Used frames of the clip.
+        size: (width, height) of the clip.
+        colors: "#rrggbb" by label.
+
+    Raises:
+        MaskError: Wrong count or size.
+        ClipError: No video.
+    """
+    clip = open_clip(path)
+    if len(clip) != frames or tuple(clip.size) != tuple(size):
+        raise MaskError(
+            "masks",
+            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}; the clip uses {frames}"
+            f" of {size[0]}x{size[1]}; make them equal",
+        )
+    names = np.array([0, *colors], np.uint8)
+    known = palette(colors)[names].astype(np.int32)
+    labels = np.empty((frames, size[1], size[0]), np.uint8)
+    for index in range(frames):
+        off = clip.read(index, index + 1)[0].astype(np.int32)[None] - known[:, None, None]
+        labels[index] = names[np.square(off).sum(-1).argmin(0)]
+    return labels

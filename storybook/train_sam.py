@@ -1,0 +1,372 @@
+"""Train the built-in SAM: `python -m storybook.train_sam --run RUN --samples 24000`.
+
+A sample is one picture with several prompts. Most begin with one click, answered by three masks: the whole
+thing, its part, the part's part. A wanted level is drawn; corrective clicks where the answer is wrong, with
+that answer as mask prompt, must lead the single mask there. The rest begin with a box, or, as in tracking,
+with a displaced mask and a click. Learning starts on small pictures. The run keeps its weights and the
+optimiser as safetensors and resumes from them; `--init` starts from shipped weights with a fresh optimiser;
+`--ship` writes half-precision weights. Every number drawn depends on the seed and the sample alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import math
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masks.click import PRIOR, Embedded, predict
+from masks.draw import deepest
+from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from storybook import world
+from storybook.click_pictures import Picture, training_picture
+
+log = logging.getLogger(__name__)
+BATCH, PROMPTS, SMALL = 8, 3, 128
+BLOCK, REUSE = 512, 3  # pictures kept in memory, and how often each is seen before the next block
+ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+LEVELS = (0.5, 0.35, 0.15)  # how often the whole, the part, its part is wanted
+MIN_AREA = 0.0008  # of the picture; smaller targets are not asked for
+
+
+def decode(sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    """All four masks of the decoder and their qualities for a batch of different pictures, one prompt each.
+
+    `MaskDecoder.predict_masks` takes many prompts on one picture only.
+    """
+    decoder = sam.mask_decoder
+    tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([tokens.expand(len(features), -1, -1), sparse], 1)
+    place = sam.prompt_encoder.get_dense_pe().expand(len(features), -1, -1, -1)
+    states, keys = decoder.transformer(features + dense, place, tokens)
+    fine = decoder.output_upscaling(keys.transpose(1, 2).reshape(features.shape))
+    weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), fine)
+    return masks.float(), decoder.iou_prediction_head(states[:, 0]).float()
+
+
+class Affinity(nn.Module):
+    """Which tokens belong to a click, by the encoder's features alone: teaches it before the decoder can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(WIDTH, 3 * 16, 1)
+        self.scale = nn.Parameter(torch.tensor([5.0] * 3))
+        self.shift = nn.Parameter(torch.tensor([-2.5] * 3))
+
+    def forward(self, features: Tensor, targets: Targets) -> Tensor:
+        """Cross-entropy over the three levels, features of one picture per prompt."""
+        each = F.normalize(self.embed(features).unflatten(1, (3, 16)).float(), dim=2)
+        x, y = (targets.clicks // STRIDE).T
+        clicked = each[torch.arange(len(each)), :, :, y, x]
+        logits = torch.einsum("blc,blchw->blhw", clicked, each)
+        logits = logits * self.scale[:, None, None] + self.shift[:, None, None]
+        return F.binary_cross_entropy_with_logits(logits, F.avg_pool2d(targets.masks, STRIDE // 2))
+
+
+class Targets:
+    """What is wanted: per prompt a pixel of a thing, the masks of its three levels there, and one of them."""
+
+    def __init__(self, pictures: list[Picture], rng: np.random.Generator) -> None:
+        size = pictures[0].image.shape[0]
+        clicks, masks, usable, wanted = [], [], [], []
+        for picture in pictures:
+            for _ in range(PROMPTS):
+                x, y = _pixel(picture.levels, rng)
+                three = picture.levels == picture.levels[:, y, x][:, None, None]
+                fits = [bool(m.mean() >= MIN_AREA) or level == 0 for level, m in enumerate(three)]
+                odds = np.array(LEVELS) * fits
+                clicks.append((x, y))
+                masks.append(three)
+                usable.append(fits)
+                wanted.append(int(rng.choice(3, p=odds / odds.sum())))
+        self.size, self.clicks = size, torch.tensor(clicks)
+        full = torch.from_numpy(np.stack(masks)).float()
+        self.masks = F.avg_pool2d(full, 2)  # the decoder's grid; edges keep their fractions
+        self.usable = torch.tensor(usable).float()
+        self.wanted = torch.tensor(wanted)
+        self.one = self.masks[torch.arange(len(wanted)), self.wanted]
+
+
+def _pixel(levels: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    """A pixel of a random thing, half the time of a random part of it, rather inside than at the edge."""
+    things = [n for n in np.unique(levels[0]) if n and (levels[0] == n).mean() >= 2 * MIN_AREA]
+    inside = levels[0] == rng.choice(things) if things else np.ones(levels[0].shape, bool)
+    if things and rng.random() < 0.5:
+        level = int(rng.integers(1, 3))
+        inside = levels[level] == rng.choice(np.unique(levels[level][inside]))
+    return _inner_pixel(inside, rng)
+
+
+def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).ravel()
+    odds = (np.minimum(depth, 1e3).astype(float) ** 1.5).cumsum()  # boundless where all is inside
+    y, x = divmod(int(np.searchsorted(odds, rng.random() * odds[-1], side="right")), inside.shape[1])
+    return x, y
+
+
+def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Per prompt a click into what is missing (label 1) or too much (label 0), in pixels of the picture."""
+    points, labels = [], []
+    for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
+        wrong = want ^ got
+        parts, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
+        if parts > 1:
+            sizes = np.bincount(numbers.ravel(), minlength=parts)[1:]
+            wrong = numbers == 1 + rng.choice(parts - 1, p=sizes / sizes.sum())
+        else:
+            wrong = want if want.any() else ~want
+        x, y = _inner_pixel(wrong, rng)
+        points.append((2 * x + 0.5, 2 * y + 0.5))
+        labels.append(float(want[y, x]))
+    return torch.tensor(points)[:, None].float(), torch.tensor(labels)[:, None]
+
+
+def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
+    """Bounding boxes in pixels of the picture, each side off by up to a tenth."""
+    out = []
+    for mask in (target > 0.5).numpy():
+        y, x = np.nonzero(mask) if mask.any() else (np.array([0, 1]), np.array([0, 1]))
+        box = 2.0 * np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
+        span = np.tile([box[2] - box[0], box[3] - box[1]], 2)
+        out.append(box + span * rng.normal(0, 0.05, 4).clip(-0.1, 0.1))
+    return torch.from_numpy(np.stack(out)).float()
+
+
+def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
+    """Masks as a tracker brings them: shifted, scaled, and grown or shrunk a little."""
+    out = []
+    for mask in (target > 0.5).numpy().astype(np.uint8):
+        size = len(mask)
+        y, x = np.nonzero(mask) if mask.any() else (np.zeros(1), np.zeros(1))
+        reach = 0.06 * (np.ptp(x) + np.ptp(y)) / 2 + 0.5
+        scale = rng.uniform(0.92, 1.08)
+        shift = np.array([x.mean(), y.mean()]) * (1 - scale) + rng.normal(0, reach, 2)
+        moved = cv2.warpAffine(mask, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size))
+        kernel = np.ones((int(rng.integers(1, 4)),) * 2, np.uint8)
+        change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+        out.append(change(moved, kernel) > 0)
+    return torch.from_numpy(np.stack(out))
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy, stronger near edges of small things, plus Dice; one value per mask."""
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    sure = torch.exp(-entropy.detach())
+    focal = ((1.1 - sure) * entropy).mean((-2, -1))
+    p = logits.sigmoid()
+    overlap = 2 * (p * target).sum((-2, -1)) + 1
+    return 10 * focal + 1 - overlap / (p.sum((-2, -1)) + target.sum((-2, -1)) + 1)
+
+
+def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    """Squared error of the predicted IoU."""
+    got, want = logits.detach() > 0, target > 0.5
+    iou = (got & want).sum((-2, -1)) / (got | want).sum((-2, -1)).clamp(min=1)
+    return (quality - iou) ** 2
+
+
+def look_where_clicked(sam: Any) -> None:
+    """Start with attention that finds equal positions in tokens and picture: the rest comes sooner."""
+    transformer = sam.mask_decoder.transformer
+    pairs = [
+        (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token) for layer in transformer.layers
+    ]
+    for attention in (transformer.final_attn_token_to_image, *(part for pair in pairs for part in pair)):
+        nn.init.orthogonal_(attention.q_proj.weight, 1.5)
+        attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
+
+
+def training_loss(
+    sam: Any, affinity: Affinity, pictures: list[Picture], rng: np.random.Generator, first: bool = False
+) -> Tensor:
+    """Loss of one batch over its first answer and one or two corrections; `first` asks for no corrections."""
+    targets = Targets(pictures, rng)
+    set_size(sam, targets.size)
+    x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
+    x = (x - sam.pixel_mean) / sam.pixel_std
+    for row, picture in zip(x, pictures, strict=True):
+        row[:, picture.frame[1] :], row[:, :, picture.frame[0] :] = 0, 0  # as `Sam.preprocess` pads
+    features = sam.image_encoder(x).repeat_interleave(PROMPTS, 0)
+    points = targets.clicks[:, None].float()
+    labels = torch.ones(len(points), 1)
+    loss, start = 3 * affinity(features, targets), rng.random() * (0.85 if first else 1)
+    if start < 0.7:
+        masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, None))
+        each = mask_loss(masks[:, 1:], targets.masks) + quality_loss(
+            quality[:, 1:], masks[:, 1:], targets.masks
+        )
+        loss = loss + (each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean()
+        answer = masks[:, 1] > 0
+    elif start < 0.85:
+        boxes = boxes_of(targets.one, rng)
+        masks, quality = decode(sam, features, *sam.prompt_encoder(None, boxes, None))
+        each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
+        loss = loss + each.mean()
+        answer = masks[:, 0] > 0
+        points, labels = points[:, :0], labels[:, :0]
+    else:
+        answer = displaced(targets.one, rng)
+    for _ in range(0 if first else 1 + int(rng.random() < 0.5)):
+        point, label = correct(targets.one, answer, rng)
+        points, labels = torch.cat([points, point], 1), torch.cat([labels, label], 1)
+        # At times without it: clicks may come without the mask they correct.
+        prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.8 else None
+        masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, prior))
+        each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
+        loss = loss + each.mean()
+        answer = masks[:, 0] > 0
+    return loss
+
+
+def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
+    """IoU after clicks at the deepest point: of what is wanted, then of the largest mistakes."""
+    predictor: Any = SamPredictor(sam)
+    predictor.set_image(image)
+    frame = Embedded(image, "", predictor.features, predictor.input_size)
+    points, labels, got = [deepest(want)], [1], None
+    for click in range(clicks):
+        got = predict(sam, frame, np.array(points, float), np.array(labels), None, got)
+        wrong = want ^ got
+        if click + 1 < clicks and wrong.any():
+            points.append(deepest(wrong))
+            labels.append(int(want[points[-1][::-1]]))
+    return float((want & got).sum() / (want | got).sum())
+
+
+@torch.no_grad()
+def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
+    """IoU on unseen scenes: one click on each actor; three clicks on each of its parts."""
+    sam.eval()
+    actors, parts = [], []
+    for seed in range(scenes):
+        scene = world.sample_scene(seed, 8, 1 + seed % 3)
+        drawn = world.render(dataclasses.replace(scene, frames=1), size)
+        for number in range(1, len(scene.actors) + 1):
+            actor = drawn.labels[0] == number
+            for part in (None, *np.unique(drawn.parts[0][actor])):
+                want = actor if part is None else actor & (drawn.parts[0] == part)
+                if part is not None and want.mean() < 0.003:
+                    continue
+                iou = answer_iou(sam, drawn.frames[0], want, 1 if part is None else 3)
+                (actors if part is None else parts).append(iou)
+    sam.train()
+    return {
+        "actor": float(np.mean(actors)),
+        "actor_worst": float(np.min(actors)),
+        "part": float(np.mean(parts)),
+    }
+
+
+@lru_cache(maxsize=BLOCK)
+def _picture(seed: int, index: int, size: int) -> Picture:
+    return training_picture(seed, index, size)
+
+
+def pictures_at(seed: int, sample: int, size: int) -> list[Picture]:
+    """The batch that starts at `sample`: from a block of pictures, seen in another order each time."""
+    block, place = divmod(sample, BLOCK * REUSE)
+    turn, start = divmod(place, BLOCK)
+    order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)[start : start + BATCH]
+    return [_picture(seed, block * BLOCK + int(i), size) for i in order]
+
+
+def main() -> None:
+    """Train, resuming whatever stands in the run folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--samples", type=int, default=24_000)
+    parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
+    parser.add_argument("--small", type=float, default=0.7, help="share of samples at half size")
+    parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=800, help="samples between saves")
+    parser.add_argument("--init", type=Path, help="folder of shipped weights")
+    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    torch.manual_seed(args.seed)
+    args.run.mkdir(parents=True, exist_ok=True)
+    sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
+    sam.train()
+    if not args.init:
+        look_where_clicked(sam)
+    affinity = Affinity()
+    both = nn.ModuleDict({"sam": sam, "affinity": affinity})
+    weights = dict(both.named_parameters())
+    optimiser = torch.optim.AdamW(weights.values(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    state, done = args.run / "state.safetensors", 0
+    if state.exists():
+        saved = load_file(state)
+        both.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
+        done = int(saved["done"])
+        for k, p in weights.items():
+            optimiser.state[p] = {
+                "step": saved["s/" + k],
+                "exp_avg": saved["m/" + k],
+                "exp_avg_sq": saved["v/" + k],
+            }
+    if args.ship:
+        save_tiny_sam(sam, ASSETS)
+        log.info("%s", held_out(load_tiny_sam(ASSETS), 200))
+        return
+
+    def save() -> None:
+        tensors = {"w/" + k: v.detach().contiguous() for k, v in both.state_dict().items()}
+        tensors["done"] = torch.tensor(done)
+        for k, p in weights.items():
+            moments = optimiser.state.get(p, {})
+            tensors["s/" + k] = moments.get(
+                "step", torch.zeros(())
+            ).clone()  # not every step uses every prompt
+            tensors["m/" + k] = moments.get("exp_avg", torch.zeros_like(p)).contiguous()
+            tensors["v/" + k] = moments.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
+        partial = state.with_suffix(".partial")
+        save_file(tensors, partial)
+        partial.replace(state)
+
+    mean, started, first = 0.0, time.time(), done
+    while done < min(args.samples, args.until or args.samples):
+        warm, progress = min(1.0, (done + BATCH) / 400), done / args.samples
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        pictures = pictures_at(args.seed, done, SMALL if progress < args.small else SIZE)
+        with torch.autocast("cpu", torch.bfloat16):
+            rng = np.random.default_rng([args.seed, done, 1])
+            loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        optimiser.step()
+        done += BATCH
+        mean = 0.98 * mean + 0.02 * loss.item() if mean else loss.item()
+        if done % args.every == 0:
+            save()
+            rate = (done - first) / (time.time() - started)
+            line = {"samples": done, "loss": round(mean, 4), "rate": round(rate, 2)} | held_out(sam, 20)
+            log.info("%s", line)
+            with (args.run / "curve.jsonl").open("a") as f:
+                f.write(json.dumps(line) + "\n")
+    save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing import ArrayClip
+from editing.clip import write_lossless
+from masks import click
+from masks.__main__ import main
+from masks.files import read_labels
+
+SIZE = (96, 64)
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch):
+    """A red and a blue disc that drift over noise; no SAM weights."""
+    monkeypatch.setattr(click, "BUILT_IN", tmp_path / "none")
+    y, x = np.mgrid[:64, :96]
+    rng = np.random.default_rng(0)
+    frames = np.tile(rng.integers(90, 130, (64, 96, 3), dtype=np.uint8), (6, 1, 1, 1))
+    for t in range(6):
+        frames[t][np.hypot(x - 25 - t, y - 32) < 12] = (210, 40, 40)
+        frames[t][np.hypot(x - 70 + t, y - 32) < 12] = (40, 60, 220)
+    write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
+    return tmp_path / "clip.mkv"
+
+
+def call(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
+    options = ["--click", "1:0,25,32", "--click", "2:3,67,32", "--click", "2:3,40,5,0"]
+    assert call("track", clip, *options, "-o", tmp_path / "out") == 0
+    labels = read_labels(tmp_path / "out", 6, SIZE)
+    y, x = np.mgrid[:64, :96]
+    for t in range(6):
+        for label, center in ((1, 25 + t), (2, 70 - t)):
+            disc = np.hypot(x - center, y - 32) < 12
+            assert ((labels[t] == label) ^ disc).sum() < 0.15 * disc.sum()
+    assert "no SAM weights" in capsys.readouterr().err
+
+
+def test_used_frames(clip, tmp_path):
+    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "grabcut"]
+    assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0
+    assert set(np.unique(read_labels(tmp_path / "out", 2, SIZE))) == {0, 9}
+    assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0  # once more
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (["--click", "1:0,25"], "--click"),
+        (["--click", "0:0,25,32"], "--click"),
+        (["--click", "1:0,-5,32"], "--click"),
+        (["--click", "1:0,25,32,2"], "--click"),
+        (["--click", "1:6,25,32"], "--click"),
+        (["--click", "1:0,96,32"], "--click"),
+        (["--click", "1:0,25,32,0"], "--click"),
+        ([], "--click"),
+        (["--click", "1:0,25,32", "--method", "magic"], "--method"),
+        (["--click", "1:0,25,32", "--frames", "7"], "clip.frames"),
+        (["--click", "1:0,25,32", "--model", "nothing.pth"], "model"),
+        (["--click", "1:0,25,32", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, options, field):
+    assert call("track", clip, *options, "-o", tmp_path / "out") == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {field}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_are_not_overwritten(clip, tmp_path, capsys):
+    (tmp_path / "thesis.doc").touch()
+    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path) == 2
+    assert "holds" in capsys.readouterr().err
+    assert (tmp_path / "thesis.doc").exists()
+
+
+def test_a_bad_request_is_refused_before_torch():
+    code = (
+        "import sys, masks.__main__ as m\n"
+        "assert m.main(['track', 'none.mp4', '--click', '1:0,2,2', '-o', 'out']) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from masks.draw import Stroke, brush, deepest, drop_specks, feather, fill_holes, grow, signed_distance
+
+EMPTY = np.zeros((60, 80), bool)
+Y, X = np.mgrid[:60, :80]
+
+
+def disc(x, y, radius):
+    return np.hypot(X - x, Y - y) <= radius
+
+
+def distance_to_segment(start, end):
+    start, end = np.array(start, float), np.array(end, float)
+    along = ((X - start[0]) * (end - start)[0] + (Y - start[1]) * (end - start)[1]) / (
+        (end - start) ** 2
+    ).sum()
+    t = along.clip(0, 1)
+    return np.hypot(X - start[0] - t * (end - start)[0], Y - start[1] - t * (end - start)[1])
+
+
+def test_a_stroke_is_all_within_its_radius_of_its_line():
+    ends = (12.5, 10.0), (60.0, 41.5)
+    distance = distance_to_segment(*ends)
+    drawn = brush(EMPTY, Stroke(ends, 6))
+    assert drawn[distance < 5].all()
+    assert not drawn[distance > 7].any()
+
+
+def test_eraser_takes_away_what_the_brush_gave_and_nothing_else():
+    drawn = brush(EMPTY, Stroke(((20, 30), (60, 30)), 5))
+    cut = brush(drawn, Stroke(((40, 10), (40, 50)), 3, erase=True))
+    assert not cut[30, 40]
+    assert cut[30, 30]
+    assert not (cut & ~drawn).any()
+    assert not EMPTY.any()
+
+
+def test_a_dot_and_a_stroke_out_of_the_frame():
+    assert brush(EMPTY, Stroke(((5, 7),), 0)).sum() == 1
+    assert brush(EMPTY, Stroke(((5, 7),), 0))[7, 5]
+    assert brush(EMPTY, Stroke(((-20, 5), (200, 5)), 2))[5].all()
+
+
+@pytest.mark.parametrize("pixels", [4, -4])
+def test_grown_disc_is_a_disc(pixels):
+    grown = grow(disc(40, 30, 15), pixels)
+    wrong = grown ^ disc(40, 30, 15 + pixels)
+    assert wrong.sum() <= np.pi * (15 + pixels)  # half a pixel along the edge
+    assert (grow(disc(40, 30, 15), 0) == disc(40, 30, 15)).all()
+
+
+def test_growing_everything_and_nothing():
+    assert grow(~EMPTY, -5).all()
+    assert not grow(EMPTY, 5).any()
+
+
+def test_feather_is_a_slope_around_the_edge():
+    half = X < 40
+    soft = feather(half, 4)
+    assert np.allclose(soft[30, 36:44], [1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0])
+    assert (feather(half, 0) == half).all()
+
+
+def test_holes_and_specks_by_size():
+    mask = disc(40, 30, 20) & ~disc(48, 30, 3) & ~disc(30, 30, 6)
+    mask |= disc(5, 5, 2) | disc(70, 50, 5)
+    filled = fill_holes(mask, 50)
+    assert filled[30, 48]
+    assert not filled[30, 30]
+    assert not filled[0, 79]
+    kept = drop_specks(mask, 30)
+    assert not kept[5, 5]
+    assert kept[50, 70]
+    assert kept[15, 40]
+
+
+def test_what_touches_the_border_is_no_hole():
+    ring = (X == 5) & (Y <= 8) | (Y == 8) & (X <= 5)
+    assert (fill_holes(ring, 1000) == ring).all()
+
+
+def test_signed_distance_changes_sign_between_pixels():
+    assert signed_distance(X < 40)[30, 37:43].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+
+
+def test_deepest_counts_the_border_as_edge():
+    x, y = deepest(X < 40)
+    assert abs(x - 19.5) <= 10
+    assert 19 <= y <= 40
+    assert deepest(disc(50, 20, 7)) == (50, 20)

@@ -1,0 +1,93 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from masks.tiny_sam import SIZE, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from storybook import click_pictures, render, sample_scene, train_sam
+from storybook.click_pictures import scene_levels, training_picture
+
+
+def test_levels_agree_with_the_worlds_truth():
+    scene = sample_scene(5, 1, 3)
+    drawn, levels = render(scene, 128), scene_levels(scene, 128, 0)
+    assert (levels[0] == drawn.labels[0]).all()
+    assert (levels[1] == np.where(drawn.labels[0] > 0, 5 * drawn.labels[0] + drawn.parts[0], 0)).all()
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_levels_nest(index):
+    """Every part lies in one whole, every part of a part in one part; nothing lies in the padding."""
+    picture = training_picture(0, index, 96)
+    whole, part, shape = picture.levels
+    for inner, outer in ((part, whole), (shape, part)):
+        for number in np.unique(inner):
+            assert len(np.unique(outer[inner == number])) == 1
+    width, height = picture.frame
+    assert not picture.levels[:, height:].any()
+    assert not picture.image[:, width:].any()
+
+
+def test_a_sample_depends_on_seed_and_number_alone():
+    one, two, other = (training_picture(seed, 3, 64) for seed in (0, 0, 1))
+    assert (one.image == two.image).all()
+    assert not (one.image == other.image).all()
+    assert click_pictures.FIRST_TRAINING_SEED > 200  # scenes below are held out
+
+
+def test_the_batched_decoder_is_the_librarys():
+    torch.manual_seed(0)
+    sam = build_tiny_sam().eval()
+    features = torch.randn(2, 128, 32, 32)
+    points, labels = torch.rand(2, 2, 2) * SIZE, torch.tensor([[1.0, 0], [1, 1]])
+    sparse, dense = sam.prompt_encoder((points, labels), None, torch.randn(2, 1, 128, 128))
+    masks, quality = train_sam.decode(sam, features, sparse, dense)
+    place = sam.prompt_encoder.get_dense_pe()
+    for i in range(2):
+        part = slice(i, i + 1)
+        wanted = sam.mask_decoder.predict_masks(features[part], place, sparse[part], dense[part])
+        assert torch.allclose(masks[part], wanted[0], atol=1e-4)
+        assert torch.allclose(quality[part], wanted[1], atol=1e-4)
+
+
+def test_corrections_point_at_mistakes():
+    target, answer = torch.zeros(2, 32, 32), torch.zeros(2, 32, 32, dtype=torch.bool)
+    target[:, 8:20, 8:20], answer[0, 8:20, 8:30] = 1, True
+    points, labels = train_sam.correct(target, answer, np.random.default_rng(0))
+    assert labels.tolist() == [[0], [1]]
+    assert points[0, 0, 0] >= 40
+    assert all(16 <= c <= 40 for c in points[1, 0].tolist())
+
+
+def test_half_precision_weights_come_back(tmp_path):
+    torch.manual_seed(0)
+    sam = build_tiny_sam()
+    set_size(sam, 128)
+    save_tiny_sam(sam, tmp_path)
+    again = load_tiny_sam(tmp_path)
+    assert again.image_encoder.img_size == SIZE
+    for name, value in again.state_dict().items():
+        assert torch.allclose(value, sam.state_dict()[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_sam, "BATCH", 2)
+    monkeypatch.setattr(train_sam, "BLOCK", 4)
+    monkeypatch.setattr(train_sam, "SMALL", 64)
+    monkeypatch.setattr(train_sam, "held_out", lambda sam, scenes: {"actor": 0.0})
+
+    def train(run, samples):
+        train_sam._picture.cache_clear()
+        options = ["--run", str(tmp_path / run), "--samples", "8", "--every", "2", "--small", "1"]
+        monkeypatch.setattr(sys, "argv", ["train_sam", *options, "--until", str(samples)])
+        train_sam.main()
+
+    train("whole", 8)
+    train("parts", 4)
+    train("parts", 8)
+    whole, parts = ((tmp_path / run / "state.safetensors").read_bytes() for run in ("whole", "parts"))
+    assert whole == parts
+    curve = [json.loads(line) for line in (tmp_path / "parts" / "curve.jsonl").read_text().splitlines()]
+    assert [line["samples"] for line in curve] == [2, 4, 6, 8]
