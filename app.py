@@ -70,7 +70,10 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    launch(Tools(edit, segment, propagate), Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
+    from masks.click import missing
+
+    tools = Tools(edit, segment, propagate, missing())
+    launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def missing() -> str | None:
     if (BUILT_IN / "model.safetensors").is_file():
         return None
     return (
-        "no SAM weights are here; masks are cut by colours (GrabCut); expect to need more clicks or strokes"
+        "No SAM weights are here: masks are cut by colours (GrabCut). Expect to need more clicks or strokes."
     )
 
 

@@ -45,11 +45,13 @@ class Tools:
         edit: Runs a request.
         segment: A frame, points and their labels to a mask; fast when called again for the same frame.
         propagate: A clip and its key frames, by frame and label, to labels and confidence on every frame.
+        remark: What a user should know about how clicks are answered.
     """
 
     edit: Edit
     segment: Segment
     propagate: Propagate
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
                 canvas = view(
                     "mountCanvas", shown, scripts=("paint.js", "timeline.js", "canvas.js"), elem_id="canvas"
                 )
+                if tools.remark:
+                    gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
                 player = view("mountPlayer", views.player(start.opened) if start else None, elem_id="player")
                 live = view("mountLive", elem_id="live")
                 result = view("mountResult", elem_id="result")

@@ -41,7 +41,7 @@ def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
         for label, center in ((1, 25 + t), (2, 70 - t)):
             disc = np.hypot(x - center, y - 32) < 12
             assert ((labels[t] == label) ^ disc).sum() < 0.15 * disc.sum()
-    assert "no SAM weights" in capsys.readouterr().err
+    assert "No SAM weights" in capsys.readouterr().err
 
 
 def test_used_frames(clip, tmp_path):

@@ -135,7 +135,7 @@ def test_without_weights_colours_are_cut_and_it_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(click, "BUILT_IN", tmp_path)
     image = np.full((90, 120, 3), 100, np.uint8)
     image[disc(50, 40, 12)] = (220, 40, 40)
-    with pytest.warns(UserWarning, match="no SAM weights are here"):
+    with pytest.warns(UserWarning, match="No SAM weights are here"):
         got = click.segment(image, [(50, 40)], [1])
     assert (got ^ disc(50, 40, 12)).sum() < 30
     with warnings.catch_warnings():
