@@ -118,6 +118,12 @@ class Captions:
         return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, self.short[rows], self.full[rows]))
 
 
+def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
+    """Text vectors [n, 32, d], padding zeroed: else the many copies of the whole sentence outweigh its words."""
+    end = (ids == text.config.eos_token_id).long()
+    return text(ids).last_hidden_state * ((end.cumsum(1) - end) == 0)[..., None]
+
+
 def probe(
     unet: UNet2DConditionModel, text: CLIPTextModel, held: Tensor, ids: dict[str, Tensor], abar: Tensor
 ) -> dict[str, float]:
@@ -128,7 +134,7 @@ def probe(
             noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
             a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
             x = a * held + s * noise
-            v = unet(x, torch.full((len(x),), t), text(ids[name]).last_hidden_state).sample.float()
+            v = unet(x, torch.full((len(x),), t), embed(text, ids[name])).sample.float()
             out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
     return out
 
@@ -174,11 +180,13 @@ def main() -> None:
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
+        zero_padding=True,
         **TEXT,
     )
     if args.init:
         unet = UNet2DConditionModel.from_pretrained(args.init / "unet", torch_dtype=torch.float32)
         text = CLIPTextModel.from_pretrained(args.init / "text_encoder", dtype=torch.float32)
+        text.config.zero_padding = True
     else:
         unet, text = UNet2DConditionModel(**UNET), CLIPTextModel(text_config)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
@@ -254,7 +262,7 @@ def main() -> None:
         noise = torch.randn(x0.shape, generator=rng)
         a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = text(captions.draw(rows, rng)).last_hidden_state
+            hidden = embed(text, captions.draw(rows, rng))
             v = unet(a * x0 + s * noise, t, hidden).sample
         error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
         loss = (loss_weight[t] * error).mean()

@@ -132,9 +132,11 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     page = open_page(server)
     page.fill("#rg-prompt-0", "a robot")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".rg-strip img")
-    assert page.locator(".rg-strip").count() == 3  # expected frames, and a heat map per region
-    assert page.locator(".rg-strip >> nth=0 >> img").count() == 8
+    # Expected frames, and a heat map per region; waited for in one go, since a slow page may be at the result next.
+    page.wait_for_function(
+        "document.querySelectorAll('.rg-strip').length == 3"
+        " && document.querySelector('.rg-strip').querySelectorAll('img').length == 8"
+    )
     assert "left disc" in page.inner_text(".rg-live")
     assert "step" in page.inner_text(".rg-detail")
     page.wait_for_selector(".rg-coming:not([hidden])")

@@ -149,6 +149,8 @@ class StableDiffusion:
         ids = torch.tensor(tokens.input_ids, device=self.device)
         with self._lock:
             vectors = self.text_encoder(ids).last_hidden_state.float()
+        if getattr(self.text_encoder.config, "zero_padding", False):
+            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
         offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
         return Text(tuple(prompts), vectors, tuple(map(sum, tokens.attention_mask)), offsets)
 
