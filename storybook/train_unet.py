@@ -119,7 +119,7 @@ class Captions:
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
-    """Text vectors [n, 32, d], padding zeroed: else the many copies of the whole sentence outweigh its words."""
+    """Text vectors [n, 32, d], padding zeroed: else its many copies of the sentence outweigh the words."""
     end = (ids == text.config.eos_token_id).long()
     return text(ids).last_hidden_state * ((end.cumsum(1) - end) == 0)[..., None]
 

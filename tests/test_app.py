@@ -132,7 +132,7 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     page = open_page(server)
     page.fill("#rg-prompt-0", "a robot")
     page.keyboard.press("Control+Enter")
-    # Expected frames, and a heat map per region; waited for in one go, since a slow page may be at the result next.
+    # Expected frames, and a heat map per region; waited for in one go: a slow page may be at the result next.
     page.wait_for_function(
         "document.querySelectorAll('.rg-strip').length == 3"
         " && document.querySelector('.rg-strip').querySelectorAll('img').length == 8"
