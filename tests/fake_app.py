@@ -67,9 +67,9 @@ def edit(request: EditRequest) -> Iterator[Event]:
         for stage in ("inverting", "editing"):
             yield Stage(stage)
             for step in range(1, STEPS + 1):
-                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.12")))
+                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.25")))
                 note(f"{stage} {step}")
-                yield Progress(stage, step, STEPS, (STEPS - step) * 0.12)
+                yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
                 if stage == "editing":
                     share = step / STEPS
                     frames = (source * (1 - share) + target * share).astype(np.uint8)

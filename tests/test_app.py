@@ -165,7 +165,7 @@ def test_stop_ends_the_worker(server, open_page):
     page.click("#run")
     page.wait_for_selector(".rg-strip img")
     page.click("#stop")
-    wait(lambda: server.steps().count("closed") > before, 1.5, "the editor is closed")
+    wait(lambda: server.steps().count("closed") > before, 10, "the editor is closed")
     page.wait_for_selector("text=/Stopped at step \\d+ of 12. Nothing was saved./")
     assert server.steps()[-2:][0].startswith("editing")
     page.wait_for_selector("#run:not([disabled])")
@@ -185,8 +185,8 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     page.wait_for_selector(".rg-strip img")
     before = server.steps().count("closed")
     page.close()
-    wait(lambda: server.steps().count("closed") > before, 5, "the editor is closed")
-    wait(lambda: not own.exists(), 5, "the files are gone")
+    wait(lambda: server.steps().count("closed") > before, 15, "the editor is closed")
+    wait(lambda: not own.exists(), 15, "the files are gone")
 
 
 @pytest.mark.browser
