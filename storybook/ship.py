@@ -38,6 +38,10 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     config.write_text(
         json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE}, indent=2)
     )
+    for path in target.glob("*/config.json"):  # where a part was trained is nobody's business
+        facts = json.loads(path.read_text())
+        facts.pop("_name_or_path", None)
+        path.write_text(json.dumps(facts, indent=2) + "\n")
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(unet_run / name, target / name)
     (target / "words.json").write_text(json.dumps(vocabulary(), indent=0) + "\n")
