@@ -33,7 +33,7 @@ from storybook.click_pictures import Picture, training_picture
 from storybook.training import Run
 
 log = logging.getLogger(__name__)
-BATCH, PROMPTS, SMALL = 8, 3, 128
+BATCH, PROMPTS = 8, 3
 BLOCK, REUSE = 512, 3  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 LEVELS = (0.5, 0.35, 0.15)  # how often the whole, the part, its part is wanted
@@ -288,9 +288,11 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=24_000)
     parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
-    parser.add_argument("--small", type=float, default=0.7, help="share of samples at half size")
+    parser.add_argument("--small", type=float, default=0.7, help="share of samples on smaller pictures")
+    parser.add_argument("--small-size", type=int, default=128, help="their pixels, a multiple of 16")
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
     parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--ema", type=float, default=0.998, help="decay per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=800, help="samples between saves")
@@ -308,8 +310,9 @@ def main() -> None:
     affinity = Affinity()
     both = nn.ModuleDict({"sam": sam, "affinity": affinity})
     optimiser = torch.optim.AdamW(both.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    run = Run(args.run, both, optimiser)
+    run = Run(args.run, both, optimiser, args.ema)
     if args.ship:
+        run.exchange()
         save_tiny_sam(sam, ASSETS)
         log.info("%s", held_out(load_tiny_sam(ASSETS), 200))
         return
@@ -317,14 +320,16 @@ def main() -> None:
     while run.done < min(args.samples, args.until or args.samples):
         run.pace(args.rate, args.samples, warm=400)
         progress = run.done / args.samples
-        pictures = pictures_at(args.seed, run.done, SMALL if progress < args.small else SIZE)
+        pictures = pictures_at(args.seed, run.done, args.small_size if progress < args.small else SIZE)
         with torch.autocast("cpu", torch.bfloat16):
             rng = np.random.default_rng([args.seed, run.done, 1])
             loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
         run.step(loss, BATCH)
         if run.done % args.every == 0:
             run.save()
+            run.exchange()
             run.report(held_out(sam, 20))
+            run.exchange()
     run.save()
 
 
