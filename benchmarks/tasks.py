@@ -168,17 +168,18 @@ def wish(scene: Scene, size: int, actor: int, prompt: str) -> Wish:
     return Wish(who.kind, render(scene, size).labels == actor + 1, who.phrase, prompt)
 
 
-MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray]], np.ndarray]
+# Frames, true masks and whether to make them wider, to labels.
+MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray], bool], np.ndarray]
 
 
 def true_masks(grow: int) -> MaskMaker:
     """Masks from the truth, `grow` pixels wider, as a hand paints around a thing."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
         labels = np.zeros(frames.shape[:3], np.uint8)
         for number, mask in enumerate(masks, 1):
             labels[mask] = number
-        return grown(labels, grow) if grow else labels
+        return grown(labels, grow) if grow and wider else labels
 
     return make
 
@@ -186,7 +187,7 @@ def true_masks(grow: int) -> MaskMaker:
 def clicked_masks(grow: int) -> MaskMaker:
     """Masks from one click on each thing in the first frame, followed through the clip, then grown alike."""
 
-    def make(frames: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
         keys, labels = np.zeros(frames.shape[1:3], np.uint8), np.zeros(frames.shape[:3], np.uint8)
         if not masks:
             return labels
@@ -195,7 +196,7 @@ def clicked_masks(grow: int) -> MaskMaker:
             keys[got & (keys == 0)] = number
         for t, followed, _ in propagate(ArrayClip(frames, fps=Fraction(FPS)), {0: keys}):
             labels[t] = followed
-        return grown(labels, grow) if grow else labels
+        return grown(labels, grow) if grow and wider else labels
 
     return make
 
@@ -205,8 +206,9 @@ def task(
 ) -> Task:
     """Put a task together: regions in order, and every answer looked for where the asked thing was or is."""
     frames = render(scene, size).frames
-    labels = masks(frames, [w.mask for w in wishes if w.mask is not None])
-    labels = np.where((labels == 0) & (wishes[-1].mask is None), len(wishes), labels).astype(np.uint8)
+    rest = wishes[-1].mask is None  # then the things stay, and a wide mask would leave them a halo
+    labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
+    labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
     request = EditRequest(
         ArrayClip(frames, fps=Fraction(FPS)),
         labels,
