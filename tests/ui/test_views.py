@@ -8,11 +8,11 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.events import EditResult, Preview, Progress, RegionAttention, Stage
+from editing.pictures import heat, tint
 from editing.project import save_project
 from editing.request import EditRequest, Region
 from ui import views
 from ui.examples import load_examples
-from ui.pictures import heat, tint
 from ui.session import Session
 
 
