@@ -58,7 +58,7 @@ class Server:
 
     @contextmanager
     def hold(self, place: str, at: int):
-        """Keep the made-up editor at a step of "inverting" or "editing", the tracker before one of "tracking"."""
+        """Keep the made-up editor at a step of "inverting" or "editing", or the tracker before a frame."""
         file = self.folder / f"hold_{place}"
         file.write_text(str(at))
         try:
