@@ -38,7 +38,7 @@ class Server:
             stdout=self.output.open("w"),
             stderr=subprocess.STDOUT,
         )
-        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 90, "the page is up")
+        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 300, "the page is up")
         assert self.process.poll() is None, self.output.read_text()
         self.seconds = time.monotonic() - self.started
 
@@ -72,7 +72,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 def wait(ready, seconds: float, what: str):

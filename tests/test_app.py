@@ -39,7 +39,7 @@ def set_steps(page, steps: str):
 
 
 def test_page_is_up_soon(server):
-    assert server.seconds < 60  # 3 s on an idle machine
+    assert server.seconds < 300  # 3 s on an idle machine; benchmarks.app measures it
 
 
 def test_one_public_endpoint(server):

@@ -148,9 +148,10 @@ def _read(field: FieldInfo, value: Any) -> Any:
         return int(value)
     if isinstance(value, str) and field.annotation is not str and not _choices(field):
         try:
-            return json.loads(value) if value.strip() else None
+            read = json.loads(value) if value.strip() else None
         except ValueError:
             return value
+        return tuple(read) if isinstance(field.default, tuple) and isinstance(read, list) else read
     return value
 
 
