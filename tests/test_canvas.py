@@ -322,6 +322,31 @@ def test_touch_and_the_small_screen(server, open_page):
     )
 
 
+NAMELESS = """() => {
+  const kinds = "button, input, select, a[href], [role=slider], canvas[tabindex]";
+  const all = [...document.querySelectorAll(kinds)].filter((node) => node.offsetParent);
+  const labelled = (node) => [...(node.labels ?? [])].some((label) => label.innerText.trim());
+  const named = (node) => node.getAttribute("aria-label") || node.innerText?.trim() || node.title;
+  return all.filter((node) => !named(node) && !labelled(node)).map((node) => node.outerHTML);
+}"""
+
+
+def test_every_control_has_a_name_and_shows_its_focus(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.wait_for_selector("#settings input[type=range]")
+    assert page.evaluate(NAMELESS) == []
+    page.locator("#open").focus()
+    bare = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        bare += page.evaluate(
+            "(n => getComputedStyle(n).outlineStyle === 'none' ? [n.outerHTML.slice(0, 200)] : [])"
+            "(document.activeElement)"
+        )
+    assert bare == []
+
+
 def test_keys_move_a_cursor_and_click(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
@@ -331,6 +356,12 @@ def test_keys_move_a_cursor_and_click(server, open_page):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Enter")
     until(page, lambda s: s["points"][0].get("2") == 1, "Enter clicks")
+    area = until(page, lambda s: not s["waiting"], "quiet")["area"][0]["2"]
+    page.keyboard.press("b")
+    for _ in range(12):
+        page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Enter")
+    until(page, lambda s: s["area"][0]["2"] > area + 50, "with the brush it paints")
     page.keyboard.press("?")
     page.wait_for_selector(".rg-help[open]")
     page.keyboard.press("Escape")
