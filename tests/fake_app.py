@@ -97,9 +97,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
         note("finished")
     finally:
         note("closed")
-    result = EditResult(
-        target, target, source, mask, {n: RegionAttention(g * 0.2, g * 0.8) for n, g in grids.items()}
-    )
+    attention = {name: RegionAttention(grid * 0.2, grid * 0.8) for name, grid in grids.items()}
+    result = EditResult(target, target, source, mask, attention, reconstruction=source // 2)
     yield Finished(
         result,
         {

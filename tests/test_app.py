@@ -148,11 +148,14 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     assert "unchanged" in page.inner_text(".rg-facts")
     assert page.locator(".rg-look").count() == 2
     links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.download, a.href])")
-    assert [name for name, _ in links] == ["edited.mp4", "report.json", "project.zip"]
+    assert [name for name, _ in links] == ["edited.mp4", "report.json", "reconstruction.mp4", "project.zip"]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
         assert status == 200
         assert len(content) > 100
+    page.click(".rg-bar >> text=Reconstruction")
+    page.wait_for_function("document.querySelector('video.source').src.endsWith('reconstruction.mp4')")
+    wait(lambda: plays(page, "source"), 60, "the reconstruction plays")
     page.click("text=Wipe")
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)

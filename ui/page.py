@@ -353,7 +353,7 @@ def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
                 return {p.live: views.live(item, asked.regions)}
             case Saved(finished, files):
                 return {
-                    p.player: views.player(opened, files["edited.mp4"]),
+                    p.player: views.player(opened, files["edited.mp4"], files.get("reconstruction.mp4")),
                     p.result: views.result(finished.result, finished.report, asked, files),
                     p.progress: views.done(finished.report),
                     p.live: None,

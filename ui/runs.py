@@ -29,6 +29,7 @@ from ui.session import check_lengths
 from ui.worker import in_thread
 
 BUILT_IN = "storybook"
+_SHOWN = ("edited.mp4", "report.json", "reconstruction.mp4")  # of what a run writes
 Edit = Callable[[EditRequest], Iterator[Event]]
 
 
@@ -116,14 +117,8 @@ class Runs:
         write_outputs(finished.result, request, finished.report, out)
         save_project(request, project)
         archive = shutil.make_archive(str(folder / "project"), "zip", project)
-        yield Saved(
-            finished,
-            {
-                "edited.mp4": str(out / "edited.mp4"),
-                "report.json": str(out / "report.json"),
-                "project.zip": archive,
-            },
-        )
+        made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+        yield Saved(finished, made | {"project.zip": archive})
 
 
 def _local_models() -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
 from editing.pictures import heat
-from editing.request import Composed, EditRequest, Region
+from editing.request import Composed, EditRequest, Region, default_color
 from ui.clips import Opened
 from ui.examples import Example
 from ui.layers import FINDERS
@@ -56,12 +56,13 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     }
 
 
-def player(opened: Opened, edited: str | None = None) -> View:
-    """The source clip, and the edit beside it."""
+def player(opened: Opened, edited: str | None = None, reconstruction: str | None = None) -> View:
+    """The source clip, and the edit beside it; or its reconstruction from the inversion."""
     clip = opened.request.clip
     return {
         "source": str(opened.source),
         "edited": edited,
+        "reconstruction": reconstruction,
         "width": clip.size[0],
         "height": clip.size[1],
         "frames": len(clip),
@@ -215,7 +216,7 @@ def done(report: Mapping[str, Any]) -> View:
 def live(event: Preview, regions: Sequence[Region]) -> View:
     """The frames the model expects at this step, and where each region's words look."""
     picked = _spread(len(event.frames))
-    colors = {region.name: (region.color, region.label) for region in regions}
+    colors = _colors(event.attention, regions)
     return {
         "frames": [data_url(event.frames[i], 160, 76) for i in picked],
         "indices": [event.indices[i] + 1 for i in picked],
@@ -229,7 +230,6 @@ def live(event: Preview, regions: Sequence[Region]) -> View:
                 ],
             }
             for name, maps in event.attention.items()
-            if name in colors
         ],
     }
 
@@ -239,11 +239,9 @@ def result(
 ) -> View:
     """What came out: in plain words, as pictures of attention, and to take away."""
     picked = _spread(len(outcome.source))
-    colors = {region.name: (region.color, region.label) for region in request.regions}
+    colors = _colors(outcome.attention, request.regions)
     attention = []
     for name, maps in outcome.attention.items():
-        if name not in colors:
-            continue
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         color = colors[name][0]
         before, after = (
@@ -268,6 +266,17 @@ def result(
         "indices": [i + 1 for i in picked],
         "files": [{"name": name, "path": path} for name, path in files.items()],
     }
+
+
+def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
+    """Colour and label of each heat map: its region's; for a word of the prompt, the next that is free."""
+    colors = {region.name: (region.color, region.label) for region in regions}
+    label = max((region.label for region in regions), default=0)
+    for name in names:
+        if name not in colors:
+            label += 1
+            colors[name] = default_color(label), label
+    return colors
 
 
 def _running(stage: str, share: float, detail: str) -> View:

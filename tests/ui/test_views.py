@@ -101,6 +101,15 @@ def test_long_clips_show_eight_frames_with_the_ends(request_):
     assert (view["indices"][0], view["indices"][-1]) == (1, 30)
 
 
+def test_heat_maps_of_words_get_colours_of_their_own(request_):
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
+    rows = views.live(Preview(frames, (0, 1), maps), request_.regions)["heat"]
+    assert [row["name"] for row in rows] == ["left", "snow", "moon"]
+    assert rows[0]["color"] == request_.regions[0].color
+    assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
+
+
 @pytest.mark.parametrize(("psnr", "said"), [(100.0, "unchanged"), (44.2, "44.2 dB")])
 def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
     frames = request_.clip.read(0, 5)
