@@ -94,7 +94,7 @@ function mountCanvas(element, props, trigger, watch) {
     both.hidden = !editor.sam;
     for (const [name, node] of Object.entries(by)) node.setAttribute("aria-pressed", String(name === finderNow()));
     const entry = editor.masks[editor.frame]?.[hub.active];
-    who.textContent = entry?.by ? "Found by " + entry.by : entry?.key ? "Painted" : entry?.runs ? "Tracked or loaded" : "";
+    who.textContent = entry?.by ? "Found by " + entry.by : entry?.key ? "Painted by hand" : "";
   }
   const below = make("div", "rg-below");
   below.append(note, finders);

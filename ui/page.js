@@ -212,26 +212,25 @@ function mountPrompt(element, props, trigger, watch) {
 
 // Which method, what it does, and what of the page it uses.
 function mountMethod(element, props, trigger, watch) {
+  const root = make("div", "rg-method"), label = make("label", "rg-method-label", "Method"), pick = make("select");
+  const said = make("p", "rg-method-say"), uses = make("ul", "rg-uses");
+  label.append(pick);
+  root.append(label, said, uses);
+  element.replaceChildren(root);
+  pick.addEventListener("change", () => trigger("choose", { name: pick.value }));
   follow(props, watch, (value) => {
-    const root = make("div", "rg-method"), chosen = value.methods.find((method) => method.name === value.chosen);
-    const label = make("label", "rg-method-label", "Method"), pick = make("select");
-    for (const { name, title } of value.methods) {
-      const option = make("option", "", title);
-      option.value = name;
-      pick.append(option);
-    }
+    while (pick.options.length > value.methods.length) pick.lastChild.remove();
+    value.methods.forEach(({ name, title }, i) => { pick.options[i] = new Option(title, name); });
     pick.value = value.chosen;
-    pick.addEventListener("change", () => trigger("choose", { name: pick.value }));
-    label.append(pick);
-    const said = make("p", "rg-method-say", chosen.say), uses = make("ul", "rg-uses");
+    const chosen = value.methods.find((method) => method.name === value.chosen);
+    said.textContent = chosen.say;
     said.title = chosen.paper;
+    uses.replaceChildren();
     for (const { name, used, rarely } of chosen.uses) {
       const item = make("li", used ? "" : "rg-unused");
       item.append(icon(used ? "yes" : "no"), make("span", "", used ? name + (rarely ? " (with Variation)" : "") : name + ": not used"));
       uses.append(item);
     }
-    root.append(label, said, uses);
-    element.replaceChildren(root);
     hub.method = chosen;
     hub.tell("method", chosen);
   });
