@@ -145,6 +145,7 @@ function mountPlayer(element, props, trigger, watch) {
       const group = make("div", "rg-pick");
       group.setAttribute("role", "group");
       group.setAttribute("aria-label", "How to compare");
+      const extra = [];
       if (value.reconstruction) {
         const swap = button("rg-tool", "Reconstruction", () => {
           const on = swap.getAttribute("aria-pressed") !== "true", time = source.currentTime;
@@ -155,14 +156,14 @@ function mountPlayer(element, props, trigger, watch) {
           playing(true);
         }, "What inversion alone gives back, in place of the source");
         swap.setAttribute("aria-pressed", "false");
-        bar.append(swap);
+        extra.push(swap);
       }
       const modes = {};
       for (const [kind, text] of [["side", "Side by side"], ["wipe", "Wipe"], ["flip", "Flip"]]) {
         modes[kind] = button("rg-tool", text, () => set(kind));
         group.append(modes[kind]);
       }
-      bar.append(group);
+      bar.append(group, ...extra);
       set(mode);
     } else {
       root.dataset.mode = "side";
@@ -303,7 +304,7 @@ function mountResult(element, props, trigger, watch) {
     const root = make("div", "rg-result");
     const files = make("div", "rg-files");
     for (const file of value.files) {
-      const link = make("a", "rg-tool"), [text, hint] = { "edited.mp4": ["Download video", "edited.mp4"], "report.json": ["Report", "All settings and figures of this run, as JSON"], "project.zip": ["Project", "Clip, masks, words and settings, to open here again"] }[file.name] ?? [file.name, file.name];
+      const link = make("a", "rg-tool"), [text, hint] = { "edited.mp4": ["Download video", "edited.mp4"], "report.json": ["Report", "All settings and figures of this run, as JSON"], "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"], "project.zip": ["Project", "Clip, masks, words and settings, to open here again"] }[file.name] ?? [file.name, file.name];
       link.href = fileUrl(file.path);
       link.download = file.name;
       link.title = hint;
