@@ -14,7 +14,8 @@ import typer
 
 from editing import events
 from editing.clip import open_clip
-from editing.errors import EditingError, RequestError, shorten
+from editing.commands import call
+from editing.errors import RequestError, shorten
 from editing.outputs import check_out, write_outputs
 from editing.project import FILE, load_project, save_project, schema
 from editing.request import EditRequest, Region
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
-# Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
-_UsageError = typer.BadParameter.__mro__[2]
 
 
 @app.command()
@@ -127,23 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         Exit code: 0, 2 for what the user can mend, 130 when stopped.
     """
     logging.basicConfig(level=logging.WARNING)
-    try:
-        return app(arguments, prog_name="python -m editing", standalone_mode=False) or 0
-    except EditingError as error:
-        typer.echo(f"error: {error}", err=True)
-    except _UsageError as error:
-        typer.echo(f"error: {_explain_usage(error)}", err=True)
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("stopped", err=True)
-        return 130
-    return 2
-
-
-def _explain_usage(error: Any) -> str:
-    parameter = getattr(error, "param", None)
-    names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
-    field = next(name for name in names if name)
-    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}; see --help"
+    return call(app, "python -m editing", arguments)
 
 
 def _override(
