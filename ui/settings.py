@@ -72,6 +72,8 @@ def _control(name: str, field: FieldInfo, value: Any) -> Component:
         return gr.Checkbox(value, label=title, info=field.description)
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, label=title, info=field.description)
+    if field.annotation is str:
+        return gr.Textbox(value, label=title, info=field.description)
     low: Any = next(limit.ge for limit in field.metadata if isinstance(limit, Ge))
     high: Any = next(limit.le for limit in field.metadata if isinstance(limit, Le))
     top = max(_REACH.get(name, high), value)
