@@ -1,8 +1,8 @@
 """Regions without masks: what a model's own features hold together, followed through the clip.
 
-VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives coarse layouts. Here the
-features are the keys of that attention, and all frames are clustered together, so a cluster is the same thing in
-every frame. Each is offered with the noun of the source prompt its cross-attention answers to most.
+VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives coarse layouts. Here
+the features are the keys of that attention, and all frames are clustered together, so a cluster is the same
+thing in every frame. Each is offered with the noun of the source prompt its cross-attention answers to most.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from editing.text import Text, spans
 if TYPE_CHECKING:
     from editing.backbones import Backbone
 
-# Features are read on a grid of one cell for this many pixels, if it has enough cells: the paper's 32 x 32 at 512.
+# Features are read on a grid of a cell for this many pixels (the paper's 32 x 32 at 512), or of enough cells.
 _CELL = 16
 _LEAST_CELLS = 64
 _RESTARTS = 8
