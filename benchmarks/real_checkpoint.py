@@ -3,7 +3,7 @@
 For whoever has one: loads it, inverts the clip, reconstructs it, edits it, and says of each step how it went.
 
 - round trip: PSNR of the autoencoder alone, the ceiling of everything after it.
-- reconstruction: PSNR of inversion and sampling with the source prompt, guidance 1, nothing modulated, against
+- reconstruction: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
   the round trip. Below 25 dB something is wrong: the wrong prediction type, an unusual noise schedule.
 - edit: PSNR outside the regions before compositing, against the clip, and the report of an ordinary run.
 

@@ -4,7 +4,8 @@ The rule, in this order. A piece may use half of what is free.
 
 1. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
    tiles if not even one frame does.
-2. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
+2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
+3. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
 
 Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
 """
@@ -12,6 +13,7 @@ Cutting changes no formula, but it can change the last bits of a result; where t
 from __future__ import annotations
 
 import os
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,33 @@ def free_memory(device: torch.device | None = None) -> int:
 def frames_at_once(height: int, width: int, free: int) -> int:
     """Frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
     return min(FRAMES_AT_ONCE, int(_SHARE * free / (_AUTOENCODER_BYTES * height * width)))
+
+
+def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
+    """What UNet and text encoder are kept in.
+
+    Args:
+        device: Where.
+        numbers: How many weights they have.
+        free: Bytes that can be had there.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.float16
+    return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
+
+
+def count_weights(path: Path) -> int:
+    """Numbers in a .safetensors file, or in those below a folder; their headers alone are read."""
+    from safetensors import safe_open
+
+    files = [path] if path.is_file() else sorted(path.glob("**/*.safetensors"))
+    total = 0
+    for file in files:
+        with safe_open(file, framework="np") as weights:
+            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+    return total
 
 
 def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:

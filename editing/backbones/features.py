@@ -143,27 +143,21 @@ def recording(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Pat
     layers 4 to 11; the layers are those VideoGrain's released code takes.
     """
 
+    wanted: set[str] = set()
+
     def keep(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        if site.kind == "self":
+        if site.name in wanted:
             features.attention[site.name] = (q, k)
         return attend(q, k, v, site)
 
     def patch(model: nn.Module) -> AbstractContextManager:
-        wanted = _attention_layers(model)
+        wanted.update(_attention_layers(model))
 
         def hook(name: str) -> Callable:
             return lambda _, __, output: features.residuals.__setitem__(name, output)
 
-        handles = [conv.register_forward_hook(hook(name)) for name, conv in _residual_branches(model).items()]
-
-        @contextmanager
-        def only_wanted() -> Iterator[None]:
-            with _hooked(handles):
-                yield
-            for name in features.attention.keys() - wanted:
-                del features.attention[name]
-
-        return only_wanted()
+        branches = _residual_branches(model)
+        return _hooked([conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
 
     return keep, patch
 

@@ -25,7 +25,7 @@ from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
-from editing.memory import frames_at_once, free_memory, halves_fit
+from editing.memory import count_weights, frames_at_once, free_memory, halves_fit, weights_dtype
 from editing.text import Text
 
 logger = logging.getLogger(__name__)
@@ -328,7 +328,6 @@ def load(
     """
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
     with _quiet_imports():
         from diffusers.utils import logging as diffusers_logging
         from safetensors import SafetensorError
@@ -338,11 +337,10 @@ def load(
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         try:
-            if source.kind == "file":
-                parts = read_file(source.location, dtype)
-            else:
-                folder = download(id) if source.kind == "hub" else source.location
-                parts = read_folder(Path(folder), id, dtype)
+            place = Path(download(id) if source.kind == "hub" else source.location)
+            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+            is_file = source.kind == "file"
+            parts = read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)
         except SafetensorError as error:
             raise ModelError(
                 "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"

@@ -353,20 +353,18 @@ def test_09_phrases_are_spliced_and_the_negative_prompt_is_read(tiny):
 def test_10_one_frame_is_the_image_model_and_equal_frames_are_that_frame(tiny):
     x = random(1, 4, 8, 8)
     step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"]).vectors
-    one = tiny.predict(
-        x, step, text, attend=lambda q, k, v, site: all_frames(q, k, v, 1), adapter=joint_norm(1)
-    )[1]
+
+    def full(frames):
+        def attend(q, k, v, site):
+            plain = scaled_dot_product_attention(q, k, v)
+            return plain if site.kind == "cross" else all_frames(q, k, v, frames)
+
+        return {"attend": attend, "adapter": joint_norm(frames)}
+
+    one = tiny.predict(x, step, text, **full(1))[1]
     with torch.no_grad():
         torch.testing.assert_close(one, tiny.unet(x, step.t, text).sample, atol=1e-5, rtol=1e-4)
-    many = tiny.predict(
-        x.repeat(FRAMES, 1, 1, 1),
-        step,
-        text,
-        attend=lambda q, k, v, site: (
-            all_frames(q, k, v, FRAMES) if site.kind == "self" else scaled_dot_product_attention(q, k, v)
-        ),
-        adapter=joint_norm(FRAMES),
-    )[1]
+    many = tiny.predict(x.repeat(FRAMES, 1, 1, 1), step, text, **full(FRAMES))[1]
     torch.testing.assert_close(many, one.expand(FRAMES, -1, -1, -1), atol=1e-5, rtol=1e-4)
 
 
@@ -379,6 +377,7 @@ def test_11_the_released_inversion_takes_49_steps_and_ends_where_sampling_starts
 
 
 def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(tiny):
+    step_to_clean = tiny.schedule.sampling(50)[-1]
     for convention, length in (("paper", 51), ("videograin", 50)):
         inversion = tiny.schedule.inversion(50, convention)
         levels = [
@@ -390,7 +389,7 @@ def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(
         for step in tiny.schedule.sampling(50)[:-1]:
             kept = videograin.outside(inverted, step, "inversion", torch.Generator())
             assert float(kept) == pytest.approx(step.noise_next)
-        assert videograin.outside(inverted, tiny.schedule.sampling(50)[-1], "inversion", None) is inverted[0]
+        assert videograin.outside(inverted, step_to_clean, "inversion", torch.Generator()) is inverted[0]
     z0, last = random(FRAMES, 4, 8, 8), tiny.schedule.sampling(50)[-1]
     noisy = videograin.outside([z0], last, "noise", torch.Generator().manual_seed(5))
     torch.testing.assert_close(noisy, add_noise(z0, random(FRAMES, 4, 8, 8, seed=5), last))
@@ -438,9 +437,9 @@ def masses(trained, amount=1.0, **given):
     def watch(q, k, v, site):
         if site.kind == "self":
             codes = layout.codes(q.shape[2]).reshape(1, -1)
-            same = torch.nn.functional.one_hot(codes, 3).float()[:, None]
-            same = same.view(len(x), -1, 3)[:, None].expand(-1, q.shape[1], -1, -1)
-            share = attend(q, k, same.contiguous(), site).mean(1).reshape(1, -1, 3)
+            same = torch.zeros_like(v)  # a column for each region
+            same[..., :3] = torch.nn.functional.one_hot(codes, 3).view(len(x), 1, -1, 3)
+            share = attend(q, k, same, site)[..., :3].mean(1).reshape(1, -1, 3)
             own.append(float(share.gather(2, codes[..., None])[codes > 0].mean()))
         return attend(q, k, v, site)
 
@@ -459,7 +458,11 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     cross = [masses(trained, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
     assert [m[0] for m in cross] == sorted(m[0] for m in cross)
     assert cross[2][0] > cross[0][0] + 0.02
-    assert cross[2][1] < cross[0][1]
+    # Outside, the share of a region's words need not fall: where the start token holds most, levelling
+    # it raises all others a little. What must grow is the contrast.
+    contrast = [inside / outside for inside, outside, _ in cross]
+    assert contrast == sorted(contrast)
+    assert contrast[2] > 2 * contrast[0]
     within = [masses(trained, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
     assert within == sorted(within)
     assert within[2] > within[0] + 0.02
@@ -505,7 +508,7 @@ def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(traine
     errors = []
     for share in (0.0, 1.0):
         params = VideoGrainParams(
-            steps=6, guidance_scale=5.0, blend=False, cross_strength=0.0, self_strength=0.0, preview_every=0,
+            steps=4, guidance_scale=5.0, blend=False, cross_strength=0.0, self_strength=0.0, preview_every=0,
             inject_until=share, joint_norm=False, track_levels=0,
         )  # fmt: skip
         result = finish(videograin.run(model, same, params))
@@ -604,3 +607,22 @@ def test_a_narrower_span_is_modulated_among_the_keys_it_sees(tiny, span):
                 else attention(q[at + frame][None], keys, keys)
             )
             torch.testing.assert_close(out[at + frame][None], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_halves_of_guidance_one_after_the_other_give_the_same_edit(tiny, monkeypatch):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    params = VideoGrainParams(steps=2, preview_every=0, inject_until=0.5)
+    rows, predict = [], tiny.predict
+    monkeypatch.setattr(
+        tiny, "predict", lambda x, *args, **given: rows.append(len(x) // FRAMES) or predict(x, *args, **given)
+    )
+    together = finish(videograin.run(tiny, request, params))
+    assert rows == [1, 1, 1, 2, 2]
+    rows.clear()
+    monkeypatch.setattr(tiny, "halves_fit", lambda *_: False)
+    apart = finish(videograin.run(tiny, request, params))
+    assert rows == [1, 1, 1, 1, 1]
+    difference = np.abs(together.uncomposited.astype(int) - apart.uncomposited)
+    assert difference.max() <= 1
+    for name, maps in together.attention.items():
+        np.testing.assert_allclose(maps.after, apart.attention[name].after, atol=1e-5)
