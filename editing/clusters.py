@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Features are read on a grid of a cell for this many pixels (the paper's 32 x 32 at 512), or of enough cells.
 _CELL = 16
-_LEAST_CELLS = 64
+_LEAST_CELLS = 256
 _RESTARTS = 8
 # Words that are no things: what the source prompt is made of beside its nouns.
 _NO_NOUNS = frozenset(

@@ -101,7 +101,7 @@ class Wiring:
     Attributes:
         tracks: Tracks along the flow, by tokens a frame.
         control: The control networks and what they are shown.
-        source: The source prompt. guided: What control networks read while denoising, one text a half.
+        source: The source prompt, encoded.
         calls: Halves of guidance in each call of a denoising step: both in one, or one after the other.
     """
 
