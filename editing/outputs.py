@@ -115,6 +115,25 @@ def write_outputs(
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
 
 
+def write_clusters(
+    pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
+) -> None:
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 into a project folder.
+
+    Args:
+        pca: Principal components as RGB.
+        request: The clip, and the clusters as its regions.
+        out: The folder.
+
+    Raises:
+        ResourceError: The disk is full or cannot be written.
+    """
+    frames = _shrink(request.clip.read(0, len(request.clip)), _SIDE)
+    with staged(Path(out)) as folder:
+        write_video(folder / "clusters.mp4", _paint(frames, request), request.clip.fps)
+        write_video(folder / "pca.mp4", _shrink(pca, _SIDE), request.clip.fps)
+
+
 def to_json(report: Mapping[str, object]) -> str:
     """Report as JSON text; fractions become text, NumPy scalars numbers; NaN is a bug: ValueError."""
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"

@@ -106,11 +106,11 @@ def resolve_params(
         check_params(method, recommended)
     except RequestError as error:
         raise ModelError("defaults.json", f"{error}; mend the model's recommendations") from None
-    # The only preset so far, "paper", is what the method defaults are.
+    presets = find_method(method).Params.PRESETS
     layers = {
         "method": defaults,
         "model": recommended,
-        "preset": defaults if "preset" in given else {},
+        "preset": defaults | presets[str(given["preset"])] if "preset" in given else {},
         "given": given,
     }
     resolved = {
