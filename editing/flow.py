@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -88,6 +88,69 @@ def occlusion(
     x, y = _positions(forward).unbind(1)
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     return (mismatch > allowed) | outside
+
+
+def trajectories(
+    forward: Float[Tensor, "pairs 2 h w"],
+    occluded: Bool[Tensor, "pairs h w"] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
+    """Follow the cells of a grid through a clip; every cell of every frame is on exactly one track.
+
+    A track keeps its position in fractions of a cell, so slow motion adds up, and is in the cell it is
+    nearest to. It ends where it leaves the frame or is occluded, and where another track is nearer to the
+    centre of the same cell; a cell that no track reaches begins one. A track has one cell a frame at most.
+
+    Args:
+        forward: From each frame to the next, (dx, dy) in pixels of its own grid.
+        occluded: What `occlusion` says of the same pairs; default: nothing is.
+        grid: Height and width of the grid of cells; default: the flow's own.
+
+    Returns:
+        Track of every cell, numbered from 0 without gaps, in the order tracks begin.
+
+    Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
+    """
+    height, width = grid or forward.shape[2:]
+    cells, device = height * width, forward.device
+    sizes = forward.new_tensor([width, height])
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+    )
+    centres = torch.stack([x, y], -1).view(cells, 2).to(forward)
+    # In cells: positions of this frame's tracks, by the cell they are in.
+    positions, ids = centres, torch.arange(cells, device=device)
+    out, begun = [ids], cells
+    # What is sampled together: displacement as a share of the frame, and whether the pixel is lost.
+    pixels = forward.new_tensor([*forward.shape[:1:-1]]).view(2, 1, 1)
+    lost = torch.zeros_like(forward[:, 0], dtype=torch.bool) if occluded is None else occluded
+    for flow, gone in zip(forward / pixels, lost.to(forward), strict=True):
+        at = (2 * (positions + 0.5) / sizes - 1)[None, None]
+        sampled = grid_sample(
+            torch.cat([flow, gone[None]])[None], at, padding_mode="border", align_corners=False
+        )
+        dx_dy, hidden = sampled[0, :2, 0].T, sampled[0, 2, 0]
+        moved = positions + dx_dy * sizes
+        nearest = (moved + 0.5).floor()
+        alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
+        target = (nearest[:, 1] * width + nearest[:, 0]).long()[alive]
+        moved, ids = moved[alive], ids[alive]
+        # Worst first, so that the last to write a cell is the nearest to its centre, of equals the oldest.
+        off = (moved - centres[target]).square().sum(1)
+        order = torch.argsort(ids, descending=True)
+        order = order[torch.argsort(off[order], descending=True, stable=True)]
+        best = torch.full((cells,), -1, device=device)
+        rank = torch.arange(len(order), device=device)
+        best.scatter_reduce_(0, target[order], rank, "amax")
+        taken = best >= 0
+        winner = order[best[taken]]
+        new = int((~taken).sum())
+        next_ids, positions = torch.empty_like(best), centres.clone()
+        next_ids[taken], positions[taken] = ids[winner], moved[winner]
+        next_ids[~taken] = torch.arange(begun, begun + new, device=device)
+        ids, begun = next_ids, begun + new
+        out.append(ids)
+    return torch.stack(out).view(-1, height, width)
 
 
 def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:

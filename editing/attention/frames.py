@@ -10,14 +10,16 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from editing.attention.backends import attention
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-Selector = int | Literal["first", "middle", "last"]
+Selector = int | Literal["first", "middle", "last", "previous", "own"]
+# Gathering all tracks at once would copy q, k and v of the whole clip.
+_TRACKS_AT_ONCE = 4096
 
 
 def fold_frames(x: Rows, frames: int) -> Float[Tensor, "branch heads clip_tokens dim"]:
@@ -54,7 +56,7 @@ def sparse_causal(
     k: Rows,
     v: Rows,
     frames: int,
-    selectors: Sequence[Selector] = ("first", -1),
+    selectors: Sequence[Selector] = ("first", "previous"),
     attend: Attend = attention,
 ) -> Rows:
     """Each frame sees the frames its `selectors` name, concatenated in that order.
@@ -64,8 +66,8 @@ def sparse_causal(
         k: Keys, same rows.
         v: Values, same rows.
         frames: Frames in a branch.
-        selectors: An int is an offset from the frame itself (0 = itself, -1 = the one before), kept inside
-            the clip; "first", "middle" (the lower of two) and "last" name a frame of the clip.
+        selectors: "first", "middle" (the lower of two) and "last" name a frame of the clip; "own" is the
+            frame itself, "previous" the one before it, kept inside the clip; so is an int, any offset.
         attend: Called once with q as it is and keys and values [(branch frame), heads, (selector tokens),
             dim].
     Raises:
@@ -75,8 +77,9 @@ def sparse_causal(
     if not selectors:
         raise ValueError("selectors: a frame must see at least one frame")
     named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
+    offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
     seen = [
-        [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in selectors]
+        [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in offsets]
         for frame in range(frames)
     ]
     index = torch.tensor(seen, device=k.device)
@@ -86,3 +89,36 @@ def sparse_causal(
         return rearrange(by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim")
 
     return attend(q, gather(k), gather(v))
+
+
+def tracks(
+    q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], attend: Attend = attention
+) -> Rows:
+    """Each token sees the tokens of its own track, itself among them.
+
+    Args:
+        q: Queries, rows (branch frame).
+        k: Keys, same rows.
+        v: Values, same rows.
+        frames: Frames in a branch.
+        ids: Track of every token; a track has at most one token a frame (`editing.flow.trajectories`).
+        attend: Called for tracks of equal length together: [(branch track), heads, length, dim].
+    Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
+    """
+    by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other
+    _, track, lengths = torch.unique_consecutive(
+        ids.flatten()[by_track], return_inverse=True, return_counts=True
+    )
+    q, k, v = (
+        rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim") for x in (q, k, v)
+    )
+    out = v.clone()  # what a token alone in its track sees
+    for length in range(2, int(lengths.max()) + 1):
+        tokens = by_track[lengths[track] == length].view(-1, length)
+        for some in tokens.split(max(1, _TRACKS_AT_ONCE // len(q))):
+            rows = (
+                rearrange(x[:, some], "branch t l heads dim -> (branch t) heads l dim") for x in (q, k, v)
+            )
+            seen = attend(*rows)
+            out[:, some] = rearrange(seen, "(branch t) heads l dim -> branch t l heads dim", branch=len(out))
+    return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.flow import estimate_flow, occlusion, warp
+from editing.flow import estimate_flow, occlusion, trajectories, warp
 
 
 def constant(dx, dy, frames=1, height=12, width=16):
@@ -63,3 +63,80 @@ def test_occlusion_is_where_the_flows_do_not_cancel_or_leave_the_frame():
     expected[:, 14:] = True
     expected[4:6, 4:6] = True
     assert torch.equal(hidden, expected)
+
+
+def followed(flow, lost, height, width):
+    """`trajectories`, cell by cell in plain Python."""
+    tall, wide = flow.shape[2:]
+    alive = {(y, x): (i, float(x), float(y)) for i, (y, x) in enumerate(np.ndindex(height, width))}
+    begun, out = len(alive), []
+    for frame in range(len(flow) + 1):
+        out.append([[alive[y, x][0] for x in range(width)] for y in range(height)])
+        if frame == len(flow):
+            break
+        after = {}
+        for track, x, y in alive.values():
+            px = min(max((x + 0.5) * wide / width - 0.5, 0), wide - 1)
+            py = min(max((y + 0.5) * tall / height - 0.5, 0), tall - 1)
+            x0, y0 = int(px), int(py)
+            x1, y1 = min(x0 + 1, wide - 1), min(y0 + 1, tall - 1)
+            fx, fy = px - x0, py - y0
+
+            def at(field, x0=x0, x1=x1, y0=y0, y1=y1, fx=fx, fy=fy):
+                top = (1 - fx) * field[y0, x0] + fx * field[y0, x1]
+                return float((1 - fy) * top + fy * ((1 - fx) * field[y1, x0] + fx * field[y1, x1]))
+
+            if lost is not None and at(lost[frame].float()) > 0.5:
+                continue
+            x, y = x + at(flow[frame, 0]) * width / wide, y + at(flow[frame, 1]) * height / tall
+            cell = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+            if not (0 <= cell[0] < height and 0 <= cell[1] < width):
+                continue
+            off = (x - cell[1]) ** 2 + (y - cell[0]) ** 2
+            if cell not in after or (off, track) < after[cell][0]:
+                after[cell] = ((off, track), (track, x, y))
+        alive = {cell: kept for cell, (_, kept) in after.items()}
+        for cell in np.ndindex(height, width):
+            if cell not in alive:
+                alive[cell] = (begun, float(cell[1]), float(cell[0]))
+                begun += 1
+    return torch.tensor(out)
+
+
+@pytest.mark.parametrize("grid", [(6, 8), (5, 7), (12, 16)])
+def test_trajectories_equal_following_cell_by_cell(grid):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(5, 2, 4, 5, generator=generator) * 3
+    flow = torch.nn.functional.interpolate(coarse, (12, 16), mode="bilinear")
+    lost = torch.rand(5, 12, 16, generator=generator) < 0.1
+    assert torch.equal(trajectories(flow, lost, grid), followed(flow, lost, *grid))
+    assert torch.equal(trajectories(flow, None, grid), followed(flow, None, *grid))
+
+
+def test_a_track_has_one_cell_a_frame_at_most():
+    flow = torch.randn(4, 2, 12, 16, generator=torch.Generator().manual_seed(0)) * 4
+    ids = trajectories(flow)
+    assert all(len(frame.unique()) == 12 * 16 for frame in ids)
+    assert torch.equal(ids.unique(), torch.arange(int(ids.max()) + 1))
+
+
+def test_no_motion_keeps_every_cell_and_a_shift_moves_it():
+    still = trajectories(constant(0, 0, 3))
+    assert torch.equal(still, torch.arange(12 * 16).view(12, 16).expand(4, 12, 16))
+    shifted = trajectories(constant(2, -1, 3))
+    for frame in range(1, 4):
+        assert torch.equal(shifted[frame, :-1, 2:], shifted[frame - 1, 1:, :-2])
+        assert (shifted[frame, -1] > shifted[frame - 1].max()).all()
+
+
+def test_motion_of_less_than_half_a_cell_adds_up():
+    ids = trajectories(constant(0.4, 0, 5))
+    assert torch.equal(ids[5, :, 2:], ids[0, :, :-2])
+
+
+def test_an_occluded_cell_ends_its_track():
+    lost = torch.zeros(2, 12, 16, dtype=torch.bool)
+    lost[1, 3, 4] = True
+    ids = trajectories(constant(0, 0, 2), lost)
+    assert ids[1, 3, 4] == ids[0, 3, 4]
+    assert ids[2, 3, 4] == 12 * 16

@@ -1,10 +1,11 @@
 """Each frame sees exactly the frames it should: compared with loops, and by moving what must not matter."""
 
+import numpy as np
 import pytest
 import torch
 
 from editing.attention.backends import attention
-from editing.attention.frames import all_frames, fold_frames, own_frame, sparse_causal, unfold_frames
+from editing.attention.frames import all_frames, fold_frames, own_frame, sparse_causal, tracks, unfold_frames
 
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
 
@@ -50,6 +51,8 @@ def test_own_frame(qkv):
         (("first", -1), lambda f: [0, max(f - 1, 0)]),
         ((0, "middle"), lambda f: [f, 1]),
         (("last",), lambda f: [3]),
+        (("first", "previous"), lambda f: [0, max(f - 1, 0)]),
+        (("own", "middle", "first"), lambda f: [f, 1, 0]),
         ((1, -2, 0), lambda f: [min(f + 1, 3), max(f - 2, 0), f]),
     ],
 )
@@ -88,3 +91,29 @@ def test_attend_gets_the_arranged_tokens(qkv):
     sparse_causal(*qkv, FRAMES, attend=attend)
     clip = (BRANCHES, HEADS, FRAMES * TOKENS, DIM)
     assert shapes == [(clip, clip), (qkv[0].shape, (BRANCHES * FRAMES, HEADS, 2 * TOKENS, DIM))]
+
+
+def test_sparse_causal_sees_the_first_and_the_previous_frame_by_default(qkv):
+    torch.testing.assert_close(sparse_causal(*qkv, FRAMES), loop(qkv, lambda f: [0, max(f - 1, 0)]))
+
+
+def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
+    """Random tracks of every length, one token a frame at most."""
+    g = torch.Generator().manual_seed(1)
+    ids = torch.stack([torch.randperm(8, generator=g)[:TOKENS] for _ in range(FRAMES)])
+    assert set(ids.unique(return_counts=True)[1].tolist()) >= {1, 2, 3}
+    expected = torch.empty_like(qkv[2])
+    for row, token in np.ndindex(len(expected), TOKENS):
+        first = row // FRAMES * FRAMES
+        seen = (ids == ids[row % FRAMES, token]).nonzero()
+        q = qkv[0][row, :, token][None, :, None]
+        k, v = (torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:])
+        expected[row, :, token] = attention(q, k, v)[0, :, 0]
+    torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
+    monkeypatch.setattr("editing.attention.frames._TRACKS_AT_ONCE", 2)
+    torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
+
+
+def test_a_token_alone_in_its_track_keeps_its_value(qkv):
+    ids = torch.arange(FRAMES * TOKENS).view(FRAMES, TOKENS)
+    assert torch.equal(tracks(*qkv, FRAMES, ids), qkv[2])
