@@ -2,7 +2,7 @@
 of one prompt stand for which of another."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from typing import Literal, NamedTuple
@@ -16,7 +16,7 @@ from editing.errors import PromptError
 
 Variant = Literal["fixed", "original"]
 """How prompts are aligned: with what is wrong in the published code mended, or as it is."""
-_ARTICLES = frozenset({"a", "an", "the", "another"})
+_LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,10 @@ class Text:
         """The prompt at `row` as a Text of its own."""
         rows = slice(row, row + 1) if row != -1 else slice(row, None)
         return Text(self.prompts[rows], self.vectors[rows], self.lengths[rows], self.offsets[rows])
+
+    def __iter__(self) -> Iterator["Text"]:
+        """Each prompt as a Text of its own."""
+        return (self[row] for row in range(len(self)))
 
     @property
     def pads(self) -> tuple[int, ...]:
@@ -105,16 +109,29 @@ def words(prompt: str) -> tuple[Word, ...]:
     return tuple(Word(m[0].casefold(), *m.span()) for m in re.finditer(r"\w(?:\S*\w)?", prompt))
 
 
+def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
+    """Words of both prompts, and the runs in which they differ: what, [from, to) here, [from, to) there."""
+    ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
+    runs = SequenceMatcher(None, ours, theirs, False).get_opcodes()
+    return ours, theirs, [run for run in runs if run[0] != "equal"]
+
+
+def is_swap(source: str, target: str) -> bool:
+    """Whether the prompts differ only by words that stand for each other, one for one."""
+    return all(stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2])
+
+
 def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words of `source` that `target` lost, and those it gained, in order; articles only if nothing else.
+    """The words of `source` that `target` lost, and those it gained, in order.
+
+    Of articles and prepositions only if there is no other.
 
     Source: longest common runs of words (Ratcliff and Obershelp, 1988).
     """
-    ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
-    changes = [c for c in SequenceMatcher(None, ours, theirs, False).get_opcodes() if c[0] != "equal"]
+    ours, theirs, changes = _changes(source, target)
     lost = [word for _, a, b, _, _ in changes for word in ours[a:b]]
     gained = [word for _, _, _, a, b in changes for word in theirs[a:b]]
-    lost, gained = ([w for w in found if w not in _ARTICLES] or found for found in (lost, gained))
+    lost, gained = ([w for w in found if w not in _LITTLE] or found for found in (lost, gained))
     return tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(gained))
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
 from editing.backbones.folder import Parts, download, read_folder
+from editing.backbones.patches import Patch
 from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
@@ -30,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 4  # in the autoencoder, which needs a gigabyte for each frame of 512 x 512
 
-Patch = Callable[[nn.Module], AbstractContextManager]
-"""Changes the UNet for one call: entered before it, left after it, whatever happens in between."""
 Control = Callable[[Tensor, Tensor, Tensor, AttentionFn | None], tuple[Sequence[Tensor], Tensor]]
 """(x, t, vectors, attend) -> (residuals of the down blocks, residual of the middle block)."""
 
