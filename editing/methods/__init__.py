@@ -127,7 +127,7 @@ def resolve_params(
         check_params(method, recommended)
     except RequestError as error:
         raise ModelError("defaults.json", f"{error}; mend the model's recommendations") from None
-    presets = find_method(method).Params.presets
+    presets = find_method(method).Params.PRESETS
     layers = {
         "method": defaults,
         "model": recommended,

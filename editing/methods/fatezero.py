@@ -130,6 +130,7 @@ class Plan:
     grid: tuple[int, int]
     source_prompt: str
     source: Float[Tensor, "1 L d"]
+    source_length: int
     uncond: Float[Tensor, "1 L d"]
     targets: tuple[Target, ...]
     masks: Float[Tensor, "frames 1 height width"] | None
@@ -203,8 +204,8 @@ def make_plan(
         )
     adapter = joint_norm(len(request.clip)) if params.joint_norm else None
     return Plan(
-        len(request.clip), grid, request.source_prompt, source.vectors, uncond.vectors, tuple(targets), masks,
-        adapter,
+        len(request.clip), grid, request.source_prompt, source.vectors, source.lengths[0], uncond.vectors,
+        tuple(targets), masks, adapter,
     )  # fmt: skip
 
 
@@ -259,7 +260,7 @@ def invert(
         looks = TokenMass(plan.map_grid)
         for step, x in ddim_invert(latents[0], predict, backbone.schedule.inversion(params.steps, told)):
             latents.append(x)
-            mass.append(looks.mean())
+            mass.append(looks.mean()[..., : plan.source_length])
             looks = TokenMass(plan.map_grid)
             yield Progress("inverting", step.index + 1, total, None)
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}

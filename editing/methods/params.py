@@ -12,8 +12,8 @@ class MethodParams(BaseModel):
     """What every method has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
-    """By name what a preset sets; what it does not mention is the method's default."""
+    # What a named preset sets beyond the defaults, which are the paper's.
+    PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
 
     steps: int = Field(50, ge=1, le=1000, description="Denoising steps; the inversion takes as many.")
     guidance_scale: float = Field(
@@ -78,7 +78,7 @@ KEY_FRAMES = {
 class FateZeroParams(MethodParams):
     """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+    PRESETS = {
         "paper": {},
         "released": {
             "keys": "middle",
@@ -179,7 +179,7 @@ class FateZeroParams(MethodParams):
 class Vid2VidZeroParams(MethodParams):
     """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+    PRESETS = {
         "paper": {},
         "released": {
             "inversion": "null_text",
