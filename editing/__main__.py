@@ -40,11 +40,17 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the project's.")] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt instead of the project's; each further one is another edit in the run."),
+    ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
     request, notes = _override(load_project(project), model, method, settings or [], seed)
+    if prompt:
+        request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
     from editing.runner import edit
 
@@ -53,6 +59,8 @@ def run(
     write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
+    for other in finished.report.get("others", ()):
+        typer.echo(f"edited video: {out / other['file']}")
     typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
 
 

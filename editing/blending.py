@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -13,6 +14,24 @@ def blend_latents(
 ) -> Float[Tensor, "frames c h w"]:
     """`edited` inside the mask, `source` outside; both at the same noise level. mask: 0..1."""
     return mask * edited + (1 - mask) * source
+
+
+def mask_from_attention(
+    mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
+) -> Float[Tensor, "frames 1 height width"]:
+    """Where words look: 1 where their mass exceeds a share of the frame's largest, else 0.
+
+    Args:
+        mass: Attention of the words, 0 or more.
+        size: Height and width wanted.
+        threshold: The share; at 1 or above nothing exceeds it, at 0 everything does that is not 0.
+
+    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: widened by one cell, then resized to the
+    nearest.
+    """
+    wide = F.max_pool2d(mass[:, None], 3, stride=1, padding=1)
+    wide = F.interpolate(wide, size, mode="nearest")
+    return (wide > threshold * wide.amax((2, 3), keepdim=True)).to(mass)
 
 
 def composite(

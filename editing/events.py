@@ -44,7 +44,7 @@ class Preview:
     Attributes:
         frames: RGB at any size; maybe fewer than the clip's.
         indices: Clip frame number of each of `frames`.
-        attention: Heat per region name, 0..1, one map per frame of `frames`.
+        attention: Heat per region name or word, 0..1, one map per frame of `frames`.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -64,6 +64,15 @@ class RegionAttention:
 
 
 @dataclass(frozen=True, eq=False)
+class OtherEdit:
+    """The edit to a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
+
+    prompt: str
+    frames: UInt8[np.ndarray, "frames height width 3"]
+    uncomposited: UInt8[np.ndarray, "frames height width 3"]
+
+
+@dataclass(frozen=True, eq=False)
 class EditResult:
     """What a run made, at source size, RGB.
 
@@ -72,9 +81,10 @@ class EditResult:
         uncomposited: The edit as decoded, everywhere.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: Per region name.
+        attention: Per region name, or per word where the method goes by words.
         reconstruction: The source rebuilt from its inversion, where the method does so.
         control: Control maps, where the method uses them.
+        others: The edits to further prompts, in their order.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -84,6 +94,7 @@ class EditResult:
     attention: Mapping[str, RegionAttention]
     reconstruction: UInt8[np.ndarray, "frames height width 3"] | None = None
     control: UInt8[np.ndarray, "frames height width 3"] | None = None
+    others: tuple[OtherEdit, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,13 @@ from editing.clip import resize, write_video
 from editing.errors import RequestError, ResourceError
 from editing.events import EditResult
 from editing.pictures import heat, tint
-from editing.request import EditRequest
+from editing.request import MAX_PROMPTS, EditRequest
 
 # What a run may write; only these are replaced in a folder that exists.
 NAMES = (
     "edited.mp4",
     "edited.gif",
+    *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)),
     "comparison.mp4",
     "masks.mp4",
     "attention",
@@ -107,6 +108,8 @@ def write_outputs(
     with staged(Path(out), replaces=NAMES) as folder:
         fps, clip = request.clip.fps, request.clip
         write_video(folder / "edited.mp4", result.frames, fps, audio_from=clip.audio, tags=clip.tags)
+        for n, other in enumerate(result.others, 2):
+            write_video(folder / f"edited_{n}.mp4", other.frames, fps, audio_from=clip.audio, tags=clip.tags)
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps)
@@ -154,7 +157,8 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
 def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, np.ndarray]]:
     """Name and frames of each video beside the edit, made one at a time."""
     source = _shrink(result.source, _SIDE)
-    yield "comparison.mp4", np.concatenate([source, _shrink(result.frames, _SIDE)], axis=2)
+    edits = (result.frames, *(other.frames for other in result.others))
+    yield "comparison.mp4", np.concatenate([source, *(_shrink(edit, _SIDE) for edit in edits)], axis=2)
     if request.labels is not None:
         yield "masks.mp4", _painted(source, request)
     stems = file_names(result.attention)

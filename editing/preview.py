@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from editing.attention.maps import Maps, TokenMass
 from editing.events import RegionAttention
 
 if TYPE_CHECKING:
@@ -114,3 +116,42 @@ class HeatMaps:
         """Maps over the whole run, as probabilities."""
         before, after = (self._sum / max(self._count, 1)).cpu().numpy()
         return {name: RegionAttention(before[:, i], after[:, i]) for i, name in enumerate(self._layout.names)}
+
+
+class WordHeats:
+    """Where words of a prompt look, before and after its attention is changed.
+
+    Attributes:
+        words: Tokens of each.
+        before: Attention of all tokens over the run, as it was.
+        after: As it was changed to.
+    """
+
+    def __init__(self, grid: tuple[int, int], words: Mapping[str, tuple[int, ...]]) -> None:
+        self.words = words
+        self.before, self.after, self._step = TokenMass(grid), TokenMass(grid), TokenMass(grid)
+
+    def begin(self) -> None:
+        """A new step."""
+        self._step = TokenMass(self.before.grid)
+
+    def add(self, before: Maps, after: Maps) -> None:
+        """One layer's maps of all tokens; those of another grid are passed over."""
+        for mass, maps in ((self.before, before), (self.after, after), (self._step, after)):
+            mass.add(maps)
+
+    def now(self, shown: tuple[int, ...]) -> dict[str, Float32[np.ndarray, "frames h w"]]:
+        """This step's map of every word, each scaled to its own strongest place."""
+        return {word: heat(self._of(self._step, word)[list(shown)]) for word in self.words}
+
+    def mean(self) -> dict[str, RegionAttention]:
+        """Maps over the whole run, as probabilities."""
+        return {
+            word: RegionAttention(
+                *(self._of(mass, word).float().cpu().numpy() for mass in (self.before, self.after))
+            )
+            for word in self.words
+        }
+
+    def _of(self, mass: TokenMass, word: str) -> Float[Tensor, "frames h w"]:
+        return mass.mean()[..., list(self.words[word])].sum(-1)

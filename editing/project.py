@@ -17,7 +17,7 @@ from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.methods import METHODS
 from editing.outputs import staged
-from editing.request import MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
+from editing.request import MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
 from masks.files import read_labels, write_labels
 
 FILE = "project.json"
@@ -64,6 +64,9 @@ class Project(_Model):
     clip: ProjectClip
     source_prompt: str = Field("", description="What the clip shows.")
     prompt: str = Field("", description="What it should show; composed from the regions if empty.")
+    more_prompts: list[str] = Field(
+        [], max_length=MAX_PROMPTS - 1, description="Further edits made in the same run, a prompt each."
+    )
     negative_prompt: str = Field("", description="What it should not show.")
     regions: list[ProjectRegion] = Field([], description="Where masks overlap, the earlier covers the later.")
     masks: str | None = Field(None, description="Folder of masks inside the project folder.")
@@ -111,6 +114,7 @@ def load_project(path: str | Path) -> EditRequest:
         labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
         regions=tuple(Region(**region.model_dump()) for region in project.regions),
         size=options.size,
+        more_prompts=tuple(project.more_prompts),
         **project.model_dump(include=_SHARED),
     )
 
@@ -142,6 +146,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
         "clip": _describe_clip(request.clip, request.clip.name, request.size),
         "regions": [asdict(region) for region in request.regions],
         "masks": None if request.labels is None else "masks",
+        "more_prompts": list(request.more_prompts) or None,
         **{key: getattr(request, key) for key in _SHARED},
     }
     return {key: values[key] for key in Project.model_fields if values[key] is not None}

@@ -20,6 +20,7 @@ from editing.methods import check_params, find_method
 PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
+MAX_PROMPTS = 8
 
 
 def default_color(label: int) -> str:
@@ -143,6 +144,7 @@ class EditRequest:
         model: Id of the backbone.
         seed: 0..2**63 - 1.
         size: Short side worked on, in pixels; None takes the model's.
+        more_prompts: Further edits of the same clip, made in the same run: what it should show in each.
 
     Raises:
         MaskError: Labels of the wrong shape, with a value no region has, or a region without a pixel.
@@ -160,9 +162,16 @@ class EditRequest:
     model: str = "storybook"
     seed: int = 0
     size: int | None = None
+    more_prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
+        object.__setattr__(self, "more_prompts", tuple(self.more_prompts))
+        self._require(
+            "more_prompts",
+            len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
+            f"allowed are up to {MAX_PROMPTS - 1} prompts that are not empty",
+        )
         self._require("model", self.model.strip() != "", "allowed is the id of a model")
         self._require(
             "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"
@@ -181,14 +190,20 @@ class EditRequest:
         return compose(self.source_prompt, self.prompt, self.regions)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The prompt of every edit of the run: `composed`, then those of `more_prompts`."""
+        more = (compose(self.source_prompt, prompt, self.regions).text for prompt in self.more_prompts)
+        return (self.composed.text, *more)
+
+    @property
     def edited(self) -> tuple[Region, ...]:
         """The regions that become something else."""
         return tuple(region for region in self.regions if region.prompt.strip())
 
     @cached_property
     def edited_mask(self) -> Bool[np.ndarray, "frames height width"]:
-        """Union of the edited regions; True inside. The whole frame where there are no regions."""
-        if self.labels is None:
+        """Union of the edited regions; True inside. The whole frame where no region has a prompt."""
+        if self.labels is None or not self.edited:
             width, height = self.clip.size
             return np.ones((len(self.clip), height, width), bool)
         return np.isin(self.labels, [region.label for region in self.edited])
@@ -197,9 +212,19 @@ class EditRequest:
         """Refuse a request that is well-formed but asks for nothing.
 
         Raises:
-            RequestError: Nothing has a prompt, or the method edits regions and none has one.
+            RequestError: Nothing has a prompt, the method edits regions and none has one, it compares with a
+                source prompt and there is none, or it makes one edit and several are asked for.
         """
-        if "regions" in find_method(self.method).needs and not self.edited:
+        method = find_method(self.method)
+        if self.more_prompts and not method.several:
+            raise RequestError(
+                "more_prompts", f"{self.method} makes one edit a run; remove them or choose another method"
+            )
+        if "source_prompt" in method.needs and not self.source_prompt.strip():
+            raise RequestError(
+                "source_prompt", f"empty; {self.method} compares it with the prompt; say what the clip shows"
+            )
+        if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions",
                 f"none has a prompt; {self.method} edits regions; give at least one region a prompt",

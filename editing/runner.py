@@ -91,6 +91,8 @@ def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
     for key in ("source_prompt", "prompt", "negative_prompt"):
         check_words(words, getattr(request, key), key)
+    for prompt in request.more_prompts:
+        check_words(words, prompt, "more_prompts")
     for region in request.regions:
         for key in ("source", "prompt", "negative"):
             check_words(words, getattr(region, key), f"regions.{region.name}.{key}")
@@ -120,6 +122,16 @@ def make_report(
     from editing.metrics import measure
     from editing.project import describe
 
+    others = [
+        {
+            "file": f"edited_{n}.mp4",
+            "prompt_used": other.prompt,
+            "metrics": measure(
+                replace(result, frames=other.frames, uncomposited=other.uncomposited, attention={}), request
+            ),
+        }
+        for n, other in enumerate(result.others, 2)
+    ]
     return {
         "version": 1,
         "versions": {name: version(name) for name in _PACKAGES},
@@ -130,6 +142,7 @@ def make_report(
         "seconds": {},
         "peak_memory": peak_memory(),
         "metrics": measure(result, request),
+        **({"others": others} if others else {}),
         "warnings": [*request.clip.warnings, *_unknown_world(request, backbone)],
     }
 

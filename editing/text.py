@@ -1,10 +1,22 @@
-"""Prompts after the text encoder: which tokens a phrase became, and phrases encoded on their own."""
+"""Prompts as a model reads them: which tokens a phrase became, phrases encoded on their own, and which tokens
+of one prompt stand for which of another."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher, get_close_matches
+from typing import Literal, NamedTuple
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from editing.errors import PromptError
+
+Variant = Literal["fixed", "original"]
+"""How prompts are aligned: with what is wrong in the published code mended, or as it is."""
+_LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +43,10 @@ class Text:
         """The prompt at `row` as a Text of its own."""
         rows = slice(row, row + 1) if row != -1 else slice(row, None)
         return Text(self.prompts[rows], self.vectors[rows], self.lengths[rows], self.offsets[rows])
+
+    def __iter__(self) -> Iterator["Text"]:
+        """Each prompt as a Text of its own."""
+        return (self[row] for row in range(len(self)))
 
     @property
     def pads(self) -> tuple[int, ...]:
@@ -78,3 +94,217 @@ def splice(text: Text, phrases: Mapping[tuple[int, ...], Text]) -> Float[Tensor,
             )
         vectors[0, list(positions)] = phrase.vectors[0, 1 : 1 + len(positions)]
     return vectors
+
+
+class Word(NamedTuple):
+    """A word of a prompt: lower case, without the punctuation around it, and its characters [start, stop)."""
+
+    text: str
+    start: int
+    stop: int
+
+
+def words(prompt: str) -> tuple[Word, ...]:
+    """The words by which prompts are compared: "A cat, on the mat." has the words a, cat, on, the, mat."""
+    return tuple(Word(m[0].casefold(), *m.span()) for m in re.finditer(r"\w(?:\S*\w)?", prompt))
+
+
+def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
+    """Words of both prompts, and the runs in which they differ: what, [from, to) here, [from, to) there."""
+    ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
+    runs = SequenceMatcher(None, ours, theirs, False).get_opcodes()
+    return ours, theirs, [run for run in runs if run[0] != "equal"]
+
+
+def is_swap(source: str, target: str) -> bool:
+    """Whether the prompts differ only by words that stand for each other, one for one."""
+    return all(stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2])
+
+
+def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of `source` that `target` lost, and those it gained, in order.
+
+    Of articles and prepositions only if there is no other.
+
+    Source: longest common runs of words (Ratcliff and Obershelp, 1988).
+    """
+    ours, theirs, changes = _changes(source, target)
+    lost = [word for _, a, b, _, _ in changes for word in ours[a:b]]
+    gained = [word for _, _, _, a, b in changes for word in theirs[a:b]]
+    lost, gained = ([w for w in found if w not in _LITTLE] or found for found in (lost, gained))
+    return tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(gained))
+
+
+def find_words(text: Text, phrase: str, field: str = "prompt") -> tuple[int, ...]:
+    """Positions of the tokens of every occurrence of a word or phrase; case and punctuation do not matter.
+
+    Args:
+        text: A single prompt.
+        phrase: One or more words that follow each other in the prompt.
+        field: Named in the error.
+    Raises:
+        PromptError: It does not occur; names the nearest words of the prompt.
+    """
+    asked, there = [w.text for w in words(phrase)], words(text.prompts[0])
+    starts = [
+        i
+        for i in range(len(there) - len(asked) + 1)
+        if asked and [w.text for w in there[i : i + len(asked)]] == asked
+    ]
+    if not starts:
+        known = list(dict.fromkeys(w.text for w in there))
+        near = get_close_matches(phrase.casefold(), known, n=3, cutoff=0.5) or known
+        raise PromptError(
+            field, f'"{phrase}" is not in the prompt "{text.prompts[0]}"; nearest: {", ".join(near)}'
+        )
+    found = [spans(text, there[i].start, there[i + len(asked) - 1].stop) for i in starts]
+    return tuple(sorted({token for tokens in found for token in tokens}))
+
+
+def equalizer(text: Text, weights: Mapping[str, float], field: str = "prompt") -> Float[Tensor, "L"]:
+    """A factor for every token: those of the listed words or phrases their own, all others 1.
+
+    Raises:
+        PromptError: See `find_words`.
+    """
+    factors = torch.ones(text.vectors.shape[1])
+    for phrase, weight in weights.items():
+        factors[list(find_words(text, phrase, field))] = weight
+    return factors
+
+
+def replace_map(source: Text, target: Text, variant: Variant = "fixed") -> Float[Tensor, "L L"]:
+    """Which tokens of `target` take the attention of which tokens of `source`, word for word.
+
+    Rows are source tokens, columns target tokens: `maps @ replace_map(...)` moves attention from the source's
+    tokens to the target's. Words stand for each other by their place. A word of as many tokens as its
+    counterpart hands over token by token; any other shares its attention evenly among them. Every row sums to
+    1: no attention is lost or doubled.
+
+    Args:
+        source: A single prompt.
+        target: Another one, of as many words.
+        variant: "original": words are what stands between single spaces, case and punctuation included, and
+            behind the last changed word a token takes the attention of the source's token of the same number,
+            whatever it is.
+    Raises:
+        PromptError: They differ in their number of words.
+    Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (word swap).
+    """
+    ours, theirs = _word_tokens(source, variant), _word_tokens(target, variant)
+    if len(ours) != len(theirs):
+        raise PromptError(
+            "prompt",
+            f"{len(theirs)} words for the source prompt's {len(ours)}; replacing needs as many; use refine",
+        )
+    pairs = list(zip(ours, theirs, strict=True))
+    if variant == "original":
+        return _walk([(s, t) for (word, s), (other, t) in pairs if word != other and s and t], source)
+    limit = source.vectors.shape[1]
+    (end,), (end_there,) = source.lengths, target.lengths
+    mapper = torch.zeros(limit, limit)
+    anchors = [((0,), (0,)), *((s, t) for (_, s), (_, t) in pairs), ((end - 1,), (end_there - 1,))]
+    for (s, t), (s_next, t_next) in zip(anchors, [*anchors[1:], ((end,), (end_there,))], strict=True):
+        if len(s) == len(t):
+            mapper[list(s), list(t)] = 1
+        else:
+            mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = 1 / len(t)
+        # Punctuation up to the next word: to its counterpart, else to the token before it.
+        for i in range(s[-1] + 1, s_next[0]):
+            mapper[i, min(t[-1] + i - s[-1], t_next[0] - 1)] = 1
+    for i in range(end, limit):
+        mapper[i, min(i - end + end_there, limit - 1)] = 1
+    return mapper
+
+
+def _walk(edited: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], source: Text) -> Float[Tensor, "L L"]:
+    """The published construction of the map, from the tokens of each changed word."""
+    limit = source.vectors.shape[1]
+    mapper, waiting = torch.zeros(limit, limit), list(edited)
+    i = j = 0
+    while i < limit and j < limit:
+        if not waiting:
+            mapper[j, j] = 1
+        elif waiting[0][0][0] == i:
+            s, t = waiting.pop(0)
+            if len(s) == len(t):
+                mapper[list(s), list(t)] = 1
+            else:
+                mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = 1 / len(t)
+            i, j = i + len(s), j + len(t)
+            continue
+        else:
+            mapper[i, j] = 1
+        i, j = i + 1, j + 1
+    return mapper
+
+
+def refine_map(
+    source: Text, target: Text, variant: Variant = "fixed"
+) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
+    """For every token of `target` the token of `source` it was, and 1 where there is one, 0 where it is new.
+
+    The sequences of tokens are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0, so
+    a changed word is one deleted and one inserted.
+
+    Args:
+        source: A single prompt.
+        target: Another one.
+        variant: "fixed": padding stands for the padding as far behind the end; "original": for whatever the
+            source has at the same number.
+    Returns:
+        indices, -1 where the token is new; aligned, 1 or 0.
+    Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (adding a new phrase).
+    """
+    limit = source.vectors.shape[1]
+    ours, theirs = _token_strings(source), _token_strings(target)
+    indices = torch.full((limit,), -1, dtype=torch.int64)
+    for i, j in _align(ours, theirs):
+        indices[j] = i
+    pads = torch.arange(len(theirs), limit)
+    indices[pads] = pads if variant == "original" else (pads - len(theirs) + len(ours)).clamp(max=limit - 1)
+    return indices, (indices >= 0).float()
+
+
+def _align(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of positions of the best global alignment; of equals the one with its gaps latest."""
+    score = np.zeros((len(a) + 1, len(b) + 1), int)
+    for i, left in enumerate(a):
+        for j, right in enumerate(b):
+            diagonal = score[i, j] + (1 if left == right else -1)
+            score[i + 1, j + 1] = max(score[i + 1, j], score[i, j + 1], diagonal)
+    pairs, i, j = [], len(a), len(b)
+    while i and j:
+        if score[i, j] == score[i, j - 1]:
+            j -= 1
+        elif score[i, j] == score[i - 1, j]:
+            i -= 1
+        else:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+    return pairs[::-1]
+
+
+def _token_strings(text: Text) -> list[str]:
+    """What each token of a prompt reads, start and end included."""
+    (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
+    return ["\0start", *(prompt[a:b].casefold() for a, b in offsets[1 : length - 1]), "\0end"]
+
+
+def _word_tokens(text: Text, variant: Variant) -> list[tuple[str, tuple[int, ...]]]:
+    """Each word of a prompt with its tokens."""
+    (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
+    if variant == "fixed":
+        return [(word.text, spans(text, word.start, word.stop)) for word in words(prompt)]
+    # As published: a word ends with the token that brings the count of its characters to its length.
+    pieces = prompt.split(" ")
+    tokens: list[list[int]] = [[] for _ in pieces]
+    at = seen = 0
+    for token in range(1, length - 1):
+        if at == len(pieces):
+            break
+        tokens[at].append(token)
+        seen += offsets[token][1] - offsets[token][0]
+        if seen >= len(pieces[at]):
+            at, seen = at + 1, 0
+    return [(piece, tuple(found)) for piece, found in zip(pieces, tokens, strict=True)]

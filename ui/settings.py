@@ -124,6 +124,8 @@ def _control(name: str, field: FieldInfo, value: Any) -> Component:
     title = _TITLES.get(name, name.replace("_", " ").capitalize())
     if field.annotation is bool:
         return gr.Checkbox(value, label=title, info=field.description)
+    if field.annotation is str:
+        return gr.Textbox(value, label=title, info=field.description)
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, label=title, info=field.description)
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from editing.attention.sites import AttentionFn, Site
+    from editing.backbones.patches import Patch
     from editing.diffusion import Schedule, Step
     from editing.text import Text
 
@@ -76,7 +77,14 @@ class Backbone(Protocol):
         ...
 
     def predict(
-        self, x: "Tensor", step: "Step", vectors: "Tensor", *, attend: "AttentionFn | None" = None
+        self,
+        x: "Tensor",
+        step: "Step",
+        vectors: "Tensor",
+        *,
+        attend: "AttentionFn | None" = None,
+        features: "Patch | None" = None,
+        adapter: "Patch | None" = None,
     ) -> "tuple[Tensor, Tensor]":
         """What the model makes of noisy latents: (x0, eps)."""
         ...

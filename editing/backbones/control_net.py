@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from editing.backbones import find
-from editing.backbones.features import Patch, together
 from editing.backbones.folder import PART_FILES, download, read_config, read_weights
+from editing.backbones.patches import Patch, together
 from editing.backbones.stable_diffusion import Control, StableDiffusion
 from editing.control import ControlSpec, control_maps
 from editing.errors import ModelError

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
-from editing.backbones.features import Patch
 from editing.backbones.folder import Parts, download, read_folder
+from editing.backbones.patches import Patch
 from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
-from editing.methods.params import MethodParams, VideoGrainParams
+from editing.methods.params import FateZeroParams, MethodParams, Vid2VidZeroParams, VideoGrainParams
 
 Resolved = dict[str, dict[str, object]]
 
@@ -24,8 +24,10 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: Capabilities it asks of request and backbone: regions, inversion, image_unet, control.
+        needs: Capabilities it asks of request and backbone: regions, source_prompt, inversion, image_unet,
+            control.
         entry: `module:function` of the recipe, a generator of events.
+        several: It makes several edits, one per prompt, in one run.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Method:
     Params: type[MethodParams]
     needs: frozenset[str]
     entry: str
+    several: bool = False
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
@@ -52,6 +55,24 @@ METHODS: dict[str, Method] = {
             Params=VideoGrainParams,
             needs=frozenset({"regions", "inversion", "image_unet"}),
             entry="editing.methods.videograin:run",
+        ),
+        Method(
+            name="fatezero",
+            title="FateZero",
+            paper="Qi et al. 2023, arXiv:2303.09535",
+            Params=FateZeroParams,
+            needs=frozenset({"source_prompt", "inversion", "image_unet"}),
+            entry="editing.methods.fatezero:run",
+            several=True,
+        ),
+        Method(
+            name="vid2vid_zero",
+            title="vid2vid-zero",
+            paper="Wang et al. 2023, arXiv:2303.17599",
+            Params=Vid2VidZeroParams,
+            needs=frozenset({"source_prompt", "inversion", "image_unet"}),
+            entry="editing.methods.vid2vid_zero:run",
+            several=True,
         ),
     )
 }

@@ -14,7 +14,6 @@ class MethodParams(BaseModel):
     """What every method has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
     # What a named preset sets beyond the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
 
@@ -115,3 +114,196 @@ class VideoGrainParams(MethodParams):
     def _control_can_be_read(cls, value: str) -> str:
         parse_control(value)
         return value
+
+
+_FROM_NOISE = "Share of the steps, from pure noise on, "
+_FEATHER = "Width in source pixels over which an edited region fades into the source."
+_KEYS = (
+    "Frames whose content a frame sees: itself and the middle one, the middle one only, the first and the "
+    "one before, or itself only."
+)
+Keys = Literal["own_middle", "middle", "first_previous", "own"]
+KEY_FRAMES = {
+    "own_middle": ("own", "middle"),
+    "middle": ("middle",),
+    "first_previous": ("first", "previous"),
+    "own": ("own",),
+}
+"""The selectors of `editing.attention.frames.sparse_causal` that each choice of `keys` stands for."""
+
+
+class FateZeroParams(MethodParams):
+    """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
+
+    PRESETS = {
+        "paper": {},
+        "released": {
+            "keys": "middle",
+            "keys_levels": "coarse",
+            "inversion_latents": "released",
+            "alignment": "original",
+            "joint_norm": True,
+        },
+        "style": {"cross_until": 0.8, "self_until": 0.8, "emphasis": 10.0},
+        "attribute": {"cross_until": 0.5, "self_until": 0.5},
+        "shape": {
+            "cross_until": 0.5,
+            "self_until": 0.5,
+            "keys": "first_previous",
+            "blend_self": True,
+            "blend_latents": "always",
+        },
+    }
+
+    preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
+        "paper",
+        description="Naming a preset sets every parameter not given: the paper's, the released code's, or "
+        "what suits an edit of style, attribute or shape.",
+    )
+    cross_until: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=f"{_FROM_NOISE}in which words kept from the source look where they looked there.",
+    )
+    self_until: float = Field(
+        0.5, ge=0, le=1, description=f"{_FROM_NOISE}in which the layout of the source is taken over."
+    )
+    cross_control: Literal["auto", "replace", "refine"] = Field(
+        "auto",
+        description="Replace words in their places, refine by added words, or decide by the two prompts.",
+    )
+    emphasis: float = Field(
+        1.0, ge=0, le=20, description="Factor on the attention of the emphasised words while it is fused."
+    )
+    emphasis_words: str = Field(
+        "",
+        max_length=400,
+        description="Words of the prompt to emphasise, with commas, each with its own factor where given "
+        "(sketch=5); empty takes the new words.",
+    )
+    blend_self: bool = Field(
+        False, description="Take over the layout only outside the edited area, to let its shape change."
+    )
+    blend_latents: Literal["masks", "always", "never"] = Field(
+        "masks",
+        description="Outside the edited area, take the latents of the inversion: where regions have masks, "
+        "always, or never.",
+    )
+    blend_from: float = Field(
+        0.2, ge=0, le=1, description="Share of the steps after which latents outside are taken."
+    )
+    blend_until: float = Field(0.8, ge=0, le=1, description="Share of the steps up to which they are.")
+    use_masks: bool = Field(
+        True, description="The edited area is that of the masks, where regions have any, not of attention."
+    )
+    blend_threshold: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Without masks: share of the strongest attention from which on a place is in the area.",
+    )
+    blend_words: str = Field(
+        "",
+        max_length=400,
+        description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
+        "those that are replaced.",
+    )
+    keys: Keys = Field("own_middle", description=_KEYS)
+    keys_levels: Literal["all", "coarse"] = Field(
+        "all", description="Layers in which a frame sees others: all, or all but the finest."
+    )
+    levels: Literal["all", "coarse"] = Field(
+        "coarse", description="Layers that take over attention: all, or all but the finest."
+    )
+    guidance_half: Literal["cond", "both"] = Field(
+        "cond", description="Half of the guided batch that takes over the layout of the source."
+    )
+    inversion_latents: Literal["aligned", "released"] = Field(
+        "aligned",
+        description="Noise level of the source latents: that of the edit, or as released one step cleaner "
+        "for attention and one noisier for blending.",
+    )
+    alignment: Literal["fixed", "original"] = Field(
+        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+    )
+    joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
+    reconstruct: bool = Field(False, description="Also rebuild the source from its inversion.")
+    feather: float = Field(2.0, ge=0, le=3, description=_FEATHER)
+    preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")
+
+
+class Vid2VidZeroParams(MethodParams):
+    """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
+
+    PRESETS = {
+        "paper": {},
+        "released": {
+            "inversion": "null_text",
+            "inner_steps": 1,
+            "alignment": "original",
+            "joint_norm": True,
+        },
+    }
+
+    preset: Literal["paper", "released"] = Field(
+        "paper", description="Naming a preset sets every parameter not given to that source's value."
+    )
+    inversion: Literal["negative_prompt", "null_text", "plain"] = Field(
+        "negative_prompt",
+        description="How guidance finds back to the source: the source prompt in place of no prompt, a "
+        "learned text per step, or not at all.",
+    )
+    inner_steps: int = Field(
+        10, ge=1, le=100, description="Null-text: optimisation steps per denoising step at most."
+    )
+    learning_rate: float = Field(0.01, ge=0, le=1, description="Null-text: of the first step; falls to half.")
+    learned_share: float = Field(
+        -0.5,
+        ge=-1,
+        le=1,
+        description="Null-text: share of the steps that use the learned text: the first ones, or if negative "
+        "the last.",
+    )
+    pivot: Literal["empty", "source"] = Field(
+        "empty", description="Null-text: prompt of the inversion that is retraced: none, or the source's."
+    )
+    learn_with: Literal["plain", "sampling"] = Field(
+        "plain",
+        description="Null-text: attention while learning: each frame on its own, or as in sampling.",
+    )
+    recompute: bool = Field(
+        True, description="Null-text: compute activations anew in the backward pass, to save memory."
+    )
+    cross_control: Literal["auto", "replace", "refine"] = Field(
+        "auto",
+        description="Replace words in their places, refine by added words, or decide by the two prompts.",
+    )
+    replace_until: float = Field(
+        0.8, ge=0, le=1, description=f"{_FROM_NOISE}with cross-attention of the source, where words replace."
+    )
+    refine_until: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description=f"{_FROM_NOISE}with cross-attention of the source, where words are added.",
+    )
+    self_until: float = Field(
+        0.0, ge=0, le=1, description=f"{_FROM_NOISE}in which the layout of the source is taken over."
+    )
+    dense_layers: str = Field(
+        "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
+        max_length=2000,
+        description="Layers in which a frame sees all frames: beginnings of their names, with commas.",
+    )
+    keys: Keys = Field("first_previous", description=f"In the other layers: {_KEYS[0].lower()}{_KEYS[1:]}")
+    alignment: Literal["fixed", "original"] = Field(
+        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+    )
+    joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
+    reconstruct: bool = Field(True, description="Also rebuild the source, on the way.")
+    blend: bool = Field(
+        True, description="Outside the regions that have masks, take the latents of the inversion."
+    )
+    feather: float = Field(2.0, ge=0, le=3, description=_FEATHER)
+    preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")

@@ -25,7 +25,8 @@ from editing.attention.layout import Layout
 from editing.attention.regions import modulated_attention
 from editing.attention.sites import AttentionFn, Site
 from editing.backbones.control_net import ControlNets
-from editing.backbones.features import FREEU, Features, freeu, injecting, joint_norm, recording, together
+from editing.backbones.features import Features, injecting, recording
+from editing.backbones.patches import FREEU, freeu, joint_norm, together
 from editing.blending import blend_latents, composite
 from editing.clip import resize
 from editing.control import parse_control

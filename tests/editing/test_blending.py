@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.blending import blend_latents, composite
+from editing.blending import blend_latents, composite, mask_from_attention
 
 RNG = np.random.default_rng(0)
 SOURCE, EDITED = RNG.integers(0, 256, (2, 2, 24, 24, 3), dtype=np.uint8)
@@ -37,3 +37,16 @@ def test_blend_latents_takes_each_side():
     mask = torch.zeros(2, 1, 3, 3)
     mask[0, 0, 1, 1] = 1
     assert blend_latents(a, b, mask).sum() == 4
+
+
+def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
+    mass = torch.zeros(3, 4, 4)
+    mass[0, 0, 0], mass[0, 3, 3] = 1.0, 0.5
+    mass[1, 1, 2] = 1e-6
+    mask = mask_from_attention(mass, (8, 8), 0.5)[:, 0]
+    expected = torch.zeros(3, 8, 8)
+    expected[0, :4, :4] = 1  # a cell and its neighbours, each two pixels wide; half the maximum is not above
+    expected[1, :6, 2:] = 1  # weak, but its frame's strongest
+    assert torch.equal(mask, expected)
+    assert not mask_from_attention(mass, (4, 4), 1.0).any()
+    assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.ones(2, 2))

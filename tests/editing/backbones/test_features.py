@@ -4,18 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch.nn.functional import group_norm, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
-from editing.backbones.features import (
-    FREEU,
-    Features,
-    freeu,
-    injecting,
-    joint_norm,
-    recording,
-    scale_low_frequencies,
-    together,
-)
+from editing.backbones.features import Features, injecting, recording
+from editing.backbones.patches import FREEU, freeu, joint_norm, scale_low_frequencies, together
 
 FRAMES = 2
 
@@ -48,19 +40,6 @@ def outputs_of(unet, names, call):
     for handle in handles:
         handle.remove()
     return seen
-
-
-def test_joint_norm_is_group_norm_over_the_frames_of_a_branch(tiny, ask, latents):
-    x = torch.randn(4, 32, 8, 8, generator=torch.Generator().manual_seed(1))
-    norm = tiny.unet.down_blocks[0].resnets[0].norm1
-    with joint_norm(FRAMES)(tiny.unet):
-        given = norm(x)
-    stacked = x.view(2, FRAMES, 32, 8, 8).transpose(1, 2)
-    expected = group_norm(stacked, norm.num_groups, norm.weight, norm.bias, norm.eps)
-    torch.testing.assert_close(given, expected.transpose(1, 2).flatten(0, 1))
-    joint = ask(latents, adapter=joint_norm(FRAMES))
-    assert not torch.allclose(joint, ask(latents), atol=1e-4)
-    assert torch.equal(ask(latents, adapter=joint_norm(1)), ask(latents))
 
 
 def test_joint_norm_of_equal_frames_changes_nothing(ask, latents):

@@ -18,7 +18,7 @@ from editing.attention.frames import all_frames
 from editing.attention.regions import modulate, modulated_attention, row_range
 from editing.attention.sites import Site, install
 from editing.backbones import ASSETS
-from editing.backbones.features import joint_norm
+from editing.backbones.patches import joint_norm
 from editing.clip import resize
 from editing.diffusion import add_noise
 from editing.methods import resolve_params, videograin

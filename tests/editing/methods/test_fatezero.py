@@ -1,0 +1,472 @@
+"""FateZero on a tiny random model: against a version that stores all attention maps, and identities."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest, Region
+from editing.attention.sites import Site
+from editing.backbones import load_backbone
+from editing.diffusion import advance, guide
+from editing.errors import PromptError, RequestError
+from editing.events import Preview, Progress
+from editing.inversion import ddim_invert
+from editing.methods import check_params, fatezero, resolve_params
+from editing.methods.fatezero import Window
+from editing.methods.params import FateZeroParams
+from editing.preview import WordHeats
+
+FRAMES, SIZE, STEPS = 3, 64, 4
+SELF, CROSS = Site("s", "self", "mid_block"), Site("c", "cross", "mid_block")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def request(masks=False, **changes) -> EditRequest:
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
+    given = {"source_prompt": "a cat on the grass", "prompt": "a fox on the grass"} | changes
+    labels, regions = None, ()
+    if masks:
+        labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
+        labels[:, 8:40, 8:32] = 1
+        regions = (Region("cat", 1, prompt="a fox", source="a cat"),)
+        given["prompt"] = ""
+    return EditRequest(ArrayClip(pixels), labels, regions, method="fatezero", **given)
+
+
+def params(**given) -> FateZeroParams:
+    return check_params("fatezero", {"steps": STEPS, "preview_every": 0, **given})
+
+
+def finish(events):
+    """Run to the end; the result."""
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value
+
+
+def last_latents(tiny, asked, given, monkeypatch):
+    """The latents a run decodes, and the number of rows of every call of the model."""
+    decoded, rows = [], []
+    decode, predict = tiny.decode, tiny.predict
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny, "decode", lambda x: decoded.append(x) or decode(x))
+        patch.setattr(tiny, "predict", lambda x, *a, **k: rows.append(len(x)) or predict(x, *a, **k))
+        finish(fatezero.run(tiny, asked, given))
+    return decoded, rows
+
+
+def qkv(branches, tokens=16, keys=None, heads=2, dim=8):
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(3))
+    rows = branches * FRAMES
+    return draw(rows, heads, tokens, dim), *draw(2, rows, heads, keys or tokens, dim)
+
+
+# --- The oracle: every map written out, kept for every step, and mixed as the formula says.
+
+
+def gathered(x, frames, keys):
+    """Keys or values of the frames each frame sees, looked up one by one."""
+    out = []
+    for row in range(len(x)):
+        first, frame = row // frames * frames, row % frames
+        at = {"own": frame, "middle": (frames - 1) // 2, "first": 0, "previous": max(frame - 1, 0)}
+        out.append(torch.cat([x[first + at[key]] for key in keys], 1))
+    return torch.stack(out)
+
+
+def softmax(q, k):
+    return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1)
+
+
+def storing_edit(tiny, asked, given, keys):
+    """FateZero as released: maps of the inversion in memory, two branches in the edit."""
+    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    target = plan.targets[0]
+    stored, latents = [], [tiny.encode(asked.clip.read(0, FRAMES))]
+
+    def record(q, k, v, site):
+        if site.kind == "self":
+            k, v = gathered(k, FRAMES, keys), gathered(v, FRAMES, keys)
+        stored[-1][site.name] = softmax(q, k)
+        return stored[-1][site.name] @ v
+
+    def ask(x, step):
+        stored.append({})
+        return tiny.predict(x, step, plan.source, attend=record)
+
+    for _, x in ddim_invert(latents[0], ask, tiny.schedule.inversion(STEPS, "fatezero")):
+        latents.append(x)
+    coarse = 64
+    edit_sum = torch.zeros(FRAMES, 8, 8)
+    for step in tiny.schedule.sampling(STEPS):
+        maps = stored[STEPS - 1 - step.index]
+        looks = torch.stack(
+            [m.mean(1) for name, m in maps.items() if "attn2" in name and m.shape[2] == coarse]
+        )
+        words = looks.mean(0)[..., list(target.source_area)].sum(-1).unflatten(-1, (8, 8))
+
+        def marked(words, size, threshold=given.blend_threshold):
+            words = words.float()
+            wide = torch.nn.functional.max_pool2d(words[:, None], 3, 1, 1)
+            wide = torch.nn.functional.interpolate(wide, (size, size), mode="nearest")
+            return (wide / wide.amax((2, 3), keepdim=True) > threshold).float()
+
+        own = torch.zeros(FRAMES, 8, 8)
+
+        def edit(q, k, v, site, step=step, maps=maps, words=words, own=own):
+            if site.kind == "self":
+                k, v = gathered(k, FRAMES, keys), gathered(v, FRAMES, keys)
+            probability = softmax(q, k)
+            u, c = probability.chunk(2)
+            if site.kind == "cross" and q.shape[2] == coarse:
+                own += c.mean(1)[..., list(target.area)].sum(-1).unflatten(-1, (8, 8))
+            if q.shape[2] < coarse:
+                source = maps[site.name]
+                if site.kind == "cross" and step.index < int((STEPS + 1) * given.cross_until):
+                    c = source @ target.exchange.mapper.to(source) * target.exchange.factors
+                if site.kind == "self" and step.index < int(STEPS * given.self_until):
+                    side = int(q.shape[2] ** 0.5)
+                    m = marked(words, side).reshape(FRAMES, 1, -1, 1) if given.blend_self else 0
+                    c = m * c + (1 - m) * source
+            return torch.cat([u, c]) @ v
+
+        both = tiny.predict(torch.cat([x, x]), step, torch.cat([plan.uncond, target.vectors]), attend=edit)
+        x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
+        edit_sum += own
+        if given.blend_latents == "always" and 0.2 * STEPS < step.index + 1 < 0.8 * STEPS:
+            mask = torch.maximum(marked(words, 8), marked(edit_sum, 8))
+            x = mask * x + (1 - mask) * latents[STEPS - step.index]
+    return x, stored, latents
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cross_until": 0.8, "self_until": 0.8, "emphasis": 3.0, "keys": "middle"},
+        {"keys": "first_previous", "blend_self": True, "blend_latents": "always", "blend_threshold": 0.97},
+    ],
+)
+@torch.no_grad()
+def test_recomputed_attention_is_the_stored_one(tiny_folder, given, monkeypatch):
+    # In double precision: guidance by a random network multiplies single precision's errors.
+    tiny = load_backbone(str(tiny_folder), dtype=torch.float64)
+    asked, given = request(), params(inversion_latents="released", **given)
+    keys = given.keys.split("_")
+    expected, stored, latents = storing_edit(tiny, asked, given, keys)
+    (found,), _ = last_latents(tiny, asked, given, monkeypatch)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    again = {}
+
+    def attend(q, k, v, site):
+        again[site.name] = softmax(q, gathered(k, FRAMES, keys) if site.kind == "self" else k)
+        return fatezero.see_frames(q, k, v, plan, given) if site.kind == "self" else again[site.name] @ v
+
+    step = tiny.schedule.sampling(STEPS)[1]
+    tiny.predict(fatezero.source_latents(latents, step, given), step, plan.source, attend=attend)
+    for name, maps in stored[STEPS - 2].items():
+        torch.testing.assert_close(again[name], maps, atol=1e-6, rtol=0)
+
+
+def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny):
+    asked = request()
+    kept = {}
+    for steps in (2, 4):
+        given = params(steps=steps, blend_self=True)
+        plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+        *tensors, rebuilt = finish(fatezero.invert(tiny, asked.clip.read(0, FRAMES), plan, given))
+        latents, mass = tensors
+        assert rebuilt is None
+        assert mass.shape == (steps, FRAMES, 8, 8, plan.source_length)
+        kept[steps] = sum(x.nbytes for x in latents) + mass.nbytes
+    per_step = (kept[4] - kept[2]) / 2
+    assert per_step == FRAMES * 64 * 4 * (4 + plan.source_length)
+    # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
+    assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
+
+
+# --- Windows
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "cross", "within"),
+    [
+        (50, 0.8, 40, 40),
+        (50, 0.5, 25, 25),
+        (50, 1.0, 50, 50),
+        (50, 0.3, 15, 15),
+        (30, 0.8, 24, 24),
+        (10, 0.8, 8, 8),
+        (8, 0.8, 7, 6),
+        (8, 0.0, 0, 0),
+    ],
+)
+def test_windows(tiny, steps, share, cross, within):
+    given = params(cross_until=share, self_until=share)
+    windows = [Window.at(step, given) for step in tiny.schedule.sampling(steps)]
+    assert [w.cross for w in windows] == [i < cross for i in range(steps)]
+    assert [w.within for w in windows] == [i < within for i in range(steps)]
+
+
+def test_the_source_runs_only_while_it_is_needed(tiny, monkeypatch):
+    given = params(cross_until=0.25, self_until=0.5, blend_latents="always")
+    _, rows = last_latents(tiny, request(), given, monkeypatch)
+    assert rows == [FRAMES] * STEPS + [3 * FRAMES] * 2 + [2 * FRAMES] * 2
+
+
+def test_without_windows_it_is_guided_sampling_from_the_inverted_latents(tiny, monkeypatch):
+    asked, given = request(), params(cross_until=0.0, self_until=0.0, emphasis=5.0)
+    (found,), rows = last_latents(tiny, asked, given, monkeypatch)
+    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    pivots, _, _ = finish(fatezero.invert(tiny, asked.clip.read(0, FRAMES), plan, given))
+
+    def attend(q, k, v, site):
+        if site.kind == "self":
+            return fatezero.see_frames(q, k, v, plan, given)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    x, text = pivots[-1], torch.cat([plan.uncond, plan.targets[0].vectors])
+    with torch.no_grad():
+        for step in tiny.schedule.sampling(STEPS):
+            both = tiny.predict(torch.cat([x, x]), step, text, attend=attend)
+            x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
+    assert torch.equal(found, x)
+    assert set(rows[STEPS:]) == {2 * FRAMES}
+
+
+# --- One layer
+
+
+def attend_of(tiny, given, window=None, area=lambda target, size: torch.zeros(FRAMES, 1, *size)):
+    window = window or Window(cross=True, within=True)
+    plan = fatezero.make_plan(tiny, request(), given, (8, 8))
+    looks = [WordHeats((8, 8), t.words) for t in plan.targets]
+    return fatezero.fused_attention(plan, given, window, area, looks), plan
+
+
+def test_the_unconditional_half_is_free(tiny):
+    for given, site, keys in ((params(), SELF, None), (params(), CROSS, 77)):
+        attend, plan = attend_of(tiny, given)
+        q, k, v = qkv(3, keys=keys)
+        free = slice(FRAMES, 2 * FRAMES)
+        other = attend(torch.cat([q[:FRAMES] + 1, q[FRAMES:]]), k, v, site)
+        assert torch.equal(attend(q, k, v, site)[free], other[free])
+        assert not torch.equal(attend(q, k, v, site)[2 * FRAMES :], other[2 * FRAMES :])
+
+
+def test_both_halves_can_take_over_the_layout(tiny):
+    attend, _ = attend_of(tiny, params(guidance_half="both"))
+    q, k, v = qkv(3)
+    other = attend(torch.cat([q[:FRAMES] + 1, q[FRAMES:]]), k, v, SELF)
+    assert not torch.equal(attend(q, k, v, SELF)[FRAMES : 2 * FRAMES], other[FRAMES : 2 * FRAMES])
+
+
+def test_the_finest_layers_are_never_altered(tiny):
+    for site, keys in ((SELF, None), (CROSS, 77)):
+        attend, plan = attend_of(tiny, params(emphasis=9.0))
+        free, _ = attend_of(tiny, params(emphasis=9.0, levels="all"))
+        q, k, v = qkv(3, tokens=64, keys=keys)
+        plain = (
+            fatezero.see_frames(q, k, v, plan, params())
+            if site is SELF
+            else torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        )
+        assert torch.equal(attend(q, k, v, site), plain)
+        assert not torch.allclose(free(q, k, v, site)[2 * FRAMES :], plain[2 * FRAMES :], atol=1e-3)
+
+
+def test_masked_self_attention_is_the_mixed_map_times_the_edits_values(tiny):
+    given = params(blend_self=True, keys="first_previous")
+    mask = (torch.rand(FRAMES, 1, 4, 4, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    attend, _ = attend_of(tiny, given, area=lambda target, size: mask)
+    q, k, v = qkv(3)
+    out = attend(q, k, v, SELF)
+    keys, values = (gathered(x, FRAMES, ("first", "previous")) for x in (k, v))
+    rows = mask.reshape(FRAMES, 1, 16, 1)
+    source, edit = softmax(q[:FRAMES], keys[:FRAMES]), softmax(q[2 * FRAMES :], keys[2 * FRAMES :])
+    expected = (rows * edit + (1 - rows) * source) @ values[2 * FRAMES :]
+    torch.testing.assert_close(out[2 * FRAMES :], expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(out[: 2 * FRAMES], (softmax(q, keys) @ values)[: 2 * FRAMES])
+
+
+def test_emphasis_multiplies_while_the_window_lasts(tiny):
+    q, k, v = qkv(3, keys=77)
+    plain, _ = attend_of(tiny, params())
+    assert torch.equal(plain(q, k, v, CROSS), attend_of(tiny, params(emphasis=1.0))[0](q, k, v, CROSS))
+    strong, plan = attend_of(tiny, params(emphasis=10.0))
+    assert not torch.allclose(plain(q, k, v, CROSS), strong(q, k, v, CROSS))
+    fused = plan.targets[0].exchange(
+        softmax(q[:FRAMES], k[:FRAMES]), softmax(q[FRAMES:], k[FRAMES:])[:FRAMES]
+    )
+    assert ((fused.sum(-1) - 1).abs() > 1e-4).all()
+    after, _ = attend_of(tiny, params(emphasis=10.0), Window(cross=False, within=True))
+    torch.testing.assert_close(after(q, k, v, CROSS), softmax(q, k) @ v)
+
+
+def test_with_the_middle_frame_alone_no_other_matters(tiny):
+    plan = fatezero.make_plan(tiny, request(), params(), (8, 8))
+    see = partial(fatezero.see_frames, plan=plan, params=params(keys="middle"))
+    q, k, v = qkv(1)
+    before = see(q, k, v)
+    v[0] += 1
+    assert torch.equal(see(q, k, v), before)
+    v[1] += 1
+    assert (see(q, k, v) != before).flatten(1).any(1).all()
+
+
+def test_the_finest_layers_can_keep_to_their_own_frame(tiny):
+    plan = fatezero.make_plan(tiny, request(), params(), (8, 8))
+    given = params(keys="middle", keys_levels="coarse")
+    q, k, v = qkv(1, tokens=64)
+    torch.testing.assert_close(fatezero.see_frames(q, k, v, plan, given), softmax(q, k) @ v)
+    q, k, v = qkv(1, tokens=16)
+    expected = softmax(q, gathered(k, FRAMES, ["middle"])) @ gathered(v, FRAMES, ["middle"])
+    torch.testing.assert_close(fatezero.see_frames(q, k, v, plan, given), expected)
+
+
+# --- The edited area
+
+
+def test_thresholds_at_the_ends(tiny, monkeypatch):
+    """Nothing exceeds a threshold of 1: all layout from the source. All exceeds 0: none of it."""
+    common = {"cross_until": 0.5, "self_until": 0.5}
+    blended = {"blend_self": True, "blend_latents": "never"}
+    for threshold, same in ((1.0, {}), (0.0, {"self_until": 0.0})):
+        with_mask, _ = last_latents(
+            tiny, request(), params(**common, **blended, blend_threshold=threshold), monkeypatch
+        )
+        without, _ = last_latents(tiny, request(), params(**{**common, **same}), monkeypatch)
+        assert torch.equal(with_mask[0], without[0])
+
+
+def test_latents_are_blended_at_calls_11_to_39_of_50(tiny):
+    plan = fatezero.make_plan(tiny, request(), params(blend_latents="always"), (8, 8))
+    steps = tiny.schedule.sampling(50)
+    for given, calls in (
+        (params(blend_latents="always"), range(11, 40)),
+        (params(blend_latents="masks"), ()),  # there are none
+        (params(blend_latents="always", blend_from=0.0, blend_until=1.0), range(1, 51)),
+    ):
+        assert [s.index + 1 for s in steps if fatezero.blends_latents(s, given, plan)] == list(calls)
+    # Latent k of the inversion is at the level sampling reaches after 50 - k steps.
+    names = [torch.tensor(k) for k in range(51)]
+    own, released = params(), params(inversion_latents="released")
+    assert [int(fatezero.source_latents(names, s, own)) for s in steps] == list(range(50, 0, -1))
+    assert [int(fatezero.source_latents(names, s, released)) for s in steps] == list(range(49, -1, -1))
+    assert [int(fatezero.blend_source(names, s, own)) for s in steps] == list(range(49, -1, -1))
+    assert [int(fatezero.blend_source(names, s, released)) for s in steps] == list(range(50, 0, -1))
+
+
+def test_outside_the_masks_the_blended_latents_are_the_inversions(tiny, monkeypatch):
+    asked, given = request(masks=True), params(blend_from=0.0, blend_until=1.0)
+    assert asked.targets == ("a fox on the grass",)
+    (found,), _ = last_latents(tiny, asked, given, monkeypatch)
+    own = tiny.encode(asked.clip.read(0, FRAMES))
+    inside = torch.zeros(FRAMES, 1, 8, 8, dtype=torch.bool)
+    inside[:, :, 1:5, 1:4] = True
+    assert torch.equal(found[~inside.expand_as(found)], own[~inside.expand_as(found)])
+    assert not torch.allclose(found[inside.expand_as(found)], own[inside.expand_as(found)])
+    result = finish(fatezero.run(tiny, asked, given))
+    far = np.ones((SIZE, SIZE), bool)
+    far[4:44, 4:36] = False
+    assert np.array_equal(result.frames[:, far], result.source[:, far])
+
+
+def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
+    given = params(blend_self=True)
+    plan = fatezero.make_plan(tiny, request(masks=True), given, (8, 8))
+    area = fatezero.Area(plan, given, torch.zeros(1, FRAMES, 8, 8, 5))
+    step = tiny.schedule.sampling(STEPS)[0]
+    expected = torch.zeros(FRAMES, 1, 4, 4)
+    expected[:, :, :3, :2] = 1
+    assert torch.equal(area.of_source(step, 0, (4, 4)), expected)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "given", "field", "said"),
+    [
+        (
+            "a fox on the grass",
+            {"blend_words": "cta", "blend_self": True},
+            "params.blend_words",
+            "nearest: cat",
+        ),
+        ("a big cat on the grass", {"blend_self": True}, "params.blend_words", "name one"),
+        ("a fox on the grass", {"emphasis_words": "fix=3"}, "params.emphasis_words", "nearest: fox"),
+        ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
+    ],
+)
+def test_words_that_are_not_there_are_named(tiny, prompt, given, field, said):
+    with pytest.raises(PromptError, match=said) as caught:
+        fatezero.make_plan(tiny, request(prompt=prompt), params(**given), (8, 8))
+    assert caught.value.field == field
+
+
+def test_emphasis_words():
+    gained = ("watercolor", "sketch")
+    assert fatezero.emphasis(params(emphasis=4.0), gained) == {"watercolor": 4.0, "sketch": 4.0}
+    assert fatezero.emphasis(params(emphasis=4.0, emphasis_words="sketch=2, Red fox"), gained) == {
+        "sketch": 2.0,
+        "Red fox": 4.0,
+    }
+    assert fatezero.emphasis(params(), gained) == {}
+    with pytest.raises(RequestError, match="WORD=NUMBER"):
+        fatezero.emphasis(params(emphasis_words="sketch=much"), gained)
+
+
+# --- Runs
+
+
+def test_several_prompts_in_one_run_are_the_edits_of_several_runs(tiny, monkeypatch):
+    second = "a red fox on the grass"
+    together, rows = last_latents(tiny, request(more_prompts=(second,)), params(), monkeypatch)
+    alone = [
+        last_latents(tiny, request(prompt=p), params(), monkeypatch)[0][0]
+        for p in ("a fox on the grass", second)
+    ]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+    assert rows == [FRAMES] * STEPS + [5 * FRAMES] * 2 + [4 * FRAMES] * 2
+
+
+def test_events_results_and_a_clean_model(tiny):
+    before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    asked, given = request(), params(preview_every=1, joint_norm=True, reconstruct=True)
+    events, seen = fatezero.run(tiny, asked, given), []
+    try:
+        while True:
+            seen.append(next(events))
+            assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.unet.modules())
+    except StopIteration as stop:
+        result = stop.value
+    assert all(torch.equal(v, tiny.unet.state_dict()[k]) for k, v in before.items())
+    assert [e.done for e in seen if isinstance(e, Progress) and e.stage == "inverting"] == list(range(1, 9))
+    assert [e.done for e in seen if isinstance(e, Progress) and e.stage == "editing"] == list(range(1, 5))
+    shown = [e for e in seen if isinstance(e, Preview)]
+    assert len(shown) == STEPS
+    assert set(shown[0].attention) == set(result.attention) == {"fox"}
+    assert 0 <= shown[0].attention["fox"].min() <= shown[0].attention["fox"].max() <= 1
+    assert result.reconstruction.shape == result.frames.shape
+    assert not np.array_equal(result.reconstruction, result.frames)
+    again = finish(fatezero.run(tiny, asked, given))  # from the cache
+    assert np.array_equal(result.frames, again.frames)
+    assert np.array_equal(result.reconstruction, again.reconstruction)
+
+
+def test_presets():
+    released, _ = resolve_params("fatezero", {"preset": "released"}, {"emphasis": 3.0})
+    assert (released.keys, released.inversion_latents, released.emphasis) == ("middle", "released", 1.0)
+    shape, resolved = resolve_params("fatezero", {"preset": "shape", "self_until": 0.3}, {})
+    assert (shape.blend_self, shape.self_until) == (True, 0.3)
+    assert resolved["blend_self"]["source"] == "preset"
+    for name in FateZeroParams.PRESETS:
+        resolve_params("fatezero", {"preset": name}, {})

@@ -1,0 +1,349 @@
+"""vid2vid-zero on a tiny random model: placement, identities of its branches, and what it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest, Region
+from editing.attention.sites import Site
+from editing.backbones import load_backbone
+from editing.backbones.patches import checkpointed, joint_norm
+from editing.errors import RequestError
+from editing.events import Preview, Progress
+from editing.inversion import is_learned, null_text
+from editing.methods import check_params, vid2vid_zero
+from editing.methods.params import Vid2VidZeroParams
+from editing.methods.vid2vid_zero import Branches
+from editing.preview import WordHeats
+
+FRAMES, SIZE, STEPS = 3, 64, 4
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def request(masks=False, **changes) -> EditRequest:
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
+    given = {"source_prompt": "a horse is running on the beach", "prompt": "a dog is running on the beach"}
+    labels, regions = None, ()
+    if masks:
+        labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
+        labels[:, 8:40, 8:32] = 1
+        regions = (Region("horse", 1, prompt="a dog", source="a horse"),)
+    return EditRequest(ArrayClip(pixels), labels, regions, method="vid2vid_zero", **(given | changes))
+
+
+def params(**given) -> Vid2VidZeroParams:
+    return check_params("vid2vid_zero", {"steps": STEPS, "preview_every": 0, **given})
+
+
+def finish(events):
+    """Run to the end; the result."""
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value
+
+
+def run(tiny, asked, given):
+    return finish(vid2vid_zero.run(tiny, asked, given))
+
+
+def noise(branches=1, seed=0):
+    return torch.randn(branches * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("layers", "dense"),
+    [
+        (None, ("down_blocks.0.attentions.0", "mid_block.attentions.0", "up_blocks.1.attentions.0")),
+        (
+            "down_blocks.1.attentions.0, mid_block, up_blocks.2.attentions.0",
+            ("down_blocks.1.attentions.0", "mid_block.attentions.0", "up_blocks.2.attentions.0"),
+        ),
+        (
+            "down_blocks.2.attentions.0,mid_block,up_blocks.3.attentions.0",
+            ("down_blocks.2.attentions.0", "mid_block.attentions.0", "up_blocks.3.attentions.0"),
+        ),
+        ("", ()),
+    ],
+)
+def test_placement(tiny, layers, dense):
+    given = params() if layers is None else params(dense_layers=layers)
+    found = vid2vid_zero.dense_sites(tiny.sites, given.dense_layers)
+    assert found == {f"{name}.transformer_blocks.0.attn1" for name in dense}
+    assert sum(site.kind == "self" for site in tiny.sites) - len(found) == 16 - len(dense)
+
+
+def test_an_unknown_layer_is_named_with_the_nearest(tiny):
+    with pytest.raises(RequestError, match=r"params.dense_layers: 'up_blocks.0'.*up_blocks.1.attentions.0"):
+        vid2vid_zero.dense_sites(tiny.sites, "mid_block, up_blocks.0")
+
+
+def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(tiny):
+    given = params()
+    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    attend = vid2vid_zero.frame_attention(plan, given)
+    q, k, v = torch.randn(3, FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    dense, sparse = (
+        Site(f"{name}.attentions.0.transformer_blocks.0.attn1", "self", name)
+        for name in ("mid_block", "up_blocks.3")
+    )
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(
+        attend(q, k, v, dense)[order], attend(q[order], k[order], v[order], dense), atol=1e-6, rtol=1e-5
+    )
+    other = v.clone()
+    other[1] += 1  # the frame before frame 2, and nobody's first
+    moved = (attend(q, k, other, sparse) - attend(q, k, v, sparse)).flatten(1).abs().amax(1) > 0
+    assert moved.tolist() == [False, False, True]
+    assert ((attend(q, k, other, dense) - attend(q, k, v, dense)).flatten(1).abs().amax(1) > 0).all()
+
+
+def test_without_cross_frame_attention_it_is_the_image_model(tiny):
+    given = params(dense_layers="", keys="own")
+    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    step, x = tiny.schedule.sampling(STEPS)[0], noise()
+    own = tiny.predict(x, step, plan.source, attend=vid2vid_zero.frame_attention(plan, given))
+    plain = tiny.predict(x, step, plan.source)
+    assert all(torch.equal(a, b) for a, b in zip(own, plain, strict=True))
+
+
+@pytest.mark.parametrize("inversion", ["negative_prompt", "plain"])
+def test_an_edit_to_the_source_prompt_is_the_reconstruction(tiny, inversion):
+    asked = request(prompt=request().source_prompt)
+    result = run(tiny, asked, params(inversion=inversion, guidance_scale=2.0))
+    assert np.abs(result.reconstruction.astype(int) - result.uncomposited).max() <= 1
+
+
+def test_negative_prompt_inversion_takes_guidance_from_the_source(tiny):
+    """The source's two halves have the same text, so no scale changes what comes back."""
+    weak, strong = (run(tiny, request(), params(guidance_scale=w)) for w in (1.0, 7.5))
+    assert np.array_equal(weak.reconstruction, strong.reconstruction)
+    assert not np.array_equal(weak.frames, strong.frames)
+
+
+def test_the_source_branch_is_never_touched(tiny):
+    given = params(inversion="plain", self_until=1.0)
+    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    step = tiny.schedule.sampling(STEPS)[0]
+    branches = Branches.at(step, plan, given)
+    assert (branches.source, branches.uncond) == (1, 2)
+    looks = [WordHeats((8, 8), plan.targets[0].words)]
+    guided = vid2vid_zero.guided_attention(plan, given, branches, step, looks)
+    x = torch.cat([noise(), noise(seed=1)] * 2)
+    text = torch.cat([plan.empty, plan.empty, plan.source, plan.targets[0].vectors])
+    with torch.no_grad():
+        fused = tiny.predict(x, step, text, attend=guided)[1].chunk(4)
+        free = tiny.predict(x, step, text, attend=vid2vid_zero.frame_attention(plan, given))[1].chunk(4)
+    same = [torch.allclose(a, b, atol=1e-6) for a, b in zip(fused, free, strict=True)]
+    assert same == [True, True, True, False]
+
+
+def test_windows_and_control(tiny):
+    given = params()
+    replaced = vid2vid_zero.make_plan(tiny, request(), given, (8, 8)).targets[0]
+    refined = vid2vid_zero.make_plan(
+        tiny, request(prompt="a lego horse is running on the beach"), given, (8, 8)
+    ).targets[0]
+    assert replaced.exchange.mapper is not None
+    assert refined.exchange.mapper is None
+    assert vid2vid_zero.cross_steps(replaced, given, 50) == 40
+    assert vid2vid_zero.cross_steps(refined, given, 50) == 20
+    steps = tiny.schedule.sampling(50)
+    assert not any(vid2vid_zero.is_within(step, given) for step in steps)
+    assert sum(vid2vid_zero.is_within(step, params(self_until=0.4)) for step in steps) == 20
+
+
+def test_self_attention_is_left_alone_by_default(tiny):
+    given = params()
+    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    step = tiny.schedule.sampling(STEPS)[0]
+    q, k, v = torch.randn(3, 3 * FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    site = Site("up_blocks.3.attentions.0.transformer_blocks.0.attn1", "self", "up_blocks.3")
+    guided = vid2vid_zero.guided_attention(plan, given, Branches(1, 0, 1), step, [WordHeats((8, 8), {})])
+    assert torch.equal(guided(q, k, v, site), vid2vid_zero.frame_attention(plan, given)(q, k, v, site))
+
+
+def test_the_source_runs_to_the_end_only_to_be_rebuilt(tiny):
+    plan = vid2vid_zero.make_plan(
+        tiny, request(more_prompts=("a cat is running on the beach",)), params(), (8, 8)
+    )
+    steps = tiny.schedule.sampling(50)
+    rebuilt = [Branches.at(s, plan, params()) for s in steps]
+    assert {(b.source, b.source_uncond, b.uncond) for b in rebuilt} == {(1, 0, 2)}
+    dropped = [Branches.at(s, plan, params(reconstruct=False, inversion="plain")) for s in steps]
+    assert [b.source for b in dropped] == [1] * 40 + [0] * 10
+    assert [b.uncond for b in dropped] == [3] * 40 + [2] * 10
+
+
+def test_several_prompts_are_the_edits_of_several_runs(tiny):
+    second = "a black dog is running on the beach"
+    both = run(tiny, request(more_prompts=(second,)), params())
+    alone = [run(tiny, request(prompt=p), params()) for p in (request().prompt, second)]
+    assert [other.prompt for other in both.others] == [second]
+    for one, other in zip((both.frames, both.others[0].frames), alone, strict=True):
+        assert np.abs(one.astype(int) - other.frames).max() <= 1
+
+
+def test_outside_the_masks_is_the_source(tiny):
+    result = run(tiny, request(masks=True, prompt=""), params())
+    far = np.ones((SIZE, SIZE), bool)
+    far[4:44, 4:36] = False
+    assert np.array_equal(result.frames[:, far], result.source[:, far])
+    assert not np.array_equal(result.frames, result.source)
+
+
+def test_events_and_a_clean_model(tiny):
+    before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    given = params(inversion="null_text", inner_steps=1, joint_norm=True, preview_every=2, steps=2)
+    events, seen = vid2vid_zero.run(tiny, request(), given), []
+    state = {name: set(vars(m)) for name, m in tiny.unet.named_modules()}
+    try:
+        while True:
+            seen.append(next(events))
+            assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.unet.modules())
+            assert not any(getattr(m, "gradient_checkpointing", False) for m in tiny.unet.modules())
+    except StopIteration as stop:
+        result = stop.value
+    assert state == {name: set(vars(m)) for name, m in tiny.unet.named_modules()}
+    assert all(torch.equal(v, tiny.unet.state_dict()[k]) for k, v in before.items())
+    assert [e.done for e in seen if isinstance(e, Progress) and e.stage == "inverting"] == [1, 2, 3, 4]
+    assert [set(e.attention) for e in seen if isinstance(e, Preview)] == [{"dog"}]
+    again = run(tiny, request(), given)  # texts from the cache
+    assert np.array_equal(result.frames, again.frames)
+
+
+# --- Null-text inversion
+
+
+@pytest.mark.parametrize(
+    ("ratio", "used"),
+    [(1, range(50)), (-1, range(50)), (0.5, range(26)), (-0.5, range(25, 50)), (0, ())],
+)
+def test_share_of_the_steps_that_use_the_learned_text(ratio, used):
+    assert [i for i in range(50) if is_learned(i, 50, ratio)] == list(used)
+
+
+def ask(tiny, dtype_free=None, calls=None, **how):
+    def predict(x, step, text):
+        if calls is not None:
+            calls.append(torch.is_grad_enabled())
+        return tiny.predict(x, step, text, **how)
+
+    return predict
+
+
+def learn(tiny, scale=7.5, inner=1, rate=1e-2, calls=None, **how):
+    vectors = tiny.embed(["", "a horse is running"]).vectors.chunk(2)
+    pivots = [noise(seed=i) for i in range(STEPS + 1)]
+    with torch.no_grad():
+        return vectors[0], list(
+            null_text(
+                pivots, ask(tiny, calls=calls, **how), tiny.schedule.sampling(STEPS), *vectors,
+                guidance_scale=scale, inner_steps=inner, learning_rate=rate,
+            )
+        )  # fmt: skip
+
+
+def test_learning_brings_the_latents_nearer(tiny):
+    """One more inner step begins where the last one led."""
+    _, once = learn(tiny, inner=1, rate=1e-3)
+    _, twice = learn(tiny, inner=2, rate=1e-3)
+    assert twice[0][2] < once[0][2]
+
+
+def test_at_guidance_1_nothing_is_learned(tiny):
+    empty, walk = learn(tiny, scale=1.0)
+    assert all(torch.equal(text, empty) for _, text, _ in walk)
+
+
+def test_one_inner_step_asks_the_model_three_times(tiny):
+    """Of which one with gradients and recomputation: 1 + 3 + 1 times a forward pass."""
+    calls = []
+    learn(tiny, calls=calls, features=checkpointed())
+    assert calls == [False, True, False] * STEPS
+
+
+def test_rates_and_the_end_of_learning(tiny, monkeypatch):
+    from editing import inversion
+
+    seen = []
+
+    def descend(reach, text, goal, inner, rate, enough):
+        seen.append((rate, enough))
+        return text, 0.0
+
+    monkeypatch.setattr(inversion, "_descend", descend)
+    x = torch.zeros(1, 1, 1, 1)
+    list(
+        null_text(
+            [x] * 51, lambda x, step, text: (x, x), tiny.schedule.sampling(50), torch.zeros(1, 2, 3),
+            torch.zeros(1, 2, 3), guidance_scale=2.0, inner_steps=1,
+        )
+    )  # fmt: skip
+    assert seen == [pytest.approx((1e-2 * (1 - i / 100), 1e-5 + 2e-5 * i)) for i in range(50)]
+
+
+def test_learning_stops_when_near_enough(tiny):
+    from editing.inversion import _descend
+
+    asked = []
+
+    def reach(text):
+        asked.append(1)
+        return text
+
+    text, loss = _descend(reach, torch.full((1, 1, 1), 2e-3), torch.zeros(1, 1, 1), 9, 1e-3, 1e-6)
+    assert (len(asked), loss) == (3, pytest.approx(0, abs=1e-6))
+    assert abs(float(text)) < 1e-3
+
+
+def gradient(tiny, text, **how):
+    text = text.clone().requires_grad_(True)
+    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text, **how)
+    return torch.autograd.grad((x0 + eps).square().sum(), text)[0]
+
+
+@pytest.mark.parametrize("adapter", [None, joint_norm(FRAMES)])
+def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
+    text = tiny.embed([""]).vectors
+    calls = []
+    first = tiny.unet.down_blocks[0].resnets[0]
+    handle = first.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        plain = gradient(tiny, text, adapter=adapter)
+        assert len(calls) == 1
+        again = gradient(tiny, text, adapter=adapter, features=checkpointed(adapter))
+    finally:
+        handle.remove()
+    assert len(calls) == 3  # forward, and once more on the way back
+    torch.testing.assert_close(plain, again)
+    assert plain.abs().max() > 0
+    assert all(p.grad is None and not p.requires_grad for p in tiny.unet.parameters())
+
+
+def test_learning_in_bfloat16_follows_single_precision(tiny, tiny_folder):
+    half = load_backbone(str(tiny_folder), dtype=torch.bfloat16)
+    # Latents so near their pivots that the gradient of their distance is far below half precision's numbers.
+    (_, single), (_, other) = (learn(model, rate=1e-2) for model in (tiny, half))
+    assert all(text.dtype == torch.float32 and text.isfinite().all() for _, text, _ in other)
+    moves = [walk[0][1] - tiny.embed([""]).vectors for walk in (single, other)]
+    assert torch.cosine_similarity(*(m.flatten() for m in moves), 0) > 0.8
+
+
+def test_learned_texts_are_kept_and_depend_on_what_they_were_learned_with(tiny, monkeypatch):
+    asked, learned = request(), []
+    original = vid2vid_zero.null_text
+    monkeypatch.setattr(vid2vid_zero, "null_text", lambda *a, **k: learned.append(1) or original(*a, **k))
+    common = {"inversion": "null_text", "inner_steps": 1, "steps": 2, "learned_share": 1.0}
+    first = run(tiny, asked, params(**common))
+    assert np.array_equal(first.frames, run(tiny, asked, params(**common)).frames)
+    assert len(learned) == 1
+    run(tiny, asked, params(**common, guidance_scale=3.0))
+    assert len(learned) == 2
+    run(tiny, asked, params(**common, learn_with="sampling"))
+    assert len(learned) == 3
