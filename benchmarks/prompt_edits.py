@@ -2,9 +2,9 @@
 
 Drawn scenes of one actor, of which the style, the colour or the kind is to change. The truth is known: the
 same scene drawn so. An edit counts as right if, of all styles, colours or kinds, the one asked for is nearest
-to the edited pixels (of the whole frame for styles, else of the actor before and after). What should have stayed
-is judged by the median absolute error of the other pixels, as they left the model. Beside them, how well the
-source itself comes back: with attention taken over for more and more steps, and with learned texts.
+to the edited pixels (of the whole frame for styles, else of the actor before and after). What should have
+stayed is judged by the median absolute error of the other pixels, as they left the model. Beside them, how
+well the source itself comes back: with attention taken over for more and more steps, and with learned texts.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def edits(
             table[kind][name] = means | {"right": share, "right_95": wide}
             sys.stdout.write(
                 f"{kind:10s} {name:24s} right {share:.2f} +- {wide:.2f}  "
-                f"inside {means['inside_psnr']:.1f} dB  outside {means['outside_median_error']:.1f}/255  steadiness {means['temporal_ratio']:.2f}\n"
+                f"inside {means['inside_psnr']:.1f} dB  "
+                f"outside {means['outside_median_error']:.1f}/255  motion {means['temporal_ratio']:.2f}\n"
             )
             sys.stdout.flush()
         truths = [render_frames(make_task(kind, FIRST_SEED + i).truth, size, (4,))[0] for i in range(scenes)]
