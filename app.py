@@ -28,18 +28,18 @@ def edit(request):
     yield from editing.edit(request)
 
 
-def segment(image, points, point_labels, previous=None):
-    """Points on a frame to a mask."""
+def segment(image, points, point_labels, **how):
+    """Points and strokes on a frame to a mask."""
     import masks
 
-    return masks.segment(image, points, point_labels, previous=previous)  # type: ignore[operator]
+    return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys):
+def propagate(clip, keys, refine):
     """Key frames to labels on every frame."""
     import masks
 
-    yield from masks.propagate(clip, keys)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys, refine=refine)  # type: ignore[operator]
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:

@@ -172,8 +172,8 @@ def edits(
             table[kind][name] = means | {"right": share, "right_95": wide}
             sys.stdout.write(
                 f"{kind:10s} {name:24s} right {share:.2f} +- {wide:.2f}  "
-                f"inside {means['inside_psnr']:.1f} dB  "
-                f"outside {means['outside_median_error']:.1f}/255  motion {means['temporal_ratio']:.2f}\n"
+                f"inside {means['inside_psnr']:.1f} dB  outside {means['outside_median_error']:.1f}/255  "
+                f"steadiness {means['temporal_ratio']:.2f}\n"
             )
             sys.stdout.flush()
         truths = [render_frames(make_task(kind, FIRST_SEED + i).truth, size, (4,))[0] for i in range(scenes)]

@@ -1,4 +1,4 @@
-"""Command line: `python -m editing run | new | schema | doctor`."""
+"""Command line: `python -m editing run | new | clusters | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ import typer
 
 from editing import events
 from editing.clip import open_clip
-from editing.errors import EditingError, RequestError, shorten
-from editing.outputs import check_out, write_outputs
-from editing.project import FILE, load_project, save_project, schema
+from editing.commands import call
+from editing.errors import RequestError, shorten
+from editing.outputs import check_out, write_clusters, write_outputs
+from editing.project import FILE, check_project_path, load_project, save_project, schema
 from editing.request import EditRequest, Region
 from masks.files import read_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
-# Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
-_UsageError = typer.BadParameter.__mro__[2]
 
 
 @app.command()
@@ -110,6 +109,41 @@ def new(
     typer.echo(f"project: {out / FILE}")
 
 
+@app.command()
+def clusters(
+    project: Annotated[Path, typer.Argument(help="Project folder; its regions are not looked at.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Project folder to make, one region a cluster.")],
+    count: Annotated[int, typer.Option(min=2, max=8, help="Clusters to find.")] = 3,
+    steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search for clusters.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
+    ] = None,
+) -> None:
+    """Find regions without masks: what the model's own features hold together, named from the prompt."""
+    check_project_path(out)
+    request = load_project(project)
+    if not request.source_prompt.strip():
+        raise RequestError("source_prompt", "empty; clusters are named from it; say what the clip shows")
+    from editing.backbones import load_backbone
+    from editing.clusters import find_clusters
+
+    backbone = load_backbone(model or request.model)
+    found = _follow(
+        find_clusters(backbone, request.clip, request.source_prompt, count, steps, seed, request.size)
+    )
+    regions = tuple(
+        Region(name=name or f"cluster {label}", label=label, source=name)
+        for label, name in enumerate(found.names, 1)
+    )
+    clustered = replace(request, labels=found.labels, regions=regions, prompt="", params={})
+    save_project(clustered, out)
+    write_clusters(found.pca, clustered, out)
+    for region, fit in zip(regions, found.fit, strict=True):
+        typer.echo(f"region {region.label}: {region.name}" + (f" (fits {fit:.2f})" if region.source else ""))
+    typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
+
+
 @app.command(name="schema")
 def print_schema() -> None:
     """Print the JSON schema of project.json."""
@@ -135,23 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         Exit code: 0, 2 for what the user can mend, 130 when stopped.
     """
     logging.basicConfig(level=logging.WARNING)
-    try:
-        return app(arguments, prog_name="python -m editing", standalone_mode=False) or 0
-    except EditingError as error:
-        typer.echo(f"error: {error}", err=True)
-    except _UsageError as error:
-        typer.echo(f"error: {_explain_usage(error)}", err=True)
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("stopped", err=True)
-        return 130
-    return 2
-
-
-def _explain_usage(error: Any) -> str:
-    parameter = getattr(error, "param", None)
-    names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
-    field = next(name for name in names if name)
-    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}; see --help"
+    return call(app, "python -m editing", arguments)
 
 
 def _override(
@@ -210,8 +228,8 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     return int(label), name.strip(), words.strip()
 
 
-def _follow(stream: Iterable[events.Event]) -> events.Finished:
-    """Show the events of a run as progress bars until it ends."""
+def _follow(stream: Iterator[events.Event]) -> Any:
+    """Show the events of a run as progress bars; its last event, or what the generator returns."""
     # Here, as the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -224,7 +242,13 @@ def _follow(stream: Iterable[events.Event]) -> events.Finished:
     )
     tasks = {}
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        for event in stream:
+        while True:
+            try:
+                event = next(stream)
+            except StopIteration as stop:
+                if stop.value is None:
+                    raise RuntimeError("the run ended without a result") from None
+                return stop.value
             match event:
                 case events.Stage(name=name):
                     tasks[name] = bars.add_task(name, total=None, left="")
@@ -233,7 +257,6 @@ def _follow(stream: Iterable[events.Event]) -> events.Finished:
                     bars.update(tasks[name], completed=done, total=total, left=left)
                 case events.Finished():
                     return event
-    raise RuntimeError("the run ended without a result")
 
 
 if __name__ == "__main__":

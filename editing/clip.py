@@ -53,7 +53,7 @@ class Clip(Protocol):
 
     Attributes:
         name: File or folder name.
-        size: (width, height) as shown, rotation applied.
+        size: (width, height) as shown, rotation and the shape of its pixels applied.
         fps: Frames of this clip per second, the stride taken out.
         tags: Colour tags of the source, for the writer.
         audio: Sound of the used span, None where there is none.
@@ -162,6 +162,7 @@ class _Facts:
     steady: bool
     has_audio: bool
     comment: str
+    pixel: Fraction
 
 
 class VideoClip:
@@ -175,7 +176,8 @@ class VideoClip:
         first = next(_decode(path), None)
         if first is None:
             raise ClipError("clip.path", f"{path.name!r} holds no frame that can be decoded; re-encode it")
-        self.size = _upright(first).shape[1::-1]
+        self._pixel = facts.pixel
+        self.size = _upright(first, self._pixel).shape[1::-1]
         _check_size(self.size)
         self.tags = _tags_of(first)
         seconds = [facts.start + Fraction(frame) / facts.fps for frame in (start, start + stride * len(self))]
@@ -197,7 +199,7 @@ class VideoClip:
         _check_window(start, stop, len(self))
         wanted = range(*self._used.indices(self._used.stop))[start:stop]
         with self._lock:
-            return _stack([_upright(self._seek(index)) for index in wanted], self.size)
+            return _stack([_upright(self._seek(index), self._pixel) for index in wanted], self.size)
 
     def _seek(self, index: int) -> av.VideoFrame:
         # Counting from the first frame is exact in every container; seeking by time is not.
@@ -418,9 +420,10 @@ def _probe(path: Path) -> _Facts:
         start = known[0] * stream.time_base if known else Fraction(0)
         has_audio = bool(container.streams.audio)
         comment = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
+        pixel = stream.sample_aspect_ratio or Fraction(1)  # 0 where it is unknown
     # Packets are counted without decoding, except where one packet may hold several frames (DivX in AVI).
     frames = sum(1 for _ in _decode(path)) if packs_frames else len(times)
-    return _Facts(frames, Fraction(rate).limit_denominator(100_000), start, steady, has_audio, comment)
+    return _Facts(frames, Fraction(rate).limit_denominator(100_000), start, steady, has_audio, comment, pixel)
 
 
 def _decode(path: Path) -> Iterator[av.VideoFrame]:
@@ -434,8 +437,14 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
             raise ClipError("clip.path", f"{path.name!r} cannot be decoded ({error}); re-encode it") from None
 
 
-def _upright(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-    rgb = frame.reformat(format="rgb24", interpolation=_EXACT, threads=1)
+def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
+    """Size of a frame once its pixels, `pixel` times as wide as high, are square; no side shrinks."""
+    return (round(width * pixel), height) if pixel > 1 else (width, round(height / pixel))
+
+
+def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
+    width, height = _square(frame.width, frame.height, pixel)
+    rgb = frame.reformat(width, height, "rgb24", interpolation=_EXACT, threads=1)
     return np.rot90(rgb.to_ndarray(), frame.rotation // 90)
 
 

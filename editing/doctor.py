@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from editing.memory import free_memory
+
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
 # Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
 _NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1.x / 2.x", 768, 2.2, 0.7))
@@ -24,7 +26,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield from ((name, _version(name)) for name in PACKAGES)
     on_gpu = torch.cuda.is_available()
     yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
-    free = torch.cuda.mem_get_info()[0] if on_gpu else _free_memory()
+    free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", f"torch scaled_dot_product_attention on {'CUDA' if on_gpu else 'CPU'}"
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
@@ -42,15 +44,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _free_memory() -> int:
-    """Bytes that can be had without swapping; all there are where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _models() -> Iterator[str]:

@@ -153,6 +153,27 @@ def trajectories(
     return torch.stack(out).view(-1, height, width)
 
 
+def follow(
+    frames: UInt8[np.ndarray, "frames height width 3"], grid: tuple[int, int], levels: int
+) -> dict[int, Int[Tensor, "frames tokens"]]:
+    """Tracks through a clip on the finest attention grids, by how many tokens a frame has there.
+
+    Args:
+        frames: RGB.
+        grid: Height and width of the finest grid; each next one has half of both, rounded up.
+        levels: How many grids.
+    """
+    if len(frames) < 2 or not levels:
+        return {}
+    forward = estimate_flow(frames[:-1], frames[1:])
+    occluded = occlusion(forward, estimate_flow(frames[1:], frames[:-1]))
+    found = {}
+    for _ in range(levels):
+        found[grid[0] * grid[1]] = trajectories(forward, occluded, grid).flatten(1)
+        grid = (grid[0] + 1) // 2, (grid[1] + 1) // 2
+    return found
+
+
 def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:
     height, width = flow.shape[2:]
     y, x = torch.meshgrid(

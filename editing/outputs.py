@@ -19,6 +19,7 @@ from PIL import Image
 from editing.clip import resize, write_video
 from editing.errors import RequestError, ResourceError
 from editing.events import EditResult
+from editing.pictures import heat, tint
 from editing.request import MAX_PROMPTS, EditRequest
 
 # What a run may write; only these are replaced in a folder that exists.
@@ -35,6 +36,7 @@ NAMES = (
 )
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
+_WORD_COLOR = "#ffe11a"  # of a heat map that is no region's
 
 
 def check_out(out: Path) -> None:
@@ -116,6 +118,25 @@ def write_outputs(
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
 
 
+def write_clusters(
+    pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
+) -> None:
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 into a project folder.
+
+    Args:
+        pca: Principal components as RGB.
+        request: The clip, and the clusters as its regions.
+        out: The folder.
+
+    Raises:
+        ResourceError: The disk is full or cannot be written.
+    """
+    frames = _shrink(request.clip.read(0, len(request.clip)), _SIDE)
+    with staged(Path(out)) as folder:
+        write_video(folder / "clusters.mp4", _paint(frames, request), request.clip.fps)
+        write_video(folder / "pca.mp4", _shrink(pca, _SIDE), request.clip.fps)
+
+
 def to_json(report: Mapping[str, object]) -> str:
     """Report as JSON text; fractions become text, NumPy scalars numbers; NaN is a bug: ValueError."""
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
@@ -139,12 +160,14 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
     edits = (result.frames, *(other.frames for other in result.others))
     yield "comparison.mp4", np.concatenate([source, *(_shrink(edit, _SIDE) for edit in edits)], axis=2)
     if request.labels is not None:
-        yield "masks.mp4", _paint(source, request)
+        yield "masks.mp4", _painted(source, request)
     stems = file_names(result.attention)
+    colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
-        brightest = max(float(maps.before.max()), float(maps.after.max()))
-        yield f"attention/{stems[name]}_before.mp4", _heat(source, maps.before, brightest)
-        yield f"attention/{stems[name]}_after.mp4", _heat(source, maps.after, brightest)
+        brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
+        for when in ("before", "after"):
+            frames = _heated(source, getattr(maps, when) / brightest, colors.get(name, _WORD_COLOR))
+            yield f"attention/{stems[name]}_{when}.mp4", frames
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
             yield f"{name}.mp4", frames
@@ -158,40 +181,23 @@ def _shrink(
     return resize(frames, (max(1, round(width * scale)), max(1, round(height * scale))))
 
 
-def _paint(
+def _painted(
     frames: UInt8[np.ndarray, "frames h w 3"], request: EditRequest
 ) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Regions half covered by their colours."""
+    """Regions in their colours."""
     import cv2  # see editing.clip.resize
 
-    height, width = frames.shape[1:3]
-    colors = np.zeros((256, 3), np.uint16)
-    for region in request.regions:
-        colors[region.label] = list(bytes.fromhex(region.color[1:]))
-    labels = [cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST) for label in request.labels]
-    return np.stack(
-        [
-            np.where(label[..., None] > 0, (frame + colors[label]) // 2, frame)
-            for frame, label in zip(frames, labels, strict=True)
-        ]
-    ).astype(np.uint8)
+    size = frames.shape[2], frames.shape[1]
+    colors = {region.label: region.color for region in request.regions}
+    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in request.labels]
+    return np.stack([tint(frame, label, colors) for frame, label in zip(frames, labels, strict=True)])
 
 
-def _heat(
-    frames: UInt8[np.ndarray, "frames h w 3"], maps: Float32[np.ndarray, "frames gh gw"], brightest: float
+def _heated(
+    frames: UInt8[np.ndarray, "frames h w 3"], maps: Float32[np.ndarray, "frames gh gw"], color: str
 ) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Maps over grey frames in viridis; `brightest` is the value of its upper end."""
-    import cv2  # see editing.clip.resize
-
-    height, width = frames.shape[1:3]
-    levels = np.clip(maps / max(brightest, 1e-12) * 255, 0, 255).astype(np.uint8)
-    result = []
-    for frame, level in zip(frames, levels, strict=True):
-        large = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
-        color = cv2.applyColorMap(large, cv2.COLORMAP_VIRIDIS)[..., ::-1]
-        grey = frame.mean(-1, keepdims=True)
-        result.append((0.3 * grey + 0.7 * color).astype(np.uint8))
-    return np.stack(result)
+    """Maps, 0..1, over dark frames in a region's colour."""
+    return np.stack([heat(frame, level, color) for frame, level in zip(frames, maps, strict=True)])
 
 
 def _write_gif(path: Path, frames: UInt8[np.ndarray, "frames h w 3"], fps: Fraction) -> None:

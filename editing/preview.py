@@ -1,6 +1,9 @@
 """Cheap pictures of what happens inside a run: the expected clean frames, and where attention goes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,6 +14,12 @@ from torch import Tensor
 
 from editing.attention.maps import Maps, TokenMass
 from editing.events import RegionAttention
+
+if TYPE_CHECKING:
+    from editing.attention.layout import Layout
+
+# Heat maps are read from layers of at most this many tokens: the paper's 32 x 32.
+HEAT_TOKENS = 1024
 
 
 class LatentPreview:
@@ -54,6 +63,59 @@ def heat(maps: Float[Tensor, "frames h w"]) -> Float32[np.ndarray, "frames h w"]
     """Attention mass scaled so that the clip's strongest pixel is 1."""
     top = maps.amax().clamp(min=1e-8)
     return (maps / top).clamp(0, 1).float().cpu().numpy()
+
+
+class HeatMaps:
+    """Probability mass of each region's words at every pixel, before and after modulation."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        coarsest_that_counts = layout.grid
+        while np.prod(coarsest_that_counts) > HEAT_TOKENS:
+            coarsest_that_counts = tuple((side + 1) // 2 for side in coarsest_that_counts)
+        self.size = coarsest_that_counts
+        shape = (layout.frames, len(layout.names), *self.size)
+        self._sum = torch.zeros(2, *shape, device=layout.words.device)
+        self._count = 0
+        self._step = torch.zeros(shape, device=layout.words.device)
+        self._step_count = 0
+        self._modulated = False
+
+    def begin(self, modulated: bool) -> None:
+        """A new step; the mean is taken over modulated steps, or over all if none is."""
+        if modulated and not self._modulated:
+            self._sum.zero_()
+            self._count = 0
+        self._modulated |= modulated
+        self._step.zero_()
+        self._step_count = 0
+
+    def add(
+        self,
+        before: Float[Tensor, "frames tokens regions"],
+        after: Float[Tensor, "frames tokens regions"],
+        modulated: bool,
+    ) -> None:
+        """One layer's masses."""
+        height, width = self._layout.at(before.shape[1])
+        maps = torch.stack([before, after]).movedim(-1, -2).unflatten(-1, (height, width)).flatten(0, 1)
+        maps = F.interpolate(maps.float(), self.size, mode="bilinear", align_corners=False).unflatten(
+            0, (2, -1)
+        )
+        self._step += maps[1]
+        self._step_count += 1
+        if modulated or not self._modulated:
+            self._sum += maps
+            self._count += 1
+
+    def now(self, shown: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """This step's maps, each scaled to its own strongest pixel."""
+        return {name: heat(self._step[list(shown), i]) for i, name in enumerate(self._layout.names)}
+
+    def mean(self) -> dict[str, RegionAttention]:
+        """Maps over the whole run, as probabilities."""
+        before, after = (self._sum / max(self._count, 1)).cpu().numpy()
+        return {name: RegionAttention(before[:, i], after[:, i]) for i, name in enumerate(self._layout.names)}
 
 
 class WordHeats:

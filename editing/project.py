@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -12,7 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
-from editing.errors import RequestError, from_validation, shorten
+from editing.control import parse_control
+from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.methods import METHODS
 from editing.outputs import staged
 from editing.request import MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
@@ -101,6 +103,7 @@ def load_project(path: str | Path) -> EditRequest:
         folder = folder.parent
     project = _parse(folder / FILE)
     _check_model(project.model)
+    _check_control(project.params.get("control"))
     clip_path = _inside(folder, project.clip.path, "clip.path")
     masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
     options = project.clip
@@ -207,11 +210,26 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_model(model: str) -> None:
     """A project may come from anyone, so it names models, never places on this machine."""
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model) or {".", ".."} & set(model.split("/")):
+    if not _is_name(model):
         raise RequestError(
             "model",
             f"{shorten(model)} given; allowed: storybook, a hub id, a name in $REGRAIN_MODELS; use --model",
         )
+
+
+def _check_control(text: object) -> None:
+    """The same for the control networks among the parameters; what cannot be read is refused with those."""
+    with suppress(ValueError):
+        for spec in parse_control(text) if isinstance(text, str) else ():
+            if not _is_name(spec.model):
+                raise ModelError(
+                    "params.control",
+                    f"{shorten(spec.model)} given; allowed: a hub id, a name in $REGRAIN_MODELS; use --set",
+                )
+
+
+def _is_name(model: str) -> bool:
+    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model)) and not {".", ".."} & set(model.split("/"))
 
 
 def _inside(folder: Path, given: str, field: str) -> Path:

@@ -13,15 +13,14 @@ import numpy as np
 import typer
 
 from editing.clip import open_clip
-from editing.errors import EditingError, MaskError, RequestError, shorten
+from editing.commands import call
+from editing.errors import MaskError, RequestError, shorten
 from masks.files import write_labels
 
 if TYPE_CHECKING:
     from editing.clip import Clip
 
 app = typer.Typer(help="Masks of things in a clip.", add_completion=False, pretty_exceptions_enable=False)
-# Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
-_UsageError: Any = typer.BadParameter.__mro__[2]
 _COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
 _UNSURE = 0.5
 
@@ -89,23 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for what the user can mend, 130 when stopped.
     """
-    try:
-        return app(arguments, prog_name="python -m masks", standalone_mode=False) or 0
-    except EditingError as error:
-        typer.echo(f"error: {error}", err=True)
-    except _UsageError as error:
-        typer.echo(f"error: {_explain_usage(error)}", err=True)
-    except (typer.Abort, KeyboardInterrupt):
-        typer.echo("stopped", err=True)
-        return 130
-    return 2
-
-
-def _explain_usage(error: Any) -> str:
-    parameter = getattr(error, "param", None)
-    names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
-    field = next(name for name in names if name)
-    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}; see --help"
+    return call(app, "python -m masks", arguments)
 
 
 def _parse(texts: list[str]) -> Clicks:

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import logging
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderDC
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from storybook import dataset
+from storybook.training import Run
 from storybook.world import render_frames
 
-log = logging.getLogger(__name__)
 CONFIG = {
     "in_channels": 3,
     "latent_channels": 16,
@@ -101,8 +97,6 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    args.run.mkdir(parents=True, exist_ok=True)
-
     model = (
         AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
         if args.init
@@ -110,67 +104,22 @@ def main() -> None:
     )
     model = model.to(memory_format=torch.channels_last)
     model.encoder.requires_grad_(not args.freeze_encoder)
-    weights = dict(model.named_parameters())
-    adam = {k: (torch.zeros_like(p), torch.zeros_like(p)) for k, p in weights.items()}
-    done = 0
-    state = args.run / "state.safetensors"
-    if state.exists():
-        saved = load_file(state)
-        model.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
-        adam = {k: (saved["m/" + k], saved["v/" + k]) for k in weights}
-        done = int(saved["done"])
     optimiser = torch.optim.AdamW(
-        [p for p in weights.values() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
+        [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )
-    for k, p in weights.items():
-        if p.requires_grad and done:
-            optimiser.state[p] = {
-                "step": torch.tensor(float(done // BATCH)),
-                "exp_avg": adam[k][0],
-                "exp_avg_sq": adam[k][1],
-            }
-
-    def save() -> None:
-        tensors = {
-            "w/" + k: v.detach().clone(memory_format=torch.contiguous_format)
-            for k, v in model.state_dict().items()
-        } | {"done": torch.tensor(done)}
-        for k, p in weights.items():
-            s = optimiser.state.get(p, {})
-            tensors["m/" + k] = s.get("exp_avg", torch.zeros_like(p)).contiguous()
-            tensors["v/" + k] = s.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
-        partial = state.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(state)
-        copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
-
+    run = Run(args.run, model, optimiser)
     maps, _ = dataset.load(args.data)
-    mean, started, first = 0.0, time.time(), done
-    while done < args.samples:
-        warm, progress = min(1.0, (done + BATCH) / 2000), done / args.samples
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-        x = batches(maps, args.seed, done).contiguous(memory_format=torch.channels_last)
+    while run.done < args.samples:
+        run.pace(args.rate, args.samples, warm=2000)
+        x = batches(maps, args.seed, run.done).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             loss = training_loss(model, x, args.noise, args.equivariance)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in weights.values() if p.requires_grad], 1.0)
-        optimiser.step()
-        done += BATCH
-        mean = 0.98 * mean + 0.02 * loss.item() if mean else loss.item()
-        if done % (BATCH * 100) == 0:
-            save()
-            maps, _ = dataset.load(args.data)
-            line = {
-                "samples": done,
-                "loss": round(mean, 4),
-                "rate": round((done - first) / (time.time() - started), 1),
-            } | held_out(model)
-            log.info("%s", line)
-            with (args.run / "curve.jsonl").open("a") as f:
-                f.write(json.dumps(line) + "\n")
-    save()
+        run.step(loss, BATCH)
+        if run.done % (BATCH * 100) == 0 or run.done >= args.samples:
+            run.save()
+            copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
+            maps, _ = dataset.load(args.data)  # more may have been drawn
+            run.report(held_out(model))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
-import math
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -34,9 +30,10 @@ from masks.draw import deepest
 from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
+from storybook.training import Run
 
 log = logging.getLogger(__name__)
-BATCH, PROMPTS, SMALL = 8, 3, 128
+BATCH, PROMPTS = 8, 3
 BLOCK, REUSE = 512, 3  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
 LEVELS = (0.5, 0.35, 0.15)  # how often the whole, the part, its part is wanted
@@ -291,9 +288,11 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=24_000)
     parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
-    parser.add_argument("--small", type=float, default=0.7, help="share of samples at half size")
+    parser.add_argument("--small", type=float, default=0.7, help="share of samples on smaller pictures")
+    parser.add_argument("--small-size", type=int, default=128, help="their pixels, a multiple of 16")
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
     parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--ema", type=float, default=0.998, help="decay per step")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=800, help="samples between saves")
@@ -304,68 +303,34 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     torch.manual_seed(args.seed)
-    args.run.mkdir(parents=True, exist_ok=True)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
     sam.train()
     if not args.init:
         look_where_clicked(sam)
     affinity = Affinity()
     both = nn.ModuleDict({"sam": sam, "affinity": affinity})
-    weights = dict(both.named_parameters())
-    optimiser = torch.optim.AdamW(weights.values(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    state, done = args.run / "state.safetensors", 0
-    if state.exists():
-        saved = load_file(state)
-        both.load_state_dict({k[2:]: v for k, v in saved.items() if k.startswith("w/")})
-        done = int(saved["done"])
-        for k, p in weights.items():
-            optimiser.state[p] = {
-                "step": saved["s/" + k],
-                "exp_avg": saved["m/" + k],
-                "exp_avg_sq": saved["v/" + k],
-            }
+    optimiser = torch.optim.AdamW(both.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    run = Run(args.run, both, optimiser, args.ema)
     if args.ship:
+        run.exchange()
         save_tiny_sam(sam, ASSETS)
         log.info("%s", held_out(load_tiny_sam(ASSETS), 200))
         return
 
-    def save() -> None:
-        tensors = {"w/" + k: v.detach().contiguous() for k, v in both.state_dict().items()}
-        tensors["done"] = torch.tensor(done)
-        for k, p in weights.items():
-            moments = optimiser.state.get(p, {})
-            tensors["s/" + k] = moments.get(
-                "step", torch.zeros(())
-            ).clone()  # not every step uses every prompt
-            tensors["m/" + k] = moments.get("exp_avg", torch.zeros_like(p)).contiguous()
-            tensors["v/" + k] = moments.get("exp_avg_sq", torch.zeros_like(p)).contiguous()
-        partial = state.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(state)
-
-    mean, started, first = 0.0, time.time(), done
-    while done < min(args.samples, args.until or args.samples):
-        warm, progress = min(1.0, (done + BATCH) / 400), done / args.samples
-        for group in optimiser.param_groups:
-            group["lr"] = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-        pictures = pictures_at(args.seed, done, SMALL if progress < args.small else SIZE)
+    while run.done < min(args.samples, args.until or args.samples):
+        run.pace(args.rate, args.samples, warm=400)
+        progress = run.done / args.samples
+        pictures = pictures_at(args.seed, run.done, args.small_size if progress < args.small else SIZE)
         with torch.autocast("cpu", torch.bfloat16):
-            rng = np.random.default_rng([args.seed, done, 1])
+            rng = np.random.default_rng([args.seed, run.done, 1])
             loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
-        optimiser.step()
-        done += BATCH
-        mean = 0.98 * mean + 0.02 * loss.item() if mean else loss.item()
-        if done % args.every == 0:
-            save()
-            rate = (done - first) / (time.time() - started)
-            line = {"samples": done, "loss": round(mean, 4), "rate": round(rate, 2)} | held_out(sam, 20)
-            log.info("%s", line)
-            with (args.run / "curve.jsonl").open("a") as f:
-                f.write(json.dumps(line) + "\n")
-    save()
+        run.step(loss, BATCH)
+        if run.done % args.every == 0:
+            run.save()
+            run.exchange()
+            run.report(held_out(sam, 20))
+            run.exchange()
+    run.save()
 
 
 if __name__ == "__main__":

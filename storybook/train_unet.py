@@ -11,19 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from storybook import dataset, tokenizer
 from storybook.train_autoencoder import SIZE
+from storybook.training import Run
 from storybook.world import Scene, render_frames, vocabulary
 
 log = logging.getLogger(__name__)
@@ -190,72 +189,29 @@ def main() -> None:
     else:
         unet, text = UNet2DConditionModel(**UNET), CLIPTextModel(text_config)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    weights = {f"unet.{k}": p for k, p in unet.named_parameters()} | {
-        f"text.{k}": p for k, p in text.named_parameters()
-    }
-    ema = {k: p.detach().clone() for k, p in weights.items()}
+    model = nn.ModuleDict({"unet": unet, "text": text})
     optimiser = torch.optim.AdamW(
-        weights.values(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
+        model.parameters(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
     )
-    state, done = args.run / "state.safetensors", 0
-    if state.exists():
-        saved = load_file(state)
-        done = int(saved["done"])
-        for k, p in weights.items():
-            p.data.copy_(saved["w/" + k])
-            ema[k].copy_(saved["e/" + k])
-            optimiser.state[p] = {
-                "step": torch.tensor(float(done // args.batch)),
-                "exp_avg": saved["m/" + k],
-                "exp_avg_sq": saved["v/" + k],
-            }
+    run = Run(args.run, model, optimiser, ema=args.ema)
 
-    def swap() -> None:
-        for k, p in weights.items():
-            p.data, ema[k] = ema[k], p.data
-
-    def save() -> None:
-        tensors = {"done": torch.tensor(done)}
-        for k, p in weights.items():
-            s = optimiser.state[p]
-            tensors |= {
-                "w/" + k: p.detach(),
-                "e/" + k: ema[k],
-                "m/" + k: s["exp_avg"],
-                "v/" + k: s["exp_avg_sq"],
-            }
-        partial = state.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(state)
-
-    def report(rate: float, loss: float) -> None:
-        swap()
+    def show() -> None:
+        run.exchange()
         unet.eval()
-        line = {"samples": done, "loss": round(loss, 4), "rate": round(rate, 1)} | probe(
-            unet, text, held, ids, abar
-        )
+        run.report(probe(unet, text, held, ids, abar))
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
-        DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
-        (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
         unet.train()
-        swap()
-        log.info("%s", line)
-        with (args.run / "curve.jsonl").open("a") as f:
-            f.write(json.dumps(line) + "\n")
+        run.exchange()
 
+    DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
+    (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
     snr = abar / (1 - abar)
     # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
     loss_weight = 5.0 / (snr + 5.0)
-    mean, started, first = 0.0, time.time(), done
-    while done < args.samples:
-        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + done)
-        for group in optimiser.param_groups:
-            group["lr"] = (
-                args.rate
-                * min(1.0, (done + args.batch) / 4000)
-                * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done / args.samples)))
-            )
+    while run.done < args.samples:
+        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done)
+        run.pace(args.rate, args.samples, warm=4000)
         rows = torch.randint(len(z), (args.batch,), generator=rng)
         x0 = z[rows].float() * scale
         t = torch.randint(1000, (args.batch,), generator=rng)
@@ -265,25 +221,13 @@ def main() -> None:
             hidden = embed(text, captions.draw(rows, rng))
             v = unet(a * x0 + s * noise, t, hidden).sample
         error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
-        loss = (loss_weight[t] * error).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
-        optimiser.step()
-        done += args.batch
-        step = done // args.batch
-        torch._foreach_lerp_(
-            list(ema.values()),
-            [p.data for p in weights.values()],
-            1 - min(args.ema, (1 + step) / (10 + step)),
-        )
-        mean = 0.99 * mean + 0.01 * loss.item() if mean else loss.item()
-        if done % (args.batch * args.report) == 0:
-            report((done - first) / (time.time() - started), mean)
-        if done % (args.batch * 2 * args.report) == 0:
-            save()
-    save()
-    report((done - first) / (time.time() - started), mean)
+        run.step((loss_weight[t] * error).mean(), args.batch)
+        if run.done % (args.batch * args.report) == 0:
+            show()
+        if run.done % (args.batch * 2 * args.report) == 0:
+            run.save()
+    run.save()
+    show()
 
 
 if __name__ == "__main__":

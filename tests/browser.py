@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ class Server:
             stdout=self.output.open("w"),
             stderr=subprocess.STDOUT,
         )
-        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 90, "the page is up")
+        wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 300, "the page is up")
         assert self.process.poll() is None, self.output.read_text()
         self.seconds = time.monotonic() - self.started
 
@@ -55,13 +56,23 @@ class Server:
         log = self.folder / "steps.log"
         return log.read_text().splitlines() if log.is_file() else []
 
+    @contextmanager
+    def hold(self, place: str, at: int):
+        """Keep the made-up editor at a step of "inverting" or "editing", or the tracker before a frame."""
+        file = self.folder / f"hold_{place}"
+        file.write_text(str(at))
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)  # one within another moves on
+
     def media(self) -> list[Path]:
         """The folders of open pages."""
         return list(self.temporary.glob("regrain-*/pages/*"))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 def wait(ready, seconds: float, what: str):
@@ -104,7 +115,7 @@ def open_page(browser):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
         own = (server.url, "data:", "blob:")
@@ -136,7 +147,7 @@ def prompt(page) -> str:
     return " ".join(page.inner_text(".rg-prompt").split())
 
 
-def wait_for_result(page, seconds: float = 60):
+def wait_for_result(page, seconds: float = 90):
     page.wait_for_selector(".rg-files a, [role=alert]", timeout=seconds * 1000)
     assert page.query_selector("[role=alert]") is None, page.inner_text("[role=alert]")
-    wait(lambda: plays(page, "edited") and plays(page, "source"), 15, "both videos play")
+    wait(lambda: plays(page, "edited") and plays(page, "source"), 60, "both videos play")

@@ -46,12 +46,20 @@ def write_examples(folder: Path) -> Path:
     return folder
 
 
+def held(place: str, at: int) -> bool:
+    """Whether a test holds this place, from some step on; see `Server.hold`."""
+    file = Path(os.environ["REGRAIN_TEST_LOG"]).with_name(f"hold_{place}")
+    try:
+        return at >= int(file.read_text())
+    except (OSError, ValueError):
+        return False
+
+
 def edit(request: EditRequest) -> Iterator[Event]:
-    """Turn each region into its complementary colours, slowly; every step is written to steps.log."""
+    """Turn each region into its complementary colours; every step is written to steps.log."""
     log = Path(os.environ["REGRAIN_TEST_LOG"])
     note = lambda text: log.open("a").write(text + "\n")  # noqa: E731
     yield Stage("loading")
-    time.sleep(0.2)
     for region in request.edited:
         if "unicorn" in region.prompt:
             raise PromptError(
@@ -67,7 +75,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
         for stage in ("inverting", "editing"):
             yield Stage(stage)
             for step in range(1, STEPS + 1):
-                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.25")))
+                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
                 note(f"{stage} {step}")
                 yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
                 if stage == "editing":
@@ -81,14 +89,16 @@ def edit(request: EditRequest) -> Iterator[Event]:
                         for name, grid in grids.items()
                     }
                     yield Preview(frames, tuple(range(len(frames))), heat)
+                while held(stage, step):
+                    time.sleep(0.05)
+                    yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
         yield Stage("decoding")
         yield Stage("measuring")
         note("finished")
     finally:
         note("closed")
-    result = EditResult(
-        target, target, source, mask, {n: RegionAttention(g * 0.2, g * 0.8) for n, g in grids.items()}
-    )
+    attention = {name: RegionAttention(grid * 0.2, grid * 0.8) for name, grid in grids.items()}
+    result = EditResult(target, target, source, mask, attention, reconstruction=source // 2)
     yield Finished(
         result,
         {
@@ -107,10 +117,15 @@ def edit(request: EditRequest) -> Iterator[Event]:
     )
 
 
-def segment(image, points, point_labels, box=None, previous=None) -> np.ndarray:
-    """What has nearly the colour of the points and hangs together with them; nothing on the lawn."""
-    time.sleep(float(os.environ.get("REGRAIN_TEST_CLICK", "0.02")))
+def segment(image, points, point_labels, previous=None, method="sam", strokes=()) -> np.ndarray:
+    """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
+
+    By "grabcut" a stroke stands for its first point.
+    """
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
+    if method == "grabcut":
+        points = [*points, *(stroke.points[0] for stroke in strokes)]
+        point_labels = [*point_labels, *(not stroke.erase for stroke in strokes)]
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
         cv2.floodFill(
@@ -128,11 +143,12 @@ def segment(image, points, point_labels, box=None, previous=None) -> np.ndarray:
     return mask
 
 
-def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
+def propagate(clip, keys, refine="auto") -> Iterator[tuple[int, np.ndarray, float]]:
     """Move a region's nearest key frame as the discs move; the further away, the less sure."""
     labels = {label for masks in keys.values() for label in masks}
     for frame in range(len(clip)):
-        time.sleep(float(os.environ.get("REGRAIN_TEST_TRACK", "0.12")))
+        while held("tracking", frame):
+            time.sleep(0.02)
         found, sure = np.zeros(clip.size[::-1], np.uint8), Sure(1)
         for label in sorted(labels):
             key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))

@@ -31,7 +31,7 @@ def set_steps(page, steps: str):
         page.wait_for_timeout(150)
         return field.input_value() == steps
 
-    wait(stays, 10, "the slider takes the number")
+    wait(stays, 60, "the slider takes the number")
     page.keyboard.press("Tab")
 
 
@@ -39,7 +39,7 @@ def set_steps(page, steps: str):
 
 
 def test_page_is_up_soon(server):
-    assert server.seconds < 60  # 3 s on an idle machine
+    assert server.seconds < 300  # 3 s on an idle machine; benchmarks.app measures it
 
 
 def test_one_public_endpoint(server):
@@ -109,7 +109,7 @@ def test_choose_an_example(server, open_page):
     assert page.get_attribute("[data-name='02_discs_and_lawn']", "aria-pressed") == "true"
     assert prompt(page) == "1 a panda and 2 a fox walk on 3 snow"
     page.click("#tabs >> text=Edit")
-    wait(lambda: plays(page, "source"), 15, "the source plays")
+    wait(lambda: plays(page, "source"), 60, "the source plays")
 
 
 @pytest.mark.browser
@@ -131,15 +131,14 @@ def test_typed_words_are_composed_and_kept(server, open_page):
 def test_run_shows_what_happens_and_then_the_result(server, open_page):
     page = open_page(server)
     page.fill("#rg-prompt-0", "a robot")
-    page.keyboard.press("Control+Enter")
-    # Expected frames, and a heat map per region; waited for in one go: a slow page may be at the result next.
-    page.wait_for_function(
-        "document.querySelectorAll('.rg-strip').length == 3"
-        " && document.querySelector('.rg-strip').querySelectorAll('img').length == 8"
-    )
-    assert "left disc" in page.inner_text(".rg-live")
-    assert "step" in page.inner_text(".rg-detail")
-    page.wait_for_selector(".rg-coming:not([hidden])")
+    with server.hold("editing", 6):
+        page.keyboard.press("Control+Enter")
+        # Expected frames, and a heat map per region.
+        page.wait_for_function("document.querySelectorAll('.rg-strip').length == 3")
+        assert page.locator(".rg-strip").first.locator("img").count() == 8
+        assert "left disc" in page.inner_text(".rg-live")
+        page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
+        page.wait_for_selector(".rg-coming:not([hidden])")
     wait_for_result(page)
     assert page.locator(".rg-live").count() == 0
     drift = "() => { const [a, b] ="
@@ -149,25 +148,39 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     assert "unchanged" in page.inner_text(".rg-facts")
     assert page.locator(".rg-look").count() == 2
     links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.download, a.href])")
-    assert [name for name, _ in links] == ["edited.mp4", "report.json", "project.zip"]
+    assert [name for name, _ in links] == ["edited.mp4", "report.json", "reconstruction.mp4", "project.zip"]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
         assert status == 200
         assert len(content) > 100
+    page.click(".rg-bar >> text=Reconstruction")
+    page.wait_for_function("document.querySelector('video.source').src.endsWith('reconstruction.mp4')")
+    wait(lambda: plays(page, "source"), 60, "the reconstruction plays")
     page.click("text=Wipe")
-    page.wait_for_selector(".rg-wipe", state="visible")
+    wipe = page.locator(".rg-stage").bounding_box()
+    page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
+    page.wait_for_function(
+        "parseFloat(document.querySelector('.rg-stage').style.getPropertyValue('--cut')) > 70"
+    )
+    page.click("text=Flip")
+    page.mouse.move(wipe["x"] + 50, wipe["y"] + 50)
+    page.mouse.down()
+    page.wait_for_selector(".rg-edited", state="hidden")
+    page.mouse.up()
+    page.wait_for_selector(".rg-edited", state="visible")
 
 
 @pytest.mark.browser
 def test_stop_ends_the_worker(server, open_page):
     page = open_page(server)
     before = server.steps().count("closed")
-    page.click("#run")
-    page.wait_for_selector(".rg-strip img")
-    page.click("#stop")
-    wait(lambda: server.steps().count("closed") > before, 10, "the editor is closed")
-    page.wait_for_selector("text=/Stopped at step \\d+ of 12. Nothing was saved./")
-    assert server.steps()[-2:][0].startswith("editing")
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector("text=/step 6 of 12/")
+        page.click("#stop")
+        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
+    page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
+    assert server.steps()[-2:] == ["editing 6", "closed"]
     page.wait_for_selector("#run:not([disabled])")
     assert page.locator(".rg-files").count() == 0
     page.click("#run")
@@ -181,21 +194,24 @@ def test_closing_the_tab_ends_the_worker_and_removes_the_files(server, open_page
     page.click("#run")
     wait_for_result(page)
     (own,) = set(server.media()) - others
-    page.click("#run")
-    page.wait_for_selector(".rg-strip img")
     before = server.steps().count("closed")
-    page.close()
-    wait(lambda: server.steps().count("closed") > before, 15, "the editor is closed")
-    wait(lambda: not own.exists(), 15, "the files are gone")
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector(".rg-strip img")
+        page.close()
+        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
+    wait(lambda: not own.exists(), 60, "the files are gone")
 
 
 @pytest.mark.browser
 def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
     first, second = open_page(server), open_page(server)
     second.fill("#rg-prompt-1", "")
-    first.click("#run")
-    second.click("#run")
-    second.wait_for_selector("text=Waiting for its turn")
+    with server.hold("inverting", 3):
+        first.click("#run")
+        first.wait_for_selector("text=/step 3 of 12/")
+        second.click("#run")
+        second.wait_for_selector("text=Waiting for its turn")
     wait_for_result(first)
     wait_for_result(second)
     assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
@@ -215,6 +231,7 @@ def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):
     for index, text in enumerate(words):
         page.fill(f"#rg-prompt-{index}", text)
     page.click("#run")
+    page.wait_for_selector("[role=alert]")
     assert said in page.inner_text("[role=alert]").replace("\n", " ").replace("None", "none")
     assert "Traceback" not in page.inner_text("body")
     page.wait_for_selector("#run:not([disabled])")
@@ -256,9 +273,10 @@ def test_dark_and_small(server, open_page, options):
     page.click("#words button")
     page.wait_for_selector(".rg-wordlist", state="visible")
     assert page.locator(".rg-wordlist span").count() == 9
-    page.click("#run")
-    page.wait_for_selector(".rg-strip img")
-    assert overflow(page) <= 0
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector(".rg-strip img")
+        assert overflow(page) <= 0
     wait_for_result(page)
     assert overflow(page) <= 0
     if "viewport" in options:

@@ -28,7 +28,7 @@ def state(page):
     )
 
 
-def until(page, test, what, seconds=15):
+def until(page, test, what, seconds=60):
     wait(lambda: test(state(page)), seconds, what)
     return state(page)
 
@@ -80,10 +80,11 @@ def test_what_a_new_user_does(server, open_page):
     page.fill(".rg-card[data-label='1'] [data-key=source]", "a cat")
     page.fill(".rg-card[data-label='2'] [data-key=prompt]", "a fox")
     page.fill(".rg-card[data-label='2'] [data-key=source]", "a dog")
-    wait(lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass", 15, "the words are composed")
+    wait(lambda: prompt(page) == "1 a robot and 2 a fox walk on the grass", 60, "the words are composed")
     page.locator(".rg-canvas-stage canvas").focus()
-    page.keyboard.press("t")
-    seen = until(page, lambda s: 2 <= sum("2" in frame for frame in s["area"]) < 8, "masks arrive one by one")
+    with server.hold("tracking", 4):
+        page.keyboard.press("t")
+        seen = until(page, lambda s: sum("2" in frame for frame in s["area"]) == 4, "masks arrive one by one")
     tracked = until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked")
     assert tracked["rev"] > seen["rev"]
     page.wait_for_selector(".rg-editor[data-tracking=false]")
@@ -98,18 +99,22 @@ def test_what_a_new_user_does(server, open_page):
     page.keyboard.press("t")
     until(page, lambda s: s["score"][5] > 0.7, "tracked from both ends")
     page.wait_for_selector(".rg-editor[data-tracking=false]")
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".rg-strip img")
-    shown = page.get_attribute(".rg-strip img", "src")
-    page.wait_for_function("old => document.querySelector('.rg-strip img')?.src !== old", arg=shown)
+    with server.hold("editing", 4):
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector("text=/step 4 of 12/")
+        page.wait_for_selector(".rg-strip img")
+        shown = page.get_attribute(".rg-strip img", "src")
+        with server.hold("editing", 10):
+            page.wait_for_function("old => document.querySelector('.rg-strip img')?.src !== old", arg=shown)
     wait_for_result(page)
     assert plays(page, "edited")
     # A second run, stopped midway; then there is work to do at once.
     before = server.steps().count("closed")
-    page.click("#run")
-    page.wait_for_selector(".rg-strip img")
-    page.click("#stop")
-    wait(lambda: server.steps().count("closed") > before, 15, "the editor is closed")
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector(".rg-strip img")
+        page.click("#stop")
+        wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
     page.click("#tabs >> text=Masks")
     page.keyboard.press("Home")
     click(page, LEFT, button="right")
@@ -146,7 +151,7 @@ def test_brush_eraser_undo_and_what_is_seen(server, open_page):
         "1"
     ]
     page.mouse.move(5, 5)
-    wait(lambda: pixel(page, (200, 40))[0] > 150, 15, "the yellow mask is seen")
+    wait(lambda: pixel(page, (200, 40))[0] > 150, 60, "the yellow mask is seen")
     page.keyboard.press("e")
     paint(page, (190, 40), (215, 40))
     until(page, lambda s: s["area"][0]["1"] < area + 60, "erased")
@@ -158,7 +163,7 @@ def test_brush_eraser_undo_and_what_is_seen(server, open_page):
     until(page, lambda s: s["area"][0]["1"] == more, "done again")
     page.mouse.move(5, 5)
     page.keyboard.press("h")
-    wait(lambda: pixel(page, (200, 40))[0] < 150, 15, "masks are hidden")
+    wait(lambda: pixel(page, (200, 40))[0] < 150, 60, "masks are hidden")
 
 
 def test_regions_are_renamed_recoloured_reordered_and_restored(server, open_page):
@@ -192,8 +197,9 @@ def test_run_tracks_what_was_drawn_on_one_frame(server, open_page):
     click(page, LEFT)
     until(page, lambda s: s["area"][0].get("1"), "masked")
     page.fill("#rg-prompt-0", "a robot")
-    page.click("#run")
-    page.wait_for_selector("text=/Tracking Region 1/")
+    with server.hold("tracking", 4):
+        page.click("#run")
+        page.wait_for_selector("text=/Tracking Region 1/")
     wait_for_result(page)
     assert all("1" in frame for frame in state(page)["area"])
 
@@ -203,12 +209,32 @@ def test_tracking_stops_when_asked(server, open_page):
     start_empty(page)
     click(page, LEFT)
     until(page, lambda s: s["area"][0].get("1"), "masked")
-    page.click(".rg-track")
-    until(page, lambda s: sum(bool(frame) for frame in s["area"]) >= 2, "tracking")
-    page.click(".rg-track")
-    page.wait_for_selector("text=Tracking stopped.")
+    with server.hold("tracking", 4):
+        page.click(".rg-track")
+        until(page, lambda s: sum(bool(frame) for frame in s["area"]) == 4, "tracking")
+        page.click(".rg-track")
+        page.wait_for_selector("text=Tracking stopped.")
     assert sum(bool(frame) for frame in state(page)["area"]) < 8
     assert state(page)["stale"] == [1]
+
+
+def test_colours_answer_where_sam_fails(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    click(page, LEFT)
+    until(page, lambda s: s["area"][0].get("1"), "masked")
+    page.wait_for_selector("text=Found by SAM")
+    page.click("[data-finder=grabcut]")
+    page.wait_for_selector("text=Found by GrabCut, from colours")
+    # To colours a stroke is a hint: the whole disc it begins on is taken.
+    before = until(page, lambda s: not s["waiting"], "quiet")["area"][0]["1"]
+    page.keyboard.press("b")
+    paint(page, RIGHT, (RIGHT[0] + 8, RIGHT[1]))
+    until(page, lambda s: s["area"][0]["1"] > before + 5000, "the second disc is found from a stroke")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("text=Found by SAM")
+    assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
 
 
 def test_scrubbing_waits_for_nobody(server, open_page):
@@ -296,6 +322,31 @@ def test_touch_and_the_small_screen(server, open_page):
     )
 
 
+NAMELESS = """() => {
+  const kinds = "button, input, select, a[href], [role=slider], canvas[tabindex]";
+  const all = [...document.querySelectorAll(kinds)].filter((node) => node.offsetParent);
+  const labelled = (node) => [...(node.labels ?? [])].some((label) => label.innerText.trim());
+  const named = (node) => node.getAttribute("aria-label") || node.innerText?.trim() || node.title;
+  return all.filter((node) => !named(node) && !labelled(node)).map((node) => node.outerHTML);
+}"""
+
+
+def test_every_control_has_a_name_and_shows_its_focus(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.wait_for_selector("#settings input[type=range]")
+    assert page.evaluate(NAMELESS) == []
+    page.locator("#open").focus()
+    bare = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        bare += page.evaluate(
+            "(n => getComputedStyle(n).outlineStyle === 'none' ? [n.outerHTML.slice(0, 200)] : [])"
+            "(document.activeElement)"
+        )
+    assert bare == []
+
+
 def test_keys_move_a_cursor_and_click(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
@@ -305,6 +356,12 @@ def test_keys_move_a_cursor_and_click(server, open_page):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Enter")
     until(page, lambda s: s["points"][0].get("2") == 1, "Enter clicks")
+    area = until(page, lambda s: not s["waiting"], "quiet")["area"][0]["2"]
+    page.keyboard.press("b")
+    for _ in range(12):
+        page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Enter")
+    until(page, lambda s: s["area"][0]["2"] > area + 50, "with the brush it paints")
     page.keyboard.press("?")
     page.wait_for_selector(".rg-help[open]")
     page.keyboard.press("Escape")

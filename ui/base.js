@@ -43,6 +43,8 @@ const follow = (props, watch, draw) => {
 const hub = (window.regrain ??= {
   active: 0, // label of the chosen region
   hidden: new Set(), // labels not shown
+  method: null, // as chosen: what it uses
+  live: null, // what the model sees coming
   regions: [], // as the cards say, the uppermost first
   editor: null, // state of the canvas
   clip: null, // what is open
@@ -81,6 +83,10 @@ const ICONS = {
   open: "M12 16V4M7 9l5-5 5 5M4 16v4h16v-4",
   save: "M12 4v12M7 11l5 5 5-5M4 16v4h16v-4",
   trim: "M8 3v18M16 3v18M3 8h5M16 8h5M3 16h5M16 16h5",
+  keys: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M17 14h.01M7 14h.01M10 14h4",
+  yes: "M5 13l4 4L19 7",
+  no: "M6 12h12",
+  sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5",
 };
 const icon = (name) => {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -95,7 +101,16 @@ const icon = (name) => {
 const iconButton = (name, picture, hint, act, text = "") => {
   const node = button(name, "", act, hint);
   node.append(icon(picture));
-  if (text) node.append(make("span", "", text));
+  if (text) { node.append(make("span", "", text)); node.removeAttribute("aria-label"); }
+  return node;
+};
+
+// Dark through a region's colour to white, as heat maps are drawn.
+const heatLegend = (color) => {
+  const node = make("span", "rg-heat"), bar = make("i");
+  bar.setAttribute("aria-hidden", "true");
+  if (isColor(color)) bar.style.setProperty("--region", color);
+  node.append(make("span", "", "none"), bar, make("span", "", "most attention"));
   return node;
 };
 
@@ -103,4 +118,13 @@ const iconButton = (name, picture, hint, act, text = "") => {
 const showStage = (name) => {
   document.body.dataset.stage = name;
   hub.tell("stage", name);
+};
+
+// Gradio's own button keeps the file; ours only looks better.
+const openFile = (files) => {
+  const field = document.querySelector("#upload")?.parentElement.querySelector("input[type=file]");
+  if (!field) return;
+  if (!files) { field.click(); return; }
+  field.files = files;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
 };

@@ -4,10 +4,11 @@ function mountCanvas(element, props, trigger, watch) {
   const editor = (hub.editor = { id: null, rev: -1, frame: 0, tool: "add", radius: 12, masks: [], bitmaps: [], loaded: 0, pending: [], clip: null, labels: [], stale: [] });
   const root = make("div", "rg-editor"), bar = make("div", "rg-toolbar"), stage = make("div", "rg-canvas-stage"), canvas = make("canvas"), context = canvas.getContext("2d");
   const note = make("p", "rg-say"), chip = make("span", "rg-chip", "Finding the mask"), heard = make("p", "rg-heard"), tints = new Map();
-  let scale = 1, asked = false, nonce = 0, stroke = null, hover = null, cursor = null, playing = 0, hide = false;
+  const touch = matchMedia("(pointer: coarse)");
+  let scale = 1, asked = false, nonce = 0, stroke = null, hover = null, cursor = null, playing = 0, hide = false, noted = false;
   Object.assign(canvas, { tabIndex: 0 });
   canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", "Frame: click a thing to mask it. Shift and arrows move a cursor, Enter clicks.");
+  canvas.setAttribute("aria-label", "Frame: click a thing to mask it. Shift and arrows move a cursor, Enter uses the tool there.");
   note.setAttribute("role", "status");
   heard.setAttribute("aria-live", "polite");
   root.editor = editor;
@@ -19,17 +20,19 @@ function mountCanvas(element, props, trigger, watch) {
     editor.frame = frameOf(frame);
     draw();
     line.draw();
+    tellFinder();
   };
   const hint = () => {
     const region = hub.regions.find((one) => one.label === hub.active), name = region ? "“" + region.name + "”" : "a new region";
+    const tap = touch.matches ? "Tap" : "Click";
     return {
-      add: `Click a thing: it becomes part of ${name}. Right click takes away.`,
-      remove: `Click what does not belong to ${name}.`,
-      brush: `Paint onto ${name}; hold Alt to erase.`,
+      add: `${tap} a thing: it becomes part of ${name}.${touch.matches ? "" : " Right click takes away."}`,
+      remove: `${tap} what does not belong to ${name}.`,
+      brush: `Paint onto ${name}${touch.matches ? "" : "; hold Alt to erase"}.`,
       erase: `Erase from ${name}.`,
     }[editor.tool];
   };
-  const say = (text, alarm = false) => { note.textContent = text || hint(); note.classList.toggle("rg-alarm", Boolean(text) && alarm); };
+  const say = (text, alarm = false) => { noted = Boolean(text); note.textContent = text || hint(); note.classList.toggle("rg-alarm", noted && alarm); };
   const ask = (act, data = {}, wait = null) => {
     if (editor.id === null) { say("Load a clip first.", true); return; }
     nonce += 1;
@@ -68,16 +71,37 @@ function mountCanvas(element, props, trigger, watch) {
   const resize = (radius) => { editor.radius = Math.min(Math.max(Math.round(radius), 1), 100); size.value = editor.radius; sizeText.textContent = editor.radius; draw(); };
   size.addEventListener("input", () => resize(Number(size.value)));
   sizes.append(size, sizeText);
-  const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => ask("undo"));
-  const redo = iconButton("rg-tool", "redo", "Redo (Ctrl+Shift+Z)", () => ask("redo"));
+  const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => ask("undo"), "Undo");
+  const redo = iconButton("rg-tool", "redo", "Redo (Ctrl+Shift+Z)", () => ask("redo"), "Redo");
   const follows = iconButton("rg-tool rg-track", "track", "Follow the regions through the clip (T)", track, "Track");
   const right = make("div", "rg-pick");
   right.append(undo, redo);
-  bar.append(pick, sizes, right, follows);
-  stage.append(canvas, chip);
+  bar.append(pick, right, follows);
+  stage.append(canvas, chip, sizes);
   chip.hidden = true;
-  root.append(bar, stage, note, line.node, heard, makeHelp());
-  element.replaceChildren(root);
+  // Who finds masks: for the chosen region, from its clicks and strokes.
+  const finders = make("div", "rg-finders"), by = {}, who = make("span", "rg-who"), both = make("div", "rg-pick");
+  both.setAttribute("role", "group");
+  both.setAttribute("aria-label", "Who finds the mask of the chosen region");
+  for (const [name, text, what] of [["sam", "SAM", "Masks by SAM, a network that knows things"], ["grabcut", "Colours", "Masks from colours (GrabCut), by clicks and strokes: for when SAM fails (C)"]]) {
+    by[name] = button("rg-tool rg-small", text, () => ask("find", { by: name }), what);
+    by[name].dataset.finder = name;
+    both.append(by[name]);
+  }
+  finders.append(who, both);
+  const finderNow = () => editor.finders?.[hub.active] ?? (editor.sam ? "sam" : "grabcut");
+  function tellFinder() {
+    both.hidden = !editor.sam;
+    for (const [name, node] of Object.entries(by)) node.setAttribute("aria-pressed", String(name === finderNow()));
+    const entry = editor.masks[editor.frame]?.[hub.active];
+    who.textContent = entry?.by ? "Found by " + entry.by : entry?.key ? "Painted by hand" : "";
+  }
+  const below = make("div", "rg-below");
+  below.append(note, finders);
+  root.append(bar, stage, below, line.node, heard, makeHelp());
+  const drop = button("rg-drop", "", () => openFile());
+  drop.append(icon("open"), make("strong", "", "Drop a clip here, or choose one"), make("span", "", "mp4, mov, webm, gif, or a project saved as zip"));
+  element.replaceChildren(drop, root);
   choose("add");
 
   // Drawing
@@ -125,6 +149,7 @@ function mountCanvas(element, props, trigger, watch) {
       }
     }
   };
+  const dab = () => ({ path: [cursor], radius: editor.radius, erase: editor.tool === "erase", frame: editor.frame, label: hub.active });
   const pointsHere = () => {
     const kept = Object.entries(editor.masks[editor.frame] ?? {}).flatMap(([label, entry]) => entry.points.map((point) => [...point, Number(label)]));
     const known = new Set(kept.map(([x, y]) => x + "," + y));
@@ -203,7 +228,7 @@ function mountCanvas(element, props, trigger, watch) {
   const acts = {
     v: () => choose("add"), x: () => choose(editor.tool === "add" ? "remove" : "add"), b: () => choose("brush"), e: () => choose("erase"), "[": () => resize(editor.radius * 0.85 - 0.5),
     "]": () => resize(editor.radius * 1.15 + 0.5), ",": () => go(editor.frame - 1), ".": () => go(editor.frame + 1), arrowleft: () => go(editor.frame - 1), arrowright: () => go(editor.frame + 1),
-    home: () => go(0), end: () => go(1e9), " ": () => play(!playing), n: () => hub.tell("add"), t: track, h: () => { hide = !hide; draw(); }, "?": () => root.querySelector("dialog").showModal(),
+    home: () => go(0), end: () => go(1e9), " ": () => play(!playing), n: () => hub.tell("add"), t: track, c: () => { if (editor.sam) ask("find", { by: finderNow() === "sam" ? "grabcut" : "sam" }); }, h: () => { hide = !hide; draw(); }, "?": () => root.querySelector("dialog").showModal(),
     escape: () => { stroke = cursor = null; choose("add"); },
   };
   const press = (event) => {
@@ -217,7 +242,10 @@ function mountCanvas(element, props, trigger, watch) {
       const step = 4 / scale, { width, height } = editor.clip, from = cursor ?? [width / 2, height / 2];
       cursor = [0, 1].map((i) => Math.round(Math.min(Math.max(from[i] + sides[key][i] * step, 0), [width, height][i] - 1) * 100) / 100);
       draw();
-    } else if (key === "enter" && cursor && target === canvas) clickAt(cursor, false);
+    } else if (key === "enter" && cursor && target === canvas) {
+      if (editor.tool === "brush" || editor.tool === "erase") { const { path, radius, erase } = dab(); ask("stroke", { path, radius, erase }, dab()); }
+      else clickAt(cursor, false);
+    }
     else if ((key === " " || key === "enter") && target.closest("button, a, summary")) return;
     else if (editor.labels.includes(Number(key))) hub.tell("choose", Number(key));
     else if (acts[key] && !(target.type === "range" && key.startsWith("arrow"))) acts[key]();
@@ -228,8 +256,9 @@ function mountCanvas(element, props, trigger, watch) {
 
   // What others in the page say
   const redraw = () => { tints.clear(); draw(); line.draw(); };
-  hub.on("regions", redraw);
-  hub.on("choose", (label) => { hub.active = label; say(""); redraw(); });
+  hub.on("regions", () => { if (!noted) say(""); redraw(); });
+  hub.on("choose", (label) => { hub.active = label; say(""); redraw(); tellFinder(); });
+  hub.on("method", (method) => { bar.inert = method?.regions === "ignored"; });
   hub.on("act", ({ act, ...data }) => ask(act, data));
   hub.on("trim", (part) => trigger("trim", part));
   hub.on("save", () => trigger("save", {}));
@@ -248,6 +277,7 @@ function mountCanvas(element, props, trigger, watch) {
         editor.bitmaps[frame] = bitmap;
         editor.loaded += 1;
         if (frame === editor.frame) draw();
+        line.film();
       }
     };
     await Promise.all([next(), next(), next(), next()]);
@@ -278,6 +308,7 @@ function mountCanvas(element, props, trigger, watch) {
   };
   follow(props, watch, (value) => {
     root.hidden = !value && !editor.clip;
+    drop.hidden = !root.hidden;
     if (!value) return;
     if (value.gone) { editor.pending = []; say(value.note, true); editor.tracking = 0; refresh(); draw(); return; }
     const seen = new Set(value.acknowledged);
@@ -290,13 +321,14 @@ function mountCanvas(element, props, trigger, watch) {
     for (const [frame, entries] of Object.entries(value.changes)) { editor.masks[frame] = entries; tints.delete(Number(frame)); }
     const { rev, tracking, stale, labels } = value;
     const added = labels.filter((label) => !editor.labels.includes(label));
-    Object.assign(editor, { rev, tracking, stale, labels, undo: value.undo, redo: value.redo });
+    Object.assign(editor, { rev, tracking, stale, labels, undo: value.undo, redo: value.redo, finders: value.finders, sam: value.sam });
     const active = !fresh && added.length ? added[0] : labels.includes(hub.active) ? hub.active : (labels[0] ?? 0);
     if (active !== hub.active) hub.tell("choose", active);
     say(value.note, value.alarm);
     refresh();
     draw();
     line.draw();
+    tellFinder();
     hub.tell("masks");
   });
 }

@@ -5,17 +5,32 @@ function mountCards(element, props, trigger, watch) {
   const shows = make("label", "rg-shows", "The clip shows"), sentence = make("input");
   Object.assign(sentence, { type: "text", maxLength: 400, autocomplete: "off", spellcheck: false, placeholder: "in words; may stay empty", id: "rg-source" });
   shows.append(sentence);
+  const becomes = make("label", "rg-shows", "It should show"), whole = make("input");
+  Object.assign(whole, { type: "text", maxLength: 400, autocomplete: "off", spellcheck: false, placeholder: "the whole frame, in words", id: "rg-whole" });
+  becomes.append(whole);
   const head = make("div", "rg-cards-head");
   const add = iconButton("rg-tool", "plus", "New region (N)", () => act("add"), "New region");
   add.id = "rg-add";
   head.append(make("h2", "", "Regions"), add);
   const empty = make("p", "rg-note", "None yet. Click a thing in the frame: its mask becomes the first region.");
-  root.append(shows, head, column, empty);
+  const unused = make("p", "rg-note");
+  root.append(shows, becomes, head, unused, column, empty);
+  const settle = () => {
+    const method = hub.method, ignored = method?.regions === "ignored";
+    becomes.hidden = !method || method.regions === "needed";
+    shows.classList.toggle("rg-off", Boolean(method) && !method.source_prompt);
+    sentence.disabled = Boolean(method) && !method.source_prompt;
+    for (const part of [head, column, empty]) { part.inert = ignored; part.classList.toggle("rg-off", ignored); }
+    unused.hidden = !ignored;
+    unused.textContent = ignored ? method.title + " edits the whole frame: regions and their masks are kept, but not used." : "";
+  };
+  hub.on("method", settle);
+  settle();
   element.replaceChildren(root);
   let id = null, timer = 0, have = 0, taken;
 
   const read = () => ({
-    id, have, source_prompt: sentence.value,
+    id, have, source_prompt: sentence.value, prompt: whole.value,
     regions: hub.regions.map(({ label, name, color, source, prompt }) => ({ label, name, color, source, prompt })),
   });
   // The run reads this value, so it follows every letter; the prompt below only every pause.
@@ -32,6 +47,7 @@ function mountCards(element, props, trigger, watch) {
   const act = (name, label = hub.active) => { hub.tell("act", { act: name, label, cards: read() }); };
   hub.on("add", () => act("add"));
   sentence.addEventListener("input", changed);
+  whole.addEventListener("input", changed);
 
   const move = (label, by) => {
     const from = hub.regions.findIndex((region) => region.label === label), to = from + by;
@@ -114,7 +130,7 @@ function mountCards(element, props, trigger, watch) {
     if (!value) return;
     add.disabled = Boolean(value.full);
     const fresh = id !== value.id || !cards.size;
-    if (id !== value.id) { cards.clear(); column.replaceChildren(); sentence.value = value.source_prompt; have = value.have; }
+    if (id !== value.id) { cards.clear(); column.replaceChildren(); sentence.value = value.source_prompt; whole.value = value.prompt; have = value.have; }
     id = value.id;
     const labels = value.regions.map((region) => region.label);
     if (!fresh && labels.join() === hub.regions.map((region) => region.label).join() && labels.every((label) => cards.has(label))) return;

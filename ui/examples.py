@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editing.errors import EditingError
+from editing.pictures import tint
 from editing.project import load_project
 from editing.request import EditRequest
 from ui.clips import Opened, prepare
-from ui.pictures import data_url, tint
+from ui.pictures import data_url
 
 log = logging.getLogger(__name__)
 

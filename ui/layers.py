@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from editing.request import Region
 
 Mask = Bool[np.ndarray, "height width"]
+FINDERS = {"sam": "SAM", "grabcut": "GrabCut, from colours"}  # as `masks.segment` names them, as people do
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,19 @@ class Stroke:
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """What a person did to a region on one frame; `found` is the packed mask of the points, None for none."""
+    """What a person did to a region on one frame.
+
+    Attributes:
+        points: (x, y, belongs to it).
+        strokes: Painted over what was found.
+        found: Packed mask of the points, None for none.
+        by: Who found it: one of `FINDERS`.
+    """
 
     points: tuple[tuple[float, float, bool], ...] = ()
     strokes: tuple[Stroke, ...] = ()
     found: bytes | None = None
+    by: str = ""
 
     @property
     def counts(self) -> bool:
@@ -45,6 +54,7 @@ class Layer:
     track: Mapping[int, bytes] = field(default_factory=dict)
     score: Mapping[int, float] = field(default_factory=dict)
     fresh: bool = True  # tracked since it was last corrected
+    by: str = ""  # who finds its masks, if not the session's usual finder
 
     @property
     def drawn(self) -> list[int]:

@@ -14,20 +14,19 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from editing.clip import Clip
 from editing.errors import EditingError, RequestError
 from editing.project import save_project
 from editing.request import EditRequest
 from ui import views
 from ui.clips import Opened, open_upload
-from ui.layers import Mask, Stroke
+from ui.layers import Stroke
 from ui.media import Media
 from ui.session import MAX_PATH, Segment, Session
 from ui.sessions import Sessions
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
-Propagate = Callable[[Clip, dict[int, dict[int, Mask]]], Iterator[tuple[int, np.ndarray, float]]]
+Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 Data = dict[str, Any]
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the thing, or paint it with the brush (B)."
@@ -52,7 +51,8 @@ class Masking:
     Args:
         sessions: Of all open pages.
         segment: Points to a mask.
-        propagate: Key frames, by frame and label, to labels on every frame and how sure they are.
+        propagate: A clip, its key frames by frame and label, and by what edges are straightened, "auto" or
+            "colors", to labels on every frame and how sure they are.
         media: Where clips that were uploaded go.
     """
 
@@ -68,6 +68,7 @@ class Masking:
             "add": self._add,
             "delete": lambda session, data: session.delete_region(_label(data)),
             "clear": lambda session, data: session.clear(_label(data)),
+            "find": self._find_by,
         }
 
     def act(self, page: str, data: Data) -> tuple[views.View, Session | None]:
@@ -82,7 +83,7 @@ class Masking:
                 session.check(data.get("id"), data.get("have"))
                 before, words = list(session.state.regions), data.get("cards")
                 if isinstance(words, dict):  # typed, and not yet sent
-                    session.describe(words.get("source_prompt"), words.get("regions"))
+                    session.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
                 note, alarm = self._do(session, data)
                 if isinstance(data.get("nonce"), int):
                     session.acknowledged.append(data["nonce"])
@@ -118,7 +119,11 @@ class Masking:
             raise RequestError("stroke", f"allowed are 1 to {MAX_PATH} points and a radius")
         radius = min(max(float(radius), 0.5), float(max(session.size)))
         stroke = Stroke(tuple(_place(session, at) for at in path), radius, bool(data.get("erase")))
-        session.stroke(self._target(session, data), _frame(session, data), stroke)
+        session.stroke(self._target(session, data), _frame(session, data), stroke, self.segment)
+
+    def _find_by(self, session: Session, data: Data) -> None:
+        finder = str(data.get("by"))
+        session.find_by(self._target(session, data), _frame(session, data), finder, self.segment)
 
     def _add(self, session: Session, data: Data) -> str:
         session.add_region()
@@ -190,9 +195,10 @@ class Masking:
                 return
             clip, keys = session.opened.in_memory, session.begin_track(labels)
             names = [session.state.regions[label].name for label in labels]
+            colors = all(session.finder_of(label) == "grabcut" for label in labels)
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         yield Followed(what, 0, len(clip))
-        with closing(self.propagate(clip, keys)) as frames:  # type: ignore[type-var]
+        with closing(self.propagate(clip, keys, "colors" if colors else "auto")) as frames:  # type: ignore[type-var]
             for done, (frame, found, confidence) in enumerate(frames, 1):
                 sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
                 with session.lock:

@@ -1,8 +1,14 @@
 function mountHeader(element) {
   const button = element.querySelector("button");
-  const name = () => { button.textContent = document.body.classList.contains("dark") ? "Light" : "Dark"; };
-  button.addEventListener("click", () => { document.body.classList.toggle("dark"); name(); });
-  name();
+  const name = () => {
+    const dark = document.body.classList.contains("dark");
+    button.replaceChildren(icon("sun"), make("span", "", dark ? "Light" : "Dark"));
+    button.setAttribute("aria-label", dark ? "Change to light" : "Change to dark");
+  };
+  const turn = (dark) => { document.body.classList.toggle("dark", dark); name(); };
+  const kept = sessionStorage.getItem("regrain-dark");
+  button.addEventListener("click", () => { turn(); sessionStorage.setItem("regrain-dark", document.body.classList.contains("dark")); });
+  turn(kept ? kept === "true" : document.body.classList.contains("dark"));
   if (window.regrainKeys) return;
   window.regrainKeys = true;
   document.addEventListener("keydown", (event) => {
@@ -13,15 +19,6 @@ function mountHeader(element) {
   });
 }
 
-// Gradio's own button keeps the file; ours only looks better.
-const openFile = (files) => {
-  const field = document.querySelector("#upload")?.parentElement.querySelector("input[type=file]");
-  if (!field) return;
-  if (!files) { field.click(); return; }
-  field.files = files;
-  field.dispatchEvent(new Event("change", { bubbles: true }));
-};
-
 function mountGallery(element, props, trigger, watch) {
   for (const kind of ["dragover", "drop"]) {
     document.addEventListener(kind, (event) => {
@@ -30,12 +27,16 @@ function mountGallery(element, props, trigger, watch) {
       if (kind === "drop" && event.dataTransfer.files.length) openFile(event.dataTransfer.files);
     });
   }
+  let own = null;
+  const opened = (clip) => own?.setAttribute("aria-pressed", String(Boolean(clip?.own)));
+  hub.on("clip", opened);
   follow(props, watch, (value) => {
     const row = make("div", "rg-gallery");
-    const own = button("rg-own", "", () => openFile(), "Open a clip, or a project saved as zip");
+    own = button("rg-own", "", () => openFile());
     own.id = "open";
+    opened(hub.clip);
     const said = make("span", "rg-example-text");
-    said.append(make("strong", "", "Your own clip"), make("span", "rg-change", "mp4, mov, webm, gif or a project.zip; up to 100 MB. Drop it anywhere."));
+    said.append(make("strong", "", "Your own clip"), make("span", "rg-change", "Choose a video or a project.zip, or drop it anywhere. Up to 100 MB."));
     own.append(icon("open"), said);
     row.append(own);
     for (const item of value.items) {
@@ -64,7 +65,7 @@ function mountGallery(element, props, trigger, watch) {
 
 // While a run goes on, the empty place shows the expected frame that is nearest to the source's.
 const showComing = (pane, picture, frame) => {
-  const live = window.regrainLive;
+  const live = hub.live;
   picture.hidden = !live;
   pane.lastChild.textContent = live ? "Coming" : "";
   if (!live) return;
@@ -87,6 +88,7 @@ function mountPlayer(element, props, trigger, watch) {
     };
     const root = make("div", "rg-player");
     root.style.setProperty("--aspect", value.width + " / " + value.height);
+    root.style.setProperty("--ratio", value.width / value.height);
     const stage = make("div", "rg-stage");
     const pane = (title, ...nodes) => {
       const box = make("figure", "rg-pane");
@@ -110,15 +112,18 @@ function mountPlayer(element, props, trigger, watch) {
       const cut = () => stage.style.setProperty("--cut", wipe.value + "%");
       wipe.addEventListener("input", cut);
       cut();
+      stage.append(wipe); // over the picture: its edge is dragged there
+      const hold = (on) => root.toggleAttribute("data-held", on && mode === "flip");
+      for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]]) stage.addEventListener(kind, () => hold(on));
     }
     const all = [source, edited].filter(Boolean);
-    const play = make("button", "rg-tool", "Pause");
-    play.type = "button";
+    const play = iconButton("rg-tool", "pause", "Pause", () => playing(source.paused));
     const playing = (on) => {
-      play.textContent = on ? "Pause" : "Play";
+      play.replaceChildren(icon(on ? "pause" : "play"));
+      play.setAttribute("aria-label", on ? "Pause" : "Play");
+      play.title = on ? "Pause" : "Play";
       all.forEach((node) => (on ? node.play().catch(() => {}) : node.pause()));
     };
-    play.addEventListener("click", () => playing(source.paused));
     const seek = make("input", "rg-seek");
     Object.assign(seek, { type: "range", min: 1, max: value.frames, step: 1, value: 1 });
     seek.setAttribute("aria-label", "Frame");
@@ -127,30 +132,43 @@ function mountPlayer(element, props, trigger, watch) {
       playing(false);
       all.forEach((node) => { node.currentTime = (seek.value - 0.5) / value.fps; });
       count.textContent = seek.value + " / " + value.frames;
+      hub.tell("frame", Number(seek.value));
     });
     bar.append(play, seek, count);
-    const choice = (text, pressed, act) => {
-      const node = make("button", "rg-tool", text);
-      node.type = "button";
-      node.setAttribute("aria-pressed", String(pressed));
-      node.addEventListener("click", () => act(node));
-      bar.append(node);
-      return node;
-    };
     if (edited) {
       const set = (name) => {
         mode = name;
         root.dataset.mode = name;
-        side.setAttribute("aria-pressed", String(name === "side"));
-        over.setAttribute("aria-pressed", String(name === "wipe"));
+        for (const [kind, node] of Object.entries(modes)) node.setAttribute("aria-pressed", String(kind === name));
+        right.lastChild.textContent = name === "flip" ? "Edited; hold to see the source" : "Edited";
       };
-      const side = choice("Side by side", true, () => set("side"));
-      const over = choice("Wipe", false, () => set("wipe"));
+      const group = make("div", "rg-pick");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", "How to compare");
+      const extra = [];
+      if (value.reconstruction) {
+        const swap = button("rg-tool", "Reconstruction", () => {
+          const on = swap.getAttribute("aria-pressed") !== "true", time = source.currentTime;
+          swap.setAttribute("aria-pressed", String(on));
+          source.src = fileUrl(on ? value.reconstruction : value.source);
+          source.currentTime = time;
+          stage.firstChild.lastChild.textContent = on ? "Reconstruction" : "Source";
+          playing(true);
+        }, "What inversion alone gives back, in place of the source");
+        swap.setAttribute("aria-pressed", "false");
+        extra.push(swap);
+      }
+      const modes = {};
+      for (const [kind, text] of [["side", "Side by side"], ["wipe", "Wipe"], ["flip", "Flip"]]) {
+        modes[kind] = button("rg-tool", text, () => set(kind));
+        group.append(modes[kind]);
+      }
+      bar.append(group, ...extra);
       set(mode);
     } else {
       root.dataset.mode = "side";
     }
-    root.append(stage, ...(edited ? [wipe] : []), bar);
+    root.append(stage, bar);
     element.replaceChildren(root);
     const span = value.frames / value.fps;
     const keep = () => {
@@ -166,6 +184,7 @@ function mountPlayer(element, props, trigger, watch) {
         if (Number(seek.value) !== frame) {
           seek.value = frame;
           count.textContent = frame + " / " + value.frames;
+          hub.tell("frame", frame);
         }
       }
       watcher = requestAnimationFrame(keep);
@@ -187,7 +206,34 @@ function mountPrompt(element, props, trigger, watch) {
       words.append(badge(part.label, part.color), make("span", "", part.text));
       line.append(words);
     }
-    element.replaceChildren(line);
+    element.replaceChildren(make("p", "rg-caption", "Prompt of the run"), line);
+    element.hidden = !line.childNodes.length;
+  });
+}
+
+// Which method, what it does, and what of the page it uses.
+function mountMethod(element, props, trigger, watch) {
+  const root = make("div", "rg-method"), label = make("label", "rg-method-label", "Method"), pick = make("select");
+  const said = make("p", "rg-method-say"), uses = make("ul", "rg-uses");
+  label.append(pick);
+  root.append(label, said, uses);
+  element.replaceChildren(root);
+  pick.addEventListener("change", () => trigger("choose", { name: pick.value }));
+  follow(props, watch, (value) => {
+    while (pick.options.length > value.methods.length) pick.lastChild.remove();
+    value.methods.forEach(({ name, title }, i) => { pick.options[i] = new Option(title, name); });
+    pick.value = value.chosen;
+    const chosen = value.methods.find((method) => method.name === value.chosen);
+    said.textContent = chosen.say;
+    said.title = chosen.paper;
+    uses.replaceChildren();
+    for (const { name, used, rarely } of chosen.uses) {
+      const item = make("li", used ? "" : "rg-unused");
+      item.append(icon(used ? "yes" : "no"), make("span", "", used ? name + (rarely ? " (with Variation)" : "") : name + ": not used"));
+      uses.append(item);
+    }
+    hub.method = chosen;
+    hub.tell("method", chosen);
   });
 }
 
@@ -213,7 +259,8 @@ function mountProgress(element, props, trigger, watch) {
       box.firstChild.style.setProperty("--share", stage.share);
       box.lastChild.textContent = stage.name;
     });
-    line.replaceChildren(make("strong", "", value.text), make("span", "rg-detail", value.detail));
+    const said = [make("strong", "", value.text), make("span", "rg-detail", value.detail)];
+    line.replaceChildren(...(value.state === "error" ? said.reverse() : said));
   });
 }
 
@@ -228,7 +275,7 @@ function mountLive(element, props, trigger, watch) {
     });
   };
   follow(props, watch, (value) => {
-    window.regrainLive = value;
+    hub.live = value;
     if (!value) { element.replaceChildren(); return; }
     let root = element.querySelector(".rg-live");
     if (!root || root.dataset.rows !== String(value.heat.length)) {
@@ -239,24 +286,29 @@ function mountLive(element, props, trigger, watch) {
     }
     const rows = root.querySelectorAll(".rg-strip"), names = root.querySelectorAll(".rg-row-name");
     root.style.setProperty("--count", value.frames.length);
-    names[0].textContent = "What the model sees coming";
+    names[0].replaceChildren(make("span", "", "What the model sees coming"));
     strip(rows[0], value.frames, value.indices);
     value.heat.forEach((region, i) => {
-      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", region.name + ": where its words look"));
+      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", region.name + ": where its words look"), heatLegend(region.color));
       strip(rows[i + 1], region.frames, null);
     });
   });
 }
 
 function mountResult(element, props, trigger, watch) {
+  let at = () => {};
+  hub.on("frame", (frame) => at(frame));
   follow(props, watch, (value) => {
+    at = () => {};
     if (!value) { element.replaceChildren(); return; }
     const root = make("div", "rg-result");
     const files = make("div", "rg-files");
     for (const file of value.files) {
-      const link = make("a", "rg-tool", file.name);
+      const link = make("a", "rg-tool"), [text, hint] = { "edited.mp4": ["Download video", "edited.mp4"], "report.json": ["Report", "All settings and figures of this run, as JSON"], "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"], "project.zip": ["Project", "Clip, masks, words and settings, to open here again"] }[file.name] ?? [file.name, file.name];
       link.href = fileUrl(file.path);
       link.download = file.name;
+      link.title = hint;
+      link.append(icon("save"), make("span", "", text));
       files.append(link);
     }
     const facts = make("dl", "rg-facts");
@@ -267,22 +319,28 @@ function mountResult(element, props, trigger, watch) {
     }
     root.append(files, facts);
     if (value.attention.length) {
-      root.append(make("h3", "", "Attention, before and after guidance"));
-      const grid = make("div", "rg-attention");
+      root.append(make("h2", "", "Where each region’s words look"));
+      const grid = make("div", "rg-attention"), shown = [];
       for (const region of value.attention) {
         const box = make("div", "rg-look"), title = make("div", "rg-row-name"), pair = make("div", "rg-pair");
-        title.append(badge(region.label, region.color), make("span", "", region.name));
-        for (const when of ["before", "after"]) {
+        title.append(badge(region.label, region.color), make("span", "", region.name), heatLegend(region.color));
+        for (const [when, text] of [["before", "on its own"], ["after", "guided by its mask"]]) {
           const figure = make("figure"), picture = make("img");
-          picture.src = region[when];
-          picture.alt = region.name + ", " + when;
-          figure.append(picture, make("figcaption", "", when));
+          picture.alt = region.name + ": attention " + text;
+          shown.push([picture, region[when]]);
+          figure.append(picture, make("figcaption", "", text));
           pair.append(figure);
         }
         box.append(title, pair, make("p", "", region.text));
         grid.append(box);
       }
       root.append(grid);
+      // They follow the player.
+      at = (frame) => {
+        const nearest = value.indices.reduce((best, index, i) => (Math.abs(index - frame) < Math.abs(value.indices[best] - frame) ? i : best), 0);
+        for (const [picture, sources] of shown) if (picture.src !== sources[nearest]) picture.src = sources[nearest];
+      };
+      at(1);
     }
     for (const warning of value.warnings) root.append(make("p", "rg-warning", warning));
     element.replaceChildren(root);
@@ -313,7 +371,8 @@ function mountTabs(element) {
   });
   const cut = iconButton("rg-tool", "trim", "Choose other frames of this clip; its masks go", () => { form.hidden = !form.hidden; }, "Frames");
   cut.hidden = true;
-  tools.append(cut, iconButton("rg-tool", "save", "Save the project with its masks as a zip file", () => hub.tell("save"), "Save"), button("rg-tool rg-help-button", "?", () => hub.tell("help"), "Keyboard shortcuts"));
+  tools.append(cut, iconButton("rg-tool", "save", "Save the project with its masks as a zip file", () => hub.tell("save"), "Save"), iconButton("rg-tool", "keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys"));
+  tools.lastChild.classList.add("rg-help-button");
   root.append(pair, facts, tools);
   element.replaceChildren(root, form);
   const show = (clip) => {

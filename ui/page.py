@@ -15,14 +15,15 @@ from gradio.components import Component
 
 from editing.errors import EditingError
 from editing.events import Event, Preview, Progress, Stage
+from editing.methods import METHODS
 from editing.request import EditRequest
-from ui import settings, views
+from ui import methods, settings, views
 from ui.clips import ACCEPTED, Opened
 from ui.components import header, view
 from ui.examples import Example
 from ui.masking import Followed, Masking, Propagate
 from ui.media import Media
-from ui.runs import BUILT_IN, METHOD, Edit, Runs, Saved, add_api
+from ui.runs import BUILT_IN, Edit, Runs, Saved, add_api
 from ui.session import Segment, Session
 from ui.sessions import Sessions
 from ui.worker import in_thread
@@ -43,9 +44,9 @@ class Tools:
 
     Attributes:
         edit: Runs a request.
-        segment: A frame, points and their labels to a mask; fast when called again for the same frame.
-        propagate: A clip and its key frames, by frame and label, to labels and confidence on every frame.
-        remark: What a user should know about how clicks are answered.
+        segment: As `masks.segment`; fast when called again for the same frame.
+        propagate: See `Masking`.
+        remark: What a user should know about how clicks are answered; None where SAM answers them.
     """
 
     edit: Edit
@@ -71,8 +72,10 @@ class Parts:
     stop: gr.Button
     progress: gr.HTML
     download: gr.HTML
+    method: gr.HTML
     model: Component
-    controls: Mapping[str, Component]
+    seed: gr.Number
+    controls: settings.Controls
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -86,8 +89,10 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     """
     runs = Runs(tools.edit, examples, media, model_folder)
     first = next(iter(examples.values()), None)
-    start = Session(first.opened) if first else None
+    finder = "grabcut" if tools.remark else "sam"
+    start = Session(first.opened, finder) if first else None
     shown = views.canvas(start) if start else None
+    chosen = start.method if start else next(iter(METHODS))
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         header()
         gallery = view(
@@ -112,23 +117,26 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
                     scripts=("cards.js",),
                     elem_id="cards",
                 )
+                method = view("mountMethod", methods.choice(chosen), elem_id="method")
                 prompt = view("mountPrompt", _prompt(start) if start else None, elem_id="prompt")
                 notice = gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False)
-                with gr.Row(elem_classes="rg-run"):
-                    run = gr.Button("Run", elem_id="run", variant="primary", scale=3)
-                    stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
-                progress = view("mountProgress", elem_id="progress")
+                with gr.Column(elem_classes="rg-run", min_width=0):
+                    with gr.Row():
+                        run = gr.Button("Run", elem_id="run", variant="primary", scale=3)
+                        stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+                    progress = view("mountProgress", elem_id="progress")
                 with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
                     choices = {"choices": runs.models, "label": "Model", "elem_id": "model"}
                     model = gr.Dropdown(value=BUILT_IN, **choices) if runs.models[1:] else gr.State(BUILT_IN)
-                    controls = settings.make_controls(METHOD, runs.usual)
+                    controls = settings.make_controls(runs.usual, chosen)
+                    seed = gr.Number(0, label="Seed", precision=0, minimum=0, **_seed(chosen))
                 _add_words(runs.words)
         download = view("mountDownload", elem_id="download")
         parts = Parts(
             *(gallery, upload, canvas, player, live, result, cards, prompt, notice),
-            *(run, stop, progress, download, model, controls),
+            *(run, stop, progress, download, method, model, seed, controls),
         )
-        sessions = Sessions(first.opened if first else None, media)
+        sessions = Sessions(first.opened if first else None, media, finder)
         masking = Masking(sessions, tools.segment, tools.propagate, media)
         _wire_masks(runs, masking, parts)
         _wire_runs(runs, masking, parts)
@@ -147,6 +155,11 @@ def _page(request: gr.Request) -> str:
 
 def _prompt(session: Session) -> views.View:
     return views.prompt(session.composed, session.state.regions.values())
+
+
+def _seed(method: str) -> dict[str, Any]:
+    """How the seed's field looks for a method."""
+    return {"info": methods.seed_words(method), "interactive": methods.uses(method).seed != "never"}
 
 
 def _add_words(words: Sequence[str]) -> None:
@@ -178,9 +191,25 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
             p.cards: views.cards(session),
             p.prompt: _prompt(session),
             p.player: None if session.opened.own else views.player(session.opened),
+            p.seed: gr.Number(value=session.opened.request.seed, **_seed(session.method)),
+            **switched(session.method),
+            **p.controls.fill(session.method, runs.usual[session.method] | session.opened.request.params),
             p.notice: gr.HTML(visible=not session.opened.drawn and model == BUILT_IN),
             **dict.fromkeys((p.live, p.result, p.progress)),
         }
+
+    def switched(method: str) -> dict[Any, Any]:
+        return {p.method: methods.choice(method), **p.controls.show(method)}
+
+    def switch(event: gr.EventData, request: gr.Request) -> Any:
+        try:
+            method = runs.method(getattr(event, "name", None))
+            session = sessions.get(_page(request))
+        except EditingError:
+            return {p.method: gr.skip()}
+        with session.lock:
+            session.method = method
+        return {p.prompt: _prompt(session), p.seed: gr.Number(**_seed(method)), **switched(method)}
 
     def choose(event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         name = getattr(event, "name", None)
@@ -223,7 +252,9 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
     def save(request: gr.Request, value: object) -> dict[Any, Any]:
         try:
             session = _described(masking, _page(request), value)
-            asked = session.request(session.opened.request.params, METHOD, BUILT_IN)
+            base, method = session.opened.request, session.method
+            params = base.params if method == base.method else {}
+            asked = session.request(params, method, BUILT_IN, base.seed)
             return {p.download: {"path": str(masking.save(session, asked, _page(request)))}}
         except EditingError as error:
             return {p.progress: views.failed(error.field, error.message)}
@@ -235,13 +266,16 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
             return gr.skip()
 
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
-    new = [p.gallery, p.canvas, p.cards, p.prompt, p.player, p.notice, p.live, p.result, p.progress]
+    settled = [p.method, p.prompt, p.seed, *p.controls.groups.values()]
+    new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
+    new += [*settled, *p.controls.all]
     p.gallery.pick(choose, p.model, new, **many)
     p.upload.upload(load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2)
     p.canvas.trim(trim, p.model, new, **_QUIET, concurrency_limit=2)
     p.canvas.act(act, None, [p.canvas, p.cards, p.prompt], **many)
     p.canvas.track(track, None, p.canvas, **many)
     p.cards.prompts(describe, p.cards, p.prompt, **many)
+    p.method.choose(switch, None, settled, **_QUIET)
     p.canvas.save(save, p.cards, [p.download, p.progress], **_QUIET)
     p.model.change(warn, p.model, p.notice, **_QUIET)  # type: ignore[attr-defined]
 
@@ -252,13 +286,13 @@ def _described(masking: Masking, page: str, value: object) -> Session:
     session = masking.sessions.get(page)
     with session.lock:
         session.check(words.get("id"), words.get("have"))
-        session.describe(words.get("source_prompt"), words.get("regions"))
+        session.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
     return session
 
 
 def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
     """Connect what runs, shows and stops an edit."""
-    p, names = parts, list(parts.controls)
+    p = parts
 
     def begin() -> dict[Any, Any]:
         return {
@@ -269,14 +303,19 @@ def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
             p.result: None,
         }
 
-    def work(request: gr.Request, value: object, model: object, *values: object) -> Iterator[Any]:
+    def work(
+        request: gr.Request, value: object, model: object, seed: object, *values: object
+    ) -> Iterator[Any]:
         try:
             session = _described(masking, _page(request), value)
-            yield from complete(session, value["have"])  # type: ignore[index]
-            chosen, opened = runs.model(model), session.opened
-            given = settings.given(METHOD, names, values, runs.usual if chosen == BUILT_IN else {})
+            chosen, opened, method = runs.model(model), session.opened, session.method
+            if methods.uses(method).regions != "ignored":
+                yield from complete(session, value["have"])  # type: ignore[index]
+            base = opened.request.params if method == opened.request.method else {}
+            usual = runs.usual[method] if chosen == BUILT_IN else {}
+            params = p.controls.given(method, values, usual, base)
             with session.lock:
-                asked = session.request(runs.params(opened.request, given), METHOD, chosen)
+                asked = session.request(params, method, chosen, seed)
             started = False
             with closing(in_thread(lambda: runs.run(asked, _page(request), opened))) as items:
                 for item in items:
@@ -314,7 +353,7 @@ def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
                 return {p.live: views.live(item, asked.regions)}
             case Saved(finished, files):
                 return {
-                    p.player: views.player(opened, files["edited.mp4"]),
+                    p.player: views.player(opened, files["edited.mp4"], files.get("reconstruction.mp4")),
                     p.result: views.result(finished.result, finished.report, asked, files),
                     p.progress: views.done(finished.report),
                     p.live: None,
@@ -327,7 +366,7 @@ def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
     began = p.run.click(begin, None, [p.run, p.stop, p.progress, p.live, p.result], queue=False, **_QUIET)
     running = began.then(
         work,
-        [p.cards, p.model, *p.controls.values()],
+        [p.cards, p.model, p.seed, *p.controls.all],
         [p.canvas, p.player, p.live, p.result, p.progress],
         concurrency_id="edit",
         concurrency_limit=1,

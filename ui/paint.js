@@ -1,11 +1,16 @@
 // How masks, points and numbers look.
 
-const KEYS = [
-  ["V", "add a point"], ["X", "swap add and remove"], ["Right click, Alt+click", "the other kind of point"], ["Click a point", "take it back"],
-  ["B / E", "brush / eraser"], ["[ ]  Shift+wheel", "size of the brush"], [", .  arrows", "frame before, after"], ["Home / End", "first, last frame"],
-  ["Space", "play"], ["N", "new region"], ["1 to 9", "choose a region"], ["T", "track, or stop tracking"], ["Ctrl+Z / Ctrl+Shift+Z", "undo / redo"],
-  ["H", "hide masks"], ["Shift+arrows, Enter", "move a cursor, click there"], ["Ctrl+Enter", "run"], ["Esc", "leave the tool"],
-];
+const KEYS = {
+  Mask: [
+    ["V", "add a point"], ["X", "swap add and remove"], ["Right click | Alt+click", "the other kind of point"], ["Click a point", "take it back"],
+    ["B | E", "brush, eraser"], ["[ | ]", "size of the brush, as Shift+wheel"], ["C", "masks from colours, or by SAM"], ["H", "hide masks"],
+    ["Shift+arrows | Enter", "move a cursor, use the tool there"], ["Esc", "leave the tool"],
+  ],
+  Clip: [
+    [", | .", "frame before, after; arrows too"], ["Home | End", "first, last frame"], ["Space", "play"], ["N", "new region"], ["1 to 9", "choose a region"],
+    ["T", "track, or stop tracking"], ["Ctrl+Z", "undo"], ["Ctrl+Shift+Z", "redo"], ["Ctrl+Enter", "run"], ["?", "these shortcuts"],
+  ],
+};
 
 // "outside inside outside ..." in pixels, row by row.
 const decodeRuns = (text, size) => {
@@ -98,8 +103,20 @@ const drawNumber = (context, region, x, y, unit) => {
 };
 
 const makeHelp = () => {
-  const dialog = make("dialog", "rg-help"), list = make("dl");
-  for (const [key, text] of KEYS) list.append(make("dt", "", key), make("dd", "", text));
-  dialog.append(make("h2", "", "Shortcuts"), list, button("rg-tool", "Close", () => dialog.close()));
+  const dialog = make("dialog", "rg-help"), lists = make("div", "rg-help-lists"), title = make("h2", "", "Shortcuts");
+  title.id = "rg-help-title";
+  dialog.setAttribute("aria-labelledby", title.id);
+  for (const [name, keys] of Object.entries(KEYS)) {
+    const list = make("dl");
+    for (const [text, does] of keys) {
+      const key = make("dt");
+      for (const part of text.split(" | ")) key.append(make("kbd", "", part));
+      list.append(key, make("dd", "", does));
+    }
+    const box = make("section");
+    box.append(make("h3", "", name), list);
+    lists.append(box);
+  }
+  dialog.append(title, lists, button("rg-tool", "Close", () => dialog.close()));
   return dialog;
 };

@@ -17,6 +17,7 @@ from gradio.events import api
 
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
+from editing.methods import METHODS, find_method
 from editing.outputs import write_outputs
 from editing.project import save_project
 from editing.request import EditRequest
@@ -27,8 +28,8 @@ from ui.media import Media
 from ui.session import check_lengths
 from ui.worker import in_thread
 
-METHOD = "videograin"
 BUILT_IN = "storybook"
+_SHOWN = ("edited.mp4", "report.json", "reconstruction.mp4")  # of what a run writes
 Edit = Callable[[EditRequest], Iterator[Event]]
 
 
@@ -52,7 +53,7 @@ class Runs:
 
     def __init__(self, edit: Edit, examples: Mapping[str, Example], media: Media, model_folder: Path) -> None:
         self.edit, self.examples, self.media = edit, examples, media
-        self.usual = settings.defaults(METHOD, model_folder)
+        self.usual = {name: settings.defaults(name, model_folder) for name in METHODS}
         self.words: list[str] = settings.read_json(model_folder / "words.json", [])
         self.models = [BUILT_IN, *_local_models()]
 
@@ -68,10 +69,9 @@ class Runs:
             )
         return self.examples[name]
 
-    def params(self, base: EditRequest, given: Mapping[str, object]) -> dict[str, object]:
-        """Parameters given on the page, and those of a project that have no control here."""
-        kept = {name: value for name, value in base.params.items() if name not in self.usual}
-        return {**kept, **given}
+    def method(self, name: object) -> str:
+        """Check a choice that a browser sent."""
+        return find_method(str(name)).name
 
     def model(self, name: object) -> str:
         """Check a choice that a browser sent; nothing is downloaded for a stranger."""
@@ -97,8 +97,7 @@ class Runs:
         check_lengths(regions)
         # The project's own prompt speaks of the project's own region prompts.
         prompt = base.prompt if regions == base.regions else ""
-        given = self.params(base, params)
-        return replace(base, regions=regions, prompt=prompt, method=METHOD, params=given)
+        return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})
 
     def run(self, request: EditRequest, page: str, opened: Opened | None = None) -> Iterator[Event | Saved]:
         """Edit, then write the files of a result."""
@@ -118,14 +117,8 @@ class Runs:
         write_outputs(finished.result, request, finished.report, out)
         save_project(request, project)
         archive = shutil.make_archive(str(folder / "project"), "zip", project)
-        yield Saved(
-            finished,
-            {
-                "edited.mp4": str(out / "edited.mp4"),
-                "report.json": str(out / "report.json"),
-                "project.zip": archive,
-            },
-        )
+        made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+        yield Saved(finished, made | {"project.zip": archive})
 
 
 def _local_models() -> list[str]:

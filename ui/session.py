@@ -14,8 +14,10 @@ import numpy as np
 
 from editing.errors import RequestError
 from editing.request import Composed, EditRequest, Region, compose, default_color
+from masks.draw import Stroke as Hint
 from ui.clips import Opened
-from ui.layers import Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
+from ui.layers import FINDERS, Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
+from ui.methods import uses
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME = 8, 200, 40
 MAX_UNDO, MAX_POINTS, MAX_PATH = 50, 64, 4000
@@ -37,10 +39,15 @@ class Past(RequestError):
 
 
 class Session:
-    """One page's work; every method that changes it is to be called while `lock` is held."""
+    """One page's work; every method that changes it is to be called while `lock` is held.
 
-    def __init__(self, opened: Opened) -> None:
-        self.lock, self.stop = threading.RLock(), threading.Event()
+    Args:
+        opened: What is shown first.
+        finder: Who finds masks of points where nobody else is chosen; one of `FINDERS`.
+    """
+
+    def __init__(self, opened: Opened, finder: str = "sam") -> None:
+        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
         self.used = 0.0
         self.saved: Path | None = None
         self._past: set[object] = set()
@@ -58,7 +65,7 @@ class Session:
             track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
             layers[region.label] = Layer({}, track, dict.fromkeys(track, 1.0))
         self.state = State(layers, {region.label: region for region in request.regions})
-        self.source_prompt = request.source_prompt
+        self.source_prompt, self.prompt, self.method = request.source_prompt, request.prompt, request.method
         self.changed = dict.fromkeys(range(len(opened.frames)), 0)
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._undo: deque[State] = deque(maxlen=MAX_UNDO)
@@ -113,7 +120,7 @@ class Session:
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
         self._commit(State(drop(self.state.layers), drop(self.state.regions)))
 
-    def describe(self, source_prompt: object, entries: object) -> None:
+    def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
         for entry in entries if isinstance(entries, list) else ():
@@ -123,6 +130,8 @@ class Session:
         self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
         if isinstance(source_prompt, str):
             self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+        if isinstance(prompt, str):
+            self.prompt = prompt[: 4 * MAX_TEXT]
 
     # Masks
 
@@ -158,10 +167,34 @@ class Session:
         points = tuple(point for point in key.points if point[:2] != at)
         return self._segment(label, frame, replace(key, points=points), None, segment)
 
-    def stroke(self, label: int, frame: int, stroke: Stroke) -> None:
-        """Brush or erase on a frame."""
+    def stroke(self, label: int, frame: int, stroke: Stroke, segment: Segment) -> None:
+        """Brush or erase on a frame; where colours are asked, the stroke is also a hint to them."""
         key = self._layer(label).keys.get(frame, Key())
-        self._set_key(label, frame, replace(key, strokes=(*key.strokes, stroke)))
+        before, key = self.mask(label, frame), replace(key, strokes=(*key.strokes, stroke))
+        if self.finder_of(label) == "sam":
+            self._set_key(label, frame, key)
+        else:
+            self._segment(label, frame, key, before, segment)
+
+    def finder_of(self, label: int) -> str:
+        """Who finds the masks of a region."""
+        return self._layer(label).by or self.finder
+
+    def find_by(self, label: int, frame: int, finder: str, segment: Segment) -> None:
+        """Let somebody else find the masks of a region, on this frame at once.
+
+        Raises:
+            RequestError: There is no such finder here.
+        """
+        allowed = FINDERS if self.finder == "sam" else {self.finder: ""}
+        if finder not in allowed:
+            raise RequestError("finder", f"{finder[:20]!r} was given; allowed: {', '.join(allowed)}")
+        layer = replace(self._layer(label), by=finder)
+        self._commit(replace(self.state, layers={**self.state.layers, label: layer}))
+        key = layer.keys.get(frame, Key())
+        if key.points or (key.strokes and finder == "grabcut"):
+            self._segment(label, frame, key, None, segment)
+            self._undo.pop()  # one step back undoes both
 
     def clear(self, label: int) -> None:
         """Take all masks of a region away."""
@@ -233,17 +266,21 @@ class Session:
     @property
     def composed(self) -> Composed:
         """The prompt a run would use."""
-        return compose(self.source_prompt, self._own_prompt(), tuple(self.state.regions.values()))
+        regions = () if uses(self.method).regions == "ignored" else tuple(self.state.regions.values())
+        return compose(self.source_prompt, self._own_prompt(self.method), regions)
 
-    def request(self, params: Mapping[str, object], method: str, model: str) -> EditRequest:
+    def request(self, params: Mapping[str, object], method: str, model: str, seed: object = 0) -> EditRequest:
         """What is asked for now.
 
         Raises:
             RequestError: No region, a text too long, a region with words and no mask, a bad parameter.
         """
+        wanted = uses(method).regions
         drawn = {label for label in self.state.layers if any(self._drawn(label))}
         regions = [r for r in self.state.regions.values() if r.label in drawn or r.prompt.strip()]
-        if not regions:
+        if wanted == "ignored":
+            regions = []
+        if not regions and wanted == "needed":
             raise RequestError("regions", "none yet; click a thing in the frame first")
         for region in regions:
             if region.label not in drawn:
@@ -256,16 +293,19 @@ class Session:
         return replace(
             self.opened.request,
             regions=tuple(replace(region, prompt=region.prompt.strip()) for region in regions),
-            labels=labels,
+            labels=labels if regions else None,
             source_prompt=self.source_prompt,
-            prompt=self._own_prompt(),
+            prompt=self._own_prompt(method),
             method=method,
             params=dict(params),
             model=model,
+            seed=seed,  # type: ignore[arg-type]  # checked there
         )
 
-    def _own_prompt(self) -> str:
-        """A project's own prompt speaks of the project's own words."""
+    def _own_prompt(self, method: str) -> str:
+        """What was typed for the whole frame; a project's own prompt speaks of the project's own words."""
+        if uses(method).regions != "needed":
+            return self.prompt
         base = self.opened.request
         words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
         same = words(base.regions) == words(self.state.regions.values())
@@ -281,16 +321,18 @@ class Session:
         return self.state.layers[label]
 
     def _segment(self, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
-        found = np.zeros(self.size[::-1], bool)
+        found, by = np.zeros(self.size[::-1], bool), self.finder_of(label)
+        hints = [_hint(stroke) for stroke in key.strokes] if by == "grabcut" else []
         base = self._unpack(self._layer(label).track.get(frame)) if before is None else before
-        if any(inside for *_, inside in key.points) or (key.points and base.any()):
-            points = np.array([point[:2] for point in key.points], np.float32)
-            inside = np.array([int(point[2]) for point in key.points])
+        positive = any(inside for *_, inside in key.points) or any(not hint.erase for hint in hints)
+        if positive or ((key.points or hints) and base.any()):
+            points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
+            inside = np.array([int(point[2]) for point in key.points], int)
             previous = base if base.any() else None
-            found = np.asarray(
-                segment(np.array(self.opened.frames[frame]), points, inside, previous=previous), bool
-            )
-        self._set_key(label, frame, replace(key, found=pack(found) if found.any() else None))
+            image = np.array(self.opened.frames[frame])
+            answer = segment(image, points, inside, previous=previous, method=by, strokes=hints)
+            found = np.asarray(answer, bool)
+        self._set_key(label, frame, replace(key, found=pack(found) if found.any() else None, by=by))
         return bool(found.any()) or not key.points
 
     def _set_key(self, label: int, frame: int, key: Key) -> None:
@@ -324,6 +366,11 @@ class Session:
 
     def _unpack(self, packed: bytes | None) -> Mask:
         return unpack(packed, self.size)
+
+
+def _hint(stroke: Stroke) -> Hint:
+    """The stroke in the coordinates of the mask tools, which count from the centre of a pixel."""
+    return Hint(tuple((x - 0.5, y - 0.5) for x, y in stroke.path), stroke.radius, stroke.erase)
 
 
 def check_lengths(regions: Iterable[Region]) -> None:

@@ -21,6 +21,7 @@ class Sessions:
     Args:
         first: What a new page shows; None for nothing.
         media: Whose files go with a session.
+        finder: See `Session`.
         clock: Seconds, growing.
     """
 
@@ -28,9 +29,10 @@ class Sessions:
         self,
         first: Opened | None,
         media: Media,
+        finder: str = "sam",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._first, self._media, self._clock = first, media, clock
+        self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -45,7 +47,7 @@ class Sessions:
             if session is None:
                 if (start := self._first or opened) is None:
                     raise RequestError("clip", "none yet; load a clip first")
-                session = Session(start)
+                session = Session(start, self._finder)
             self._sessions[page] = session
             session.used = self._clock()
             old = [p for p, s in self._sessions.items() if self._clock() - s.used > MAX_AGE]

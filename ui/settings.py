@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -43,8 +44,73 @@ def defaults(method: str, model_folder: Path) -> dict[str, Any]:
     return resolve_params(method, {}, recommended)[0].model_dump()
 
 
-def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-    """Make a control per parameter, the important ones first; must run inside a layout."""
+@dataclass(frozen=True)
+class Controls:
+    """Controls of all methods, of which one's are shown.
+
+    Attributes:
+        groups: By method, what is shown and hidden as a whole.
+        fields: By method and parameter.
+    """
+
+    groups: Mapping[str, Component | gr.Column]
+    fields: Mapping[str, Mapping[str, Component]]
+
+    @property
+    def all(self) -> list[Component]:
+        """Every control, in the order in which `given` expects their values."""
+        return [control for controls in self.fields.values() for control in controls.values()]
+
+    def show(self, method: str) -> dict[Any, Any]:
+        """Updates that show one method's."""
+        return {group: gr.Column(visible=name == method) for name, group in self.groups.items()}
+
+    def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set one method's."""
+        return {
+            control: gr.update(value=_as_text(value) if isinstance(control, gr.Textbox) else value)
+            for name, control in self.fields[method].items()
+            if (value := values.get(name)) is not None
+        }
+
+    def given(
+        self, method: str, values: Sequence[Any], usual: Mapping[str, Any], project: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Parameters of a method whose controls are not where a run with nothing given has them.
+
+        Args:
+            method: Whose.
+            values: Of all controls; a browser may send 20.0.
+            usual: What a run with nothing given would use.
+            project: What the project says; counts where there is no control.
+        """
+        fields = METHODS[method].Params.model_fields
+        names = [(owner, name) for owner, controls in self.fields.items() for name in controls]
+        chosen = {
+            name: _read(fields[name], value)
+            for (owner, name), value in zip(names, values, strict=True)
+            if owner == method
+        }
+        kept = {name: value for name, value in project.items() if name not in chosen}
+        return kept | {n: value for n, value in chosen.items() if n not in usual or value != usual[n]}
+
+
+def make_controls(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Controls:
+    """Make the controls of every method; must run inside a layout.
+
+    Args:
+        usual: By method, the parameters of a run with nothing given.
+        shown: The method whose are seen first.
+    """
+    groups, fields = {}, {}
+    for method, values in usual.items():
+        with gr.Column(visible=method == shown) as groups[method]:
+            fields[method] = _make_fields(method, values)
+    return Controls(groups, fields)
+
+
+def _make_fields(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+    """A control per parameter, the important ones first."""
     fields = METHODS[method].Params.model_fields
     names = [name for name in fields if name not in _HIDDEN and len(_choices(fields[name])) != 1]
     first = [name for name in _FIRST if name in names]
@@ -52,18 +118,6 @@ def make_controls(method: str, values: Mapping[str, Any]) -> dict[str, Component
     with gr.Accordion("More", open=False, elem_classes="rg-more"):
         controls |= {name: _control(name, fields[name], values[name]) for name in names if name not in first}
     return controls
-
-
-def given(
-    method: str, names: Sequence[str], values: Sequence[Any], usual: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Parameters whose controls are not where a run with nothing given has them; a browser may send 20.0."""
-    fields = METHODS[method].Params.model_fields
-    chosen = {
-        name: _whole(value) if fields[name].annotation is int else value
-        for name, value in zip(names, values, strict=True)
-    }
-    return {name: value for name, value in chosen.items() if name not in usual or value != usual[name]}
 
 
 def _control(name: str, field: FieldInfo, value: Any) -> Component:
@@ -74,8 +128,13 @@ def _control(name: str, field: FieldInfo, value: Any) -> Component:
         return gr.Textbox(value, label=title, info=field.description)
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, label=title, info=field.description)
-    low: Any = next(limit.ge for limit in field.metadata if isinstance(limit, Ge))
-    high: Any = next(limit.le for limit in field.metadata if isinstance(limit, Le))
+    low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if field.annotation not in (int, float):  # words, lists: as in a project file
+        return gr.Textbox(_as_text(value), label=title, info=field.description)
+    if low is None or high is None:
+        whole = {"precision": 0} if field.annotation is int else {}
+        return gr.Number(value, label=title, info=field.description, minimum=low, maximum=high, **whole)
     top = max(_REACH.get(name, high), value)
     step = 1 if field.annotation is int else 0.5 if high > 1 else 0.05
     return gr.Slider(low, top, value=value, step=step, label=title, info=field.description)
@@ -85,5 +144,18 @@ def _choices(field: FieldInfo) -> tuple[Any, ...]:
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _read(field: FieldInfo, value: Any) -> Any:
+    """The value of a control as the parameter wants it; what cannot be read is left to the validation."""
+    if isinstance(value, float) and value.is_integer() and field.annotation is int:
+        return int(value)
+    if isinstance(value, str) and field.annotation is not str and not _choices(field):
+        try:
+            read = json.loads(value) if value.strip() else None
+        except ValueError:
+            return value
+        return tuple(read) if isinstance(field.default, tuple) and isinstance(read, list) else read
+    return value
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)

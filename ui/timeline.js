@@ -9,6 +9,28 @@ const makeTimeline = (editor, go, play) => {
   ruler.setAttribute("role", "slider");
   ruler.setAttribute("aria-label", "Frame");
   ruler.setAttribute("aria-valuemin", "1");
+  const strip = make("canvas", "rg-film");
+  strip.setAttribute("aria-hidden", "true");
+  ruler.append(strip);
+  let due = 0;
+  // As many whole frames as fit, each where it stands in the clip.
+  const film = () => {
+    cancelAnimationFrame(due);
+    due = requestAnimationFrame(() => {
+      const wide = ruler.clientWidth, high = ruler.clientHeight, clip = editor.clip, dots = Math.min(devicePixelRatio || 1, 2);
+      if (!clip || !wide) return;
+      Object.assign(strip, { width: wide * dots, height: high * dots });
+      const context = strip.getContext("2d"), cell = wide / clip.count;
+      const cells = Math.max(1, Math.min(clip.count, Math.floor(wide / Math.max(cell, (high * clip.width) / clip.height * 0.6)))), each = wide / cells;
+      for (let i = 0; i < cells; i++) {
+        const bitmap = editor.bitmaps[Math.floor(((i + 0.5) / cells) * clip.count)];
+        if (!bitmap) continue;
+        const zoom = Math.max(each / bitmap.width, high / bitmap.height), part = [each / zoom, high / zoom];
+        context.drawImage(bitmap, (bitmap.width - part[0]) / 2, (bitmap.height - part[1]) / 2, ...part, i * each * dots, 0, each * dots, high * dots);
+      }
+    });
+  };
+  new ResizeObserver(film).observe(ruler);
   const top = make("div", "rg-time-row");
   top.append(knobs, ruler, count);
   const field = make("div", "rg-time-field");
@@ -44,6 +66,7 @@ const makeTimeline = (editor, go, play) => {
     count.textContent = editor.frame + 1 + " / " + total;
     ruler.setAttribute("aria-valuemax", String(total));
     ruler.setAttribute("aria-valuenow", String(editor.frame + 1));
+    ruler.setAttribute("aria-valuetext", "frame " + (editor.frame + 1) + " of " + total);
     const wanted = JSON.stringify([total, editor.rev, hub.active, hub.regions.map(({ label, color, name }) => [label, color, name])]);
     if (wanted === shown) return;
     shown = wanted;
@@ -73,5 +96,5 @@ const makeTimeline = (editor, go, play) => {
     });
     legend.hidden = !hub.regions.length;
   };
-  return { node, draw, reset: () => { shown = ""; }, playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")) };
+  return { node, draw, film, reset: () => { shown = ""; }, playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")) };
 };

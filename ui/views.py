@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
-from editing.request import Composed, EditRequest, Region
+from editing.pictures import heat
+from editing.request import Composed, EditRequest, Region, default_color
 from ui.clips import Opened
 from ui.examples import Example
-from ui.pictures import data_url, heat
+from ui.layers import FINDERS
+from ui.pictures import data_url
 from ui.session import MAX_REGIONS, Session
 
 View = dict[str, Any]
@@ -54,12 +56,13 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     }
 
 
-def player(opened: Opened, edited: str | None = None) -> View:
-    """The source clip, and the edit beside it."""
+def player(opened: Opened, edited: str | None = None, reconstruction: str | None = None) -> View:
+    """The source clip, and the edit beside it; or its reconstruction from the inversion."""
     clip = opened.request.clip
     return {
         "source": str(opened.source),
         "edited": edited,
+        "reconstruction": reconstruction,
         "width": clip.size[0],
         "height": clip.size[1],
         "frames": len(clip),
@@ -103,6 +106,8 @@ def canvas(session: Session, since: int = -1, note: str = "", alarm: bool = Fals
         },
         "changes": changes,
         "labels": list(session.state.regions),
+        "finders": {str(label): session.finder_of(label) for label in layers},
+        "sam": session.finder == "sam",
         "stale": session.to_track(),
         "tracking": session.tracking,
         "acknowledged": list(session.acknowledged),
@@ -119,6 +124,7 @@ def _masked(session: Session, label: int, frame: int) -> View:
         "runs": session.runs(label, frame),
         "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
         "key": key is not None and key.counts,
+        "by": FINDERS.get(key.by, "") if key and key.found else "",
         "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
     }
 
@@ -134,6 +140,7 @@ def cards(session: Session) -> View:
         "id": session.id,
         "have": session.rev,
         "source_prompt": session.source_prompt,
+        "prompt": session.prompt,
         "full": len(session.state.regions) >= MAX_REGIONS,
         "regions": [
             {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt")}
@@ -175,7 +182,8 @@ def progress(event: Stage | Progress) -> View:
         return _running(event.name, 0.0, "")
     detail = f"step {event.done} of {event.total}" if event.total > 1 else ""
     if event.seconds_left is not None and event.done < event.total:
-        detail += f"{', ' if detail else ''}about {_duration(event.seconds_left)} left"
+        what = "until the edit begins" if event.stage == "inverting" else "left"
+        detail += f"{', ' if detail else ''}about {_duration(event.seconds_left)} {what}"
     return _running(event.stage, event.done / max(event.total, 1), detail)
 
 
@@ -190,7 +198,8 @@ def stopped(last: object) -> View:
 def failed(field: str, message: str) -> View:
     """A run failed; the field says what to change: `regions.left.prompt` is shown as `left: prompt`."""
     where = ": ".join(field.split(".")[1:]) if field.startswith(("regions.", "params.")) else field
-    return {"state": "error", "text": message[:1].upper() + message[1:], "detail": where, "stages": []}
+    text, detail = (words[:1].upper() + words[1:] for words in (message, where))
+    return {"state": "error", "text": text, "detail": detail, "stages": []}
 
 
 def done(report: Mapping[str, Any]) -> View:
@@ -207,7 +216,7 @@ def done(report: Mapping[str, Any]) -> View:
 def live(event: Preview, regions: Sequence[Region]) -> View:
     """The frames the model expects at this step, and where each region's words look."""
     picked = _spread(len(event.frames))
-    colors = {region.name: (region.color, region.label) for region in regions}
+    colors = _colors(event.attention, regions)
     return {
         "frames": [data_url(event.frames[i], 160, 76) for i in picked],
         "indices": [event.indices[i] + 1 for i in picked],
@@ -221,7 +230,6 @@ def live(event: Preview, regions: Sequence[Region]) -> View:
                 ],
             }
             for name, maps in event.attention.items()
-            if name in colors
         ],
     }
 
@@ -230,15 +238,14 @@ def result(
     outcome: EditResult, report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str]
 ) -> View:
     """What came out: in plain words, as pictures of attention, and to take away."""
-    middle = len(outcome.source) // 2
-    colors = {region.name: (region.color, region.label) for region in request.regions}
+    picked = _spread(len(outcome.source))
+    colors = _colors(outcome.attention, request.regions)
     attention = []
     for name, maps in outcome.attention.items():
-        if name not in colors:
-            continue
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
+        color = colors[name][0]
         before, after = (
-            data_url(heat(outcome.source[middle], np.asarray(m[middle]) / brightest, colors[name][0]), 240)
+            [data_url(heat(outcome.source[i], np.asarray(m[i]) / brightest, color), 200, 70) for i in picked]
             for m in (maps.before, maps.after)
         )
         entry = report.get("metrics", {}).get("attention", {}).get(name, {})
@@ -256,8 +263,20 @@ def result(
         "facts": _facts(report.get("metrics", {})),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
         "attention": attention,
+        "indices": [i + 1 for i in picked],
         "files": [{"name": name, "path": path} for name, path in files.items()],
     }
+
+
+def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
+    """Colour and label of each heat map: its region's; for a word of the prompt, the next that is free."""
+    colors = {region.name: (region.color, region.label) for region in regions}
+    label = max((region.label for region in regions), default=0)
+    for name in names:
+        if name not in colors:
+            label += 1
+            colors[name] = default_color(label), label
+    return colors
 
 
 def _running(stage: str, share: float, detail: str) -> View:
@@ -291,17 +310,15 @@ def _facts(metrics: Mapping[str, Any]) -> list[View]:
             {
                 "name": "Outside the regions",
                 "value": "unchanged" if same else f"{outside:.1f} dB",
-                "text": "Pixel for pixel the source, before encoding."
-                if same
-                else "The source's own pixels, but for a soft rim of at most 3 pixels around each region.",
+                "text": "The source's own pixels." if same else "The source's, but for a soft rim.",
             }
         )
     if alone is not None:
         facts.append(
             {
-                "name": "The model on its own",
+                "name": "Without compositing",
                 "value": f"{alone:.1f} dB",
-                "text": "Outside the regions, had the source not been put back over the edit.",
+                "text": "How well the model alone keeps the outside.",
             }
         )
     if metrics.get("warp_error") is not None:
@@ -309,7 +326,7 @@ def _facts(metrics: Mapping[str, Any]) -> list[View]:
             {
                 "name": "Unsteadiness",
                 "value": f"{100 * metrics['warp_error']:.1f} %",
-                "text": "How far the edit strays from the motion of the source; lower is steadier.",
+                "text": "Straying from the source's motion; less is steadier.",
             }
         )
     return facts
@@ -320,7 +337,7 @@ def _attention_words(entry: Mapping[str, Any]) -> str:
     if before is None or after is None:
         return ""
     shares = (f"{100 * share:.0f} %" for share in (before, after))
-    return "Inside its mask, {} of the attention goes to its words; {} once guided.".format(*shares)
+    return "Attention inside the mask: {}, guided {}.".format(*shares)
 
 
 def _spread(count: int) -> list[int]:

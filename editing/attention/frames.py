@@ -122,3 +122,18 @@ def tracks(
             seen = attend(*rows)
             out[:, some] = rearrange(seen, "(branch t) heads l dim -> branch t l heads dim", branch=len(out))
     return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)
+
+
+def arrange(
+    see: Callable[..., Tensor], labels: Int[Tensor, "frames tokens"]
+) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
+    """Labels of tokens in the order in which `see` (one of the functions above) lays out queries and keys."""
+    laid: list[Tensor] = []
+
+    def keep(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        laid.extend((q[:, 0, :, 0].long(), k[:, 0, :, 0].long()))
+        return q
+
+    rows = labels.float()[:, None, :, None]
+    see(rows, rows, rows, len(labels), attend=keep)
+    return laid[0], laid[1]

@@ -72,6 +72,10 @@ class Backbone(Protocol):
         """Prompts to vectors."""
         ...
 
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether both halves of guidance fit into one call; height and width in latents."""
+        ...
+
     def predict(
         self,
         x: "Tensor",
@@ -94,17 +98,17 @@ class Source:
     location: str
 
 
-def find(id: str) -> Source:
+def find(id: str, config: str = "unet/config.json") -> Source:
     """Find a model by id without loading anything; a tenth of a second at most.
 
     In this order: "storybook"; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out); a path;
-    a hub id "owner/name".
+    a hub id "owner/name". A folder is one that holds `config`.
 
     Raises:
         ModelError: Nothing by that id, or a file that could run code when opened.
     """
     if id == "storybook":
-        return _check(ASSETS / "storybook", id)
+        return _check(ASSETS / "storybook", id, config)
     if Path(id).suffix.lower() in _PICKLES:
         raise ModelError(
             "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"
@@ -113,9 +117,9 @@ def find(id: str) -> Source:
     if shelf and id and not Path(id).is_absolute() and ".." not in Path(id).parts:
         for path in (Path(shelf, id), Path(shelf, f"{id}.safetensors")):
             if os.path.exists(path):
-                return _check(path, id)
+                return _check(path, id, config)
     if id and os.path.exists(id):  # unlike Path.exists, quiet about impossible names
-        return _check(Path(id), id)
+        return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
         return Source("hub", id)
     raise ModelError(
@@ -125,17 +129,15 @@ def find(id: str) -> Source:
     )
 
 
-def _check(path: Path, id: str) -> Source:
+def _check(path: Path, id: str, config: str) -> Source:
     if path.is_file():
         if path.suffix.lower() != ".safetensors":
             raise ModelError(
                 "model", f"{id!r} is not a .safetensors file; only those and diffusers folders are opened"
             )
         return Source("file", str(path.resolve()))
-    if not (path / "unet" / "config.json").is_file():
-        raise ModelError(
-            "model", f"{id!r} holds no unet/config.json; give a diffusers folder or a .safetensors file"
-        )
+    if not (path / config).is_file():
+        raise ModelError("model", f"{id!r} holds no {config}; give a diffusers folder or a .safetensors file")
     return Source("folder", str(path.resolve()))
 
 

@@ -1,7 +1,7 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,47 +43,55 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
             raise ModelError(
                 "model", f"{id!r} has no folder {part}/; a diffusers folder has one, fetch it again"
             )
-    autoencoder = _read_json(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
+    autoencoder = read_config(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
         raise ModelError("model", f"{id!r}: {autoencoder} is not supported; {', '.join(autoencoders)} are")
 
-    def read(kind: type, part: str, dtype: torch.dtype) -> nn.Module:
-        if not any((folder / part).glob("*.safetensors")):
-            hint = ", only pickles, which can run code" if any((folder / part).glob("*.bin")) else ""
-            raise ModelError(
-                "model", f"{id!r} has no .safetensors weights in {part}/{hint}; fetch its safetensors"
-            )
-        try:
-            model, report = kind.from_pretrained(
-                folder / part,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError("model", f"{id!r}: cannot load {part}/: {reason}; fetch it again") from error
-        if report["missing_keys"]:
-            missing = sorted(report["missing_keys"])
-            raise ModelError(
-                "model", f"{id!r}: {part}/ lacks {len(missing)} weights, first {missing[0]}; fetch it again"
-            )
-        return model
-
     defaults = folder / "defaults.json"
     return Parts(
-        read(UNet2DConditionModel, "unet", dtype),
-        read(autoencoders[autoencoder], "vae", torch.float32),
-        read(CLIPTextModel, "text_encoder", dtype),
+        read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
+        read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
+        read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
         CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        _read_json(folder / "scheduler" / "scheduler_config.json", id),
-        _read_json(defaults, id) if defaults.exists() else {},
+        read_config(folder / "scheduler" / "scheduler_config.json", id),
+        read_config(defaults, id) if defaults.exists() else {},
         read_words(folder),
     )
 
 
-def _read_json(path: Path, id: str):
+def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
+    """Read one diffusers or transformers model from its folder.
+
+    Raises:
+        ModelError: No safetensors, or some weights missing.
+    """
+    if not any(folder.glob("*.safetensors")):
+        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
+        raise ModelError(
+            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}; fetch its safetensors"
+        )
+    try:
+        model, report = kind.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError("model", f"{id!r}: cannot load {folder.name}/: {reason}; fetch it again") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            "model",
+            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, first {missing[0]}; fetch it again",
+        )
+    return model
+
+
+def read_config(path: Path, id: str):
+    """A JSON file of a model's folder."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -92,7 +100,15 @@ def _read_json(path: Path, id: str):
         ) from error
 
 
-def download(id: str) -> str:
+_WEIGHTS = [f"{part}/{stem}{rest}"
+            for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
+                               ("text_encoder", "model"))
+            for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
+PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer/*", "*.json")
+PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+
+
+def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     """Fetch the files of a hub repository that are needed, safetensors only; the local folder they are in."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -102,12 +118,8 @@ def download(id: str) -> str:
         RepositoryNotFoundError,
     )
 
-    weights = [f"{part}/{stem}{rest}"
-               for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                                  ("text_encoder", "model"))
-               for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
     try:
-        return snapshot_download(id, allow_patterns=[*weights, "*/*config.json", "tokenizer/*", "*.json"])
+        return snapshot_download(id, allow_patterns=list(files))
     except GatedRepoError as error:
         raise ModelError(
             "model",

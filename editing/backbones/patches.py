@@ -1,45 +1,130 @@
-"""Changes of a UNet that last one call."""
+"""Changes of a UNet for one call: joint normalisation, FreeU, recomputed activations.
+
+Each function makes a `Patch`: a context manager that `Backbone.predict` enters before the network runs and
+leaves before it returns. They work on any UNet of diffusers' blocks, and leave nothing behind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
+import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Patch = Callable[[nn.Module], AbstractContextManager]
-"""Changes the UNet for one call: entered before it, left after it, whatever happens in between."""
+"""Changes the network for one call: entered before it, left after it, whatever happens in between."""
+
+# FreeU per up block: factors on the backbone's features and on the low frequencies of the skipped ones.
+FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
+_LOW_FREQUENCIES = 1
 
 
-def joint_norm(frames: int) -> Patch:
-    """Group normalisation over all frames of a branch together, outside the attention layers.
+@contextmanager
+def hooked(handles: Sequence[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
+    """Remove these hooks on the way out."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
-    Equals the image model for one frame and for equal frames. So do all networks inflated from 2-D whose
-    normalisation gets five dimensions: Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released.
-    """
 
-    def fold(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Frames on top of each other: the statistics are taken over channels of a group and all positions.
-        return (rearrange(args[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames),)
-
-    def unfold(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        return rearrange(out, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
+def together(*patches: Patch | None) -> Patch:
+    """Several patches as one, entered in this order; None is skipped."""
 
     @contextmanager
-    def patch(unet: nn.Module) -> Iterator[None]:
-        with ExitStack() as hooks:
-            for name, module in unet.named_modules():
-                if isinstance(module, nn.GroupNorm) and "attentions" not in name.split("."):
-                    for handle in (
-                        module.register_forward_pre_hook(fold),
-                        module.register_forward_hook(unfold),
-                    ):
-                        hooks.callback(handle.remove)
+    def patch(model: nn.Module) -> Iterator[None]:
+        with ExitStack() as stack:
+            for one in patches:
+                if one is not None:
+                    stack.enter_context(one(model))
             yield
 
     return patch
+
+
+def joint_norm(frames: int) -> Patch:
+    """GroupNorm outside the attention layers takes its statistics over all frames of a branch.
+
+    Equals the image model for one frame and for equal frames.
+
+    Args:
+        frames: Frames in a branch; rows are (branch frame).
+    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released, whose
+        normalisation gets five dimensions.
+    """
+
+    def fold(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # Frames on top of each other: the statistics are taken over channels of a group and all positions.
+        return (rearrange(inputs[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames),)
+
+    def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return rearrange(output, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        norms = [
+            module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.GroupNorm) and "attentions" not in name.split(".")
+        ]
+        return hooked(
+            [norm.register_forward_pre_hook(fold) for norm in norms]
+            + [norm.register_forward_hook(unfold) for norm in norms]
+        )
+
+    return patch
+
+
+def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
+    """Strengthen what an up block received from below against what skipped over to it.
+
+    Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their mean over channels,
+    scaled to 0..1 in each frame; the lowest frequencies of the skipped ones by s.
+
+    Args:
+        factors: (b, s) of each up block, from the first; (1, 1) leaves a block as it is.
+    Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
+    """
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        below = model.mid_block.resnets[-1].out_channels
+        handles = []
+        for index, block in enumerate(model.up_blocks):
+            for resnet in block.resnets:
+                if index < len(factors):
+                    handles.append(resnet.register_forward_pre_hook(_freeu_hook(below, *factors[index])))
+                below = resnet.out_channels
+        return hooked(handles)
+
+    return patch
+
+
+def _freeu_hook(below: int, b: float, s: float) -> Callable:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, skipped = inputs[0].split([below, inputs[0].shape[1] - below], 1)
+        if b != 1:
+            mean = x.mean(1, keepdim=True)
+            low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+            gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
+            x = torch.cat([x[:, : below // 2] * gain, x[:, below // 2 :]], 1)
+        if s != 1:
+            skipped = scale_low_frequencies(skipped, s)
+        return torch.cat([x, skipped], 1), *inputs[1:]
+
+    return hook
+
+
+def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Float[Tensor, "rows c h w"]:
+    """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
+    spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
+    y, z = x.shape[-2] // 2, x.shape[-1] // 2
+    near = _LOW_FREQUENCIES
+    spectrum[..., max(y - near, 0) : y + near, max(z - near, 0) : z + near] *= factor
+    return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
 
 
 def checkpointed(again: Patch | None = None) -> Patch:

@@ -25,11 +25,12 @@ from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from editing.memory import count_weights, frames_at_once, free_memory, halves_fit, weights_dtype
 from editing.text import Text
 
 logger = logging.getLogger(__name__)
 
-FRAMES_AT_ONCE = 4  # in the autoencoder, which needs a gigabyte for each frame of 512 x 512
+FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 Control = Callable[[Tensor, Tensor, Tensor, AttentionFn | None], tuple[Sequence[Tensor], Tensor]]
 """(x, t, vectors, attend) -> (residuals of the down blocks, residual of the middle block)."""
@@ -108,9 +109,10 @@ class StableDiffusion:
     def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
         """Latents of frames at a working size: the mean of the posterior, scaled to about unit deviation."""
         latents = []
-        for start in range(0, len(frames), FRAMES_AT_ONCE):
-            pixels = torch.from_numpy(frames[start : start + FRAMES_AT_ONCE].copy()).to(self.device)
-            with self._lock, _memory(frames):
+        at_once = frames_at_once(*frames.shape[1:3], free_memory(self.device))
+        for start in range(0, len(frames), max(1, at_once)):
+            pixels = torch.from_numpy(frames[start : start + max(1, at_once)].copy()).to(self.device)
+            with self._lock, self._memory(len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
                 out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
         # Contiguous: convolutions round differently on another memory layout, which a cached copy would have.
@@ -120,8 +122,10 @@ class StableDiffusion:
     def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> UInt8[np.ndarray, "frames height width 3"]:
         """Frames of latents."""
         frames = []
-        for part in (latents.float() / self.vae.config.scaling_factor).split(FRAMES_AT_ONCE):
-            with self._lock, _memory(latents):
+        height, width = (side * self.factor for side in latents.shape[-2:])
+        at_once = frames_at_once(height, width, free_memory(self.device))
+        for part in (latents.float() / self.vae.config.scaling_factor).split(max(1, at_once)):
+            with self._lock, self._memory(len(latents), (height, width)), _tiled(self.vae, not at_once):
                 pixels = self.vae.decode(part.to(self.device)).sample
             frames.append(((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy())
         return np.concatenate(frames)
@@ -152,6 +156,31 @@ class StableDiffusion:
             vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
         offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
         return Text(tuple(prompts), vectors, tuple(map(sum, tokens.attention_mask)), offsets)
+
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
+
+    @contextmanager
+    def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
+        """Say what did not fit, and what to lower: frames of a long clip, else the size."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            height, width = size
+            smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
+            advice = (
+                f"use {frames // 2} frames, or lower size to {smaller}"
+                if frames > FEW_FRAMES or smaller == min(size)
+                else f"lower size to {smaller}, or use fewer frames"
+            )
+            raise ResourceError(
+                "clip.frames" if advice.startswith("use") else "size",
+                f"no memory left for {frames} frames of {width} x {height} pixels; {advice}",
+            ) from error
 
     def _check_length(self, prompt: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
         if length <= self.token_limit:
@@ -195,12 +224,11 @@ class StableDiffusion:
         """
         if len(x) % len(vectors):
             raise ValueError(f"vectors: {len(vectors)} texts do not divide {len(x)} rows")
-        vectors = vectors.to(self.device, self.dtype).repeat_interleave(len(x) // len(vectors), dim=0)
+        texts = len(vectors)
+        vectors = vectors.to(self.device, self.dtype).repeat_interleave(len(x) // texts, dim=0)
         rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
-        with self._lock, _memory(x), ExitStack() as patches:
-            for patch in (adapter, features):
-                if patch is not None:
-                    patches.enter_context(patch(self.unet))
+
+        def network() -> Tensor:
             down, middle = (None, None) if control is None else control(rows, t, vectors, attend)
             (output,) = self.unet(
                 rows,
@@ -211,13 +239,21 @@ class StableDiffusion:
                 mid_block_additional_residual=middle,
                 return_dict=False,
             )
+            return output
+
+        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+        with self._lock, self._memory(len(x) // texts, size), ExitStack() as patches:
+            for patch in (adapter, features):
+                if patch is not None:
+                    patches.enter_context(patch(self.unet))
+            output = network()
+            if not output.isfinite().all():
+                raise DivergedError(
+                    _first_not_finite(self.unet, network),
+                    f"not a number in step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
+                    "or fewer and weaker changes",
+                )
         output = output.to(x)
-        if not output.isfinite().all():
-            raise DivergedError(
-                "latents",
-                f"not a number after step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
-                "or fewer and weaker changes",
-            )
         told = self.schedule.level(step.t)
         x0, eps = split(output, x, *told, self.prediction)
         if told != (
@@ -229,16 +265,40 @@ class StableDiffusion:
 
 
 @contextmanager
-def _memory(rows: np.ndarray | Tensor) -> Iterator[None]:
+def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
+    """Let the autoencoder work in overlapping tiles, for this call."""
+    if not wanted:
+        yield
+        return
+    vae.enable_tiling()
     try:
         yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        shape = " x ".join(map(str, rows.shape))
-        raise ResourceError(
-            "size", f"no memory left for {shape} values; lower the size or use fewer frames"
-        ) from error
+    finally:
+        vae.disable_tiling()
+
+
+def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
+    """Run once more to find the innermost module whose output is the first that is not a number."""
+
+    class Found(Exception):
+        pass
+
+    def watch(name: str) -> Callable:
+        def hook(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                raise Found(name)
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    try:
+        network()
+    except Found as found:
+        return str(found)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return "latents"
 
 
 @contextmanager
@@ -268,7 +328,6 @@ def load(
     """
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
     with _quiet_imports():
         from diffusers.utils import logging as diffusers_logging
         from safetensors import SafetensorError
@@ -278,11 +337,10 @@ def load(
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         try:
-            if source.kind == "file":
-                parts = read_file(source.location, dtype)
-            else:
-                folder = download(id) if source.kind == "hub" else source.location
-                parts = read_folder(Path(folder), id, dtype)
+            place = Path(download(id) if source.kind == "hub" else source.location)
+            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+            is_file = source.kind == "file"
+            parts = read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)
         except SafetensorError as error:
             raise ModelError(
                 "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from editing.control import parse_control
 
 
 class MethodParams(BaseModel):
@@ -25,7 +27,27 @@ class MethodParams(BaseModel):
 
 
 class VideoGrainParams(MethodParams):
-    """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258)."""
+    """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
+
+    Where the paper and its released code differ is in docs/videograin.md.
+    """
+
+    PRESETS = {
+        "paper": {},
+        "released": {
+            "guidance_half": "uncond",
+            "levels": "coarse",
+            "uncovered": "repelled",
+            "size_over_frames": True,
+            "blend_with": "noise",
+            "inversion": "released",
+            "inject_until": 0.0,
+        },
+    }
+
+    preset: Literal["paper", "released"] = Field(
+        "paper", description="Naming a preset sets every parameter not given to that source's value."
+    )
 
     self_strength: float = Field(
         0.3, ge=0, le=1, description="How strongly self-attention is kept within each region."
@@ -46,10 +68,39 @@ class VideoGrainParams(MethodParams):
     levels: Literal["all", "coarse"] = Field(
         "all", description="Layers that are modulated: all, or all but the finest."
     )
+    uncovered: Literal["region", "repelled"] = Field(
+        "region",
+        description="Pixels without words: one more region that keeps its words, or repelled by everything.",
+    )
+    size_over_frames: bool = Field(
+        False, description="Count a region's size in self-attention once more per frame, as the release does."
+    )
+    attention_span: Literal["full", "sparse_causal", "own_frame"] = Field(
+        "full", description="Frames a frame sees: all, the first and the previous, or itself alone."
+    )
+    track_levels: int = Field(
+        1, ge=0, le=4, description="Finest levels whose attention also follows the motion of the clip."
+    )
+    joint_norm: bool = Field(True, description="Normalise features over all frames together.")
+    freeu: Literal["off", "released", "full"] = Field(
+        "off", description="FreeU: stronger features from deep layers; as released in one block, or in full."
+    )
+    inject_until: float = Field(
+        0.1, ge=0, le=1, description="Share of the schedule, from pure noise on, with the source's features."
+    )
+    control: str = Field(
+        "", description="Control networks, KIND=MODEL@WEIGHT, several with commas; kinds: canny, depth, pose."
+    )
+    inversion: Literal["paper", "released"] = Field(
+        "paper", description="Noise levels of the inversion; the release takes one step less."
+    )
     variation: float = Field(
         0.0, ge=0, le=1, description="Fresh noise mixed into the edited regions: another result per seed."
     )
-    blend: bool = Field(True, description="Outside the edited regions, take the latents of the inversion.")
+    blend: bool = Field(True, description="Outside the edited regions, take the latents of the source.")
+    blend_with: Literal["inversion", "noise"] = Field(
+        "inversion", description="The source's latents outside: of its inversion, or with fresh noise."
+    )
     feather: float = Field(
         2.0,
         ge=0,
@@ -57,6 +108,12 @@ class VideoGrainParams(MethodParams):
         description="Width in source pixels over which an edited region fades into the source.",
     )
     preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")
+
+    @field_validator("control")
+    @classmethod
+    def _control_can_be_read(cls, value: str) -> str:
+        parse_control(value)
+        return value
 
 
 _FROM_NOISE = "Share of the steps, from pure noise on, "

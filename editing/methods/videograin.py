@@ -2,35 +2,41 @@
 
 Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source prompt; on the way back,
 during the first steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and
-self-attention keeps each region among its own pixels in all frames (Eq. 5). Outside the edited regions the
-latents are the inversion's.
+self-attention keeps each region among its own pixels in all frames (Eq. 5). Attention along the flow
+(FLATTEN), features of the source (Plug-and-Play) and control networks hold the motion. Outside the edited
+regions the latents are the inversion's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from functools import cache
+from collections.abc import Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from editing import cache as store
 from editing.attention.backends import attention
-from editing.attention.frames import all_frames, fold_frames, unfold_frames
-from editing.attention.regions import grid_labels, modulated_attention
+from editing.attention.frames import all_frames, arrange, own_frame, sparse_causal, tracks
+from editing.attention.layout import Layout
+from editing.attention.regions import modulated_attention
 from editing.attention.sites import AttentionFn, Site
+from editing.backbones.control_net import ControlNets
+from editing.backbones.features import Features, injecting, recording
+from editing.backbones.patches import FREEU, freeu, joint_norm, together
 from editing.blending import blend_latents, composite
 from editing.clip import resize
-from editing.diffusion import Step, advance, guide
+from editing.control import parse_control
+from editing.diffusion import Convention, Step, add_noise, advance, guide
 from editing.errors import PromptError
-from editing.events import EditResult, Event, Preview, Progress, RegionAttention, Stage
+from editing.events import EditResult, Event, Preview, Progress, Stage
+from editing.flow import follow
 from editing.inversion import ddim_invert
 from editing.methods.params import VideoGrainParams
-from editing.preview import LatentPreview, heat
+from editing.preview import HEAT_TOKENS, HeatMaps, LatentPreview
 from editing.request import EditRequest
 from editing.text import Text, spans, splice
 
@@ -38,8 +44,10 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 _PREVIEW_FRAMES = 8
-# Heat maps are read from layers of at most this many tokens: the paper's 32 x 32.
-_HEAT_TOKENS = 1024
+_CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
+_SPANS = {"full": all_frames, "sparse_causal": sparse_causal, "own_frame": own_frame}
+# Rows of a call: the uncond half of guidance, the cond half, or both.
+_HALVES = ("uncond", "cond")
 
 
 @torch.no_grad()
@@ -52,7 +60,8 @@ def run(
     frames = resize(source, (width, height))
 
     yield Stage("inverting")
-    inverted = yield from invert(backbone, frames, request.source_prompt, params.steps)
+    model = Wiring(backbone, frames, request, params)
+    inverted = yield from invert(model, frames)
     layout, text = lay_out(backbone, request, inverted[0].shape[-2:])
 
     yield Stage("editing")
@@ -61,58 +70,155 @@ def run(
         np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
     )
     heats = HeatMaps(layout)
+    fresh = torch.Generator().manual_seed(request.seed)
     x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
     for step in backbone.schedule.sampling(params.steps):
-        attend = region_attention(layout, params, fade(params, step, backbone), heats)
-        x0, eps = backbone.predict(torch.cat([x, x]), step, text, attend=attend)
-        x0, eps = (guide(*both.chunk(2), params.guidance_scale) for both in (x0, eps))
+        amount = fade(params, step, backbone)
+        heats.begin(modulated=amount > 0 and params.cross_strength > 0)
+        features = source_features(model, inverted, step) if within(params.inject_until, step) else None
+        answers = []
+        for rows in model.calls:
+            attend = region_attention(layout, params, amount, heats, rows, model.tracks)
+            answers.append(model.predict(x, step, text, attend, rows, features))
+        x0, eps = (
+            guide(*torch.cat(both).chunk(2), params.guidance_scale) for both in zip(*answers, strict=True)
+        )
         x = advance(x0, eps, step)
         if params.blend:
-            x = blend_latents(x, inverted[step.total - 1 - step.index], layout.blend_mask)
+            x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), layout.blend_mask)
         if params.preview_every and step.index % params.preview_every == 0:
             yield Preview(preview(x0[list(shown)]), shown, heats.now(shown))
         yield Progress("editing", step.index + 1, step.total, None)
 
     yield Stage("decoding")
     edited = resize(backbone.decode(x), request.clip.size)
-    frames = composite(source, edited, request.edited_mask, params.feather)
-    return EditResult(frames, edited, source, request.edited_mask, heats.mean())
+    result = composite(source, edited, request.edited_mask, params.feather)
+    return EditResult(result, edited, source, request.edited_mask, heats.mean(), control=model.control.maps)
 
 
-def invert(
-    backbone: Backbone, frames: np.ndarray, prompt: str, steps: int
-) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """The N + 1 latents from clean to noise, with full-frame attention and no guidance; cached."""
+class Wiring:
+    """How a run calls the model in inversion and denoising alike: norm, FreeU, tracks, control networks.
+
+    Attributes:
+        tracks: Tracks along the flow, by tokens a frame.
+        control: The control networks and what they are shown.
+        source: The source prompt, encoded.
+        calls: Halves of guidance in each call of a denoising step: both in one, or one after the other.
+    """
+
+    def __init__(
+        self, backbone: Backbone, frames: np.ndarray, request: EditRequest, params: VideoGrainParams
+    ) -> None:
+        self.backbone, self.params, self.frames = backbone, params, len(frames)
+        grid = backbone.grid(*frames.shape[:3])[1:]
+        self.tracks = follow(frames, grid, params.track_levels)
+        joint = joint_norm(self.frames) if params.joint_norm else None
+        self._adapter = together(joint, freeu(FREEU[params.freeu]) if params.freeu != "off" else None)
+        self.control = ControlNets(parse_control(params.control), frames, backbone, joint)
+        self.source = backbone.embed([request.source_prompt]).vectors
+        self._plain = backbone.embed(prompts(request)).vectors
+        self.calls = (_HALVES,) if backbone.halves_fit(self.frames, *grid) else tuple((h,) for h in _HALVES)
+
+    def predict(
+        self,
+        x: Float[Tensor, "frames c h w"],
+        step: Step,
+        text: Float[Tensor, "2 L d"],
+        attend: AttentionFn,
+        rows: Sequence[str],
+        features: Features | None = None,
+    ) -> tuple[Float[Tensor, "rows c h w"], Float[Tensor, "rows c h w"]]:
+        """(x0, eps) of the same latents in the halves `rows`, with the `features` of the source injected."""
+        halves = [_HALVES.index(half) for half in rows]
+        attend, patch = (attend, None) if features is None else injecting(features, attend)
+        return self.backbone.predict(
+            torch.cat([x] * len(rows)),
+            step,
+            text[halves],
+            attend=attend,
+            features=patch,
+            adapter=self._adapter,
+            control=self.control.hook(self._plain[halves]),
+        )
+
+    def predict_source(
+        self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
+    ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
+        """(x0, eps) of the source clip on its way to noise; its features are written into `keep`."""
+        attend, patch = (self.attend, None) if keep is None else recording(keep, self.attend)
+        return self.backbone.predict(
+            x,
+            step,
+            self.source,
+            attend=attend,
+            features=patch,
+            adapter=self._adapter,
+            control=self.control.hook(self.source),
+        )
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        """Attention that nothing modulates."""
+        if site.kind == "cross":
+            return attention(q, k, v)
+        out = _SPANS[self.params.attention_span](q, k, v, self.frames)
+        return along_tracks(q, k, out, self.tracks)
+
+
+def invert(model: Wiring, frames: np.ndarray) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+    """The latents from clean to noise, without guidance and modulation; cached."""
+    backbone, params = model.backbone, model.params
+    steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     key = {
         "kind": "inversion",
-        "version": 1,
+        "version": 2,
         "clip": frames.tobytes(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
-        "prompt": prompt,
-        "attention": "all_frames",
-        "steps": steps,
+        "text": model.source.cpu().numpy().tobytes(),
+        "steps": params.steps,
+        "convention": params.inversion,
+        "attention": (params.attention_span, params.track_levels),
+        "norm": (params.joint_norm, params.freeu),
+        "control": model.control.fingerprint,
         "torch": torch.__version__,
     }
     if kept := store.load(key):
-        yield Progress("inverting", steps, steps, 0.0)
+        yield Progress("inverting", len(steps), len(steps), 0.0)
         # Copies of their own: the last bits of a CPU result depend on how memory is aligned.
         return [x.clone() for x in kept["latents"].to(backbone.device)]
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, len(frames))
-
-    vectors = backbone.embed([prompt]).vectors
     latents = [backbone.encode(frames)]
-
-    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        return backbone.predict(x, step, vectors, attend=attend)
-
-    for step, x in ddim_invert(latents[0], predict, backbone.schedule.inversion(steps)):
+    for step, x in ddim_invert(latents[0], model.predict_source, steps):
         latents.append(x)
         yield Progress("inverting", step.index + 1, step.total, None)
     store.store(key, {"latents": torch.stack(latents)})
     return latents
+
+
+def source_features(model: Wiring, inverted: Sequence[Tensor], step: Step) -> Features | None:
+    """Features of the source at the inversion step that `step` undoes; made anew, so none are stored.
+
+    The release keeps those of every inversion step. Undoing 961 -> 981 they are of t = 961.
+    """
+    steps = model.backbone.schedule.inversion(model.params.steps, _CONVENTIONS[model.params.inversion])
+    if step.index >= len(steps):
+        return None
+    undone, features = steps[-1 - step.index], Features()
+    model.predict_source(inverted[undone.index], undone, keep=features)
+    return features
+
+
+def outside(
+    inverted: Sequence[Float[Tensor, "frames c h w"]], step: Step, of: str, fresh: torch.Generator
+) -> Float[Tensor, "frames c h w"]:
+    """The source's latents where `step` leads: of its inversion, or as the release has them.
+
+    The release adds fresh noise of the level the step came from, one too noisy, after the last step too.
+    """
+    if of == "noise":
+        noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
+        return add_noise(inverted[0], noise, step)
+    return inverted[max(len(inverted) - 2 - step.index, 0)]
 
 
 def vary(
@@ -126,41 +232,10 @@ def vary(
     return blend_latents(mixed, x, mask)
 
 
-class Layout:
-    """Where the regions are on every attention grid, and their tokens: 0 background, i + 1 region i."""
-
-    def __init__(self, request: EditRequest, grid: tuple[int, int], words: Int[Tensor, "tokens"]) -> None:
-        self.names = tuple(region.name for region in request.regions)
-        self.words = words
-        codes = np.zeros(256, np.int64)
-        codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
-        device = words.device
-        self.frames, self.grid = len(request.clip), grid
-        self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
-        # Pixels whose region has no words keep their cross-attention: flattening it would only erase them.
-        self.bound = torch.tensor(
-            [float((words == code).any()) for code in range(len(self.strength))], device=device
-        )
-        labels = torch.from_numpy(codes[request.labels]).to(device)
-        self.cells = cache(lambda h, w: grid_labels(labels, h, w, len(self.strength)))
-        edited = torch.from_numpy(request.edited_mask).float()[:, None]
-        self.blend_mask = F.adaptive_max_pool2d(edited, grid).to(device)
-
-    def at(self, tokens: int) -> tuple[int, int]:
-        """Height and width of the attention grid with this many tokens a frame."""
-        height, width = self.grid
-        while height * width > tokens:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        return height, width
-
-    def codes(self, tokens: int) -> Int[Tensor, "frames tokens"]:
-        """Region of every token of a layer."""
-        return self.cells(*self.at(tokens))
-
-    def spare(self, codes: Int[Tensor, "rows tokens"]) -> Float[Tensor, "rows tokens"]:
-        """The size term 1 - S: the share of its row that is not of a token's own region."""
-        share = F.one_hot(codes, len(self.strength)).float().mean(1)
-        return 1 - share.gather(1, codes)
+def prompts(request: EditRequest) -> tuple[str, str]:
+    """What the edit should not and should show."""
+    negatives = [request.negative_prompt, *(region.negative for region in request.regions)]
+    return ", ".join(filter(None, negatives)), request.composed.text
 
 
 def lay_out(
@@ -171,10 +246,7 @@ def lay_out(
     phrases = {
         r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
     }
-    negative = ", ".join(
-        filter(None, [request.negative_prompt, *(region.negative for region in request.regions)])
-    )
-    text = backbone.embed([negative, composed.text, *phrases.values()])
+    text = backbone.embed([*prompts(request), *phrases.values()])
     alone = dict(zip(phrases, (text[2 + i] for i in range(len(phrases))), strict=True))
     words = torch.full((text.vectors.shape[1],), -1, dtype=torch.int64, device=text.vectors.device)
     places: dict[tuple[int, ...], Text] = {}
@@ -193,90 +265,64 @@ def lay_out(
     return Layout(request, grid, words), torch.cat([text[0].vectors, splice(text[1], places)])
 
 
+def within(share: float, step: Step) -> bool:
+    """Whether a step is in the first `share` of the schedule."""
+    return step.index < share * step.total - 1e-9
+
+
 def fade(params: VideoGrainParams, step: Step, backbone: Backbone) -> float:
     """xi(t): how strongly this step modulates; 0 once the window is over."""
-    inside = step.index < params.modulate_until * step.total - 1e-9
-    return (step.t / len(backbone.schedule.alphas_cumprod)) ** params.schedule_power if inside else 0.0
+    if not within(params.modulate_until, step):
+        return 0.0
+    schedule = backbone.schedule
+    return max(0.0, (step.t - schedule.offset) / len(schedule.alphas_cumprod)) ** params.schedule_power
 
 
-class HeatMaps:
-    """Probability mass of each region's words at every pixel, before and after modulation."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        coarsest_that_counts = layout.grid
-        while np.prod(coarsest_that_counts) > _HEAT_TOKENS:
-            coarsest_that_counts = tuple((side + 1) // 2 for side in coarsest_that_counts)
-        self.size = coarsest_that_counts
-        shape = (layout.frames, len(layout.names), *self.size)
-        self._sum = torch.zeros(2, *shape, device=layout.words.device)
-        self._count = 0
-        self._step = torch.zeros(shape, device=layout.words.device)
-        self._step_count = 0
-        self._modulated = False
-
-    def begin(self, modulated: bool) -> None:
-        """A new step; the mean is taken over modulated steps, or over all if none is."""
-        if modulated and not self._modulated:
-            self._sum.zero_()
-            self._count = 0
-        self._modulated |= modulated
-        self._step.zero_()
-        self._step_count = 0
-
-    def add(
-        self,
-        before: Float[Tensor, "frames tokens regions"],
-        after: Float[Tensor, "frames tokens regions"],
-        modulated: bool,
-    ) -> None:
-        """One layer's masses."""
-        height, width = self._layout.at(before.shape[1])
-        maps = torch.stack([before, after]).movedim(-1, -2).unflatten(-1, (height, width)).flatten(0, 1)
-        maps = F.interpolate(maps.float(), self.size, mode="bilinear", align_corners=False).unflatten(
-            0, (2, -1)
-        )
-        self._step += maps[1]
-        self._step_count += 1
-        if modulated or not self._modulated:
-            self._sum += maps
-            self._count += 1
-
-    def now(self, shown: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """This step's maps, each scaled to its own strongest pixel."""
-        return {name: heat(self._step[list(shown), i]) for i, name in enumerate(self._layout.names)}
-
-    def mean(self) -> dict[str, RegionAttention]:
-        """Maps over the whole run, as probabilities."""
-        before, after = (self._sum / max(self._count, 1)).cpu().numpy()
-        return {name: RegionAttention(before[:, i], after[:, i]) for i, name in enumerate(self._layout.names)}
+def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Mapping[int, Tensor]) -> Tensor:
+    """What tokens see along their tracks, where their grid has any; `v` is what attention gave before."""
+    if (found := ids.get(q.shape[2])) is None:
+        return v
+    return tracks(q, k, v, len(found), found.to(q.device))
 
 
-def region_attention(layout: Layout, params: VideoGrainParams, amount: float, heats: HeatMaps) -> AttentionFn:
-    """The attention of one denoising step, for rows (uncond frames, cond frames).
+def region_attention(
+    layout: Layout,
+    params: VideoGrainParams,
+    amount: float,
+    heats: HeatMaps,
+    rows: Sequence[str] = _HALVES,
+    ids: Mapping[int, Tensor] = MappingProxyType({}),
+) -> AttentionFn:
+    """The attention of one denoising step.
 
     Args:
         layout: Regions and words.
-        params: Strengths, levels and the half whose self-attention is modulated.
-        amount: xi(t), 0 for plain full-frame attention.
+        params: Strengths, levels, span, and the half whose self-attention is modulated.
+        amount: xi(t), 0 for attention that nothing modulates.
         heats: Receives the words' masses of the cond half.
+        rows: The halves of guidance that q, k and v hold, each with all frames.
+        ids: Tracks by tokens a frame.
     """
-    heats.begin(modulated=amount > 0 and params.cross_strength > 0)
     finest = layout.grid[0] * layout.grid[1]
-    halves = {"uncond": (True, False), "cond": (False, True), "both": (True, True)}[params.guidance_half]
+    modulated_halves = _HALVES if params.guidance_half == "both" else (params.guidance_half,)
+    see = _SPANS[params.attention_span]
+    # Pixels that no word is for keep their cross-attention, unless they are to be repelled by all words.
+    bound = layout.bound if params.uncovered == "region" else torch.ones_like(layout.bound)
 
-    def strength(codes: Tensor, weight: Tensor, tokens: int) -> Tensor:
+    def strength(codes: Tensor, weight: Tensor, spare: Tensor, tokens: int) -> Tensor:
         if params.levels == "coarse" and tokens == finest:
             return torch.zeros_like(codes, dtype=torch.float32)
-        size = layout.spare(codes) if params.size_term else 1.0
-        return amount * weight[codes] * size
+        return amount * weight[codes] * (spare if params.size_term else 1.0)
+
+    def labels(codes: Tensor) -> Tensor:
+        return codes if params.uncovered == "region" else torch.where(codes == 0, -1, codes)
 
     def cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         tokens = q.shape[2]
         codes, words = layout.codes(tokens), layout.words[None]
-        a = strength(codes, params.cross_strength * layout.strength * layout.bound, tokens)
-        (_, q), (k0, k), (v0, v), plain = q.chunk(2), k.chunk(2), v.chunk(2), q.chunk(2)[0]
-        if tokens <= _HEAT_TOKENS and layout.names:
+        spare = without_background(layout.spare(codes), codes, params)
+        a = strength(codes, params.cross_strength * layout.strength * bound, spare, tokens)
+        if tokens <= HEAT_TOKENS and layout.names:
             regions = torch.arange(1, len(layout.names) + 1, device=q.device)
             own = (layout.words[:, None] == regions).to(v.dtype).expand(*k.shape[:2], -1, -1)
             before, after = (
@@ -284,20 +330,35 @@ def region_attention(layout: Layout, params: VideoGrainParams, amount: float, he
                 modulated_attention(q, k, own, codes, words, a).mean(1),
             )
             heats.add(before, after, modulated=bool(a.any()))
-        return torch.cat([attention(plain, k0, v0), modulated_attention(q, k, v, codes, words, a)])
+        return modulated_attention(q, k, v, codes, words, a)
 
-    def within(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def within_regions(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         tokens = q.shape[2]
-        codes = layout.codes(tokens).reshape(1, -1)
-        a = strength(codes, params.self_strength * layout.strength, tokens)
-        q, k, v = (fold_frames(x, layout.frames) for x in (q, k, v))
-        out = [
-            modulated_attention(*rows, codes, codes, a) if modulated else attention(*rows)
-            for modulated, *rows in zip(halves, q.chunk(2), k.chunk(2), v.chunk(2), strict=True)
-        ]
-        return unfold_frames(torch.cat(out), layout.frames)
+        codes, keys = arrange(see, layout.codes(tokens))
+        spare = layout.spare(codes, keys)
+        if params.size_over_frames:
+            spare = 1 - (1 - spare) / layout.frames
+        spare = without_background(spare, codes, params)
+        a = strength(codes, params.self_strength * layout.strength, spare, tokens)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return modulated_attention(q, k, v, labels(codes), labels(keys), a)
+
+        return see(q, k, v, layout.frames, attend=attend)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        return cross(q, k, v) if site.kind == "cross" else within(q, k, v)
+        out = []
+        for half, *qkv in zip(rows, *(x.chunk(len(rows)) for x in (q, k, v)), strict=True):
+            if site.kind == "cross":
+                out.append(cross(*qkv) if half == "cond" else attention(*qkv))
+            else:
+                out.append(within_regions(*qkv) if half in modulated_halves else see(*qkv, layout.frames))
+        joined = torch.cat(out)
+        return joined if site.kind == "cross" else along_tracks(q, k, joined, ids)
 
     return attend
+
+
+def without_background(spare: Tensor, codes: Tensor, params: VideoGrainParams) -> Tensor:
+    """The size term where uncovered pixels are no region: they have no size."""
+    return spare if params.uncovered == "region" else torch.where(codes == 0, 1.0, spare)

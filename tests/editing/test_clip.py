@@ -72,6 +72,22 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     assert np.abs(clip.read(0, 5).astype(int) - frames).mean() < 3
 
 
+@pytest.mark.parametrize(("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))])
+def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
+    frames = moving(3)
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*pixel)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    clip = open_clip(tmp_path / "wide.mp4")
+    assert clip.size == size
+    read = clip.read(0, 3)
+    assert np.abs(read.astype(int) - resize(frames, size)).mean() < 4
+
+
 def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     source = write_with_sine(tmp_path / "s.mp4")
     noise = np.random.default_rng(0).integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)

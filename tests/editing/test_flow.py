@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.flow import estimate_flow, occlusion, trajectories, warp
+from editing.flow import estimate_flow, follow, occlusion, trajectories, warp
 
 
 def constant(dx, dy, frames=1, height=12, width=16):
@@ -140,3 +140,11 @@ def test_an_occluded_cell_ends_its_track():
     ids = trajectories(constant(0, 0, 2), lost)
     assert ids[1, 3, 4] == ids[0, 3, 4]
     assert ids[2, 3, 4] == 12 * 16
+
+
+def test_a_clip_is_followed_on_its_finest_grids():
+    still = np.repeat(texture(64, 96)[None, :64, :96], 3, 0)
+    found = follow(still, (8, 12), 2)
+    assert {tokens: tuple(ids.shape) for tokens, ids in found.items()} == {96: (3, 96), 24: (3, 24)}
+    assert torch.equal(found[96], torch.arange(96).expand(3, 96))
+    assert follow(still[:1], (8, 12), 2) == follow(still, (8, 12), 0) == {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from editing.clip import ArrayClip, open_clip, write_video
-from editing.errors import EditingError, RequestError
+from editing.errors import EditingError, ModelError, RequestError
 from editing.project import FILE, Project, load_project, save_project, schema
 from editing.request import EditRequest, Region
 from masks.files import write_labels
@@ -249,6 +249,15 @@ def test_a_local_model_is_not_written_into_a_project(tmp_path):
     with pytest.raises(RequestError, match=r"^model: "):
         save_project(request, tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["/etc", "../net", "a/b/c"])
+def test_control_networks_of_a_project_are_names_too(tmp_path, model):
+    clip = ArrayClip(np.zeros((1, 4, 4, 3), np.uint8))
+    request = EditRequest(clip, None, (), prompt="a fox", params={"control": f"canny={model}@0.5"})
+    save_project(request, tmp_path / "p")
+    with pytest.raises(ModelError, match=r"^params.control: "):
+        load_project(tmp_path / "p")
 
 
 def test_schema_describes_every_key():

@@ -20,16 +20,23 @@ from ui.sessions import MAX_SESSIONS, Sessions
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
 
-def left_of(image, points, point_labels, previous=None):
-    """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none."""
+def left_of(image, points, point_labels, previous=None, method="sam", strokes=()):
+    """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none.
+
+    By "grabcut", all rows down to the last point or stroke.
+    """
     mask = np.zeros(image.shape[:2], bool)
+    if method == "grabcut":
+        ends = [y for _, y in points] + [stroke.points[-1][1] for stroke in strokes]
+        mask[: int(max(ends))] = True
+        return mask
     for (x, _), inside in zip(points, point_labels, strict=True):
         mask[:, : int(x)] = True if inside else mask[:, : int(x)]
         mask[:, int(x) :] &= bool(inside)
     return mask
 
 
-def shift(clip, keys):
+def shift(clip, keys, refine="auto"):
     """A made-up tracker: a pixel to the right with each frame."""
     for frame in range(len(clip)):
         key = min(keys, key=lambda key: abs(key - frame))
@@ -77,8 +84,8 @@ def test_runs_and_packed_masks_come_back(share):
 def test_points_strokes_undo_and_redo(session):
     label = session.add_region()
     assert session.point(label, 2, (20.0, 5.0), True, left_of)
-    session.stroke(label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
-    session.stroke(label, 2, Stroke(((5.0, 20.0),), 3, True))
+    session.stroke(label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
+    session.stroke(label, 2, Stroke(((5.0, 20.0),), 3, True), left_of)
     mask = session.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
@@ -94,6 +101,37 @@ def test_points_strokes_undo_and_redo(session):
         session.undo()
     assert session.state.regions == {}
     assert session.can == {"undo": False, "redo": True}
+
+
+def test_a_region_asks_colours_where_sam_fails(session):
+    label = session.add_region()
+    session.point(label, 2, (20.0, 5.0), True, left_of)
+    before = session.mask(label, 2)
+    session.find_by(label, 2, "grabcut", left_of)
+    key = session.state.layers[label].keys[2]
+    assert key.by == "grabcut"
+    assert session.mask(label, 2).sum() == 5 * WIDTH
+    # A stroke is a hint to it, and holds where it is; other regions still ask SAM.
+    session.stroke(label, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    assert session.mask(label, 2)[10].all()
+    assert session.mask(label, 2)[11, 30]
+    other = session.add_region()
+    assert (session.finder_of(label), session.finder_of(other)) == ("grabcut", "sam")
+    session.stroke(other, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    assert session.mask(other, 2).sum() < 30
+    for _ in range(4):
+        session.undo()
+    assert (session.mask(label, 2) == before).all()
+    assert session.finder_of(label) == "sam"
+
+
+def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
+    session = Session(bare, "grabcut")
+    label = session.add_region()
+    session.point(label, 0, (20.0, 5.0), True, left_of)
+    assert session.mask(label, 0).sum() == 5 * WIDTH
+    with pytest.raises(RequestError, match="allowed: grabcut"):
+        session.find_by(label, 0, "sam", left_of)
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):
@@ -179,7 +217,7 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(session, bare, tmp_
     assert session.mask(label, 5).any()
     assert session.state.layers[label].score[1] == 0.8
     assert session.to_track() == []
-    session.stroke(label, 5, Stroke(((50.0, 20.0),), 2, False))
+    session.stroke(label, 5, Stroke(((50.0, 20.0),), 2, False), left_of)
     assert session.to_track() == [label]
     session.undo()
     session.undo()

@@ -8,11 +8,11 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.events import EditResult, Preview, Progress, RegionAttention, Stage
+from editing.pictures import heat, tint
 from editing.project import save_project
 from editing.request import EditRequest, Region
 from ui import views
 from ui.examples import load_examples
-from ui.pictures import heat, tint
 from ui.session import Session
 
 
@@ -99,6 +99,15 @@ def test_long_clips_show_eight_frames_with_the_ends(request_):
     view = views.live(Preview(frames, tuple(range(30)), {}), request_.regions)
     assert len(view["frames"]) == 8
     assert (view["indices"][0], view["indices"][-1]) == (1, 30)
+
+
+def test_heat_maps_of_words_get_colours_of_their_own(request_):
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
+    rows = views.live(Preview(frames, (0, 1), maps), request_.regions)["heat"]
+    assert [row["name"] for row in rows] == ["left", "snow", "moon"]
+    assert rows[0]["color"] == request_.regions[0].color
+    assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
 
 
 @pytest.mark.parametrize(("psnr", "said"), [(100.0, "unchanged"), (44.2, "44.2 dB")])

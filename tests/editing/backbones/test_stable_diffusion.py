@@ -250,16 +250,55 @@ def test_gradients_reach_the_text(tiny, latents):
 
 
 def test_divergence_is_reported(tiny, latents):
-    with pytest.raises(DivergedError, match=r"step 3 of 50 \(t = 941\)"):
+    with pytest.raises(DivergedError, match=r"step 3 of 50 \(t = 941\)") as caught:
         tiny.predict(latents * torch.inf, tiny.schedule.sampling(50)[2], tiny.embed([""]).vectors)
+    assert caught.value.field == "conv_in"
+
+
+def test_divergence_names_the_layer_it_began_in(tiny, tiny_folder, latents):
+    bad = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
+
+    def attend(q, k, v, site):
+        return scaled_dot_product_attention(q, k, v) * (torch.nan if site.name == bad else 1)
+
+    with pytest.raises(DivergedError) as caught:
+        tiny.predict(latents, tiny.schedule.sampling(50)[2], tiny.embed([""]).vectors, attend=attend)
+    assert caught.value.field.startswith(bad)
+    assert_untouched(tiny, tiny_folder)
 
 
 def test_memory_is_reported(tiny, latents):
     def attend(q, k, v, site):
         raise torch.OutOfMemoryError
 
-    with pytest.raises(ResourceError, match="4 x 4 x 8 x 16"):
-        tiny.predict(latents, tiny.schedule.sampling(50)[2], tiny.embed([""]).vectors, attend=attend)
+    step, texts = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"]).vectors
+    with pytest.raises(ResourceError, match="2 frames of 128 x 64 pixels; use 1 frames"):
+        tiny.predict(latents, step, texts, attend=attend)
+    large = torch.zeros(2, 4, 16, 24)
+    with pytest.raises(ResourceError, match="size: .* 2 frames of 192 x 128 pixels; lower size to 64"):
+        tiny.predict(large, step, texts[:1], attend=attend)
+    long = torch.zeros(12, 4, 16, 16)
+    with pytest.raises(ResourceError, match="clip.frames: .* 12 frames .* use 6 frames, or lower size to 64"):
+        tiny.predict(long, step, texts[:1], attend=attend)
+
+
+def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
+    latents = tiny.encode(frames)
+    calls = []
+    encode = tiny.vae.encode
+    monkeypatch.setattr(
+        tiny.vae, "encode", lambda x: calls.append((len(x), tiny.vae.use_tiling)) or encode(x)
+    )
+    for free, expected in (
+        (1 << 40, [(4, False), (1, False)]),
+        (2 * 4096 * 64 * 128 * 2, [(2, False), (2, False), (1, False)]),
+        (1, [(1, True)] * 5),
+    ):
+        calls.clear()
+        monkeypatch.setattr("editing.backbones.stable_diffusion.free_memory", lambda device, free=free: free)
+        torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
+        assert calls == expected
+    assert not tiny.vae.use_tiling
 
 
 # --- folders and ids

@@ -1,0 +1,176 @@
+"""How quick is the page? `python -m benchmarks.app`: the real app, a real Chromium, the first example.
+
+Measured in the browser: until the page is up, from a click until its mask is painted, whether fast clicks are
+all kept, and from the moment the editor hands a preview over until the browser shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+GOALS = {"page_up_s": 5.0, "click_ms": 150.0, "points_of_10": 10, "preview_ms": 100.0}
+_WATCH = """() => {
+  const editor = document.querySelector(".rg-editor").editor, seen = (window.bench = { clicks: [], previews: [] });
+  let since = 0;
+  document.querySelector(".rg-canvas-stage canvas").addEventListener("pointerup", () => { since = performance.now(); }, true);
+  // Two frames on, what the first of them painted is on the screen.
+  const shown = (act) => requestAnimationFrame(() => requestAnimationFrame(act));
+  regrain.on("masks", () => { if (since && !editor.pending.length) shown(() => { seen.clicks.push(performance.now() - since); since = 0; }); });
+  let last = "";
+  new MutationObserver(() => {
+    const picture = document.querySelector(".rg-strip img")?.src ?? "";
+    if (!picture || picture === last) return;
+    last = picture;
+    shown(() => seen.previews.push([picture, Date.now()]));
+  }).observe(document.querySelector("#live"), { subtree: true, childList: true, attributes: true });
+}"""  # noqa: E501
+
+
+def serve(log: Path) -> None:
+    """The app as it is, with a note of when each preview was made and what its first picture is."""
+    import app
+    from editing.events import Event, Preview
+    from ui.pictures import data_url
+
+    edit = app.edit
+
+    def noted(request: Any) -> Iterator[Event]:
+        for event in edit(request):
+            if isinstance(event, Preview):
+                picture = data_url(event.frames[0], 160, 76)
+                with log.open("a") as file:
+                    file.write(json.dumps([picture, time.time() * 1000]) + "\n")
+            yield event
+
+    app.edit = noted
+    app.main()
+
+
+def start(log: Path, output: Path) -> tuple[subprocess.Popen, str, float]:
+    """The served app, its address, and the seconds until it answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.app", "--serve", str(log)],
+        cwd=ROOT,
+        env=os.environ | {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"},
+        stdout=output.open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}"
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return process, url, time.monotonic() - began
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(output.read_text())
+
+
+def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
+    """All figures of a page that has just been opened."""
+    page.wait_for_function(
+        "(e => e?.clip && e.loaded === e.clip.count)(document.querySelector('.rg-editor')?.editor)"
+    )
+    page.evaluate(_WATCH)
+    canvas = page.locator(".rg-canvas-stage canvas")
+    box = canvas.bounding_box()
+    state = "document.querySelector('.rg-editor').editor"
+
+    def click(i: int, n: int) -> None:
+        across, down = 0.2 + 0.6 * ((i * 0.618) % 1), 0.25 + 0.5 * (i + 0.5) / n
+        page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    answered = set()
+    for number in range(clicks):
+        click(number, clicks)
+        page.wait_for_function(f"bench.clicks.length === {number + 1}")
+        answered.add(page.evaluate(f"{state}.masks[0][regrain.active]?.by"))
+        page.keyboard.press("Control+z")
+        page.wait_for_function(f"!{state}.pending.length && !{state}.masks[0][regrain.active]?.points.length")
+    first, *rest = page.evaluate("bench.clicks")
+    for number in range(10):
+        click(number, 10)
+    page.wait_for_function(f"!{state}.pending.length")
+    points = page.evaluate(f"{state}.masks[0][regrain.active]?.points.length ?? 0")
+    while page.evaluate(f"{state}.undo"):
+        rev = page.evaluate(f"{state}.rev")
+        page.keyboard.press("Control+z")
+        page.wait_for_function(f"{state}.rev > {rev}")
+
+    page.click("#settings button")
+    field = page.locator("#settings input[type=number]").first
+    field.fill(str(steps))
+    field.press("Tab")
+    page.wait_for_timeout(500)
+    page.click("#run")
+    page.wait_for_selector(".rg-files a, [role=alert]", timeout=1_200_000)
+    made = dict(json.loads(line) for line in log.read_text().splitlines())
+    delays = [at - made[picture] for picture, at in page.evaluate("bench.previews") if picture in made]
+    return {
+        "answered_by": sorted(filter(None, answered)),
+        "first_click_ms": first,
+        "click_ms": statistics.median(rest),
+        "points_of_10": points,
+        "preview_ms": statistics.median(delays) if delays else None,
+        "previews_made": len(made),
+        "previews_shown": len(delays),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clicks", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=10, help="of the run whose previews are timed")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/app"))
+    args = parser.parse_args()
+    if args.serve:
+        serve(args.serve)
+        return
+    from playwright.sync_api import sync_playwright
+
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        log = Path(folder) / "previews.jsonl"
+        log.touch()
+        process, url, seconds = start(log, Path(folder) / "output.txt")
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+                args=["--no-sandbox", "--disable-dev-shm-usage"],
+            )
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            page.goto(url)
+            figures = {"page_up_s": seconds} | measure(page, log, args.clicks, args.steps)
+            browser.close()
+        finally:
+            process.terminate()
+            process.wait(30)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "app.json").write_text(json.dumps({"figures": figures, "goals": GOALS}, indent=2))
+    for name, value in figures.items():
+        shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+        goal = f"goal {GOALS[name]:g}" if name in GOALS else ""
+        print(f"{name:16s}{shown:>28s}   {goal}")
+
+
+if __name__ == "__main__":
+    main()

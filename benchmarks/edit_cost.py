@@ -1,0 +1,188 @@
+"""What an edit costs beside the network: `python -m benchmarks.edit_cost`.
+
+One edit is run on a random UNet of Stable Diffusion 1.5's layers, or on a model given. Its calls of the UNet
+are counted, and some of each size are made again bare: same rows, same grid, full-frame attention, nothing
+else. Printed: half-forwards of the edit and of VideoGrain's release; the edit's time over that of its own
+calls and over that of as many bare ones; memory of kept features over the release's. Times are ratios alone,
+of processor time in one process, for a machine that others use too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from editing import ArrayClip, EditRequest, Region, load_backbone
+from editing.attention.backends import attention
+from editing.attention.frames import all_frames
+from editing.attention.sites import Site
+from editing.backbones import ASSETS, Backbone
+from editing.backbones.features import Features
+from editing.methods import METHODS, resolve_params
+
+# Of VideoGrain's release, per edit of 50 steps: 49 of inversion and 50 of denoising, both halves of guidance.
+RELEASED_HALVES = 2 * (49 + 50)
+# It keeps the features of 49 steps, of both halves, in 16 bits.
+RELEASED_STEPS_KEPT = 49 * 2
+
+
+def random_model(channels: int) -> Path:
+    """A folder of random weights: the layers of Stable Diffusion 1.5, `channels` at the finest level."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    folder, sd1 = Path(tempfile.mkdtemp()), ASSETS / "checkpoints" / "sd1"
+    unet = json.loads((sd1 / "unet" / "config.json").read_text())
+    unet |= {"block_out_channels": [channels, 2 * channels, 4 * channels, 4 * channels]}
+    text = json.loads((sd1 / "text_encoder" / "config.json").read_text()) | {"num_hidden_layers": 1}
+    vae = json.loads((sd1 / "vae" / "config.json").read_text()) | {"block_out_channels": [32, 32, 32, 32]}
+    torch.manual_seed(0)
+    UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
+    AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
+    CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
+    CLIPTokenizer.from_pretrained(ASSETS / "checkpoints" / "clip").save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    schedule = (sd1 / "scheduler" / "scheduler_config.json").read_text()
+    (folder / "scheduler" / "scheduler_config.json").write_text(schedule)
+    return folder
+
+
+def request_for(method: str, frames: int, size: int) -> EditRequest:
+    """Two regions of a clip of noise, in words the built-in model knows."""
+    clip = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
+    labels = np.zeros((frames, size, size), np.uint8)
+    labels[:, size // 8 : size // 2, size // 8 : size // 2] = 1
+    labels[:, size // 2 :, size // 2 :] = 2
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "a fox", "a dog"))
+    return EditRequest(
+        ArrayClip(clip, fps=Fraction(8)),
+        labels,
+        regions,
+        "a cat and a dog on the grass",
+        method=method,
+        size=size,
+    )
+
+
+class Counted:
+    """A UNet whose calls are counted and timed, by their rows."""
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self.unet, self.calls, self.seconds = unet, [], 0.0
+
+    def __enter__(self) -> Counted:
+        self._began = 0.0
+        self._handles = [
+            self.unet.register_forward_pre_hook(self._begin),
+            self.unet.register_forward_hook(self._end),
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _begin(self, _: torch.nn.Module, inputs: tuple) -> None:
+        self.calls.append(inputs)
+        self._began = time.process_time()
+
+    def _end(self, *_: object) -> None:
+        self.seconds += time.process_time() - self._began
+
+
+def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
+    """Processor time of one call with the same rows and full-frame attention."""
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: Site) -> torch.Tensor:
+        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, frames)
+
+    began = time.process_time()
+    with torch.no_grad():
+        unet(*inputs, cross_attention_kwargs={"attend": attend})
+    return time.process_time() - began
+
+
+def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int) -> dict:
+    """One row: an edit, and its calls made again without anything around them."""
+    request = request_for(method, frames, size)
+    params, _ = resolve_params(method, given, backbone.defaults.get(method, {}))
+    os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
+    with Counted(backbone.unet) as counted:
+        began = time.process_time()
+        for _ in METHODS[method].run(backbone, request, params):
+            pass
+        whole = time.process_time() - began
+    bare: dict[int, list[float]] = {}
+    for inputs in counted.calls:
+        rows = len(inputs[0])
+        if len(bare.setdefault(rows, [])) < 3:
+            bare[rows].append(bare_seconds(backbone.unet, inputs, frames))
+    floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in counted.calls)
+    halves = sum(len(inputs[0]) for inputs in counted.calls) / frames
+    return {
+        "method": method,
+        "frames": frames,
+        "size": size,
+        "steps": params.steps,
+        "calls": len(counted.calls),
+        "half-forwards": halves,
+        "half-forwards / release's": halves / (RELEASED_HALVES * params.steps / 50),
+        "edit / its UNet calls": whole / counted.seconds,
+        "edit / bare UNet calls": whole / floor,
+    }
+
+
+def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
+    """Bytes of source features held at once over those the release holds: 16 bits, both halves, 49 steps."""
+    from editing.methods.videograin import Wiring
+
+    request = request_for("videograin", frames, size)
+    params, _ = resolve_params("videograin", {"preset": "paper"}, {})
+    wiring, kept = Wiring(backbone, request.clip.read(0, frames), request, params), Features()
+    latents = backbone.encode(request.clip.read(0, frames))
+    with torch.no_grad():
+        wiring.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
+    in_half = kept.bytes / backbone.dtype.itemsize * 2
+    return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="", help="default: random weights of Stable Diffusion 1.5's shape")
+    parser.add_argument("--channels", type=int, default=320, help="of the random model's finest level")
+    parser.add_argument("--methods", nargs="+", default=["videograin"], choices=list(METHODS))
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
+    args = parser.parse_args()
+    backbone = load_backbone(args.model or str(random_model(args.channels)))
+    given = {"preview_every": 0} | {k: json.loads(v) for k, _, v in (s.partition("=") for s in args.settings)}
+    rows = []
+    for method in args.methods:
+        row = measure(backbone, method, given, args.frames, args.size)
+        if method == "videograin":
+            row["kept features / release's"] = features_ratio(backbone, args.frames, args.size)
+        rows.append(row)
+        for name, value in row.items():
+            sys.stdout.write(f"{name:28}{value:.3g}\n" if isinstance(value, float) else f"{name:28}{value}\n")
+        sys.stdout.flush()
+    args.out.mkdir(parents=True, exist_ok=True)
+    facts = {"model": args.model or f"random, {args.channels} channels", "rows": rows}
+    (args.out / "edit_cost.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip FILE --prompt ...`.
+
+For whoever has one: loads it, inverts the clip, reconstructs it, edits it, and says of each step how it went.
+
+- round trip: PSNR of the autoencoder alone, the ceiling of everything after it.
+- reconstruction: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
+  the round trip. Below 25 dB something is wrong: the wrong prediction type, an unusual noise schedule.
+- edit: PSNR outside the regions before compositing, against the clip, and the report of an ordinary run.
+
+Without masks the middle third of the frame is the region.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
+from editing.backbones import Backbone
+from editing.clip import resize
+from editing.errors import EditingError
+from editing.metrics import psnr
+from editing.runner import peak_memory
+from masks.files import read_labels
+
+UNTOUCHED = {
+    "guidance_scale": 1.0,
+    "blend": False,
+    "cross_strength": 0.0,
+    "self_strength": 0.0,
+    "inject_until": 0.0,
+    "preview_every": 0,
+}
+LEAST_PSNR = 25.0
+
+
+def run(request: EditRequest, backbone: Backbone) -> tuple[EditResult, dict]:
+    """The result and the report of one edit."""
+    for event in edit(request, backbone):
+        if isinstance(event, Finished):
+            return event.result, event.report
+    raise RuntimeError("the run ended without a result")
+
+
+def request_from(args: argparse.Namespace) -> EditRequest:
+    """The edit asked for on the command line."""
+    clip = open_clip(args.clip, 0, args.stride, args.frames)
+    width, height = clip.size
+    if args.masks:
+        labels = (read_labels(args.masks, len(clip), clip.size, [1]) > 0).astype(np.uint8)
+    else:
+        labels = np.zeros((len(clip), height, width), np.uint8)
+        labels[:, height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 1
+    region = Region("region", 1, prompt=args.prompt, source=args.source)
+    settings = {"steps": args.steps} | {
+        key: json.loads(value) for key, _, value in (one.partition("=") for one in args.settings)
+    }
+    return EditRequest(
+        clip,
+        labels,
+        (region,),
+        args.source_prompt or args.source,
+        params=settings,
+        model=args.model,
+        size=args.size,
+    )
+
+
+def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object], np.ndarray]:
+    """All figures, and a sheet: source, round trip, reconstruction and edit, a column a frame."""
+    source = request.clip.read(0, len(request.clip))
+    small = resize(source, backbone.fit(*request.clip.size, request.size))
+    everywhere = np.ones(small.shape[:3], bool)
+    round_trip = backbone.decode(backbone.encode(small))
+
+    region = request.regions[0]
+    same = replace(
+        request, regions=(replace(region, prompt=region.source),), params={**request.params, **UNTOUCHED}
+    )
+    reconstruction = resize(run(same, backbone)[0].uncomposited, small.shape[2:0:-1])
+    result, report = run(request, backbone)
+    figures = {
+        "size": list(small.shape[2:0:-1]),
+        "frames": len(small),
+        "round trip dB": psnr(small, round_trip, everywhere),
+        "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
+        "edit outside dB": report["metrics"]["outside_psnr_uncomposited"],
+        "peak memory GB": peak_memory() / 1e9,
+        "seconds": report["seconds"],
+        "params": report["params"],
+    }
+    shown = np.linspace(0, len(small) - 1, min(len(small), 6)).round().astype(int)
+    rows = (small, round_trip, reconstruction, resize(result.frames, small.shape[2:0:-1]))
+    return figures, np.concatenate([np.concatenate(list(row[shown]), 1) for row in rows])
+
+
+def main() -> int:
+    """Command line; 0 if the reconstruction is what it should be."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="hub id, diffusers folder or .safetensors file")
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--source", required=True, help="what the region is, in words")
+    parser.add_argument("--prompt", required=True, help="what it should become")
+    parser.add_argument("--source-prompt", default="", help="what the whole clip shows; default: --source")
+    parser.add_argument("--masks", type=Path, help="folder of masks; any label is the region")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/real_checkpoint"))
+    args = parser.parse_args()
+    try:
+        request, began = request_from(args), time.perf_counter()
+        backbone = load_backbone(args.model)
+        loaded = time.perf_counter() - began
+        figures, sheet = verify(request, backbone)
+    except EditingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    facts = {"model": args.model, "device": str(backbone.device), "dtype": str(backbone.dtype),
+             "loading seconds": round(loaded, 1), **figures}  # fmt: skip
+    (args.out / "real_checkpoint.json").write_text(json.dumps(facts, indent=2, default=str) + "\n")
+    Image.fromarray(sheet).save(args.out / "real_checkpoint.png")
+    for name, value in facts.items():
+        if not isinstance(value, dict):
+            sys.stdout.write(f"{name:20}{value:.2f}\n" if isinstance(value, float) else f"{name:20}{value}\n")
+    good = facts["reconstruction dB"] >= LEAST_PSNR
+    sys.stdout.write(f"reconstruction is {'as it should be' if good else f'below {LEAST_PSNR:g} dB'}\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Edits of drawn scenes whose true result is known: the same motion rendered with another look."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from editing import ArrayClip, EditRequest, Region
+from masks import propagate, segment
+from masks.draw import deepest
+from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
+from storybook.__main__ import grown
+from storybook.draw import PARTS
+from storybook.world import FPS, WHERE
+
+FRAMES = 8
+VEHICLES = ("robot", "car")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one region is asked to become, and what it might become instead.
+
+    Attributes:
+        place: bool [frames, size, size], where the answer is looked for.
+        asked: The word asked for.
+        candidates: The true scene with each word in place of the one asked for.
+        elsewhere: What other regions were asked for: finding it here is leakage.
+    """
+
+    place: np.ndarray
+    asked: str
+    candidates: dict[str, Scene]
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One edit: the request, its true result, and how to tell whether it was reached."""
+
+    source: Scene
+    truth: Scene
+    request: EditRequest
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A region to be: its true mask (None: all that no other has), what it is and what it should become."""
+
+    name: str
+    mask: np.ndarray | None
+    source: str
+    prompt: str
+
+
+def instance(seed: int, size: int, masks: MaskMaker) -> Task:
+    """Two actors, each to become another kind; a third of the tasks exchange the two."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 5])
+    kinds = [a.kind for a in scene.actors]
+    others = rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
+    asked = kinds[::-1] if rng.random() < 1 / 3 else others
+    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
+    wishes = [wish(scene, size, i, f"a {kind}") for i, kind in enumerate(asked)]
+    targets = [
+        Target(w.mask, asked[i], {k: replace(truth, actor=i, kind=k) for k in KINDS}, (asked[1 - i],))
+        for i, w in enumerate(wishes)
+    ]
+    return task(scene, truth, size, wishes, targets, masks)
+
+
+def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
+    """Both actors are one region and become the same kind."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 6])
+    kinds = [a.kind for a in scene.actors]
+    asked = str(rng.choice([k for k in KINDS if k not in kinds]))
+    truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
+    labels = render(scene, size).labels
+    both = Wish("both", labels > 0, f"a {kinds[0]} and a {kinds[1]}", f"a {asked} and another {asked}")
+    targets = [
+        Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}) for i in (0, 1)
+    ]
+    return task(scene, truth, size, [both], targets, masks)
+
+
+def part(seed: int, size: int, masks: MaskMaker) -> Task:
+    """One actor's head gets something to wear; the rest of it and the other actor stay.
+
+    The true mask is of the head and the thing worn; a click gives the whole actor.
+    """
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 7])
+    who = int(rng.integers(2))
+    asked = str(rng.choice(("hat", "sunglasses")))
+    truth = replace(scene, actor=who, accessory=asked)
+    drawn, after = render(scene, size), render(truth, size)
+    head = (drawn.labels == who + 1) & (drawn.parts == PARTS.index("head"))
+    worn = (after.labels == who + 1) & (after.parts == PARTS.index("accessory"))
+    wishes = [Wish("head", head | worn, scene.actors[who].phrase, truth.actors[who].phrase)]
+    candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
+    return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates)], masks)
+
+
+def color(seed: int, size: int, masks: MaskMaker) -> Task:
+    """One actor is painted; its kind and the other actor stay."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 8])
+    who, asked = int(rng.integers(2)), str(rng.choice(COLORS))
+    truth = replace(scene, actor=who, color=asked)
+    wishes = [wish(scene, size, who, truth.actors[who].phrase)]
+    candidates = {str(c): replace(scene, actor=who, color=c) for c in (*COLORS, None)}
+    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates)], masks)
+
+
+def background(seed: int, size: int, masks: MaskMaker) -> Task:
+    """Everything around the actors becomes another place."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 9])
+    asked = str(rng.choice([b for b in BACKGROUNDS if b != scene.background]))
+    truth = replace(scene, background=asked)
+    around = render(scene, size).labels == 0
+    wishes = [wish(scene, size, i, "") for i in (0, 1)]
+    wishes.append(Wish("background", None, WHERE[scene.background], WHERE[asked]))
+    candidates = {b: replace(scene, background=b) for b in BACKGROUNDS}
+    return task(scene, truth, size, wishes, [Target(around, asked, candidates)], masks)
+
+
+def style(seed: int, size: int, masks: MaskMaker) -> Task:
+    """The whole picture in another style."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 10])
+    asked = str(rng.choice(STYLES[1:]))
+    truth = replace(scene, style=asked)
+    everywhere = np.ones((FRAMES, size, size), bool)
+    wishes = [Wish("picture", None, scene.caption, truth.caption)]
+    candidates = {s: replace(scene, style=s) for s in STYLES}
+    return task(scene, truth, size, wishes, [Target(everywhere, asked, candidates)], masks)
+
+
+def shape(seed: int, size: int, masks: MaskMaker) -> Task:
+    """One actor becomes a thing of another build: an animal a vehicle or robot, or the other way round."""
+    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 11])
+    who = int(rng.integers(2))
+    built = scene.actors[who].kind in VEHICLES
+    asked = str(
+        rng.choice([k for k in KINDS if (k in VEHICLES) != built and k != scene.actors[1 - who].kind])
+    )
+    truth = replace(scene, actor=who, kind=asked)
+    wishes = [wish(scene, size, who, f"a {asked}")]
+    candidates = {k: replace(scene, actor=who, kind=k) for k in KINDS}
+    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates)], masks)
+
+
+TASKS: dict[str, Callable[[int, int, MaskMaker], Task]] = {
+    "instance": instance,
+    "class": class_level,
+    "part": part,
+    "color": color,
+    "background": background,
+    "style": style,
+    "shape": shape,
+}
+
+
+def wish(scene: Scene, size: int, actor: int, prompt: str) -> Wish:
+    """The region of one actor."""
+    who = scene.actors[actor]
+    return Wish(who.kind, render(scene, size).labels == actor + 1, who.phrase, prompt)
+
+
+# Frames, true masks and whether to make them wider, to labels.
+MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray], bool], np.ndarray]
+
+
+def true_masks(grow: int) -> MaskMaker:
+    """Masks from the truth, `grow` pixels wider, as a hand paints around a thing."""
+
+    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
+        labels = np.zeros(frames.shape[:3], np.uint8)
+        for number, mask in enumerate(masks, 1):
+            labels[mask] = number
+        return grown(labels, grow) if grow and wider else labels
+
+    return make
+
+
+def clicked_masks(grow: int) -> MaskMaker:
+    """Masks from one click on each thing in the first frame, followed through the clip, then grown alike."""
+
+    def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
+        keys, labels = np.zeros(frames.shape[1:3], np.uint8), np.zeros(frames.shape[:3], np.uint8)
+        if not masks:
+            return labels
+        for number, mask in enumerate(masks, 1):
+            got = segment(frames[0], [deepest(mask[0])], [1])
+            keys[got & (keys == 0)] = number
+        for t, followed, _ in propagate(ArrayClip(frames, fps=Fraction(FPS)), {0: keys}):
+            labels[t] = followed
+        return grown(labels, grow) if grow and wider else labels
+
+    return make
+
+
+def task(
+    scene: Scene, truth: Scene, size: int, wishes: list[Wish], targets: list[Target], masks: MaskMaker
+) -> Task:
+    """Put a task together: regions in order, and every answer looked for where the asked thing was or is."""
+    frames = render(scene, size).frames
+    rest = wishes[-1].mask is None  # then the things stay, and a wide mask would leave them a halo
+    labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
+    labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
+    request = EditRequest(
+        ArrayClip(frames, fps=Fraction(FPS)),
+        labels,
+        tuple(Region(w.name, i + 1, prompt=w.prompt, source=w.source) for i, w in enumerate(wishes)),
+        source_prompt=scene.caption,
+    )
+    # Judged where the request lets anything change: candidates cannot be told apart by what must stay.
+    edited = request.edited_mask
+    targets = [dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets]
+    return Task(scene, truth, request, tuple(targets))
+
+
+def _owned(target: Target, targets: Sequence[Target], edited: np.ndarray) -> np.ndarray:
+    """Edited pixels beside this target's place and not beside another's."""
+    if len(targets) == 1:
+        return edited
+    labels = np.zeros(edited.shape, np.uint8)
+    for number, other in enumerate(targets, 1):
+        labels[other.place] = number
+    number = 1 + [t is target for t in targets].index(True)
+    return edited & (grown(labels, max(edited.shape)) == number)

@@ -1,0 +1,120 @@
+"""Control networks from diffusers folders, for one run: what they add to a UNet's forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from editing.backbones import find
+from editing.backbones.folder import PART_FILES, download, read_config, read_weights
+from editing.backbones.patches import Patch, together
+from editing.backbones.stable_diffusion import Control, StableDiffusion
+from editing.control import ControlSpec, control_maps
+from editing.errors import ModelError
+
+FIELD = "params.control"
+_FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
+
+
+class ControlNets:
+    """The control networks of one run and what they are shown.
+
+    Attributes:
+        maps: What they are shown, side by side, RGB; None if there is none.
+        fingerprint: Tells these networks, kinds and weights from others.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ControlSpec],
+        frames: UInt8[np.ndarray, "frames height width 3"],
+        backbone: StableDiffusion,
+        patch: Patch | None = None,
+    ) -> None:
+        """Load the networks and draw their maps; `patch` is entered on each network for each forward.
+
+        Raises:
+            ModelError: Missing, unsafe, or of another family than the backbone; a map that cannot be drawn.
+        """
+        self._nets = [(load_control_net(spec.model, backbone), spec.weight) for spec in specs]
+        drawn = [control_maps(frames, spec.kind) for spec in specs]
+        self._hints = [
+            torch.from_numpy(map).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255 for map in drawn
+        ]
+        self._patch = together(patch)
+        self.maps = np.concatenate(drawn, 2) if drawn else None
+        self.fingerprint = [
+            (spec.kind, spec.weight, sum(float(p.double().sum()) for p in net.parameters()))
+            for spec, (net, _) in zip(specs, self._nets, strict=True)
+        ]
+
+    def hook(self, vectors: Float[Tensor, "branches L d"]) -> Control | None:
+        """What `predict` takes as `control`; the networks read these texts, one per branch."""
+        if not self._nets:
+            return None
+
+        def control(x: Tensor, t: Tensor, _: Tensor, __: object) -> tuple[Sequence[Tensor], Tensor]:
+            text = vectors.to(x).repeat_interleave(len(x) // len(vectors), dim=0)
+            down: list[Tensor] = []
+            middle: Tensor | None = None
+            for (net, weight), hint in zip(self._nets, self._hints, strict=True):
+                rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
+                with self._patch(net):
+                    some, mid = net(x, t, text, rows, conditioning_scale=weight, return_dict=False)
+                down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
+                middle = mid if middle is None else middle + mid
+            return down, middle
+
+        return control
+
+
+def load_control_net(id: str, backbone: StableDiffusion) -> nn.Module:
+    """A control network for this backbone, on its device.
+
+    Raises:
+        ModelError: Not found, no safetensors, not a ControlNet, or made for another family of models.
+    """
+    try:
+        source = find(id, "config.json")
+        folder = Path(download(id, PART_FILES) if source.kind == "hub" else source.location)
+        if source.kind == "file":
+            raise ModelError(FIELD, f"{id!r} is a file; give a diffusers folder of a ControlNet")
+        config = read_config(folder / "config.json", id)
+        _check_family(config, id, backbone)
+        return _load(str(folder), id, str(backbone.device), str(backbone.dtype).removeprefix("torch."))
+    except ModelError as error:
+        raise ModelError(FIELD, error.message) from error
+
+
+def _check_family(config: Mapping[str, object], id: str, backbone: StableDiffusion) -> None:
+    if config.get("_class_name") != "ControlNetModel":
+        raise ModelError(
+            FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}; give a ControlNetModel"
+        )
+    unet = backbone.unet.config
+    for fact in _FACTS:
+        given, needed = _plain(config.get(fact)), _plain(unet[fact])
+        if given is not None and given != needed:
+            raise ModelError(
+                FIELD,
+                f"{id!r} is of another family: its {fact} is {given}, {backbone.id!r} has {needed}; "
+                "give a ControlNet made for this model",
+            )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+@lru_cache(maxsize=3)
+def _load(folder: str, id: str, device: str, dtype: str) -> nn.Module:
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+
+    net = read_weights(ControlNetModel, Path(folder), id, getattr(torch, dtype))
+    return net.eval().requires_grad_(False).to(device)

@@ -1,0 +1,108 @@
+"""Plug-and-Play: features of a source clip, kept during one forward and injected into another.
+
+Each is an attention hook with a patch that lasts one call; see `editing.backbones.patches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from editing.attention.sites import AttentionFn, Site
+from editing.backbones.patches import Patch, hooked
+
+# Which of the decoder's twelve layers Plug-and-Play takes features from (Stable Diffusion 1.x: three layers
+# in each of four up blocks); models with fewer layers take those at the same share of the way.
+_LAYERS = 12
+_RESIDUALS = (3, 4, 6)
+_ATTENTION = range(4, 10)
+
+
+@dataclass(eq=False)
+class Features:
+    """What one forward of a source clip gave, by layer: residual branches of ResNets, queries and keys."""
+
+    residuals: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Memory they take."""
+        tensors = [*self.residuals.values(), *(x for pair in self.attention.values() for x in pair)]
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+
+def recording(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Patch]:
+    """Fill `features` during one forward: the attention hook and the patch to call `predict` with.
+
+    Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer 4, queries and keys of
+    layers 4 to 11; the layers are those VideoGrain's released code takes.
+    """
+
+    wanted: set[str] = set()
+
+    def keep(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        if site.name in wanted:
+            features.attention[site.name] = (q, k)
+        return attend(q, k, v, site)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        wanted.update(_attention_layers(model))
+
+        def hook(name: str) -> Callable:
+            return lambda _, __, output: features.residuals.__setitem__(name, output)
+
+        branches = _residual_branches(model)
+        return hooked([conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
+
+    return keep, patch
+
+
+def injecting(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Patch]:
+    """Put `features` of a source clip in the place of a forward's own, in every branch of its rows."""
+
+    def repeated(x: Tensor, rows: int) -> Tensor:
+        return x.repeat(rows // len(x), *[1] * (x.ndim - 1))
+
+    def replace(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        if site.name in features.attention:
+            q, k = (repeated(x, len(q)) for x in features.attention[site.name])
+        return attend(q, k, v, site)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        branches = _residual_branches(model)
+
+        def hook(name: str) -> Callable:
+            return lambda _, __, output: repeated(features.residuals[name], len(output))
+
+        return hooked([branches[name].register_forward_hook(hook(name)) for name in features.residuals])
+
+    return replace, patch
+
+
+def _decoder(model: nn.Module) -> list[tuple[int, int, int]]:
+    """(up block, layer in it, which of twelve) of each layer of the decoder."""
+    layers = [(b, i) for b, block in enumerate(model.up_blocks) for i in range(len(block.resnets))]
+    return [(b, i, n * _LAYERS // len(layers)) for n, (b, i) in enumerate(layers)]
+
+
+def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
+    """The last convolution of the residual branch of each ResNet that is kept or injected."""
+    return {
+        f"up_blocks.{b}.resnets.{i}": model.up_blocks[b].resnets[i].conv2
+        for b, i, place in _decoder(model)
+        if place in _RESIDUALS
+    }
+
+
+def _attention_layers(model: nn.Module) -> set[str]:
+    """Names of the self-attention layers whose queries and keys are kept or injected."""
+    return {
+        f"up_blocks.{b}.attentions.{i}.transformer_blocks.{j}.attn1"
+        for b, i, place in _decoder(model)
+        if place in _ATTENTION and hasattr(model.up_blocks[b], "attentions")
+        for j in range(len(model.up_blocks[b].attentions[i].transformer_blocks))
+    }

@@ -1,0 +1,86 @@
+"""What fits: free memory, and the rule by which a run is cut into smaller pieces when it does not.
+
+The rule, in this order. A piece may use half of what is free.
+
+1. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
+   tiles if not even one frame does.
+2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
+3. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
+
+Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+FRAMES_AT_ONCE = 4
+_SHARE = 0.5
+_AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
+_WIDE_TENSORS = 4  # of the feed-forward layer at the finest level, alive at once
+_WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
+
+
+def free_memory(device: torch.device | None = None) -> int:
+    """Bytes that can be had on a device; on a CPU without swapping, or all there are where nobody tells."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def frames_at_once(height: int, width: int, free: int) -> int:
+    """Frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
+    return min(FRAMES_AT_ONCE, int(_SHARE * free / (_AUTOENCODER_BYTES * height * width)))
+
+
+def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
+    """What UNet and text encoder are kept in.
+
+    Args:
+        device: Where.
+        numbers: How many weights they have.
+        free: Bytes that can be had there.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.float16
+    return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
+
+
+def count_weights(path: Path) -> int:
+    """Numbers in a .safetensors file, or in those below a folder; their headers alone are read."""
+    from safetensors import safe_open
+
+    files = [path] if path.is_file() else sorted(path.glob("**/*.safetensors"))
+    total = 0
+    for file in files:
+        with safe_open(file, framework="np") as weights:
+            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+    return total
+
+
+def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
+    """Whether both halves of guidance fit into one call of the UNet.
+
+    Args:
+        frames: Of the clip.
+        cells: Latent cells of a frame.
+        channels: Of the UNet's finest level.
+        itemsize: Bytes of one of its numbers.
+        free: Bytes that can be had.
+    """
+    return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free

@@ -1,0 +1,61 @@
+"""Frames with regions and attention painted over them; NumPy and Pillow only."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+Frame = UInt8[np.ndarray, "height width 3"]
+
+
+def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]) -> Frame:
+    """A frame with each region washed in its colour and rimmed with it.
+
+    Args:
+        frame: RGB.
+        labels: 0 = background, left as it is.
+        colors: "#rrggbb" per label.
+    """
+    wash = np.zeros((256, 1), np.float32)
+    table = np.zeros((256, 3), np.float32)
+    for label, color in colors.items():
+        table[label], wash[label] = rgb(color), 0.42
+    alpha = wash[labels]
+    alpha[_rim(labels) & (alpha[..., 0] > 0)] = 0.95
+    return (frame * (1 - alpha) + table[labels] * alpha).astype(np.uint8)
+
+
+def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
+    """A map over the darkened grey frame: from dark over the region's colour to white.
+
+    Args:
+        frame: RGB, shows where things are.
+        values: 0..1, any grid; scaled up smoothly.
+        color: "#rrggbb".
+    """
+    height, width = frame.shape[:2]
+    small = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+    level = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32)[..., None] / 255
+    base = np.asarray(rgb(color), np.float32)
+    # A dark colour on a dark frame would not be seen: lift it, then let the hottest places go white.
+    base = base + (255 - base) * max(0.0, 0.45 - float(base.mean()) / 255)
+    hot = base + (255 - base) * np.clip((level - 0.6) / 0.4, 0, 1) * 0.7
+    grey = frame.mean(-1, keepdims=True) * 0.4
+    alpha = level**0.7
+    return (grey * (1 - alpha) + hot * alpha).astype(np.uint8)
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """Red, green and blue of "#rrggbb", 0..255."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
+
+
+def _rim(labels: UInt8[np.ndarray, "height width"]) -> np.ndarray:
+    """True within two pixels of another label."""
+    rim = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        for shift in (-2, -1, 1, 2):
+            rim |= np.roll(labels, shift, axis) != labels
+    return rim

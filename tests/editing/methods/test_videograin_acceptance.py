@@ -1,0 +1,628 @@
+"""The acceptance behaviours of VideoGrain, by the number they have in its specification.
+
+Elsewhere: 1 to 4 also in attention/test_regions.py, 11's reconstruction and 14 in test_built_in.py, 15 in
+test_flow.py and attention/test_frames.py, 16's identities in backbones/test_features.py.
+"""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from editing import ArrayClip, EditRequest, Region, load_backbone, load_project
+from editing.attention.backends import attention
+from editing.attention.frames import all_frames
+from editing.attention.regions import modulate, modulated_attention, row_range
+from editing.attention.sites import Site, install
+from editing.backbones import ASSETS
+from editing.backbones.patches import joint_norm
+from editing.clip import resize
+from editing.diffusion import add_noise
+from editing.methods import resolve_params, videograin
+from editing.methods.params import VideoGrainParams
+from editing.request import compose
+from editing.text import spans
+
+FRAMES, SIZE = 3, 64
+SELF, CROSS = Site("x", "self", "mid_block"), Site("x", "cross", "mid_block")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, **given):
+    """A request with noise for a clip; region i + 1 is to become prompts[i]."""
+    rng = np.random.default_rng(0)
+    clip = ArrayClip(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8))
+    names = ("a cat", "a dog", "the grass")
+    regions = tuple(
+        Region(f"region {i}", i + 1, prompt=prompt, source=names[i]) for i, prompt in enumerate(prompts)
+    )
+    return EditRequest(clip, labels, regions, source_prompt=source, **given)
+
+
+def two_boxes(frames=FRAMES, size=SIZE):
+    labels = np.zeros((frames, size, size), np.uint8)
+    labels[:, size // 8 : size * 5 // 8, size // 16 : size * 7 // 16] = 1
+    labels[:, size * 5 // 16 : size * 7 // 8, size * 9 // 16 : size * 15 // 16] = 2
+    return labels
+
+
+def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), **given):
+    layout, _ = videograin.lay_out(tiny, request, grid)
+    params = VideoGrainParams(**given)
+    return videograin.region_attention(layout, params, amount, videograin.HeatMaps(layout), rows), layout
+
+
+def random(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def finish(events):
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value
+
+
+# --- 1 to 4: the formula
+
+
+def logits(q, k, ql, kl, a):
+    """The modulated logits, from the channels and up to each row's constant."""
+    q2, k2 = modulate(q, k, ql, kl, a)
+    scale = q.shape[-1] ** -0.5
+    plain = q @ k.transpose(-1, -2) * scale
+    return q2 @ k2.transpose(-1, -2) * scale + a[:, None, :, None] * plain.amin(-1, keepdim=True), plain
+
+
+@pytest.fixture
+def values():
+    q, k = random(2, 1, 2, 40, 16, seed=4, dtype=torch.float64)
+    labels = torch.arange(40)[None] % 3
+    return q, k, labels, labels
+
+
+def test_01_no_strength_is_plain_attention(values):
+    q, k, ql, kl = values
+    zero = torch.zeros(1, 40, dtype=q.dtype)
+    assert torch.equal(modulated_attention(q, k, k, ql, kl, zero), attention(q, k, k))
+    s, plain = logits(q, k, ql, kl, zero)
+    torch.testing.assert_close(s, plain)
+
+
+def test_02_range_and_order_are_kept(values):
+    q, k, ql, kl = values
+    same = (ql[:, :, None] == kl[:, None])[:, None].expand(1, 2, 40, 40)
+    for strength in (0.2, 0.7, 1.0):
+        s, plain = logits(q, k, ql, kl, torch.full((1, 40), strength, dtype=q.dtype))
+        low, high = plain.amin(-1, keepdim=True), plain.amax(-1, keepdim=True)
+        assert (s >= low - 1e-9).all()
+        assert (s <= high + 1e-9).all()
+        for group in (same, ~same):
+            order = [torch.where(group, x, torch.inf).argsort(-1) for x in (s, plain)]
+            assert strength == 1 or torch.equal(*order)
+    torch.testing.assert_close(s, torch.where(same, high, low))
+
+
+def test_03_closed_form(values):
+    q, k, ql, kl = values
+    a = torch.rand(1, 40, generator=torch.Generator().manual_seed(1), dtype=q.dtype)
+    s, plain = logits(q, k, ql, kl, a)
+    same, w = (ql[:, :, None] == kl[:, None])[:, None].to(q.dtype), a[:, None, :, None]
+    extreme = plain.amax(-1, keepdim=True) * same + plain.amin(-1, keepdim=True) * (1 - same)
+    torch.testing.assert_close(s, (1 - w) * plain + w * extreme, rtol=0, atol=1e-12)
+
+
+def test_04_extrema_are_a_rows_own_and_constants_do_not_matter(values):
+    q, k, ql, kl = values
+    a = torch.full((1, 40), 0.6, dtype=q.dtype)
+    before = modulated_attention(q, k, k, ql, kl, a)
+    other = q.clone()
+    other[:, 1] *= 5
+    other[:, 0, 7] *= 9
+    after = modulated_attention(other, k, k, ql, kl, a)
+    rows = [i for i in range(40) if i != 7]
+    torch.testing.assert_close(after[:, 0, rows], before[:, 0, rows])
+    # The same vector added to every key adds a constant to a row's logits.
+    torch.testing.assert_close(modulated_attention(q, k + 3 * q[:, :, :1], k, ql, kl, a), before)
+    torch.testing.assert_close(row_range(q, k + q[:, :, :1]), row_range(q, k))
+
+
+# --- 5 to 7: where, when and how much
+
+
+def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
+    """Layers by name on the real configuration; whether a grid is modulated, on real numbers."""
+    from diffusers import UNet2DConditionModel
+
+    config = json.loads((ASSETS / "checkpoints" / "sd1" / "unet" / "config.json").read_text())
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(config)
+        sites = install(unet)
+        tokens = {}
+        unet(
+            torch.empty(1, 4, 64, 64),
+            torch.tensor(1),
+            torch.empty(1, 77, 768),
+            cross_attention_kwargs={
+                "attend": lambda q, k, v, site: tokens.__setitem__(site.name, q.shape[2]) or q
+            },
+        )
+    assert len(sites) == len(tokens) == 32
+    request = ask_for(two_boxes(1, 512), "a panda", "a fox", size=512)
+    for preset, expected in (("paper", (16, 16)), ("released", (11, 11))):
+        given = VideoGrainParams.PRESETS[preset]
+        changed = {}
+        attend, _ = hook(tiny, request, grid=(64, 64), **given)
+        for side in (8, 16, 32, 64):
+            q, k = random(2, 2, 1, side * side, 8, seed=side)
+            text = random(2, 1, 77, 8)
+            plain = attention(q, k, k), attention(q, text, text)
+            ours = attend(q, k, k, SELF), attend(q, text, text, CROSS)
+            changed[side * side] = [not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)]
+        counts = [
+            sum(changed[tokens[site.name]][index] for site in sites if site.kind == kind)
+            for index, kind in enumerate(("self", "cross"))
+        ]
+        assert tuple(counts) == expected
+    xi = [videograin.fade(VideoGrainParams(), step, tiny) for step in tiny.schedule.sampling(50)]
+    assert [x > 0 for x in xi] == [True] * 15 + [False] * 35
+    assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
+    attend, _ = hook(tiny, two := ask_for(two_boxes(), "a panda", "a fox"), amount=xi[15])
+    q, k = random(2, 2 * FRAMES, 2, 64, 8)
+    assert torch.equal(attend(q, k, k, SELF), all_frames(q, k, k, len(two.clip)))
+
+
+@pytest.mark.parametrize("half", ["uncond", "cond", "both"])
+def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    q, k = random(2, 2 * FRAMES, 2, 64, 8)
+    text = random(2 * FRAMES, 2, 77, 8)
+    together, _ = hook(tiny, request, guidance_half=half)
+    for site, keys in ((SELF, k), (CROSS, text)):
+        both = together(q, keys, keys, site)
+        for rows, part in zip(("uncond", "cond"), both.chunk(2), strict=True):
+            at = slice(None, FRAMES) if rows == "uncond" else slice(FRAMES, None)
+            alone, _ = hook(tiny, request, guidance_half=half, rows=(rows,))
+            assert torch.equal(alone(q[at], keys[at], keys[at], site), part)
+            plain = (
+                all_frames(q[at], k[at], k[at], FRAMES)
+                if site is SELF
+                else attention(q[at], text[at], text[at])
+            )
+            untouched = rows == "uncond" if site is CROSS else half not in (rows, "both")
+            assert torch.equal(part, plain) == untouched
+
+
+def strengths(monkeypatch, attend, q, k, site):
+    """What the hook asks of `modulated_attention`: labels of queries and keys, and strengths."""
+    seen = []
+    monkeypatch.setattr(
+        videograin, "modulated_attention", lambda q, k, v, *rest: seen.append(rest) or attention(q, k, v)
+    )
+    attend(q, k, k, site)
+    return seen[-1]
+
+
+def test_07_size_term_by_formula(tiny, monkeypatch):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    q, k = random(2, 2 * FRAMES, 2, 64, 8)
+    text = random(2 * FRAMES, 2, 77, 8)
+    layout = hook(tiny, request)[1]
+    codes = layout.codes(64)
+    whole = {c: (codes == c).sum() / codes.numel() for c in range(3)}
+    for preset, uncovered, over in (("paper", None, 1), ("released", 1.0, FRAMES)):
+        given = VideoGrainParams.PRESETS[preset] | {"guidance_half": "both", "levels": "all"}
+        attend, _ = hook(tiny, request, amount=0.5, **given)
+        label, _, a = strengths(monkeypatch, attend, q, k, SELF)
+        for code in range(3):
+            spare = 1 - whole[code] / over if code or uncovered is None else torch.tensor(uncovered)
+            torch.testing.assert_close(a[codes.view(1, -1) == code].unique(), (0.5 * 0.3 * spare)[None])
+        assert (label.view(FRAMES, -1)[codes == 0] == (0 if preset == "paper" else -1)).all()
+        _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
+        for frame in range(FRAMES):
+            for code in (1, 2):
+                share = (codes[frame] == code).float().mean()
+                torch.testing.assert_close(a[frame][codes[frame] == code].unique(), (0.5 * (1 - share))[None])
+            background = a[frame][codes[frame] == 0]
+            assert (background == (0 if preset == "paper" else 0.5)).all()
+    assert (1 - whole[1] < 1 - whole[2]) == (whole[1] > whole[2])  # the smaller region, the stronger
+
+
+# --- 8 and 9: words
+
+JOG, GRASS = "are jogging under cherry", "on grass meadow before cherry trees"
+EDITS = [
+    ("A red porsche car driving before the autumn view lawn", "A red porsche car|autumn view lawn"),
+    (f"Two Spiderman are jogging {GRASS}", "Two Spiderman|grass meadow|cherry trees"),
+    ("A Batman is on snow covered court before an iced wall", "A Batman|snow covered court|an iced wall"),
+    ("A cute pig in the autum forest", "A cute pig|autum forest"),
+    ("A husky in the green forest", "A husky|green forest"),
+    ("A tiger in the autum forest", "A tiger|autum forest"),
+    ("A bear in the autum  forest", "A bear|autum forest"),
+    ("A firetruck and a school bus are on the road", "A firetruck|a school bus|road"),
+    ("A firetruck and a school bus are on the road", "A firetruck|a school bus"),
+    ("A small Samoyed and a tiger are under sunrise", "A small Samoyed|a tiger|under sunrise"),
+    ("A Giant Panda and a curly apricot fur toy poodle are in starry night on grassy meadow",
+     "A Giant Panda|a curly apricot fur toy poodle|starry night|grassy meadow"),
+    ("A teddy bear and a Golden Retriever are on the grassy area with dry leaves",
+     "A teddy bear|a Golden Retriever|grassy area with dry leaves"),
+    ("A teddy bear and a koala are on the grassy area with dry leaves",
+     "A teddy bear|a koala|grassy area with dry leaves"),
+    ("A Spider Man and a Wonder Woman are before charcoal grey wall",
+     "A Spider Man|Wonder Woman|charcoal grey wall"),
+    (f"Iron Man and Spiderman {JOG} blossoms", "Iron Man|Spiderman|cherry blossoms"),
+    (f"Spiderman and Polar Bear {GRASS}", "Spiderman|Polar Bear|grass meadow|cherry trees"),
+    ("An Iron Man and a Stormtrooper on moss covered stone bridge over lake in the forest",
+     "An Iron Man|a Stormtrooper|moss covered stone bridge|lake|forest"),
+    ("Iron Man and Spiderman are jogging under green trees", "Iron Man|Spiderman"),
+    ("Iron Man and gray man are jogging under green trees", "Iron Man"),
+    ("red man and Spiderman are jogging under green trees", "Spiderman"),
+    ("Thor in sunglasses, punching red boxing gloves in starry night sky",
+     "Thor|sunglasses|red boxing gloves|starry night sky"),
+    ("Superman in a flat cap before store", "Superman|flat cap|store"),
+    ("Superman before store", "Superman|store"),
+    (f"Spiderman and Polar Bear in sunglasses {GRASS}",
+     "Spiderman|Polar Bear|sunglasses|grass meadow|cherry trees"),
+    ("Superman in sunglasses spins moon under cherry blossoms", "Superman|sunglasses|moon|cherry blossoms"),
+    ("Superman spins moon under cherry blossoms", "Superman|moon|cherry blossoms"),
+    ("A ginger cat body is roaring", "ginger cat body"),
+    ("A ginger and white cat head is roaring", "ginger and white cat head"),
+    ("A man in black suit", "black suit"),
+    ("A man in blue shirt", "blue shirt"),
+]  # fmt: skip
+POSITIONS = {  # what the specification names
+    (f"Iron Man and Spiderman {JOG} blossoms", "Iron Man"): (1, 2),
+    (f"Iron Man and Spiderman {JOG} blossoms", "Spiderman"): (4,),
+    (f"Iron Man and Spiderman {JOG} blossoms", "cherry blossoms"): (8, 9),
+    (f"Spiderman and Polar Bear in sunglasses {GRASS}", "Polar Bear"): (3, 4),
+    (f"Spiderman and Polar Bear in sunglasses {GRASS}", "sunglasses"): (6,),
+}
+
+
+def test_08_every_local_prompt_is_found_exactly_once(tiny):
+    for prompt, phrases in EDITS:
+        phrases = phrases.split("|")
+        regions = [Region(p, i + 1, prompt=p) for i, p in enumerate(phrases)]
+        composed, text = compose("", prompt, regions), tiny.embed([prompt])
+        assert composed.text == prompt
+        ids = tiny.tokenizer(prompt).input_ids
+        for region in regions:
+            own = tiny.tokenizer(region.prompt).input_ids[1:-1]
+            found = [i for i in range(len(ids)) if ids[i : i + len(own)] == own]
+            positions = spans(text, *composed.spans[region.label])
+            assert len(found) == 1, (prompt, region.prompt)
+            assert positions == tuple(range(found[0], found[0] + len(own)))
+            assert positions == POSITIONS.get((prompt, region.prompt), positions)
+
+
+def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
+    """The release drops "man" silently: "spiderman" is one token."""
+    prompt = f"Spiderman and Polar Bear {JOG} trees"
+    assert not set(tiny.tokenizer("man").input_ids[1:-1]) & set(tiny.tokenizer(prompt).input_ids)
+    composed = compose("", prompt, [Region("left", 1, prompt="man")])
+    assert composed.text == f"{prompt}, man"
+    assert spans(tiny.embed([composed.text]), *composed.spans[1]) == (11,)
+
+
+def test_08_repeated_words_plurals_and_punctuation(tiny):
+    regions = [
+        Region("a", 1, source="a cat", prompt="a panda"),
+        Region("b", 2, source="a cat", prompt="two foxes"),
+        Region("c", 3, source="cat", prompt=""),
+    ]
+    composed = compose("A cat, a cat (and cats); the cat!", "", regions)
+    assert composed.text == "a panda, two foxes (and cats); the cat!"
+    assert [composed.text[slice(*composed.spans[i])] for i in (1, 2, 3)] == ["a panda", "two foxes", "cat"]
+    found = [spans(tiny.embed([composed.text]), *composed.spans[i]) for i in (1, 2, 3)]
+    assert found[0] == (1, 2)
+    assert len(set().union(*found)) == sum(map(len, found))
+
+
+def test_08_start_end_and_padding_belong_to_nobody(tiny):
+    request = ask_for(two_boxes(), "a panda", "")
+    layout, _ = videograin.lay_out(tiny, request, (8, 8))
+    length = tiny.embed([request.composed.text]).lengths[0]
+    assert layout.words[0] == -1
+    assert (layout.words[length - 1 :] == -1).all()
+    assert (layout.words == 1).sum() == 2
+
+
+def test_09_phrases_are_spliced_and_the_negative_prompt_is_read(tiny):
+    request = ask_for(two_boxes(), "a panda", "a fox", negative_prompt="ugly")
+    _, text = videograin.lay_out(tiny, request, (8, 8))
+    whole, alone = tiny.embed(["ugly", request.composed.text]), tiny.embed(["a panda", "a fox"])
+    expected = whole.vectors[1].clone()
+    for row, phrase in enumerate(("a panda", "a fox")):
+        start = request.composed.text.index(phrase)
+        places = list(spans(whole[1], start, start + len(phrase)))
+        expected[places] = alone.vectors[row, 1 : 1 + len(places)]
+    torch.testing.assert_close(text, torch.stack([whole.vectors[0], expected]), atol=1e-5, rtol=1e-5)
+
+
+# --- 10 to 12: inflation, inversion, blending
+
+
+def test_10_one_frame_is_the_image_model_and_equal_frames_are_that_frame(tiny):
+    x = random(1, 4, 8, 8)
+    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"]).vectors
+
+    def full(frames):
+        def attend(q, k, v, site):
+            plain = scaled_dot_product_attention(q, k, v)
+            return plain if site.kind == "cross" else all_frames(q, k, v, frames)
+
+        return {"attend": attend, "adapter": joint_norm(frames)}
+
+    one = tiny.predict(x, step, text, **full(1))[1]
+    with torch.no_grad():
+        torch.testing.assert_close(one, tiny.unet(x, step.t, text).sample, atol=1e-5, rtol=1e-4)
+    many = tiny.predict(x.repeat(FRAMES, 1, 1, 1), step, text, **full(FRAMES))[1]
+    torch.testing.assert_close(many, one.expand(FRAMES, -1, -1, -1), atol=1e-5, rtol=1e-4)
+
+
+def test_11_the_released_inversion_takes_49_steps_and_ends_where_sampling_starts(tiny):
+    steps = tiny.schedule.inversion(50, "videograin")
+    assert [step.t for step in steps] == list(range(1, 962, 20))
+    start = tiny.schedule.sampling(50)[0]
+    assert (steps[-1].signal_next, steps[-1].noise_next) == (start.signal, start.noise)
+    assert start.t == 981
+
+
+def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(tiny):
+    step_to_clean = tiny.schedule.sampling(50)[-1]
+    for convention, length in (("paper", 51), ("videograin", 50)):
+        inversion = tiny.schedule.inversion(50, convention)
+        levels = [
+            *((s.signal, s.noise) for s in inversion),
+            (inversion[-1].signal_next, inversion[-1].noise_next),
+        ]
+        inverted = [torch.full((1, 1, 1, 1), noise) for _, noise in levels]
+        assert len(inverted) == length
+        for step in tiny.schedule.sampling(50)[:-1]:
+            kept = videograin.outside(inverted, step, "inversion", torch.Generator())
+            assert float(kept) == pytest.approx(step.noise_next)
+        assert videograin.outside(inverted, step_to_clean, "inversion", torch.Generator()) is inverted[0]
+    z0, last = random(FRAMES, 4, 8, 8), tiny.schedule.sampling(50)[-1]
+    noisy = videograin.outside([z0], last, "noise", torch.Generator().manual_seed(5))
+    torch.testing.assert_close(noisy, add_noise(z0, random(FRAMES, 4, 8, 8, seed=5), last))
+    assert last.noise == pytest.approx(0.0412, abs=1e-3)  # what the release leaves in the background
+
+
+def test_12_a_mask_of_everything_blends_nothing(tiny, monkeypatch):
+    request = ask_for(np.ones((FRAMES, SIZE, SIZE), np.uint8), "a panda")
+    given = {"steps": 2, "preview_every": 0}
+    results = [
+        finish(videograin.run(tiny, request, VideoGrainParams(blend=blend, **given)))
+        for blend in (True, False)
+    ]
+    assert np.array_equal(results[0].uncomposited, results[1].uncomposited)
+
+
+# --- 13: with trained weights
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The built-in model and the first example: layout, texts, noised latents and their step."""
+    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "01_two_animals")
+    frames = resize(request.clip.read(0, 4), (model.size, model.size))
+    request = EditRequest(
+        ArrayClip(request.clip.read(0, 4), fps=Fraction(8)),
+        request.labels[:4],
+        request.regions,
+        source_prompt=request.source_prompt,
+    )
+    step = model.schedule.sampling(20)[3]
+    latents = model.encode(frames)
+    x = add_noise(latents, random(*latents.shape), step)
+    layout, text = videograin.lay_out(model, request, tuple(latents.shape[-2:]))
+    return model, layout, text, x, step
+
+
+def masses(trained, amount=1.0, **given):
+    """Mean share of words inside their region and outside, and of same-region keys, over layers and heads."""
+    model, layout, text, x, step = trained
+    params, heats = VideoGrainParams(guidance_half="cond", **given), videograin.HeatMaps(layout)
+    attend = videograin.region_attention(layout, params, amount, heats, ("cond",))
+    own = []
+
+    def watch(q, k, v, site):
+        if site.kind == "self":
+            codes = layout.codes(q.shape[2]).reshape(1, -1)
+            same = torch.zeros_like(v)  # a column for each region
+            same[..., :3] = torch.nn.functional.one_hot(codes, 3).view(len(x), 1, -1, 3)
+            share = attend(q, k, same, site)[..., :3].mean(1).reshape(1, -1, 3)
+            own.append(float(share.gather(2, codes[..., None])[codes > 0].mean()))
+        return attend(q, k, v, site)
+
+    model.predict(x, step, text[1:], attend=watch)
+    maps = heats.mean()
+    labels = layout.codes(heats.size[0] * heats.size[1]).view(len(x), *heats.size).numpy()
+    means = [
+        [maps[name].after[(labels == i) == inside].mean() for inside in (True, False)]
+        for i, name in enumerate(layout.names, 1)
+    ]
+    inside, outside = np.mean(means, 0)
+    return inside, outside, float(np.mean(own))
+
+
+def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
+    cross = [masses(trained, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
+    assert [m[0] for m in cross] == sorted(m[0] for m in cross)
+    assert cross[2][0] > cross[0][0] + 0.02
+    # Outside, the share of a region's words need not fall: where the start token holds most, levelling
+    # it raises all others a little. What must grow is the contrast.
+    contrast = [inside / outside for inside, outside, _ in cross]
+    assert contrast == sorted(contrast)
+    assert contrast[2] > 2 * contrast[0]
+    within = [masses(trained, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
+    assert within == sorted(within)
+    assert within[2] > within[0] + 0.02
+    faded = [masses(trained, amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
+    assert faded == sorted(faded)
+
+
+# --- 16 to 18
+
+
+def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them(tiny, monkeypatch):
+    request, seen = ask_for(two_boxes(), "a panda", "a fox"), []
+    predict = tiny.predict
+
+    def spy(x, step, *args, **given):
+        seen.append((len(x) // FRAMES, step.t, given["features"] is not None))
+        return predict(x, step, *args, **given)
+
+    monkeypatch.setattr(tiny, "predict", spy)
+    counts = {}
+    for share, used in ((0.0, 0), (0.5, 2)):
+        seen.clear()
+        params = VideoGrainParams(steps=4, preview_every=0, inject_until=share, track_levels=0)
+        finish(videograin.run(tiny, request, params))
+        sampling = [step.t for step in tiny.schedule.sampling(4)]
+        told = [step.t for step in tiny.schedule.inversion(4)]
+        kept = [entry for entry in seen if entry[0] == 1 and entry[2]]
+        assert [t for _, t, _ in kept] == told[::-1][:used]
+        assert [(t, with_features) for rows, t, with_features in seen if rows == 2] == [
+            (t, index < used) for index, t in enumerate(sampling)
+        ]
+        counts[share] = sum(rows for rows, *_ in seen)
+    # Half-forwards of an edit: inversion, features, both halves.
+    assert counts == {0.0: 4 + 8, 0.5: 2 + 8}  # the second run found its inversion in the cache
+
+
+def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(trained):
+    model, layout, *_ = trained
+    request = load_project(ASSETS / "examples" / "01_two_animals")
+    small = ArrayClip(request.clip.read(0, 2), fps=Fraction(8))
+    regions = tuple(Region(r.name, r.label, prompt=r.source, source=r.source) for r in request.regions)
+    same = EditRequest(small, request.labels[:2], regions, source_prompt=request.source_prompt)
+    errors = []
+    for share in (0.0, 1.0):
+        params = VideoGrainParams(
+            steps=4, guidance_scale=5.0, blend=False, cross_strength=0.0, self_strength=0.0, preview_every=0,
+            inject_until=share, joint_norm=False, track_levels=0,
+        )  # fmt: skip
+        result = finish(videograin.run(model, same, params))
+        difference = result.uncomposited.astype(float) - result.source
+        errors.append(float(np.square(difference).mean()))
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: 16 frames of 512 x 512")
+def test_17_memory_of_sixteen_frames_is_near_plain_attentions():
+    q, k, v = torch.randn(3, 1, 8, 16 * 1024, 40, device="cuda", dtype=torch.float16)
+    labels = torch.arange(16 * 1024, device="cuda")[None] % 4
+    a = torch.full((1, 16 * 1024), 0.3, device="cuda")
+    peaks = []
+    for run in (lambda: attention(q, k, v), lambda: modulated_attention(q, k, v, labels, labels, a)):
+        run()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] < 16 << 30
+    assert peaks[1] < 1.2 * peaks[0] + (128 << 20)
+
+
+def absent(labels):
+    labels[1:, :, :32] = 0
+    return labels
+
+
+def tiny_part(labels):
+    labels[labels == 2] = 0
+    labels[:, 60:62, 60:62] = 2
+    return labels
+
+
+@pytest.mark.parametrize("uncovered", ["region", "repelled"])
+@pytest.mark.parametrize("change", [lambda x: x, absent, tiny_part, np.ones_like])
+def test_18_degenerate_layouts_stay_finite_and_within_bounds(tiny, monkeypatch, change, uncovered):
+    labels = change(two_boxes())
+    request = ask_for(labels, *("a panda", "a fox")[: int(labels.max())])
+    attend, layout = hook(tiny, request, uncovered=uncovered, guidance_half="both")
+    for side in (8, 4, 2, 1):
+        codes = layout.codes(side * side)
+        for frame in range(FRAMES):
+            if side > 2:  # as many cells as regions and background
+                assert set(np.unique(labels[frame])) - {0} <= set(codes[frame].tolist())
+        q, k = random(2, 2 * FRAMES, 2, side * side, 8)
+        text = random(2 * FRAMES, 2, 77, 8)
+        for site, keys in ((SELF, k), (CROSS, text)):
+            assert attend(q, keys, keys, site).isfinite().all()
+            with monkeypatch.context() as patched:
+                _, _, a = strengths(patched, attend, q, keys, site)
+            assert ((a >= 0) & (a <= 1)).all()
+
+
+# --- presets and spans
+
+
+def test_presets_set_what_their_source_does():
+    paper, _ = resolve_params("videograin", {"preset": "paper"}, {"joint_norm": False})
+    released, resolved = resolve_params(
+        "videograin", {"preset": "released", "levels": "all"}, {"blend": False}
+    )
+    assert paper == VideoGrainParams()
+    assert released == VideoGrainParams(
+        preset="released",
+        levels="all",
+        guidance_half="uncond",
+        uncovered="repelled",
+        size_over_frames=True,
+        blend_with="noise",
+        inversion="released",
+        inject_until=0.0,
+    )
+    assert resolved["levels"]["source"] == "given"
+    assert resolved["uncovered"]["source"] == "preset"
+
+
+@pytest.mark.parametrize("span", ["sparse_causal", "own_frame"])
+def test_a_narrower_span_is_modulated_among_the_keys_it_sees(tiny, span):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    attend, layout = hook(tiny, request, amount=0.5, guidance_half="cond", attention_span=span)
+    q, k = random(2, 2 * FRAMES, 2, 64, 8)
+    out = attend(q, k, k, SELF)
+    codes = layout.codes(64)
+    for frame in range(FRAMES):
+        seen = [0, max(frame - 1, 0)] if span == "sparse_causal" else [frame]
+        for half, at in enumerate((0, FRAMES)):
+            keys = torch.cat([k[at + s] for s in seen], 1)[None]
+            labels = torch.cat([codes[s] for s in seen])[None]
+            own = codes[frame][None]
+            share = (labels[:, None] == own[..., None]).float().mean(-1)
+            expected = (
+                modulated_attention(q[at + frame][None], keys, keys, own, labels, 0.5 * 0.3 * (1 - share))
+                if half
+                else attention(q[at + frame][None], keys, keys)
+            )
+            torch.testing.assert_close(out[at + frame][None], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_halves_of_guidance_one_after_the_other_give_the_same_edit(tiny, monkeypatch):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    params = VideoGrainParams(steps=2, preview_every=0, inject_until=0.5)
+    rows, predict = [], tiny.predict
+    monkeypatch.setattr(
+        tiny, "predict", lambda x, *args, **given: rows.append(len(x) // FRAMES) or predict(x, *args, **given)
+    )
+    together = finish(videograin.run(tiny, request, params))
+    assert rows == [1, 1, 1, 2, 2]
+    rows.clear()
+    monkeypatch.setattr(tiny, "halves_fit", lambda *_: False)
+    apart = finish(videograin.run(tiny, request, params))
+    assert rows == [1, 1, 1, 1, 1]
+    difference = np.abs(together.uncomposited.astype(int) - apart.uncomposited)
+    assert difference.max() <= 1
+    for name, maps in together.attention.items():
+        np.testing.assert_allclose(maps.after, apart.attention[name].after, atol=1e-5)

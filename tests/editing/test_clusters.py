@@ -1,0 +1,94 @@
+"""Regions without masks: k-means and names by their meaning, and on the built-in model against the truth."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, load_backbone, load_project
+from editing.__main__ import main
+from editing.backbones import ASSETS
+from editing.clusters import find_clusters, find_nouns, kmeans, name_clusters, pca_rgb
+
+
+def test_kmeans_finds_blobs_and_numbers_the_largest_first():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    truth = torch.cat([torch.full((n,), i) for i, n in enumerate((20, 50, 30))])
+    points = centres[truth] + torch.randn(100, 2, generator=generator)
+    found = kmeans(points, 3, torch.Generator().manual_seed(1))
+    assert torch.equal(found, torch.tensor([2, 0, 1])[truth])
+    assert torch.equal(found, kmeans(points, 3, torch.Generator().manual_seed(1)))
+
+
+def test_kmeans_of_equal_points_ends():
+    assert kmeans(torch.zeros(10, 2), 3, torch.Generator().manual_seed(0)).max() <= 2
+
+
+def test_names_go_to_the_cluster_that_answers_most_and_only_once():
+    cells = torch.tensor([[[0, 0], [1, 2]]])
+    mass = torch.zeros(1, 2, 2, 2)
+    mass[0, 1, 0] = torch.tensor([0.9, 0.1])  # cluster 1: the first noun
+    mass[0, 1, 1] = torch.tensor([0.8, 0.5])  # cluster 2 too, but less so
+    names, fit = name_clusters(cells, mass, ("cat", "dog"))
+    assert names == ("", "cat", "dog")
+    assert fit[1] > 1
+    assert fit[2] > 1
+    assert name_clusters(cells, mass, ()) == (("", "", ""), (0.0, 0.0, 0.0))
+
+
+def test_nouns_of_several_tokens_and_repeated_ones(tiny):
+    nouns = find_nouns(tiny.embed(["A Shiba-Inu and a cat past the cat, on grass."]))
+    assert list(nouns) == ["shiba-inu", "cat", "grass"]
+    assert nouns["shiba-inu"] == (2, 3, 4, 5, 6)
+    assert len(nouns["cat"]) == 2
+
+
+def test_pca_has_one_scale_for_the_clip():
+    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    rgb = pca_rgb(features)
+    assert rgb.shape == (2, 3, 4, 3)
+    assert (rgb.min((0, 1, 2)) == 0).all()
+    assert (rgb.max((0, 1, 2)) == 255).all()
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Clusters of the second example, one dog in the snow, and its true mask."""
+    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "02_one_region")
+    clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
+    events = find_clusters(model, clip, request.source_prompt, count=2, steps=10)
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value, request.labels[:4] > 0
+
+
+def test_a_cluster_is_the_same_thing_in_every_frame(found):
+    clusters, truth = found
+    assert clusters.labels.shape == truth.shape
+    assert set(np.unique(clusters.labels)) == {1, 2}
+    assert clusters.pca.shape == (*truth.shape, 3)
+    best = max(
+        (1, 2),
+        key=lambda label: ((clusters.labels == label) & truth).sum() / (clusters.labels == label).sum(),
+    )
+    for frame in range(len(truth)):
+        mine = clusters.labels[frame] == best
+        overlap = (mine & truth[frame]).sum() / (mine | truth[frame]).sum()
+        assert overlap > 0.3, frame
+    assert clusters.names[best - 1] == "dog"
+
+
+def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
+    example = ASSETS / "examples" / "02_one_region"
+    arguments = ["clusters", str(example), "-o", str(tmp_path / "found"), "--count", "2", "--steps", "2"]
+    assert main(arguments) == 0
+    made = load_project(tmp_path / "found")
+    assert [region.label for region in made.regions] == [1, 2]
+    assert {region.source for region in made.regions} <= {"dog", "snow", "walks", ""}
+    assert (tmp_path / "found" / "clusters.mp4").is_file()
+    assert (tmp_path / "found" / "pca.mp4").is_file()
+    assert "region 1" in capsys.readouterr().out

@@ -1,0 +1,38 @@
+"""The rule by which a run is cut into pieces."""
+
+import torch
+
+from editing.backbones import ASSETS
+from editing.memory import count_weights, frames_at_once, free_memory, halves_fit, weights_dtype
+
+GIB = 1 << 30
+
+
+def test_free_memory_is_a_sensible_number():
+    assert 1 << 20 < free_memory() < 1 << 50
+
+
+def test_the_autoencoder_takes_fewer_frames_and_then_tiles():
+    assert [frames_at_once(512, 512, n * GIB) for n in (16, 8, 4, 2, 1)] == [4, 4, 2, 1, 0]
+
+
+def test_weights_are_halved_only_where_they_must():
+    cpu, sd15 = torch.device("cpu"), 983_000_000
+    assert weights_dtype(cpu, sd15, 16 * GIB) == torch.float32
+    assert weights_dtype(cpu, sd15, 4 * GIB) == torch.bfloat16
+    assert weights_dtype(torch.device("cuda"), sd15, 80 * GIB) == torch.float16
+
+
+def test_both_halves_fit_into_eight_times_their_widest_tensor():
+    wide = 2 * 16 * 4096 * 320 * 8 * 2  # float16, the gated layer of the finest level
+    assert halves_fit(16, 4096, 320, 2, 8 * wide)
+    assert not halves_fit(16, 4096, 320, 2, 8 * wide - 1)
+
+
+def test_weights_are_counted(tiny, tiny_folder):
+    for part in ("unet", "vae"):
+        numbers = sum(p.numel() for p in getattr(tiny, part).parameters())
+        assert count_weights(tiny_folder / part) == numbers
+    file = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
+    assert count_weights(file) == count_weights(tiny_folder / "unet")
+    assert count_weights(ASSETS / "storybook") > 1_000_000

@@ -1,0 +1,117 @@
+"""The page knows methods by their records alone: any that is added finds its place."""
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Literal
+
+import gradio as gr
+import numpy as np
+import orjson
+import pytest
+from pydantic import Field
+
+from editing import ArrayClip, EditRequest, Region
+from editing.methods import METHODS
+from editing.methods.params import MethodParams
+from ui import methods, settings
+from ui.clips import prepare
+from ui.session import Session
+
+
+class WholeParams(MethodParams):
+    style: Literal["oil", "ink"] = Field("oil", description="Of the brush.")
+    window: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
+    word: str = Field("", description="Looked at.")
+    tries: int = Field(3, ge=1, description="Without an upper end.")
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """Another method, which edits the whole frame; its needs can be changed."""
+
+    def add(*needs):
+        known = METHODS["videograin"]
+        record = replace(known, name="whole", title="Whole", Params=WholeParams, needs=frozenset(needs))
+        monkeypatch.setitem(METHODS, "whole", record)
+        return "whole"
+
+    return add
+
+
+@pytest.fixture
+def session(tmp_path):
+    labels = np.zeros((3, 64, 64), np.uint8)
+    labels[:, 5:20, 5:20] = 1
+    clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
+    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat"),), "a cat runs")
+    return Session(prepare("", "clip", request, tmp_path / "clip"))
+
+
+@pytest.mark.parametrize(
+    ("needs", "regions", "source_prompt", "seed"),
+    [
+        (("regions", "inversion"), "needed", True, "never"),
+        (("masks", "seed"), "taken", False, "always"),
+        (("source_prompt",), "ignored", True, "never"),
+    ],
+)
+def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source_prompt, seed):
+    found = methods.uses(whole(*needs))
+    assert (found.regions, found.source_prompt, found.seed) == (regions, source_prompt, seed)
+    shown = methods.choice("whole")
+    orjson.dumps(shown)
+    assert [method["name"] for method in shown["methods"]] == [*METHODS]
+    used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
+    assert used == {
+        "regions": regions != "ignored",
+        "what the clip shows": source_prompt,
+        "seed": seed != "never",
+    }
+
+
+def test_a_seed_that_only_varies_says_so():
+    assert methods.uses("videograin").seed == "variation"
+    assert "Variation" in methods.seed_words("videograin")
+
+
+def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
+    session.method = whole("inversion")
+    session.describe(None, None, "a cat runs at night")
+    assert session.composed.text == "a cat runs at night"
+    asked = session.request({}, "whole", "storybook", 7)
+    assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
+    asked.check_runnable()
+
+
+def test_a_method_that_takes_regions_may_do_without(session, whole):
+    session.method = whole("masks")
+    assert session.composed.text == "a panda runs"
+    assert session.request({}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    session.describe(None, None, "an owl flies")
+    assert session.composed.text == "an owl flies, a panda"
+    session.delete_region(1)
+    assert session.request({}, "whole", "storybook").labels is None
+
+
+def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
+    usual = {name: settings.defaults(name, tmp_path) for name in (whole("inversion"), "videograin")}
+    with gr.Blocks():
+        controls = settings.make_controls(usual, "videograin")
+    assert controls.groups["videograin"].visible
+    assert not controls.groups["whole"].visible
+    values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
+    shown = [value for part in values.values() for value in part]
+    assert controls.given("whole", shown, usual["whole"], {}) == {}
+    names = [*controls.fields["whole"]]
+    shown[names.index("steps")] = 7.0
+    shown[names.index("style")] = "ink"
+    shown[names.index("window")] = "[0.1, 0.5]"
+    assert controls.given("whole", shown, usual["whole"], {"preview_every": 2}) == {
+        "preview_every": 2,
+        "steps": 7,
+        "style": "ink",
+        "window": (0.1, 0.5),
+    }
+    assert controls.given("videograin", shown, usual["videograin"], {}) == {}
+    filled = controls.fill("whole", usual["whole"] | {"steps": 9})
+    assert filled[controls.fields["whole"]["steps"]]["value"] == 9

@@ -1,0 +1,76 @@
+"""What each method makes of what the page offers, read from its record alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from editing.methods import METHODS, Method
+
+View = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a method does with what a person can give.
+
+    Attributes:
+        regions: It cannot do without; takes them where there are any; or ignores them.
+        source_prompt: Whether it reads what the clip shows.
+        seed: Whether the seed acts always, only with `variation` above 0, or never.
+    """
+
+    regions: Literal["needed", "taken", "ignored"]
+    source_prompt: bool
+    seed: Literal["always", "variation", "never"]
+
+
+def uses(name: str) -> Uses:
+    """Read a method's record: `regions` among its needs, or `masks` where they are optional; `inversion` or
+    `source_prompt`; `seed`, or a parameter `variation`."""
+    method = METHODS[name]
+    needs = method.needs
+    varies = "variation" in method.Params.model_fields
+    return Uses(
+        regions="needed" if "regions" in needs else "taken" if "masks" in needs else "ignored",
+        source_prompt=bool(needs & {"inversion", "source_prompt"}),
+        seed="always" if "seed" in needs else "variation" if varies else "never",
+    )
+
+
+def choice(chosen: str) -> View:
+    """The methods, what each does and uses, and which one is chosen."""
+    return {"chosen": chosen, "methods": [_described(method) for method in METHODS.values()]}
+
+
+def seed_words(name: str) -> str:
+    """What the seed does."""
+    return {
+        "always": "Another seed, another result.",
+        "variation": "Acts where Variation is above 0; else the result follows from the clip alone.",
+        "never": f"{METHODS[name].title} starts from the clip itself: the seed does nothing.",
+    }[uses(name).seed]
+
+
+_SAY = {
+    "needed": "Each region by its own words, all in one run.",
+    "taken": "The whole frame by one prompt; regions, where you draw any, keep it inside them.",
+    "ignored": "The whole frame by one prompt.",
+}
+
+
+def _described(method: Method) -> View:
+    does = uses(method.name)
+    return {
+        "name": method.name,
+        "title": method.title,
+        "paper": method.paper,
+        "say": _SAY[does.regions],
+        "regions": does.regions,
+        "source_prompt": does.source_prompt,
+        "uses": [
+            {"name": "regions", "used": does.regions != "ignored"},
+            {"name": "what the clip shows", "used": does.source_prompt},
+            {"name": "seed", "used": does.seed != "never", "rarely": does.seed == "variation"},
+        ],
+    }
