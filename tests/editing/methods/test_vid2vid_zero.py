@@ -315,7 +315,7 @@ def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
     text = tiny.embed([""]).vectors
     calls = []
     last = tiny.unet.up_blocks[3].resnets[0]
-    handle = last.register_forward_hook(lambda *_: calls.append(1))
+    handle = last.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
         plain = gradient(tiny, text, adapter=adapter)
         assert len(calls) == 1
@@ -329,10 +329,10 @@ def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
 
 
 def test_learning_in_half_precision_loses_no_gradient():
-    """Of a distance whose own gradient, 2e-12, is no number of half precision."""
+    """Of a distance whose own gradient per value, 2e-8, is no number of half precision."""
     from editing.inversion import _descend
 
-    goal = torch.full((100, 100), 1e-6)
+    goal = torch.full((100, 100), 1e-4)
     start = torch.zeros(1, 1, 1)
     loss = (start.requires_grad_(True).half() * 0.01 - goal.half()).square().mean()
     assert not torch.autograd.grad(loss, start)[0].any()
