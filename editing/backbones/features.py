@@ -56,7 +56,7 @@ def recording(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Pat
             return lambda _, __, output: features.residuals.__setitem__(name, output)
 
         branches = _residual_branches(model)
-        return hooked([conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
+        return hooked(lambda: [conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
 
     return keep, patch
 
@@ -78,7 +78,9 @@ def injecting(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Pat
         def hook(name: str) -> Callable:
             return lambda _, __, output: repeated(features.residuals[name], len(output))
 
-        return hooked([branches[name].register_forward_hook(hook(name)) for name in features.residuals])
+        return hooked(
+            lambda: [branches[name].register_forward_hook(hook(name)) for name in features.residuals]
+        )
 
     return replace, patch
 

@@ -24,8 +24,9 @@ _LOW_FREQUENCIES = 1
 
 
 @contextmanager
-def hooked(handles: Sequence[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
-    """Remove these hooks on the way out."""
+def hooked(register: Callable[[], Sequence[torch.utils.hooks.RemovableHandle]]) -> Iterator[None]:
+    """Hooks that are registered on the way in and removed on the way out."""
+    handles = register()
     try:
         yield
     finally:
@@ -72,8 +73,10 @@ def joint_norm(frames: int) -> Patch:
             if isinstance(module, nn.GroupNorm) and "attentions" not in name.split(".")
         ]
         return hooked(
-            [norm.register_forward_pre_hook(fold) for norm in norms]
-            + [norm.register_forward_hook(unfold) for norm in norms]
+            lambda: [
+                *(norm.register_forward_pre_hook(fold) for norm in norms),
+                *(norm.register_forward_hook(unfold) for norm in norms),
+            ]
         )
 
     return patch
@@ -92,13 +95,13 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
 
     def patch(model: nn.Module) -> AbstractContextManager:
         below = model.mid_block.resnets[-1].out_channels
-        handles = []
+        hooks = []
         for index, block in enumerate(model.up_blocks):
             for resnet in block.resnets:
                 if index < len(factors):
-                    handles.append(resnet.register_forward_pre_hook(_freeu_hook(below, *factors[index])))
+                    hooks.append((resnet, _freeu_hook(below, *factors[index])))
                 below = resnet.out_channels
-        return hooked(handles)
+        return hooked(lambda: [resnet.register_forward_pre_hook(hook) for resnet, hook in hooks])
 
     return patch
 
