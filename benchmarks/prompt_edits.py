@@ -106,8 +106,8 @@ def judge(task: Task, kind: str, result: EditResult, size: int) -> dict[str, flo
     }
 
 
-def reconstruction(backbone: Backbone, scenes: int, size: int, steps: int) -> dict[str, float]:
-    """PSNR of the source come back, against the autoencoder's round trip, by setting."""
+def ways_back() -> dict[str, tuple[str, dict[str, object]]]:
+    """Method and parameters of every way to bring the source back."""
     plain = {"cross_until": 0.0, "self_until": 0.0}
     full = {"cross_until": 1.0, "self_until": 1.0}
     rows: dict[str, tuple[str, dict[str, object]]] = {}
@@ -128,8 +128,15 @@ def reconstruction(backbone: Backbone, scenes: int, size: int, steps: int) -> di
         "vid2vid_zero, w 7.5, negative prompt": ("vid2vid_zero", image),
         "vid2vid_zero, w 7.5, negative prompt, across frames": ("vid2vid_zero", {}),
     }  # fmt: skip
+    return rows
+
+
+def reconstruction(backbone: Backbone, scenes: int, size: int, steps: int, match: str) -> dict[str, float]:
+    """PSNR of the source come back, against the autoencoder's round trip, by setting."""
     table: dict[str, float] = {}
-    for name, (method, params) in rows.items():
+    for name, (method, params) in ways_back().items():
+        if match not in name:
+            continue
         params = {"guidance_scale": 7.5, **params}
         found = []
         for seed in range(FIRST_SEED, FIRST_SEED + scenes):
@@ -190,6 +197,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--only", choices=("edits", "reconstruction"), help="one half of it")
+    parser.add_argument("--match", default="", help="only ways back whose name holds this text")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/prompt_edits"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -197,7 +205,7 @@ def main() -> None:
     if args.only != "reconstruction":
         table["edits"] = edits(backbone, args.scenes, args.size, args.steps, args.out)
     if args.only != "edits":
-        table["reconstruction"] = reconstruction(backbone, args.scenes, args.size, args.steps)
+        table["reconstruction"] = reconstruction(backbone, args.scenes, args.size, args.steps, args.match)
     (args.out / "prompt_edits.json").write_text(json.dumps(table, indent=2) + "\n")
 
 

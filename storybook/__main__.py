@@ -63,6 +63,14 @@ def as_request(
     return EditRequest(frames, labels, tuple(regions), source_prompt=scene.caption)
 
 
+def by_words(request: EditRequest, prompts: list[str], method: str, preset: str | None) -> EditRequest:
+    """The same clip edited by words alone, without regions."""
+    return dataclasses.replace(
+        request, labels=None, regions=(), prompt=prompts[0], more_prompts=tuple(prompts[1:]), method=method,
+        params={} if preset is None else {"preset": preset},
+    )  # fmt: skip
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m storybook", description=__doc__)
@@ -82,13 +90,24 @@ def main(argv: list[str] | None = None) -> int:
         metavar="WHO=PHRASE",
         help='what an actor or the background becomes: "0=a panda", "background=in the desert"',
     )
+    clip.add_argument(
+        "--prompt",
+        action="append",
+        default=[],
+        help="edit by words instead, without masks; several are several edits in one run",
+    )
+    clip.add_argument("--method", default="fatezero", help="that edits by words")
+    clip.add_argument("--preset", help="of that method")
     clip.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:
         become = {who: phrase for who, _, phrase in (item.partition("=") for item in args.become)}
         scene = sample_scene(args.seed, args.frames, args.actors, plain=args.plain)
         with tempfile.TemporaryDirectory() as folder:
-            save_project(as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4"), args.out)
+            request = as_request(scene, args.size, become, args.grow, Path(folder) / "clip.mp4")
+            if args.prompt:
+                request = by_words(request, args.prompt, args.method, args.preset)
+            save_project(request, args.out)
         (args.out / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
     except (EditingError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -117,3 +117,14 @@ def tiny_dc(tiny_dc_folder):
     from editing.backbones import load_backbone
 
     return load_backbone(str(tiny_dc_folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_double(tiny_folder):
+    """That folder in double precision, latents too: guidance by a random network multiplies small errors."""
+    from editing.backbones import load_backbone
+
+    model = load_backbone(str(tiny_folder), dtype=torch.float64)
+    encode = model.encode
+    model.encode = lambda frames: encode(frames).double()
+    return model

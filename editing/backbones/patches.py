@@ -148,19 +148,17 @@ def checkpointed(again: Patch | None = None) -> Patch:
                 context_fn=lambda: (nullcontext(), again(unet) if again else nullcontext()),
             )
 
-        name = "_gradient_checkpointing_func"
         parts = [module for module in unet.modules() if hasattr(module, "gradient_checkpointing")]
-        before = [(part.gradient_checkpointing, vars(part).get(name)) for part in parts]
+        changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
+        before = [{name: vars(part)[name] for name in changes if name in vars(part)} for part in parts]
         for part in parts:
-            part.gradient_checkpointing = True
-            vars(part)[name] = recompute
+            vars(part).update(changes)
         try:
             yield
         finally:
-            for part, (on, func) in zip(parts, before, strict=True):
-                part.gradient_checkpointing = on
-                vars(part).pop(name)
-                if func is not None:
-                    vars(part)[name] = func
+            for part, had in zip(parts, before, strict=True):
+                for name in changes:
+                    vars(part).pop(name)
+                vars(part).update(had)
 
     return patch

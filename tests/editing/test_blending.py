@@ -49,4 +49,4 @@ def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
     expected[1, :6, 2:] = 1  # weak, but its frame's strongest
     assert torch.equal(mask, expected)
     assert not mask_from_attention(mass, (4, 4), 1.0).any()
-    assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.ones(2, 2))
+    assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2))

@@ -246,3 +246,14 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: seed: -1 was given")
     assert os.times().children_user - before < 2  # of work, not of waiting; 0.7 where this was written
+
+
+def test_prompts_are_several_edits_of_one_run(project, requests, tmp_path):
+    options = ["--method", "fatezero", "--prompt", "a fox sits", "--prompt", "a panda sits"]
+    assert call("run", project, "-o", tmp_path / "out", *options) == 0
+    assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
+
+
+def test_several_prompts_need_a_method_for_them(project, requests, tmp_path, capsys):
+    assert call("run", project, "-o", tmp_path / "out", "--prompt", "a fox", "--prompt", "a dog") == 2
+    assert last_error(capsys).startswith("error: more_prompts: videograin makes one edit a run")

@@ -10,7 +10,7 @@ from PIL import Image
 from editing import outputs
 from editing.clip import ArrayClip, open_clip
 from editing.errors import RequestError, ResourceError
-from editing.events import EditResult, RegionAttention
+from editing.events import EditResult, OtherEdit, RegionAttention
 from editing.outputs import check_out, file_names, to_json, write_outputs
 from editing.request import EditRequest, Region
 
@@ -157,3 +157,19 @@ def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, res
 def test_json_refuses_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"psnr": float("nan")})
+
+
+def test_every_edit_of_a_run_is_written_beside_the_source(tmp_path, request_, result):
+    others = tuple(OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90))
+    write_outputs(
+        replace(result, others=others, reconstruction=result.source), request_, {}, tmp_path / "out"
+    )
+    assert {"edited.mp4", "edited_2.mp4", "edited_3.mp4", "reconstruction.mp4"} <= set(tree(tmp_path / "out"))
+    third = open_clip(tmp_path / "out" / "edited_3.mp4").read(0, FRAMES)
+    assert np.abs(third.astype(int) - 190).max() <= 2
+    beside = open_clip(tmp_path / "out" / "comparison.mp4").read(0, 1)[0].astype(int)
+    assert beside.shape[1] == 4 * WIDTH
+    assert [round(beside[15, WIDTH * i + 20].mean(), -1) for i in range(4)] == [100, 150, 170, 190]
+    # A later run with fewer prompts leaves none of the old edits.
+    write_outputs(result, request_, {}, tmp_path / "out")
+    assert "edited_2.mp4" not in tree(tmp_path / "out")

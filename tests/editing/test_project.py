@@ -192,7 +192,9 @@ def test_overlapping_masks_follow_the_order_of_the_regions(folder):
 
 
 def test_saved_is_loaded_again(folder, tmp_path):
+    change(folder, "more_prompts", ["a fox", "a dog"])
     request = load_project(folder)
+    assert request.more_prompts == ("a fox", "a dog")
     save_project(request, tmp_path / "copy")
     again = load_project(tmp_path / "copy")
     assert (again.clip.read(0, 3) == request.clip.read(0, 3)).all()
@@ -206,6 +208,7 @@ def test_saved_is_loaded_again(folder, tmp_path):
         "model",
         "seed",
         "size",
+        "more_prompts",
         "composed",
     ):
         assert getattr(again, key) == getattr(request, key)

@@ -184,3 +184,39 @@ def test_runnable_needs_something_to_do():
     make().check_runnable()
     with pytest.raises(RequestError, match="regions: none has a prompt"):
         make(regions=(region(1), region(2))).check_runnable()
+
+
+def by_words(**given):
+    clip = ArrayClip(np.zeros((2, 16, 16, 3), np.uint8))
+    common = {"source_prompt": "a cat sits", "prompt": "a fox sits", "method": "fatezero"}
+    return EditRequest(clip, None, (), **(common | given))
+
+
+def test_several_prompts_are_several_edits():
+    request = by_words(more_prompts=("a red fox sits", "a panda sits"))
+    request.check_runnable()
+    assert request.targets == ("a fox sits", "a red fox sits", "a panda sits")
+    masked = make(source_prompt=PAIR, method="fatezero", more_prompts=("two animals on the grass",))
+    appended = ", ".join(r.prompt for r in masked.regions if r.prompt)
+    assert masked.targets == (masked.composed.text, f"two animals on the grass, {appended}")
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("more_prompts", {"more_prompts": (" ",)}),
+        ("more_prompts", {"more_prompts": ("a dog",) * 8}),
+        ("more_prompts", {"more_prompts": ("a dog",), "method": "videograin"}),
+        ("source_prompt", {"source_prompt": " "}),
+        ("prompt", {"prompt": ""}),
+    ],
+)
+def test_edits_by_words_are_refused_by_name(field, given):
+    with pytest.raises(RequestError) as caught:
+        by_words(**given).check_runnable()
+    assert caught.value.field == field
+
+
+def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():
+    request = make(regions=(region(1), region(2)), prompt="a painting", method="fatezero")
+    assert request.edited_mask.all()

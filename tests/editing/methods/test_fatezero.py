@@ -8,7 +8,6 @@ import torch
 
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.sites import Site
-from editing.backbones import load_backbone
 from editing.diffusion import advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import Preview, Progress
@@ -114,7 +113,6 @@ def storing_edit(tiny, asked, given, keys):
         words = looks.mean(0)[..., list(target.source_area)].sum(-1).unflatten(-1, (8, 8))
 
         def marked(words, size, threshold=given.blend_threshold):
-            words = words.float()
             wide = torch.nn.functional.max_pool2d(words[:, None], 3, 1, 1)
             wide = torch.nn.functional.interpolate(wide, (size, size), mode="nearest")
             return (wide / wide.amax((2, 3), keepdim=True) > threshold).float()
@@ -155,9 +153,8 @@ def storing_edit(tiny, asked, given, keys):
     ],
 )
 @torch.no_grad()
-def test_recomputed_attention_is_the_stored_one(tiny_folder, given, monkeypatch):
-    # In double precision: guidance by a random network multiplies single precision's errors.
-    tiny = load_backbone(str(tiny_folder), dtype=torch.float64)
+def test_recomputed_attention_is_the_stored_one(tiny_double, given, monkeypatch):
+    tiny = tiny_double
     asked, given = request(), params(inversion_latents="released", **given)
     keys = given.keys.split("_")
     expected, stored, latents = storing_edit(tiny, asked, given, keys)
@@ -426,7 +423,8 @@ def test_emphasis_words():
 # --- Runs
 
 
-def test_several_prompts_in_one_run_are_the_edits_of_several_runs(tiny, monkeypatch):
+def test_several_prompts_in_one_run_are_the_edits_of_several_runs(tiny_double, monkeypatch):
+    tiny = tiny_double
     second = "a red fox on the grass"
     together, rows = last_latents(tiny, request(more_prompts=(second,)), params(), monkeypatch)
     alone = [
@@ -434,7 +432,7 @@ def test_several_prompts_in_one_run_are_the_edits_of_several_runs(tiny, monkeypa
         for p in ("a fox on the grass", second)
     ]
     for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
     assert rows == [FRAMES] * STEPS + [5 * FRAMES] * 2 + [4 * FRAMES] * 2
 
 
