@@ -172,14 +172,17 @@ class StableDiffusion:
                 raise
             height, width = size
             smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
-            advice = (
-                f"use {frames // 2} frames, or lower size to {smaller}"
-                if frames > FEW_FRAMES or smaller == min(size)
-                else f"lower size to {smaller}, or use fewer frames"
-            )
+            fewer = f"{frames // 2} frame{'s' if frames // 2 > 1 else ''}"
+            if frames > 1 and (frames > FEW_FRAMES or smaller == min(size)):
+                field, advice = "clip.frames", f"use {fewer}"
+                advice += f", or lower size to {smaller}" if smaller < min(size) else ""
+            elif smaller < min(size):
+                field, advice = "size", f"lower size to {smaller}"
+                advice += f", or use {fewer}" if frames > 1 else ""
+            else:
+                field, advice = "model", "nothing is left to lower; use a smaller model or a larger machine"
             raise ResourceError(
-                "clip.frames" if advice.startswith("use") else "size",
-                f"no memory left for {frames} frames of {width} x {height} pixels; {advice}",
+                field, f"no memory left for {frames} frames of {width} x {height} pixels; {advice}"
             ) from error
 
     def _check_length(self, prompt: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:

@@ -272,11 +272,15 @@ def test_memory_is_reported(tiny, latents):
         raise torch.OutOfMemoryError
 
     step, texts = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"]).vectors
-    with pytest.raises(ResourceError, match="2 frames of 128 x 64 pixels; use 1 frames"):
+    with pytest.raises(ResourceError, match="2 frames of 128 x 64 pixels; use 1 frame$"):
         tiny.predict(latents, step, texts, attend=attend)
     large = torch.zeros(2, 4, 16, 24)
-    with pytest.raises(ResourceError, match="size: .* 2 frames of 192 x 128 pixels; lower size to 64"):
+    with pytest.raises(
+        ResourceError, match="size: .* 2 frames of 192 x 128 pixels; lower size to 64, or use 1 frame$"
+    ):
         tiny.predict(large, step, texts[:1], attend=attend)
+    with pytest.raises(ResourceError, match="model: .* nothing is left to lower"):
+        tiny.predict(large[:1, :, :8, :8], step, texts[:1], attend=attend)
     long = torch.zeros(12, 4, 16, 16)
     with pytest.raises(ResourceError, match="clip.frames: .* 12 frames .* use 6 frames, or lower size to 64"):
         tiny.predict(long, step, texts[:1], attend=attend)
