@@ -4,7 +4,8 @@ AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diff
 half must decode to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831),
 and the decoder sees them with a little noise, so that it forgives the UNet's errors. The
 run keeps its weights and the optimiser as safetensors and resumes from them; `--init` starts from shipped
-weights with a fresh optimiser; `--freeze-encoder` trains the decoder alone.
+weights with a fresh optimiser. `--errors-of MODEL` trains the decoder alone, to forgive what the UNet of a
+whole model gets wrong: half of the latents it sees come from a few denoising steps of that model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 from torch.nn import functional as F
 
+from editing import load_backbone
+from editing.backbones import Backbone
+from editing.diffusion import add_noise, advance
 from storybook import dataset
 from storybook.training import Run
 from storybook.world import render_frames
@@ -46,6 +50,27 @@ def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
     shards = rng.integers(len(maps), size=BATCH)
     pictures = [maps[s][rng.integers(len(maps[s]))][:, :: rng.choice([-1, 1])] for s in shards]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def denoised(model: Backbone, maps: list[np.ndarray], captions: list[str], seed: int, first: int) -> tuple:
+    """Pictures, float32 [BATCH / 2, 3, SIZE, SIZE] in [-1, 1], and their latents after its last steps.
+
+    Sampling of 20 steps is entered at one of its last six, with fresh noise and the caption.
+    """
+    rng = np.random.default_rng([seed, first, 1])
+    shard = int(rng.integers(len(maps)))
+    rows = rng.integers(len(maps[shard]), size=BATCH // 2)
+    pictures = np.stack([maps[shard][row] for row in rows])
+    text = model.embed([captions[shard * len(maps[0]) + row] for row in rows]).vectors
+    clean = model.encode(pictures)
+    steps = model.schedule.sampling(20)[-int(rng.integers(1, 7)) :]
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
+    x = add_noise(clean, noise, steps[0])
+    for step in steps:
+        x = advance(*model.predict(x, step, text), step)
+    wanted = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return wanted, x / model.vae.config.scaling_factor
 
 
 def picture_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -92,7 +117,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path)
-    parser.add_argument("--freeze-encoder", action="store_true")
+    parser.add_argument("--errors-of", metavar="MODEL", help="a model folder whose encoder is `--init`'s")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
@@ -103,22 +128,28 @@ def main() -> None:
         else AutoencoderDC(**CONFIG)
     )
     model = model.to(memory_format=torch.channels_last)
-    model.encoder.requires_grad_(not args.freeze_encoder)
+    model.encoder.requires_grad_(not args.errors_of)
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )
     run = Run(args.run, model, optimiser)
-    maps, _ = dataset.load(args.data)
+    maps, captions = dataset.load(args.data)
+    whole = load_backbone(args.errors_of) if args.errors_of else None
     while run.done < args.samples:
         run.pace(args.rate, args.samples, warm=2000)
         x = batches(maps, args.seed, run.done).contiguous(memory_format=torch.channels_last)
+        wrong = denoised(whole, maps, captions, args.seed, run.done) if whole else None
         with torch.autocast("cpu", torch.bfloat16):
-            loss = training_loss(model, x, args.noise, args.equivariance)
+            if wrong is None:
+                loss = training_loss(model, x, args.noise, args.equivariance)
+            else:
+                loss = training_loss(model, x[: BATCH // 2], args.noise, 0.0)
+                loss = loss + picture_loss(model.decoder(wrong[1]).float(), wrong[0])
         run.step(loss, BATCH)
         if run.done % (BATCH * 100) == 0 or run.done >= args.samples:
             run.save()
             copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
-            maps, _ = dataset.load(args.data)  # more may have been drawn
+            maps, captions = dataset.load(args.data)  # more may have been drawn
             run.report(held_out(model))
 
 

@@ -90,7 +90,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
                     }
                     yield Preview(frames, tuple(range(len(frames))), heat)
                 while held(stage, step):
-                    time.sleep(0.05)
+                    time.sleep(0.25)
                     yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
         yield Stage("decoding")
         yield Stage("measuring")

@@ -11,6 +11,8 @@ import pytest
 from editing import EditRequest, edit, load_backbone, load_project, open_clip
 from editing.events import Finished
 from editing.metrics import psnr
+from storybook import replace
+from storybook.world import from_dict, render_frames
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
@@ -89,6 +91,36 @@ def test_both_regions_changed_and_not_into_the_same(demo):
         means.append(frames[inside].mean(0))
     fox, panda = means
     assert fox[0] - fox[2] > panda[0] - panda[2] + 20  # orange against black and white
+
+
+def margins(frames: np.ndarray) -> list[float]:
+    """How much nearer each region is to what was asked of it than to what was asked of the other."""
+    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
+    asked, labels = ("fox", "panda"), load_project(EXAMPLES / "01_two_animals").labels
+    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
+    shown = (1, 6)
+    out = []
+    for i, own in enumerate(asked):
+        inside = labels[list(shown)] == i + 1
+        errors = {}
+        for kind in asked:
+            drawn = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], shown)
+            errors[kind] = np.square(drawn[inside].astype(float) - frames[list(shown)][inside]).mean()
+        out.append(float(errors[asked[1 - i]] / errors[own]) - 1)
+    return out
+
+
+def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(demo, model):
+    out, _ = demo
+    frames = open_clip(out / "edited.mp4").read(0, 8)
+    assert min(margins(frames)) > 0.1
+    request = load_project(EXAMPLES / "01_two_animals")
+    params = {"steps": 10, "preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
+    plain = EditRequest(
+        request.clip, request.labels, request.regions, source_prompt=request.source_prompt, params=params
+    )
+    result = next(e.result for e in edit(plain, model) if isinstance(e, Finished))
+    assert min(margins(result.frames)) < 0.1
 
 
 def test_words_draw_attention_into_their_region(demo):

@@ -14,7 +14,7 @@ _END = object()
 
 
 def in_thread(
-    start: Callable[[], Iterator[T]], pulse: float = 0.25, turn: threading.Lock = _one_at_a_time
+    start: Callable[[], Iterator[T]], pulse: float = 0.5, turn: threading.Lock = _one_at_a_time
 ) -> Generator[T | None, None, None]:
     """Iterate in a thread; closing this generator closes the iterator at its next item.
 
