@@ -16,7 +16,7 @@ from editing.methods.params import Vid2VidZeroParams
 from editing.methods.vid2vid_zero import Branches
 from editing.preview import WordHeats
 
-FRAMES, SIZE, STEPS = 3, 64, 4
+FRAMES, SIZE, STEPS = 3, 64, 2
 
 
 @pytest.fixture(autouse=True)
