@@ -214,7 +214,7 @@ def test_tracking_stops_when_asked(server, open_page):
         until(page, lambda s: sum(bool(frame) for frame in s["area"]) == 4, "tracking")
         page.click(".rg-track")
         page.wait_for_selector("text=Tracking stopped.")
-    until(page, lambda s: s["stale"] == [1], "still to be tracked")  # what stopped is told before what it left
+    until(page, lambda s: s["stale"] == [1], "still to be tracked")  # told after the notice
     assert sum(bool(frame) for frame in state(page)["area"]) < 8
 
 
