@@ -133,7 +133,7 @@ def write_clusters(
     """
     frames = _shrink(request.clip.read(0, len(request.clip)), _SIDE)
     with staged(Path(out)) as folder:
-        write_video(folder / "clusters.mp4", _paint(frames, request), request.clip.fps)
+        write_video(folder / "clusters.mp4", _painted(frames, request), request.clip.fps)
         write_video(folder / "pca.mp4", _shrink(pca, _SIDE), request.clip.fps)
 
 
