@@ -267,7 +267,7 @@ def write_video(
     tags: ColorTags | None = None,
     comment: str = "AI-edited video",
 ) -> None:
-    """Write an MP4: H.264 yuv420p at CRF 10, AAC, index first, the same bytes for the same input.
+    """Write an MP4: H.264 yuv420p at CRF 7, AAC, index first, the same bytes for the same input.
 
     yuv420p has even sizes only. A frame of odd size is encoded with its last row or column repeated, and the
     container declares the true size, to which decoders crop.
@@ -460,7 +460,7 @@ def _add_video(
     container: av.container.OutputContainer, size: tuple[int, int], fps: Fraction, tags: ColorTags
 ) -> av.VideoStream:
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
-    options = {"crf": "10", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
+    options = {"crf": "7", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
     stream = container.add_stream("libx264", rate=fps, options=options)
     stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
     stream.color_range, stream.colorspace = tags.range, tags.matrix

@@ -295,13 +295,13 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     page = open_page(real_server)
     page.click("[data-name='01_two_animals']")
     page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
-    set_steps(page, "4")
+    set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")
     page.wait_for_selector(".rg-strip img", timeout=180_000)
     assert page.locator(".rg-strip").count() >= 2
     wait_for_result(page, 180)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
-    assert report["params"]["steps"] == {"value": 4, "source": "given"}
+    assert report["params"]["steps"] == {"value": 30, "source": "given"}
     assert {entry["source"] for name, entry in report["params"].items() if name != "steps"} <= {
         "method",
         "model",

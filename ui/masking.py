@@ -179,7 +179,10 @@ class Masking:
         try:
             with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
                 for step in steps:
-                    if stop.is_set():
+                    if stop.is_set():  # said at once: the tracker may be long over its frame
+                        with session.lock:
+                            if session.stop is stop:
+                                session.not_finished(labels)
                         return
                     yield step
         finally:
