@@ -35,11 +35,11 @@ def segment(image, points, point_labels, **how):
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys, refine):
+def propagate(clip, keys):
     """Key frames to labels on every frame."""
     import masks
 
-    yield from masks.propagate(clip, keys, refine=refine)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys)  # type: ignore[operator]
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:

@@ -168,8 +168,7 @@ def _track(
             keys.setdefault(frame, {})[label] = mask
     labels = np.zeros((len(clip), *clip.size[::-1]), np.uint8)
     sure: list[dict[int, float]] = [{} for _ in range(len(clip))]
-    refine = "auto" if method == "sam" else "colors"
-    stream = propagate(clip, keys, refine=refine)
+    stream = propagate(clip, keys)
     for frame, found, confidence in show(stream, "tracking", total=len(clip), console=Console(stderr=True)):
         labels[frame], sure[frame] = found, confidence.regions
     return labels, sure

@@ -143,7 +143,7 @@ def segment(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def propagate(clip, keys, refine="auto") -> Iterator[tuple[int, np.ndarray, float]]:
+def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
     """Move a region's nearest key frame as the discs move; the further away, the less sure."""
     labels = {label for masks in keys.values() for label in masks}
     for frame in range(len(clip)):

@@ -51,8 +51,7 @@ class Masking:
     Args:
         sessions: Of all open pages.
         segment: Points to a mask.
-        propagate: A clip, its key frames by frame and label, and by what edges are straightened, "auto" or
-            "colors", to labels on every frame and how sure they are.
+        propagate: A clip and its key frames, by frame and label, to labels on every frame and how sure it is.
         media: Where clips that were uploaded go.
     """
 
@@ -198,10 +197,9 @@ class Masking:
                 return
             clip, keys = session.opened.in_memory, session.begin_track(labels)
             names = [session.state.regions[label].name for label in labels]
-            colors = all(session.finder_of(label) == "grabcut" for label in labels)
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         yield Followed(what, 0, len(clip))
-        with closing(self.propagate(clip, keys, "colors" if colors else "auto")) as frames:  # type: ignore[type-var]
+        with closing(self.propagate(clip, keys)) as frames:  # type: ignore[type-var]
             for done, (frame, found, confidence) in enumerate(frames, 1):
                 sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
                 with session.lock:

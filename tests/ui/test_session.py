@@ -36,7 +36,7 @@ def left_of(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def shift(clip, keys, refine="auto"):
+def shift(clip, keys):
     """A made-up tracker: a pixel to the right with each frame."""
     for frame in range(len(clip)):
         key = min(keys, key=lambda key: abs(key - frame))
