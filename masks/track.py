@@ -79,7 +79,7 @@ def propagate(
         stop: Frame after the last; None is the end of the clip.
         refine: Given a frame, a moved mask and the pixels of other regions, a better mask; "colors" is a cut
             by the colours the region had in its key frame; "sam" asks the built-in SAM, which is too coarse
-            to help (of actors who cross it keeps a mean IoU of .53 where colours keep .82 and flow alone .70);
+            to help (of crossing actors it keeps a mean IoU of .53 where colours keep .82, flow alone .70);
             None keeps what flow gave.
 
     Yields:
