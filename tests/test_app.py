@@ -297,8 +297,8 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
     set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")
-    page.wait_for_selector(".rg-strip img", timeout=180_000)
-    assert page.locator(".rg-strip").count() >= 2
+    seen = "document.querySelector('.rg-strip img') && document.querySelectorAll('.rg-strip').length >= 2"
+    page.wait_for_function(seen, timeout=180_000)  # in the page: it may be gone before a question gets there
     wait_for_result(page, 180)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
     assert report["params"]["steps"] == {"value": 30, "source": "given"}
