@@ -242,8 +242,11 @@ function mountProgress(element, props, trigger, watch) {
   bars.setAttribute("aria-hidden", "true");
   root.append(bars, line);
   element.replaceChildren(root);
-  let begun = false;
+  let begun = false, stopped = false;
   follow(props, watch, (value) => {
+    // What a stopped run still had to say can arrive after the notice that it was stopped.
+    if (stopped && value && value.state === "running" && !value.asked) return;
+    stopped = Boolean(value) && value.state === "stopped";
     root.hidden = !value;
     root.dataset.state = value ? value.state : "";
     if (!value) { line.textContent = ""; return; }

@@ -166,8 +166,9 @@ def prompt(composed: Composed, regions: Iterable[Region]) -> View:
 
 
 def waiting() -> View:
-    """A run was asked for and has not begun."""
-    return {"state": "running", "text": "Waiting for its turn", "detail": "", "stages": _stages(None, 0)}
+    """A run was asked for and has not begun; `asked` tells it from late answers of one that was stopped."""
+    stages = _stages(None, 0)
+    return {"state": "running", "asked": True, "text": "Waiting for its turn", "detail": "", "stages": stages}
 
 
 def tracking(name: str, done: int, total: int) -> View:
