@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from storybook import render
 from storybook.world import render_frames
 
 FIRST_SEED = 20_000
-SDEDIT_STRENGTH = 0.6
+SDEDIT_STRENGTH, SDEDIT_STEPS, SDEDIT_GUIDANCE = 0.6, 20, 5.0
 ROWS: dict[str, dict[str, object]] = {
     "videograin": {},
     "no modulation": {"cross_strength": 0.0, "self_strength": 0.0},
@@ -45,14 +46,11 @@ JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
 def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
     """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
     if params.get("method") == "sdedit":
-        frames = sdedit(task, backbone, {**params})
-        return np.where(task.request.edited_mask[..., None], frames, task.request.clip.read(0, 8)), frames
-    request = task.request
-    given = type(request)(
-        request.clip,
-        request.labels,
-        request.regions,
-        source_prompt=request.source_prompt,
+        frames = sdedit(task, backbone)
+        source = task.request.clip.read(0, len(task.request.clip))
+        return np.where(task.request.edited_mask[..., None], frames, source), frames
+    given = replace(
+        task.request,
         method=str(params.get("method", "videograin")),
         params={"preview_every": 0} | {k: v for k, v in params.items() if k != "method"},
     )
@@ -63,12 +61,12 @@ def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[n
 
 
 @torch.no_grad()
-def sdedit(task: Task, backbone: Backbone, params: Mapping[str, object]) -> np.ndarray:
+def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
     """Noise the clip part of the way and denoise it with the target prompt (Meng et al. 2022).
 
     Every frame alone, the same noise in all.
     """
-    steps = backbone.schedule.sampling(int(str(params.get("steps", 20))))
+    steps = backbone.schedule.sampling(SDEDIT_STEPS)
     steps = [s for s in steps if s.t <= SDEDIT_STRENGTH * len(backbone.schedule.alphas_cumprod)]
     clean = backbone.encode(task.request.clip.read(0, len(task.request.clip)))
     noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(clean)
@@ -76,7 +74,7 @@ def sdedit(task: Task, backbone: Backbone, params: Mapping[str, object]) -> np.n
     text = backbone.embed(["", task.request.composed.text]).vectors
     for step in steps:
         x0, eps = backbone.predict(torch.cat([x, x]), step, text)
-        x = advance(*(guide(*both.chunk(2), 5.0) for both in (x0, eps)), step)
+        x = advance(*(guide(*both.chunk(2), SDEDIT_GUIDANCE) for both in (x0, eps)), step)
     return backbone.decode(x)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Heat maps are read from layers of at most this many tokens: the paper's 32 x 32.
 HEAT_TOKENS = 1024
+_SHOWN = 8
 
 
 class LatentPreview:
@@ -59,6 +60,11 @@ class LatentPreview:
         return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors])
 
 
+def shown_frames(count: int) -> tuple[int, ...]:
+    """Frames of a clip of `count` that a live preview shows: up to 8, evenly spread, the ends among them."""
+    return tuple(np.linspace(0, count - 1, min(count, _SHOWN)).round().astype(int).tolist())
+
+
 def heat(maps: Float[Tensor, "frames h w"]) -> Float32[np.ndarray, "frames h w"]:
     """Attention mass scaled so that the clip's strongest pixel is 1."""
     top = maps.amax().clamp(min=1e-8)
@@ -70,10 +76,7 @@ class HeatMaps:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        coarsest_that_counts = layout.grid
-        while np.prod(coarsest_that_counts) > HEAT_TOKENS:
-            coarsest_that_counts = tuple((side + 1) // 2 for side in coarsest_that_counts)
-        self.size = coarsest_that_counts
+        self.size = layout.at(HEAT_TOKENS)
         shape = (layout.frames, len(layout.names), *self.size)
         self._sum = torch.zeros(2, *shape, device=layout.words.device)
         self._count = 0

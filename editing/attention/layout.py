@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from editing.attention.maps import grid_at
 from editing.attention.regions import grid_labels
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class Layout:
 
     def at(self, tokens: int) -> tuple[int, int]:
         """Height and width of the attention grid with this many tokens a frame."""
-        height, width = self.grid
-        while height * width > tokens:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        return height, width
+        return grid_at(tokens, self.grid)
 
     def codes(self, tokens: int) -> Int[Tensor, "frames tokens"]:
         """Region of every token of a layer."""

@@ -35,14 +35,13 @@ from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage
 from editing.inversion import cached, ddim_invert, inversion_key
 from editing.methods.params import KEY_FRAMES, FateZeroParams
-from editing.preview import LatentPreview, WordHeats
+from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
 
-_PREVIEW_FRAMES = 8
 AreaOf = Callable[[int, tuple[int, int]], Tensor]
 """(target, size) -> [frames, 1, h, w], 1 in the edited area."""
 
@@ -61,9 +60,7 @@ def run(
 
     yield Stage("editing")
     preview = LatentPreview(pivots[0], frames)
-    shown = tuple(
-        np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
-    )
+    shown = shown_frames(len(frames))
     area = Area(plan, params, mass)
     looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
     x = pivots[-1].repeat(len(plan.targets), 1, 1, 1)

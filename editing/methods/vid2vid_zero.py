@@ -32,14 +32,12 @@ from editing.errors import RequestError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage
 from editing.inversion import cached, ddim_invert, inversion_key, is_learned, null_text
 from editing.methods.params import KEY_FRAMES, Vid2VidZeroParams
-from editing.preview import LatentPreview, WordHeats
+from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import find_words, new_words
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
-
-_PREVIEW_FRAMES = 8
 
 
 @torch.no_grad()
@@ -56,9 +54,7 @@ def run(
 
     yield Stage("editing")
     preview = LatentPreview(pivots[0], frames)
-    shown = tuple(
-        np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
-    )
+    shown = shown_frames(len(frames))
     looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
     x, rebuilt = pivots[-1].repeat(len(plan.targets), 1, 1, 1), pivots[-1]
     for step in backbone.schedule.sampling(params.steps):

@@ -36,14 +36,13 @@ from editing.events import EditResult, Event, Preview, Progress, Stage
 from editing.flow import follow
 from editing.inversion import ddim_invert
 from editing.methods.params import VideoGrainParams
-from editing.preview import HEAT_TOKENS, HeatMaps, LatentPreview
+from editing.preview import HEAT_TOKENS, HeatMaps, LatentPreview, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, spans, splice
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
 
-_PREVIEW_FRAMES = 8
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _SPANS = {"full": all_frames, "sparse_causal": sparse_causal, "own_frame": own_frame}
 # Rows of a call: the uncond half of guidance, the cond half, or both.
@@ -66,9 +65,7 @@ def run(
 
     yield Stage("editing")
     preview = LatentPreview(inverted[0], frames)
-    shown = tuple(
-        np.linspace(0, len(frames) - 1, min(len(frames), _PREVIEW_FRAMES)).round().astype(int).tolist()
-    )
+    shown = shown_frames(len(frames))
     heats = HeatMaps(layout)
     fresh = torch.Generator().manual_seed(request.seed)
     x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
