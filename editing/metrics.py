@@ -35,7 +35,7 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
         "outside_psnr_uncomposited": psnr(result.source, result.uncomposited, outside),
         "warp_error": warp_error(result.source, result.frames),
         "attention": {
-            region.name: _attention(result.attention[region.name], request.labels == region.label)
+            region.name: _attention(result.attention[region.name], request.areas == region.label)
             for region in request.regions
             if region.name in result.attention
         },

@@ -184,12 +184,12 @@ def _shrink(
 def _painted(
     frames: UInt8[np.ndarray, "frames h w 3"], request: EditRequest
 ) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Regions in their colours."""
+    """Regions in their colours, as far as their edits reach."""
     import cv2  # see editing.clip.resize
 
     size = frames.shape[2], frames.shape[1]
     colors = {region.label: region.color for region in request.regions}
-    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in request.labels]
+    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in request.areas]
     return np.stack([tint(frame, label, colors) for frame, label in zip(frames, labels, strict=True)])
 
 

@@ -17,7 +17,7 @@ from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.methods import METHODS
 from editing.outputs import staged
-from editing.request import MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
+from editing.request import MAX_MARGIN, MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
 from masks.files import read_labels, write_labels
 
 FILE = "project.json"
@@ -55,6 +55,9 @@ class ProjectRegion(_Model):
     )
     strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
     negative: str = Field("", description="What it should not become.")
+    margin: int = Field(
+        0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
+    )
 
 
 class Project(_Model):

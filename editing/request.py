@@ -21,6 +21,7 @@ PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#f
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
 MAX_PROMPTS = 8
+MAX_MARGIN = 1024
 
 
 def default_color(label: int) -> str:
@@ -40,6 +41,8 @@ class Region:
         color: "#rrggbb"; empty takes the palette's.
         strength: How strongly its attention is modulated, 0..1.
         negative: What it should not become.
+        margin: Pixels of the clip by which what it becomes may be larger than it is: how far beyond its mask
+            the edit may reach, but never into another region. 0..1024.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -52,6 +55,7 @@ class Region:
     color: str = ""
     strength: float = 1.0
     negative: str = ""
+    margin: int = 0
 
     def __post_init__(self) -> None:
         self._require("name", self.name.strip() != "", "a region needs a name")
@@ -59,6 +63,8 @@ class Region:
             "label", _is_int(self.label) and 1 <= self.label <= 255, "allowed is a whole number 1 to 255"
         )
         self._require("strength", _is_fraction(self.strength), "allowed is a number 0 to 1")
+        in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
+        self._require("margin", in_range, f"allowed is a whole number of pixels, 0 to {MAX_MARGIN}")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         self._require("color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "allowed is #rrggbb")
@@ -201,12 +207,21 @@ class EditRequest:
         return tuple(region for region in self.regions if region.prompt.strip())
 
     @cached_property
+    def areas(self) -> UInt8[np.ndarray, "frames height width"] | None:
+        """`labels` with every region grown by its margin: where each edit may reach."""
+        if self.labels is None:
+            return None
+        from masks.draw import grow_labels
+
+        return grow_labels(self.labels, {region.label: region.margin for region in self.regions})
+
+    @cached_property
     def edited_mask(self) -> Bool[np.ndarray, "frames height width"]:
-        """Union of the edited regions; True inside. The whole frame where no region has a prompt."""
+        """Union of the edited regions' areas; True inside. The whole frame where no region has a prompt."""
         if self.labels is None or not self.edited:
             width, height = self.clip.size
             return np.ones((len(self.clip), height, width), bool)
-        return np.isin(self.labels, [region.label for region in self.edited])
+        return np.isin(self.areas, [region.label for region in self.edited])
 
     def check_runnable(self) -> None:
         """Refuse a request that is well-formed but asks for nothing.

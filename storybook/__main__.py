@@ -10,26 +10,19 @@ import tempfile
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
 from editing.clip import write_video
 from editing.errors import EditingError
 from editing.runner import DRAWN
+from masks.draw import grow_labels
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
     """Labels grown by `pixels` all around, as a hand paints around a thing; the nearest label wins."""
-    out = np.zeros_like(labels)
-    for t, frame in enumerate(labels):
-        nearest = np.full(frame.shape, np.inf, np.float32)
-        for label in range(1, int(labels.max()) + 1):
-            distance = cv2.distanceTransform((frame != label).astype(np.uint8), cv2.DIST_L2, 5)
-            out[t][(distance <= pixels) & (distance < nearest)] = label
-            nearest = np.minimum(nearest, distance)
-    return out
+    return grow_labels(labels, dict.fromkeys(range(1, int(labels.max()) + 1), pixels))
 
 
 def as_request(
@@ -41,7 +34,7 @@ def as_request(
         scene: What happens.
         size: Of the frames, pixels.
         become: Prompts by actor number; with the key "background" the rest of the frame is the last region.
-        grow: Pixels by which the regions are wider than the actors.
+        grow: Pixels by which what the actors become may be larger than they are.
         clip: Where the frames are written; the request then holds what the file holds.
     """
     drawn = render(scene, size)
@@ -49,12 +42,13 @@ def as_request(
     if clip is not None:
         write_video(clip, drawn.frames, Fraction(FPS), comment=DRAWN)
         frames = open_clip(clip)
-    labels = grown(drawn.labels, grow) if grow else drawn.labels
+    labels = drawn.labels
     regions = [
-        Region(a.kind, i + 1, prompt=become.get(str(i), ""), source=a.phrase)
+        Region(a.kind, i + 1, prompt=become.get(str(i), ""), source=a.phrase, margin=grow)
         for i, a in enumerate(scene.actors)
     ]
-    if "background" in become:
+    if "background" in become:  # leaves no free pixel to reach into: the masks themselves are wider
+        labels = grown(labels, grow)
         rest = len(regions) + 1
         labels = np.where(labels == 0, rest, labels).astype(np.uint8)
         regions.append(
@@ -82,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     clip.add_argument("--actors", type=int, default=2, choices=(1, 2, 3))
     clip.add_argument("--size", type=int, default=256)
     clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
-    clip.add_argument("--grow", type=int, default=0, help="pixels the masks are wider than the actors")
+    clip.add_argument("--grow", type=int, default=0, help="pixels an edit may reach beyond its actor")
     clip.add_argument(
         "--become",
         action="append",

@@ -92,6 +92,14 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def real_server(tmp_path_factory):
+    """The page as it is, with the built-in model."""
+    server = Server([ROOT / "app.py"], tmp_path_factory.mktemp("real"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def browser():
     if not Path(CHROMIUM).is_file():
         assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", f"no Chromium at {CHROMIUM}"

@@ -8,7 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from browser import browser, open_page, server  # noqa: F401
+from browser import browser, open_page, real_server, server  # noqa: F401
 
 CLIP = Path(__file__).parents[1] / "assets" / "checkpoints" / "clip"
 SCHEDULER = {

@@ -4,7 +4,7 @@ import json
 
 import av
 import pytest
-from browser import ROOT, Server, overflow, plays, prompt, wait, wait_for_result
+from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
 
 MODEL = ROOT / "assets" / "storybook"
 ANIMALS = ROOT / "assets" / "examples" / "01_two_animals"
@@ -12,13 +12,6 @@ built_in = pytest.mark.skipif(
     not ((MODEL / "unet").is_dir() and ANIMALS.is_dir()),
     reason="the built-in model or its example is not here",
 )
-
-
-@pytest.fixture(scope="module")
-def real_server(tmp_path_factory):
-    server = Server([ROOT / "app.py"], tmp_path_factory.mktemp("real"))
-    yield server
-    server.stop()
 
 
 def set_steps(page, steps: str):

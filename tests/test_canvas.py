@@ -7,9 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from browser import overflow, plays, prompt, wait, wait_for_result
+from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
 
+from editing import load_project
 from editing.clip import write_video
+from masks.draw import deepest
 
 pytestmark = pytest.mark.browser
 LEFT, RIGHT, SIDE = (70, 120), (180, 150), 256  # middles of the discs on frame 1; they walk 4 pixels a frame
@@ -33,13 +35,13 @@ def until(page, test, what, seconds=60):
     return state(page)
 
 
-def spot(page, at):
+def spot(page, at, side=SIDE):
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
-    return box["x"] + (at[0] + 0.5) / SIDE * box["width"], box["y"] + (at[1] + 0.5) / SIDE * box["height"]
+    return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (at[1] + 0.5) / side * box["height"]
 
 
-def click(page, at, **options):
-    page.mouse.click(*spot(page, at), **options)
+def click(page, at, side=SIDE, **options):
+    page.mouse.click(*spot(page, at, side), **options)
 
 
 def paint(page, *path):
@@ -366,3 +368,72 @@ def test_keys_move_a_cursor_and_click(server, open_page):
     page.wait_for_selector(".rg-help[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector(".rg-help[open]", state="hidden")
+
+
+def mask(page, frame, label, size):
+    """The canvas's mask of a region as bool [size, size]."""
+    runs = page.evaluate(
+        "([t, n]) => document.querySelector('.rg-editor').editor.masks[t]?.[n]?.runs ?? ''", [frame, str(label)]
+    )
+    lengths = [int(n) for n in runs.split()]
+    out = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return np.pad(out, (0, size * size - len(out))).reshape(size, size)
+
+
+def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page):
+    """Nothing is made up here: the example's frames, the built-in SAM, tracking, the built-in model."""
+    truth = load_project(ROOT / "assets" / "examples" / "01_two_animals").labels  # exactly the two animals
+    size = truth.shape[1]
+    page, other = open_page(real_server), open_page(real_server)
+    start_empty(page)
+    for label, words, source in ((1, "a fox", "a cat"), (2, "a panda", "a rabbit")):
+        if label > 1:
+            page.keyboard.press("n")
+            until(page, lambda s, label=label: label in s["labels"], "another region")
+        click(page, deepest(truth[0] == label), size)
+        until(page, lambda s, n=str(label): s["area"][0].get(n), "SAM answers", 180)
+        page.fill(f".rg-card[data-label='{label}'] [data-key=prompt]", words)
+        page.fill(f".rg-card[data-label='{label}'] [data-key=source]", source)
+        page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("t")
+    until(page, lambda s: all(len(frame) == 2 for frame in s["area"]), "both are tracked", 120)
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    for label in (1, 2):
+        for t in (0, 7):
+            found, want = mask(page, t, label, size), truth[t] == label
+            assert (found & want).sum() / (found | want).sum() > 0.6
+    # Correct the last frame and track again.
+    page.keyboard.press("1")
+    page.keyboard.press("End")
+    click(page, deepest(truth[7] == 1), size)
+    until(page, lambda s: s["points"][7].get("1") and not s["waiting"], "a point on the last frame", 120)
+    page.keyboard.press("t")
+    until(page, lambda s: s["stale"] == [], "tracked from both ends", 120)
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    assert prompt(page).startswith("1 a fox and 2 a panda")
+    # Previews may come and go between two questions: the page itself notes them.
+    page.evaluate(
+        """() => { window.seen = new Set(); new MutationObserver(() => {
+        const img = document.querySelector('.rg-strip img'); if (img) window.seen.add(img.src); })
+        .observe(document.body, { subtree: true, childList: true, attributes: true }); }"""
+    )
+    page.keyboard.press("Control+Enter")
+    wait_for_result(page, 300)
+    assert page.evaluate("window.seen.size") >= 2
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["prompt_used"].startswith("a fox and a panda")
+    assert report["metrics"]["outside_psnr"] >= 38
+    # A second run, stopped midway; then there is work to do at once.
+    page.click("#run")
+    page.wait_for_selector("text=/step [0-9]+ of 20/", timeout=180_000)
+    page.click("#stop")
+    page.wait_for_selector("text=/Stopped.*Nothing was saved/")
+    page.wait_for_selector("#run:not([disabled])")
+    page.click("#tabs >> text=Masks")
+    page.keyboard.press("Home")
+    rev = state(page)["rev"]
+    click(page, deepest(truth[0] == 1), size, button="right")
+    until(page, lambda s: s["rev"] > rev and not s["waiting"], "a click after the stop", 120)
+    untouched = state(other)
+    assert untouched["rev"] == 0
+    assert untouched["labels"] == [1, 2]

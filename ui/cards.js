@@ -31,7 +31,7 @@ function mountCards(element, props, trigger, watch) {
 
   const read = () => ({
     id, have, source_prompt: sentence.value, prompt: whole.value,
-    regions: hub.regions.map(({ label, name, color, source, prompt }) => ({ label, name, color, source, prompt })),
+    regions: hub.regions.map(({ label, name, color, source, prompt, margin }) => ({ label, name, color, source, prompt, margin })),
   });
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   const keep = () => {
@@ -67,6 +67,19 @@ function mountCards(element, props, trigger, watch) {
     row.append(label, input);
     return row;
   };
+  const room = (region) => {
+    const row = make("div", "rg-room"), label = make("label", "", "room"), slider = make("input"), said = make("span");
+    // The slider is finer where the numbers are small.
+    Object.assign(slider, { type: "range", min: 0, max: 20, step: 1, value: Math.round(Math.sqrt(2 * region.margin)), id: "rg-margin-" + region.label });
+    label.htmlFor = slider.id;
+    row.title = "How far beyond its mask the edit may reach: what it becomes may be larger than what it is";
+    slider.setAttribute("aria-label", region.name + " room around its mask, in pixels");
+    const tell = () => { said.textContent = region.margin ? `${region.margin} px beyond its mask` : "its mask alone"; slider.setAttribute("aria-valuetext", said.textContent); };
+    slider.addEventListener("input", () => { region.margin = Math.round(slider.value ** 2 / 2); tell(); hub.tell("regions"); changed(); });
+    tell();
+    row.append(label, slider, said);
+    return row;
+  };
   const build = (region) => {
     const card = make("div", "rg-card"), top = make("div", "rg-card-head"), name = make("input", "rg-name"), swatch = make("label", "rg-swatch"), color = make("input");
     card.dataset.label = region.label;
@@ -91,7 +104,7 @@ function mountCards(element, props, trigger, watch) {
     bin.dataset.act = "delete";
     tools.append(eye, up, down, bin);
     top.append(swatch, name, tools);
-    card.append(top, field(region, "source", "is now", "e.g. a cat"), field(region, "prompt", "becomes", "stays as it is"), make("p", "rg-covered"));
+    card.append(top, field(region, "source", "is now", "e.g. a cat"), field(region, "prompt", "becomes", "stays as it is"), room(region), make("p", "rg-covered"));
     card.addEventListener("pointerdown", () => { if (hub.active !== region.label) hub.tell("choose", region.label); });
     card.addEventListener("focusin", () => { if (hub.active !== region.label) hub.tell("choose", region.label); });
     return { card, region };

@@ -27,6 +27,26 @@ const decodeRuns = (text, size) => {
 
 const channels = (color) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
 
+// Where `belongs` holds of the topmost label, in one colour.
+const silhouette = (top, belongs, [red, green, blue], width, height) => {
+  const picture = new OffscreenCanvas(width, height), data = new ImageData(width, height);
+  for (let i = 0; i < top.length; i++) if (top[i] && belongs(top[i])) data.data.set([red, green, blue, 255], 4 * i);
+  picture.getContext("2d").putImageData(data, 0, 0);
+  return picture;
+};
+
+// How far an edit may reach beyond its mask: the silhouette moved all around, less all masks, faintly.
+const ring = (own, all, margin) => {
+  const { width, height } = own, wide = new OffscreenCanvas(width, height), faint = new OffscreenCanvas(width, height);
+  const context = wide.getContext("2d"), result = faint.getContext("2d");
+  for (let i = 0; i < 32; i++) for (const far of [margin, margin / 2]) context.drawImage(own, far * Math.cos((i * Math.PI) / 16), far * Math.sin((i * Math.PI) / 16));
+  context.globalCompositeOperation = "destination-out";
+  context.drawImage(all, 0, 0);
+  result.globalAlpha = 0.2;
+  result.drawImage(wide, 0, 0);
+  return faint;
+};
+
 // One frame's masks as a picture: a wash, a rim of the region's colour, and a hair of white around it.
 const paintTint = (editor, frame) => {
   const { width, height } = editor.clip, size = width * height;
@@ -38,7 +58,7 @@ const paintTint = (editor, frame) => {
     for (let i = 0; i < size; i++) if (entry.grid[i]) top[i] = region.label;
   }
   if (shown.length) {
-    const context = picture.getContext("2d"), data = context.createImageData(width, height), pixels = data.data;
+    const context = picture.getContext("2d"), data = new ImageData(width, height), pixels = data.data;
     const table = {}, tops = {}, thick = Math.max(width, height) > 420 ? 2 : 1;
     for (const region of shown) { table[region.label] = channels(region.color); tops[region.label] = null; }
     for (let y = 0, i = 0; y < height; y++) {
@@ -55,7 +75,14 @@ const paintTint = (editor, frame) => {
         if (label && (tops[label] === null || (tops[label][1] === y && tops[label][2] === x - 1))) tops[label] = [tops[label]?.[0] ?? x, y, x];
       }
     }
+    const all = silhouette(top, () => true, [0, 0, 0], width, height);
     context.putImageData(data, 0, 0);
+    context.globalCompositeOperation = "destination-over";
+    for (const region of shown) {
+      if (!region.margin || !region.prompt.trim()) continue;
+      const own = silhouette(top, (label) => label === region.label, table[region.label], width, height);
+      context.drawImage(ring(own, all, region.margin), 0, 0);
+    }
     // The number sits on top of its mask, out of the way of clicks.
     for (const region of shown) if (tops[region.label]) numbers.push([region, (tops[region.label][0] + tops[region.label][2]) / 2, tops[region.label][1]]);
   }

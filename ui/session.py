@@ -21,6 +21,7 @@ from ui.methods import uses
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME = 8, 200, 40
 MAX_UNDO, MAX_POINTS, MAX_PATH = 50, 64, 4000
+ROOM, MAX_ROOM = 1 / 16, 200  # of a new region, in shares of the shorter side; what a card allows, in pixels
 Segment = Callable[..., Mask]
 
 
@@ -111,7 +112,9 @@ class Session:
         used = {region.color for region in known.values()}
         colors = [default_color(n) for n in range(label, label + MAX_REGIONS)]
         color = next((color for color in colors if color not in used), colors[0])
-        regions = {label: Region(name, label, color=color), **known}
+        # In the drawn world things are told by their outline: a rabbit's ears need room.
+        margin = round(ROOM * min(self.size)) if self.opened.drawn else 0
+        regions = {label: Region(name, label, color=color, margin=margin), **known}
         self._commit(State({**self.state.layers, label: Layer()}, regions))
         return label
 
@@ -391,4 +394,7 @@ def _described(region: Region, entry: Mapping[str, Any]) -> Region:
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         text["color"] = color
+    margin = entry.get("margin")
+    if isinstance(margin, int) and 0 <= margin <= MAX_ROOM:
+        text["margin"] = margin
     return replace(region, name=name or f"Region {region.label}", **text)

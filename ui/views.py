@@ -143,7 +143,7 @@ def cards(session: Session) -> View:
         "prompt": session.prompt,
         "full": len(session.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt")}
+            {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt", "margin")}
             for region in session.state.regions.values()
         ],
     }

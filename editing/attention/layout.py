@@ -33,7 +33,7 @@ class Layout:
         self.bound = torch.tensor(
             [float((words == code).any()) for code in range(len(self.strength))], device=device
         )
-        labels = torch.from_numpy(codes[request.labels]).to(device)
+        labels = torch.from_numpy(codes[request.areas]).to(device)
         self.cells = cache(lambda h, w: grid_labels(labels, h, w, len(self.strength)))
         edited = torch.from_numpy(request.edited_mask).float()[:, None]
         self.blend_mask = F.adaptive_max_pool2d(edited, grid).to(device)

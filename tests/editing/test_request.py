@@ -156,6 +156,8 @@ def test_bad_values_are_refused_by_name(field, changes):
         ("strength", math.nan),
         ("color", "red"),
         ("color", "#12345g"),
+        ("margin", -1),
+        ("margin", 2000),
     ],
 )
 def test_bad_region_values_are_refused_by_name(key, value):
@@ -215,6 +217,17 @@ def test_edits_by_words_are_refused_by_name(field, given):
     with pytest.raises(RequestError) as caught:
         by_words(**given).check_runnable()
     assert caught.value.field == field
+
+
+def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
+    given = make()
+    assert given.areas is given.labels
+    wide = replace(given, regions=tuple(replace(r, margin=1) for r in given.regions))
+    grown = (wide.areas > 0) & (given.labels == 0)
+    assert grown.any()
+    assert (wide.areas[given.labels > 0] == given.labels[given.labels > 0]).all()
+    assert wide.edited_mask[np.isin(wide.areas, [r.label for r in wide.edited])].all()
+    assert wide.edited_mask.sum() > given.edited_mask.sum()
 
 
 def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():

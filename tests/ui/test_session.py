@@ -81,6 +81,18 @@ def test_runs_and_packed_masks_come_back(share):
     assert encode_runs(np.zeros((4, 4), bool)) == ""
 
 
+def test_room_around_a_region_reaches_the_run(masked):
+    session = Session(masked)
+    label = session.add_region()
+    # Not of the drawn world's clips, or no example: no room unless it is given.
+    assert session.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
+    session.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
+    request = session.request({}, "videograin", "storybook")
+    assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
+    assert request.edited_mask[0, 12, 22]
+    assert not request.edited_mask[0, 12, 28]
+
+
 def test_points_strokes_undo_and_redo(session):
     label = session.add_region()
     assert session.point(label, 2, (20.0, 5.0), True, left_of)
