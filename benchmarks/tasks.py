@@ -30,12 +30,14 @@ class Target:
         asked: The word asked for.
         candidates: The true scene with each word in place of the one asked for.
         elsewhere: What other regions were asked for: finding it here is leakage.
+        actor: Who it is about; None: a place, not an actor.
     """
 
     place: np.ndarray
     asked: str
     candidates: dict[str, Scene]
     elsewhere: tuple[str, ...] = ()
+    actor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def instance(seed: int, size: int, masks: MaskMaker) -> Task:
     truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
     wishes = [wish(scene, size, i, f"a {kind}") for i, kind in enumerate(asked)]
     targets = [
-        Target(w.mask, asked[i], {k: replace(truth, actor=i, kind=k) for k in KINDS}, (asked[1 - i],))
+        Target(w.mask, asked[i], {k: replace(truth, actor=i, kind=k) for k in KINDS}, (asked[1 - i],), i)
         for i, w in enumerate(wishes)
     ]
     return task(scene, truth, size, wishes, targets, masks)
@@ -82,7 +84,8 @@ def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
     labels = render(scene, size).labels
     both = Wish("both", labels > 0, f"a {kinds[0]} and a {kinds[1]}", f"a {asked} and another {asked}")
     targets = [
-        Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}) for i in (0, 1)
+        Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}, actor=i)
+        for i in (0, 1)
     ]
     return task(scene, truth, size, [both], targets, masks)
 
@@ -101,7 +104,7 @@ def part(seed: int, size: int, masks: MaskMaker) -> Task:
     worn = (after.labels == who + 1) & (after.parts == PARTS.index("accessory"))
     wishes = [Wish("head", head | worn, scene.actors[who].phrase, truth.actors[who].phrase)]
     candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
-    return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates)], masks)
+    return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks)
 
 
 def color(seed: int, size: int, masks: MaskMaker) -> Task:
@@ -111,7 +114,7 @@ def color(seed: int, size: int, masks: MaskMaker) -> Task:
     truth = replace(scene, actor=who, color=asked)
     wishes = [wish(scene, size, who, truth.actors[who].phrase)]
     candidates = {str(c): replace(scene, actor=who, color=c) for c in (*COLORS, None)}
-    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates)], masks)
+    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
 
 
 def background(seed: int, size: int, masks: MaskMaker) -> Task:
@@ -148,7 +151,7 @@ def shape(seed: int, size: int, masks: MaskMaker) -> Task:
     truth = replace(scene, actor=who, kind=asked)
     wishes = [wish(scene, size, who, f"a {asked}")]
     candidates = {k: replace(scene, actor=who, kind=k) for k in KINDS}
-    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates)], masks)
+    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
 
 
 TASKS: dict[str, Callable[[int, int, MaskMaker], Task]] = {

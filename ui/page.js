@@ -52,7 +52,14 @@ function mountGallery(element, props, trigger, watch) {
       for (const change of item.changes) {
         const line = make("span", "rg-change");
         line.append(badge(change.label, change.color));
-        line.append(make("span", "", change.prompt ? change.source + " → " + change.prompt : change.source + " stays"));
+        line.append(make("span", "", change.prompt ? "→ " + change.prompt : "stays"));
+        line.title = change.prompt ? change.source + " → " + change.prompt : change.source + " stays";
+        text.append(line);
+      }
+      for (const prompt of item.prompts) {
+        const line = make("span", "rg-change");
+        line.append(make("span", "", prompt));
+        line.title = prompt;
         text.append(line);
       }
       card.append(picture, text);

@@ -50,6 +50,7 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
                     {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
                     for r in example.request.regions
                 ],
+                "prompts": [] if example.request.regions else list(example.request.targets),
             }
             for name, example in examples.items()
         ],

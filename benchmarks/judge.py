@@ -1,0 +1,86 @@
+"""What an edit shows: of all candidates drawn anew, the nearest (analysis by synthesis).
+
+An edit keeps the place and the walk of an actor, not every pixel of its outline: a right fox a few pixels off
+its drawing is farther from it, pixel by pixel, than from something grey. So candidates of an actor are drawn,
+then moved, scaled and mirrored a little before the background without that actor, and compared as blurred
+pictures; the best pose counts, the same in all judged frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+
+import cv2
+import numpy as np
+
+from benchmarks.tasks import Task
+from storybook import Scene, render
+from storybook.world import render_frames
+
+JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
+_GRID = 64  # pixels on which pictures are compared
+_BLUR = 1.0  # of them
+# Shares of the frame's side by which a candidate is moved, and factors by which it is scaled.
+_RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0.85, 1.0, 1.15)
+
+
+def nearest(frames: np.ndarray, task: Task) -> list[str]:
+    """For each target of a task the candidate that its place in the edit shows.
+
+    Args:
+        frames: uint8 [frames, size, size, 3], edited.
+    """
+    out = []
+    for target in task.targets:
+        far = {
+            name: distance(frames, scene, target.place, target.actor)
+            for name, scene in target.candidates.items()
+        }
+        out.append(min(far, key=far.__getitem__))
+    return out
+
+
+def distance(frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None) -> float:
+    """Mean squared difference of the edit and a drawn scene in a place; of an actor in its best pose."""
+    seen, inside = _small(frames[list(JUDGED)]), _small(place[list(JUDGED)].astype(np.float32)) > 0.5
+    size = frames.shape[1]
+    drawn = [_small(render_frames(scene, size, JUDGED))] if actor is None else _poses(scene, actor, size)
+    return min(float(np.square(_blurred(picture) - _blurred(seen))[inside].mean()) for picture in drawn)
+
+
+def _poses(scene: Scene, actor: int, size: int) -> Iterator[np.ndarray]:
+    """The judged frames, small, with one actor moved, scaled and mirrored."""
+    sprite, alpha, ground = _sprite(scene, actor, size)
+    who, side = scene.actors[actor], (_GRID, _GRID)
+    for right, down, scale, mirrored in product(_RIGHT, _DOWN, _SCALES, (1, -1)):
+        out = np.empty_like(ground)
+        for i, t in enumerate(JUDGED):
+            x, y = (who.x + who.facing * who.speed * t) * _GRID, who.y * _GRID
+            sx = scale * mirrored
+            matrix = np.array([[sx, 0, x - sx * x + right * _GRID], [0, scale, y - scale * y + down * _GRID]])
+            there = cv2.warpAffine(alpha[i], matrix, side)[..., None]
+            out[i] = ground[i] * (1 - there) + cv2.warpAffine(sprite[i], matrix, side)
+        yield out
+
+
+@lru_cache(maxsize=256)
+def _sprite(scene: Scene, actor: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the judged frames, small: the actor on black, its share of each pixel, all the rest."""
+    alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
+    others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
+    alpha = (render(alone, size).labels[list(JUDGED)] > 0).astype(np.float32)
+    ground = render_frames(dataclasses.replace(scene, actors=others), size, JUDGED)
+    return _small(render_frames(alone, size, JUDGED) * alpha[..., None]), _small(alpha), _small(ground)
+
+
+def _small(frames: np.ndarray) -> np.ndarray:
+    """float32 pictures of `_GRID` pixels."""
+    side = (_GRID, _GRID)
+    return np.stack([cv2.resize(f.astype(np.float32), side, interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def _blurred(frames: np.ndarray) -> np.ndarray:
+    return np.stack([cv2.GaussianBlur(f, (0, 0), _BLUR) for f in frames])
