@@ -203,9 +203,8 @@ def main() -> None:
     masks = {"true": true_masks, "clicked": clicked_masks}[args.masks](args.grow)
     backbone, table = load_backbone(args.model), {}
     args.out.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(
-        "task       row                    right           leak reached inside  outside uncomp  median   warp\n"
-    )
+    head = f"{'task':11s}{'row':22s}{'right':>6s}{'leak':>15s} reached inside  outside uncomp  median   warp"
+    sys.stdout.write(head + "\n")
     for name in args.task or TASKS:
         tasks = [TASKS[name](args.first + i, args.size, masks) for i in range(args.scenes)]
         sheet = [np.concatenate([t.request.clip.read(4, 5)[0] for t in tasks])]
