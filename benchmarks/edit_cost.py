@@ -2,9 +2,11 @@
 
 One edit is run on a random UNet of Stable Diffusion 1.5's layers, or on a model given. Its calls of the UNet
 are counted, and some of each size are made again bare: same rows, same grid, full-frame attention, nothing
-else. Printed: half-forwards of the edit and of VideoGrain's release; the edit's time over that of its own
-calls and over that of as many bare ones; memory of kept features over the release's. Times are ratios alone,
-of processor time in one process, for a machine that others use too.
+else. Printed: half-forwards of the edit over those of the method's release; the edit's time over that of its
+own calls and over that of as many bare ones. VideoGrain: memory of kept features over the release's.
+FateZero: most memory alive over that of plain sampling with as many rows. vid2vid-zero: what a step of
+null-text inversion with one inner step costs, in forward passes. Times are ratios alone, of processor time in
+one process, for a machine that others use too.
 """
 
 from __future__ import annotations
@@ -19,20 +21,27 @@ import time
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from benchmarks.attention import peak_bytes
 from editing import ArrayClip, EditRequest, Region, load_backbone
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames
 from editing.attention.sites import Site
 from editing.backbones import ASSETS, Backbone
 from editing.backbones.features import Features
+from editing.clip import resize
+from editing.diffusion import Step, advance, guide
+from editing.inversion import null_text
 from editing.methods import METHODS, resolve_params
 
-# Of VideoGrain's release, per edit of 50 steps: 49 of inversion and 50 of denoising, both halves of guidance.
-RELEASED_HALVES = 2 * (49 + 50)
+# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, with
+# the source's maps for nothing: inversion without guidance, then both halves. vid2vid-zero the same, but for
+# source and edit; its null-text inversion is not counted.
+RELEASED_HALVES = {"videograin": 2 * (49 + 50), "fatezero": 50 + 2 * 50, "vid2vid_zero": 50 + 4 * 50}
 # It keeps the features of 49 steps, of both halves, in 16 bits.
 RELEASED_STEPS_KEPT = 49 * 2
 
@@ -137,7 +146,7 @@ def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames
         "steps": params.steps,
         "calls": len(counted.calls),
         "half-forwards": halves,
-        "half-forwards / release's": halves / (RELEASED_HALVES * params.steps / 50),
+        "half-forwards / release's": halves / (RELEASED_HALVES[method] * params.steps / 50),
         "edit / its UNet calls": whole / counted.seconds,
         "edit / bare UNet calls": whole / floor,
     }
@@ -155,6 +164,56 @@ def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
         wiring.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
     in_half = kept.bytes / backbone.dtype.itemsize * 2
     return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
+
+
+def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, size: int) -> dict:
+    """Most memory alive in a FateZero edit over that of plain sampling with as many rows, in one process."""
+    request = request_for("fatezero", frames, size)
+    params, _ = resolve_params("fatezero", given, backbone.defaults.get("fatezero", {}))
+
+    def edit() -> None:
+        os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
+        for _ in METHODS["fatezero"].run(backbone, request, params):
+            pass
+
+    @torch.no_grad()
+    def sample() -> None:
+        texts = backbone.embed([request.source_prompt, "", request.composed.text]).vectors
+        x = backbone.encode(resize(request.clip.read(0, frames), backbone.fit(size, size)))
+        for step in backbone.schedule.sampling(params.steps):
+            x0, eps = (both[-2 * len(x) :] for both in backbone.predict(x.repeat(3, 1, 1, 1), step, texts))
+            x0, eps = (guide(*both.chunk(2), params.guidance_scale) for both in (x0, eps))
+            x = advance(x0, eps, step)
+        backbone.decode(x)
+
+    device = backbone.device.type
+    whole = peak_bytes(edit, device) / peak_bytes(sample, device)
+    # The autoencoder can need the most, and is the same for both.
+    with patch.object(backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)):
+        network = peak_bytes(edit, device) / peak_bytes(sample, device)
+    return {"peak memory / plain's": whole, "the same, undecoded": network}
+
+
+def learning_cost(backbone: Backbone, frames: int, size: int, recompute: bool) -> float:
+    """Processor time of a step of null-text inversion with one inner step, in forward passes."""
+    shape = (frames, backbone.unet.config.in_channels, *backbone.grid(frames, size, size)[1:])
+    pivots = list(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(backbone.device))
+    empty, cond = backbone.embed(["", "a cat and a dog on the grass"]).vectors.chunk(2)
+
+    def predict(x: torch.Tensor, step: Step, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return backbone.predict(x, step, text, recompute=recompute and torch.is_grad_enabled())
+
+    steps, ratios = backbone.schedule.sampling(len(pivots) - 1), []
+    with torch.no_grad():
+        for _ in range(3):
+            began = time.process_time()
+            for step in steps:
+                predict(pivots[0], step, cond)
+            middle = time.process_time()
+            for _ in null_text(pivots, predict, steps, empty, cond, guidance_scale=7.5, inner_steps=1):
+                pass
+            ratios.append((time.process_time() - middle) / (middle - began))
+    return statistics.median(ratios)
 
 
 def main() -> None:
@@ -175,6 +234,11 @@ def main() -> None:
         row = measure(backbone, method, given, args.frames, args.size)
         if method == "videograin":
             row["kept features / release's"] = features_ratio(backbone, args.frames, args.size)
+        elif method == "fatezero":
+            row |= memory_ratios(backbone, given, args.frames, args.size)
+        else:
+            for name, recompute in (("null-text step / forward", False), ("the same, recomputing", True)):
+                row[name] = learning_cost(backbone, args.frames, args.size, recompute)
         rows.append(row)
         for name, value in row.items():
             sys.stdout.write(f"{name:28}{value:.3g}\n" if isinstance(value, float) else f"{name:28}{value}\n")

@@ -2,9 +2,10 @@
 
 Drawn scenes whose true edit is known (`benchmarks/tasks.py`). A region is right if, among all candidates
 rendered in the same pose, the one asked for is nearest to the edited pixels (analysis by synthesis); it leaks
-if what was asked of another region is nearest. Beside it: distance to the true edit, what changed outside the
-regions with and without compositing, and how well the edit follows the true motion. Rows are methods and
-ablations of VideoGrain; `--masks clicked` makes the masks by one click per actor and tracking.
+if what was asked of another region is nearest. Beside it: frames nearer to the true edit than to the source,
+distance to the true edit, what changed outside the regions with and without compositing, and how well the
+edit follows the true motion. Rows are methods and ablations of VideoGrain; those "by words" get the composed
+prompt without regions and masks. `--masks clicked` makes the masks by one click per actor and tracking.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ ROWS: dict[str, dict[str, object]] = {
     "cross only": {"self_strength": 0.0},
     "per frame": {"attention_span": "own_frame"},
     "SDEdit": {"method": "sdedit"},
+    "fatezero": {"method": "fatezero"},
+    "fatezero by words": {"method": "fatezero", "by_words": True},
+    "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
+    "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
 }
+# FateZero's presets are for kinds of edits; what a model recommends outweighs them.
+FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
 JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
 
 
@@ -52,12 +59,22 @@ def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[n
     given = replace(
         task.request,
         method=str(params.get("method", "videograin")),
-        params={"preview_every": 0} | {k: v for k, v in params.items() if k != "method"},
+        params={"preview_every": 0} | {k: v for k, v in params.items() if k not in ("method", "by_words")},
     )
+    if params.get("by_words"):
+        given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
     for event in edit(given, backbone):
         if isinstance(event, Finished):
             return event.result.frames, event.result.uncomposited
     raise RuntimeError("the run ended without a result")
+
+
+def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict[str, object]:
+    """A row's params for a kind of task: those of FateZero begin with the preset for such edits."""
+    preset = {}
+    if row.get("method") == "fatezero" and "preset" not in row:
+        preset = {"preset": FATEZERO.get(task, "shape"), **backbone.defaults.get("fatezero", {})}
+    return preset | dict(row)
 
 
 @torch.no_grad()
@@ -98,6 +115,16 @@ def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
     return float((back - x[:-1]).abs().mean())
 
 
+def reached(frames: np.ndarray, task: Task) -> list[bool]:
+    """For each frame whether its edited pixels are nearer to the true edit than to the source."""
+    size, inside = frames.shape[1], task.request.edited_mask
+    errors = [
+        np.square(render(scene, size).frames.astype(float) - frames).mean(-1)
+        for scene in (task.truth, task.source)
+    ]
+    return [bool(a[w].mean() < b[w].mean()) for a, b, w in zip(*errors, inside, strict=True)]
+
+
 def interval(hits: Sequence[bool]) -> tuple[float, float]:
     """Share and the half width of its 95 % interval (Wilson)."""
     n, p, z = len(hits), float(np.mean(hits)), 1.96
@@ -112,12 +139,19 @@ def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str,
     return {
         "right": [f == t.asked for f, t in zip(found, task.targets, strict=True)],
         "leaked": [f in t.elsewhere for f, t in zip(found, task.targets, strict=True) if t.elsewhere],
+        "reached": reached(frames, task),
         "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
         "outside_psnr": [psnr(drawn.frames, frames, outside)],
         "outside_psnr_uncomposited": [psnr(drawn.frames, uncomposited, outside)],
+        "outside_median_error": [median_error(drawn.frames, uncomposited, outside)],
         "outside_ssim_uncomposited": [ssim(drawn.frames, uncomposited, outside)],
         "warp_error_ratio": [warp_error(frames, truth.flow) / own],
     }
+
+
+def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | None:
+    """Median absolute difference over the pixels `where`, of 255; None for no pixel."""
+    return float(np.median(np.abs(a[where].astype(float) - b[where]))) if where.any() else None
 
 
 def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
@@ -140,9 +174,10 @@ def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
         return "-" if value is None else format(value, form)
 
     return (
-        f"{task:11s}{name:18s}{cell('right', '.2f'):>6s} +- {cell('right_95', '.2f')}"
-        f"{cell('leaked', '.2f'):>7s}{cell('inside_psnr', '.1f'):>8s}{cell('outside_psnr', '.1f'):>8s}"
-        f"{cell('outside_psnr_uncomposited', '.1f'):>8s}{cell('warp_error_ratio', '.2f'):>7s}\n"
+        f"{task:11s}{name:22s}{cell('right', '.2f'):>6s} +- {cell('right_95', '.2f')}"
+        f"{cell('leaked', '.2f'):>7s}{cell('reached', '.2f'):>8s}{cell('inside_psnr', '.1f'):>7s}"
+        f"{cell('outside_psnr', '.1f'):>9s}{cell('outside_psnr_uncomposited', '.1f'):>7s}"
+        f"{cell('outside_median_error', '.1f'):>8s}{cell('warp_error_ratio', '.2f'):>7s}\n"
     )
 
 
@@ -168,12 +203,14 @@ def main() -> None:
     masks = {"true": true_masks, "clicked": clicked_masks}[args.masks](args.grow)
     backbone, table = load_backbone(args.model), {}
     args.out.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write("task       row                right         leak  inside outside  uncomp  warp\n")
+    head = f"{'task':11s}{'row':22s}{'right':>6s}{'leak':>15s} reached inside  outside uncomp  median   warp"
+    sys.stdout.write(head + "\n")
     for name in args.task or TASKS:
         tasks = [TASKS[name](args.first + i, args.size, masks) for i in range(args.scenes)]
         sheet = [np.concatenate([t.request.clip.read(4, 5)[0] for t in tasks])]
         table[name] = {}
-        for row, params in rows.items():
+        for row, given in rows.items():
+            params = params_for(name, given, backbone)
             began, figures, column = time.perf_counter(), [], []
             for task in tasks:
                 frames, uncomposited = run(task, backbone, params)

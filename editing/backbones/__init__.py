@@ -85,6 +85,7 @@ class Backbone(Protocol):
         attend: "AttentionFn | None" = None,
         features: "Patch | None" = None,
         adapter: "Patch | None" = None,
+        recompute: bool = False,
     ) -> "tuple[Tensor, Tensor]":
         """What the model makes of noisy latents: (x0, eps)."""
         ...

@@ -130,12 +130,12 @@ def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Floa
     return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
 
 
-def checkpointed(again: Patch | None = None) -> Patch:
+def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
     """Keep only the inputs of each part of the UNet for the backward pass, which computes the rest anew.
 
     Args:
-        again: Another patch the call is made with; it is entered for each recomputation too, which happens
-            after the call has removed it.
+        again: Makes what is entered around each recomputation, which happens after the call: the other
+            patches of the call, and what keeps others off the network meanwhile.
     """
 
     @contextmanager
@@ -145,7 +145,7 @@ def checkpointed(again: Patch | None = None) -> Patch:
                 module,
                 *args,
                 use_reentrant=False,
-                context_fn=lambda: (nullcontext(), again(unet) if again else nullcontext()),
+                context_fn=lambda: (nullcontext(), again()),
             )
 
         parts = [module for module in unet.modules() if hasattr(module, "gradient_checkpointing")]

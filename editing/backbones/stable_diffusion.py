@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
 from editing.backbones.folder import Parts, download, read_folder
-from editing.backbones.patches import Patch
+from editing.backbones.patches import Patch, checkpointed, together
 from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
@@ -206,6 +206,7 @@ class StableDiffusion:
         features: Patch | None = None,
         adapter: Patch | None = None,
         control: Control | None = None,
+        recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
         """What the network makes of noisy latents, whatever it outputs.
 
@@ -219,6 +220,8 @@ class StableDiffusion:
             features: A change of the UNet for this call alone (kept or injected features).
             adapter: Another one (tuned weights, joint normalisation); entered first.
             control: Residuals of a control network.
+            recompute: Keep less for the backward pass, which then computes activations anew, each part under
+                the same patches and the same lock as the call itself.
         Returns:
             (x0, eps), in x's dtype.
         Raises:
@@ -244,11 +247,14 @@ class StableDiffusion:
             )
             return output
 
+        @contextmanager
+        def patched() -> Iterator[None]:
+            with self._lock, together(adapter, features)(self.unet):
+                yield
+
         size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
-        with self._lock, self._memory(len(x) // texts, size), ExitStack() as patches:
-            for patch in (adapter, features):
-                if patch is not None:
-                    patches.enter_context(patch(self.unet))
+        keeps_less = checkpointed(patched)(self.unet) if recompute else nullcontext()
+        with patched(), self._memory(len(x) // texts, size), keeps_less:
             output = network()
             if not output.isfinite().all():
                 raise DivergedError(

@@ -24,7 +24,7 @@ from editing.attention.backends import attention
 from editing.attention.frames import all_frames, sparse_causal
 from editing.attention.maps import Exchange, exchange, map_grid, probabilities
 from editing.attention.sites import AttentionFn, Site
-from editing.backbones.patches import Patch, checkpointed, joint_norm
+from editing.backbones.patches import Patch, joint_norm
 from editing.blending import blend_latents, composite
 from editing.clip import resize
 from editing.diffusion import Step, advance, guide
@@ -269,11 +269,10 @@ def invert(
 
     def learn() -> Generator[Event, None, dict[str, Tensor]]:
         attend = None if params.learn_with == "plain" else frame_attention(plan, params)
-        features = checkpointed(plan.adapter) if params.recompute else None
 
         def predict(x: Tensor, step: Step, text: Tensor) -> tuple[Tensor, Tensor]:
-            patch = features if torch.is_grad_enabled() else None
-            return backbone.predict(x, step, text, attend=attend, features=patch, adapter=plan.adapter)
+            anew = params.recompute and torch.is_grad_enabled()
+            return backbone.predict(x, step, text, attend=attend, adapter=plan.adapter, recompute=anew)
 
         texts = []
         for step, text, _ in null_text(

@@ -1,13 +1,16 @@
 """vid2vid-zero on a tiny random model: placement, identities of its branches, and what it learns."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from editing import ArrayClip, EditRequest, Region
+from editing.attention.backends import attention
 from editing.attention.sites import Site
 from editing.backbones import load_backbone
-from editing.backbones.patches import checkpointed, joint_norm
+from editing.backbones.patches import joint_norm
 from editing.errors import RequestError
 from editing.events import Preview, Progress
 from editing.inversion import is_learned, null_text
@@ -266,7 +269,7 @@ def test_at_guidance_1_nothing_is_learned(tiny):
 def test_one_inner_step_asks_the_model_three_times(tiny):
     """Of which one with gradients and recomputation: 1 + 3 + 1 times a forward pass."""
     calls = []
-    learn(tiny, calls=calls, features=checkpointed())
+    learn(tiny, calls=calls, recompute=True)
     assert calls == [False, True, False] * STEPS
 
 
@@ -319,13 +322,46 @@ def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
     try:
         plain = gradient(tiny, text, adapter=adapter)
         assert len(calls) == 1
-        again = gradient(tiny, text, adapter=adapter, features=checkpointed(adapter))
+        again = gradient(tiny, text, adapter=adapter, recompute=True)
     finally:
         handle.remove()
     assert len(calls) == 3  # forward, and once more on the way back
     torch.testing.assert_close(plain, again)
     assert plain.abs().max() > 0
     assert all(p.grad is None and not p.requires_grad for p in tiny.unet.parameters())
+
+
+def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(tiny):
+    """Its hooks are on the shared network until its call returns; the backward pass waits that long."""
+    text, entered, alone = tiny.embed([""]).vectors, threading.Event(), threading.Event()
+    expected = gradient(tiny, text, recompute=True)
+    waited = []
+
+    def attend(q, k, v, site):
+        if not entered.is_set():
+            entered.set()
+            waited.append(alone.wait(1))  # nobody else computes meanwhile
+        return attention(q, k, v)
+
+    def other():
+        with torch.no_grad():
+            tiny.predict(
+                noise(), tiny.schedule.sampling(STEPS)[1], text, attend=attend, adapter=joint_norm(FRAMES)
+            )
+
+    asked = text.clone().requires_grad_(True)
+    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], asked, recompute=True)
+    handle = tiny.unet.up_blocks[3].resnets[0].register_forward_pre_hook(lambda *_: alone.set())
+    run = threading.Thread(target=other)
+    try:
+        run.start()
+        assert entered.wait(10)
+        found = torch.autograd.grad((x0 + eps).square().sum(), asked)[0]
+    finally:
+        run.join()
+        handle.remove()
+    assert waited == [False]
+    torch.testing.assert_close(found, expected)
 
 
 def test_learning_in_half_precision_loses_no_gradient():
