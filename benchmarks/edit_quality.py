@@ -1,35 +1,36 @@
 """Does every region become what its words say? `python -m benchmarks.edit_quality --scenes 40`.
 
-Drawn scenes whose true edit is known (`benchmarks/tasks.py`). A region is right if, among all candidates
-rendered in the same pose, the one asked for is nearest to the edited pixels (analysis by synthesis); it leaks
-if what was asked of another region is nearest. Beside it: frames nearer to the true edit than to the source,
-distance to the true edit, what changed outside the regions with and without compositing, and how well the
-edit follows the true motion. Rows are methods and ablations of VideoGrain; those "by words" get the composed
-prompt without regions and masks. `--masks clicked` makes the masks by one click per actor and tracking.
+Drawn scenes whose true edit is known (`benchmarks/tasks.py`). A region is right if, of all candidates drawn
+anew, the one asked for is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or "in
+pose", where the source stands); it leaks if what was asked of another region is nearest. Beside it: frames
+nearer to the true edit than to the source, distance to the true edit, what changed outside the regions with
+and without compositing, and how well the edit follows the true motion. Rows are methods and ablations of
+VideoGrain; those "by words" get the composed prompt without regions and masks. `--masks clicked` makes the
+masks by one click per actor and tracking.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.judge import judge, summary
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks
 from editing import Finished, edit, load_backbone
 from editing.backbones import Backbone
 from editing.diffusion import add_noise, advance, guide
-from editing.flow import warp
-from editing.metrics import psnr, ssim
-from storybook import render
 from storybook.world import render_frames
 
 FIRST_SEED = 20_000
@@ -47,7 +48,20 @@ ROWS: dict[str, dict[str, object]] = {
 }
 # FateZero's presets are for kinds of edits; what a model recommends outweighs them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
-JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
+_SHEET = 24  # edits on a contact sheet
+_COLUMNS = {
+    "right": ("right", ".2f"),
+    "right_95": ("+-", ".2f"),
+    "right_in_pose": ("in pose", ".2f"),
+    "leaked": ("leak", ".2f"),
+    "leaked_95": ("+-", ".2f"),
+    "reached": ("reached", ".2f"),
+    "inside_psnr": ("inside", ".1f"),
+    "outside_psnr": ("outside", ".1f"),
+    "outside_psnr_uncomposited": ("uncomp", ".1f"),
+    "outside_median_error": ("median", ".1f"),
+    "warp_error_ratio": ("warp", ".2f"),
+}
 
 
 def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
@@ -95,90 +109,36 @@ def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
     return backbone.decode(x)
 
 
-def nearest(frames: np.ndarray, task: Task) -> list[str]:
-    """For each target the candidate whose rendering is nearest in its place."""
-    out = []
-    for target in task.targets:
-        inside, seen = target.place[list(JUDGED)], frames[list(JUDGED)]
-        errors = {}
-        for name, scene in target.candidates.items():
-            drawn = render_frames(scene, frames.shape[1], JUDGED)
-            errors[name] = float(np.square(drawn[inside].astype(float) - seen[inside]).mean())
-        out.append(min(errors, key=errors.__getitem__))
-    return out
+@lru_cache(maxsize=1)
+def _model(name: str, threads: int) -> Backbone:
+    if threads:
+        torch.set_num_threads(threads)
+    return load_backbone(name)
 
 
-def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
-    """Mean absolute change along the true motion, 0..1."""
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    back = warp(x[1:], torch.from_numpy(flow))
-    return float((back - x[:-1]).abs().mean())
-
-
-def reached(frames: np.ndarray, task: Task) -> list[bool]:
-    """For each frame whether its edited pixels are nearer to the true edit than to the source."""
-    size, inside = frames.shape[1], task.request.edited_mask
-    errors = [
-        np.square(render(scene, size).frames.astype(float) - frames).mean(-1)
-        for scene in (task.truth, task.source)
-    ]
-    return [bool(a[w].mean() < b[w].mean()) for a, b, w in zip(*errors, inside, strict=True)]
-
-
-def interval(hits: Sequence[bool]) -> tuple[float, float]:
-    """Share and the half width of its 95 % interval (Wilson)."""
-    n, p, z = len(hits), float(np.mean(hits)), 1.96
-    return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-
-
-def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
-    """Every figure of one edit."""
-    found, outside = nearest(frames, task), ~task.request.edited_mask
-    drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
-    own = warp_error(drawn.frames, drawn.flow)
-    return {
-        "right": [f == t.asked for f, t in zip(found, task.targets, strict=True)],
-        "leaked": [f in t.elsewhere for f, t in zip(found, task.targets, strict=True) if t.elsewhere],
-        "reached": reached(frames, task),
-        "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
-        "outside_psnr": [psnr(drawn.frames, frames, outside)],
-        "outside_psnr_uncomposited": [psnr(drawn.frames, uncomposited, outside)],
-        "outside_median_error": [median_error(drawn.frames, uncomposited, outside)],
-        "outside_ssim_uncomposited": [ssim(drawn.frames, uncomposited, outside)],
-        "warp_error_ratio": [warp_error(frames, truth.flow) / own],
-    }
-
-
-def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | None:
-    """Median absolute difference over the pixels `where`, of 255; None for no pixel."""
-    return float(np.median(np.abs(a[where].astype(float) - b[where]))) if where.any() else None
-
-
-def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
-    """Means over the edits of a row; shares with the half width of their interval."""
-    out: dict[str, float | None] = {"edits": len(figures)}
-    for name in figures[0]:
-        values = [v for f in figures for v in f[name] if v is not None]
-        if name in ("right", "leaked"):
-            out[name], out[name + "_95"] = interval(values) if values else (None, None)
-        else:
-            out[name] = float(np.mean(values)) if values else None
-    return out
+def one(
+    seed: int,
+    task: str,
+    masks: str,
+    grow: int,
+    size: int,
+    model: str,
+    threads: int,
+    row: Mapping[str, object],
+) -> tuple[dict[str, list], dict[str, object], list[np.ndarray]]:
+    """One edit: its figures, the params used, and frames of the source, the edit and the true edit."""
+    backbone = _model(model, threads)
+    made = TASKS[task](seed, size, {"true": true_masks, "clicked": clicked_masks}[masks](grow))
+    params = params_for(task, row, backbone)
+    frames, uncomposited = run(made, backbone, params)
+    shown = [made.request.clip.read(4, 5)[0], frames[4], render_frames(made.truth, size, (4,))[0]]
+    return judge(made, frames, uncomposited), params, shown
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
     """One line of the table."""
-
-    def cell(key: str, form: str) -> str:
-        value = row[key]
-        return "-" if value is None else format(value, form)
-
-    return (
-        f"{task:11s}{name:22s}{cell('right', '.2f'):>6s} +- {cell('right_95', '.2f')}"
-        f"{cell('leaked', '.2f'):>7s}{cell('reached', '.2f'):>8s}{cell('inside_psnr', '.1f'):>7s}"
-        f"{cell('outside_psnr', '.1f'):>9s}{cell('outside_psnr_uncomposited', '.1f'):>7s}"
-        f"{cell('outside_median_error', '.1f'):>8s}{cell('warp_error_ratio', '.2f'):>7s}\n"
-    )
+    cells = (("-" if row[key] is None else format(row[key], form)) for key, (_, form) in _COLUMNS.items())
+    return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells) + "\n"
 
 
 def main() -> None:
@@ -195,36 +155,36 @@ def main() -> None:
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels the masks are wider than the things")
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--jobs", type=int, default=1, help="edits at once; more than one take a thread each")
     parser.add_argument("--model", default="storybook")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
     args = parser.parse_args()
     rows = {name: ROWS[name] for name in (args.row or ([] if args.variant else ROWS))}
     rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
-    masks = {"true": true_masks, "clicked": clicked_masks}[args.masks](args.grow)
-    backbone, table = load_backbone(args.model), {}
     args.out.mkdir(parents=True, exist_ok=True)
-    head = f"{'task':11s}{'row':22s}{'right':>6s}{'leak':>15s} reached inside  outside uncomp  median   warp"
-    sys.stdout.write(head + "\n")
-    for name in args.task or TASKS:
-        tasks = [TASKS[name](args.first + i, args.size, masks) for i in range(args.scenes)]
-        sheet = [np.concatenate([t.request.clip.read(4, 5)[0] for t in tasks])]
-        table[name] = {}
-        for row, given in rows.items():
-            params = params_for(name, given, backbone)
-            began, figures, column = time.perf_counter(), [], []
-            for task in tasks:
-                frames, uncomposited = run(task, backbone, params)
-                figures.append(judge(task, frames, uncomposited))
-                column.append(frames[4])
-            seconds = (time.perf_counter() - began) / len(tasks)
-            table[name][row] = summary(figures) | {"params": params, "seconds_per_edit": seconds}
-            sheet.append(np.concatenate(column))
-            sys.stdout.write(line(name, row, table[name][row]))
-            sys.stdout.flush()
-        sheet.append(np.concatenate([render_frames(t.truth, args.size, (4,))[0] for t in tasks]))
-        Image.fromarray(np.concatenate(sheet, 1)).save(args.out / f"{name}.png")
-    facts = {"model": args.model, "masks": args.masks, "grow": args.grow, "size": args.size}
-    (args.out / "edit_quality.json").write_text(json.dumps(facts | {"tasks": table}, indent=2) + "\n")
+    sys.stdout.write(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()) + "\n")
+    threads = 1 if args.jobs > 1 else 0  # 0: all
+    settings = {"masks": args.masks, "grow": args.grow, "size": args.size, "model": args.model}
+    seeds, table = range(args.first, args.first + args.scenes), {}
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        for task in args.task or TASKS:
+            table[task], sheet = {}, []
+            for row, given in rows.items():
+                began = time.perf_counter()
+                edit_one = partial(one, task=task, threads=threads, row=given, **settings)
+                found = list(pool.map(edit_one, seeds))
+                seconds = (time.perf_counter() - began) / len(seeds)
+                facts = {"params": found[0][1], "seconds_per_edit": seconds}
+                table[task][row] = summary([figures for figures, _, _ in found]) | facts
+                columns = [
+                    np.concatenate(column) for column in zip(*(s for *_, s in found[:_SHEET]), strict=True)
+                ]
+                sheet = [columns[0], *sheet[1:-1], columns[1], columns[2]]
+                sys.stdout.write(line(task, row, table[task][row]))
+                sys.stdout.flush()
+            Image.fromarray(np.concatenate(sheet, 1)).save(args.out / f"{task}.png")
+    text = json.dumps(settings | {"tasks": table}, indent=2)
+    (args.out / "edit_quality.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,18 @@ pictures; the best pose counts, the same in all judged frames.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
 import cv2
 import numpy as np
+import torch
 
 from benchmarks.tasks import Task
+from editing.flow import warp
+from editing.metrics import psnr, ssim
 from storybook import Scene, render
 from storybook.world import render_frames
 
@@ -27,17 +31,18 @@ _BLUR = 1.0  # of them
 _RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0.85, 1.0, 1.15)
 
 
-def nearest(frames: np.ndarray, task: Task) -> list[str]:
+def nearest(frames: np.ndarray, task: Task, search: bool = True) -> list[str]:
     """For each target of a task the candidate that its place in the edit shows.
 
     Args:
         frames: uint8 [frames, size, size, 3], edited.
+        search: Look for the best pose; else candidates stand exactly as the source does.
     """
     out = []
     for target in task.targets:
+        actor = target.actor if search else None
         far = {
-            name: distance(frames, scene, target.place, target.actor)
-            for name, scene in target.candidates.items()
+            name: distance(frames, scene, target.place, actor) for name, scene in target.candidates.items()
         }
         out.append(min(far, key=far.__getitem__))
     return out
@@ -84,3 +89,62 @@ def _small(frames: np.ndarray) -> np.ndarray:
 
 def _blurred(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(f, (0, 0), _BLUR) for f in frames])
+
+
+def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
+    """Mean absolute change along the true motion, 0..1."""
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    back = warp(x[1:], torch.from_numpy(flow))
+    return float((back - x[:-1]).abs().mean())
+
+
+def reached(frames: np.ndarray, task: Task) -> list[bool]:
+    """For each frame whether its edited pixels are nearer to the true edit than to the source."""
+    size, inside = frames.shape[1], task.request.edited_mask
+    errors = [
+        np.square(render(scene, size).frames.astype(float) - frames).mean(-1)
+        for scene in (task.truth, task.source)
+    ]
+    return [bool(a[w].mean() < b[w].mean()) for a, b, w in zip(*errors, inside, strict=True)]
+
+
+def interval(hits: Sequence[bool]) -> tuple[float, float]:
+    """Share and the half width of its 95 % interval (Wilson)."""
+    n, p, z = len(hits), float(np.mean(hits)), 1.96
+    return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+
+
+def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
+    """Every figure of one edit."""
+    found, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
+    drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
+    own = warp_error(drawn.frames, drawn.flow)
+    return {
+        "right": [f == t.asked for f, t in zip(found, task.targets, strict=True)],
+        "right_in_pose": [f == t.asked for f, t in zip(still, task.targets, strict=True)],
+        "leaked": [f in t.elsewhere for f, t in zip(found, task.targets, strict=True) if t.elsewhere],
+        "reached": reached(frames, task),
+        "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
+        "outside_psnr": [psnr(drawn.frames, frames, outside)],
+        "outside_psnr_uncomposited": [psnr(drawn.frames, uncomposited, outside)],
+        "outside_median_error": [median_error(drawn.frames, uncomposited, outside)],
+        "outside_ssim_uncomposited": [ssim(drawn.frames, uncomposited, outside)],
+        "warp_error_ratio": [warp_error(frames, truth.flow) / own],
+    }
+
+
+def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | None:
+    """Median absolute difference over the pixels `where`, of 255; None for no pixel."""
+    return float(np.median(np.abs(a[where].astype(float) - b[where]))) if where.any() else None
+
+
+def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
+    """Means over the edits of a row; shares with the half width of their interval."""
+    out: dict[str, float | None] = {"edits": len(figures)}
+    for name in figures[0]:
+        values = [v for f in figures for v in f[name] if v is not None]
+        if name in ("right", "right_in_pose", "leaked"):
+            out[name], out[name + "_95"] = interval(values) if values else (None, None)
+        else:
+            out[name] = float(np.mean(values)) if values else None
+    return out

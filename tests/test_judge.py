@@ -1,0 +1,50 @@
+"""The benchmark's judge on pictures whose answer is known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.judge import interval, nearest
+from benchmarks.tasks import TASKS, true_masks
+from storybook.world import render_frames
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module", params=["instance", "part", "background"])
+def task(request):
+    return TASKS[request.param](20_003, SIZE, true_masks(6))
+
+
+def asked(task):
+    return [target.asked for target in task.targets]
+
+
+def test_a_true_edit_is_right_and_the_source_is_not(task):
+    assert nearest(render_frames(task.truth, SIZE), task) == asked(task)
+    assert not set(nearest(render_frames(task.source, SIZE), task)) & set(asked(task))
+
+
+def test_a_true_edit_that_is_soft_and_a_few_pixels_off_is_right():
+    import cv2
+
+    task = TASKS["instance"](20_003, SIZE, true_masks(6))
+    off = np.stack(
+        [cv2.GaussianBlur(np.roll(f, (3, -4), (0, 1)), (0, 0), 1.5) for f in render_frames(task.truth, SIZE)]
+    )
+    assert nearest(off, task) == asked(task)
+
+
+def test_an_exchange_is_told_from_no_exchange():
+    swapped = next(
+        t
+        for seed in range(20_000, 20_050)
+        if (t := TASKS["instance"](seed, SIZE, true_masks(6))).targets[0].elsewhere[0]
+        == t.source.actors[0].kind
+    )
+    assert nearest(render_frames(swapped.source, SIZE), swapped) == asked(swapped)[::-1]
+
+
+def test_interval_is_wilsons():
+    share, half = interval([True] * 45 + [False] * 5)
+    assert share == 0.9
+    assert half == pytest.approx((0.9565 - 0.7864) / 2, abs=1e-4)  # the published bounds for 45 of 50
