@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from editing.areas import grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
 from editing.methods import check_params, find_method
@@ -211,8 +212,6 @@ class EditRequest:
         """`labels` with every region grown by its margin: where each edit may reach."""
         if self.labels is None:
             return None
-        from masks.draw import grow_labels
-
         return grow_labels(self.labels, {region.label: region.margin for region in self.regions})
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from masks.click import Embedded, embed, segment
-    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow, grow_labels
+    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
     from masks.files import (
         flatten,
         read_labels,
@@ -35,7 +35,6 @@ _HOME = {
     "fill_holes": "masks.draw",
     "flatten": "masks.files",
     "grow": "masks.draw",
-    "grow_labels": "masks.draw",
     "propagate": "masks.track",
     "read_labels": "masks.files",
     "read_mask_video": "masks.video",
@@ -60,7 +59,6 @@ __all__ = [
     "fill_holes",
     "flatten",
     "grow",
-    "grow_labels",
     "propagate",
     "read_labels",
     "read_mask_video",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 
 _SUBPIXEL_BITS = 4
 
@@ -44,23 +43,6 @@ def brush(mask: Bool[np.ndarray, "height width"], stroke: Stroke) -> Bool[np.nda
 def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np.ndarray, "height width"]:
     """Everything within `pixels` of the mask; where negative, what is farther than that from its edge."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
-
-
-def grow_labels(
-    labels: UInt8[np.ndarray, "frames height width"], pixels: Mapping[int, float | int]
-) -> UInt8[np.ndarray, "frames height width"]:
-    """Each label within its `pixels` of what it has; nobody loses a pixel, free ones go to the nearest."""
-    if not any(pixels.values()):
-        return labels
-    out = labels.copy()
-    for frame, grown in zip(labels, out, strict=True):
-        free, nearest = frame == 0, np.full(frame.shape, np.inf, np.float32)
-        for label, reach in pixels.items():
-            if reach and (frame == label).any():
-                distance = cv2.distanceTransform((frame != label).astype(np.uint8), cv2.DIST_L2, 5)
-                grown[free & (distance <= reach) & (distance < nearest)] = label
-                nearest = np.where(distance <= reach, np.minimum(nearest, distance), nearest)
-    return out
 
 
 def feather(

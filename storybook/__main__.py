@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
+from editing.areas import grow_labels
 from editing.clip import write_video
 from editing.errors import EditingError
 from editing.runner import DRAWN
-from masks.draw import grow_labels
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 

@@ -373,7 +373,8 @@ def test_keys_move_a_cursor_and_click(server, open_page):
 def mask(page, frame, label, size):
     """The canvas's mask of a region as bool [size, size]."""
     runs = page.evaluate(
-        "([t, n]) => document.querySelector('.rg-editor').editor.masks[t]?.[n]?.runs ?? ''", [frame, str(label)]
+        "([t, n]) => document.querySelector('.rg-editor').editor.masks[t]?.[n]?.runs ?? ''",
+        [frame, str(label)],
     )
     lengths = [int(n) for n in runs.split()]
     out = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
