@@ -25,8 +25,7 @@ from storybook.draw import (
     box,
     capsule,
     ellipse,
-    poly,
-    rotation,
+    path,
     shade,
     tube,
 )
@@ -50,7 +49,7 @@ NATURAL: dict[str, Color] = {
     "pig": (252, 178, 170),
     "robot": (150, 172, 190),
     "car": (48, 182, 178),
-    "girl": (252, 142, 92),
+    "fairy": (252, 142, 92),
     "astronaut": (236, 240, 246),
 }
 SKIN, HAIR, STEEL, GLOW = (252, 214, 178), (112, 66, 40), (92, 102, 118), (96, 236, 244)
@@ -69,7 +68,7 @@ def _solid(points: np.ndarray, color: Color, part: int, limb: str = "trunk") -> 
     """A shape with an outline, darker along its underside, with a lighter patch towards the light."""
     middle, span = (points.min(0) + points.max(0)) / 2, np.ptp(points, axis=0)
     below = points[:, 1] > middle[1]
-    start = int(np.argmax(below & ~np.roll(below, 1)))  # where the outline, going round, comes to the lower half
+    start = int(np.argmax(below & ~np.roll(below, 1)))  # here the outline enters the lower half
     edge = np.roll(points, -start, axis=0)[: int(below.sum())]
     shadow = np.concatenate([edge, ((edge - middle) * (0.97, 0.52) + middle)[::-1]])
     lean = 0.07 * float(span[0])
@@ -81,35 +80,33 @@ def _solid(points: np.ndarray, color: Color, part: int, limb: str = "trunk") -> 
     ]
 
 
-def _eye(x: float, y: float, r: float, iris: Color = INK) -> Shapes:
-    """White, pupil and a spark; `iris` colours the white for eyes like a cat's."""
-    white = WHITE if iris == INK else iris
+def _eye(x: float, y: float, r: float, iris: Color = WHITE) -> Shapes:
+    """White, pupil and a spark; with another `iris` the pupil is a slit."""
+    pupil = ellipse(x + 0.012, y + 0.004, r * (0.66 if iris == WHITE else 0.42), r * 0.95, n=14)
     return [
-        Primitive(ellipse(x, y, r, r * 1.25, n=18), white, HEAD, "head"),
-        _flat(ellipse(x + 0.012, y + 0.004, r * (0.66 if iris == INK else 0.42), r * 0.95, n=14), INK, HEAD, "head"),
+        Primitive(ellipse(x, y, r, r * 1.25, n=18), iris, HEAD, "head"),
+        _flat(pupil, INK, HEAD, "head"),
         _flat(ellipse(x - 0.006, y - 0.024, r * 0.3, n=8), WHITE, HEAD, "head"),
     ]
 
 
-def _eyes(x: float, y: float, apart: float, r: float, iris: Color = INK) -> Shapes:
+def _eyes(x: float, y: float, apart: float, r: float, iris: Color = WHITE) -> Shapes:
     return [*_eye(x - apart, y, r, iris), *_eye(x + apart, y, r, iris)]
 
 
 def _mouth(x: float, y: float, nose: Color, wide: float = 0.05) -> Shapes:
     """A nose at (x, y) and a smile below it."""
-    smile = tube([(x - wide, y + 0.055), (x - wide / 2, y + 0.078), (x, y + 0.055)], 0.009, 0.009)
-    other = tube([(x, y + 0.055), (x + wide / 2, y + 0.078), (x + wide, y + 0.055)], 0.009, 0.009)
+    smile = tube("0,0.055 0.025,0.078 0.05,0.055", 0.009) * (wide / 0.05, 1)
     return [
-        _flat(smile, INK, HEAD, "head"),
-        _flat(other, INK, HEAD, "head"),
-        _flat(blob((x - 0.042, y - 0.02), (x + 0.042, y - 0.02), (x + 0.01, y + 0.03), (x - 0.01, y + 0.03)), nose, HEAD, "head"),
+        *[_flat(smile * (s, 1) + (x, y), INK, HEAD, "head") for s in (-1, 1)],
+        _flat(blob("-0.042,-0.02 0.042,-0.02 0.01,0.03 -0.01,0.03") + (x, y), nose, HEAD, "head"),
     ]
 
 
-def _leg(x: float, limb: str, color: Color, foot: Color, width: float, long: float = 1.0) -> Shapes:
+def _leg(x: float, limb: str, color: Color, foot: Color, width: float) -> Shapes:
     return [
         Primitive(capsule(x, -0.27, x, -0.06, width * 1.1, width * 0.9), color, LEGS, limb),
-        Primitive(ellipse(x + 0.02 * long, -0.042, width * 1.15 * long, 0.044, n=18), foot, LEGS, limb),
+        Primitive(ellipse(x + 0.02, -0.042, width * 1.15, 0.044, n=18), foot, LEGS, limb),
     ]
 
 
@@ -128,7 +125,10 @@ def _beast(
     """A four-legged animal from the side: what is behind it, far legs, body, near legs, head."""
     legs = legs or color
     foot = foot or legs
-    far = [_leg(x, limb, shade(legs, 0.74), shade(foot, 0.74), width) for x, limb in ((-0.23, "leg0"), (0.15, "leg1"))]
+    far = [
+        _leg(x, limb, shade(legs, 0.74), shade(foot, 0.74), width)
+        for x, limb in ((-0.23, "leg0"), (0.15, "leg1"))
+    ]
     near = [_leg(x, limb, legs, foot, width) for x, limb in ((-0.33, "leg2"), (0.05, "leg3"))]
     return [
         *behind,
@@ -146,17 +146,15 @@ def _beast(
 
 def _cat(main: Color) -> Shapes:
     dark = shade(main, 0.6)
-    tail = [(-0.4, -0.42), (-0.55, -0.46), (-0.61, -0.62), (-0.53, -0.78), (-0.6, -0.92)]
+    tail = "-0.4,-0.42 -0.55,-0.46 -0.61,-0.62 -0.53,-0.78 -0.6,-0.92"
     behind = [
         Primitive(tube(tail, 0.052, 0.05, 0.042), main, BODY, "tail"),
-        _flat(tube(tail[3:], 0.045, 0.034), dark, BODY, "tail"),
+        _flat(tube("-0.53,-0.78 -0.6,-0.92", 0.045, 0.034), dark, BODY, "tail"),
     ]
     for s in (-1, 1):
-        x = 0.25 + s * 0.16
-        behind += [
-            Primitive(poly((x - 0.11, -0.7), (x + s * 0.08, -1.0), (x + 0.11, -0.7)), main, HEAD, "head"),
-            _flat(poly((x - 0.055, -0.74), (x + s * 0.062, -0.93), (x + 0.055, -0.74)), ROSE, HEAD, "head"),
-        ]
+        ear, inner = path("0.05,-0.7 0.24,-1.0 0.27,-0.7"), path("0.105,-0.74 0.222,-0.93 0.215,-0.74")
+        behind.append(Primitive(ear * (s, 1) + (0.25, 0), main, HEAD, "head"))
+        behind.append(_flat(inner * (s, 1) + (0.25, 0), ROSE, HEAD, "head"))
     coat = [
         _flat(capsule(x, -0.525 - lift, x + 0.02, -0.41, 0.024, 0.008), dark, BODY)
         for x, lift in ((-0.32, 0), (-0.22, 0.012), (-0.12, 0.015))
@@ -167,60 +165,89 @@ def _cat(main: Color) -> Shapes:
         for s in (-1, 1)
         for y, d in ((-0.555, -0.03), (-0.525, 0.02))
     ]
-    face += [_flat(ellipse(0.25 + s * 0.05, -0.53, 0.075, 0.058), shade(main, 1.65), HEAD, "head") for s in (-1, 1)]
+    face += [
+        _flat(ellipse(0.25 + s * 0.05, -0.53, 0.075, 0.058), shade(main, 1.65), HEAD, "head") for s in (-1, 1)
+    ]
     face += [*_eyes(0.25, -0.655, 0.105, 0.06, (176, 226, 92)), *_mouth(0.25, -0.57, (236, 110, 130))]
-    head = blob((0.25, -0.86), (0.43, -0.77), (0.51, -0.59), (0.38, -0.45), (0.25, -0.425), (0.12, -0.45), (-0.01, -0.59), (0.07, -0.77))
-    body = blob((-0.44, -0.4), (-0.3, -0.53), (-0.1, -0.53), (0.16, -0.52), (0.23, -0.36), (0.1, -0.23), (-0.2, -0.22), (-0.4, -0.26))
+    head = blob("0.25,-0.86 0.43,-0.77 0.51,-0.59 0.38,-0.45 0.25,-0.425 0.12,-0.45 -0.01,-0.59 0.07,-0.77")
+    body = blob("-0.44,-0.4 -0.3,-0.53 -0.1,-0.53 0.16,-0.52 0.23,-0.36 0.1,-0.23 -0.2,-0.22 -0.4,-0.26")
     return _beast(main, body=body, head=head, behind=behind, coat=coat, face=face, foot=WHITE, width=0.054)
 
 
 def _dog(main: Color) -> Shapes:
     dark = shade(main, 0.5)
-    behind = [Primitive(tube([(-0.4, -0.46), (-0.54, -0.56), (-0.58, -0.74)], 0.07, 0.055, 0.03), main, BODY, "tail")]
+    behind = [Primitive(tube("-0.4,-0.46 -0.54,-0.56 -0.58,-0.74", 0.07, 0.055, 0.03), main, BODY, "tail")]
     coat = [
-        _flat(blob((-0.38, -0.5), (-0.26, -0.575), (-0.1, -0.57), (-0.08, -0.46), (-0.22, -0.4), (-0.36, -0.42)), dark, BODY),
+        _flat(blob("-0.38,-0.5 -0.26,-0.575 -0.1,-0.57 -0.08,-0.46 -0.22,-0.4 -0.36,-0.42"), dark, BODY),
         _flat(ellipse(0.12, -0.32, 0.1, 0.13), shade(main, 1.6), BODY),
     ]
-    muzzle = blob((0.24, -0.66), (0.42, -0.7), (0.6, -0.67), (0.645, -0.58), (0.56, -0.49), (0.38, -0.46), (0.24, -0.5))
+    muzzle = blob("0.24,-0.66 0.42,-0.7 0.6,-0.67 0.645,-0.58 0.56,-0.49 0.38,-0.46 0.24,-0.5")
     face = [
-        Primitive(blob((0.43, -0.5), (0.51, -0.5), (0.52, -0.4), (0.47, -0.36), (0.42, -0.4)), (240, 92, 112), HEAD, "head"),
+        Primitive(blob("0.43,-0.5 0.51,-0.5 0.52,-0.4 0.47,-0.36 0.42,-0.4"), (240, 92, 112), HEAD, "head"),
         *_solid(muzzle, shade(main, 1.55), HEAD, "head"),
-        _flat(tube([(0.4, -0.52), (0.5, -0.52), (0.6, -0.56)], 0.01, 0.01), INK, HEAD, "head"),
+        _flat(tube("0.4,-0.52 0.5,-0.52 0.6,-0.56", 0.01), INK, HEAD, "head"),
         _flat(ellipse(0.6, -0.655, 0.062, 0.05), INK, HEAD, "head"),
         _flat(ellipse(0.585, -0.672, 0.02, 0.012, n=8), WHITE, HEAD, "head"),
         _flat(ellipse(0.36, -0.77, 0.082, 0.095), dark, HEAD, "head"),
         *_eye(0.2, -0.76, 0.058),
         *_eye(0.36, -0.76, 0.052),
-        *_solid(blob((0.0, -0.83), (0.1, -0.8), (0.1, -0.6), (0.05, -0.4), (-0.06, -0.36), (-0.13, -0.46), (-0.09, -0.68)), dark, HEAD, "head"),
+        *_solid(
+            blob("0,-0.83 0.1,-0.8 0.1,-0.6 0.05,-0.4 -0.06,-0.36 -0.13,-0.46 -0.09,-0.68"),
+            dark,
+            HEAD,
+            "head",
+        ),
     ]
-    head = blob((0.02, -0.82), (0.16, -0.92), (0.34, -0.9), (0.46, -0.76), (0.44, -0.55), (0.25, -0.45), (0.05, -0.5), (-0.02, -0.66))
-    body = blob((-0.47, -0.42), (-0.36, -0.56), (-0.1, -0.57), (0.15, -0.6), (0.26, -0.42), (0.15, -0.22), (-0.15, -0.21), (-0.4, -0.23))
-    return _beast(main, body=body, head=head, behind=behind, coat=coat, face=face, foot=shade(main, 1.55), width=0.07)
+    head = blob("0.02,-0.82 0.16,-0.92 0.34,-0.9 0.46,-0.76 0.44,-0.55 0.25,-0.45 0.05,-0.5 -0.02,-0.66")
+    body = blob("-0.47,-0.42 -0.36,-0.56 -0.1,-0.57 0.15,-0.6 0.26,-0.42 0.15,-0.22 -0.15,-0.21 -0.4,-0.23")
+    return _beast(
+        main, body=body, head=head, behind=behind, coat=coat, face=face, foot=shade(main, 1.55), width=0.07
+    )
 
 
 def _fox(main: Color) -> Shapes:
-    brush = [(-0.36, -0.36), (-0.56, -0.38), (-0.72, -0.54), (-0.76, -0.76)]
     behind = [
-        Primitive(tube(brush, 0.05, 0.13, 0.145, 0.05), main, BODY, "tail"),
-        _flat(tube([(-0.73, -0.6), (-0.755, -0.7), (-0.76, -0.77)], 0.115, 0.08, 0.03), WHITE, BODY, "tail"),
+        Primitive(
+            tube("-0.36,-0.36 -0.56,-0.38 -0.72,-0.54 -0.76,-0.76", 0.05, 0.13, 0.145, 0.05),
+            main,
+            BODY,
+            "tail",
+        ),
+        _flat(tube("-0.73,-0.6 -0.755,-0.7 -0.76,-0.77", 0.115, 0.08, 0.03), WHITE, BODY, "tail"),
     ]
     for s in (-1, 1):
-        x = 0.25 + s * 0.17
-        behind += [
-            Primitive(blob((x - 0.12, -0.68), (x + s * 0.03 - 0.07, -0.92), (x + s * 0.09, -1.1), (x + s * 0.03 + 0.07, -0.92), (x + 0.12, -0.68)), main, HEAD, "head"),
-            _flat(poly((x - 0.05, -0.76), (x + s * 0.06, -0.98), (x + 0.055, -0.76)), CREAM, HEAD, "head"),
-            _flat(poly((x + s * 0.075 - 0.042, -0.99), (x + s * 0.09, -1.1), (x + s * 0.075 + 0.042, -0.99)), SOOT, HEAD, "head"),
-        ]
+        ear, inner = (
+            blob("0.05,-0.68 0.13,-0.92 0.26,-1.1 0.27,-0.92 0.29,-0.68"),
+            path("0.12,-0.76 0.23,-0.98 0.225,-0.76"),
+        )
+        behind.append(Primitive(ear * (s, 1) + (0.25, 0), main, HEAD, "head"))
+        behind.append(_flat(inner * (s, 1) + (0.25, 0), CREAM, HEAD, "head"))
+        behind.append(
+            _flat(path("0.203,-0.99 0.26,-1.1 0.287,-0.99") * (s, 1) + (0.25, 0), SOOT, HEAD, "head")
+        )
     face = [
-        _flat(blob((0.25 + s * 0.01, -0.6), (0.25 + s * 0.12, -0.62), (0.25 + s * 0.3, -0.6), (0.25 + s * 0.14, -0.47), (0.25 + s * 0.01, -0.42)), WHITE, HEAD, "head")
+        _flat(
+            blob("0.01,-0.6 0.12,-0.62 0.3,-0.6 0.14,-0.47 0.01,-0.42") * (s, 1) + (0.25, 0),
+            WHITE,
+            HEAD,
+            "head",
+        )
         for s in (-1, 1)
     ]
     face += [*_eyes(0.25, -0.68, 0.1, 0.05), *_mouth(0.25, -0.54, INK, 0.045)]
-    coat = [_flat(blob((0.02, -0.46), (0.19, -0.46), (0.2, -0.32), (0.1, -0.2), (0.02, -0.3)), WHITE, BODY)]
-    head = blob((0.25, -0.86), (0.42, -0.78), (0.57, -0.6), (0.4, -0.49), (0.25, -0.4), (0.1, -0.49), (-0.07, -0.6), (0.08, -0.78))
-    body = blob((-0.44, -0.4), (-0.3, -0.52), (-0.05, -0.53), (0.16, -0.54), (0.22, -0.38), (0.1, -0.22), (-0.2, -0.23), (-0.4, -0.27))
+    coat = [_flat(blob("0.02,-0.46 0.19,-0.46 0.2,-0.32 0.1,-0.2 0.02,-0.3"), WHITE, BODY)]
+    head = blob("0.25,-0.86 0.42,-0.78 0.57,-0.6 0.4,-0.49 0.25,-0.4 0.1,-0.49 -0.07,-0.6 0.08,-0.78")
+    body = blob("-0.44,-0.4 -0.3,-0.52 -0.05,-0.53 0.16,-0.54 0.22,-0.38 0.1,-0.22 -0.2,-0.23 -0.4,-0.27")
     return _beast(
-        main, body=body, head=head, behind=behind, coat=coat, face=face, legs=shade(main, 0.8), foot=SOOT, width=0.055
+        main,
+        body=body,
+        head=head,
+        behind=behind,
+        coat=coat,
+        face=face,
+        legs=shade(main, 0.8),
+        foot=SOOT,
+        width=0.055,
     )
 
 
@@ -228,10 +255,12 @@ def _panda(main: Color) -> Shapes:
     behind = [Primitive(ellipse(-0.5, -0.36, 0.06), SOOT, BODY, "tail")]
     for s in (-1, 1):
         behind += _solid(ellipse(0.24 + s * 0.21, -0.86, 0.105), SOOT, HEAD, "head")
-    face = [_flat(ellipse(0.24 + s * 0.12, -0.655, 0.088, 0.115, s * 32), SOOT, HEAD, "head") for s in (-1, 1)]
+    face = [
+        _flat(ellipse(0.24 + s * 0.12, -0.655, 0.088, 0.115, s * 32), SOOT, HEAD, "head") for s in (-1, 1)
+    ]
     face += [*_eyes(0.24, -0.665, 0.11, 0.046), *_mouth(0.24, -0.55, INK)]
     face += [_flat(ellipse(0.24 + s * 0.2, -0.545, 0.05, 0.034), ROSE, HEAD, "head") for s in (-1, 1)]
-    coat = [_flat(blob((0.0, -0.59), (0.15, -0.6), (0.24, -0.4), (0.16, -0.19), (-0.02, -0.18), (-0.07, -0.38)), SOOT, BODY)]
+    coat = [_flat(blob("0,-0.59 0.15,-0.6 0.24,-0.4 0.16,-0.19 -0.02,-0.18 -0.07,-0.38"), SOOT, BODY)]
     return _beast(
         main,
         body=ellipse(-0.14, -0.385, 0.385, 0.235),
@@ -257,27 +286,41 @@ def _rabbit(main: Color) -> Shapes:
         *_eyes(0.25, -0.665, 0.105, 0.056),
         *_mouth(0.25, -0.57, (236, 110, 130)),
     ]
-    body = blob((-0.5, -0.3), (-0.44, -0.48), (-0.24, -0.58), (0.0, -0.52), (0.2, -0.44), (0.22, -0.3), (0.05, -0.19), (-0.3, -0.17))
-    haunch = [*_solid(ellipse(-0.29, -0.27, 0.17, 0.165), main, LEGS), _flat(ellipse(0.12, -0.32, 0.09, 0.12), pale, BODY)]
+    body = blob("-0.5,-0.3 -0.44,-0.48 -0.24,-0.58 0,-0.52 0.2,-0.44 0.22,-0.3 0.05,-0.19 -0.3,-0.17")
+    haunch = [
+        *_solid(ellipse(-0.29, -0.27, 0.17, 0.165), main, LEGS),
+        _flat(ellipse(0.12, -0.32, 0.09, 0.12), pale, BODY),
+    ]
     return _beast(
-        main, body=body, head=ellipse(0.25, -0.63, 0.25, 0.225), behind=behind, coat=haunch, face=face, foot=pale, width=0.056
+        main,
+        body=body,
+        head=ellipse(0.25, -0.63, 0.25, 0.225),
+        behind=behind,
+        coat=haunch,
+        face=face,
+        foot=pale,
+        width=0.056,
     )
 
 
 def _pig(main: Color) -> Shapes:
     dark = shade(main, 0.76)
-    turn = np.linspace(0, 3.4 * np.pi, 14)
-    curl = [(-0.47 - 0.013 * a, -0.42 - 0.055 * np.sin(a)) for a in turn.tolist()]
-    behind = [Primitive(tube(curl, 0.026, 0.022), dark, BODY, "tail")]
+    curl = "-0.48,-0.4 -0.58,-0.4 -0.62,-0.5 -0.54,-0.54 -0.52,-0.46 -0.62,-0.42 -0.7,-0.48"
+    behind = [Primitive(tube(curl, 0.024, 0.018), dark, BODY, "tail")]
     face = [
-        *[_flat(ellipse(0.25 + s * 0.2, -0.55, 0.055, 0.04), shade(main, 0.88), HEAD, "head") for s in (-1, 1)],
+        *[
+            _flat(ellipse(0.25 + s * 0.2, -0.55, 0.055, 0.04), shade(main, 0.88), HEAD, "head")
+            for s in (-1, 1)
+        ],
         *_eyes(0.26, -0.69, 0.115, 0.046),
         *_solid(ellipse(0.27, -0.555, 0.135, 0.095), shade(main, 0.9), HEAD, "head"),
-        *[_flat(ellipse(0.27 + s * 0.05, -0.555, 0.024, 0.04, n=14), shade(main, 0.4), HEAD, "head") for s in (-1, 1)],
+        *[
+            _flat(ellipse(0.27 + s * 0.05, -0.555, 0.024, 0.04, n=14), shade(main, 0.4), HEAD, "head")
+            for s in (-1, 1)
+        ],
     ]
     for s in (-1, 1):
-        x = 0.25 + s * 0.19
-        ear = blob((x - s * 0.1, -0.82), (x + s * 0.02, -0.93), (x + s * 0.14, -0.88), (x + s * 0.16, -0.7), (x + s * 0.04, -0.74))
+        ear = blob("0.09,-0.82 0.21,-0.93 0.33,-0.88 0.35,-0.7 0.23,-0.74") * (s, 1) + (0.25, 0)
         face.append(Primitive(ear, dark, HEAD, "head"))
     return _beast(
         main,
@@ -309,7 +352,10 @@ def _robot(main: Color) -> Shapes:
         _flat(ellipse(-0.02, -0.41, 0.03), WHITE, BODY),
         Primitive(capsule(0, -0.94, 0, -1.04, 0.018), steel, HEAD, "head"),
         *_solid(ellipse(0, -1.06, 0.06), (240, 66, 60), HEAD, "head"),
-        *[Primitive(box(s * 0.31 - 0.04, -0.84, s * 0.31 + 0.04, -0.68, 0.02), steel, HEAD, "head") for s in (-1, 1)],
+        *[
+            Primitive(box(s * 0.31 - 0.04, -0.84, s * 0.31 + 0.04, -0.68, 0.02), steel, HEAD, "head")
+            for s in (-1, 1)
+        ],
         *_solid(box(-0.3, -0.96, 0.3, -0.59, 0.09), main, HEAD, "head"),
         Primitive(box(-0.23, -0.89, 0.23, -0.71, 0.07), SOOT, HEAD, "head"),
         Primitive(box(-0.14, -0.685, 0.14, -0.625, 0.025), shade(steel, 0.7), HEAD, "head"),
@@ -319,19 +365,23 @@ def _robot(main: Color) -> Shapes:
             _flat(ellipse(s * 0.11, -0.8, 0.068), GLOW, HEAD, "head"),
             _flat(ellipse(s * 0.11 - 0.018, -0.82, 0.024, n=10), WHITE, HEAD, "head"),
         ]
-    return parts + [_flat(box(x, -0.675, x + 0.036, -0.637, 0.005), WHITE, HEAD, "head") for x in (-0.1, -0.018, 0.064)]
+    return parts + [
+        _flat(box(x, -0.675, x + 0.036, -0.637, 0.005), WHITE, HEAD, "head") for x in (-0.1, -0.018, 0.064)
+    ]
 
 
 def _car(main: Color) -> Shapes:
     glass = (190, 230, 248)
-    cabin = blob((-0.46, -0.4), (-0.36, -0.62), (-0.24, -0.74), (0.1, -0.74), (0.24, -0.62), (0.38, -0.4), (0.0, -0.38))
-    hull = blob((-0.62, -0.14), (-0.66, -0.3), (-0.58, -0.43), (-0.3, -0.46), (0.3, -0.46), (0.58, -0.4), (0.67, -0.26), (0.62, -0.13), (0.0, -0.12))
+    cabin = blob("-0.46,-0.4 -0.36,-0.62 -0.24,-0.74 0.1,-0.74 0.24,-0.62 0.38,-0.4 0,-0.38")
+    hull = blob(
+        "-0.62,-0.14 -0.66,-0.3 -0.58,-0.43 -0.3,-0.46 0.3,-0.46 0.58,-0.4 0.67,-0.26 0.62,-0.13 0,-0.12"
+    )
     parts = [
         *_solid(cabin, main, HEAD),
-        Primitive(blob((-0.35, -0.45), (-0.28, -0.6), (-0.2, -0.67), (-0.07, -0.67), (-0.06, -0.45)), glass, HEAD),
-        Primitive(blob((0.0, -0.45), (0.0, -0.67), (0.09, -0.67), (0.17, -0.6), (0.27, -0.45)), glass, HEAD),
-        _flat(poly((-0.24, -0.5), (-0.17, -0.64), (-0.12, -0.64), (-0.19, -0.5)), WHITE, HEAD),
-        _flat(poly((0.05, -0.5), (0.08, -0.62), (0.11, -0.62), (0.09, -0.5)), WHITE, HEAD),
+        Primitive(blob("-0.35,-0.45 -0.28,-0.6 -0.2,-0.67 -0.07,-0.67 -0.06,-0.45"), glass, HEAD),
+        Primitive(blob("0,-0.45 0,-0.67 0.09,-0.67 0.17,-0.6 0.27,-0.45"), glass, HEAD),
+        _flat(path("-0.24,-0.5 -0.17,-0.64 -0.12,-0.64 -0.19,-0.5"), WHITE, HEAD),
+        _flat(path("0.05,-0.5 0.08,-0.62 0.11,-0.62 0.09,-0.5"), WHITE, HEAD),
         *_solid(hull, main, BODY),
         Primitive(ellipse(0.59, -0.31, 0.06, 0.07), (255, 242, 160), BODY),
         Primitive(box(-0.66, -0.37, -0.59, -0.27, 0.025), (252, 110, 60), BODY),
@@ -350,65 +400,109 @@ def _car(main: Color) -> Shapes:
     return parts
 
 
-def _girl(main: Color) -> Shapes:
-    hair, pale, parts = HAIR, shade(main, 1.6), []
-    for s in (-1, 1):  # bunches of hair, each with a bow
-        bunch = blob((s * 0.22, -0.86), (s * 0.36, -0.9), (s * 0.45, -0.74), (s * 0.4, -0.52), (s * 0.33, -0.46), (s * 0.27, -0.62))
-        parts += _solid(bunch, hair, HEAD, "head")
-        parts.append(Primitive(ellipse(s * 0.26, -0.87, 0.075, 0.058, s * -30), main, HEAD, "head"))
-    parts += _solid(ellipse(0, -0.79, 0.275, 0.235), hair, HEAD, "head")
+def _fairy(main: Color) -> Shapes:
+    """Dress, shoes and hair are painted; only the natural one has brown hair."""
+    wing, pale = (206, 238, 255), shade(main, 1.6)
+    hair = HAIR if main == NATURAL["fairy"] else shade(main, 0.66)
+    parts = []
+    for s in (-1, 1):
+        low = blob("0.08,-0.42 0.34,-0.4 0.5,-0.26 0.42,-0.14 0.2,-0.22") * (s, 1)
+        top = blob("0.08,-0.46 0.26,-0.72 0.5,-0.86 0.62,-0.72 0.5,-0.48 0.24,-0.4") * (s, 1)
+        for lobe in (low, top):
+            root = np.array([s * 0.1, -0.44])
+            parts += [
+                Primitive(lobe, wing, BODY),
+                _flat((lobe - root) * 0.62 + root + (s * 0.06, 0), WHITE, BODY),
+            ]
+    parts += _solid(ellipse(0, -1.0, 0.1, 0.09), hair, HEAD, "head")
+    parts += _solid(
+        blob("0,-1 0.22,-0.93 0.3,-0.74 0.25,-0.58 0,-0.54 -0.25,-0.58 -0.3,-0.74 -0.22,-0.93"),
+        hair,
+        HEAD,
+        "head",
+    )
     for s, leg, arm in ((-1, "leg1", "arm1"), (1, "leg2", "arm2")):
         x = s * 0.105
         parts += [
-            Primitive(capsule(x, -0.27, x, -0.07, 0.052), SKIN, LEGS, leg),
-            _flat(box(x - 0.048, -0.13, x + 0.048, -0.06, 0.01), WHITE, LEGS, leg),
-            Primitive(ellipse(x + 0.02, -0.043, 0.085, 0.048), shade(main, 0.62), LEGS, leg),
-            Primitive(capsule(s * 0.18, -0.5, s * 0.31, -0.34, 0.046), SKIN, BODY, arm),
-            Primitive(ellipse(s * 0.19, -0.5, 0.088, 0.078), pale, BODY, arm),
+            Primitive(capsule(x, -0.27, x, -0.07, 0.05), SKIN, LEGS, leg),
+            Primitive(
+                blob("-0.06,-0.1 0.05,-0.1 0.11,-0.03 0.08,0 -0.06,0") + (x, 0), shade(main, 0.6), LEGS, leg
+            ),
+            Primitive(capsule(s * 0.18, -0.5, s * 0.3, -0.35, 0.046), SKIN, BODY, arm),
+            Primitive(ellipse(s * 0.18, -0.505, 0.085, 0.07), pale, BODY, arm),
         ]
-    dress = blob((-0.12, -0.57), (0.12, -0.57), (0.19, -0.42), (0.3, -0.28), (0.34, -0.19), (0.16, -0.165), (0, -0.175), (-0.16, -0.165), (-0.34, -0.19), (-0.3, -0.28), (-0.19, -0.42))
+    parts += [
+        Primitive(capsule(0.3, -0.36, 0.42, -0.52, 0.014), (150, 96, 50), BODY, "arm2"),
+        Primitive(_star(0.44, -0.56, 0.085), (255, 220, 60), BODY, "arm2"),
+    ]
+    dress = blob(
+        "-0.12,-0.57 0.12,-0.57 0.17,-0.42 0.27,-0.3 0.32,-0.22 0.16,-0.25 0,-0.2 "
+        "-0.16,-0.25 -0.32,-0.22 -0.27,-0.3 -0.17,-0.42"
+    )
     parts += [
         *_solid(dress, main, BODY),
-        _flat(blob((-0.3, -0.245), (0, -0.23), (0.3, -0.245), (0.325, -0.205), (0, -0.19), (-0.325, -0.205)), WHITE, BODY),
-        _flat(blob((-0.17, -0.445), (0, -0.43), (0.17, -0.445), (0.175, -0.4), (0, -0.385), (-0.175, -0.4)), shade(main, 0.62), BODY),
-        *_solid(ellipse(0.01, -0.735, 0.228, 0.19), SKIN, HEAD, "head"),
+        _flat(
+            blob("-0.16,-0.435 0,-0.42 0.16,-0.435 0.17,-0.39 0,-0.375 -0.17,-0.39"), shade(main, 0.6), BODY
+        ),
+        Primitive(ellipse(0.01, -0.735, 0.228, 0.195), SKIN, HEAD, "head"),
     ]
-    fringe = blob((-0.25, -0.72), (-0.25, -0.86), (-0.12, -0.98), (0.1, -0.985), (0.25, -0.87), (0.26, -0.72), (0.2, -0.81), (0.06, -0.86), (-0.08, -0.83), (-0.19, -0.8))
+    fringe = blob(
+        "-0.27,-0.7 -0.25,-0.86 -0.12,-0.97 0.1,-0.975 0.25,-0.87 "
+        "0.28,-0.7 0.2,-0.81 0.06,-0.86 -0.08,-0.83 -0.19,-0.8"
+    )
     return [
         *parts,
         *_solid(fringe, hair, HEAD, "head"),
-        *[_flat(ellipse(0.015 + s * 0.145, -0.655, 0.046, 0.032), ROSE, HEAD, "head") for s in (-1, 1)],
-        *_eyes(0.015, -0.73, 0.092, 0.047),
-        _flat(tube([(-0.045, -0.638), (0.015, -0.615), (0.075, -0.638)], 0.012, 0.012), (196, 62, 74), HEAD, "head"),
+        *[_flat(ellipse(0.015 + s * 0.145, -0.65, 0.046, 0.032), ROSE, HEAD, "head") for s in (-1, 1)],
+        *_eyes(0.015, -0.73, 0.092, 0.05),
+        _flat(tube("-0.045,-0.633 0.015,-0.61 0.075,-0.633", 0.012), (196, 62, 74), HEAD, "head"),
     ]
+
+
+def _star(x: float, y: float, r: float) -> np.ndarray:
+    turn = np.arange(10) * np.pi / 5 - np.pi / 2
+    reach = np.where(np.arange(10) % 2 == 0, r, 0.45 * r)
+    return np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], 1)
 
 
 def _astronaut(main: Color) -> Shapes:
     seam, trim = shade(main, 0.58), (244, 124, 44)
+    lamps: tuple[Color, ...] = ((240, 70, 70), (250, 214, 60), GLOW)
     parts = _solid(box(-0.3, -0.64, 0.3, -0.26, 0.06), STEEL, BODY)
     for s, leg, arm in ((-1, "leg1", "arm1"), (1, "leg2", "arm2")):
         x = s * 0.135
         parts += [
             *_solid(capsule(x, -0.27, x, -0.1, 0.1, 0.092), main, LEGS, leg),
             _flat(box(x - 0.094, -0.165, x + 0.094, -0.125, 0.01), trim, LEGS, leg),
-            Primitive(blob((x - 0.1, -0.09), (x + 0.09, -0.09), (x + 0.125, -0.03), (x + 0.1, 0), (x - 0.1, 0)), seam, LEGS, leg),
+            Primitive(blob("-0.1,-0.09 0.09,-0.09 0.125,-0.03 0.1,0 -0.1,0") + (x, 0), seam, LEGS, leg),
             *_solid(capsule(s * 0.24, -0.5, s * 0.38, -0.35, 0.085, 0.075), main, BODY, arm),
             Primitive(ellipse(s * 0.41, -0.315, 0.07), trim, BODY, arm),
         ]
     parts += [
-        *_solid(blob((-0.2, -0.57), (0.2, -0.57), (0.28, -0.4), (0.24, -0.22), (0, -0.18), (-0.24, -0.22), (-0.28, -0.4)), main, BODY),
+        *_solid(blob("-0.2,-0.57 0.2,-0.57 0.28,-0.4 0.24,-0.22 0,-0.18 -0.24,-0.22 -0.28,-0.4"), main, BODY),
         Primitive(box(-0.13, -0.47, 0.13, -0.3, 0.03), seam, BODY),
-        *[_flat(ellipse(x, -0.42, 0.03, n=12), c, BODY) for x, c in ((-0.07, (240, 70, 70)), (0.0, (250, 214, 60)), (0.07, GLOW))],
+        *[
+            _flat(ellipse(x, -0.42, 0.03, n=12), lamp, BODY)
+            for x, lamp in zip((-0.07, 0, 0.07), lamps, strict=True)
+        ],
         _flat(capsule(-0.07, -0.345, 0.07, -0.345, 0.018), WHITE, BODY),
         *_solid(ellipse(0, -0.76, 0.315, 0.275), main, HEAD, "head"),
-        *[Primitive(box(s * 0.315 - 0.04, -0.82, s * 0.315 + 0.04, -0.69, 0.03), trim, HEAD, "head") for s in (-1, 1)],
+        *[
+            Primitive(box(s * 0.315 - 0.04, -0.82, s * 0.315 + 0.04, -0.69, 0.03), trim, HEAD, "head")
+            for s in (-1, 1)
+        ],
         Primitive(ellipse(0.02, -0.745, 0.245, 0.2), (58, 84, 128), HEAD, "head"),
         _flat(ellipse(0.02, -0.715, 0.18, 0.155), SKIN, HEAD, "head"),
-        _flat(blob((-0.16, -0.76), (-0.1, -0.87), (0.02, -0.9), (0.14, -0.87), (0.2, -0.76), (0.1, -0.81), (-0.04, -0.82)), HAIR, HEAD, "head"),
+        _flat(
+            blob("-0.16,-0.76 -0.1,-0.87 0.02,-0.9 0.14,-0.87 0.2,-0.76 0.1,-0.81 -0.04,-0.82"),
+            HAIR,
+            HEAD,
+            "head",
+        ),
         *_eyes(0.02, -0.73, 0.078, 0.042),
-        _flat(tube([(-0.035, -0.638), (0.02, -0.618), (0.075, -0.638)], 0.012, 0.012), (196, 62, 74), HEAD, "head"),
-        _flat(tube([(-0.17, -0.75), (-0.13, -0.85), (-0.05, -0.9)], 0.016, 0.016), WHITE, HEAD, "head"),
-    ]  # fmt: skip
+        _flat(tube("-0.035,-0.638 0.02,-0.618 0.075,-0.638", 0.012), (196, 62, 74), HEAD, "head"),
+        _flat(tube("-0.17,-0.75 -0.13,-0.85 -0.05,-0.9", 0.016), WHITE, HEAD, "head"),
+    ]
     return parts
 
 
@@ -421,7 +515,7 @@ BUILDERS: dict[str, Callable[[Color], Shapes]] = {
     "pig": _pig,
     "robot": _robot,
     "car": _car,
-    "girl": _girl,
+    "fairy": _fairy,
     "astronaut": _astronaut,
 }
 
@@ -439,103 +533,110 @@ class _Fit(NamedTuple):
     half: float
 
 
-_BEAST = _Fit((0.25, -0.66), (0.25, -0.82), (0.14, -0.42), (-0.17, -0.5), 0.27)
+_BEAST = _Fit((0.25, -0.66), (0.25, -0.86), (0.14, -0.42), (-0.17, -0.5), 0.27)
 _FITS = {
-    "dog": _Fit((0.29, -0.76), (0.22, -0.86), (0.13, -0.46), (-0.19, -0.54), 0.24),
-    "panda": _BEAST._replace(eyes=(0.24, -0.66), top=(0.24, -0.86), half=0.3, back=(-0.19, -0.58)),
-    "rabbit": _BEAST._replace(top=(0.25, -0.8), back=(-0.22, -0.54)),
-    "pig": _BEAST._replace(eyes=(0.26, -0.69), top=(0.25, -0.82), back=(-0.19, -0.56)),
-    "robot": _Fit((0.0, -0.8), (0.0, -0.93), (0.0, -0.55), (0.0, -0.42), 0.3),
-    "girl": _Fit((0.015, -0.73), (0.0, -0.93), (0.0, -0.52), (0.0, -0.42), 0.27),
-    "astronaut": _Fit((0.02, -0.745), (0.0, -0.97), (0.0, -0.51), (0.0, -0.42), 0.29),
+    "dog": _Fit((0.29, -0.76), (0.22, -0.89), (0.17, -0.36), (-0.26, -0.54), 0.24),
+    "panda": _BEAST._replace(eyes=(0.24, -0.66), top=(0.24, -0.9), half=0.28, back=(-0.19, -0.58)),
+    "rabbit": _BEAST._replace(top=(0.25, -0.85), back=(-0.22, -0.54)),
+    "pig": _BEAST._replace(eyes=(0.26, -0.69), top=(0.25, -0.87), back=(-0.19, -0.56)),
+    "robot": _Fit((0.0, -0.8), (0.0, -0.975), (0.0, -0.55), (0.0, -0.42), 0.3),
+    "fairy": _Fit((0.015, -0.73), (0.0, -0.95), (0.0, -0.52), (0.0, -0.42), 0.27),
+    "astronaut": _Fit((0.02, -0.745), (0.0, -0.99), (0.0, -0.51), (0.0, -0.42), 0.29),
     "car": _Fit((0.1, -0.55), (-0.06, -0.72), (0.36, -0.36), (-0.3, -0.66), 0.27),
 }
-UPRIGHT = ("robot", "girl", "astronaut")
+CLOTH, FLAP = (244, 156, 30), (206, 88, 24)
+UPRIGHT = ("robot", "fairy", "astronaut")
 
 
-def _hat(fit: _Fit, limb: str) -> Shapes:
+def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
+    """What is behind the ears, and what is before them."""
     x, y = fit.top
-    felt, ribbon, w = (44, 50, 112), (255, 196, 44), fit.half
-    crown = blob((x - w * 0.7, y), (x - w * 0.74, y - 0.33), (x, y - 0.35), (x + w * 0.74, y - 0.33), (x + w * 0.7, y), (x, y + 0.02))
-    return [
-        *_solid(crown, felt, ACCESSORY, limb),
-        _flat(box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01), ribbon, ACCESSORY, limb),
-        *_solid(capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05), felt, ACCESSORY, limb),
-    ]
+    felt, ribbon, w = (50, 56, 124), (255, 196, 44), fit.half
+    crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
+    band = _flat(box(x - w * 0.72, y - 0.13, x + w * 0.72, y - 0.02, 0.01), ribbon, ACCESSORY, limb)
+    brim = _solid(capsule(x - w * 1.15, y + 0.015, x + w * 1.15, y + 0.015, 0.05), felt, ACCESSORY, limb)
+    return [*_solid(crown, felt, ACCESSORY, limb), band], brim
 
 
 def _sunglasses(fit: _Fit, limb: str) -> Shapes:
     x, y = fit.eyes
     w = fit.half
-    shapes = [Primitive(capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026), WHITE, ACCESSORY, limb)]
+    shapes = [
+        Primitive(capsule(x - w * 1.05, y - 0.05, x + w * 1.05, y - 0.05, 0.026), WHITE, ACCESSORY, limb)
+    ]
     for s in (-1, 1):
         at = x + s * w * 0.5
         shapes += [
             Primitive(box(at - w * 0.47, y - 0.1, at + w * 0.47, y + 0.115, 0.07), WHITE, ACCESSORY, limb),
-            _flat(box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05), (24, 24, 34), ACCESSORY, limb),
-            _flat(capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016), (150, 176, 214), ACCESSORY, limb),
+            _flat(
+                box(at - w * 0.36, y - 0.07, at + w * 0.36, y + 0.088, 0.05), (24, 24, 34), ACCESSORY, limb
+            ),
+            _flat(
+                capsule(at - 0.055, y + 0.02, at - 0.005, y - 0.035, 0.016), (150, 176, 214), ACCESSORY, limb
+            ),
         ]
     return shapes
 
 
-def _scarf(fit: _Fit, limb: str) -> Shapes:
+def _scarf(fit: _Fit) -> Shapes:
     x, y = fit.neck
-    wool, w = (16, 172, 164), 0.235
-    tail = blob((x + 0.02, y), (x + 0.16, y - 0.01), (x + 0.2, y + 0.27), (x + 0.06, y + 0.29))
+    wool = (16, 172, 164)
+    tail = blob("0.02,0 0.16,-0.01 0.2,0.27 0.06,0.29") + fit.neck
     return [
-        *_solid(tail, wool, ACCESSORY, limb),
-        _flat(poly((x + 0.047, y + 0.15), (x + 0.178, y + 0.13), (x + 0.187, y + 0.19), (x + 0.054, y + 0.21)), CREAM, ACCESSORY, limb),
-        *_solid(tube([(x - w, y - 0.05), (x - 0.04, y + 0.01), (x + w, y - 0.03)], 0.075, 0.09, 0.075), wool, ACCESSORY, limb),
-        *[_flat(capsule(x + d, y - 0.07, x + d * 1.15, y + 0.06, 0.026), CREAM, ACCESSORY, limb) for d in (-0.14, 0.02, 0.17)],
+        *_solid(tail, wool, ACCESSORY),
+        _flat(path("0.047,0.15 0.178,0.13 0.187,0.19 0.054,0.21") + fit.neck, CREAM, ACCESSORY),
+        *_solid(tube("-0.235,-0.05 -0.04,0.01 0.235,-0.03", 0.075, 0.09, 0.075) + fit.neck, wool, ACCESSORY),
+        *[
+            _flat(capsule(x + d, y - 0.07, x + d * 1.15, y + 0.06, 0.026), CREAM, ACCESSORY)
+            for d in (-0.14, 0.02, 0.17)
+        ],
     ]
 
 
-def _backpack(fit: _Fit, limb: str) -> Shapes:
+def _backpack(fit: _Fit) -> Shapes:
     x, y = fit.back
-    cloth = (238, 150, 30)
-    sack = blob((x - 0.2, y + 0.04), (x - 0.21, y - 0.22), (x - 0.1, y - 0.33), (x + 0.1, y - 0.33), (x + 0.2, y - 0.22), (x + 0.19, y + 0.04), (x, y + 0.07))
+    sack = blob("-0.2,0.04 -0.21,-0.22 -0.1,-0.33 0.1,-0.33 0.2,-0.22 0.19,0.04 0,0.07") + fit.back
     return [
-        *_solid(sack, cloth, ACCESSORY, limb),
-        *_solid(blob((x - 0.205, y - 0.16), (x - 0.12, y - 0.34), (x + 0.12, y - 0.34), (x + 0.205, y - 0.16), (x, y - 0.1)), (150, 74, 40), ACCESSORY, limb),
-        Primitive(box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03), CREAM, ACCESSORY, limb),
-        Primitive(box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01), CREAM, ACCESSORY, limb),
+        *_solid(sack, CLOTH, ACCESSORY),
+        *_solid(blob("-0.205,-0.16 -0.12,-0.34 0.12,-0.34 0.205,-0.16 0,-0.1") + fit.back, FLAP, ACCESSORY),
+        Primitive(box(x - 0.12, y - 0.09, x + 0.12, y + 0.04, 0.03), CREAM, ACCESSORY),
+        Primitive(box(x - 0.035, y - 0.15, x + 0.035, y - 0.06, 0.01), CREAM, ACCESSORY),
     ]
 
 
-def _straps(fit: _Fit) -> Shapes:
-    """What is seen of a backpack from the front: its sides behind the arms, its straps over the shoulders."""
-    return [
-        Primitive(tube([(s * 0.13, -0.57), (s * 0.17, -0.46), (s * 0.16, -0.3)], 0.042, 0.042), (150, 74, 40), ACCESSORY)
-        for s in (-1, 1)
-    ]
+def _carried() -> tuple[Shapes, Shapes]:
+    """A backpack seen from the front: the sack behind the figure, the straps over its shoulders."""
+    sack = blob("-0.4,-0.17 -0.46,-0.42 -0.4,-0.66 0,-0.7 0.4,-0.66 0.46,-0.42 0.4,-0.17 0,-0.14")
+    straps = [tube("0.14,-0.58 0.18,-0.46 0.17,-0.28", 0.046) * (s, 1) for s in (-1, 1)]
+    return _solid(sack, CLOTH, ACCESSORY), [Primitive(strap, FLAP, ACCESSORY) for strap in straps]
 
 
 def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
+    """The body with the thing put between its shapes, where it is worn."""
     fit, limb = _FITS.get(kind, _BEAST), "trunk" if kind == "car" else "head"
+    head = next(i for i, p in enumerate(body) if p.part == HEAD)
+    # Where an animal's head begins that hides its neck; ears stand behind the body.
+    face = len(body) if kind in UPRIGHT or kind == "car" else _face(body)
     if accessory == "hat":
-        return [*body, *_hat(fit, limb)]
+        crown, brim = _hat(fit, limb)
+        head = len(body) if kind in (*UPRIGHT, "car", "dog") else head
+        return [*body[:head], *crown, *body[head:], *brim]
     if accessory == "sunglasses":
         return [*body, *_sunglasses(fit, limb)]
     if accessory == "scarf":
-        scarf = _scarf(fit, "trunk")
-        if kind in UPRIGHT or kind == "car":
-            return [*body, *scarf]
-        at = next(i for i, p in enumerate(body) if p.part == HEAD and p.limb == "head" and i > _first(body, LEGS))
-        return [*body[:at], *scarf, *body[at:]]
+        return [*body[:face], *_scarf(fit), *body[face:]]
     if kind in UPRIGHT:
-        sack = np.array([[-0.37, -0.2], [-0.39, -0.5], [-0.3, -0.64], [0.3, -0.64], [0.39, -0.5], [0.37, -0.2]])
-        at = next(i for i, p in enumerate(body) if p.part == BODY and p.limb == "trunk" and i > 8)
-        straps = [i for i, p in enumerate(body) if p.part == HEAD and i > at][0]
-        return [*_solid(sack, (238, 150, 30), ACCESSORY), *body[:straps], *_straps(fit), *body[straps:]]
-    pack = _backpack(fit, "trunk")
-    if kind == "car":
-        return [*pack, *body]
-    at = next(i for i, p in enumerate(body) if p.part == HEAD and i > _first(body, LEGS))
-    return [*body[:at], *pack, *body[at:]]
+        sack, straps = _carried()
+        trunk = max(i for i, p in enumerate(body) if p.part == BODY and p.limb == "trunk") + 1
+        return [*sack, *body[:trunk], *straps, *body[trunk:]]
+    pack = _backpack(fit)
+    return [*pack, *body] if kind == "car" else [*body[:face], *pack, *body[face:]]
 
 
-def _first(body: Shapes, part: int) -> int:
-    return next(i for i, p in enumerate(body) if p.part == part)
+def _face(body: Shapes) -> int:
+    """Number of the first shape of the head in front of the legs."""
+    legs = max(i for i, p in enumerate(body) if p.part == LEGS)
+    return next(i for i, p in enumerate(body) if p.part == HEAD and i > legs)
 
 
 @lru_cache(maxsize=2048)
@@ -546,87 +647,3 @@ def character(kind: str, color: str | None, accessory: str | None, facing: int) 
     if facing > 0:
         return tuple(shapes)
     return tuple(dataclasses.replace(p, points=p.points + (2 * p.lean, 0)) if p.lean else p for p in shapes)
-
-
-# --- motion -------------------------------------------------------------------------------------------------
-
-# How far the cycle of a motion goes from one frame to the next, radians.
-TEMPO = {"walk": 0.8, "run": 1.25, "jump": np.pi / 4, "stand": 0.4}
-WHEEL = 0.155  # radius
-_HIPS = {"leg0": (-0.23, -0.28), "leg1": (0.15, -0.28), "leg2": (-0.33, -0.28), "leg3": (0.05, -0.28)}
-_UPRIGHT_HIPS = {"leg1": (-0.13, -0.28), "leg2": (0.13, -0.28)}
-
-
-def _scaled(x: float, y: float) -> np.ndarray:
-    """Squash and stretch about the ground."""
-    return np.diag([x, y, 1.0])
-
-
-def _moved(x: float, y: float) -> np.ndarray:
-    return np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]])
-
-
-def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, np.ndarray]:
-    """3x3 map of every limb.
-
-    Args:
-        kind: Decides how many legs there are, and whether they are wheels.
-        motion: "walk", "run", "jump" or "stand".
-        phase: Of the motion's cycle, radians.
-        turns: How far a wheel has rolled, radians.
-    """
-    wave, upright = float(np.sin(phase)), kind in UPRIGHT
-    trunk, nod, wag = np.eye(3), 2.5 * np.sin(phase + 0.6), 9 * np.sin(phase + 1.2)
-    if motion == "walk":
-        trunk = _moved(0, -0.012 * abs(wave))
-        swing = dict.fromkeys(("leg0", "leg3"), 24 * wave) | dict.fromkeys(("leg1", "leg2"), -24 * wave)
-    elif motion == "run":
-        trunk = _moved(0, -0.03 - 0.07 * abs(wave)) @ rotation(0, -0.3, 9 if upright else 5 * wave)
-        late = float(np.sin(phase - 0.6))
-        swing = {"leg0": 42 * wave, "leg2": 42 * late, "leg1": -42 * wave, "leg3": -42 * late}
-        wag *= 2
-    elif motion == "jump":
-        trunk, swing = _leap(phase, upright)
-    else:
-        trunk, swing, nod, wag = _scaled(1 - 0.006 * wave, 1 + 0.012 * wave), dict.fromkeys(_HIPS, 0.0), 2 * wave, 7 * wave
-    if upright:
-        apart = 10 if motion == "jump" else 0
-        legs = {"leg1": 0.8 * swing["leg1"] + apart, "leg2": -0.8 * swing["leg1"] - apart}
-        arms = {"arm1": -0.9 * legs["leg1"], "arm2": -0.9 * legs["leg2"]}
-        if motion == "jump":
-            up = swing["leg0"]
-            legs, arms = {"leg1": 0.5 * up, "leg2": -0.5 * up}, {"arm1": 2.6 * up, "arm2": -2.6 * up}
-        hips, pivot = _UPRIGHT_HIPS, (0.0, -0.55)
-        poses = {n: rotation(*hips[n], a) for n, a in legs.items()}
-        poses |= {"arm1": rotation(-0.22, -0.5, arms["arm1"]), "arm2": rotation(0.22, -0.5, arms["arm2"])}
-    elif kind == "car":
-        if motion == "walk":
-            trunk = np.eye(3)
-        elif motion == "run":
-            trunk = _moved(0, -0.012 * abs(wave)) @ rotation(0, -0.15, 1.2 * wave)
-        poses, pivot = {f"wheel{i}": rotation(x, -0.15, np.rad2deg(turns)) for i, x in ((0, -0.38), (1, 0.38))}, (0, 0)
-    else:
-        poses, pivot = {n: rotation(*_HIPS[n], a) for n, a in swing.items()}, (0.1, -0.5)
-    poses |= {"trunk": np.eye(3), "head": rotation(*pivot, nod), "tail": rotation(-0.44, -0.42, wag)}
-    return {name: trunk @ pose for name, pose in poses.items()}
-
-
-def _leap(phase: float, upright: bool) -> tuple[np.ndarray, dict[str, float]]:
-    """A jump's arc: crouching for a fifth of the cycle, then up and down again, legs stretched in the air."""
-    at = phase / (2 * np.pi) % 1.0
-    if at < 0.2:
-        low = float(np.sin(np.pi * at / 0.2))
-        return _scaled(1 + 0.07 * low, 1 - 0.12 * low), dict.fromkeys(_HIPS, 0.0)
-    air = (at - 0.2) / 0.8
-    high = float(np.sin(np.pi * air))
-    trunk = _moved(0, -0.42 * high) @ _scaled(1 - 0.05 * high, 1 + 0.06 * high)
-    if not upright:
-        trunk = trunk @ rotation(0, -0.35, -16 * float(np.cos(np.pi * air)))
-    reach = 46 * high
-    return trunk, {"leg0": reach, "leg2": 0.8 * reach, "leg1": -reach, "leg3": -0.8 * reach}
-
-
-def ground(kind: str, motion: str, phase: float) -> tuple[float, float]:
-    """Half the width of an actor's shadow and how high above it the actor is, in heights."""
-    wide = 0.66 if kind == "car" else 0.36 if kind in UPRIGHT else 0.44
-    return wide, -float(_leap(phase, True)[0][1, 2]) if motion == "jump" else 0.0

@@ -82,24 +82,32 @@ def box(x0: float, y0: float, x1: float, y1: float, r: float = 0.03) -> np.ndarr
 
 def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
     """A Catmull-Rom curve through the corners."""
-    p = np.pad(corners, ((1, 2), (0, 0)), mode="wrap") if closed else np.pad(corners, ((1, 1), (0, 0)), "edge")
+    p = (
+        np.pad(corners, ((1, 2), (0, 0)), mode="wrap")
+        if closed
+        else np.pad(corners, ((1, 1), (0, 0)), "edge")
+    )
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     curve = [
-        0.5
-        * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
+        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
         for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True)
     ]
     return np.concatenate(curve if closed else [*curve, corners[-1:]])
 
 
-def blob(*corners: tuple[float, float]) -> np.ndarray:
-    """Polygon of a smooth closed line through the corners."""
-    return _smooth(np.array(corners, float), True)
+def path(corners: str) -> np.ndarray:
+    """Polygon of corners written "x,y x,y ..."."""
+    return np.array([pair.split(",") for pair in corners.split()], float)
 
 
-def tube(corners: list[tuple[float, float]], *radii: float) -> np.ndarray:
-    """Polygon of a smooth stroke through the corners, its radius going through `radii`; round at the end."""
-    line = _smooth(np.array(corners, float), False)
+def blob(corners: str) -> np.ndarray:
+    """Polygon of a smooth closed line through the corners of a `path`."""
+    return _smooth(path(corners), True)
+
+
+def tube(corners: str, *radii: float) -> np.ndarray:
+    """Polygon of a smooth stroke along a `path`, its radius going through `radii`; round at the end."""
+    line = _smooth(path(corners), False)
     along = np.gradient(line, axis=0)
     across = np.stack([along[:, 1], -along[:, 0]], 1) / np.linalg.norm(along, axis=1, keepdims=True)
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(radii)), radii)[:, None]

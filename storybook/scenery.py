@@ -1,7 +1,7 @@
 """Where the drawn world plays and how its pictures are finished: backgrounds and styles.
 
-A background is painted `wide` frame widths wide, so that a camera can move along it; what it is known by (sun,
-palm, moon) stands where every frame of it shows it.
+A background is painted `wide` frame widths wide, so that a camera can move along it; what it is known by
+(sun, palm, moon) stands where every frame shows it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def _along(img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float 
     return x + rng.uniform(-jitter, jitter, len(x)) * gap
 
 
-def _scattered(img: np.ndarray, rng: np.random.Generator, count: int, top: float, bottom: float) -> np.ndarray:
+def _scattered(
+    img: np.ndarray, rng: np.random.Generator, count: int, top: float, bottom: float
+) -> np.ndarray:
     """About `count` places per frame width, as (x, y)."""
     count = round(count * _width(img))
     return np.stack([rng.uniform(0, _width(img), count), rng.uniform(top, bottom, count)], 1)
@@ -60,7 +62,9 @@ def _shape(img: np.ndarray, points: np.ndarray, color: Color) -> None:
     paint(img, points * img.shape[0], color)
 
 
-def _hills(img: np.ndarray, rng: np.random.Generator, y: float, bump: float, color: Color, rough: float = 1.0) -> None:
+def _hills(
+    img: np.ndarray, rng: np.random.Generator, y: float, bump: float, color: Color, rough: float = 1.0
+) -> None:
     wide = _width(img)
     x = np.linspace(0, wide, 40)
     a, b = rng.uniform(0, 6, 2)
@@ -76,7 +80,11 @@ def _dots(img: np.ndarray, at: np.ndarray, radius: float, color: Color) -> None:
 def _tufts(img: np.ndarray, rng: np.random.Generator, color: Color, count: int = 14) -> None:
     for x, y in _scattered(img, rng, count, HORIZON + 0.04, 0.98):
         h = 0.02 + 0.05 * (y - HORIZON)
-        _shape(img, poly((x - 0.014, y), (x - 0.008, y - h), (x, y - 0.4 * h), (x + 0.006, y - h), (x + 0.014, y)), color)
+        _shape(
+            img,
+            poly((x - 0.014, y), (x - 0.008, y - h), (x, y - 0.4 * h), (x + 0.006, y - h), (x + 0.014, y)),
+            color,
+        )
 
 
 def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
@@ -87,14 +95,24 @@ def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
 
 
 def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) -> None:
-    puffs = ((-0.09, 0.01, 0.045), (0, -0.02, 0.065), (0.09, 0.01, 0.05), (0.03, 0.02, 0.05), (-0.04, 0.02, 0.045))
+    puffs = (
+        (-0.09, 0.01, 0.045),
+        (0, -0.02, 0.065),
+        (0.09, 0.01, 0.05),
+        (0.03, 0.02, 0.05),
+        (-0.04, 0.02, 0.045),
+    )
     for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
         for dx, dy, r in puffs:
             _shape(img, ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16), tone)
 
 
 def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False) -> None:
-    _shape(img, poly((x - 0.02, y), (x + 0.02, y), (x + 0.02, y - 0.2 * h), (x - 0.02, y - 0.2 * h)), (112, 76, 48))
+    _shape(
+        img,
+        poly((x - 0.02, y), (x + 0.02, y), (x + 0.02, y - 0.2 * h), (x - 0.02, y - 0.2 * h)),
+        (112, 76, 48),
+    )
     for i, (w, a, b) in enumerate(((0.32, 0.15, 0.55), (0.26, 0.4, 0.78), (0.19, 0.63, 1.0))):
         left, tip, right = (x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)
         _shape(img, poly(left, tip, right), shade(green, 1 + 0.08 * i))
@@ -109,7 +127,14 @@ def _peak(img: np.ndarray, x: float, foot: float, h: float, w: float, rock: Colo
     _shape(img, poly((x + 0.12 * w, foot), (x, foot - h), (x + w, foot)), shade(rock, 0.82))
     if snow:
         low = foot - 0.62 * h
-        cap = poly((x - w * 0.38, low), (x, foot - h), (x + w * 0.38, low), (x + w * 0.14, low - 0.08 * h), (x, low + 0.06 * h), (x - w * 0.16, low - 0.06 * h))
+        cap = poly(
+            (x - w * 0.38, low),
+            (x, foot - h),
+            (x + w * 0.38, low),
+            (x + w * 0.14, low - 0.08 * h),
+            (x, low + 0.06 * h),
+            (x - w * 0.16, low - 0.06 * h),
+        )
         _shape(img, cap, WHITE)
 
 
@@ -155,7 +180,13 @@ def _beach(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
     lean = 0.05 if palm < wide / 2 else -0.05
     for i in range(6):
         a, b = i / 6, (i + 1) / 6
-        _shape(img, capsule(palm + lean * a * a, 0.68 - 0.42 * a, palm + lean * b * b, 0.68 - 0.42 * b, 0.024 - 0.006 * a), (164, 114, 68))
+        _shape(
+            img,
+            capsule(
+                palm + lean * a * a, 0.68 - 0.42 * a, palm + lean * b * b, 0.68 - 0.42 * b, 0.024 - 0.006 * a
+            ),
+            (164, 114, 68),
+        )
     for turn in (-165, -125, -55, -15, 30, 150):
         t = np.deg2rad(turn)
         leaf = ellipse(palm + lean + 0.1 * np.cos(t), 0.25 + 0.07 * np.sin(t), 0.115, 0.032, turn)
@@ -191,9 +222,15 @@ def _city(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
                 pane = poly((wx, wy), (wx + 0.028, wy), (wx + 0.028, wy + 0.042), (wx, wy + 0.042))
                 _shape(img, pane, (255, 230, 144) if lit[row % 8, column] else shade(wall, 0.72))
         x += w
-    _fill(img, HORIZON, [(HORIZON, (184, 184, 190)), (0.67, (176, 176, 184)), (0.671, (108, 110, 122)), (1, (72, 74, 86))])
+    _fill(
+        img,
+        HORIZON,
+        [(HORIZON, (184, 184, 190)), (0.67, (176, 176, 184)), (0.671, (108, 110, 122)), (1, (72, 74, 86))],
+    )
     for x in np.arange(-0.2 * rng.random(), wide, 0.24):
-        _shape(img, poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)), (244, 236, 204))
+        _shape(
+            img, poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)), (244, 236, 204)
+        )
     return img
 
 
@@ -240,7 +277,11 @@ def _moon(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
     _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
     x = _seen(img, rng, 0.25, 0.75)
     _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    for dx, dy, rx, ry in ((-0.05, -0.04, 0.045, 0.034), (-0.03, 0.03, 0.03, 0.045), (0.05, 0.01, 0.036, 0.05)):
+    for dx, dy, rx, ry in (
+        (-0.05, -0.04, 0.045, 0.034),
+        (-0.03, 0.03, 0.03, 0.045),
+        (0.05, 0.01, 0.036, 0.05),
+    ):
         _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
     _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
     _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)
@@ -283,9 +324,9 @@ def _contours(gray: np.ndarray, width: float) -> np.ndarray:
 def watercolor(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Soft washes on paper: edges bleed, colours lighten, pigment varies in patches and gathers at edges."""
     n = img.shape[0]
-    wash = cv2.GaussianBlur(img, (0, 0), n / 110).astype(np.float32)
+    wash = cv2.GaussianBlur(img, (0, 0), n / 200).astype(np.float32)
     edge = np.abs(cv2.GaussianBlur(wash, (0, 0), n / 60) - wash).max(2)
-    paper = 0.66 * wash + 0.34 * 253 + (15 * _noise(rng, n, 16) - 0.55 * edge)[..., None]
+    paper = 0.72 * wash + 0.28 * 254 + (11 * _noise(rng, n, 16) - 0.5 * edge)[..., None]
     return paper.clip(0, 255).astype(np.uint8)
 
 
@@ -295,7 +336,7 @@ def pencil(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     y, x = np.mgrid[:n, :n].astype(np.float32) * (128 / n)
     strokes = (0.5 + 0.5 * np.sin(1.25 * (x + y) + 0.6 * _noise(rng, n, 12))) * (1 - gray / 255)
-    tone = 252 - 0.34 * (255 - gray) - 46 * strokes - 190 * _contours(gray, n / 64)
+    tone = 252 - 0.34 * (255 - gray) - 46 * strokes - 150 * _contours(gray, n / 90)
     return np.repeat(tone.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
@@ -314,10 +355,10 @@ def chalk(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     values = img.astype(np.float32)
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     board = np.array((34, 52, 50), np.float32)
-    grain = (0.9 + 0.25 * _noise(rng, n, 2) + 0.12 * _noise(rng, n, 12)).clip(0.2, 1.4)[..., None]
+    grain = (0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)).clip(0.4, 1.4)[..., None]
     vivid = values + 0.5 * (values - values.mean(2, keepdims=True))
-    line = 230 * _contours(gray, n / 64)[..., None] * grain
-    return (board + 0.42 * (vivid - 60).clip(0) * grain + line).clip(0, 255).astype(np.uint8)
+    line = 200 * _contours(gray, n / 64)[..., None] * grain
+    return (board + 0.66 * (vivid - 66).clip(0) * grain + line).clip(0, 255).astype(np.uint8)
 
 
 FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {

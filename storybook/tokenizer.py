@@ -7,7 +7,9 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-MAX_TOKENS = 32
+from storybook.world import WORLD
+
+MAX_TOKENS = {1: 32, 2: 40}[WORLD]
 
 
 def byte_alphabet() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from storybook import characters, draw, first_world, scenery
+from storybook import characters, draw, first_world, motion, scenery
 
 # The world that is drawn where none is named. The shipped model knows 1, `first_world`; 2 is larger, for the
 # next model. When that model ships: WORLD = 2, and `first_world` goes with every line that names it.
@@ -101,7 +101,11 @@ _TEMPLATES: dict[int, tuple[str, ...]] = {
         "{where} {at0} {0} and {at1} {1} and {at2} {2}",
     ),
 }
-_PLACES = {1: ("in the middle",), 2: ("on the left", "on the right"), 3: ("on the left", "in the middle", "on the right")}
+_PLACES = {
+    1: ("in the middle",),
+    2: ("on the left", "on the right"),
+    3: ("on the left", "in the middle", "on the right"),
+}
 _STRIP = 0.3  # how far the camera can move, in frame widths
 _KEEP: Any = object()
 
@@ -229,21 +233,21 @@ def sample_scene(
     slots = rng.permutation({1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[actors])
     cast = []
     for i, (look, slot) in enumerate(zip(looks, slots, strict=True)):
-        motion = "walk" if plain else str(rng.choice([*_VERBS], p=(0.42, 0.22, 0.18, 0.18)))
-        height, ground = _sample_stand(rng, actors, motion)
-        facing, travel = int(rng.choice([-1, 1])), rng.uniform(*_TRAVEL[motion]) * (1 if actors < 3 else 0.7)
+        does = "walk" if plain else str(rng.choice([*_VERBS], p=(0.42, 0.22, 0.18, 0.18)))
+        height, ground = _sample_stand(rng, actors, does)
+        facing, travel = int(rng.choice([-1, 1])), rng.uniform(*_TRAVEL[does]) * (1 if actors < 3 else 0.7)
         if pan:
             facing = 1 if pan > 0 else -1
         if crossing:
             # The one behind is taller and stands higher up, so that the one in front never hides it.
-            motion, travel = motion if motion in ("walk", "run") else "walk", rng.uniform(0.36, 0.5)
+            does, travel = does if does in ("walk", "run") else "walk", rng.uniform(0.4, 0.55)
             facing = 1 if slot < 0.5 else -1
             height, ground = ((0.46, 0.75), (0.36, 0.94))[i ^ (seed & 1)]
             height, ground = height + rng.uniform(0, 0.04), ground + rng.uniform(-0.02, 0.02)
-        drift = (facing * travel - pan) * last / span
-        x = slot + rng.uniform(-0.04, 0.04) * (not crossing) - drift / 2
+        drift, middle = (facing * travel - pan) * last / span, 0.5 if crossing else slot
+        x = middle + rng.uniform(-0.04, 0.04) - drift / 2
         place = (float(x), float(ground), float(height), facing, float(travel / span))
-        cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), motion))
+        cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
     style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(words.styles[1:]))
     background = str(rng.choice(words.backgrounds))
     template = 0 if plain else _sample_template(rng, cast, bool(crossing))
@@ -261,10 +265,10 @@ def _sample_look(
     return str(kind), color, accessory
 
 
-def _sample_stand(rng: np.random.Generator, actors: int, motion: str) -> tuple[float, float]:
+def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[float, float]:
     """Height and ground line; who jumps is smaller and nearer, so as to stay in the picture."""
     low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
-    if motion == "jump":
+    if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
     return rng.uniform(low, high), rng.uniform(0.80, 0.95)
 
@@ -327,7 +331,12 @@ def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
 
 def _camera(scene: Scene, size: int, frame: int) -> float:
     """How far the camera has moved to the right, in pixels and halves."""
-    return float(np.clip(round(2 * size * scene.pan * frame), -round(2 * size * _STRIP), round(2 * size * _STRIP))) / 2
+    return (
+        float(
+            np.clip(round(2 * size * scene.pan * frame), -round(2 * size * _STRIP), round(2 * size * _STRIP))
+        )
+        / 2
+    )
 
 
 def _center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
@@ -346,16 +355,18 @@ def _placements(
         y = (actor.y + bob * actor.height) * size
         poses = first_world.limb_poses(actor.kind, phase, actor.speed * frame / (actor.height * 0.15))
     else:
-        poses = characters.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
-    place = np.array([[actor.facing * scale, 0, _center(scene, actor, size, frame)], [0, scale, y], [0, 0, 1]])
+        poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
+    place = np.array(
+        [[actor.facing * scale, 0, _center(scene, actor, size, frame)], [0, scale, y], [0, 0, 1]]
+    )
     maps = {limb: place @ pose for limb, pose in poses.items()}
     return [maps[p.limb] for p in primitives]
 
 
 def _cycle(actor: Actor, frame: int) -> tuple[float, float]:
     """Where in its motion an actor is, and how far a wheel has rolled; radians."""
-    phase = actor.phase + frame * characters.TEMPO[actor.motion]
-    return phase, actor.speed * frame / (actor.height * characters.WHEEL)
+    phase = actor.phase + frame * motion.TEMPO[actor.motion]
+    return phase, actor.speed * frame / (actor.height * motion.WHEEL)
 
 
 def _back_to_front(scene: Scene) -> list[int]:
@@ -378,7 +389,9 @@ def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
         ground[:] = cv2.addWeighted(dark, 0.28, ground, 0.72, 0)
 
 
-def _draw_frame(scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int) -> np.ndarray:
+def _draw_frame(
+    scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int
+) -> np.ndarray:
     """The picture at twice the size, so that half pixels of the camera's way are whole ones."""
     n = backdrop.shape[0]
     start = round(2 * _camera(scene, n // 2, frame)) + (backdrop.shape[1] - n) * (scene.pan < 0)
@@ -387,7 +400,7 @@ def _draw_frame(scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np
         actor = scene.actors[i]
         x, wide, away = 2 * _center(scene, actor, n // 2, frame) / n, 0.46, 1.0
         if scene.world > 1:
-            wide, lift = characters.ground(actor.kind, actor.motion, _cycle(actor, frame)[0])
+            wide, lift = motion.ground(actor.kind, actor.motion, _cycle(actor, frame)[0])
             away = 1 - 0.8 * lift
         spot = draw.ellipse(x, actor.y, wide * away * actor.height, 0.05 * away * actor.height)
         _shadow(canvas, spot * n)
@@ -478,8 +491,8 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         depth.append(np.where(label > 0, stand[label], far).astype(np.float32))
         if t + 1 < scene.frames:
             flow.append(_forward_flow(ids, *(_maps(scene, cast, size, u) for u in (t, t + 1))))
-    motion = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
-    return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), motion, np.stack(depth))
+    moved = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
+    return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth))
 
 
 def vocabulary(world: int = WORLD) -> tuple[str, ...]:
