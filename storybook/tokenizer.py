@@ -9,7 +9,8 @@ from transformers import CLIPTokenizer
 
 from storybook.world import WORLD
 
-MAX_TOKENS = {1: 32, 2: 40}[WORLD]
+LENGTHS = {1: 32, 2: 40}  # of captions, in each world
+MAX_TOKENS = LENGTHS[WORLD]
 
 
 def byte_alphabet() -> list[str]:
