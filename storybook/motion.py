@@ -81,7 +81,6 @@ def _leap(phase: float, upright: bool) -> tuple[np.ndarray, dict[str, float]]:
     return trunk, {"leg0": reach, "leg2": 0.8 * reach, "leg1": -reach, "leg3": -0.8 * reach}
 
 
-def ground(kind: str, motion: str, phase: float) -> tuple[float, float]:
-    """Half the width of an actor's shadow and how high above it the actor is, in heights."""
-    wide = 0.66 if kind == "car" else 0.36 if kind in UPRIGHT else 0.44
-    return wide, -float(_leap(phase, True)[0][1, 2]) if motion == "jump" else 0.0
+def lift(motion: str, phase: float) -> float:
+    """How high above the ground a motion has brought its actor, in heights."""
+    return -float(_leap(phase, True)[0][1, 2]) if motion == "jump" else 0.0

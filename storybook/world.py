@@ -64,6 +64,12 @@ WHERE = {
     "moon": "on the moon",
 }
 _VERBS = {"walk": "walks", "run": "runs", "jump": "jumps", "stand": "stands"}
+_TRAVEL = {
+    "walk": (0.04, 0.11),
+    "run": (0.13, 0.2),
+    "jump": (0.02, 0.08),
+    "stand": (0.0, 0.0),
+}  # widths in 8 frames
 _ARTICLES = ("a", "another", "a third")
 # {0} {1} {2} are the actors in order, {v0} .. what they do, {at0} .. "on the left", {where} the background,
 # {depth} "in front of" or "behind". Places stand before the noun: a causal text encoder sees no later word.
@@ -254,9 +260,6 @@ def sample_scene(
     return Scene(seed, frames, _named(cast), background, style, template, float(pan / span), world)
 
 
-_TRAVEL = {"walk": (0.04, 0.11), "run": (0.13, 0.2), "jump": (0.02, 0.08), "stand": (0.0, 0.0)}
-
-
 def _sample_look(
     rng: np.random.Generator, words: Words, kind: str, plain: bool
 ) -> tuple[str, str | None, str | None]:
@@ -277,10 +280,13 @@ def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool
     """A caption that is true in every frame; left and right in most captions where they are."""
     templates = _TEMPLATES[len(cast)]
     placed = [i for i, t in enumerate(templates) if "{at" in t]
-    apart = len(cast) == 2 and abs(cast[0].y - cast[1].y) > 0.05
-    other = [i for i, t in enumerate(templates) if "{at" not in t and ("{depth}" not in t or apart)]
-    choice = placed if placed and not crossing and rng.random() < 0.65 else other
-    return int(rng.choice(choice))
+    untrue = ["{at"]
+    if abs(cast[0].y - cast[-1].y) < 0.05:
+        untrue.append("{depth}")
+    if cast[0].motion == "stand":
+        untrue.append("past")
+    other = [i for i, t in enumerate(templates) if not any(word in t for word in untrue)]
+    return int(rng.choice(placed if placed and not crossing and rng.random() < 0.65 else other))
 
 
 def replace(
@@ -398,11 +404,10 @@ def _draw_frame(
     canvas = backdrop[:, start : start + n].copy()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
-        x, wide, away = 2 * _center(scene, actor, n // 2, frame) / n, 0.46, 1.0
-        if scene.world > 1:
-            wide, lift = motion.ground(actor.kind, actor.motion, _cycle(actor, frame)[0])
-            away = 1 - 0.8 * lift
-        spot = draw.ellipse(x, actor.y, wide * away * actor.height, 0.05 * away * actor.height)
+        x = 2 * _center(scene, actor, n // 2, frame) / n
+        # The same for every kind, so that exchanging an actor leaves the ground beside it as it is.
+        wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
+        spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
         _shadow(canvas, spot * n)
         for part, matrix in zip(cast[i], _placements(scene, actor, cast[i], n // 2, frame), strict=True):
             outline = draw.shade(part.color, 0.42) if part.ink else None
