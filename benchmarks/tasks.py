@@ -67,7 +67,7 @@ def instance(seed: int, size: int, masks: MaskMaker) -> Task:
     others = rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
     asked = kinds[::-1] if rng.random() < 1 / 3 else others
     truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
-    wishes = [wish(scene, size, i, f"a {kind}") for i, kind in enumerate(asked)]
+    wishes = [wish(scene, size, i, actor.phrase) for i, actor in enumerate(truth.actors)]
     targets = [
         Target(w.mask, asked[i], {k: replace(truth, actor=i, kind=k) for k in KINDS}, (asked[1 - i],), i)
         for i, w in enumerate(wishes)
@@ -82,7 +82,8 @@ def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
     asked = str(rng.choice([k for k in KINDS if k not in kinds]))
     truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
     labels = render(scene, size).labels
-    both = Wish("both", labels > 0, f"a {kinds[0]} and a {kinds[1]}", f"a {asked} and another {asked}")
+    source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
+    both = Wish("both", labels > 0, source, prompt)
     targets = [
         Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}, actor=i)
         for i in (0, 1)
@@ -149,7 +150,7 @@ def shape(seed: int, size: int, masks: MaskMaker) -> Task:
         rng.choice([k for k in KINDS if (k in VEHICLES) != built and k != scene.actors[1 - who].kind])
     )
     truth = replace(scene, actor=who, kind=asked)
-    wishes = [wish(scene, size, who, f"a {asked}")]
+    wishes = [wish(scene, size, who, truth.actors[who].phrase)]
     candidates = {k: replace(scene, actor=who, kind=k) for k in KINDS}
     return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
 

@@ -61,8 +61,8 @@ def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     """Actor, part and outlined shape of each pixel; see `Picture.levels`."""
-    cast = [draw.character(a.kind, a.color, a.accessory) for a in scene.actors]
-    ids = world._surface_ids(scene, cast, size, frame)
+    cast = world.cast_of(scene)
+    ids = world.surface_ids(scene, cast, size, frame)
     table, shape = [(0, 0, 0)], 0
     for number, primitives in enumerate(cast, 1):
         for primitive in primitives:

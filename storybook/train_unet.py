@@ -42,7 +42,7 @@ TEXT = {
     "intermediate_size": 512,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "max_position_embeddings": 32,
+    "max_position_embeddings": tokenizer.MAX_TOKENS,
 }
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -102,7 +102,7 @@ class Captions:
         self.empty = self.ids([""])
 
     def ids(self, texts: list[str]) -> Tensor:
-        """int64 [n, 32]."""
+        """int64 [n, `tokenizer.MAX_TOKENS`]."""
         kw = {
             "padding": "max_length",
             "truncation": True,

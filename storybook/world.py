@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from storybook import draw
+from storybook import characters, draw, first_world, motion, scenery
 
-KINDS = tuple(draw.BUILDERS)
-COLORS = tuple(draw.PAINTS)
-ACCESSORIES = ("hat", "sunglasses", "scarf")
-BACKGROUNDS = tuple(draw.SCENERY)
-STYLES = ("storybook", *draw.FINISHES)
+# The world that is drawn where none is named. The shipped model knows 1, `first_world`; 2 is larger, for the
+# next model. When that model ships: WORLD = 2, and `first_world` goes with every line that names it.
+WORLD = 1
 FPS = 8
 
-_WEARING = {"hat": "wearing a hat", "sunglasses": "wearing sunglasses", "scarf": "wearing a scarf"}
+
+class Words(NamedTuple):
+    """What a world knows by name."""
+
+    kinds: tuple[str, ...]
+    colors: tuple[str, ...]
+    accessories: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+    styles: tuple[str, ...]
+
+
+WORDS = {
+    1: Words(
+        first_world.KINDS,
+        first_world.COLORS,
+        first_world.ACCESSORIES,
+        first_world.BACKGROUNDS,
+        first_world.STYLES,
+    ),
+    2: Words(
+        tuple(characters.BUILDERS),
+        tuple(characters.PAINTS),
+        ("hat", "sunglasses", "scarf", "backpack"),
+        tuple(scenery.SCENERY),
+        ("storybook", *scenery.FINISHES),
+    ),
+}
+KINDS, COLORS, ACCESSORIES, BACKGROUNDS, STYLES = WORDS[WORLD]
+
+_WEARING = {
+    "hat": "wearing a hat",
+    "sunglasses": "wearing sunglasses",
+    "scarf": "wearing a scarf",
+    "backpack": "wearing a backpack",
+}
 WHERE = {
     "forest": "in the forest",
     "grass": "on the grass",
@@ -27,26 +61,64 @@ WHERE = {
     "city": "in the city",
     "desert": "in the desert",
     "night": "at night",
+    "moon": "on the moon",
 }
+_VERBS = {"walk": "walks", "run": "runs", "jump": "jumps", "stand": "stands"}
+_TRAVEL = {
+    "walk": (0.04, 0.11),
+    "run": (0.13, 0.2),
+    "jump": (0.02, 0.08),
+    "stand": (0.0, 0.0),
+}  # widths in 8 frames
 _ARTICLES = ("a", "another", "a third")
-# {0} {1} {2} are the actors in order, {where} the background, {side0} {side1} "left" / "right".
+# {0} {1} {2} are the actors in order, {v0} .. what they do, {at0} .. "on the left", {where} the background,
+# {depth} "in front of" or "behind". Places stand before the noun: a causal text encoder sees no later word.
 _TEMPLATES: dict[int, tuple[str, ...]] = {
-    1: ("{0} walks {where}", "{0} {where}", "{where} {0} walks", "a picture of {0} {where}"),
-    2: (
-        "{0} and {1} walk {where}",
-        "{0} walks past {1} {where}",
-        "{where} {0} walks with {1}",
-        "on the {side0} {0} and on the {side1} {1} walk {where}",
-        "{where} on the {side0} {0} and on the {side1} {1}",
+    1: (
+        "{0} {v0} {where}",
+        "{where} {0} {v0}",
+        "{where} {v0} {0}",
+        "{0} {where}",
+        "there is {0} {where}",
+        "{where} there is {0}",
+        "a picture of {0} {where}",
+        "a picture of {0} that {v0} {where}",
     ),
-    3: ("{0} and {1} and {2} walk {where}", "{where} {0} walks with {1} and {2}"),
+    2: (
+        "{0} {v0} and {1} {v1} {where}",
+        "{where} {0} {v0} and {1} {v1}",
+        "{0} {v0} past {1} {where}",
+        "{where} {v0} {0} and {v1} {1}",
+        "there is {0} and {1} {where}",
+        "a picture of {0} and {1} {where}",
+        "{0} {v0} {depth} {1} {where}",
+        "{where} {0} {v0} {depth} {1}",
+        "{at0} {0} {v0} and {at1} {1} {v1} {where}",
+        "{where} {at0} {0} {v0} and {at1} {1} {v1}",
+        "{at0} {v0} {0} and {at1} {v1} {1} {where}",
+        "{where} {at0} {0} and {at1} {1}",
+        "{at0} there is {0} and {at1} there is {1} {where}",
+    ),
+    3: (
+        "{0} {v0} and {1} {v1} and {2} {v2} {where}",
+        "{where} {0} {v0} and {1} {v1} and {2} {v2}",
+        "there is {0} and {1} and {2} {where}",
+        "{at0} {0} and {at1} {1} and {at2} {2} {where}",
+        "{where} {at0} {0} and {at1} {1} and {at2} {2}",
+    ),
 }
+_PLACES = {
+    1: ("in the middle",),
+    2: ("on the left", "on the right"),
+    3: ("on the left", "in the middle", "on the right"),
+}
+_STRIP = 0.3  # how far the camera can move, in frame widths
 _KEEP: Any = object()
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who walks where: a look (kind, color, accessory) and a motion that does not depend on it.
+    """Who moves where: a look (kind, color, accessory) and a motion that does not depend on it.
 
     Attributes:
         kind: One of `KINDS`.
@@ -55,7 +127,8 @@ class Actor:
         article: "a", or "another" / "a third" where an earlier actor is of the same kind.
         x: Start of the feet, fraction of the width. y: Ground line, fraction of the height.
         height: Of the actor, fraction of the frame. facing: 1 right, -1 left.
-        speed: Widths per frame along `facing`. phase: Of the step cycle at frame 0, radians.
+        speed: Widths per frame along `facing`, over the ground. phase: Of the step cycle at frame 0, radians.
+        motion: "walk", "run", "jump" or "stand".
     """
 
     kind: str
@@ -68,17 +141,24 @@ class Actor:
     facing: int
     speed: float
     phase: float
+    motion: str = "walk"
 
     @property
     def phrase(self) -> str:
         """The actor's own words, as they stand in the caption."""
-        words = [self.article, self.color, self.kind, _WEARING[self.accessory] if self.accessory else None]
-        return " ".join(w for w in words if w)
+        words = [self.color, self.kind, _WEARING[self.accessory] if self.accessory else None]
+        rest = " ".join(w for w in words if w)
+        return f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A short clip before it is drawn. Frozen and JSON-able (`dataclasses.asdict`)."""
+    """A short clip before it is drawn. Frozen and JSON-able (`dataclasses.asdict`).
+
+    Attributes:
+        pan: Frame widths per frame by which the camera moves to the right.
+        world: Whose drawings and words; a key of `WORDS`.
+    """
 
     seed: int
     frames: int
@@ -86,14 +166,22 @@ class Scene:
     background: str
     style: str
     template: int
+    pan: float = 0.0
+    world: int = 1
 
     @property
     def caption(self) -> str:
         """English over the closed vocabulary; every actor's phrase stands in it once, in actor order."""
-        left_first = len(self.actors) < 2 or self.actors[0].x <= self.actors[1].x
-        sides = {"side0": "left" if left_first else "right", "side1": "right" if left_first else "left"}
-        phrases = [a.phrase for a in self.actors]
-        text = _TEMPLATES[len(phrases)][self.template].format(*phrases, where=WHERE[self.background], **sides)
+        cast, where = self.actors, WHERE[self.background]
+        phrases, order = [a.phrase for a in cast], np.argsort(np.argsort([a.x for a in cast], kind="stable"))
+        words = {"where": where}
+        for i, (actor, rank) in enumerate(zip(cast, order, strict=True)):
+            place = _PLACES[len(cast)][rank]
+            words |= {f"v{i}": _VERBS[actor.motion], f"at{i}": place, f"side{i}": place.split()[-1]}
+        if len(cast) == 2:
+            words["depth"] = "in front of" if cast[0].y > cast[1].y else "behind"
+        templates = first_world.TEMPLATES if self.world == 1 else _TEMPLATES
+        text = templates[len(cast)][self.template].format(*phrases, **words)
         return text if self.style == "storybook" else f"{text} in {self.style}"
 
 
@@ -112,7 +200,7 @@ class Rendered(NamedTuple):
     depth: np.ndarray
 
 
-def _named(actors: list[Actor]) -> tuple[Actor, ...]:
+def _named(actors: Sequence[Actor]) -> tuple[Actor, ...]:
     """Give every actor the article that keeps its phrase unique."""
     seen: dict[str, int] = {}
     out = []
@@ -122,48 +210,83 @@ def _named(actors: list[Actor]) -> tuple[Actor, ...]:
     return tuple(out)
 
 
-def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False) -> Scene:
+def sample_scene(
+    seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False, world: int = WORLD
+) -> Scene:
     """A scene drawn at random; the same arguments always give the same scene.
 
     Args:
         seed: Any non-negative integer.
         frames: Length in frames, at 8 frames per second.
         actors: 1 to 3, of different kinds; each covers at least 2 % of every frame.
-        plain: Natural colours, no accessories, storybook style (for examples and tests).
+        plain: Natural colours, no accessories, storybook style, everyone walks (for examples and tests).
+        world: Whose words; a key of `WORDS`.
     Raises:
         ValueError: `actors` or `frames` out of range.
     """
     if not 1 <= actors <= 3 or frames < 1:
         raise ValueError(f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}")
-    rng = np.random.default_rng([seed, actors])
-    kinds = rng.permutation(KINDS)[:actors]
-    slots = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[actors]
-    low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
+    if world == 1:
+        scene = from_dict(first_world.facts(seed, frames, actors, plain))
+        return dataclasses.replace(scene, actors=_named(scene.actors))
+    words, rng = WORDS[world], np.random.default_rng([seed, actors, world])
+    pan = crossing = 0.0
+    if not plain:
+        pan = rng.uniform(0.06, 0.2 if actors < 3 else 0.1) * rng.choice([-1, 1]) * (rng.random() < 0.2)
+        crossing = actors == 2 and not pan and rng.random() < 0.15
+    span, last = max(frames - 1, 7), frames - 1
+    looks = [_sample_look(rng, words, kind, plain) for kind in rng.permutation(words.kinds)[:actors]]
+    slots = rng.permutation({1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[actors])
     cast = []
-    for kind, slot in zip(kinds, rng.permutation(slots), strict=True):
-        color = str(rng.choice(COLORS)) if rng.random() < 0.35 and not plain else None
-        accessory = str(rng.choice(ACCESSORIES)) if rng.random() < 0.2 and not plain else None
-        facing, travel = int(rng.choice([-1, 1])), rng.uniform(0.04, 0.11)
-        speed = travel / max(frames - 1, 7)
-        x = slot + rng.uniform(-0.04, 0.04) - facing * speed * (frames - 1) / 2
-        height, ground = rng.uniform(low, high), rng.uniform(0.80, 0.93)
-        cast.append(
-            Actor(
-                str(kind),
-                color,
-                accessory,
-                "a",
-                float(x),
-                float(ground),
-                float(height),
-                facing,
-                float(speed),
-                float(rng.uniform(0, 6.28)),
-            )
-        )
-    style = "storybook" if plain or rng.random() < 0.85 else str(rng.choice(STYLES[1:]))
-    template = 0 if plain else int(rng.integers(len(_TEMPLATES[actors])))
-    return Scene(seed, frames, _named(cast), str(rng.choice(BACKGROUNDS)), style, template)
+    for i, (look, slot) in enumerate(zip(looks, slots, strict=True)):
+        does = "walk" if plain else str(rng.choice([*_VERBS], p=(0.42, 0.22, 0.18, 0.18)))
+        height, ground = _sample_stand(rng, actors, does)
+        facing, travel = int(rng.choice([-1, 1])), rng.uniform(*_TRAVEL[does]) * (1 if actors < 3 else 0.7)
+        if pan:
+            facing = 1 if pan > 0 else -1
+        if crossing:
+            # The one behind is taller and stands higher up, so that the one in front never hides it.
+            does, travel = does if does in ("walk", "run") else "walk", rng.uniform(0.4, 0.55)
+            facing = 1 if slot < 0.5 else -1
+            height, ground = ((0.46, 0.75), (0.36, 0.94))[i ^ (seed & 1)]
+            height, ground = height + rng.uniform(0, 0.04), ground + rng.uniform(-0.02, 0.02)
+        drift, middle = (facing * travel - pan) * last / span, 0.5 if crossing else slot
+        x = middle + rng.uniform(-0.04, 0.04) - drift / 2
+        place = (float(x), float(ground), float(height), facing, float(travel / span))
+        cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
+    style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(words.styles[1:]))
+    background = str(rng.choice(words.backgrounds))
+    template = 0 if plain else _sample_template(rng, cast, bool(crossing))
+    return Scene(seed, frames, _named(cast), background, style, template, float(pan / span), world)
+
+
+def _sample_look(
+    rng: np.random.Generator, words: Words, kind: str, plain: bool
+) -> tuple[str, str | None, str | None]:
+    color = str(rng.choice(words.colors)) if rng.random() < 0.45 and not plain else None
+    accessory = str(rng.choice(words.accessories)) if rng.random() < 0.33 and not plain else None
+    return str(kind), color, accessory
+
+
+def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[float, float]:
+    """Height and ground line; who jumps is smaller and nearer, so as to stay in the picture."""
+    low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
+    if does == "jump":
+        return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
+    return rng.uniform(low, high), rng.uniform(0.80, 0.95)
+
+
+def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
+    """A caption that is true in every frame; left and right in most captions where they are."""
+    templates = _TEMPLATES[len(cast)]
+    placed = [i for i, t in enumerate(templates) if "{at" in t]
+    untrue = ["{at"]
+    if abs(cast[0].y - cast[-1].y) < 0.05:
+        untrue.append("{depth}")
+    if cast[0].motion == "stand":
+        untrue.append("past")
+    other = [i for i, t in enumerate(templates) if not any(word in t for word in untrue)]
+    return int(rng.choice(placed if placed and not crossing and rng.random() < 0.65 else other))
 
 
 def replace(
@@ -186,12 +309,13 @@ def replace(
     """
     look = {k: v for k, v in (("kind", kind), ("color", color), ("accessory", accessory)) if v is not _KEEP}
     place = {k: v for k, v in (("background", background), ("style", style)) if v is not _KEEP}
+    words = WORDS[scene.world]
     known: dict[str, tuple[str | None, ...]] = {
-        "kind": KINDS,
-        "color": (*COLORS, None),
-        "accessory": (*ACCESSORIES, None),
-        "background": BACKGROUNDS,
-        "style": STYLES,
+        "kind": words.kinds,
+        "color": (*words.colors, None),
+        "accessory": (*words.accessories, None),
+        "background": words.backgrounds,
+        "style": words.styles,
     }
     for name, value in (look | place).items():
         if value not in known[name]:
@@ -204,28 +328,51 @@ def replace(
     return dataclasses.replace(scene, actors=_named(cast), **place)
 
 
-def _cast(scene: Scene) -> list[list[draw.Primitive]]:
-    return [draw.character(a.kind, a.color, a.accessory) for a in scene.actors]
+def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
+    """The primitives of every actor, back to front."""
+    if scene.world == 1:
+        return [first_world.character(a.kind, a.color, a.accessory) for a in scene.actors]
+    return [characters.character(a.kind, a.color, a.accessory, a.facing) for a in scene.actors]
 
 
-def _center(actor: Actor, frame: int) -> float:
-    return actor.x + actor.facing * actor.speed * frame
-
-
-def _placements(actor: Actor, primitives: list[draw.Primitive], size: int, frame: int) -> list[np.ndarray]:
-    """For each primitive the 3x3 map from actor space to pixels of `frame`."""
-    phase = actor.phase + frame * 0.8
-    bob = -0.012 * abs(np.sin(phase)) * (actor.kind != "car")
-    scale = actor.height * size
-    place = np.array(
-        [
-            [actor.facing * scale, 0, _center(actor, frame) * size],
-            [0, scale, (actor.y + bob * actor.height) * size],
-            [0, 0, 1],
-        ]
+def _camera(scene: Scene, size: int, frame: int) -> float:
+    """How far the camera has moved to the right, in pixels and halves."""
+    return (
+        float(
+            np.clip(round(2 * size * scene.pan * frame), -round(2 * size * _STRIP), round(2 * size * _STRIP))
+        )
+        / 2
     )
-    poses = draw.limb_poses(actor.kind, phase, actor.speed * frame / (actor.height * 0.15))
-    return [place @ poses[p.limb] for p in primitives]
+
+
+def _center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
+    """Where the actor's feet are, in pixels from the left."""
+    return (actor.x + actor.facing * actor.speed * frame) * size - _camera(scene, size, frame)
+
+
+def _placements(
+    scene: Scene, actor: Actor, primitives: Sequence[draw.Primitive], size: int, frame: int
+) -> list[np.ndarray]:
+    """For each primitive the 3x3 map from actor space to pixels of `frame`."""
+    scale, y = actor.height * size, actor.y * size
+    if scene.world == 1:
+        phase = actor.phase + frame * 0.8
+        bob = -0.012 * abs(np.sin(phase)) * (actor.kind != "car")
+        y = (actor.y + bob * actor.height) * size
+        poses = first_world.limb_poses(actor.kind, phase, actor.speed * frame / (actor.height * 0.15))
+    else:
+        poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
+    place = np.array(
+        [[actor.facing * scale, 0, _center(scene, actor, size, frame)], [0, scale, y], [0, 0, 1]]
+    )
+    maps = {limb: place @ pose for limb, pose in poses.items()}
+    return [maps[p.limb] for p in primitives]
+
+
+def _cycle(actor: Actor, frame: int) -> tuple[float, float]:
+    """Where in its motion an actor is, and how far a wheel has rolled; radians."""
+    phase = actor.phase + frame * motion.TEMPO[actor.motion]
+    return phase, actor.speed * frame / (actor.height * motion.WHEEL)
 
 
 def _back_to_front(scene: Scene) -> list[int]:
@@ -237,60 +384,89 @@ def _ink_width(actor: Actor, size: int) -> int:
     return max(1, round(actor.height * size * 0.017))
 
 
+def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
+    """Darken the ground where an actor stands; `spot` in pixels."""
+    x0, y0 = np.maximum(np.floor(spot.min(0)).astype(int) - 1, 0)
+    x1, y1 = np.ceil(spot.max(0)).astype(int) + 2
+    ground = canvas[y0:y1, x0:x1]
+    if ground.size:
+        dark = ground.copy()
+        draw.paint(dark, spot - (x0, y0), (30, 40, 50))
+        ground[:] = cv2.addWeighted(dark, 0.28, ground, 0.72, 0)
+
+
 def _draw_frame(
-    scene: Scene, cast: list[list[draw.Primitive]], backdrop: np.ndarray, frame: int
+    scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int
 ) -> np.ndarray:
-    canvas = backdrop.copy()
-    n = canvas.shape[0]
+    """The picture at twice the size, so that half pixels of the camera's way are whole ones."""
+    n = backdrop.shape[0]
+    start = round(2 * _camera(scene, n // 2, frame)) + (backdrop.shape[1] - n) * (scene.pan < 0)
+    canvas = backdrop[:, start : start + n].copy()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
-        shadow = canvas.copy()
-        spot = draw.ellipse(_center(actor, frame), actor.y, 0.46 * actor.height, 0.05 * actor.height)
-        draw.paint(shadow, spot * n, (30, 40, 50))
-        canvas = cv2.addWeighted(shadow, 0.28, canvas, 0.72, 0)
-        for part, matrix in zip(cast[i], _placements(actor, cast[i], n, frame), strict=True):
+        x = 2 * _center(scene, actor, n // 2, frame) / n
+        # The same for every kind, so that exchanging an actor leaves the ground beside it as it is.
+        wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
+        spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
+        _shadow(canvas, spot * n)
+        for part, matrix in zip(cast[i], _placements(scene, actor, cast[i], n // 2, frame), strict=True):
             outline = draw.shade(part.color, 0.42) if part.ink else None
-            draw.paint(
-                canvas, draw.transformed(part.points, matrix), part.color, outline, _ink_width(actor, n)
-            )
+            points = 2 * draw.transformed(part.points, matrix)
+            draw.paint(canvas, points, part.color, outline, _ink_width(actor, n))
     return canvas
+
+
+def _backdrop(scene: Scene, size: int) -> np.ndarray:
+    """uint8 [size, size or wider, 3]: all that the camera can come to see."""
+    rng = np.random.default_rng([scene.seed, 77])
+    if scene.world == 1:
+        return first_world.SCENERY[scene.background](size, rng)
+    return scenery.SCENERY[scene.background](size, rng, 1 + _STRIP if scene.pan else 1)
 
 
 def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
     """Only the pictures: uint8 [frames, size, size, 3]. Drawn at twice the size and averaged."""
-    cast, rng = _cast(scene), np.random.default_rng([scene.seed, 99])
-    backdrop = draw.SCENERY[scene.background](2 * size, np.random.default_rng([scene.seed, 77]))
-    finish_seed = int(rng.integers(2**31))
+    cast, backdrop = cast_of(scene), _backdrop(scene, 2 * size)
+    finishes = first_world.FINISHES if scene.world == 1 else scenery.FINISHES
+    finish_seed = int(np.random.default_rng([scene.seed, 99]).integers(2**31))
     out = []
     for frame in frames if frames is not None else range(scene.frames):
         picture = cv2.resize(
             _draw_frame(scene, cast, backdrop, frame), (size, size), interpolation=cv2.INTER_AREA
         )
         if scene.style != "storybook":
-            picture = draw.FINISHES[scene.style](picture, np.random.default_rng(finish_seed))
+            picture = finishes[scene.style](picture, np.random.default_rng(finish_seed))
         out.append(picture)
     return np.stack(out)
 
 
-def _surface_ids(scene: Scene, cast: list[list[draw.Primitive]], size: int, frame: int) -> np.ndarray:
+def surface_ids(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int) -> np.ndarray:
     """int32 [size, size]: 0 background, else 1 + running number of the frontmost primitive."""
     ids = np.zeros((size, size), np.int32)
     first = np.cumsum([0, *map(len, cast)])
     for i in _back_to_front(scene):
-        for j, (part, matrix) in enumerate(
-            zip(cast[i], _placements(scene.actors[i], cast[i], size, frame), strict=True)
-        ):
+        actor = scene.actors[i]
+        maps = _placements(scene, actor, cast[i], size, frame)
+        for j, (part, matrix) in enumerate(zip(cast[i], maps, strict=True)):
             points = draw.transformed(part.points, matrix)
-            draw.paint_id(ids, points, int(first[i]) + j + 1, part.ink, _ink_width(scene.actors[i], size))
+            draw.paint_id(ids, points, int(first[i]) + j + 1, part.ink, _ink_width(actor, size))
     return ids
 
 
 def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
     """Where every visible surface point goes: its primitive's next map after the inverse of this one."""
-    maps = np.stack([np.eye(3), *[b @ np.linalg.inv(a) for a, b in zip(now, then, strict=True)]])[ids]
+    maps = np.stack([b @ np.linalg.inv(a) for a, b in zip(now, then, strict=True)])[ids]
     y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float64)
     moved = np.einsum("hwij,jhw->ihw", maps[..., :2, :], np.stack([x, y, np.ones_like(x)]))
     return (moved - np.stack([x, y])).astype(np.float32)
+
+
+def _maps(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, frame: int) -> list[np.ndarray]:
+    """The map of the ground, then of every primitive."""
+    ground = np.eye(3)
+    ground[0, 2] = -_camera(scene, size, frame)
+    things = (_placements(scene, a, c, size, frame) for a, c in zip(scene.actors, cast, strict=True))
+    return [ground, *(matrix for maps in things for matrix in maps)]
 
 
 def render(scene: Scene, size: int = 256) -> Rendered:
@@ -305,7 +481,7 @@ def render(scene: Scene, size: int = 256) -> Rendered:
             pixel of frame t is in t + 1.
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
-    cast = _cast(scene)
+    cast = cast_of(scene)
     actor_of = np.array([0, *[i + 1 for i, c in enumerate(cast) for _ in c]], np.uint8)
     part_of = np.array([0, *[p.part for c in cast for p in c]], np.uint8)
     ground = np.linspace(0, 1, size, dtype=np.float32)[:, None]
@@ -313,34 +489,31 @@ def render(scene: Scene, size: int = 256) -> Rendered:
     stand = np.array([0.0, *[1.0 - (a.y - 0.62) / 0.38 for a in scene.actors]], np.float32)
     labels, parts, flow, depth = [], [], [], []
     for t in range(scene.frames):
-        ids = _surface_ids(scene, cast, size, t)
+        ids = surface_ids(scene, cast, size, t)
         label = actor_of[ids]
         labels.append(label)
         parts.append(part_of[ids])
         depth.append(np.where(label > 0, stand[label], far).astype(np.float32))
         if t + 1 < scene.frames:
-            now, then = (
-                [m for a, c in zip(scene.actors, cast, strict=True) for m in _placements(a, c, size, u)]
-                for u in (t, t + 1)
-            )
-            flow.append(_forward_flow(ids, now, then))
-    motion = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
-    return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), motion, np.stack(depth))
+            flow.append(_forward_flow(ids, *(_maps(scene, cast, size, u) for u in (t, t + 1))))
+    moved = np.stack(flow) if flow else np.zeros((0, 2, size, size), np.float32)
+    return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth))
 
 
-def vocabulary() -> tuple[str, ...]:
+def vocabulary(world: int = WORLD) -> tuple[str, ...]:
     """Every word a caption can hold, sorted."""
+    words, old = WORDS[world], world == 1
+    templates = first_world.TEMPLATES if old else _TEMPLATES
     phrases = [
         *_ARTICLES,
-        *COLORS,
-        *KINDS,
-        *_WEARING.values(),
-        *WHERE.values(),
-        *STYLES[1:],
+        *words.colors,
+        *words.kinds,
+        *(_WEARING[a] for a in words.accessories),
+        *(WHERE[b] for b in words.backgrounds),
+        *words.styles[1:],
         "in",
-        "left",
-        "right",
+        *(("left", "right") if old else ("an", "in front of", "behind", *_VERBS.values())),
+        *(place for places in _PLACES.values() for place in places if not old),
     ]
-    phrases += [t.replace("{", " ").replace("}", " ") for group in _TEMPLATES.values() for t in group]
-    words = {w for p in phrases for w in p.split() if w.isalpha()} - {"where", "side"}
-    return tuple(sorted(w for w in words if not w.startswith("side")))
+    phrases += [re.sub(r"{\w+}", " ", t) for group in templates.values() for t in group]
+    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))

@@ -1,0 +1,369 @@
+"""Where the drawn world plays and how its pictures are finished: backgrounds and styles.
+
+A background is painted `wide` frame widths wide, so that a camera can move along it; what it is known by
+(sun, palm, moon) stands where every frame shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from storybook.draw import WHITE, Color, box, capsule, ellipse, paint, poly, shade
+
+HORIZON = 0.62
+Stops = list[tuple[float, Color]]
+
+
+# --- building blocks ----------------------------------------------------------------------------------------
+
+
+def _fill(img: np.ndarray, top: float, stops: Stops) -> None:
+    """Blend colours from the height `top` down; heights are fractions of the frame."""
+    n = img.shape[0]
+    at = [s for s, _ in stops]
+    y = np.arange(int(top * n), n) / n
+    column = np.stack([np.interp(y, at, [c[i] for _, c in stops]) for i in range(3)], 1)
+    img[int(top * n) :] = column.round().astype(np.uint8)[:, None]
+
+
+def _empty(n: int, wide: float, sky: Stops) -> np.ndarray:
+    img = np.empty((n, round(n * wide), 3), np.uint8)
+    _fill(img, 0, sky)
+    return img
+
+
+def _width(img: np.ndarray) -> float:
+    return img.shape[1] / img.shape[0]
+
+
+def _seen(img: np.ndarray, rng: np.random.Generator, low: float, high: float) -> float:
+    """A place that lies between `low` and `high` of the frame when the camera stands in the middle."""
+    return float((_width(img) - 1) / 2 + rng.uniform(low, high))
+
+
+def _along(img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> np.ndarray:
+    """Places about `gap` apart, all along."""
+    x = np.arange(-gap * rng.random(), _width(img) + gap, gap)
+    return x + rng.uniform(-jitter, jitter, len(x)) * gap
+
+
+def _scattered(
+    img: np.ndarray, rng: np.random.Generator, count: int, top: float, bottom: float
+) -> np.ndarray:
+    """About `count` places per frame width, as (x, y)."""
+    count = round(count * _width(img))
+    return np.stack([rng.uniform(0, _width(img), count), rng.uniform(top, bottom, count)], 1)
+
+
+def _shape(img: np.ndarray, points: np.ndarray, color: Color) -> None:
+    paint(img, points * img.shape[0], color)
+
+
+def _hills(
+    img: np.ndarray, rng: np.random.Generator, y: float, bump: float, color: Color, rough: float = 1.0
+) -> None:
+    wide = _width(img)
+    x = np.linspace(0, wide, 40)
+    a, b = rng.uniform(0, 6, 2)
+    line = y - bump * (0.5 + 0.5 * np.sin(5 * rough * x + a) * np.cos(3 * rough * x + b))
+    _shape(img, np.concatenate([np.stack([x, line], 1), [[wide, 1], [0, 1]]]), color)
+
+
+def _dots(img: np.ndarray, at: np.ndarray, radius: float, color: Color) -> None:
+    for x, y in at:
+        _shape(img, ellipse(x, y, radius, n=8), color)
+
+
+def _tufts(img: np.ndarray, rng: np.random.Generator, color: Color, count: int = 14) -> None:
+    for x, y in _scattered(img, rng, count, HORIZON + 0.04, 0.98):
+        h = 0.02 + 0.05 * (y - HORIZON)
+        _shape(
+            img,
+            poly((x - 0.014, y), (x - 0.008, y - h), (x, y - 0.4 * h), (x + 0.006, y - h), (x + 0.014, y)),
+            color,
+        )
+
+
+def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
+    sky = img[int(y * img.shape[0]), 0].astype(float)
+    for grow, part in ((1.5, 0.3), (1.22, 0.55), (1.0, 1.0)):
+        red, green, blue = (part * np.array(color) + (1 - part) * sky).round().astype(int).tolist()
+        _shape(img, ellipse(x, y, r * grow), (red, green, blue))
+
+
+def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) -> None:
+    puffs = (
+        (-0.09, 0.01, 0.045),
+        (0, -0.02, 0.065),
+        (0.09, 0.01, 0.05),
+        (0.03, 0.02, 0.05),
+        (-0.04, 0.02, 0.045),
+    )
+    for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
+        for dx, dy, r in puffs:
+            _shape(img, ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16), tone)
+
+
+def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool = False) -> None:
+    _shape(
+        img,
+        poly((x - 0.02, y), (x + 0.02, y), (x + 0.02, y - 0.2 * h), (x - 0.02, y - 0.2 * h)),
+        (112, 76, 48),
+    )
+    for i, (w, a, b) in enumerate(((0.32, 0.15, 0.55), (0.26, 0.4, 0.78), (0.19, 0.63, 1.0))):
+        left, tip, right = (x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)
+        _shape(img, poly(left, tip, right), shade(green, 1 + 0.08 * i))
+        _shape(img, poly((x + 0.05 * h, y - a * h), tip, right), shade(green, 0.84))
+        if snow:
+            low = y - (a + (b - a) * 0.5) * h
+            _shape(img, poly((x - w * h * 0.5, low), tip, (x + w * h * 0.5, low), (x, low - 0.06 * h)), WHITE)
+
+
+def _peak(img: np.ndarray, x: float, foot: float, h: float, w: float, rock: Color, snow: bool = True) -> None:
+    _shape(img, poly((x - w, foot), (x, foot - h), (x + w, foot)), rock)
+    _shape(img, poly((x + 0.12 * w, foot), (x, foot - h), (x + w, foot)), shade(rock, 0.82))
+    if snow:
+        low = foot - 0.62 * h
+        cap = poly(
+            (x - w * 0.38, low),
+            (x, foot - h),
+            (x + w * 0.38, low),
+            (x + w * 0.14, low - 0.08 * h),
+            (x, low + 0.06 * h),
+            (x - w * 0.16, low - 0.06 * h),
+        )
+        _shape(img, cap, WHITE)
+
+
+# --- backgrounds --------------------------------------------------------------------------------------------
+
+
+def _forest(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (138, 208, 226)), (0.5, (212, 242, 228))])
+    _hills(img, rng, 0.5, 0.08, (128, 192, 146))
+    for x in _along(img, rng, 0.15):
+        _fir(img, x, 0.56, rng.uniform(0.28, 0.36), (76, 150, 104))
+    for x in _along(img, rng, 0.2):
+        _fir(img, x, 0.61, rng.uniform(0.42, 0.54), (36, 112, 66))
+    _fill(img, 0.59, [(0.59, (106, 184, 84)), (1, (50, 124, 58))])
+    _tufts(img, rng, (140, 210, 98))
+    return img
+
+
+def _grass(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (100, 178, 246)), (0.5, (216, 242, 254))])
+    for x in _along(img, rng, 0.45):
+        _cloud(img, x, rng.uniform(0.1, 0.28), rng.uniform(0.8, 1.2))
+    _hills(img, rng, 0.55, 0.12, (160, 216, 124))
+    _hills(img, rng, 0.6, 0.05, (130, 200, 98), 1.4)
+    _fill(img, HORIZON, [(HORIZON, (118, 196, 84)), (1, (74, 156, 62))])
+    _tufts(img, rng, (158, 224, 112), 10)
+    for x, y in _scattered(img, rng, 7, 0.67, 0.98):
+        petals: Color = ((252, 226, 84), (252, 252, 252), (246, 130, 166))[int(rng.integers(3))]
+        _dots(img, np.array([(x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012)]), 0.009, petals)
+        _dots(img, np.array([(x, y)]), 0.007, (250, 170, 40))
+    return img
+
+
+def _beach(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (84, 176, 244)), (0.45, (204, 236, 252))])
+    palm = _seen(img, rng, 0.12, 0.3) if rng.random() < 0.5 else _seen(img, rng, 0.7, 0.88)
+    _sun(img, _seen(img, rng, 0.4, 0.6), 0.14, 0.07, (255, 232, 120))
+    _fill(img, 0.44, [(0.44, (24, 116, 196)), (0.62, (92, 206, 222))])
+    for x, y in _scattered(img, rng, 7, 0.47, 0.57):
+        _shape(img, capsule(x, y, x + 0.09, y, 0.006), (226, 246, 252))
+    _fill(img, 0.6, [(0.6, (252, 232, 180)), (1, (228, 190, 120))])
+    _shape(img, capsule(-0.05, 0.605, wide + 0.05, 0.605, 0.013), WHITE)
+    lean = 0.05 if palm < wide / 2 else -0.05
+    for i in range(6):
+        a, b = i / 6, (i + 1) / 6
+        _shape(
+            img,
+            capsule(
+                palm + lean * a * a, 0.68 - 0.42 * a, palm + lean * b * b, 0.68 - 0.42 * b, 0.024 - 0.006 * a
+            ),
+            (164, 114, 68),
+        )
+    for turn in (-165, -125, -55, -15, 30, 150):
+        t = np.deg2rad(turn)
+        leaf = ellipse(palm + lean + 0.1 * np.cos(t), 0.25 + 0.07 * np.sin(t), 0.115, 0.032, turn)
+        _shape(img, leaf, (46, 156, 82) if turn < -50 else (34, 128, 66))
+    _dots(img, _scattered(img, rng, 10, 0.66, 0.98), 0.009, (206, 164, 98))
+    return img
+
+
+def _snow(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (158, 198, 236)), (0.55, (232, 242, 252))])
+    _hills(img, rng, 0.58, 0.16, (206, 222, 244))
+    for x in _along(img, rng, 0.34):
+        _fir(img, x, 0.62, rng.uniform(0.26, 0.36), (58, 112, 112), snow=True)
+    _fill(img, 0.6, [(0.6, (246, 250, 255)), (1, (202, 218, 242))])
+    for x, y in _scattered(img, rng, 4, 0.7, 0.98):
+        _shape(img, ellipse(x, y, 0.1, 0.018), (222, 232, 248))
+    _dots(img, _scattered(img, rng, 30, 0.0, 0.62), 0.01, WHITE)
+    return img
+
+
+def _city(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (160, 184, 232)), (0.6, (242, 218, 210))])
+    x, walls = -0.1 * rng.random(), ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136))
+    while x < wide:
+        w, h = rng.uniform(0.15, 0.21), rng.uniform(0.28, 0.54)
+        wall = walls[int(rng.integers(4))]
+        _shape(img, box(x, 0.64 - h, x + w - 0.012, 0.66, 0.004), wall)
+        _shape(img, box(x + 0.8 * w, 0.64 - h, x + w - 0.012, 0.66, 0.004), shade(wall, 0.8))
+        lit = rng.random((8, 3)) < 0.65
+        for row, wy in enumerate(np.arange(0.64 - h + 0.035, 0.58, 0.08)):
+            for column in range(3):
+                wx = x + 0.02 + column * 0.24 * w
+                pane = poly((wx, wy), (wx + 0.028, wy), (wx + 0.028, wy + 0.042), (wx, wy + 0.042))
+                _shape(img, pane, (255, 230, 144) if lit[row % 8, column] else shade(wall, 0.72))
+        x += w
+    _fill(
+        img,
+        HORIZON,
+        [(HORIZON, (184, 184, 190)), (0.67, (176, 176, 184)), (0.671, (108, 110, 122)), (1, (72, 74, 86))],
+    )
+    for x in np.arange(-0.2 * rng.random(), wide, 0.24):
+        _shape(
+            img, poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)), (244, 236, 204)
+        )
+    return img
+
+
+def _desert(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (250, 168, 96)), (0.55, (255, 230, 172))])
+    _sun(img, _seen(img, rng, 0.35, 0.65), 0.2, 0.085, (255, 246, 196))
+    _hills(img, rng, 0.6, 0.14, (230, 160, 96))
+    _hills(img, rng, 0.65, 0.06, (216, 142, 78))
+    for x in _along(img, rng, 0.42):
+        h = rng.uniform(0.2, 0.3)
+        for tone, shift in (((62, 130, 72), 0.008), ((88, 160, 88), 0.0)):
+            c, left, right = x + shift, x - 0.062 + shift, x + 0.068 + shift
+            for seg in (
+                capsule(c, 0.66, c, 0.66 - h, 0.03),
+                capsule(c, 0.6, right, 0.58, 0.019),
+                capsule(right, 0.58, right, 0.5, 0.019),
+                capsule(c, 0.56, left, 0.54, 0.019),
+                capsule(left, 0.54, left, 0.47, 0.019),
+            ):
+                _shape(img, seg, tone)
+    _fill(img, 0.65, [(0.65, (240, 180, 102)), (1, (208, 132, 66))])
+    for x, y in _scattered(img, rng, 8, 0.7, 0.98):
+        _shape(img, capsule(x, y, x + 0.12, y + 0.008, 0.006), (222, 152, 80))
+    return img
+
+
+def _night(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (24, 22, 70)), (0.55, (86, 66, 140))])
+    _dots(img, _scattered(img, rng, 26, 0.0, 0.5), 0.007, (252, 248, 216))
+    x = _seen(img, rng, 0.25, 0.75)
+    _shape(img, ellipse(x, 0.16, 0.085), (254, 242, 190))
+    red, green, blue = img[int(0.14 * n), 0].tolist()
+    _shape(img, ellipse(x + 0.045, 0.14, 0.072), (red, green, blue))
+    _hills(img, rng, 0.6, 0.14, (54, 56, 112))
+    for x in _along(img, rng, 0.3):
+        _fir(img, x, 0.63, rng.uniform(0.16, 0.24), (34, 44, 88))
+    _fill(img, HORIZON, [(HORIZON, (50, 76, 104)), (1, (28, 46, 74))])
+    _tufts(img, rng, (76, 108, 128))
+    return img
+
+
+def _moon(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    img = _empty(n, wide, [(0, (8, 8, 18)), (0.6, (26, 26, 44))])
+    _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
+    x = _seen(img, rng, 0.25, 0.75)
+    _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
+    for dx, dy, rx, ry in (
+        (-0.05, -0.04, 0.045, 0.034),
+        (-0.03, 0.03, 0.03, 0.045),
+        (0.05, 0.01, 0.036, 0.05),
+    ):
+        _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
+    _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
+    _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)
+    _hills(img, rng, 0.62, 0.08, (128, 128, 138), 1.8)
+    _fill(img, HORIZON, [(HORIZON, (190, 190, 198)), (1, (134, 134, 146))])
+    for x, y in _scattered(img, rng, 7, 0.66, 0.97):
+        r = rng.uniform(0.5, 1.0) * (0.03 + 0.14 * (y - HORIZON))
+        _shape(img, ellipse(x, y, r * 1.6, r * 0.6), (216, 216, 222))
+        _shape(img, ellipse(x + 0.1 * r, y + 0.1 * r, r * 1.4, r * 0.45), (112, 112, 124))
+    return img
+
+
+SCENERY: dict[str, Callable[[int, np.random.Generator, float], np.ndarray]] = {
+    "forest": _forest,
+    "grass": _grass,
+    "beach": _beach,
+    "snow": _snow,
+    "city": _city,
+    "desert": _desert,
+    "night": _night,
+    "moon": _moon,
+}
+
+
+# --- styles -------------------------------------------------------------------------------------------------
+
+
+def _noise(rng: np.random.Generator, n: int, cell: int) -> np.ndarray:
+    """A smooth field of deviation 1; the same for every frame."""
+    m = max(n // cell, 2)
+    return cv2.resize(rng.normal(size=(m, m)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC)
+
+
+def _contours(gray: np.ndarray, width: float) -> np.ndarray:
+    """How dark each pixel is against its surroundings, 0 to 1: a drawn line."""
+    soft = cv2.GaussianBlur(gray, (0, 0), width)
+    return ((soft - gray) / 48).clip(0, 1)
+
+
+def watercolor(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Soft washes on paper: edges bleed, colours lighten, pigment varies in patches and gathers at edges."""
+    n = img.shape[0]
+    wash = cv2.GaussianBlur(img, (0, 0), n / 200).astype(np.float32)
+    edge = np.abs(cv2.GaussianBlur(wash, (0, 0), n / 60) - wash).max(2)
+    paper = 0.72 * wash + 0.28 * 254 + (11 * _noise(rng, n, 16) - 0.5 * edge)[..., None]
+    return paper.clip(0, 255).astype(np.uint8)
+
+
+def pencil(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Grey drawing: light tone with darkened contours and slanting strokes where it is dark."""
+    n = img.shape[0]
+    gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    y, x = np.mgrid[:n, :n].astype(np.float32) * (128 / n)
+    strokes = (0.5 + 0.5 * np.sin(1.25 * (x + y) + 0.6 * _noise(rng, n, 12))) * (1 - gray / 255)
+    tone = 252 - 0.34 * (255 - gray) - 46 * strokes - 150 * _contours(gray, n / 90)
+    return np.repeat(tone.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def pixel_art(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Big square pixels in few colours."""
+    n, m = img.shape[0], 42
+    small = cv2.resize(img, (m, m), interpolation=cv2.INTER_AREA).astype(np.float32)
+    lively = small + 0.25 * (small - small.mean(2, keepdims=True))
+    few = ((lively / 36).round() * 36).clip(0, 255).astype(np.uint8)
+    return cv2.resize(few, (n, n), interpolation=cv2.INTER_NEAREST)
+
+
+def chalk(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light coloured lines and rubbed colour on a dark board."""
+    n = img.shape[0]
+    values = img.astype(np.float32)
+    gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    board = np.array((34, 52, 50), np.float32)
+    grain = (0.95 + 0.13 * _noise(rng, n, 3) + 0.08 * _noise(rng, n, 12)).clip(0.4, 1.4)[..., None]
+    vivid = values + 0.5 * (values - values.mean(2, keepdims=True))
+    line = 200 * _contours(gray, n / 64)[..., None] * grain
+    return (board + 0.66 * (vivid - 66).clip(0) * grain + line).clip(0, 255).astype(np.uint8)
+
+
+FINISHES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "watercolor": watercolor,
+    "pencil": pencil,
+    "pixel art": pixel_art,
+    "chalk": chalk,
+}
