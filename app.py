@@ -42,6 +42,15 @@ def propagate(clip, keys):
     yield from masks.propagate(clip, keys)  # type: ignore[operator]
 
 
+def discover(request):
+    """The things of a clip, found by what a model sees in it: events, and the clusters as the last."""
+    from editing.backbones import load_backbone
+    from editing.clusters import find_clusters
+
+    backbone = load_backbone(request.model)
+    yield (yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size))
+
+
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
     """Serve the page until interrupted; $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT say where.
 
@@ -72,7 +81,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from masks.click import missing
 
-    tools = Tools(edit, segment, propagate, missing())
+    tools = Tools(edit, segment, propagate, discover, missing())
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 

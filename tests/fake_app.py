@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -157,6 +158,24 @@ def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
         yield frame, found, sure
 
 
+def discover(request) -> Iterator[Event | Found]:
+    """The left disc, the lawn, and something that fits no word."""
+    for step in range(1, 5):
+        while held("discovering", step):
+            time.sleep(0.02)
+        yield Progress("inverting", step, 4, None)
+    _, labels = _draw(True)
+    yield Found(np.choose(labels, [0, 1, 3, 2]).astype(np.uint8), ("cat", "grass", "walk"), (2.0, 1.5, 0.9))
+
+
+class Found(NamedTuple):
+    """As `editing.clusters.Clusters`, as far as the page needs it."""
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    fit: tuple[float, ...]
+
+
 class Sure(float):
     """Confidence that tells each region's."""
 
@@ -185,4 +204,4 @@ if __name__ == "__main__":
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
-    launch(Tools(edit, segment, propagate), write_examples(root / "examples"), words)
+    launch(Tools(edit, segment, propagate, discover), write_examples(root / "examples"), words)

@@ -239,6 +239,30 @@ def test_colours_answer_where_sam_fails(server, open_page):
     assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"
 
 
+def test_things_are_found_without_a_click(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    with server.hold("discovering", 3):
+        page.click("#rg-find")
+        page.wait_for_selector("text=/Looking for things: step 2 of 4/")
+        # It can be stopped like tracking.
+        page.click(".rg-track")
+        page.wait_for_selector("text=/Stopped: nothing was found/")
+    page.wait_for_selector(".rg-editor[data-tracking=false]")
+    assert state(page)["labels"] == []
+    page.click("#rg-find")
+    found = until(page, lambda s: len(s["labels"]) == 2, "two things are found")
+    assert all(len(frame) == 2 for frame in found["area"])
+    assert abs(found["area"][0]["1"] - 42**2 * 3.14159) < 60
+    page.wait_for_selector(".rg-card[data-label='2']")
+    names = page.eval_on_selector_all(".rg-name", "all => all.map(n => n.value)")
+    assert sorted(names) == ["cat", "grass"]
+    assert page.input_value(".rg-card[data-label='1'] [data-key=source]") == "cat"
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("Control+z")
+    until(page, lambda s: s["labels"] == [], "one step undoes it")
+
+
 def test_scrubbing_waits_for_nobody(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")

@@ -11,7 +11,12 @@ function mountCards(element, props, trigger, watch) {
   const head = make("div", "rg-cards-head");
   const add = iconButton("rg-tool", "plus", "New region (N)", () => act("add"), "New region");
   add.id = "rg-add";
-  head.append(make("h2", "", "Regions"), add);
+  // Triggered on this component: its value holds the words the search goes by.
+  const find = iconButton("rg-tool", "find", "Find the things that “The clip shows” names, without a click", () => { keep(); trigger("discover", {}); }, "Find");
+  find.id = "rg-find";
+  const buttons = make("div", "rg-pick-loose");
+  buttons.append(find, add);
+  head.append(make("h2", "", "Regions"), buttons);
   const empty = make("p", "rg-note", "None yet. Click a thing in the frame: its mask becomes the first region.");
   const unused = make("p", "rg-note");
   root.append(shows, becomes, head, unused, column, empty);

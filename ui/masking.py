@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from editing.errors import EditingError, RequestError
+from editing.events import Progress
 from editing.project import save_project
 from editing.request import EditRequest
 from ui import views
@@ -27,6 +28,7 @@ from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
+Discover = Callable[[EditRequest], Iterator[Any]]
 Data = dict[str, Any]
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the thing, or paint it with the brush (B)."
@@ -53,10 +55,20 @@ class Masking:
         segment: Points to a mask.
         propagate: A clip and its key frames, by frame and label, to labels on every frame and how sure it is.
         media: Where clips that were uploaded go.
+        discover: What the clip shows to the things in it: progress, and as the last what
+            `editing.clusters.find_clusters` returns.
     """
 
-    def __init__(self, sessions: Sessions, segment: Segment, propagate: Propagate, media: Media) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        segment: Segment,
+        propagate: Propagate,
+        media: Media,
+        discover: Discover | None = None,
+    ) -> None:
         self.sessions, self.segment, self.propagate, self.media = sessions, segment, propagate, media
+        self._discover = discover
         self._acts: dict[str, Callable[[Session, Data], str | None]] = {
             "point": self._point,
             "unpoint": self._unpoint,
@@ -230,6 +242,53 @@ class Masking:
                     )
                     return f"“{region.name}” is doubtful {where}. Go there, click it, and track again."
         return "Tracked. Look through the frames; correct any of them and track again."
+
+    # Things found without a click
+
+    def discover(self, session: Session, since: int, model: str) -> Iterator[views.View | None]:
+        """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
+        note, alarm = "", False
+        with session.lock:
+            if session.tracking or self._discover is None:
+                return
+            session.stop = stop = threading.Event()
+            identity, session.tracking = session.id, -1
+        try:
+            with session.lock:
+                asked = session.to_discover(model)
+            find = self._discover
+            with closing(in_thread(lambda: find(asked))) as steps:
+                for step in steps:
+                    if stop.is_set():
+                        note = "Stopped: nothing was found yet."
+                        break
+                    if isinstance(step, Progress):
+                        said = f"Looking for things: step {step.done} of {step.total}."
+                        yield self._look(session, identity, since, said)
+                    elif step is not None and hasattr(step, "names"):
+                        note = self._take(session, identity, step)
+                    else:
+                        yield None
+        except EditingError as error:
+            note, alarm = f"{error.field}: {error.message}", True
+        except Exception:
+            log.exception("looking for things failed")
+            note, alarm = _BROKEN, True
+        finally:
+            with session.lock:
+                if session.stop is stop:
+                    session.tracking = 0
+                    session.mark([])
+        yield self._look(session, identity, since, note, alarm)
+
+    def _take(self, session: Session, identity: str, found: Any) -> str:
+        with session.lock:
+            if session.id != identity:
+                return ""
+            names = session.add_found(found.labels, found.names, found.fit)
+        if not names:
+            return "Nothing stands out by the words of “The clip shows”. Click a thing instead."
+        return f"Found: {', '.join(names)}. Their masks are coarse; correct them, and say what each becomes."
 
     # Clips
 

@@ -21,7 +21,7 @@ from ui import methods, settings, views
 from ui.clips import ACCEPTED, Opened
 from ui.components import header, view
 from ui.examples import Example
-from ui.masking import Followed, Masking, Propagate
+from ui.masking import Discover, Followed, Masking, Propagate
 from ui.media import Media
 from ui.runs import BUILT_IN, Edit, Runs, Saved, add_api
 from ui.session import Segment, Session
@@ -46,12 +46,14 @@ class Tools:
         edit: Runs a request.
         segment: As `masks.segment`; fast when called again for the same frame.
         propagate: See `Masking`.
+        discover: See `Masking`; None where nothing can be found without masks.
         remark: What a user should know about how clicks are answered; None where SAM answers them.
     """
 
     edit: Edit
     segment: Segment
     propagate: Propagate
+    discover: Discover | None = None
     remark: str | None = None
 
 
@@ -137,7 +139,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
             *(run, stop, progress, download, method, model, seed, controls),
         )
         sessions = Sessions(first.opened if first else None, media, finder)
-        masking = Masking(sessions, tools.segment, tools.propagate, media)
+        masking = Masking(sessions, tools.segment, tools.propagate, media, tools.discover)
         _wire_masks(runs, masking, parts)
         _wire_runs(runs, masking, parts)
         add_api(runs)
@@ -243,6 +245,17 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
         for shown in masking.track(_page(request), event._data or {}):
             yield shown or gr.skip()
 
+    def discover(request: gr.Request, value: object, model: object) -> Iterator[Any]:
+        try:
+            session = _described(masking, _page(request), value)
+            chosen = runs.model(model)
+        except EditingError as error:
+            yield {p.canvas: views.lost(f"{error.field}: {error.message}")}
+            return
+        for shown in masking.discover(session, value["have"], chosen):  # type: ignore[index]
+            yield {p.canvas: shown} if shown else {p.canvas: gr.skip()}
+        yield {p.cards: views.cards(session), p.prompt: _prompt(session)}
+
     def describe(request: gr.Request, value: object) -> Any:
         try:
             return _prompt(_described(masking, _page(request), value))
@@ -274,6 +287,7 @@ def _wire_masks(runs: Runs, masking: Masking, parts: Parts) -> None:
     p.canvas.trim(trim, p.model, new, **_QUIET, concurrency_limit=2)
     p.canvas.act(act, None, [p.canvas, p.cards, p.prompt], **many)
     p.canvas.track(track, None, p.canvas, **many)
+    p.cards.discover(discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **many)
     p.cards.prompts(describe, p.cards, p.prompt, **many)
     p.method.choose(switch, None, settled, **_QUIET)
     p.canvas.save(save, p.cards, [p.download, p.progress], **_QUIET)

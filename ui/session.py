@@ -118,6 +118,51 @@ class Session:
         self._commit(State({**self.state.layers, label: Layer()}, regions))
         return label
 
+    def to_discover(self, model: str) -> EditRequest:
+        """The clip and its words, for whoever looks for things in it.
+
+        Raises:
+            RequestError: Nobody said what the clip shows, or there is no room for more regions.
+        """
+        if not self.source_prompt.strip():
+            raise RequestError("The clip shows", "empty; things are found by these words; say what is there")
+        if len(self.state.regions) >= MAX_REGIONS:
+            raise RequestError("regions", f"{MAX_REGIONS} regions are allowed here; delete one first")
+        base = self.opened.request
+        return EditRequest(
+            base.clip, None, (), self.source_prompt, model=model, size=base.size, method=base.method
+        )
+
+    def add_found(self, labels: np.ndarray, names: Sequence[str], fit: Sequence[float]) -> list[str]:
+        """Make regions of clusters that have a name and fit it; the names. One step to undo.
+
+        Args:
+            labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
+        """
+        before, made = self.state, []
+        for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
+            if not name or how_well <= 1 or len(self.state.regions) >= MAX_REGIONS:
+                continue
+            label = self.add_region()
+            track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
+            taken = {region.name.casefold() for region in self.state.regions.values()}
+            region = replace(
+                self.state.regions[label],
+                name=name if name.casefold() not in taken else f"{name} {label}",
+                source=name,
+            )
+            self.state = replace(
+                self.state,
+                layers={**self.state.layers, label: Layer({}, track, dict.fromkeys(track, 0.8))},
+                regions={**self.state.regions, label: region},
+            )
+            self._undo.pop()
+            made.append(region.name)
+        if made:
+            self._undo.append(before)
+            self.mark(range(len(labels)))
+        return made
+
     def delete_region(self, label: int) -> None:
         """Remove a region with its masks."""
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
