@@ -29,6 +29,7 @@ def examine() -> Iterator[tuple[str, str]]:
     free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
     yield "free memory", f"{free / 2**30:.1f} GiB"
     yield "attention", f"torch scaled_dot_product_attention on {'CUDA' if on_gpu else 'CPU'}"
+    yield "optical flow", _flow()
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
     for model, side, weights, per_frame in _NEEDS:
         # On a CPU everything is float32.
@@ -44,6 +45,13 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _flow() -> str:
+    from editing.raft import find_raft
+
+    path = find_raft()
+    return f"RAFT ({path.name})" if path else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
 
 
 def _models() -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import torch
@@ -9,23 +11,47 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from editing.errors import ModelError
+from editing.raft import estimate_raft_flow, find_raft, load_raft
+
+FlowMethod = Literal["auto", "dis", "raft"]
 _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
 
 
 def estimate_flow(
-    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    targets: UInt8[np.ndarray, "frames h w 3"],
+    method: FlowMethod = "auto",
 ) -> Float32[Tensor, "frames 2 h w"]:
-    """Where each pixel of a frame is found in the target frame, by DIS on grey values.
+    """Where each pixel of a frame is found in the target frame.
 
     Args:
         frames: RGB; for the flow of a clip, all frames but the last.
         targets: RGB, one per frame; for the flow of a clip, all frames but the first.
+        method: "raft", a network whose weights are in `$REGRAIN_MODELS` (`editing.raft.find_raft`); "dis",
+            which needs none; "auto" takes RAFT where there are weights.
 
     Returns:
         (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
 
-    Source: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV.
+    Raises:
+        ModelError: "raft" without weights, or weights of something else.
+
+    Source: DIS: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV, on grey values.
     """
+    path = None if method == "dis" else find_raft()
+    if path is not None:
+        return estimate_raft_flow(load_raft(path), frames, targets)
+    if method == "raft":
+        raise ModelError(
+            "flow", "raft has no weights here; put raft_large.safetensors into $REGRAIN_MODELS, or use dis"
+        )
+    return _estimate_dis_flow(frames, targets)
+
+
+def _estimate_dis_flow(
+    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
+) -> Float32[Tensor, "frames 2 h w"]:
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     size = (round(width * scale), round(height * scale))
@@ -154,7 +180,10 @@ def trajectories(
 
 
 def follow(
-    frames: UInt8[np.ndarray, "frames height width 3"], grid: tuple[int, int], levels: int
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    grid: tuple[int, int],
+    levels: int,
+    method: FlowMethod = "auto",
 ) -> dict[int, Int[Tensor, "frames tokens"]]:
     """Tracks through a clip on the finest attention grids, by how many tokens a frame has there.
 
@@ -162,11 +191,12 @@ def follow(
         frames: RGB.
         grid: Height and width of the finest grid; each next one has half of both, rounded up.
         levels: How many grids.
+        method: See `estimate_flow`.
     """
     if len(frames) < 2 or not levels:
         return {}
-    forward = estimate_flow(frames[:-1], frames[1:])
-    occluded = occlusion(forward, estimate_flow(frames[1:], frames[:-1]))
+    forward = estimate_flow(frames[:-1], frames[1:], method)
+    occluded = occlusion(forward, estimate_flow(frames[1:], frames[:-1], method))
     found = {}
     for _ in range(levels):
         found[grid[0] * grid[1]] = trajectories(forward, occluded, grid).flatten(1)

@@ -88,7 +88,8 @@ def warp_error(
     total, count = 0.0, 0
     for index in range(len(source) - 1):
         here, there = source[index : index + 1], source[index + 1 : index + 2]
-        forward, backward = estimate_flow(here, there), estimate_flow(there, here)
+        # Everywhere the same, so that figures of different machines compare.
+        forward, backward = (estimate_flow(*pair, "dis") for pair in ((here, there), (there, here)))
         visible = ~occlusion(forward, backward)[0]
         now, after = (_to_tensor(edited[i : i + 1]) for i in (index, index + 1))
         difference = (warp(after, forward) - now).abs().mean(1)[0]

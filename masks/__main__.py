@@ -51,17 +51,20 @@ def track(
     model: Annotated[
         str | None, typer.Option(help="Published SAM checkpoint; else the built-in one.")
     ] = None,
+    flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft where its weights are.")] = "auto",
 ) -> None:
     """Follow clicked things through a clip."""
     clicks = _parse(click)
     if method not in ("sam", "grabcut"):
         raise RequestError("--method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
+    if flow not in ("auto", "dis", "raft"):
+        raise RequestError("--flow", f"{shorten(flow)} was given; allowed: auto, dis, raft; choose one")
     _check_out(out)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    labels, sure = _track(opened, clicks, method, model)
+    labels, sure = _track(opened, clicks, method, model, flow)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         staged = Path(folder) / "masks"
@@ -140,7 +143,7 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
 
 
 def _track(
-    clip: Clip, clicks: Clicks, method: str, model: str | None
+    clip: Clip, clicks: Clicks, method: str, model: str | None, flow: Any
 ) -> tuple[np.ndarray, list[dict[int, float]]]:
     """Labels of all frames, and how sure each region is in each."""
     # Here, for torch comes with it: a bad request must be refused at once.
@@ -168,7 +171,7 @@ def _track(
             keys.setdefault(frame, {})[label] = mask
     labels = np.zeros((len(clip), *clip.size[::-1]), np.uint8)
     sure: list[dict[int, float]] = [{} for _ in range(len(clip))]
-    stream = propagate(clip, keys)
+    stream = propagate(clip, keys, flow=flow)
     for frame, found, confidence in show(stream, "tracking", total=len(clip), console=Console(stderr=True)):
         labels[frame], sure[frame] = found, confidence.regions
     return labels, sure

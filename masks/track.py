@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from editing.clip import Clip, resize
 from editing.errors import MaskError
-from editing.flow import estimate_flow, occlusion, warp
+from editing.flow import FlowMethod, estimate_flow, occlusion, warp
 from masks.click import embed, segment
 from masks.draw import deepest, signed_distance
 from masks.grabcut import learn, tighten
@@ -64,6 +64,7 @@ def propagate(
     start: int = 0,
     stop: int | None = None,
     refine: Refine | Literal["colors", "sam"] | None = "colors",
+    flow: FlowMethod = "auto",
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
     """Carry masks from key frames to all others.
 
@@ -81,16 +82,18 @@ def propagate(
             by the colours the region had in its key frame; "sam" asks the built-in SAM, which is too coarse
             to help (of crossing actors it keeps a mean IoU of .53 where colours keep .82, flow alone .70);
             None keeps what flow gave.
+        flow: How motion is found; see `editing.flow.estimate_flow`.
 
     Yields:
         Frame, its labels, and the confidence. Key frames are as they were given.
 
     Raises:
         MaskError: No key frame, or one outside the clip or of another size.
+        ModelError: "raft" without weights.
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
-    return _propagate(clip, stated, start, stop, reprompt if refine == "sam" else refine)
+    return _propagate(clip, stated, start, stop, reprompt if refine == "sam" else refine, flow)
 
 
 def reprompt(image: np.ndarray, mask: Mask, others: Mask) -> Mask:
@@ -157,6 +160,7 @@ def _propagate(
     start: int,
     stop: int,
     refine: Refine | Literal["colors"] | None,
+    method: FlowMethod,
 ) -> Iterator[tuple[int, np.ndarray, Confidence]]:
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
@@ -167,7 +171,7 @@ def _propagate(
     first, last = min(stated), max(stated)
     # What comes from later key frames is needed first, packed as labels; the rest streams.
     later = {}
-    backwards = _follow(clip, range(last, start - 1, -1), small, size, refine)
+    backwards = _follow(clip, range(last, start - 1, -1), small, size, refine, method)
     if last > first:
         for frame, labels, sure in backwards:
             later[frame] = labels, sure
@@ -175,7 +179,7 @@ def _propagate(
                 break
     else:
         next(backwards)
-    for frame, labels, sure in _follow(clip, range(first, stop), small, size, refine):
+    for frame, labels, sure in _follow(clip, range(first, stop), small, size, refine, method):
         found = {label: (labels == label, sure[label]) for label in sure}
         if frame in later:
             found = _blend(frame, stated, found, later.pop(frame))
@@ -224,13 +228,14 @@ def _follow(
     stated: dict[int, dict[int, Mask]],
     size: tuple[int, int],
     refine: Refine | Literal["colors"] | None,
+    method: FlowMethod,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
     """One way through the clip: labels of what is in view, and how sure each region is."""
     layers: dict[int, _Layer] = {}
     labels, image, sure = np.zeros(size[::-1], np.uint8), None, {}
     for frame, picture in _read(clip, order, size):
         if image is not None:
-            labels, sure = _advance(layers, labels, image, picture)
+            labels, sure = _advance(layers, labels, image, picture, method)
         given = stated.get(frame, {})
         for label, mask in reversed(given.items()):
             labels = np.where(labels == label, 0, labels).astype(np.uint8)
@@ -247,11 +252,15 @@ def _follow(
 
 
 def _advance(
-    layers: dict[int, _Layer], labels: np.ndarray, image: np.ndarray, target: np.ndarray
+    layers: dict[int, _Layer],
+    labels: np.ndarray,
+    image: np.ndarray,
+    target: np.ndarray,
+    method: FlowMethod,
 ) -> tuple[np.ndarray, dict[int, float]]:
     """Move all layers from `image` to `target` and see what of them is in view there."""
-    flow = estimate_flow(target[None], image[None])
-    unseen = occlusion(flow, estimate_flow(image[None], target[None]))[0].numpy()
+    flow = estimate_flow(target[None], image[None], method)
+    unseen = occlusion(flow, estimate_flow(image[None], target[None], method))[0].numpy()
     moved = flow[0].numpy()
     source = _sampled(labels, moved)
     same = (

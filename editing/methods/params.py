@@ -81,6 +81,9 @@ class VideoGrainParams(MethodParams):
     track_levels: int = Field(
         1, ge=0, le=4, description="Finest levels whose attention also follows the motion of the clip."
     )
+    flow: Literal["auto", "dis", "raft"] = Field(
+        "auto", description="How motion is found: by RAFT where its weights are, by OpenCV (DIS), or by RAFT."
+    )
     joint_norm: bool = Field(True, description="Normalise features over all frames together.")
     freeu: Literal["off", "released", "full"] = Field(
         "off", description="FreeU: stronger features from deep layers; as released in one block, or in full."

@@ -108,7 +108,7 @@ class Wiring:
     ) -> None:
         self.backbone, self.params, self.frames = backbone, params, len(frames)
         grid = backbone.grid(*frames.shape[:3])[1:]
-        self.tracks = follow(frames, grid, params.track_levels)
+        self.tracks = follow(frames, grid, params.track_levels, params.flow)
         joint = joint_norm(self.frames) if params.joint_norm else None
         self._adapter = together(joint, freeu(FREEU[params.freeu]) if params.freeu != "off" else None)
         self.control = ControlNets(parse_control(params.control), frames, backbone, joint)
@@ -167,14 +167,16 @@ def invert(model: Wiring, frames: np.ndarray) -> Generator[Event, None, list[Flo
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     key = {
         "kind": "inversion",
-        "version": 2,
+        "version": 3,
         "clip": frames.tobytes(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
         "text": model.source.cpu().numpy().tobytes(),
         "steps": params.steps,
         "convention": params.inversion,
-        "attention": (params.attention_span, params.track_levels),
+        "attention": params.attention_span,
+        # What they are, not how they were asked for: weights of a flow network come and go.
+        "tracks": b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
         "norm": (params.joint_norm, params.freeu),
         "control": model.control.fingerprint,
         "torch": torch.__version__,

@@ -9,6 +9,7 @@ import torch
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.frames import all_frames
 from editing.attention.sites import Site
+from editing.errors import ModelError
 from editing.events import Preview, Progress
 from editing.methods import videograin
 from editing.methods.params import VideoGrainParams
@@ -182,3 +183,23 @@ def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
     fresh = videograin.vary(x, mask, 1.0, seed=1)
     inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
     assert torch.equal(fresh[0][inside], fresh[1][inside])
+
+
+def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
+    request, begun = two_regions(), []
+    encode = tiny.encode
+    monkeypatch.setattr(tiny, "encode", lambda frames: begun.append(1) or encode(frames))
+    finish(videograin.run(tiny, request, params()))
+    finish(videograin.run(tiny, request, params(flow="dis")))
+    assert len(begun) == 1  # without weights "auto" is "dis"
+    frames = request.clip.read(0, FRAMES)
+    other = {64: torch.arange(64).roll(1).expand(FRAMES, 64)}
+    monkeypatch.setattr(videograin, "follow", lambda *_: other)
+    finish(videograin.invert(videograin.Wiring(tiny, frames, request, params()), frames))
+    assert len(begun) == 2
+
+
+def test_flow_by_raft_without_weights_is_refused(tiny, monkeypatch):
+    monkeypatch.delenv("REGRAIN_MODELS", raising=False)
+    with pytest.raises(ModelError, match="^flow: raft has no weights here"):
+        finish(videograin.run(tiny, two_regions(), params(flow="raft")))
