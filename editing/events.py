@@ -44,7 +44,7 @@ class Preview:
     Attributes:
         frames: RGB at any size; maybe fewer than the clip's.
         indices: Clip frame number of each of `frames`.
-        attention: Heat per region name or word, 0..1, one map per frame of `frames`.
+        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame of `frames`.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -56,7 +56,7 @@ class Preview:
 class RegionAttention:
     """Probability mass that each pixel gives to a region's words, before and after modulation.
 
-    Averaged over heads, layers and modulated steps; 0..1.
+    Or that a chosen pixel gives to each. Averaged over heads, layers and modulated steps; 0..1.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]
@@ -81,7 +81,7 @@ class EditResult:
         uncomposited: The edit as decoded, everywhere.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: Per region name, or per word where the method goes by words.
+        attention: Per region name, or per word where the method goes by words; and of a chosen pixel.
         reconstruction: The source rebuilt from its inversion, where the method does so.
         control: Control maps, where the method uses them.
         others: The edits to further prompts, in their order.

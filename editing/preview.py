@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,13 +13,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from editing.attention.maps import Maps, TokenMass
+from editing.attention.frames import arrange
+from editing.attention.maps import Maps, TokenMass, probabilities
+from editing.diffusion import Step
+from editing.errors import RequestError
 from editing.events import RegionAttention
 
 if TYPE_CHECKING:
     from editing.attention.layout import Layout
 
-# Heat maps are read from layers of at most this many tokens: the paper's 32 x 32.
+# Heat maps are read from layers of at most this many tokens, unless told otherwise: the paper's 32 x 32.
 HEAT_TOKENS = 1024
 _SHOWN = 8
 
@@ -71,32 +75,81 @@ def heat(maps: Float[Tensor, "frames h w"]) -> Float32[np.ndarray, "frames h w"]
     return (maps / top).clamp(0, 1).float().cpu().numpy()
 
 
-class HeatMaps:
-    """Probability mass of each region's words at every pixel, before and after modulation."""
+@dataclass(frozen=True)
+class HeatScope:
+    """What heat maps are averaged over.
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self.size = layout.at(HEAT_TOKENS)
-        shape = (layout.frames, len(layout.names), *self.size)
+    Attributes:
+        first: Share of the schedule, from pure noise on, at which it begins.
+        last: And ends; the steps it touches count.
+        divisors: Grids that are read, 1 the latents' own, 2 half of it; empty takes all of up to 1024 cells.
+    """
+
+    first: float = 0.0
+    last: float = 1.0
+    divisors: tuple[int, ...] = ()
+
+    def counts(self, step: Step) -> bool:
+        """Whether a step belongs to it."""
+        return (step.index + 1) / step.total > self.first and step.index / step.total < self.last
+
+    def grids(self, finest: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """Height and width of the grids that are read, finest first."""
+        found, grid, divisor = [], finest, 1
+        while divisor <= max(self.divisors, default=finest[0] * finest[1]):
+            if divisor in self.divisors or (not self.divisors and grid[0] * grid[1] <= HEAT_TOKENS):
+                found.append(grid)
+            grid, divisor = ((grid[0] + 1) // 2, (grid[1] + 1) // 2), 2 * divisor
+        return tuple(found)
+
+
+class HeatMaps:
+    """Attention at every pixel, before and after modulation: to each region's words, or whatever is named.
+
+    Sums are kept, so memory does not grow with steps.
+    """
+
+    def __init__(
+        self, layout: Layout, names: tuple[str, ...] | None = None, scope: HeatScope | None = None
+    ) -> None:
+        self.names = layout.names if names is None else names
+        self._layout, self._scope = layout, scope or HeatScope()
+        grids = self._scope.grids(layout.grid)
+        self.size, self._tokens = grids[0], {height * width for height, width in grids}
+        shape = (layout.frames, len(self.names), *self.size)
         self._sum = torch.zeros(2, *shape, device=layout.words.device)
         self._count = 0
         self._step = torch.zeros(shape, device=layout.words.device)
-        self._step_count = 0
-        self._modulated = False
+        self._step_count: int | None = None
+        self._counts, self._modulated = True, False
 
-    def begin(self, modulated: bool) -> None:
-        """A new step; the mean is taken over modulated steps, or over all if none is."""
-        if modulated and not self._modulated:
+    def reads(self, tokens: int) -> bool:
+        """Whether the layers of a grid are among those averaged; `tokens` are a frame's."""
+        return tokens in self._tokens and bool(self.names)
+
+    def begin(self, step: Step, modulated: bool) -> None:
+        """A new step; the mean is taken over modulated steps, or over all if none is.
+
+        Raises:
+            RequestError: The step before has shown that no layer has the grids asked for.
+        """
+        if self._step_count == 0 and self.names:
+            given = ", ".join(map(str, self._scope.divisors))
+            raise RequestError(
+                "params.heat_grids", f"{given} given, but no layer of the model has such a grid; use others"
+            )
+        self._counts = self._scope.counts(step)
+        if self._counts and modulated and not self._modulated:
             self._sum.zero_()
             self._count = 0
-        self._modulated |= modulated
+        self._modulated |= self._counts and modulated
         self._step.zero_()
         self._step_count = 0
 
     def add(
         self,
-        before: Float[Tensor, "frames tokens regions"],
-        after: Float[Tensor, "frames tokens regions"],
+        before: Float[Tensor, "frames tokens names"],
+        after: Float[Tensor, "frames tokens names"],
         modulated: bool,
     ) -> None:
         """One layer's masses."""
@@ -106,19 +159,60 @@ class HeatMaps:
             0, (2, -1)
         )
         self._step += maps[1]
-        self._step_count += 1
-        if modulated or not self._modulated:
+        self._step_count = (self._step_count or 0) + 1
+        if self._counts and (modulated or not self._modulated):
             self._sum += maps
             self._count += 1
 
     def now(self, shown: tuple[int, ...]) -> dict[str, np.ndarray]:
         """This step's maps, each scaled to its own strongest pixel."""
-        return {name: heat(self._step[list(shown), i]) for i, name in enumerate(self._layout.names)}
+        return {name: heat(self._step[list(shown), i]) for i, name in enumerate(self.names)}
 
     def mean(self) -> dict[str, RegionAttention]:
-        """Maps over the whole run, as probabilities."""
+        """Maps over the steps that count, as probabilities."""
         before, after = (self._sum / max(self._count, 1)).cpu().numpy()
-        return {name: RegionAttention(before[:, i], after[:, i]) for i, name in enumerate(self._layout.names)}
+        return {name: RegionAttention(before[:, i], after[:, i]) for i, name in enumerate(self.names)}
+
+
+class PixelHeat:
+    """Where one pixel of one frame looks, in all frames, by self-attention.
+
+    Attributes:
+        maps: Its probabilities, which add up to 1 over the clip on the grid they are shown on.
+    """
+
+    def __init__(self, layout: Layout, pixel: tuple[int, float, float], scope: HeatScope) -> None:
+        """`pixel` is frame, x and y, of the source's size."""
+        frame, x, y = pixel
+        height, width = layout.clip_size
+        self._layout, self._frame, self._at = layout, frame, (y / height, x / width)
+        self.maps = HeatMaps(layout, (f"frame {frame} at {x:g},{y:g}",), scope)
+
+    def add(self, q: Tensor, k: Tensor, tokens: int, see: Callable, change: Callable | None) -> None:
+        """One layer of one half of guidance.
+
+        Args:
+            q: Queries, laid out as `see` lays them.
+            k: Keys, likewise.
+            tokens: A frame's.
+            see: Whose keys a frame sees (`editing.attention.frames`).
+            change: (q, k, row, query) -> modulated q and k of that query; None if nothing is modulated.
+        """
+        height, width = self._layout.at(tokens)
+        y, x = (int(share * side) for share, side in zip(self._at, (height, width), strict=True))
+        own, frames = (self._frame * height + y) * width + x, self._layout.frames
+        queries, keys = arrange(see, torch.arange(frames * tokens, device=q.device).view(frames, tokens))
+        row, query = (int(i) for i in (queries == own).nonzero()[0])
+        before = q[row : row + 1, :, query : query + 1], k[row : row + 1]
+        after = before if change is None else change(*before, row, query)
+        maps = []
+        for one, others in (before, after):
+            seen = probabilities(one, others, q.shape[-1] ** -0.5)[0, :, 0].mean(0)
+            # A frame may be seen twice.
+            clip = seen.new_zeros(frames * tokens).index_add_(0, keys[row], seen)
+            spread = tokens / (self.maps.size[0] * self.maps.size[1])
+            maps.append(clip.view(frames, tokens, 1) * spread)
+        self.maps.add(maps[0], maps[1], modulated=change is not None)
 
 
 class WordHeats:

@@ -299,7 +299,7 @@ function mountLive(element, props, trigger, watch) {
     names[0].replaceChildren(make("span", "", "What the model sees coming"));
     strip(rows[0], value.frames, value.indices);
     value.heat.forEach((region, i) => {
-      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", region.name + ": where its words look"), heatLegend(region.color));
+      names[i + 1].replaceChildren(badge(region.label, region.color), make("span", "", region.caption), heatLegend(region.color));
       strip(rows[i + 1], region.frames, null);
     });
   });
@@ -329,7 +329,7 @@ function mountResult(element, props, trigger, watch) {
     }
     root.append(files, facts);
     if (value.attention.length) {
-      root.append(make("h2", "", "Where each region’s words look"));
+      root.append(make("h2", "", "Where attention goes"));
       const grid = make("div", "rg-attention"), shown = [];
       for (const region of value.attention) {
         const box = make("div", "rg-look"), title = make("div", "rg-row-name"), pair = make("div", "rg-pair");

@@ -30,6 +30,10 @@ _TITLES = {
     "levels": "Layers",
     "blend": "Blend latents outside",
     "feather": "Feather (pixels)",
+    "heat_from": "Attention maps from",
+    "heat_until": "Attention maps until",
+    "heat_grids": "Grids of attention maps",
+    "heat_pixel": "Where a pixel looks",
 }
 
 

@@ -216,7 +216,8 @@ def done(report: Mapping[str, Any]) -> View:
 
 
 def live(event: Preview, regions: Sequence[Region]) -> View:
-    """The frames the model expects at this step, and where each region's words look."""
+    """The frames the model expects at this step, and where each region's words look, or a pixel."""
+    names = {region.name for region in regions}
     picked = _spread(len(event.frames))
     colors = _colors(event.attention, regions)
     return {
@@ -225,6 +226,7 @@ def live(event: Preview, regions: Sequence[Region]) -> View:
         "heat": [
             {
                 "name": name,
+                "caption": f"{name}: where {'its words look' if name in names else 'it looks'}",
                 "color": colors[name][0],
                 "label": colors[name][1],
                 "frames": [

@@ -28,6 +28,7 @@ class Layout:
         codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
         device = words.device
         self.frames, self.grid = len(request.clip), grid
+        self.clip_size = request.clip.size[::-1]
         self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
         # Pixels whose region has no words keep their cross-attention: flattening it would only erase them.
         self.bound = torch.tensor(

@@ -38,11 +38,13 @@ def map_grid(finest: tuple[int, int]) -> tuple[int, int]:
 
 
 def probabilities(
-    q: Float[Tensor, "rows heads queries dim"], k: Float[Tensor, "rows heads keys dim"]
+    q: Float[Tensor, "rows heads queries dim"],
+    k: Float[Tensor, "rows heads keys dim"],
+    scale: float | None = None,
 ) -> Maps:
-    """softmax(q k^T / sqrt(dim)), in single precision at least."""
+    """softmax(scale q k^T), in single precision at least; the scale is dim ** -0.5 if not given."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
-    return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1)
+    return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)
 
 
 class TokenMass:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from editing.control import parse_control
 
@@ -111,12 +112,63 @@ class VideoGrainParams(MethodParams):
         description="Width in source pixels over which an edited region fades into the source.",
     )
     preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")
+    heat_from: float = Field(
+        0.0, ge=0, le=1, description="Share of the schedule after which attention maps are averaged."
+    )
+    heat_until: float = Field(1.0, ge=0, le=1, description="Share of the schedule up to which they are.")
+    heat_grids: str = Field(
+        "",
+        max_length=40,
+        description="Grids that attention maps are read from, with commas: 1 the latents' own, 2 half of it, "
+        "4, 8; empty takes those of up to 1024 cells.",
+    )
+    heat_pixel: str = Field(
+        "",
+        max_length=40,
+        description="FRAME,X,Y, a pixel of the clip, frames from 0: where it looks becomes one more map.",
+    )
 
     @field_validator("control")
     @classmethod
     def _control_can_be_read(cls, value: str) -> str:
         parse_control(value)
         return value
+
+    @field_validator("heat_grids")
+    @classmethod
+    def _grids_can_be_read(cls, value: str) -> str:
+        read_grids(value)
+        return value
+
+    @field_validator("heat_pixel")
+    @classmethod
+    def _pixel_can_be_read(cls, value: str) -> str:
+        read_pixel(value)
+        return value
+
+    @model_validator(mode="after")
+    def _some_steps_are_averaged(self) -> VideoGrainParams:
+        if self.heat_from >= self.heat_until:
+            raise ValueError("allowed is a heat_until larger than heat_from")
+        return self
+
+
+def read_grids(text: str) -> tuple[int, ...]:
+    """Divisors of the latents' grid: `2, 4`."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not set(parts) <= {"1", "2", "4", "8"}:
+        raise ValueError("allowed are 1, 2, 4 and 8, with commas")
+    return tuple(map(int, parts))
+
+
+def read_pixel(text: str) -> tuple[int, float, float] | None:
+    """Frame, x and y of `FRAME,X,Y`; None if empty."""
+    if not text.strip():
+        return None
+    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)\s*", text, re.ASCII)
+    if not found:
+        raise ValueError("allowed is FRAME,X,Y")
+    return int(found[1]), float(found[2]), float(found[3])
 
 
 _FROM_NOISE = "Share of the steps, from pure noise on, "

@@ -22,7 +22,7 @@ from editing import cache as store
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames, arrange, own_frame, sparse_causal, tracks
 from editing.attention.layout import Layout
-from editing.attention.regions import modulated_attention
+from editing.attention.regions import modulate, modulated_attention
 from editing.attention.sites import AttentionFn, Site
 from editing.backbones.control_net import ControlNets
 from editing.backbones.features import Features, injecting, recording
@@ -31,12 +31,12 @@ from editing.blending import blend_latents, composite
 from editing.clip import resize
 from editing.control import parse_control
 from editing.diffusion import Convention, Step, add_noise, advance, guide
-from editing.errors import PromptError
+from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, Preview, Progress, Stage
 from editing.flow import follow
 from editing.inversion import ddim_invert
-from editing.methods.params import VideoGrainParams
-from editing.preview import HEAT_TOKENS, HeatMaps, LatentPreview, shown_frames
+from editing.methods.params import VideoGrainParams, read_grids, read_pixel
+from editing.preview import HeatMaps, HeatScope, LatentPreview, PixelHeat, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, spans, splice
 
@@ -54,6 +54,7 @@ def run(
     backbone: Backbone, request: EditRequest, params: VideoGrainParams
 ) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
+    pixel = find_pixel(request, params.heat_pixel)
     source = request.clip.read(0, len(request.clip))
     width, height = backbone.fit(*request.clip.size, request.size)
     frames = resize(source, (width, height))
@@ -66,16 +67,20 @@ def run(
     yield Stage("editing")
     preview = LatentPreview(inverted[0], frames)
     shown = shown_frames(len(frames))
-    heats = HeatMaps(layout)
+    scope = HeatScope(params.heat_from, params.heat_until, read_grids(params.heat_grids))
+    heats = HeatMaps(layout, scope=scope)
+    look = PixelHeat(layout, pixel, scope) if pixel else None
     fresh = torch.Generator().manual_seed(request.seed)
     x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
     for step in backbone.schedule.sampling(params.steps):
         amount = fade(params, step, backbone)
-        heats.begin(modulated=amount > 0 and params.cross_strength > 0)
+        heats.begin(step, modulated=amount > 0 and params.cross_strength > 0)
+        if look:
+            look.maps.begin(step, modulated=amount > 0 and params.self_strength > 0)
         features = source_features(model, inverted, step) if within(params.inject_until, step) else None
         answers = []
         for rows in model.calls:
-            attend = region_attention(layout, params, amount, heats, rows, model.tracks)
+            attend = region_attention(layout, params, amount, heats, rows, model.tracks, look)
             answers.append(model.predict(x, step, text, attend, rows, features))
         x0, eps = (
             guide(*torch.cat(both).chunk(2), params.guidance_scale) for both in zip(*answers, strict=True)
@@ -84,13 +89,15 @@ def run(
         if params.blend:
             x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), layout.blend_mask)
         if params.preview_every and step.index % params.preview_every == 0:
-            yield Preview(preview(x0[list(shown)]), shown, heats.now(shown))
+            maps = heats.now(shown) | (look.maps.now(shown) if look else {})
+            yield Preview(preview(x0[list(shown)]), shown, maps)
         yield Progress("editing", step.index + 1, step.total, None)
 
     yield Stage("decoding")
     edited = resize(backbone.decode(x), request.clip.size)
     result = composite(source, edited, request.edited_mask, params.feather)
-    return EditResult(result, edited, source, request.edited_mask, heats.mean(), control=model.control.maps)
+    attention_maps = heats.mean() | (look.maps.mean() if look else {})
+    return EditResult(result, edited, source, request.edited_mask, attention_maps, control=model.control.maps)
 
 
 class Wiring:
@@ -264,6 +271,21 @@ def lay_out(
     return Layout(request, grid, words), torch.cat([text[0].vectors, splice(text[1], places)])
 
 
+def find_pixel(request: EditRequest, text: str) -> tuple[int, float, float] | None:
+    """The pixel whose attention is asked for."""
+    if (pixel := read_pixel(text)) is None:
+        return None
+    frame, x, y = pixel
+    width, height = request.clip.size
+    if frame >= len(request.clip) or x >= width or y >= height:
+        raise RequestError(
+            "params.heat_pixel",
+            f"{text!r} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of {width} x "
+            f"{height}; choose one of them",
+        )
+    return pixel
+
+
 def within(share: float, step: Step) -> bool:
     """Whether a step is in the first `share` of the schedule."""
     return step.index < share * step.total - 1e-9
@@ -291,6 +313,7 @@ def region_attention(
     heats: HeatMaps,
     rows: Sequence[str] = _HALVES,
     ids: Mapping[int, Tensor] = MappingProxyType({}),
+    look: PixelHeat | None = None,
 ) -> AttentionFn:
     """The attention of one denoising step.
 
@@ -301,6 +324,7 @@ def region_attention(
         heats: Receives the words' masses of the cond half.
         rows: The halves of guidance that q, k and v hold, each with all frames.
         ids: Tracks by tokens a frame.
+        look: Receives self-attention of the half that is modulated, the cond one if both are.
     """
     finest = layout.grid[0] * layout.grid[1]
     modulated_halves = _HALVES if params.guidance_half == "both" else (params.guidance_half,)
@@ -321,7 +345,7 @@ def region_attention(
         codes, words = layout.codes(tokens), layout.words[None]
         spare = without_background(layout.spare(codes), codes, params)
         a = strength(codes, params.cross_strength * layout.strength * bound, spare, tokens)
-        if tokens <= HEAT_TOKENS and layout.names:
+        if heats.reads(tokens):
             regions = torch.arange(1, len(layout.names) + 1, device=q.device)
             own = (layout.words[:, None] == regions).to(v.dtype).expand(*k.shape[:2], -1, -1)
             before, after = (
@@ -331,7 +355,7 @@ def region_attention(
             heats.add(before, after, modulated=bool(a.any()))
         return modulated_attention(q, k, v, codes, words, a)
 
-    def within_regions(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def within_regions(q: Tensor, k: Tensor, v: Tensor, looks: bool) -> Tensor:
         tokens = q.shape[2]
         codes, keys = arrange(see, layout.codes(tokens))
         spare = layout.spare(codes, keys)
@@ -340,7 +364,13 @@ def region_attention(
         spare = without_background(spare, codes, params)
         a = strength(codes, params.self_strength * layout.strength, spare, tokens)
 
+        def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
+            one, rows = slice(query, query + 1), slice(row, row + 1)
+            return modulate(q, k, labels(codes)[rows, one], labels(keys)[rows], a[rows, one])
+
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            if looks and look and look.maps.reads(tokens):
+                look.add(q, k, tokens, see, change if bool(a.any()) else None)
             return modulated_attention(q, k, v, labels(codes), labels(keys), a)
 
         return see(q, k, v, layout.frames, attend=attend)
@@ -351,7 +381,10 @@ def region_attention(
             if site.kind == "cross":
                 out.append(cross(*qkv) if half == "cond" else attention(*qkv))
             else:
-                out.append(within_regions(*qkv) if half in modulated_halves else see(*qkv, layout.frames))
+                looks = half == ("cond" if "cond" in modulated_halves else "uncond")
+                out.append(
+                    within_regions(*qkv, looks) if half in modulated_halves else see(*qkv, layout.frames)
+                )
         joined = torch.cat(out)
         return joined if site.kind == "cross" else along_tracks(q, k, joined, ids)
 

@@ -106,6 +106,7 @@ def test_heat_maps_of_words_get_colours_of_their_own(request_):
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
     rows = views.live(Preview(frames, (0, 1), maps), request_.regions)["heat"]
     assert [row["name"] for row in rows] == ["left", "snow", "moon"]
+    assert [row["caption"] for row in rows[:2]] == ["left: where its words look", "snow: where it looks"]
     assert rows[0]["color"] == request_.regions[0].color
     assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
 

@@ -9,7 +9,7 @@ import torch
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.frames import all_frames
 from editing.attention.sites import Site
-from editing.errors import ModelError
+from editing.errors import ModelError, RequestError
 from editing.events import Preview, Progress
 from editing.methods import videograin
 from editing.methods.params import VideoGrainParams
@@ -203,3 +203,48 @@ def test_flow_by_raft_without_weights_is_refused(tiny, monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS", raising=False)
     with pytest.raises(ModelError, match="^flow: raft has no weights here"):
         finish(videograin.run(tiny, two_regions(), params(flow="raft")))
+
+
+def test_a_chosen_pixel_is_shown_live_and_in_the_result(tiny):
+    given = VideoGrainParams(
+        steps=3, modulate_until=1, schedule_power=0, heat_pixel="1,40,30", heat_grids="1, 2", heat_until=0.4
+    )
+    request, shown = two_regions(), []
+    events = videograin.run(tiny, request, given)
+    try:
+        while True:
+            event = next(events)
+            if isinstance(event, Preview):
+                shown.append(event.attention)
+    except StopIteration as stop:
+        result = stop.value
+    name = "frame 1 at 40,30"
+    assert [set(maps) for maps in shown] == [{"left", "right", name}] * 3
+    maps = result.attention[name]
+    assert maps.before.shape == (FRAMES, 8, 8)
+    for which in (maps.before, maps.after):
+        assert which.sum() == pytest.approx(1, abs=0.1)
+    # The pixel is in the right region, and modulation draws it there, in every frame.
+    right = np.zeros((8, 8), bool)
+    right[3:7, 5:7] = True
+    assert (maps.after[:, right].mean(1) > 1.1 * maps.before[:, right].mean(1)).all()
+
+
+@pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
+def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
+    with pytest.raises(RequestError, match=r"^params.heat_pixel: .* frames 0 to 2 and pixels of 64 x 64"):
+        next(videograin.run(tiny, two_regions(), params(heat_pixel=pixel)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heat_pixel": "1,2"},
+        {"heat_pixel": "-1,2,3"},
+        {"heat_grids": "3"},
+        {"heat_from": 0.5, "heat_until": 0.5},
+    ],
+)
+def test_what_to_look_at_is_checked_with_the_request(given):
+    with pytest.raises(RequestError, match="^params"):
+        two_regions(params=given)
