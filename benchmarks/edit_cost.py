@@ -34,6 +34,7 @@ from editing.attention.sites import Site
 from editing.backbones import ASSETS, Backbone
 from editing.backbones.features import Features
 from editing.clip import resize
+from editing.commands import parse_settings
 from editing.diffusion import Step, advance, guide
 from editing.inversion import null_text
 from editing.methods import METHODS, resolve_params
@@ -152,6 +153,26 @@ def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames
     }
 
 
+def previews_ratio(
+    backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int, rounds: int
+) -> float:
+    """Processor time of an edit that shows every step over that of one that shows none, in turns."""
+    request, ratios = request_for(method, frames, size), []
+    for _ in range(rounds):
+        taken = []
+        for every in (1, 0):
+            os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
+            params, _ = resolve_params(
+                method, {**given, "preview_every": every}, backbone.defaults.get(method, {})
+            )
+            began = time.process_time()
+            for _ in METHODS[method].run(backbone, request, params):
+                pass
+            taken.append(time.process_time() - began)
+        ratios.append(taken[0] / taken[1])
+    return statistics.median(ratios)
+
+
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
     """Bytes of source features held at once over those the release holds: 16 bits, both halves, 49 steps."""
     from editing.methods.videograin import Wiring
@@ -225,10 +246,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--previews", type=int, default=0, help="rounds in which live previews are timed")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
     args = parser.parse_args()
     backbone = load_backbone(args.model or str(random_model(args.channels)))
-    given = {"preview_every": 0} | {k: json.loads(v) for k, _, v in (s.partition("=") for s in args.settings)}
+    given = {"preview_every": 0} | parse_settings(args.settings)
     rows = []
     for method in args.methods:
         row = measure(backbone, method, given, args.frames, args.size)
@@ -239,6 +261,10 @@ def main() -> None:
         else:
             for name, recompute in (("null-text step / forward", False), ("the same, recomputing", True)):
                 row[name] = learning_cost(backbone, args.frames, args.size, recompute)
+        if args.previews:
+            row["with live previews / without"] = previews_ratio(
+                backbone, method, given, args.frames, args.size, args.previews
+            )
         rows.append(row)
         for name, value in row.items():
             sys.stdout.write(f"{name:28}{value:.3g}\n" if isinstance(value, float) else f"{name:28}{value}\n")

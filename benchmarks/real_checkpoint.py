@@ -25,6 +25,7 @@ from PIL import Image
 from editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
 from editing.backbones import Backbone
 from editing.clip import resize
+from editing.commands import parse_settings
 from editing.errors import EditingError
 from editing.metrics import psnr
 from editing.runner import peak_memory
@@ -59,9 +60,7 @@ def request_from(args: argparse.Namespace) -> EditRequest:
         labels = np.zeros((len(clip), height, width), np.uint8)
         labels[:, height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 1
     region = Region("region", 1, prompt=args.prompt, source=args.source)
-    settings = {"steps": args.steps} | {
-        key: json.loads(value) for key, _, value in (one.partition("=") for one in args.settings)
-    }
+    settings = {"steps": args.steps} | parse_settings(args.settings)
     return EditRequest(
         clip,
         labels,
@@ -73,6 +72,14 @@ def request_from(args: argparse.Namespace) -> EditRequest:
     )
 
 
+def unchanged(request: EditRequest) -> EditRequest:
+    """The request that asks for the clip itself, by the very words its inversion goes by."""
+    # The whole prompt: a phrase of it is encoded alone, and would be another text.
+    words = request.source_prompt
+    region = replace(request.regions[0], prompt=words, source=words)
+    return replace(request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED})
+
+
 def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object], np.ndarray]:
     """All figures, and a sheet: source, round trip, reconstruction and edit, a column a frame."""
     source = request.clip.read(0, len(request.clip))
@@ -80,11 +87,7 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
     everywhere = np.ones(small.shape[:3], bool)
     round_trip = backbone.decode(backbone.encode(small))
 
-    region = request.regions[0]
-    same = replace(
-        request, regions=(replace(region, prompt=region.source),), params={**request.params, **UNTOUCHED}
-    )
-    reconstruction = resize(run(same, backbone)[0].uncomposited, small.shape[2:0:-1])
+    reconstruction = resize(run(unchanged(request), backbone)[0].uncomposited, small.shape[2:0:-1])
     result, report = run(request, backbone)
     figures = {
         "size": list(small.shape[2:0:-1]),
@@ -101,8 +104,8 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
     return figures, np.concatenate([np.concatenate(list(row[shown]), 1) for row in rows])
 
 
-def main() -> int:
-    """Command line; 0 if the reconstruction is what it should be."""
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 if the reconstruction is what it should be, 1 if not, 2 for what cannot be done."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -118,7 +121,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/real_checkpoint"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     try:
         request, began = request_from(args), time.perf_counter()
         backbone = load_backbone(args.model)

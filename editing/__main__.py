@@ -14,7 +14,7 @@ import typer
 
 from editing import events
 from editing.clip import open_clip
-from editing.commands import call
+from editing.commands import call, parse_settings
 from editing.errors import RequestError, shorten
 from editing.outputs import check_out, write_clusters, write_outputs
 from editing.project import FILE, check_project_path, load_project, save_project, schema
@@ -22,7 +22,7 @@ from editing.request import EditRequest, Region
 from masks.files import read_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
 
@@ -184,24 +184,10 @@ def _override(
                 f"the project's params for {request.method} were dropped by --method {method}: {dropped}"
             )
         request = replace(request, method=method, params={})
-    params = {**request.params, **_parse_settings(settings)}
+    params = {**request.params, **parse_settings(settings)}
     changes: dict[str, Any] = {"model": model, "seed": seed}
     given = {key: value for key, value in changes.items() if value is not None}
     return replace(request, params=params, **given), notes
-
-
-def _parse_settings(settings: list[str]) -> Mapping[str, object]:
-    """`key=value` each; the value is JSON, or else text."""
-    result: dict[str, object] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise RequestError("--set", f"{shorten(setting)} was given; allowed is KEY=VALUE; write it so")
-        try:
-            result[key.strip()] = json.loads(value)
-        except ValueError:
-            result[key.strip()] = value
-    return result
 
 
 def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:

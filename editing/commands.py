@@ -1,12 +1,14 @@
-"""How a command line ends: an exit code, and one line about what went wrong."""
+"""What command lines share: how settings are written, and how a command ends: exit code, line of error."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from editing.errors import EditingError
+from editing.errors import EditingError, RequestError, shorten
 
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
@@ -33,6 +35,24 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo("stopped", err=True)
         return 130
     return 2
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, object]:
+    """Values by key of `KEY=VALUE` each; a value is JSON, or else text.
+
+    Raises:
+        RequestError: Another form.
+    """
+    result: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise RequestError("--set", f"{shorten(setting)} was given; allowed is KEY=VALUE; write it so")
+        try:
+            result[key.strip()] = json.loads(value)
+        except ValueError:
+            result[key.strip()] = value
+    return result
 
 
 def _explain(error: Any) -> str:
