@@ -24,6 +24,9 @@ from masks.files import read_labels
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from editing.backbones import Backbone
+
+_DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -45,6 +48,10 @@ def run(
         typer.Option(help="Prompt instead of the project's; each further one is another edit in the run."),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, float16 or bfloat16 instead of what suits device and memory."),
+    ] = None,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
@@ -52,9 +59,12 @@ def run(
     if prompt:
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
+    if dtype not in (None, *_DTYPES):
+        allowed = ", ".join(_DTYPES)
+        raise RequestError("--dtype", f"{shorten(dtype)} was given; allowed: {allowed}; choose one")
     from editing.runner import edit
 
-    finished = _follow(edit(request))
+    finished = _follow(edit(request, _load_as(request.model, dtype) if dtype else None))
     warnings = [*finished.report.get("warnings", []), *notes]
     write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
     for warning in warnings:
@@ -170,6 +180,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING)
     return call(app, "python -m editing", arguments)
+
+
+def _load_as(model: str, dtype: str) -> Backbone:
+    import torch
+
+    from editing.backbones import load_backbone
+
+    return load_backbone(model, dtype=getattr(torch, dtype))
 
 
 def _override(

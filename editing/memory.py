@@ -5,7 +5,9 @@ The rule, in this order. A piece may use half of what is free.
 1. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
    tiles if not even one frame does.
 2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
-3. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
+3. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
+   device if their weights do not fit together. Where the largest is more than all there is, it is refused.
+4. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
 
 Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
 """
@@ -13,9 +15,12 @@ Cutting changes no formula, but it can change the last bits of a result; where t
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from editing.errors import ResourceError
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +64,30 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
     if device.type == "cuda":
         return torch.float16
     return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
+
+
+def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
+    """Whether a model's parts are on their device one at a time.
+
+    Args:
+        device: Where they compute.
+        parts: Bytes of each part's weights.
+        free: Bytes that can be had there.
+
+    Raises:
+        ResourceError: One of them alone is more than is free.
+    """
+    if device.type != "cuda":
+        return False
+    largest = max(parts, key=lambda part: parts[part])
+    if parts[largest] > free:
+        raise ResourceError(
+            "model",
+            f"its {largest} takes {parts[largest] / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free on "
+            f"{device}; close other programs, use a smaller model, or none of its devices: "
+            "CUDA_VISIBLE_DEVICES=''",
+        )
+    return sum(parts.values()) > _SHARE * free
 
 
 def count_weights(path: Path) -> int:

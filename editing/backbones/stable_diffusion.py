@@ -25,7 +25,14 @@ from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
-from editing.memory import count_weights, frames_at_once, free_memory, halves_fit, weights_dtype
+from editing.memory import (
+    count_weights,
+    frames_at_once,
+    free_memory,
+    halves_fit,
+    takes_turns,
+    weights_dtype,
+)
 from editing.text import Text
 
 logger = logging.getLogger(__name__)
@@ -52,6 +59,7 @@ class StableDiffusion:
         words: The words it was trained on, lower case; None if it takes any.
         device: Where it is.
         dtype: Of UNet and text encoder. Autoencoder and latents are float32.
+        takes_turns: Its parts stay in main memory, but for the one at work.
     """
 
     id: str
@@ -65,13 +73,16 @@ class StableDiffusion:
     dtype: torch.dtype
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: frozenset[str] | None = None
+    takes_turns: bool = False
 
     def __post_init__(self) -> None:
+        home = torch.device("cpu") if self.takes_turns else self.device
         for part in (self.unet, self.vae, self.text_encoder):
             part.eval().requires_grad_(False)
             # Memory of our own: a mapped file can change, and CPU kernels round otherwise at odd addresses.
             for tensor in (*part.parameters(), *part.buffers()):
-                tensor.data = tensor.data.to(self.device, copy=True)
+                tensor.data = tensor.data.to(home, copy=True)
+        self._present: nn.Module | None = None
         vae = self.vae.config
         channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         self.sites: tuple[Site, ...] = install(self.unet)
@@ -109,10 +120,10 @@ class StableDiffusion:
     def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
         """Latents of frames at a working size: the mean of the posterior, scaled to about unit deviation."""
         latents = []
-        at_once = frames_at_once(*frames.shape[1:3], free_memory(self.device))
+        at_once = self._frames_at_once(*frames.shape[1:3])
         for start in range(0, len(frames), max(1, at_once)):
             pixels = torch.from_numpy(frames[start : start + max(1, at_once)].copy()).to(self.device)
-            with self._lock, self._memory(len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
+            with self._turn(self.vae, len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
                 out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
         # Contiguous: convolutions round differently on another memory layout, which a cached copy would have.
@@ -123,9 +134,9 @@ class StableDiffusion:
         """Frames of latents."""
         frames = []
         height, width = (side * self.factor for side in latents.shape[-2:])
-        at_once = frames_at_once(height, width, free_memory(self.device))
+        at_once = self._frames_at_once(height, width)
         for part in (latents.float() / self.vae.config.scaling_factor).split(max(1, at_once)):
-            with self._lock, self._memory(len(latents), (height, width)), _tiled(self.vae, not at_once):
+            with self._turn(self.vae, len(latents), (height, width)), _tiled(self.vae, not at_once):
                 pixels = self.vae.decode(part.to(self.device)).sample
             frames.append(((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy())
         return np.concatenate(frames)
@@ -150,7 +161,7 @@ class StableDiffusion:
         for prompt, ids, offsets in zip(prompts, tokens.input_ids, tokens.offset_mapping, strict=True):
             self._check_length(prompt, len(ids), offsets)
         ids = torch.tensor(tokens.input_ids, device=self.device)
-        with self._lock:
+        with self._turn(self.text_encoder):
             vectors = self.text_encoder(ids).last_hidden_state.float()
         if getattr(self.text_encoder.config, "zero_padding", False):
             vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
@@ -160,7 +171,28 @@ class StableDiffusion:
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
         channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
-        return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
+        with self._turn(self.unet):
+            return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
+
+    def _frames_at_once(self, height: int, width: int) -> int:
+        with self._turn(self.vae):
+            return frames_at_once(height, width, free_memory(self.device))
+
+    @contextmanager
+    def _turn(self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None) -> Iterator[None]:
+        """Have the model, with this part of it on the device; the last one stays there until another comes.
+
+        Args:
+            part: UNet, autoencoder or text encoder.
+            frames: At work, to be told where memory does not suffice.
+            size: Of a frame; None where nothing as large as frames is at work.
+        """
+        with self._lock, self._memory(frames, size) if size else nullcontext():
+            if self.takes_turns and part is not self._present:
+                if self._present is not None:
+                    self._present.to("cpu")
+                self._present = part.to(self.device)
+            yield
 
     @contextmanager
     def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
@@ -247,14 +279,15 @@ class StableDiffusion:
             )
             return output
 
+        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+
         @contextmanager
         def patched() -> Iterator[None]:
-            with self._lock, together(adapter, features)(self.unet):
+            with self._turn(self.unet, len(x) // texts, size), together(adapter, features)(self.unet):
                 yield
 
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
         keeps_less = checkpointed(patched)(self.unet) if recompute else nullcontext()
-        with patched(), self._memory(len(x) // texts, size), keeps_less:
+        with patched(), keeps_less:
             output = network()
             if not output.isfinite().all():
                 raise DivergedError(
@@ -360,11 +393,20 @@ def load(
         raise ModelError("model", f"{id!r}: {error}; use another model") from error
     _check_architecture(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
+    weights = {
+        name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
+        for name in ("unet", "vae", "text_encoder")
+    }
+    turns = takes_turns(device, weights, free_memory(device))
     model = StableDiffusion(
         id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
-        parts.defaults, parts.words,
+        parts.defaults, parts.words, turns,
     )  # fmt: skip
-    logger.info("loaded a %s model on %s in %.1f s", prediction, device, time.perf_counter() - began)
+    logger.info(
+        "loaded a %s model of %.0f MB on %s%s in %.1f s",
+        prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
+        time.perf_counter() - began,
+    )  # fmt: skip
     return model
 
 

@@ -71,6 +71,12 @@ def last_error(capsys):
     return capsys.readouterr().err.rstrip().splitlines()[-1]
 
 
+def test_an_unknown_dtype_is_refused_before_any_work(project, requests, capsys):
+    assert call("run", project, "-o", project.parent / "out", "--dtype", "float8") == 2
+    assert last_error(capsys).startswith("error: --dtype: 'float8' was given; allowed: float32, float16, ")
+    assert not requests
+
+
 def test_new_makes_a_project_that_loads(project):
     request = load_project(project)
     assert [(r.label, r.name, r.source, r.prompt) for r in request.regions] == [

@@ -1,9 +1,18 @@
 """The rule by which a run is cut into pieces."""
 
+import pytest
 import torch
 
 from editing.backbones import ASSETS
-from editing.memory import count_weights, frames_at_once, free_memory, halves_fit, weights_dtype
+from editing.errors import ResourceError
+from editing.memory import (
+    count_weights,
+    frames_at_once,
+    free_memory,
+    halves_fit,
+    takes_turns,
+    weights_dtype,
+)
 
 GIB = 1 << 30
 
@@ -21,6 +30,17 @@ def test_weights_are_halved_only_where_they_must():
     assert weights_dtype(cpu, sd15, 16 * GIB) == torch.float32
     assert weights_dtype(cpu, sd15, 4 * GIB) == torch.bfloat16
     assert weights_dtype(torch.device("cuda"), sd15, 80 * GIB) == torch.float16
+
+
+def test_parts_take_turns_on_a_device_they_do_not_share():
+    cuda, sd15 = torch.device("cuda"), {"unet": 1720 << 20, "vae": 320 << 20, "text_encoder": 240 << 20}
+    both = 2 * sum(sd15.values())
+    assert not takes_turns(cuda, sd15, both)
+    assert takes_turns(cuda, sd15, both - 1)
+    assert takes_turns(cuda, sd15, sd15["unet"])
+    assert not takes_turns(torch.device("cpu"), sd15, 1)
+    with pytest.raises(ResourceError, match=r"^model: its unet takes 1.7 GiB and 1.6 GiB are free on cuda; "):
+        takes_turns(cuda, sd15, 1640 << 20)
 
 
 def test_both_halves_fit_into_eight_times_their_widest_tensor():

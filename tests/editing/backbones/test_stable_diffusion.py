@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from editing.attention.sites import SiteProcessor
 from editing.backbones import find, load_backbone
 from editing.backbones.single_file import guess_prediction
+from editing.backbones.stable_diffusion import load
 from editing.diffusion import add_noise, advance
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
 
@@ -303,6 +304,48 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
         torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
         assert calls == expected
     assert not tiny.vae.use_tiling
+
+
+def test_parts_in_turns_are_moved_only_when_another_is_needed(
+    tiny_folder, tiny, latents, frames, monkeypatch
+):
+    model = load(find(str(tiny_folder)), str(tiny_folder))
+    model.takes_turns = True
+    moves = []
+    for name in ("unet", "vae", "text_encoder"):
+        part = getattr(model, name)
+        monkeypatch.setattr(
+            part, "to", lambda device, name=name, part=part: moves.append((name, str(device))) or part
+        )
+    # A device of another name, to tell it from the parts' home; all is computed on the CPU.
+    model.device = torch.device("cpu", 0)
+    step = model.schedule.sampling(50)[0]
+    text = model.embed(["", "a cat"]).vectors
+    clip = model.encode(frames)
+    model.halves_fit(5, 8, 16)
+    first = model.predict(latents, step, text)
+    model.predict(latents, step, text)
+    model.decode(clip)
+    here = "cpu:0"
+    assert moves == [
+        ("text_encoder", here), ("text_encoder", "cpu"), ("vae", here), ("vae", "cpu"), ("unet", here),
+        ("unet", "cpu"), ("vae", here),
+    ]  # fmt: skip
+    assert torch.equal(first[0], tiny.predict(latents, step, text)[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(tiny_folder, latents, monkeypatch):
+    answers = []
+    for turns in (False, True):
+        monkeypatch.setattr("editing.backbones.stable_diffusion.takes_turns", lambda *_, turns=turns: turns)
+        model = load(find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32)
+        text = model.embed(["", "a cat"]).vectors
+        answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
+    assert torch.equal(*answers)
+    assert {p.device.type for p in model.unet.parameters()} == {"cuda"}
+    assert {p.device.type for p in model.text_encoder.parameters()} == {"cpu"}
 
 
 # --- folders and ids
