@@ -99,3 +99,18 @@ def test_grid_labels_take_the_majority_and_keep_small_regions():
     grid = grid_labels(labels, 2, 4, 3).view(2, 2, 4)
     assert grid[0].tolist() == [[2, 0, 1, 1], [0, 0, 1, 1]]
     assert grid[1].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("label_rows", [1, 2])
+def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_rows):
+    values = case(70, 300, 4, label_rows=label_rows)
+    expected = written_out(*values)
+    q, k, v, *rest = values
+    for block in (1, 300 * 16, 1 << 20):
+        monkeypatch.setattr("editing.attention.regions._BLOCK", block)
+        assert torch.allclose(modulated_attention(*values), expected, rtol=0, atol=1e-12)
+    narrow = modulated_attention(q, k, v[..., :3], *rest)
+    assert torch.allclose(narrow, expected[..., :3], rtol=0, atol=1e-12)
+    learned = modulated_attention(q, k, v.requires_grad_(), *rest)
+    assert learned.requires_grad
+    assert torch.allclose(learned.detach(), expected, rtol=0, atol=1e-12)
