@@ -19,8 +19,9 @@ from editing.attention.backends import attention
 
 # Elements of one block of scores: 4 MB in fp32, which stays in cache while it is worked on.
 _BLOCK = 1 << 20
-# On a CPU, from so many keys on, going through all steps block by block is faster than a fused kernel.
-_MANY_KEYS = 256
+# On a CPU, going through all steps block by block is faster than a fused kernel where there are so many keys,
+# and they are so wide or in half precision, from which that kernel gains nothing.
+_MANY_KEYS, _WIDE = 256, 64
 # Fused kernels want widths in multiples of this.
 _LANES = 8
 
@@ -102,7 +103,8 @@ def modulated_attention(
     if not bool(strength.any()):
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
-    if q.device.type == "cpu" and k.shape[2] >= _MANY_KEYS and not learns:
+    is_slow = k.shape[2] >= _MANY_KEYS and (q.shape[-1] >= _WIDE or q.dtype == torch.bfloat16)
+    if q.device.type == "cpu" and is_slow and not learns:
         return _in_blocks(q, k, v, query_label, key_label, strength)
     q2, k2 = modulate(q, k, query_label, key_label, strength)
     lanes = (0, -q2.shape[-1] % _LANES)

@@ -103,7 +103,7 @@ def test_grid_labels_take_the_majority_and_keep_small_regions():
 
 @pytest.mark.parametrize("label_rows", [1, 2])
 def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_rows):
-    values = case(70, 300, 4, label_rows=label_rows)
+    values = case(70, 300, 4, dim=64, label_rows=label_rows)
     expected = written_out(*values)
     q, k, v, *rest = values
     for block in (1, 300 * 16, 1 << 20):
