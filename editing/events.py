@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -64,6 +64,21 @@ class RegionAttention:
 
 
 @dataclass(frozen=True, eq=False)
+class WordAttention:
+    """Where each word of the two prompts looks, before anything is changed: averages over the run, 0..1.
+
+    Articles and prepositions are left out.
+
+    Attributes:
+        source: Words of the source prompt, while the source is inverted.
+        edit: Words of the prompt, while it is edited.
+    """
+
+    source: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+    edit: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+
+
+@dataclass(frozen=True, eq=False)
 class OtherEdit:
     """The edit to a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
 
@@ -85,6 +100,8 @@ class EditResult:
         reconstruction: The source rebuilt from its inversion, where the method does so.
         control: Control maps, where the method uses them.
         others: The edits to further prompts, in their order.
+        words: Where words look, where the method goes by words.
+        areas: By number of a step, from 0: where the edit was let through, as attention told it.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -95,6 +112,8 @@ class EditResult:
     reconstruction: UInt8[np.ndarray, "frames height width 3"] | None = None
     control: UInt8[np.ndarray, "frames height width 3"] | None = None
     others: tuple[OtherEdit, ...] = ()
+    words: WordAttention | None = None
+    areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

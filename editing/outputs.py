@@ -22,11 +22,12 @@ from editing.events import EditResult
 from editing.pictures import heat, tint
 from editing.request import MAX_PROMPTS, EditRequest
 
+# The edits of a run, a video per prompt.
+EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 # What a run may write; only these are replaced in a folder that exists.
 NAMES = (
-    "edited.mp4",
+    *EDITS,
     "edited.gif",
-    *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)),
     "comparison.mp4",
     "masks.mp4",
     "attention",
@@ -107,9 +108,9 @@ def write_outputs(
     check_out(Path(out))
     with staged(Path(out), replaces=NAMES) as folder:
         fps, clip = request.clip.fps, request.clip
-        write_video(folder / "edited.mp4", result.frames, fps, audio_from=clip.audio, tags=clip.tags)
-        for n, other in enumerate(result.others, 2):
-            write_video(folder / f"edited_{n}.mp4", other.frames, fps, audio_from=clip.audio, tags=clip.tags)
+        edits = (result.frames, *(other.frames for other in result.others))
+        for name, frames in zip(EDITS, edits, strict=False):
+            write_video(folder / name, frames, fps, audio_from=clip.audio, tags=clip.tags)
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps)

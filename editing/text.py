@@ -109,6 +109,11 @@ def words(prompt: str) -> tuple[Word, ...]:
     return tuple(Word(m[0].casefold(), *m.span()) for m in re.finditer(r"\w(?:\S*\w)?", prompt))
 
 
+def telling_words(prompt: str) -> tuple[str, ...]:
+    """Its words without articles and prepositions, each once."""
+    return tuple(dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE))
+
+
 def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
     """Words of both prompts, and the runs in which they differ: what, [from, to) here, [from, to) there."""
     ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))

@@ -20,7 +20,17 @@ import numpy as np
 
 from editing.clip import ArrayClip
 from editing.errors import PromptError
-from editing.events import EditResult, Event, Finished, Preview, Progress, RegionAttention, Stage
+from editing.events import (
+    EditResult,
+    Event,
+    Finished,
+    OtherEdit,
+    Preview,
+    Progress,
+    RegionAttention,
+    Stage,
+    WordAttention,
+)
 from editing.project import save_project
 from editing.request import EditRequest, Region
 
@@ -71,7 +81,9 @@ def edit(request: EditRequest) -> Iterator[Event]:
     source = request.clip.read(0, len(request.clip))
     mask = request.edited_mask
     target = np.where(mask[..., None], 255 - source, source)
-    grids = {r.name: (request.labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
+    labels = mask if request.labels is None else request.labels
+    grids = {r.name: (labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
+    grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
     try:
         for stage in ("inverting", "editing"):
             yield Stage(stage)
@@ -99,7 +111,11 @@ def edit(request: EditRequest) -> Iterator[Event]:
     finally:
         note("closed")
     attention = {name: RegionAttention(grid * 0.2, grid * 0.8) for name, grid in grids.items()}
-    result = EditResult(target, target, source, mask, attention, reconstruction=source // 2)
+    result = EditResult(
+        target, target, source, mask, attention, reconstruction=source // 2,
+        others=tuple(OtherEdit(p, target // n, target // n) for n, p in enumerate(request.targets[1:], 2)),
+        **_by_words(request) if request.method == "fatezero" else {},
+    )  # fmt: skip
     yield Finished(
         result,
         {
@@ -116,6 +132,22 @@ def edit(request: EditRequest) -> Iterator[Event]:
             "warnings": [],
         },
     )
+
+
+def _by_words(request: EditRequest) -> dict:
+    """Every word looks at a place of its own; the edit is let through where the first does."""
+    y, x = np.mgrid[:16, :16] / 16
+
+    def look(prompt: str) -> dict[str, np.ndarray]:
+        spots = {}
+        for n, word in enumerate(dict.fromkeys(prompt.split())):
+            spot = np.exp(-((x - 0.2 - 0.15 * n) ** 2 + (y - 0.5) ** 2) * 30).astype(np.float32)
+            spots[word] = np.stack([spot] * FRAMES)
+        return spots
+
+    words = WordAttention(look(request.source_prompt), look(request.composed.text))
+    first = next(iter(words.source.values()))
+    return {"words": words, "areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
 def segment(image, points, point_labels, previous=None, method="sam", strokes=()) -> np.ndarray:

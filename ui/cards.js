@@ -5,9 +5,13 @@ function mountCards(element, props, trigger, watch) {
   const shows = make("label", "rg-shows", "The clip shows"), sentence = make("input");
   Object.assign(sentence, { type: "text", maxLength: 400, autocomplete: "off", spellcheck: false, placeholder: "in words; may stay empty", id: "rg-source" });
   shows.append(sentence);
-  const becomes = make("label", "rg-shows", "It should show"), whole = make("input");
-  Object.assign(whole, { type: "text", maxLength: 400, autocomplete: "off", spellcheck: false, placeholder: "the whole frame, in words", id: "rg-whole" });
+  const becomes = make("label", "rg-shows", "It should show"), whole = make("textarea"), hint = make("span", "rg-caption", "One line, one edit; several are made in one run and shown side by side.");
+  Object.assign(whole, { rows: 1, maxLength: 1600, autocomplete: "off", spellcheck: false, placeholder: "the whole frame, in words", id: "rg-whole" });
+  hint.id = "rg-whole-hint";
+  whole.setAttribute("aria-describedby", hint.id);
   becomes.append(whole);
+  // As high as its lines; nothing is known of them while it is hidden.
+  const grow = () => { whole.style.height = ""; if (whole.scrollHeight) whole.style.height = whole.scrollHeight + 2 + "px"; };
   const head = make("div", "rg-cards-head");
   const add = iconButton("rg-tool", "plus", "New region (N)", () => act("add"), "New region");
   add.id = "rg-add";
@@ -19,10 +23,12 @@ function mountCards(element, props, trigger, watch) {
   head.append(make("h2", "", "Regions"), buttons);
   const empty = make("p", "rg-note", "None yet. Click a thing in the frame: its mask becomes the first region.");
   const unused = make("p", "rg-note");
-  root.append(shows, becomes, head, unused, column, empty);
+  root.append(shows, becomes, hint, head, unused, column, empty);
   const settle = () => {
     const method = hub.method, ignored = method?.regions === "ignored";
     becomes.hidden = !method || method.regions === "needed";
+    hint.hidden = becomes.hidden || !method.several;
+    grow();
     shows.classList.toggle("rg-off", Boolean(method) && !method.source_prompt);
     sentence.disabled = Boolean(method) && !method.source_prompt;
     for (const part of [head, column, empty]) { part.inert = ignored; part.classList.toggle("rg-off", ignored); }
@@ -52,7 +58,7 @@ function mountCards(element, props, trigger, watch) {
   const act = (name, label = hub.active) => { hub.tell("act", { act: name, label, cards: read() }); };
   hub.on("add", () => act("add"));
   sentence.addEventListener("input", changed);
-  whole.addEventListener("input", changed);
+  whole.addEventListener("input", () => { grow(); changed(); });
 
   const move = (label, by) => {
     const from = hub.regions.findIndex((region) => region.label === label), to = from + by;
@@ -148,7 +154,7 @@ function mountCards(element, props, trigger, watch) {
     if (!value) return;
     add.disabled = Boolean(value.full);
     const fresh = id !== value.id || !cards.size;
-    if (id !== value.id) { cards.clear(); column.replaceChildren(); sentence.value = value.source_prompt; whole.value = value.prompt; have = value.have; }
+    if (id !== value.id) { cards.clear(); column.replaceChildren(); sentence.value = value.source_prompt; whole.value = value.prompt; grow(); have = value.have; }
     id = value.id;
     const labels = value.regions.map((region) => region.label);
     if (!fresh && labels.join() === hub.regions.map((region) => region.label).join() && labels.every((label) => cards.has(label))) return;

@@ -18,16 +18,18 @@ class Uses:
         regions: It cannot do without; takes them where there are any; or ignores them.
         source_prompt: Whether it reads what the clip shows.
         seed: Whether the seed acts always, only with `variation` above 0, or never.
+        several: Whether it takes several prompts and makes as many edits.
     """
 
     regions: Literal["needed", "taken", "ignored"]
     source_prompt: bool
     seed: Literal["always", "variation", "never"]
+    several: bool
 
 
 def uses(name: str) -> Uses:
     """Read a method's record: `regions` among its needs, or `masks` where they are optional; `inversion` or
-    `source_prompt`; `seed`, or a parameter `variation`."""
+    `source_prompt`; `seed`, or a parameter `variation`; `several`."""
     method = METHODS[name]
     needs = method.needs
     varies = "variation" in method.Params.model_fields
@@ -35,6 +37,7 @@ def uses(name: str) -> Uses:
         regions="needed" if "regions" in needs else "taken" if "masks" in needs else "ignored",
         source_prompt=bool(needs & {"inversion", "source_prompt"}),
         seed="always" if "seed" in needs else "variation" if varies else "never",
+        several=method.several,
     )
 
 
@@ -68,9 +71,11 @@ def _described(method: Method) -> View:
         "say": _SAY[does.regions],
         "regions": does.regions,
         "source_prompt": does.source_prompt,
+        "several": does.several,
         "uses": [
             {"name": "regions", "used": does.regions != "ignored"},
             {"name": "what the clip shows", "used": does.source_prompt},
+            {"name": "several prompts", "used": does.several},
             {"name": "seed", "used": does.seed != "never", "rarely": does.seed == "variation"},
         ],
     }

@@ -80,40 +80,71 @@ const showComing = (pane, picture, frame) => {
   if (picture.src !== live.frames[nearest]) picture.src = live.frames[nearest];
 };
 
+// The source clip beside its edits, all in step; a wipe or a flip compares two of them.
 function mountPlayer(element, props, trigger, watch) {
   let watcher = 0, mode = "side", resume = () => {};
   hub.on("stage", (name) => { if (name === "edit") resume(); });
   follow(props, watch, (value) => {
     cancelAnimationFrame(watcher);
     if (!value) { resume = () => {}; element.replaceChildren(make("p", "rg-note", "Run, and the edit plays here beside the clip.")); return; }
-    const video = (path, name) => {
-      const node = make("video", name);
-      Object.assign(node, { muted: true, loop: true, playsInline: true, autoplay: true, preload: "auto", src: fileUrl(path) });
-      node.setAttribute("muted", "");
-      node.setAttribute("aria-label", name);
-      return node;
-    };
-    const root = make("div", "rg-player");
+    const root = make("div", "rg-player"), stage = make("div", "rg-stage"), bar = make("div", "rg-bar");
     root.style.setProperty("--aspect", value.width + " / " + value.height);
     root.style.setProperty("--ratio", value.width / value.height);
-    const stage = make("div", "rg-stage");
-    const pane = (title, ...nodes) => {
-      const box = make("figure", "rg-pane");
-      box.append(...nodes, make("figcaption", "", title));
-      return box;
+    const several = value.edits.length > 1;
+    let chosen = 0, rebuilt = null;
+    const pane = (name, title, path) => {
+      const box = make("figure", "rg-pane"), node = make("video", name);
+      Object.assign(node, { muted: true, loop: true, playsInline: true, autoplay: true, preload: "auto", src: fileUrl(path) });
+      node.setAttribute("muted", "");
+      node.setAttribute("aria-label", title);
+      box.append(node, make("figcaption", "", title));
+      box.title = title;
+      return { box, node, title };
     };
-    const source = video(value.source, "source");
-    stage.append(pane("Source", source));
-    const edited = value.edited ? video(value.edited, "edited") : null;
-    const coming = make("img", "rg-coming");
-    coming.hidden = true;
-    coming.alt = "What the model sees coming";
-    const right = edited ? pane("Edited", edited) : pane("", make("p", "", "The edit appears here"), coming);
-    right.classList.add(edited ? "rg-edited" : "rg-empty");
-    stage.append(right);
-    const bar = make("div", "rg-bar");
-    const wipe = make("input", "rg-wipe");
-    if (edited) {
+    const source = pane("source", "Source", value.source);
+    const edits = value.edits.map(({ prompt, path }) => pane("edited", several ? prompt : "Edited", path));
+    edits.forEach(({ box }) => box.classList.add("rg-edited"));
+    stage.append(source.box, ...edits.map(({ box }) => box));
+    const coming = make("img", "rg-coming"), empty = make("figure", "rg-pane rg-empty");
+    if (!edits.length) {
+      coming.hidden = true;
+      coming.alt = "What the model sees coming";
+      empty.append(make("p", "", "The edit appears here"), coming, make("figcaption"));
+      stage.append(empty);
+    }
+    const panes = () => [source, rebuilt?.on ? rebuilt : null, ...edits].filter(Boolean);
+    const shown = () => (mode === "side" ? panes() : [rebuilt?.on ? rebuilt : source, edits[chosen]]);
+    const play = iconButton("rg-tool", "pause", "Pause", () => playing(shown()[0].node.paused));
+    const playing = (on) => {
+      play.replaceChildren(icon(on ? "pause" : "play"));
+      play.setAttribute("aria-label", on ? "Pause" : "Play");
+      play.title = on ? "Pause" : "Play";
+      shown().forEach(({ node }) => (on ? node.play().catch(() => {}) : node.pause()));
+    };
+    const seek = make("input", "rg-seek"), count = make("span", "rg-count", "1 / " + value.frames);
+    Object.assign(seek, { type: "range", min: 1, max: value.frames, step: 1, value: 1 });
+    seek.setAttribute("aria-label", "Frame");
+    seek.addEventListener("input", () => {
+      playing(false);
+      shown().forEach(({ node }) => { node.currentTime = (seek.value - 0.5) / value.fps; });
+      count.textContent = seek.value + " / " + value.frames;
+      hub.tell("frame", Number(seek.value));
+    });
+    bar.append(play, seek, count);
+    const arrange = () => {
+      const here = shown(), all = [source, rebuilt, ...edits].filter(Boolean), lead = all.find(({ node }) => !node.paused) ?? here[0];
+      const time = lead.node.currentTime, runs = !lead.node.paused;
+      root.dataset.mode = mode;
+      root.dataset.panes = here.length + (edits.length ? 0 : 1);
+      for (const one of all) {
+        one.box.hidden = !here.includes(one);
+        if (one.box.hidden) one.node.pause();
+        else if (Math.abs(one.node.currentTime - time) > 0.05) one.node.currentTime = time;
+      }
+      playing(runs);
+    };
+    if (edits.length) {
+      const wipe = make("input", "rg-wipe");
       Object.assign(wipe, { type: "range", min: 0, max: 100, value: 50, step: 0.5 });
       wipe.setAttribute("aria-label", "Boundary between source and edit");
       const cut = () => stage.style.setProperty("--cut", wipe.value + "%");
@@ -122,72 +153,53 @@ function mountPlayer(element, props, trigger, watch) {
       stage.append(wipe); // over the picture: its edge is dragged there
       const hold = (on) => root.toggleAttribute("data-held", on && mode === "flip");
       for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]]) stage.addEventListener(kind, () => hold(on));
-    }
-    const all = [source, edited].filter(Boolean);
-    const play = iconButton("rg-tool", "pause", "Pause", () => playing(source.paused));
-    const playing = (on) => {
-      play.replaceChildren(icon(on ? "pause" : "play"));
-      play.setAttribute("aria-label", on ? "Pause" : "Play");
-      play.title = on ? "Pause" : "Play";
-      all.forEach((node) => (on ? node.play().catch(() => {}) : node.pause()));
-    };
-    const seek = make("input", "rg-seek");
-    Object.assign(seek, { type: "range", min: 1, max: value.frames, step: 1, value: 1 });
-    seek.setAttribute("aria-label", "Frame");
-    const count = make("span", "rg-count", "1 / " + value.frames);
-    seek.addEventListener("input", () => {
-      playing(false);
-      all.forEach((node) => { node.currentTime = (seek.value - 0.5) / value.fps; });
-      count.textContent = seek.value + " / " + value.frames;
-      hub.tell("frame", Number(seek.value));
-    });
-    bar.append(play, seek, count);
-    if (edited) {
-      const set = (name) => {
-        mode = name;
-        root.dataset.mode = name;
-        for (const [kind, node] of Object.entries(modes)) node.setAttribute("aria-pressed", String(kind === name));
-        right.lastChild.textContent = name === "flip" ? "Edited; hold to see the source" : "Edited";
+      const choices = (title, entries, act) => {
+        const group = make("div", "rg-pick");
+        group.setAttribute("role", "group");
+        group.setAttribute("aria-label", title);
+        for (const [kind, text, hint] of entries) {
+          const one = button("rg-tool", text, () => { act(kind); set(); }, hint);
+          one.dataset.kind = kind;
+          if (hint) one.setAttribute("aria-label", hint);
+          group.append(one);
+        }
+        return group;
       };
-      const group = make("div", "rg-pick");
-      group.setAttribute("role", "group");
-      group.setAttribute("aria-label", "How to compare");
-      const extra = [];
-      if (value.reconstruction) {
-        const swap = button("rg-tool", "Reconstruction", () => {
-          const on = swap.getAttribute("aria-pressed") !== "true", time = source.currentTime;
-          swap.setAttribute("aria-pressed", String(on));
-          source.src = fileUrl(on ? value.reconstruction : value.source);
-          source.currentTime = time;
-          stage.firstChild.lastChild.textContent = on ? "Reconstruction" : "Source";
-          playing(true);
-        }, "What inversion alone gives back, in place of the source");
-        swap.setAttribute("aria-pressed", "false");
-        extra.push(swap);
-      }
-      const modes = {};
-      for (const [kind, text] of [["side", "Side by side"], ["wipe", "Wipe"], ["flip", "Flip"]]) {
-        modes[kind] = button("rg-tool", text, () => set(kind));
-        group.append(modes[kind]);
-      }
-      bar.append(group, ...extra);
-      set(mode);
+      const ways = choices("How to compare", [["side", "Side by side"], ["wipe", "Wipe"], ["flip", "Flip"]], (kind) => { mode = kind; });
+      const which = choices("Edit to compare", value.edits.map(({ prompt }, i) => [i, String(i + 1), "Edit " + (i + 1) + ": " + prompt]), (kind) => { chosen = kind; });
+      const swap = button("rg-tool", "Reconstruction", () => {
+        if (!rebuilt) { rebuilt = pane("reconstruction", "Reconstruction", value.reconstruction); source.box.after(rebuilt.box); }
+        rebuilt.on = !rebuilt.on;
+        set();
+      }, "What comes back of the source without an edit");
+      const set = () => {
+        for (const [group, kind] of [[ways, mode], [which, chosen]]) for (const one of group.children) one.setAttribute("aria-pressed", String(one.dataset.kind === String(kind)));
+        swap.setAttribute("aria-pressed", String(Boolean(rebuilt?.on)));
+        which.hidden = !several || mode === "side";
+        for (const { box, title } of edits) box.lastChild.textContent = mode === "flip" ? title + "; hold to see the source" : title;
+        arrange();
+      };
+      bar.append(ways, which, ...(value.reconstruction ? [swap] : []));
+      set();
     } else {
-      root.dataset.mode = "side";
+      mode = "side";
+      arrange();
     }
+    playing(true);
     root.append(stage, bar);
     element.replaceChildren(root);
     const span = value.frames / value.fps;
     const keep = () => {
       if (!root.isConnected) return;
-      if (!edited) showComing(right, coming, Number(seek.value));
-      if (!source.paused && !source.seeking) {
-        for (const node of all.slice(1)) {
-          const gap = Math.abs(node.currentTime - source.currentTime);
-          if (Math.min(gap, Math.abs(span - gap)) > 0.05 && !node.seeking && node.readyState > 1) node.currentTime = source.currentTime;
+      if (!edits.length) showComing(empty, coming, Number(seek.value));
+      const [lead, ...others] = shown().map(({ node }) => node);
+      if (!lead.paused && !lead.seeking) {
+        for (const node of others) {
+          const gap = Math.abs(node.currentTime - lead.currentTime);
+          if (Math.min(gap, Math.abs(span - gap)) > 0.05 && !node.seeking && node.readyState > 1) node.currentTime = lead.currentTime;
           if (node.paused) node.play().catch(() => {});
         }
-        const frame = Math.min(value.frames, Math.floor(source.currentTime * value.fps + 0.01) + 1);
+        const frame = Math.min(value.frames, Math.floor(lead.currentTime * value.fps + 0.01) + 1);
         if (Number(seek.value) !== frame) {
           seek.value = frame;
           count.textContent = frame + " / " + value.frames;
@@ -197,24 +209,27 @@ function mountPlayer(element, props, trigger, watch) {
       watcher = requestAnimationFrame(keep);
     };
     keep();
-    if (edited) showStage("edit");
+    if (edits.length) showStage("edit");
     resume = () => playing(true);
-    if (edited && matchMedia("(max-width: 900px)").matches) root.scrollIntoView({ behavior: "smooth", block: "center" });
+    if (edits.length && matchMedia("(max-width: 900px)").matches) root.scrollIntoView({ behavior: "smooth", block: "center" });
   });
 }
 
 function mountPrompt(element, props, trigger, watch) {
   follow(props, watch, (value) => {
-    const line = make("p", "rg-prompt");
-    for (const part of value ? value.parts : []) {
-      if (!part.label) { line.append(part.text); continue; }
-      const words = make("span", "rg-words");
-      if (isColor(part.color)) words.style.setProperty("--region", part.color);
-      words.append(badge(part.label, part.color), make("span", "", part.text));
-      line.append(words);
-    }
-    element.replaceChildren(make("p", "rg-caption", "Prompt of the run"), line);
-    element.hidden = !line.childNodes.length;
+    const lines = (value ? value.prompts : []).map((parts) => {
+      const line = make("p", "rg-prompt");
+      for (const part of parts) {
+        if (!part.label) { line.append(part.text); continue; }
+        const words = make("span", "rg-words");
+        if (isColor(part.color)) words.style.setProperty("--region", part.color);
+        words.append(badge(part.label, part.color), make("span", "", part.text));
+        line.append(words);
+      }
+      return line;
+    });
+    element.replaceChildren(make("p", "rg-caption", lines.length > 1 ? "Prompts of the run, an edit each" : "Prompt of the run"), ...lines);
+    element.hidden = !lines.length;
   });
 }
 
@@ -309,12 +324,21 @@ function mountResult(element, props, trigger, watch) {
   let at = () => {};
   hub.on("frame", (frame) => at(frame));
   follow(props, watch, (value) => {
-    at = () => {};
+    const shown = [];
+    // Pictures follow the player: each shows the frame nearest to the player's of those it has.
+    const follows = (picture, sources, indices) => shown.push([picture, sources, indices]);
+    at = (frame) => {
+      for (const [picture, sources, indices] of shown) {
+        const nearest = indices.reduce((best, index, i) => (Math.abs(index - frame) < Math.abs(indices[best] - frame) ? i : best), 0);
+        if (picture.src !== sources[nearest]) picture.src = sources[nearest];
+      }
+    };
     if (!value) { element.replaceChildren(); return; }
     const root = make("div", "rg-result");
     const files = make("div", "rg-files");
     for (const file of value.files) {
-      const link = make("a", "rg-tool"), [text, hint] = { "edited.mp4": ["Download video", "edited.mp4"], "report.json": ["Report", "All settings and figures of this run, as JSON"], "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"], "project.zip": ["Project", "Clip, masks, words and settings, to open here again"] }[file.name] ?? [file.name, file.name];
+      const number = /^edited_(\d+)\.mp4$/.exec(file.name)?.[1];
+      const link = make("a", "rg-tool"), [text, hint] = number ? ["Video " + number, file.name] : { "edited.mp4": ["Download video", "edited.mp4"], "report.json": ["Report", "All settings and figures of this run, as JSON"], "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"], "project.zip": ["Project", "Clip, masks, words and settings, to open here again"] }[file.name] ?? [file.name, file.name];
       link.href = fileUrl(file.path);
       link.download = file.name;
       link.title = hint;
@@ -329,15 +353,16 @@ function mountResult(element, props, trigger, watch) {
     }
     root.append(files, facts);
     if (value.attention.length) {
-      root.append(make("h2", "", "Where attention goes"));
-      const grid = make("div", "rg-attention"), shown = [];
+      const [heading, ...captions] = value.looks;
+      root.append(make("h2", "", heading));
+      const grid = make("div", "rg-attention");
       for (const region of value.attention) {
         const box = make("div", "rg-look"), title = make("div", "rg-row-name"), pair = make("div", "rg-pair");
         title.append(badge(region.label, region.color), make("span", "", region.name), heatLegend(region.color));
-        for (const [when, text] of [["before", "on its own"], ["after", "guided by its mask"]]) {
+        for (const [when, text] of [["before", captions[0]], ["after", captions[1]]]) {
           const figure = make("figure"), picture = make("img");
           picture.alt = region.name + ": attention " + text;
-          shown.push([picture, region[when]]);
+          follows(picture, region[when], value.indices);
           figure.append(picture, make("figcaption", "", text));
           pair.append(figure);
         }
@@ -345,13 +370,37 @@ function mountResult(element, props, trigger, watch) {
         grid.append(box);
       }
       root.append(grid);
-      // They follow the player.
-      at = (frame) => {
-        const nearest = value.indices.reduce((best, index, i) => (Math.abs(index - frame) < Math.abs(value.indices[best] - frame) ? i : best), 0);
-        for (const [picture, sources] of shown) if (picture.src !== sources[nearest]) picture.src = sources[nearest];
-      };
-      at(1);
     }
+    if (value.words) {
+      root.append(make("h2", "", "Where every word looks, before anything is taken over"));
+      const table = make("div", "rg-word-rows");
+      for (const [name, words] of [["Source", value.words.source], ["Edit", value.words.edit]]) {
+        const row = make("ul", "rg-words-row");
+        row.setAttribute("aria-label", name);
+        for (const { word, frames } of words) {
+          const item = make("li"), picture = make("img");
+          picture.alt = "";
+          follows(picture, frames, value.words.indices);
+          item.append(picture, make("span", "", word));
+          row.append(item);
+        }
+        table.append(make("span", "rg-row-name", name), row);
+      }
+      root.append(table);
+    }
+    if (value.areas) {
+      root.append(make("h2", "", "Where the edit was let through, step by step"));
+      const row = make("ul", "rg-words-row");
+      for (const { step, frames } of value.areas.steps) {
+        const item = make("li"), picture = make("img");
+        picture.alt = "";
+        follows(picture, frames, value.areas.indices);
+        item.append(picture, make("span", "", "step " + step));
+        row.append(item);
+      }
+      root.append(row);
+    }
+    at(1);
     for (const warning of value.warnings) root.append(make("p", "rg-warning", warning));
     element.replaceChildren(root);
   });

@@ -156,7 +156,7 @@ def _page(request: gr.Request) -> str:
 
 
 def _prompt(session: Session) -> views.View:
-    return views.prompt(session.composed, session.state.regions.values())
+    return views.prompts(session.composed, session.state.regions.values())
 
 
 def _seed(method: str) -> dict[str, Any]:
@@ -367,7 +367,9 @@ def _wire_runs(runs: Runs, masking: Masking, parts: Parts) -> None:
                 return {p.live: views.live(item, asked.regions)}
             case Saved(finished, files):
                 return {
-                    p.player: views.player(opened, files["edited.mp4"], files.get("reconstruction.mp4")),
+                    p.player: views.player(
+                        opened, views.edits(asked, files), files.get("reconstruction.mp4")
+                    ),
                     p.result: views.result(finished.result, finished.report, asked, files),
                     p.progress: views.done(finished.report),
                     p.live: None,

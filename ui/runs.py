@@ -18,7 +18,7 @@ from gradio.events import api
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
 from editing.methods import METHODS, find_method
-from editing.outputs import write_outputs
+from editing.outputs import EDITS, write_outputs
 from editing.project import save_project
 from editing.request import EditRequest
 from ui import settings
@@ -29,7 +29,8 @@ from ui.session import check_lengths
 from ui.worker import in_thread
 
 BUILT_IN = "storybook"
-_SHOWN = ("edited.mp4", "report.json", "reconstruction.mp4")  # of what a run writes
+# Of what a run writes.
+_SHOWN = (*EDITS, "report.json", "reconstruction.mp4")
 Edit = Callable[[EditRequest], Iterator[Event]]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from editing.errors import RequestError
-from editing.request import Composed, EditRequest, Region, compose, default_color
+from editing.request import MAX_PROMPTS, Composed, EditRequest, Region, compose, default_color
 from masks.draw import Stroke as Hint
 from ui.clips import Opened
 from ui.layers import FINDERS, Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
@@ -66,7 +66,8 @@ class Session:
             track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
             layers[region.label] = Layer({}, track, dict.fromkeys(track, 1.0))
         self.state = State(layers, {region.label: region for region in request.regions})
-        self.source_prompt, self.prompt, self.method = request.source_prompt, request.prompt, request.method
+        self.source_prompt, self.method = request.source_prompt, request.method
+        self.prompt = "\n".join((request.prompt, *request.more_prompts))
         self.changed = dict.fromkeys(range(len(opened.frames)), 0)
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._undo: deque[State] = deque(maxlen=MAX_UNDO)
@@ -179,7 +180,7 @@ class Session:
         if isinstance(source_prompt, str):
             self.source_prompt = source_prompt[: 4 * MAX_TEXT]
         if isinstance(prompt, str):
-            self.prompt = prompt[: 4 * MAX_TEXT]
+            self.prompt = prompt[: MAX_PROMPTS * MAX_TEXT]
 
     # Masks
 
@@ -312,10 +313,10 @@ class Session:
     # The run
 
     @property
-    def composed(self) -> Composed:
-        """The prompt a run would use."""
+    def composed(self) -> tuple[Composed, ...]:
+        """The prompts a run would use, one per edit."""
         regions = () if uses(self.method).regions == "ignored" else tuple(self.state.regions.values())
-        return compose(self.source_prompt, self._own_prompt(self.method), regions)
+        return tuple(compose(self.source_prompt, own, regions) for own in self._own_prompts(self.method))
 
     def request(self, params: Mapping[str, object], method: str, model: str, seed: object = 0) -> EditRequest:
         """What is asked for now.
@@ -334,6 +335,7 @@ class Session:
             if region.label not in drawn:
                 raise RequestError(f"regions.{region.name}.mask", "it has none; click the thing or paint it")
         check_lengths(regions)
+        prompt, *more = self._own_prompts(method)
         labels = np.zeros((len(self.opened.frames), *self.size[::-1]), np.uint8)
         for region in reversed(regions):
             for frame in range(len(labels)):
@@ -343,21 +345,29 @@ class Session:
             regions=tuple(replace(region, prompt=region.prompt.strip()) for region in regions),
             labels=labels if regions else None,
             source_prompt=self.source_prompt,
-            prompt=self._own_prompt(method),
+            prompt=prompt,
+            more_prompts=tuple(more),
             method=method,
             params=dict(params),
             model=model,
             seed=seed,  # type: ignore[arg-type]  # checked there
         )
 
-    def _own_prompt(self, method: str) -> str:
-        """What was typed for the whole frame; a project's own prompt speaks of the project's own words."""
+    def _own_prompts(self, method: str) -> tuple[str, ...]:
+        """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.
+
+        An empty first line stands for the prompt composed from the regions, where there are any with words.
+        """
         if uses(method).regions != "needed":
-            return self.prompt
+            first, *more = (line.strip() for line in self.prompt.split("\n"))
+            more = [line for line in more if line]
+            words = any(region.prompt.strip() for region in self.state.regions.values())
+            composes = words and uses(method).regions == "taken"
+            return tuple(more) if more and not (first or composes) else (first, *more)
         base = self.opened.request
         words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
         same = words(base.regions) == words(self.state.regions.values())
-        return base.prompt if same and self.source_prompt == base.source_prompt else ""
+        return (base.prompt if same and self.source_prompt == base.source_prompt else "",)
 
     def _drawn(self, label: int) -> Iterable[bool]:
         layer = self.state.layers[label]

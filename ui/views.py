@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
-from editing.pictures import heat
+from editing.outputs import EDITS
+from editing.pictures import heat, tint
 from editing.request import Composed, EditRequest, Region, default_color
 from ui.clips import Opened
 from ui.examples import Example
@@ -33,7 +34,10 @@ _DOING = {
     "measuring": "Measuring the result",
     "saving": "Writing the video",
 }
-_SHOWN = 8  # frames in a strip
+# What the page calls a request's fields.
+_FIELDS = {"source_prompt": "The clip shows", "prompt": "It should show", "more_prompts": "It should show"}
+_SHOWN = 8  # frames in a strip, steps in a row
+_FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
 
 
@@ -57,12 +61,18 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     }
 
 
-def player(opened: Opened, edited: str | None = None, reconstruction: str | None = None) -> View:
-    """The source clip, and the edit beside it; or its reconstruction from the inversion."""
+def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
+    """The videos of a run's edits and the prompt of each."""
+    paths = (files[name] for name in EDITS if name in files)
+    return [{"prompt": text, "path": path} for text, path in zip(request.targets, paths, strict=True)]
+
+
+def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
+    """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
     return {
         "source": str(opened.source),
-        "edited": edited,
+        "edits": list(edits),
         "reconstruction": reconstruction,
         "width": clip.size[0],
         "height": clip.size[1],
@@ -150,10 +160,14 @@ def cards(session: Session) -> View:
     }
 
 
-def prompt(composed: Composed, regions: Iterable[Region]) -> View:
-    """The composed prompt in pieces; a region's own words carry its label and colour."""
-    text, spans = composed
+def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
+    """The composed prompts in pieces; a region's own words carry its label and colour."""
     colors = {region.label: region.color for region in regions}
+    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, colors))]}
+
+
+def _pieces(composed: Composed, colors: Mapping[int, str]) -> list[View]:
+    text, spans = composed
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:
@@ -163,7 +177,7 @@ def prompt(composed: Composed, regions: Iterable[Region]) -> View:
         ]
         done = stop
     parts.append({"text": text[done:]})
-    return {"parts": [part for part in parts if part["text"]]}
+    return [part for part in parts if part["text"]]
 
 
 def waiting() -> View:
@@ -200,6 +214,7 @@ def stopped(last: object) -> View:
 def failed(field: str, message: str) -> View:
     """A run failed; the field says what to change: `regions.left.prompt` is shown as `left: prompt`."""
     where = ": ".join(field.split(".")[1:]) if field.startswith(("regions.", "params.")) else field
+    where = _FIELDS.get(where, where)
     text, detail = (words[:1].upper() + words[1:] for words in (message, where))
     return {"state": "error", "text": text, "detail": detail, "stages": []}
 
@@ -263,12 +278,68 @@ def result(
                 "text": _attention_words(entry),
             }
         )
+    regions = {region.name for region in request.regions}
     return {
         "facts": _facts(report.get("metrics", {})),
+        "looks": _LOOKS[set(outcome.attention) <= regions],
+        "words": _words(outcome),
+        "areas": _areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
         "attention": attention,
         "indices": [i + 1 for i in picked],
         "files": [{"name": name, "path": path} for name, path in files.items()],
+    }
+
+
+# Of the pictures of attention: a heading, and what stands below each of a pair.
+_LOOKS = {
+    True: ("Where each region’s words look", "on its own", "guided by its mask"),
+    False: ("Where the new words look", "on their own", "with the source’s attention"),
+}
+
+
+def _words(outcome: EditResult) -> View | None:
+    """A small picture for each word of source and edit, in a few frames of the clip."""
+    if outcome.words is None:
+        return None
+    picked = _spread(len(outcome.source), _FEW)
+
+    def rows(maps: Mapping[str, np.ndarray]) -> list[View]:
+        color = default_color(1)
+        return [
+            {
+                "word": word,
+                "frames": [
+                    data_url(
+                        heat(outcome.source[i], values[i] / max(float(values.max()), 1e-12), color), 96, 60
+                    )
+                    for i in picked
+                ],
+            }
+            for word, values in maps.items()
+        ]
+
+    source, edit = rows(outcome.words.source), rows(outcome.words.edit)
+    return {"indices": [i + 1 for i in picked], "source": source, "edit": edit}
+
+
+def _areas(outcome: EditResult) -> View | None:
+    """The area the edit was kept to, at a few steps and in a few frames of the clip."""
+    if not outcome.areas:
+        return None
+    picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
+    size = outcome.source.shape[1:3]
+
+    def picture(step: int, frame: int) -> str:
+        area = outcome.areas[step][frame]
+        cells = (np.arange(side) * count // side for side, count in zip(size, area.shape, strict=True))
+        labels = area[np.ix_(*cells)].astype(np.uint8)
+        return data_url(tint(outcome.source[frame], labels, {1: default_color(1)}), 128, 66)
+
+    steps = [numbers[i] for i in _spread(len(numbers))]
+    return {
+        "indices": [i + 1 for i in picked],
+        "steps": [{"step": step + 1, "frames": [picture(step, i) for i in picked]} for step in steps],
     }
 
 
@@ -344,11 +415,9 @@ def _attention_words(entry: Mapping[str, Any]) -> str:
     return "Attention inside the mask: {}, guided {}.".format(*shares)
 
 
-def _spread(count: int) -> list[int]:
-    """At most eight indices, evenly spread, the first and the last among them."""
-    return sorted(
-        {round(i * (count - 1) / max(1, min(count, _SHOWN) - 1)) for i in range(min(count, _SHOWN))}
-    )
+def _spread(count: int, most: int = _SHOWN) -> list[int]:
+    """At most so many indices, evenly spread, the first and the last among them."""
+    return sorted({round(i * (count - 1) / max(1, min(count, most) - 1)) for i in range(min(count, most))})
 
 
 def _duration(seconds: float) -> str:

@@ -24,8 +24,8 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: Capabilities it asks of request and backbone: regions, source_prompt, inversion, image_unet,
-            control.
+        needs: What it asks of request and backbone: regions, or masks where they are optional, source_prompt,
+            inversion, image_unet, control.
         entry: `module:function` of the recipe, a generator of events.
         several: It makes several edits, one per prompt, in one run.
     """
@@ -61,7 +61,7 @@ METHODS: dict[str, Method] = {
             title="FateZero",
             paper="Qi et al. 2023, arXiv:2303.09535",
             Params=FateZeroParams,
-            needs=frozenset({"source_prompt", "inversion", "image_unet"}),
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             entry="editing.methods.fatezero:run",
             several=True,
         ),
@@ -70,7 +70,7 @@ METHODS: dict[str, Method] = {
             title="vid2vid-zero",
             paper="Wang et al. 2023, arXiv:2303.17599",
             Params=Vid2VidZeroParams,
-            needs=frozenset({"source_prompt", "inversion", "image_unet"}),
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             entry="editing.methods.vid2vid_zero:run",
             several=True,
         ),

@@ -11,7 +11,7 @@ keys and the edit's values. When no later step needs it, the branch is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,12 +32,12 @@ from editing.blending import blend_latents, composite, mask_from_attention
 from editing.clip import resize
 from editing.diffusion import Step, advance, guide
 from editing.errors import PromptError, RequestError
-from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage
+from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_invert, inversion_key
 from editing.methods.params import KEY_FRAMES, FateZeroParams
 from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
-from editing.text import Text, find_words, new_words
+from editing.text import Text, find_words, new_words, telling_words
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -63,6 +63,7 @@ def run(
     shown = shown_frames(len(frames))
     area = Area(plan, params, mass)
     looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
+    areas: dict[int, np.ndarray] = {}
     x = pivots[-1].repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         window = Window.at(step, params)
@@ -76,10 +77,15 @@ def run(
         )
         x0, eps = (guide(*both[-2 * len(x) :].chunk(2), params.guidance_scale) for both in (x0, eps))
         x = advance(x0, eps, step)
+        mask = None
         if blends_latents(step, params, plan):
             mask = torch.cat([area.of_edit(step, i, looks[i]) for i in range(len(plan.targets))])
             known = blend_source(pivots, step, params).repeat(len(plan.targets), 1, 1, 1)
             x = blend_latents(x, known, mask)
+        elif params.blend_self and window.within:
+            mask = area.of_source(step, 0, plan.grid)
+        if mask is not None and plan.masks is None:
+            areas[step.index] = (mask[: plan.frames, 0] > 0).cpu().numpy()
         if params.preview_every and step.index % params.preview_every == 0:
             yield Preview(preview(x0[list(shown)]), shown, looks[0].now(shown))
         yield Progress("editing", step.index + 1, step.total, None)
@@ -90,6 +96,11 @@ def run(
     first, *others = (composite(source, edit, mask, params.feather) for edit in decoded)
     return EditResult(
         first, decoded[0], source, mask, looks[0].mean(),
+        words=WordAttention(
+            word_maps(mass.mean(0), plan.source_words),
+            word_maps(looks[0].before.mean(), plan.targets[0].all_words),
+        ),
+        areas=areas,
         reconstruction=None if rebuilt is None else resize(backbone.decode(rebuilt), request.clip.size),
         others=tuple(
             OtherEdit(target.prompt, edit, alone)
@@ -107,6 +118,7 @@ class Target:
         vectors: Encoded.
         exchange: How its cross-attention is made from the source's.
         words: Tokens of its new words, whose heat is shown.
+        all_words: Tokens of each of its words.
         source_area: Tokens of the source prompt that mark the edited area; empty if none are needed.
         area: Tokens of this prompt that do.
     """
@@ -115,6 +127,7 @@ class Target:
     vectors: Float[Tensor, "1 L d"]
     exchange: Exchange
     words: dict[str, tuple[int, ...]]
+    all_words: dict[str, tuple[int, ...]]
     source_area: tuple[int, ...]
     area: tuple[int, ...]
 
@@ -128,6 +141,7 @@ class Plan:
     source_prompt: str
     source: Float[Tensor, "1 L d"]
     source_length: int
+    source_words: dict[str, tuple[int, ...]]
     uncond: Float[Tensor, "1 L d"]
     targets: tuple[Target, ...]
     masks: Float[Tensor, "frames 1 height width"] | None
@@ -195,15 +209,24 @@ def make_plan(
                     source, text, params.cross_control, weights, params.alignment, "params.emphasis_words"
                 ),
                 {word: find_words(text, word) for word in gained},
+                {word: find_words(text, word) for word in telling_words(text.prompts[0])},
                 _tokens(source, marks, field) if by_attention else (),
                 _tokens(text, gained, field) if by_attention else (),
             )
         )
     adapter = joint_norm(len(request.clip)) if params.joint_norm else None
     return Plan(
-        len(request.clip), grid, request.source_prompt, source.vectors, source.lengths[0], uncond.vectors,
+        len(request.clip), grid, request.source_prompt, source.vectors, source.lengths[0],
+        {word: find_words(source, word) for word in telling_words(request.source_prompt)}, uncond.vectors,
         tuple(targets), masks, adapter,
     )  # fmt: skip
+
+
+def word_maps(
+    mass: Float[Tensor, "frames h w tokens"], words: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Attention of each word's tokens: float32 [frames, h, w]."""
+    return {word: mass[..., list(tokens)].sum(-1).float().cpu().numpy() for word, tokens in words.items()}
 
 
 def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple[int, ...]:

@@ -65,6 +65,7 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
     assert used == {
         "regions": regions != "ignored",
         "what the clip shows": source_prompt,
+        "several prompts": False,
         "seed": seed != "never",
     }
 
@@ -77,7 +78,7 @@ def test_a_seed_that_only_varies_says_so():
 def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
     session.method = whole("inversion")
     session.describe(None, None, "a cat runs at night")
-    assert session.composed.text == "a cat runs at night"
+    assert session.composed[0].text == "a cat runs at night"
     asked = session.request({}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
     asked.check_runnable()
@@ -85,12 +86,41 @@ def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
 
 def test_a_method_that_takes_regions_may_do_without(session, whole):
     session.method = whole("masks")
-    assert session.composed.text == "a panda runs"
+    assert session.composed[0].text == "a panda runs"
     assert session.request({}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
     session.describe(None, None, "an owl flies")
-    assert session.composed.text == "an owl flies, a panda"
+    assert session.composed[0].text == "an owl flies, a panda"
     session.delete_region(1)
     assert session.request({}, "whole", "storybook").labels is None
+
+
+def test_each_line_is_an_edit_of_its_own(session):
+    session.method = "fatezero"
+    assert methods.uses("fatezero").several
+    session.describe(None, None, "an owl runs\n\n  a red owl runs ")
+    asked = session.request({}, "fatezero", "storybook")
+    assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
+    assert tuple(one.text for one in session.composed) == asked.targets
+    # An empty first line stands for what the regions say; without their words it is nothing.
+    session.describe(None, None, "\na red owl runs")
+    assert session.request({}, "fatezero", "storybook").targets == ("a panda runs", "a red owl runs, a panda")
+    session.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
+    assert session.request({}, "fatezero", "storybook").targets == ("a red owl runs",)
+    # A method of regions makes one edit, of theirs.
+    assert session.request({}, "videograin", "storybook").more_prompts == ()
+
+
+def test_the_lines_of_a_project_are_shown(session, tmp_path):
+    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+    again = Session(prepare("", "clip", request, tmp_path / "again"))
+    assert again.prompt == "an owl\na fox"
+    assert again.request({}, "fatezero", "storybook").more_prompts == ("a fox",)
+
+
+def test_whole_frame_methods_take_regions_where_there_are_any():
+    """What the recipes do with masks, the records say."""
+    for name in ("fatezero", "vid2vid_zero"):
+        assert methods.uses(name).regions == "taken"
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):

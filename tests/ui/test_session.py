@@ -181,7 +181,7 @@ def test_events_for_the_clip_before_are_passed_over(session, masked):
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
     session = Session(masked)
-    assert session.composed.text == "a panda runs to a dog"
+    assert session.composed[0].text == "a panda runs to a dog"
     session.describe(
         "a cat and a dog",
         [
@@ -195,7 +195,7 @@ def test_words_order_and_colours_are_taken_over_and_checked(masked):
     assert session.state.regions[2].name == "Region 2"
     assert session.state.regions[2].color != "red"
     assert (session.state.regions[1].name, session.state.regions[1].color) == ("${x}", "#010203")
-    assert session.composed.text == "a panda and a fox"
+    assert session.composed[0].text == "a panda and a fox"
 
 
 def test_what_stands_first_covers(masked):

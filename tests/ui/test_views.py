@@ -1,13 +1,17 @@
 """What the page shows: JSON only, and true to what happened."""
 
+import base64
+import io
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import orjson
 import pytest
+from PIL import Image
 
 from editing.clip import ArrayClip
-from editing.events import EditResult, Preview, Progress, RegionAttention, Stage
+from editing.events import EditResult, Preview, Progress, RegionAttention, Stage, WordAttention
 from editing.pictures import heat, tint
 from editing.project import save_project
 from editing.request import EditRequest, Region
@@ -40,8 +44,10 @@ def test_every_view_is_json(example):
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
-        frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])}
-    )
+        frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])},
+        words=WordAttention({"cat": maps["left"]}, {"fox": maps["left"], "dog": maps["left"]}),
+        areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
+    )  # fmt: skip
     report = {
         "metrics": {
             "outside_psnr": None,
@@ -54,11 +60,11 @@ def test_every_view_is_json(example):
     }
     shown = [
         views.gallery({"01": example}, None),
-        views.player(example.opened, "x.mp4"),
+        views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
         views.canvas(session),
         views.lost("gone"),
         views.cards(session),
-        views.prompt(session.composed, request.regions),
+        views.prompts(session.composed, request.regions),
         views.tracking("left", 3, 5),
         views.waiting(),
         views.progress(Stage("editing")),
@@ -74,12 +80,46 @@ def test_every_view_is_json(example):
 
 
 def test_prompt_pieces_make_up_the_prompt(request_):
-    parts = views.prompt(request_.composed, request_.regions)["parts"]
+    (parts,) = views.prompts([request_.composed], request_.regions)["prompts"]
     assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
     assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
         ("a panda", 1),
         ("a dog", 2),
     ]
+
+
+def test_every_edit_has_its_prompt(request_):
+    asked = replace(request_, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",))
+    shown = views.edits(asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"})
+    assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
+
+
+def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
+    frames = np.zeros((9, 32, 48, 3), np.uint8)
+    spot = np.zeros((9, 4, 6), np.float32)
+    spot[:, 2:, 3:] = 0.3
+    outcome = EditResult(
+        frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
+        words=WordAttention({"cat": spot}, {"fox": spot}), areas=dict.fromkeys(range(20), spot > 0.1),
+    )  # fmt: skip
+    shown = views.result(outcome, {}, request_, {})
+    assert shown["looks"][0] == "Where the new words look"
+    assert shown["words"]["indices"] == [1, 4, 6, 9]
+    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
+    steps = shown["areas"]["steps"]
+    assert (len(steps), steps[0]["step"], steps[-1]["step"]) == (8, 1, 20)
+    with Image.open(io.BytesIO(base64.b64decode(steps[0]["frames"][0].partition(",")[2]))) as picture:
+        small = np.asarray(picture).astype(int).sum(-1)
+    height, width = small.shape
+    assert small[: height // 2 - 3].max() < 60 < small[height * 3 // 4, width * 3 // 4]
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [("more_prompts", "It should show"), ("regions.left.prompt", "Left: prompt"), ("params.keys", "Keys")],
+)
+def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
+    assert views.failed(field, "wrong")["detail"] == said
 
 
 def test_progress_fills_the_stages_before():

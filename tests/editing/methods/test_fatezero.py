@@ -378,6 +378,18 @@ def test_outside_the_masks_the_blended_latents_are_the_inversions(tiny, monkeypa
     assert np.array_equal(result.frames[:, far], result.source[:, far])
 
 
+def test_areas_are_told_for_each_step_that_uses_one(tiny):
+    """The layout is blended in steps 0 and 1 of 4, latents after step 2: those told are of both."""
+    blends = {"blend_self": True, "blend_latents": "always", "blend_from": 0.5, "blend_until": 0.8}
+    for threshold in (0.0, 1.0):
+        given = params(**blends, blend_threshold=threshold)
+        areas = finish(fatezero.run(tiny, request(), given)).areas
+        assert set(areas) == {0, 1, 2}
+        assert all(area.shape == (FRAMES, 8, 8) for area in areas.values())
+        assert all((area == (threshold == 0)).all() for area in areas.values())
+    assert finish(fatezero.run(tiny, request(masks=True), params(**blends))).areas == {}
+
+
 def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
     given = params(blend_self=True)
     plan = fatezero.make_plan(tiny, request(masks=True), given, (8, 8))
@@ -453,6 +465,11 @@ def test_events_results_and_a_clean_model(tiny):
     assert len(shown) == STEPS
     assert set(shown[0].attention) == set(result.attention) == {"fox"}
     assert 0 <= shown[0].attention["fox"].min() <= shown[0].attention["fox"].max() <= 1
+    assert set(result.words.source) == {"cat", "grass"}
+    assert set(result.words.edit) == {"fox", "grass"}
+    assert np.array_equal(result.words.edit["fox"], result.attention["fox"].before)
+    assert 0 < result.words.source["cat"].max() <= 1
+    assert result.areas == {}  # nothing is blended
     assert result.reconstruction.shape == result.frames.shape
     assert not np.array_equal(result.reconstruction, result.frames)
     again = finish(fatezero.run(tiny, asked, given))  # from the cache
