@@ -1,10 +1,15 @@
-"""The built-in SAM: `segment_anything`'s own prompt encoder and mask decoder behind a small image encoder."""
+"""The built-in SAM: `segment_anything`'s own prompt encoder and mask decoder behind a small image encoder.
+
+What the encoder sees at 4 and 2 pixels travels with the embedding, folded into channels, and joins the
+decoder while it enlarges its answer: edges and thin things are lost at 8 pixels per token.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
@@ -14,6 +19,7 @@ from torch.nn import functional as F
 SIZE = 256  # pixels of the long side the encoder sees
 STRIDE = 8  # pixels per token; masks come out at SIZE / 2
 WIDTH = 128  # of the embedding and the decoder
+EDGES = (WIDTH // 4, WIDTH // 8)  # channels of what is seen at 4 and at 2 pixels, as the decoder has there
 FILE = "model.safetensors"
 
 
@@ -41,16 +47,74 @@ class Encoder(nn.Module):
         self.out = nn.Sequential(
             nn.GroupNorm(8, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.GroupNorm(1, WIDTH)
         )
+        self.sharp = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 32, 3, padding=1))
+        self.near = nn.Sequential(_Residual(fine), nn.SiLU(), nn.Conv2d(fine, EDGES[0] + 4 * 32, 1))
+        self.edges = nn.Sequential(nn.SiLU(), nn.Conv2d(32, EDGES[1], 3, padding=1))
 
-    def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width grid grid"]:
-        """Embed normalised pictures."""
-        middle = self.middle(self.fine(x))
+    def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch channels grid grid"]:
+        """Embed normalised pictures: the embedding, then `EDGES` folded into channels; see `unfolded`."""
+        fine = self.fine(x)
+        near = self.near(fine)
+        edges = self.edges(self.sharp(x) + F.pixel_shuffle(near[:, EDGES[0] :], 2))
+        middle = self.middle(fine)
         coarse = self.coarse(middle)
         tokens = coarse.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
         context = tokens.transpose(1, 2).reshape(coarse.shape)
-        return self.out(self.lateral(middle) + F.interpolate(context, scale_factor=2.0, mode="nearest"))
+        out = self.out(self.lateral(middle) + F.interpolate(context, scale_factor=2.0, mode="nearest"))
+        return torch.cat([out, F.pixel_unshuffle(near[:, : EDGES[0]], 2), F.pixel_unshuffle(edges, 4)], 1)
+
+
+def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The embedding and what was seen at 4 and 2 pixels: [b, width, g, g], [.., 2g, 2g], [.., 4g, 4g]."""
+    out, near, edges = features.split([WIDTH, 4 * EDGES[0], 16 * EDGES[1]], 1)
+    return out, F.pixel_shuffle(near, 2), F.pixel_shuffle(edges, 4)
+
+
+class Decoder(MaskDecoder):
+    """The library's, with `EDGES` added where it enlarges; one or several pictures at once."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            num_multimask_outputs=3,
+            activation=nn.ReLU,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=256, num_heads=4),
+            transformer_dim=WIDTH,
+            iou_head_depth=2,
+            iou_head_hidden_dim=WIDTH,
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(EDGES[0], EDGES[0], 3, padding=1), nn.GELU(), nn.Conv2d(EDGES[0], EDGES[0], 1)
+        )
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """All four masks and their qualities; equally many prompts for each picture, picture by picture."""
+        prompts = len(sparse_prompt_embeddings)
+        each = prompts // len(image_embeddings)
+        embedding, near, edges = unfolded(image_embeddings)
+        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(prompts, -1, -1)
+        tokens = torch.cat([tokens, sparse_prompt_embeddings], 1)
+        embedding = embedding.repeat_interleave(each, 0) + dense_prompt_embeddings
+        states, keys = self.transformer(embedding, image_pe.expand_as(embedding), tokens)
+        enlarge, norm, bend, again, bend_again = self.output_upscaling
+        seen = _added(enlarge(keys.transpose(1, 2).reshape(embedding.shape)), near)
+        seen = bend(norm(seen))
+        seen = bend_again(_added(again(seen + self.mix(seen)), edges))
+        weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
+        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), seen)
+        return masks, self.iou_prediction_head(states[:, 0])
+
+
+def _added(x: Tensor, per_picture: Tensor) -> Tensor:
+    """`x`, several for each picture, plus what belongs to the picture."""
+    return (x.unflatten(0, (len(per_picture), -1)) + per_picture[:, None]).flatten(0, 1)
 
 
 class _Residual(nn.Module):
@@ -70,19 +134,11 @@ class _Residual(nn.Module):
 
 def build_tiny_sam() -> Sam:
     """The network with fresh weights, in float32, for training or to load weights into."""
-    decoder = MaskDecoder(
-        num_multimask_outputs=3,
-        activation=nn.ReLU,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=256, num_heads=4),
-        transformer_dim=WIDTH,
-        iou_head_depth=2,
-        iou_head_hidden_dim=WIDTH,
-    )
     prompts = PromptEncoder(
         WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
     )
     encoder: Any = Encoder()  # the library names its own, but asks only for `img_size` and the shape
-    return Sam(encoder, prompts, decoder)
+    return Sam(encoder, prompts, Decoder())
 
 
 def set_size(sam: Sam, size: int) -> None:

@@ -85,7 +85,8 @@ def propagate(
         stop: Frame after the last; None is the end of the clip.
         refine: Given a frame, a moved mask and the pixels of other regions, a better mask; "colors" is a cut
             by the colours the region had in its key frame; "sam" asks the built-in SAM, which helps
-            less (of crossing actors it keeps a mean IoU of .88, colours .92, flow alone .83); None keeps what flow gave.
+            less (of crossing actors it keeps a mean IoU of .88, colours .92, flow alone .83); None keeps what
+            flow gave.
         flow: How motion is found; see `editing.flow.estimate_flow`.
 
     Yields:

@@ -34,26 +34,17 @@ from storybook.training import Run
 
 log = logging.getLogger(__name__)
 BATCH, PROMPTS = 8, 3
-BLOCK, REUSE = 512, 3  # pictures kept in memory, and how often each is seen before the next block
+BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
-LEVELS = (0.5, 0.35, 0.15)  # how often the whole, the part, its part is wanted
+LEVELS = (0.3, 0.6, 0.1)  # how often the whole, the part, its part is wanted
+DEEPEST = 0.6  # how often a click is the deepest pixel of what it is to change, not one drawn at random
 MIN_AREA = 0.0008  # of the picture; smaller targets are not asked for
 
 
-def decode(sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-    """All four masks of the decoder and their qualities for a batch of different pictures, one prompt each.
-
-    `MaskDecoder.predict_masks` takes many prompts on one picture only.
-    """
-    decoder = sam.mask_decoder
-    tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([tokens.expand(len(features), -1, -1), sparse], 1)
-    place = sam.prompt_encoder.get_dense_pe().expand(len(features), -1, -1, -1)
-    states, keys = decoder.transformer(features + dense, place, tokens)
-    fine = decoder.output_upscaling(keys.transpose(1, 2).reshape(features.shape))
-    weights = [mlp(states[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-    masks = torch.einsum("bmc,bchw->bmhw", torch.stack(weights, 1), fine)
-    return masks.float(), decoder.iou_prediction_head(states[:, 0]).float()
+def decode(sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """All four masks of the decoder and their qualities, equally many prompts for each picture."""
+    masks, quality = sam.mask_decoder.predict_masks(features, sam.prompt_encoder.get_dense_pe(), *prompts)
+    return masks.float(), quality.float()
 
 
 class Affinity(nn.Module):
@@ -83,14 +74,14 @@ class Targets:
         clicks, masks, usable, wanted = [], [], [], []
         for picture in pictures:
             for _ in range(PROMPTS):
-                x, y = _pixel(picture.levels, rng)
+                level = int(rng.choice(3, p=LEVELS))
+                x, y = _pixel(picture.levels, level, rng)
                 three = picture.levels == picture.levels[:, y, x][:, None, None]
-                fits = [bool(m.mean() >= MIN_AREA) or level == 0 for level, m in enumerate(three)]
-                odds = np.array(LEVELS) * fits
+                fits = [bool(m.mean() >= MIN_AREA) for m in three]
                 clicks.append((x, y))
                 masks.append(three)
-                usable.append(fits)
-                wanted.append(int(rng.choice(3, p=odds / odds.sum())))
+                usable.append([True, *fits[1:]])
+                wanted.append(level if fits[level] else 0)
         self.size, self.clicks = size, torch.tensor(clicks)
         full = torch.from_numpy(np.stack(masks)).float()
         self.masks = F.avg_pool2d(full, 2)  # the decoder's grid; edges keep their fractions
@@ -99,14 +90,13 @@ class Targets:
         self.one = self.masks[torch.arange(len(wanted)), self.wanted]
 
 
-def _pixel(levels: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A pixel of a random thing, half the time of a random part of it, rather inside than at the edge."""
+def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[int, int]:
+    """A pixel of what is wanted of a random thing: the whole, or one of its parts."""
     things = [n for n in np.unique(levels[0]) if n and (levels[0] == n).mean() >= 2 * MIN_AREA]
     inside = levels[0] == rng.choice(things) if things else np.ones(levels[0].shape, bool)
-    if things and rng.random() < 0.5:
-        level = int(rng.integers(1, 3))
+    if things and level:
         inside = levels[level] == rng.choice(np.unique(levels[level][inside]))
-    return _inner_pixel(inside, rng)
+    return deepest(inside) if rng.random() < DEEPEST else _inner_pixel(inside, rng)
 
 
 def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
@@ -121,13 +111,14 @@ def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[T
     points, labels = [], []
     for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
         wrong = want ^ got
-        parts, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
-        if parts > 1:
-            sizes = np.bincount(numbers.ravel(), minlength=parts)[1:]
-            wrong = numbers == 1 + rng.choice(parts - 1, p=sizes / sizes.sum())
+        if not wrong.any():
+            x, y = _inner_pixel(want if want.any() else ~want, rng)
+        elif rng.random() < DEEPEST:
+            x, y = deepest(wrong)
         else:
-            wrong = want if want.any() else ~want
-        x, y = _inner_pixel(wrong, rng)
+            parts, numbers = cv2.connectedComponents(wrong.astype(np.uint8))
+            sizes = np.bincount(numbers.ravel(), minlength=parts)[1:]
+            x, y = _inner_pixel(numbers == 1 + rng.choice(parts - 1, p=sizes / sizes.sum()), rng)
         points.append((2 * x + 0.5, 2 * y + 0.5))
         labels.append(float(want[y, x]))
     return torch.tensor(points)[:, None].float(), torch.tensor(labels)[:, None]
@@ -189,7 +180,11 @@ def look_where_clicked(sam: Any) -> None:
 
 
 def training_loss(
-    sam: Any, affinity: Affinity, pictures: list[Picture], rng: np.random.Generator, first: bool = False
+    sam: Any,
+    affinity: Affinity | None,
+    pictures: list[Picture],
+    rng: np.random.Generator,
+    first: bool = False,
 ) -> Tensor:
     """Loss of one batch over its first answer and one or two corrections; `first` asks for no corrections."""
     targets = Targets(pictures, rng)
@@ -198,32 +193,34 @@ def training_loss(
     x = (x - sam.pixel_mean) / sam.pixel_std
     for row, picture in zip(x, pictures, strict=True):
         row[:, picture.frame[1] :], row[:, :, picture.frame[0] :] = 0, 0  # as `Sam.preprocess` pads
-    features = sam.image_encoder(x).repeat_interleave(PROMPTS, 0)
+    features = sam.image_encoder(x)
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
-    loss, start = 3 * affinity(features, targets), rng.random() * (0.85 if first else 1)
-    if start < 0.7:
-        masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, None))
+    loss, start = torch.zeros(()), rng.random()
+    if affinity:
+        loss = 3 * affinity(features[:, :WIDTH].repeat_interleave(PROMPTS, 0), targets)
+    if start < 0.86:
+        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, None))
         each = mask_loss(masks[:, 1:], targets.masks) + quality_loss(
             quality[:, 1:], masks[:, 1:], targets.masks
         )
         loss = loss + (each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean()
         answer = masks[:, 1] > 0
-    elif start < 0.85:
+    elif start < 0.93:
         boxes = boxes_of(targets.one, rng)
-        masks, quality = decode(sam, features, *sam.prompt_encoder(None, boxes, None))
+        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes, None))
         each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
         loss = loss + each.mean()
         answer = masks[:, 0] > 0
         points, labels = points[:, :0], labels[:, :0]
     else:
         answer = displaced(targets.one, rng)
-    for _ in range(0 if first else 1 + int(rng.random() < 0.5)):
+    for _ in range(0 if first else 1 + int(rng.random() < 0.6)):
         point, label = correct(targets.one, answer, rng)
         points, labels = torch.cat([points, point], 1), torch.cat([labels, label], 1)
         # At times without it: clicks may come without the mask they correct.
-        prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.8 else None
-        masks, quality = decode(sam, features, *sam.prompt_encoder((points, labels), None, prior))
+        prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.9 else None
+        masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, prior))
         each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
         loss = loss + each.mean()
         answer = masks[:, 0] > 0
@@ -307,8 +304,8 @@ def main() -> None:
     sam.train()
     if not args.init:
         look_where_clicked(sam)
-    affinity = Affinity()
-    both = nn.ModuleDict({"sam": sam, "affinity": affinity})
+    affinity = None if args.init else Affinity()
+    both = nn.ModuleDict({"sam": sam} | ({"affinity": affinity} if affinity else {}))
     optimiser = torch.optim.AdamW(both.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
     run = Run(args.run, both, optimiser, args.ema)
     if args.ship:

@@ -4,8 +4,18 @@ import sys
 import numpy as np
 import pytest
 import torch
+from segment_anything.modeling import MaskDecoder
 
-from masks.tiny_sam import SIZE, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from masks.tiny_sam import (
+    EDGES,
+    SIZE,
+    WIDTH,
+    build_tiny_sam,
+    load_tiny_sam,
+    save_tiny_sam,
+    set_size,
+    unfolded,
+)
 from storybook import click_pictures, render, sample_scene, train_sam
 from storybook.click_pictures import scene_levels, training_picture
 
@@ -37,19 +47,37 @@ def test_a_sample_depends_on_seed_and_number_alone():
     assert click_pictures.FIRST_TRAINING_SEED > 200  # scenes below are held out
 
 
-def test_the_batched_decoder_is_the_librarys():
+def test_without_edges_the_decoder_is_the_librarys():
+    """Several pictures at once, two prompts each, against one prompt at a time."""
     torch.manual_seed(0)
     sam = build_tiny_sam().eval()
-    features = torch.randn(2, 128, 32, 32)
-    points, labels = torch.rand(2, 2, 2) * SIZE, torch.tensor([[1.0, 0], [1, 1]])
-    sparse, dense = sam.prompt_encoder((points, labels), None, torch.randn(2, 1, 128, 128))
-    masks, quality = train_sam.decode(sam, features, sparse, dense)
+    torch.nn.init.zeros_(sam.mask_decoder.mix[2].weight)
+    torch.nn.init.zeros_(sam.mask_decoder.mix[2].bias)
+    features = torch.cat([torch.randn(2, WIDTH, 32, 32), torch.zeros(2, 384, 32, 32)], 1)
+    points, labels = torch.rand(4, 2, 2) * SIZE, torch.tensor([[1.0, 0], [1, 1], [0, 1], [1, 1]])
+    sparse, dense = sam.prompt_encoder((points, labels), None, torch.randn(4, 1, 128, 128))
+    masks, quality = train_sam.decode(sam, features, (sparse, dense))
     place = sam.prompt_encoder.get_dense_pe()
-    for i in range(2):
-        part = slice(i, i + 1)
-        wanted = sam.mask_decoder.predict_masks(features[part], place, sparse[part], dense[part])
-        assert torch.allclose(masks[part], wanted[0], atol=1e-4)
-        assert torch.allclose(quality[part], wanted[1], atol=1e-4)
+    for i in range(4):
+        embedding = features[i // 2 : i // 2 + 1, :WIDTH]
+        wanted = MaskDecoder.predict_masks(
+            sam.mask_decoder, embedding, place, sparse[i : i + 1], dense[i : i + 1]
+        )
+        assert torch.allclose(masks[i], wanted[0][0], atol=1e-4)
+        assert torch.allclose(quality[i], wanted[1][0], atol=1e-4)
+
+
+def test_edges_come_back_where_they_were_seen():
+    """What the encoder folds into channels, the decoder unfolds at the same pixels."""
+    torch.manual_seed(0)
+    encoder = build_tiny_sam().image_encoder.eval()
+    seen = {}
+    encoder.edges.register_forward_hook(lambda _module, _x, out: seen.update(edges=out))
+    encoder.near.register_forward_hook(lambda _module, _x, out: seen.update(near=out))
+    embedding, near, edges = unfolded(encoder(torch.randn(1, 3, 64, 64)))
+    assert embedding.shape == (1, WIDTH, 8, 8)
+    assert (near == seen["near"][:, : EDGES[0]]).all()
+    assert (edges == seen["edges"]).all()
 
 
 def test_corrections_point_at_mistakes():
