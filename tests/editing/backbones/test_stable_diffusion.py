@@ -140,13 +140,15 @@ def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monke
     schedule = tiny.schedule
     told = {}
 
-    def network(x, t, vectors, **_):
-        signal, noise = schedule.level(int(t))
-        eps = (x - signal * clean) / noise
-        told["eps"] = eps
-        return ({"epsilon": eps, "sample": clean, "v_prediction": signal * eps - noise * clean}[prediction],)
+    class Network(torch.nn.Module):
+        def forward(self, x, t, vectors, **_):
+            signal, noise = schedule.level(int(t))
+            eps = (x - signal * clean) / noise
+            told["eps"] = eps
+            v = signal * eps - noise * clean
+            return ({"epsilon": eps, "sample": clean, "v_prediction": v}[prediction],)
 
-    monkeypatch.setattr(tiny, "unet", network)
+    monkeypatch.setattr(tiny, "unet", Network())
     monkeypatch.setattr(tiny, "prediction", prediction)
     vectors = torch.zeros(1, 77, 32)
     for step in (*schedule.sampling(5), *schedule.inversion(5), *schedule.inversion(5, "fatezero")):
