@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from editing.errors import MaskError, ModelError, shorten
-from masks.draw import Stroke
+from masks.draw import Stroke, deepest
 from masks.grabcut import cut
 
 if TYPE_CHECKING:
@@ -137,7 +137,24 @@ def segment(
             np.concatenate([coords, ends]),
             np.append(labels, [int(not stroke.erase)] * len(ends)),
         )
+    if previous is not None and len(coords) and corners is None:
+        coords, labels = _with_middle(coords, labels, previous)
     return predict(load_sam(frame.model), frame, coords, labels, corners, previous, index)
+
+
+def _with_middle(
+    coords: np.ndarray, labels: np.ndarray, previous: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clicks, and one in the middle of the mask they correct, where none of them confirms it.
+
+    A lone corrective click outweighs the mask prompt: what was right is lost with what was wrong.
+    """
+    x, y = np.minimum(coords.round().astype(int), np.array(previous.shape[::-1]) - 1).T
+    if previous[y, x][labels == 1].any() or not previous.any():
+        return coords, labels
+    left = previous.copy()
+    left[y[labels == 0], x[labels == 0]] = False  # away from what is to be taken off
+    return np.concatenate([[deepest(left)], coords]), np.append([1], labels)
 
 
 def missing() -> str | None:

@@ -123,7 +123,7 @@ function mountPlayer(element, props, trigger, watch) {
     };
     const seek = make("input", "rg-seek"), count = make("span", "rg-count", "1 / " + value.frames);
     Object.assign(seek, { type: "range", min: 1, max: value.frames, step: 1, value: 1 });
-    seek.setAttribute("aria-label", "Frame");
+    seek.setAttribute("aria-label", "Frame of the players");
     seek.addEventListener("input", () => {
       playing(false);
       shown().forEach(({ node }) => { node.currentTime = (seek.value - 0.5) / value.fps; });

@@ -381,7 +381,9 @@ class Session:
     def _segment(self, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
         found, by = np.zeros(self.size[::-1], bool), self.finder_of(label)
         hints = [_hint(stroke) for stroke in key.strokes] if by == "grabcut" else []
-        base = self._unpack(self._layer(label).track.get(frame)) if before is None else before
+        # Colours begin anew from all clicks: what they found before would bind them.
+        fresh = before is None or by == "grabcut"
+        base = self._unpack(self._layer(label).track.get(frame)) if fresh else before
         positive = any(inside for *_, inside in key.points) or any(not hint.erase for hint in hints)
         if positive or ((key.points or hints) and base.any()):
             points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)

@@ -188,7 +188,7 @@ def test_run_refuses_by_name_and_leaves_nothing(project, requests, tmp_path, cap
 def test_a_failed_run_leaves_nothing(project, tmp_path, capsys, monkeypatch):
     from editing.errors import ResourceError
 
-    def edit(request):
+    def edit(request, backbone=None):
         yield events.Stage("editing")
         raise ResourceError("memory", "3 frames of 32x16 do not fit; lower size")
 
@@ -230,7 +230,7 @@ def test_doctor_names_versions_device_and_estimates(capsys):
 
 
 def test_bugs_keep_their_traceback(project, tmp_path, monkeypatch):
-    def edit(request):
+    def edit(request, backbone=None):
         raise ZeroDivisionError
         yield
 

@@ -195,3 +195,29 @@ def test_what_does_not_fit_is_refused_by_name(field, change):
     with pytest.raises(MaskError) as caught:
         click.segment(IMAGE, **{"points": [(5, 5)], "point_labels": [1]} | change)
     assert caught.value.field == field
+
+
+def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
+    asked = []
+
+    def predict(sam, frame, points, labels, *_):
+        asked.append((points, labels))
+        return mask
+
+    monkeypatch.setattr(click, "predict", predict)
+    monkeypatch.setattr(click, "load_sam", lambda _: None)
+    frame = click.Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
+    mask = np.zeros((40, 60), bool)
+    mask[10:31, 10:31] = True
+    click.segment(frame, [(50, 20)], [1], previous=mask)
+    points, labels = asked.pop()
+    assert points.tolist() == [[20, 20], [50, 20]]
+    assert labels.tolist() == [1, 1]
+    # Not where it would contradict what is taken away, nor where a click already confirms the mask.
+    click.segment(frame, [(20, 20)], [0], previous=mask)
+    points, labels = asked.pop()
+    assert labels.tolist() == [1, 0]
+    assert mask[int(points[0][1]), int(points[0][0])]
+    assert np.hypot(*(points[0] - (20, 20))) > 4
+    click.segment(frame, [(12, 12), (50, 20)], [1, 0], previous=mask)
+    assert asked.pop()[0].tolist() == [[12, 12], [50, 20]]
