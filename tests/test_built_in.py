@@ -1,5 +1,6 @@
 """The shipped model and examples: what a new user sees on the first day."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -169,7 +170,10 @@ def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model):
 
 
 @pytest.mark.parametrize("example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else [])
-def test_every_example_runs_on_words_the_model_knows(example, tmp_path):
-    report = run(EXAMPLES / example, tmp_path / "out", "--set", "steps=2", "--set", "preview_every=0")
-    assert report["request"]["model"] == "storybook"
-    assert report["warnings"] == []
+def test_every_example_runs_on_words_the_model_knows(example, model):
+    request = load_project(EXAMPLES / example)
+    assert request.model == "storybook"
+    quick = dataclasses.replace(request, params={**request.params, "steps": 2, "preview_every": 0})
+    finished = next(event for event in edit(quick, model) if isinstance(event, Finished))
+    assert finished.report["warnings"] == []
+    assert len(finished.result.others) == len(request.more_prompts)
