@@ -154,6 +154,8 @@ def _with_middle(
         return coords, labels
     left = previous.copy()
     left[y[labels == 0], x[labels == 0]] = False  # away from what is to be taken off
+    if not left.any():
+        return coords, labels
     return np.concatenate([[deepest(left)], coords]), np.append([1], labels)
 
 

@@ -104,20 +104,25 @@ class Session:
         Raises:
             RequestError: There are as many as allowed.
         """
-        known = self.state.regions
+        region = self._new_region(self.state.regions)
+        regions = {region.label: region, **self.state.regions}
+        self._commit(State({**self.state.layers, region.label: Layer()}, regions))
+        return region.label
+
+    def _new_region(self, known: Mapping[int, Region], name: str = "") -> Region:
+        """A region that no other is like, called `name` where that is free."""
         if len(known) >= MAX_REGIONS:
             raise RequestError("regions", f"{MAX_REGIONS} regions are allowed here; delete one first")
         label = next(n for n in range(1, 256) if n not in known)
         names = {region.name.casefold() for region in known.values()}
-        name = next(n for i in range(label, 300) if (n := f"Region {i}").casefold() not in names)
+        numbered = (f"{name or 'Region'} {i}" for i in range(label, 300))
+        name = next(n for n in (*([name] if name else []), *numbered) if n.casefold() not in names)
         used = {region.color for region in known.values()}
         colors = [default_color(n) for n in range(label, label + MAX_REGIONS)]
         color = next((color for color in colors if color not in used), colors[0])
         # In the drawn world things are told by their outline: a rabbit's ears need room.
         margin = round(ROOM * min(self.size)) if self.opened.drawn else 0
-        regions = {label: Region(name, label, color=color, margin=margin), **known}
-        self._commit(State({**self.state.layers, label: Layer()}, regions))
-        return label
+        return Region(name, label, color=color, margin=margin)
 
     def to_discover(self, model: str) -> EditRequest:
         """The clip and its words, for whoever looks for things in it.
@@ -140,28 +145,17 @@ class Session:
         Args:
             labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
         """
-        before, made = self.state, []
+        layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
         for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
-            if not name or how_well <= 1 or len(self.state.regions) >= MAX_REGIONS:
+            if not name or how_well <= 1 or len(regions) >= MAX_REGIONS:
                 continue
-            label = self.add_region()
+            region = replace(self._new_region(regions, name), source=name)
             track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
-            taken = {region.name.casefold() for region in self.state.regions.values()}
-            region = replace(
-                self.state.regions[label],
-                name=name if name.casefold() not in taken else f"{name} {label}",
-                source=name,
-            )
-            self.state = replace(
-                self.state,
-                layers={**self.state.layers, label: Layer({}, track, dict.fromkeys(track, 0.8))},
-                regions={**self.state.regions, label: region},
-            )
-            self._undo.pop()
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, 0.8))
+            regions = {region.label: region, **regions}
             made.append(region.name)
         if made:
-            self._undo.append(before)
-            self.mark(range(len(labels)))
+            self._commit(State(layers, regions))
         return made
 
     def delete_region(self, label: int) -> None:
