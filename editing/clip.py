@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,10 @@ from PIL import Image, ImageOps
 
 from editing.errors import ClipError, shorten
 
+log = logging.getLogger(__name__)
 MAX_SIDE = 8192
 DEFAULT_FPS = Fraction(8)
+_AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # Containers only: playlists and image scripts would open further files.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
@@ -393,9 +396,11 @@ def _open_video(path: Path) -> av.container.InputContainer:
         raise ClipError(
             "clip.path", f"{path.name!r} is no video that can be read; convert it to MP4"
         ) from None
-    if not container.streams.video:
+    if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise ClipError("clip.path", f"{path.name!r} holds no video stream; name a video file")
+        raise ClipError(
+            "clip.path", f"{path.name!r} holds no video stream that can be decoded; convert it to MP4"
+        )
     return container
 
 
@@ -418,7 +423,7 @@ def _probe(path: Path) -> _Facts:
         if not steady:
             rate = Fraction(len(gaps)) / ((known[-1] - known[0]) * stream.time_base)
         start = known[0] * stream.time_base if known else Fraction(0)
-        has_audio = bool(container.streams.audio)
+        has_audio = any(stream.codec_context for stream in container.streams.audio)
         comment = {key.lower(): value for key, value in container.metadata.items()}.get("comment", "")
         pixel = stream.sample_aspect_ratio or Fraction(1)  # 0 where it is unknown
     # Packets are counted without decoding, except where one packet may hold several frames (DivX in AVI).
@@ -484,17 +489,22 @@ def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.V
 def _read_sound(span: AudioSpan) -> tuple[Float32[np.ndarray, "channels samples"], int, str]:
     """Samples of the span, silence where the source has none; their rate; the channel layout."""
     with av.open(str(span.path.resolve()), container_options={"format_whitelist": _CONTAINERS}) as container:
-        stream = container.streams.audio[0]
+        stream = next(stream for stream in container.streams.audio if stream.codec_context)
         rate, layout = stream.codec_context.sample_rate, stream.codec_context.layout
+        if rate not in (av.Codec("aac", "w").audio_rates or [rate]):
+            rate = _AUDIO_RATE
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         samples = np.zeros((layout.nb_channels, round((span.stop - span.start) * rate)), np.float32)
-        for frame in chain.from_iterable(resampler.resample(frame) for frame in container.decode(stream)):
-            offset = round((frame.pts * frame.time_base - span.start) * rate)
-            if offset >= samples.shape[1]:
-                break
-            block = frame.to_ndarray()[:, max(0, -offset) :]
-            place = samples[:, max(0, offset) :][:, : block.shape[1]]
-            place[:] = block[:, : place.shape[1]]
+        try:
+            for frame in chain.from_iterable(resampler.resample(frame) for frame in container.decode(stream)):
+                offset = round((frame.pts * frame.time_base - span.start) * rate)
+                if offset >= samples.shape[1]:
+                    break
+                block = frame.to_ndarray()[:, max(0, -offset) :]
+                place = samples[:, max(0, offset) :][:, : block.shape[1]]
+                place[:] = block[:, : place.shape[1]]
+        except av.FFmpegError as error:  # no reason to lose the pictures
+            log.warning("the sound of a clip is damaged (%s); the rest of it is silence", error)
     return samples, rate, layout.name
 
 

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from editing.errors import ModelError
+from editing.errors import ModelError, ResourceError
+from editing.memory import is_out_of_memory
 from editing.raft import estimate_raft_flow, find_raft, load_raft
 
 FlowMethod = Literal["auto", "dis", "raft"]
@@ -41,7 +42,15 @@ def estimate_flow(
     """
     path = None if method == "dis" else find_raft()
     if path is not None:
-        return estimate_raft_flow(load_raft(path), frames, targets)
+        try:
+            return estimate_raft_flow(load_raft(path), frames, targets)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = frames.shape[1:3]
+            raise ResourceError(
+                "params.flow", f"no memory left for RAFT on frames of {width} x {height} pixels; use dis"
+            ) from error
     if method == "raft":
         raise ModelError(
             "flow", "raft has no weights here; put raft_large.safetensors into $REGRAIN_MODELS, or use dis"

@@ -7,7 +7,8 @@ The rule, in this order. A piece may use half of what is free.
 2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
 3. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
    device if their weights do not fit together. Where the largest is more than all there is, it is refused.
-4. The two halves of guidance run one after the other if the widest tensors of both do not fit together.
+4. VideoGrain's two halves of guidance run one after the other if the widest tensors of both do not fit
+   together; the other methods take all branches of all prompts in one call.
 
 Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
 """
@@ -29,6 +30,15 @@ FRAMES_AT_ONCE = 4
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
 _WIDE_TENSORS = 4  # of the feed-forward layer at the finest level, alive at once
+# As `editing.backbones.folder` reads them, whole or in shards.
+_PARTS = tuple(
+    f"{folder}{stem}{rest}.safetensors"
+    for folder, stem in (
+        *((part, "diffusion_pytorch_model") for part in ("", "unet/", "vae/")),
+        *((part, "model") for part in ("", "text_encoder/")),
+    )
+    for rest in ("", "-?????-of-?????")
+)
 _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
 
 
@@ -44,6 +54,13 @@ def free_memory(device: torch.device | None = None) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch raised it because memory was not enough, on a device or a CPU."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:
@@ -91,10 +108,13 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
 
 
 def count_weights(path: Path) -> int:
-    """Numbers in a .safetensors file, or in those below a folder; their headers alone are read."""
+    """Numbers in a .safetensors file, or in those that are loaded of a diffusers folder or one of its parts.
+
+    Their headers alone are read. Folders hold more than is loaded: other precisions, a safety checker.
+    """
     from safetensors import safe_open
 
-    files = [path] if path.is_file() else sorted(path.glob("**/*.safetensors"))
+    files = [path] if path.is_file() else sorted(f for name in _PARTS for f in path.glob(name))
     total = 0
     for file in files:
         with safe_open(file, framework="np") as weights:

@@ -19,7 +19,7 @@ from PIL import Image
 from editing.clip import resize, write_video
 from editing.errors import RequestError, ResourceError
 from editing.events import EditResult
-from editing.pictures import heat, tint
+from editing.pictures import heat, tint, washed
 from editing.request import MAX_PROMPTS, EditRequest
 
 # The edits of a run, a video per prompt.
@@ -35,6 +35,7 @@ NAMES = (
     "control.mp4",
     "report.json",
 )
+_MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
 _WORD_COLOR = "#ffe11a"  # of a heat map that is no region's
@@ -147,7 +148,7 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     """A file name stem for each region name: letters, digits, - and _ only, all different."""
     stems: dict[str, str] = {}
     for name in names:
-        stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_") or "region"
+        stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")[:_MAX_STEM] or "region"
         used = set(stems.values())
         stems[name] = next(
             s for s in (stem, *(f"{stem}_{n}" for n in range(2, len(used) + 3))) if s not in used
@@ -169,6 +170,14 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
         for when in ("before", "after"):
             frames = _heated(source, getattr(maps, when) / brightest, colors.get(name, _WORD_COLOR))
             yield f"attention/{stems[name]}_{when}.mp4", frames
+    if result.areas:
+        # Whole frames side by side; a picture per step in place of one per frame.
+        shown = [i * (len(source) - 1) // 3 for i in range(4)]
+        steps = [
+            np.concatenate([washed(source[i], area[i], _WORD_COLOR) for i in shown], axis=1)
+            for _, area in sorted(result.areas.items())
+        ]
+        yield "attention/areas_by_step.mp4", np.stack(steps)
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
             yield f"{name}.mp4", frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 Frame = UInt8[np.ndarray, "height width 3"]
@@ -24,6 +24,13 @@ def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[i
     alpha = wash[labels]
     alpha[_rim(labels) & (alpha[..., 0] > 0)] = 0.95
     return (frame * (1 - alpha) + table[labels] * alpha).astype(np.uint8)
+
+
+def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
+    """A frame with an area of any grid washed in one colour, "#rrggbb"."""
+    sides = zip(frame.shape[:2], area.shape, strict=True)
+    cells = (np.arange(side) * count // side for side, count in sides)
+    return tint(frame, area[np.ix_(*cells)].astype(np.uint8), {1: color})
 
 
 def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:

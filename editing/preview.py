@@ -82,25 +82,38 @@ class HeatScope:
     Attributes:
         first: Share of the schedule, from pure noise on, at which it begins.
         last: And ends; the steps it touches count.
-        divisors: Grids that are read, 1 the latents' own, 2 half of it; empty takes all of up to 1024 cells.
+        divisors: Grids that are read, 1 the latents' own, 2 half of it; empty takes all of up to 1024 cells,
+            or the coarsest where none is that small.
+        coarsest: Of the model's coarsest grid.
     """
 
     first: float = 0.0
     last: float = 1.0
     divisors: tuple[int, ...] = ()
+    coarsest: int = 8
 
     def counts(self, step: Step) -> bool:
         """Whether a step belongs to it."""
         return (step.index + 1) / step.total > self.first and step.index / step.total < self.last
 
     def grids(self, finest: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-        """Height and width of the grids that are read, finest first."""
-        found, grid, divisor = [], finest, 1
-        while divisor <= max(self.divisors, default=finest[0] * finest[1]):
-            if divisor in self.divisors or (not self.divisors and grid[0] * grid[1] <= HEAT_TOKENS):
-                found.append(grid)
+        """Height and width of the grids that are read, finest first.
+
+        Raises:
+            RequestError: The model has none of those asked for.
+        """
+        all_grids, grid, divisor = {1: finest}, finest, 1
+        while divisor < self.coarsest:
             grid, divisor = ((grid[0] + 1) // 2, (grid[1] + 1) // 2), 2 * divisor
-        return tuple(found)
+            all_grids[divisor] = grid
+        if not self.divisors:
+            return tuple(g for g in all_grids.values() if g[0] * g[1] <= HEAT_TOKENS) or (grid,)
+        if found := tuple(g for d, g in all_grids.items() if d in self.divisors):
+            return found
+        given, there = (", ".join(map(str, numbers)) for numbers in (self.divisors, all_grids))
+        raise RequestError(
+            "params.heat_grids", f"{given} was given; this model has {there}; choose among them"
+        )
 
 
 class HeatMaps:
@@ -127,8 +140,8 @@ class HeatMaps:
         """Whether the layers of a grid are among those averaged; `tokens` are a frame's."""
         return tokens in self._tokens and bool(self.names)
 
-    def begin(self, step: Step, modulated: bool) -> None:
-        """A new step; the mean is taken over modulated steps, or over all if none is.
+    def begin(self, step: Step) -> None:
+        """A new step.
 
         Raises:
             RequestError: The step before has shown that no layer has the grids asked for.
@@ -139,10 +152,6 @@ class HeatMaps:
                 "params.heat_grids", f"{given} given, but no layer of the model has such a grid; use others"
             )
         self._counts = self._scope.counts(step)
-        if self._counts and modulated and not self._modulated:
-            self._sum.zero_()
-            self._count = 0
-        self._modulated |= self._counts and modulated
         self._step.zero_()
         self._step_count = 0
 
@@ -152,7 +161,7 @@ class HeatMaps:
         after: Float[Tensor, "frames tokens names"],
         modulated: bool,
     ) -> None:
-        """One layer's masses."""
+        """One layer's masses; the mean is taken over modulated layers and steps, or over all if none is."""
         height, width = self._layout.at(before.shape[1])
         maps = torch.stack([before, after]).movedim(-1, -2).unflatten(-1, (height, width)).flatten(0, 1)
         maps = F.interpolate(maps.float(), self.size, mode="bilinear", align_corners=False).unflatten(
@@ -160,7 +169,10 @@ class HeatMaps:
         )
         self._step += maps[1]
         self._step_count = (self._step_count or 0) + 1
-        if self._counts and (modulated or not self._modulated):
+        if self._counts and modulated and not self._modulated:
+            self._sum.zero_()
+            self._count, self._modulated = 0, True
+        if self._counts and modulated == self._modulated:
             self._sum += maps
             self._count += 1
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -92,11 +94,12 @@ def schema() -> dict[str, Any]:
     return result
 
 
-def load_project(path: str | Path) -> EditRequest:
+def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = None) -> EditRequest:
     """Read and check a project folder; needs no model and loads no torch.
 
     Args:
         path: The folder, or the project.json in it.
+        check_clip: Called before masks are read; may refuse the clip by raising.
 
     Raises:
         RequestError: Anything in it that is not allowed; the field is the dotted key.
@@ -111,6 +114,8 @@ def load_project(path: str | Path) -> EditRequest:
     masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
     options = project.clip
     clip = open_clip(clip_path, options.start, options.stride, options.frames)
+    if check_clip:
+        check_clip(clip)
     order = [region.label for region in project.regions]
     return EditRequest(
         clip=clip,
@@ -213,7 +218,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_model(model: str) -> None:
     """A project may come from anyone, so it names models, never places on this machine."""
-    if not _is_name(model):
+    if not is_name(model):
         raise RequestError(
             "model",
             f"{shorten(model)} given; allowed: storybook, a hub id, a name in $REGRAIN_MODELS; use --model",
@@ -224,14 +229,15 @@ def _check_control(text: object) -> None:
     """The same for the control networks among the parameters; what cannot be read is refused with those."""
     with suppress(ValueError):
         for spec in parse_control(text) if isinstance(text, str) else ():
-            if not _is_name(spec.model):
+            if not is_name(spec.model):
                 raise ModelError(
                     "params.control",
                     f"{shorten(spec.model)} given; allowed: a hub id, a name in $REGRAIN_MODELS; use --set",
                 )
 
 
-def _is_name(model: str) -> bool:
+def is_name(model: str) -> bool:
+    """Whether a text names a model, here or on the hub, and no place on this machine."""
     return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model)) and not {".", ".."} & set(model.split("/"))
 
 
@@ -244,7 +250,7 @@ def _inside(folder: Path, given: str, field: str) -> Path:
             f"{shorten(given)} was given; allowed is a relative path inside the project; move it there",
         )
     root, path = folder.resolve(), folder / given
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
         raise RequestError(field, f"{shorten(given)} does not exist in the project folder; add it")
     entries = path.rglob("*") if path.is_dir() else ()
     for entry in (path, *entries):

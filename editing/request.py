@@ -203,6 +203,11 @@ class EditRequest:
         return (self.composed.text, *more)
 
     @property
+    def negatives(self) -> str:
+        """What nothing should become: the negative prompt and those of the regions."""
+        return ", ".join(filter(None, [self.negative_prompt, *(r.negative for r in self.regions)]))
+
+    @property
     def edited(self) -> tuple[Region, ...]:
         """The regions that become something else."""
         return tuple(region for region in self.regions if region.prompt.strip())

@@ -74,7 +74,13 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
     recipe = METHODS[request.method].run(backbone, request, params)
-    result = yield from _timed(recipe, clock)
+    try:
+        result = yield from _timed(recipe, clock)
+    except ResourceError as error:
+        if not request.more_prompts:
+            raise
+        advice = f"{error.message}; or ask for fewer prompts in one run"
+        raise ResourceError("more_prompts", advice) from error
     clock.enter("measuring")
     yield Stage("measuring")
     report = make_report(request, result, resolved, backbone)
@@ -143,7 +149,11 @@ def make_report(
         "peak_memory": peak_memory(),
         "metrics": measure(result, request),
         **({"others": others} if others else {}),
-        "warnings": [*request.clip.warnings, *_unknown_world(request, backbone)],
+        "warnings": [
+            *request.clip.warnings,
+            *_unknown_world(request, backbone),
+            *_unused_negatives(request, resolved),
+        ],
     }
 
 
@@ -154,6 +164,17 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
     return [
         f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on any other clip its "
         "edit means nothing. Use a Stable Diffusion checkpoint for real clips."
+    ]
+
+
+def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
+    """Where the source prompt stands in for no prompt, none is left to say what should not be."""
+    entry = resolved.get("inversion")
+    if not request.negatives or entry is None or entry["value"] != "negative_prompt":
+        return []
+    return [
+        "Negative prompts are not used with inversion=negative_prompt, whose negative is the source prompt; "
+        "choose null_text or plain."
     ]
 
 

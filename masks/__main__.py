@@ -14,7 +14,7 @@ import typer
 
 from editing.clip import open_clip
 from editing.commands import call
-from editing.errors import MaskError, RequestError, shorten
+from editing.errors import MaskError, RequestError, ResourceError, shorten
 from masks.files import write_labels
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def track(
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
     labels, sure = _track(opened, clicks, method, model, flow)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        staged = Path(folder) / "masks"
-        write_labels(labels, staged, {label: _COLORS[(label - 1) % len(_COLORS)] for label in clicks})
-        shutil.rmtree(out, ignore_errors=True)
-        staged.replace(out)
+    try:
+        _write(labels, out.absolute(), {label: _COLORS[(label - 1) % len(_COLORS)] for label in clicks})
+    except OSError as error:
+        raise ResourceError(
+            "--out", f"{str(out)!r} cannot be written ({error.strerror or error}); choose another"
+        ) from error
     for label in clicks:
         lost = [index for index, regions in enumerate(sure) if regions.get(label, 0) < _UNSURE]
         if lost:
@@ -80,6 +80,19 @@ def track(
                 err=True,
             )
     typer.echo(f"masks: {out}")
+
+
+def _write(labels: np.ndarray, out: Path, colors: dict[int, str]) -> None:
+    """Write masks into a folder whose earlier ones go only once all are there; it may be the current one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        staged = Path(folder) / "masks"
+        write_labels(labels, staged, colors)
+        out.mkdir(exist_ok=True)
+        for old in out.iterdir():
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        for new in staged.iterdir():
+            new.replace(out / new.name)
 
 
 def main(arguments: list[str] | None = None) -> int:

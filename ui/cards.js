@@ -74,7 +74,12 @@ function mountCards(element, props, trigger, watch) {
     label.htmlFor = input.id;
     input.setAttribute("aria-label", region.name + " " + title);
     input.dataset.key = key;
-    input.addEventListener("input", () => { region[key] = input.value; changed(); });
+    input.addEventListener("input", () => {
+      const asked = Boolean(region.prompt.trim());
+      region[key] = input.value;
+      if (asked !== Boolean(region.prompt.trim())) hub.tell("regions"); // its room shows or goes
+      changed();
+    });
     row.append(label, input);
     return row;
   };

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from editing.clip import ArrayClip, VideoClip, resize, write_video
+from editing.clip import ArrayClip, Clip, VideoClip, resize, write_video
 from editing.errors import ClipError, EditingError, RequestError
 from editing.project import FILE, load_project
 from editing.request import EditRequest
@@ -37,7 +38,7 @@ class Opened:
         frames: The same frames whole, on disk until they are read.
         source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
         file: One's own video, of which another part can be chosen.
-        total: Frames of that file.
+        total: Frames of that file. start: The first one used. stride: Every stride-th is.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Opened:
     source: Path
     file: Path | None = None
     total: int = 0
+    start: int = 0
+    stride: int = 1
 
     @property
     def own(self) -> bool:
@@ -135,7 +138,7 @@ def open_upload(
         note = f"{note} {smaller}".strip()
     note = " ".join([note, *(f"Note: {warning}." for warning in clip.warnings)]).strip()
     opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
-    return replace(opened, file=file, total=total), note
+    return replace(opened, file=file, total=total, start=first, stride=step), note
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
@@ -152,23 +155,27 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
     try:
         with zipfile.ZipFile(file) as archive:
             _unpack(archive, unpacked)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
             "project", f"{file.name!r} is no zip file that can be read; save it again"
         ) from None
-    inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
+    inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     if not (unpacked / FILE).is_file() and len(inner) == 1:
         unpacked = inner[0]
     try:
-        request = load_project(unpacked)
+        request = load_project(unpacked, _check_extent)
     except EditingError as error:
         raise RequestError(f"project: {error.field}", error.message) from None
-    if len(request.clip) > MAX_FRAMES:
-        said = f"{len(request.clip)} frames were given; allowed are {MAX_FRAMES} here; trim it"
-        raise ClipError("clip.frames", f"{said}, or use the command line")
-    if max(request.clip.size) > MAX_SIDE:
-        raise ClipError("clip", f"allowed are {MAX_SIDE} pixels a side here; use the command line")
     return prepare("", file.stem, request, folder), ""
+
+
+def _check_extent(clip: Clip) -> None:
+    """Before masks are read: a small archive may hold large ones."""
+    if len(clip) > MAX_FRAMES:
+        said = f"{len(clip)} frames were given; allowed are {MAX_FRAMES} here; trim it"
+        raise ClipError("clip.frames", f"{said}, or use the command line")
+    if max(clip.size) > MAX_SIDE:
+        raise ClipError("clip", f"allowed are {MAX_SIDE} pixels a side here; use the command line")
 
 
 def _unpack(archive: zipfile.ZipFile, target: Path) -> None:

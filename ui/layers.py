@@ -54,6 +54,7 @@ class Layer:
     track: Mapping[int, bytes] = field(default_factory=dict)
     score: Mapping[int, float] = field(default_factory=dict)
     fresh: bool = True  # tracked since it was last corrected
+    partial: bool = False  # tracked, and not to the end
     by: str = ""  # who finds its masks, if not the session's usual finder
 
     @property

@@ -35,6 +35,7 @@ _NOTHING = (
 )
 _NO_KEY = "Nothing to track yet: click a thing, or correct a mask."
 _BROKEN = "This is a fault of Regrain; the log says where."
+_UPLOAD = "upload"
 _UNSURE = 0.5  # confidence below which a frame is pointed out
 _tracking = threading.Lock()
 
@@ -77,7 +78,8 @@ class Masking:
             "redo": lambda session, data: self._step(session, session.redo),
             "stop": lambda session, data: session.stop.set(),
             "add": self._add,
-            "delete": lambda session, data: session.delete_region(_label(data)),
+            # A tracker writes by label, and labels of deleted regions are given again.
+            "delete": lambda session, data: self._step(session, lambda: session.delete_region(_label(data))),
             "clear": lambda session, data: session.clear(_label(data)),
             "find": self._find_by,
         }
@@ -162,11 +164,12 @@ class Masking:
                 labels = session.to_track() or [label for label, layer in layers.items() if layer.drawn]
                 if session.tracking:
                     return
-                if not labels:
-                    yield views.canvas(session, since, _NO_KEY)
-                    return
+                nothing = None if labels else views.canvas(session, since, _NO_KEY)
         except EditingError as error:
             yield views.lost(error.message)
+            return
+        if nothing:  # handed out without the lock: what comes back may come in another thread
+            yield nothing
             return
         note, alarm = "", False
         try:
@@ -187,18 +190,18 @@ class Masking:
         with session.lock:
             session.stop = stop = threading.Event()
             session.tracking = labels[0]
+        finished = False
         try:
             with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
                 for step in steps:
                     if stop.is_set():  # said at once: the tracker may be long over its frame
-                        with session.lock:
-                            if session.stop is stop:
-                                session.not_finished(labels)
                         return
                     yield step
+            finished = not stop.is_set()
         finally:
             with session.lock:
                 if session.stop is stop:
+                    session.end_track(labels, finished)
                     session.tracking = 0
                     session.mark([])  # newer than any answer that still says it goes on
 
@@ -216,7 +219,6 @@ class Masking:
                 sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
                 with session.lock:
                     if stop.is_set():
-                        session.not_finished(labels)
                         return
                     for label in labels:
                         session.set_tracked(label, frame, found == label, sure.get(label, confidence))
@@ -309,7 +311,8 @@ class Masking:
             EditingError: It cannot be opened; the page keeps what it had.
         """
         folder = self.media.new_clip(page)
-        kept = folder / file.name
+        kept = folder / _UPLOAD / file.name  # beside files of our own, some of which have usual names
+        kept.parent.mkdir()
         shutil.move(file, kept)
         return self._open(page, kept, folder)
 
@@ -321,7 +324,8 @@ class Masking:
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
             raise RequestError("clip", "start, stride and frames are whole numbers; change them")
         folder = self.media.new_clip(page)
-        kept = folder / file.name
+        kept = folder / _UPLOAD / file.name
+        kept.parent.mkdir()
         shutil.copyfile(file, kept)
         start, stride, frames = values
         return self._open(page, kept, folder, start, max(1, stride), max(1, frames))

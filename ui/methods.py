@@ -50,7 +50,7 @@ def seed_words(name: str) -> str:
     """What the seed does."""
     return {
         "always": "Another seed, another result.",
-        "variation": "Acts where Variation is above 0; else the result follows from the clip alone.",
+        "variation": "Acts where noise is drawn: with Variation above 0, or fresh noise outside.",
         "never": f"{METHODS[name].title} starts from the clip itself: the seed does nothing.",
     }[uses(name).seed]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +16,12 @@ import gradio as gr
 from gradio import FileData
 from gradio.events import api
 
+from editing.control import parse_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
-from editing.methods import METHODS, find_method
+from editing.methods import find_method
 from editing.outputs import EDITS, write_outputs
-from editing.project import save_project
+from editing.project import is_name, save_project
 from editing.request import EditRequest
 from ui import settings
 from ui.clips import Opened
@@ -28,6 +30,7 @@ from ui.media import Media
 from ui.session import check_lengths
 from ui.worker import in_thread
 
+log = logging.getLogger(__name__)
 BUILT_IN = "storybook"
 # Of what a run writes.
 _SHOWN = (*EDITS, "report.json", "reconstruction.mp4")
@@ -54,7 +57,7 @@ class Runs:
 
     def __init__(self, edit: Edit, examples: Mapping[str, Example], media: Media, model_folder: Path) -> None:
         self.edit, self.examples, self.media = edit, examples, media
-        self.usual = {name: settings.defaults(name, model_folder) for name in METHODS}
+        self._folder = model_folder
         self.words: list[str] = settings.read_json(model_folder / "words.json", [])
         self.models = [BUILT_IN, *_local_models()]
 
@@ -80,6 +83,15 @@ class Runs:
             raise RequestError("model", f"{str(name)[:60]!r} was given; {suggest(str(name), self.models)}")
         return str(name)
 
+    def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
+        """Every parameter as a run of a model would have it where these are given.
+
+        Raises:
+            EditingError: A name or value is not allowed.
+        """
+        folder = self._folder if model == BUILT_IN else Path(os.environ.get("REGRAIN_MODELS", ""), model)
+        return settings.values(method, folder, given)
+
     def from_example(
         self, example: Example, prompts: Mapping[str, object], params: Mapping[str, object]
     ) -> EditRequest:
@@ -103,6 +115,7 @@ class Runs:
     def run(self, request: EditRequest, page: str, opened: Opened | None = None) -> Iterator[Event | Saved]:
         """Edit, then write the files of a result."""
         request.check_runnable()
+        _check_control(request)
         folder = self.media.new_run(page)
         if opened:
             opened.ensure_source()
@@ -122,11 +135,27 @@ class Runs:
         yield Saved(finished, made | {"project.zip": archive})
 
 
-def _local_models() -> list[str]:
-    """Names in the folder $REGRAIN_MODELS."""
+def _shelf() -> list[Path]:
+    """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
     folder = Path(os.environ.get("REGRAIN_MODELS") or "/nonexistent")
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [e.name for e in entries if (e / "model_index.json").is_file() or e.suffix == ".safetensors"]
+    for entry in entries:
+        if not is_name(entry.name):
+            log.warning("%r is left out: names of models are letters, digits, '.', '_' and '-'", entry.name)
+    return [entry for entry in entries if is_name(entry.name)]
+
+
+def _local_models() -> list[str]:
+    return [e.name for e in _shelf() if (e / "model_index.json").is_file() or e.suffix == ".safetensors"]
+
+
+def _check_control(request: EditRequest) -> None:
+    """Control networks as models: nothing is downloaded for a stranger, and no path of theirs is opened."""
+    known = [entry.name for entry in _shelf() if (entry / "config.json").is_file()]
+    for spec in parse_control(str(request.params.get("control", ""))):
+        if spec.model not in known:
+            advice = suggest(spec.model, known) if known else "none is in $REGRAIN_MODELS; leave it empty"
+            raise RequestError("params.control", f"{spec.model[:60]!r} was given; {advice}")
 
 
 def add_api(runs: Runs) -> None:

@@ -49,7 +49,8 @@ class Session:
 
     def __init__(self, opened: Opened, finder: str = "sam") -> None:
         self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
-        self.used = 0.0
+        self.used = 0.0  # when its last event came
+        self.left: object = None  # set by `Sessions` when the page has gone
         self.saved: Path | None = None
         self._past: set[object] = set()
         self.open(opened, "")
@@ -258,11 +259,11 @@ class Session:
     # Tracking
 
     def to_track(self, only_untracked: bool = False) -> list[int]:
-        """Labels of regions that were drawn by hand and not followed since (or never)."""
+        """Labels of regions that were drawn by hand and not followed since (or never to the end)."""
         return [
             label
             for label, layer in self.state.layers.items()
-            if layer.drawn and (not layer.track if only_untracked else not layer.fresh)
+            if layer.drawn and (not layer.track or layer.partial if only_untracked else not layer.fresh)
         ]
 
     def begin_track(self, labels: Collection[int]) -> dict[int, dict[int, Mask]]:
@@ -279,14 +280,15 @@ class Session:
             if label in labels:
                 track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
                 score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
-                layers[label] = replace(layer, track=track, score=score, fresh=True)
+                layers[label] = replace(layer, track=track, score=score, fresh=True, partial=True)
         self._commit(replace(self.state, layers=layers))
         return keys
 
-    def not_finished(self, labels: Collection[int]) -> None:
-        """The tracker was stopped before it had seen all frames."""
+    def end_track(self, labels: Collection[int], finished: bool) -> None:
+        """The tracker has seen all frames, or was stopped before."""
+        change = {"partial": False} if finished else {"fresh": False}
         layers = {
-            label: replace(layer, fresh=False) if label in labels else layer
+            label: replace(layer, **change) if label in labels else layer
             for label, layer in self.state.layers.items()
         }
         self.state = replace(self.state, layers=layers)
@@ -407,8 +409,11 @@ class Session:
         old, now = self.state, state.regions
         # What was typed meanwhile, and the order, outlive an undo.
         kept = {label: region for label, region in old.regions.items() if label in now}
-        new = {label: region for label, region in now.items() if label not in kept}
-        self.state = replace(state, regions={**new, **kept})
+        order = [*kept]
+        for place, label in enumerate(now):
+            if label not in kept:  # it comes back to where it was
+                order.insert(min(place, len(order)), label)
+        self.state = replace(state, regions={label: kept.get(label, now[label]) for label in order})
         empty = Layer()
         pairs = [(old.layers.get(n, empty), state.layers.get(n, empty)) for n in {*old.layers, *state.layers}]
         self.mark([f for f in self.changed if any(a is not b and a.differs(b, f) for a, b in pairs)])

@@ -13,6 +13,7 @@ from ui.media import MAX_AGE, Media
 from ui.session import Session
 
 MAX_SESSIONS = 32
+GRACE = 30.0
 
 
 class Sessions:
@@ -23,6 +24,7 @@ class Sessions:
         media: Whose files go with a session.
         finder: See `Session`.
         clock: Seconds, growing.
+        grace: Seconds in which a page that lost its connection may come back.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class Sessions:
         media: Media,
         finder: str = "sam",
         clock: Callable[[], float] = time.monotonic,
+        grace: float = GRACE,
     ) -> None:
+        self._grace = grace
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
@@ -49,13 +53,41 @@ class Sessions:
                     raise RequestError("clip", "none yet; load a clip first")
                 session = Session(start, self._finder)
             self._sessions[page] = session
-            session.used = self._clock()
+            session.used, session.left = self._clock(), None
             old = [p for p, s in self._sessions.items() if self._clock() - s.used > MAX_AGE]
             old += list(self._sessions)[: max(0, len(self._sessions) - len(old) - MAX_SESSIONS)]
         self._media.touch(page)
         for other in dict.fromkeys(old):
             self.forget(other)
         return session
+
+    def keep(self, page: str) -> None:
+        """Something still goes on for a page that nobody touches."""
+        with self._lock:
+            session = self._sessions.get(page)
+            if session is None:
+                return
+            session.used = self._clock()
+        self._media.touch(page)
+
+    def leave(self, page: str) -> None:
+        """A page is closed, or has lost its connection for a moment: forget it unless it comes back.
+
+        What is being tracked stops at once.
+        """
+        session = self._sessions.get(page)
+        if session is None:
+            return
+        session.stop.set()
+        session.left = left = object()
+
+        def forget() -> None:
+            if self._sessions.get(page) is session and session.left is left:
+                self.forget(page)
+
+        timer = threading.Timer(self._grace, forget)
+        timer.daemon = True
+        timer.start()
 
     def forget(self, page: str) -> None:
         """Free a page's session and its files."""

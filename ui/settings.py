@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -18,6 +18,7 @@ from editing.methods import METHODS, resolve_params
 # Where a slider ends; what is allowed beyond is for project files and the command line.
 _REACH = {"steps": 100, "guidance_scale": 15}
 _FIRST = ("steps", "guidance_scale", "cross_strength", "self_strength")
+_NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _TITLES = {
     "guidance_scale": "Guidance scale",
@@ -42,10 +43,14 @@ def read_json(path: Path, default: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
 
 
-def defaults(method: str, model_folder: Path) -> dict[str, Any]:
-    """Parameters as a run with nothing given would use them on the built-in model."""
+def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
+    """Parameters as a run would use them on the model of a folder.
+
+    Raises:
+        EditingError: A name or value given is not allowed.
+    """
     recommended = read_json(model_folder / "defaults.json", {}).get(method, {})
-    return resolve_params(method, {}, recommended)[0].model_dump()
+    return resolve_params(method, given, recommended)[0].model_dump()
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,18 @@ class Controls:
         }
 
     def given(
-        self, method: str, values: Sequence[Any], usual: Mapping[str, Any], project: Mapping[str, Any]
+        self,
+        method: str,
+        values: Sequence[Any],
+        usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        project: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Parameters of a method whose controls are not where a run with nothing given has them.
 
         Args:
             method: Whose.
             values: Of all controls; a browser may send 20.0.
-            usual: What a run with nothing given would use.
+            usual: From what is given, at most a preset, to what a run would use.
             project: What the project says; counts where there is no control.
         """
         fields = METHODS[method].Params.model_fields
@@ -96,7 +105,11 @@ class Controls:
             if owner == method
         }
         kept = {name: value for name, value in project.items() if name not in chosen}
-        return kept | {n: value for n, value in chosen.items() if n not in usual or value != usual[n]}
+        preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
+        if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
+            preset = {}  # nobody chose it: what the model recommends counts
+        base = usual(preset)
+        return kept | preset | {n: value for n, value in chosen.items() if value != base.get(n, _NOTHING)}
 
 
 def make_controls(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Controls:

@@ -9,7 +9,7 @@ import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
 from editing.outputs import EDITS
-from editing.pictures import heat, tint
+from editing.pictures import heat, washed
 from editing.request import Composed, EditRequest, Region, default_color
 from ui.clips import Opened
 from ui.examples import Example
@@ -112,8 +112,8 @@ def canvas(session: Session, since: int = -1, note: str = "", alarm: bool = Fals
             "fps": float(clip.fps),
             "own": opened.own,
             "total": opened.total,
-            "start": getattr(clip, "start", 0) if opened.file else 0,
-            "stride": getattr(clip, "stride", 1) if opened.file else 1,
+            "start": opened.start,
+            "stride": opened.stride,
         },
         "changes": changes,
         "labels": list(session.state.regions),
@@ -328,13 +328,10 @@ def _areas(outcome: EditResult) -> View | None:
     if not outcome.areas:
         return None
     picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
-    size = outcome.source.shape[1:3]
 
     def picture(step: int, frame: int) -> str:
         area = outcome.areas[step][frame]
-        cells = (np.arange(side) * count // side for side, count in zip(size, area.shape, strict=True))
-        labels = area[np.ix_(*cells)].astype(np.uint8)
-        return data_url(tint(outcome.source[frame], labels, {1: default_color(1)}), 128, 66)
+        return data_url(washed(outcome.source[frame], area, default_color(1)), 128, 66)
 
     steps = [numbers[i] for i in _spread(len(numbers))]
     return {

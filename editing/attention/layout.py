@@ -24,7 +24,7 @@ class Layout:
     def __init__(self, request: EditRequest, grid: tuple[int, int], words: Int[Tensor, "tokens"]) -> None:
         self.names = tuple(region.name for region in request.regions)
         self.words = words
-        codes = np.zeros(256, np.int64)
+        codes = np.zeros(256, np.uint8)  # a byte a pixel of the source, on the device
         codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
         device = words.device
         self.frames, self.grid = len(request.clip), grid

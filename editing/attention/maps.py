@@ -29,11 +29,16 @@ def grid_at(tokens: int, finest: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def map_grid(finest: tuple[int, int]) -> tuple[int, int]:
-    """The grid on which words are looked for: the coarsest of at least 16 cells a side, or the finest."""
-    grid = finest
-    while (min(grid) + 1) // 2 >= _MAP_SIDE:
-        grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
+def map_grid(finest: tuple[int, int], coarsest: int) -> tuple[int, int]:
+    """The grid on which words are looked for: the coarsest of at least 16 cells a side, or the finest.
+
+    Args:
+        finest: Height and width of the latents.
+        coarsest: Latents a side that a cell of the model's coarsest grid spans, a power of two.
+    """
+    grid, divisor = finest, 1
+    while divisor < coarsest and (min(grid) + 1) // 2 >= _MAP_SIDE:
+        grid, divisor = ((grid[0] + 1) // 2, (grid[1] + 1) // 2), 2 * divisor
     return grid
 
 

@@ -12,13 +12,17 @@ channels, exact, in O(N) memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from editing.attention.backends import attention
 
-# Elements of one block of scores: 4 MB in fp32, which stays in cache while it is worked on.
-_BLOCK = 1 << 20
+# Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
+# enough to keep it busy.
+_BLOCK, _GPU_BLOCK = 1 << 20, 1 << 25
+# Of half precision: unscaled logits of Stable Diffusion 2 reach 3e5, its numbers end at 65504. A power of two
+# costs no accuracy.
+_HALF_SCALE = 64.0
 # On a CPU, going through all steps block by block is faster than a fused kernel where there are so many keys,
 # and they are so wide or in half precision, from which that kernel gains nothing.
 _MANY_KEYS, _WIDE = 256, 64
@@ -27,12 +31,12 @@ _LANES = 8
 
 
 def grid_labels(
-    labels: Int[Tensor, "frames height width"], height: int, width: int, count: int
+    labels: Integer[Tensor, "frames height width"], height: int, width: int, count: int
 ) -> Int[Tensor, "frames cells"]:
     """Labels on a coarser grid: each cell goes to the label that covers most of it.
 
-    A region that is in the frame but would win no cell keeps the one it covers most, so that small parts
-    survive.
+    A region that is in the frame but would win no cell takes the one it covers most of those that are not
+    another region's last, so that small parts survive.
 
     Args:
         labels: 0..count - 1.
@@ -41,29 +45,44 @@ def grid_labels(
     Returns:
         int64, cells in row-major order.
     """
-    shares = torch.stack([(labels == label).float() for label in range(count)], 1)
-    cover = F.adaptive_avg_pool2d(shares, (height, width)).flatten(2)
+    kinds = torch.arange(count, device=labels.device)[:, None, None]
+    # A frame at a time: at the size of the source, shares of all would be many times the clip.
+    shares = [F.adaptive_avg_pool2d((frame == kinds).float(), (height, width)) for frame in labels]
+    cover = torch.stack(shares).flatten(2)
     # Ties go to a region rather than to the background.
     winner = cover.flip(1).argmax(1).neg() + count - 1
     for label in range(1, count):
         lost = (cover[:, label].amax(1) > 0) & ~(winner == label).any(1)
         for frame in lost.nonzero().flatten().tolist():
-            winner[frame, cover[frame, label].argmax()] = label
+            for cell in cover[frame, label].argsort(descending=True).tolist():
+                held = winner[frame, cell]
+                if cover[frame, label, cell] > 0 and (held == 0 or (winner[frame] == held).sum() > 1):
+                    winner[frame, cell] = label
+                    break
     return winner
 
 
 def row_range(
     q: Float[Tensor, "batch heads queries dim"], k: Float[Tensor, "batch heads keys dim"]
 ) -> Float[Tensor, "batch heads queries"]:
-    """Largest minus smallest logit of every row of q k^T / sqrt(dim), streamed over blocks of queries."""
-    keys = k.transpose(-1, -2)
-    rows = max(1, _BLOCK // (k.shape[0] * k.shape[1] * k.shape[2]))
-    out = q.new_empty(q.shape[:-1])
+    """Largest minus smallest logit of every row of q k^T / sqrt(dim), streamed over blocks of queries.
+
+    In single precision at least.
+    """
+    keys, unit = k.transpose(-1, -2), _unit(q)
+    block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
+    rows = max(1, block_size // (k.shape[0] * k.shape[1] * k.shape[2]))
+    out = q.new_empty(q.shape[:-1], dtype=torch.promote_types(q.dtype, torch.float32))
     for block, result in zip(q.split(rows, 2), out.split(rows, 2), strict=True):
-        scores = block @ keys
+        scores = block / unit @ keys if unit != 1 else block @ keys
         # Two passes: aminmax is several times slower than amax and amin on a CPU.
-        torch.sub(scores.amax(-1), scores.amin(-1), out=result)
-    return out.mul_(q.shape[-1] ** -0.5)
+        torch.sub(scores.amax(-1).to(out.dtype), scores.amin(-1).to(out.dtype), out=result)
+    return out.mul_(unit * q.shape[-1] ** -0.5)
+
+
+def _unit(q: Tensor) -> float:
+    """By what logits are divided to stay within the numbers of `q`."""
+    return _HALF_SCALE if q.dtype == torch.float16 else 1.0
 
 
 def modulate(
@@ -85,10 +104,10 @@ def modulate(
     regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1, device=q.device)
     same_q = (query_label[..., None] == regions).to(q.dtype)
     same_k = (key_label[..., None] == regions).to(k.dtype)
-    a = strength.to(q.dtype)[:, None, :, None]
-    lift = a * row_range(q, k)[..., None] * q.shape[-1] ** 0.5
-    codes = same_k[:, None].expand(*k.shape[:3], -1)
-    return torch.cat([(1 - a) * q, lift * same_q[:, None]], -1), torch.cat([k, codes], -1)
+    a, unit = strength[:, None, :, None], _unit(q)
+    lift = (a * row_range(q, k)[..., None] * (q.shape[-1] ** 0.5 / unit)).to(q.dtype)
+    codes = (unit * same_k)[:, None].expand(*k.shape[:3], -1)
+    return torch.cat([(1 - a.to(q.dtype)) * q, lift * same_q[:, None]], -1), torch.cat([k, codes], -1)
 
 
 def modulated_attention(

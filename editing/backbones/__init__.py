@@ -43,6 +43,7 @@ class Backbone(Protocol):
 
     id: str
     size: int
+    coarsest: int
     multiple: int
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]

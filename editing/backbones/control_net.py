@@ -16,7 +16,8 @@ from editing.backbones.folder import PART_FILES, download, read_config, read_wei
 from editing.backbones.patches import Patch, together
 from editing.backbones.stable_diffusion import Control, StableDiffusion
 from editing.control import ControlSpec, control_maps
-from editing.errors import ModelError
+from editing.errors import ModelError, ResourceError
+from editing.memory import is_out_of_memory
 
 FIELD = "params.control"
 _FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
@@ -79,6 +80,7 @@ def load_control_net(id: str, backbone: StableDiffusion) -> nn.Module:
 
     Raises:
         ModelError: Not found, no safetensors, not a ControlNet, or made for another family of models.
+        ResourceError: No memory left for it.
     """
     try:
         source = find(id, "config.json")
@@ -90,6 +92,10 @@ def load_control_net(id: str, backbone: StableDiffusion) -> nn.Module:
         return _load(str(folder), id, str(backbone.device), str(backbone.dtype).removeprefix("torch."))
     except ModelError as error:
         raise ModelError(FIELD, error.message) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(FIELD, f"no memory left for {id!r}; use fewer control networks") from error
 
 
 def _check_family(config: Mapping[str, object], id: str, backbone: StableDiffusion) -> None:

@@ -30,6 +30,7 @@ from editing.memory import (
     frames_at_once,
     free_memory,
     halves_fit,
+    is_out_of_memory,
     takes_turns,
     weights_dtype,
 )
@@ -50,6 +51,7 @@ class StableDiffusion:
     Attributes:
         id: As it was asked for.
         size: Short side in pixels the model was trained at.
+        coarsest: Latents a side that a cell of the coarsest attention grid spans.
         multiple: Pixels by which both sides of a working size divide, so that every level of the UNet does.
         token_limit: Tokens in a prompt, start and end included.
         prediction: What the network outputs.
@@ -87,7 +89,8 @@ class StableDiffusion:
         channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
         self.sites: tuple[Site, ...] = install(self.unet)
         self.factor: int = 2 ** (len(channels) - 1)  # pixels per latent
-        self.multiple: int = self.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.coarsest: int = 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.multiple: int = self.factor * self.coarsest
         self.size: int = self.unet.config.sample_size * self.factor
         self.token_limit: int = min(
             self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
@@ -200,7 +203,7 @@ class StableDiffusion:
         try:
             yield
         except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             height, width = size
             smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
@@ -306,6 +309,9 @@ class StableDiffusion:
         return x0, eps
 
 
+_TILES = ("tile_sample_min_size", "tile_latent_min_size")
+
+
 @contextmanager
 def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
     """Let the autoencoder work in overlapping tiles, for this call."""
@@ -313,9 +319,15 @@ def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
         yield
         return
     vae.enable_tiling()
+    # AutoencoderKL's tiles are as large as the pictures it was trained on: one of those would not be cut.
+    usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
+    for name, size in usual.items():
+        setattr(vae, name, size // 2)
     try:
         yield
     finally:
+        for name, size in usual.items():
+            setattr(vae, name, size)
         vae.disable_tiling()
 
 

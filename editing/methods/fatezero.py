@@ -34,7 +34,7 @@ from editing.diffusion import Step, advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_invert, inversion_key
-from editing.methods.params import KEY_FRAMES, FateZeroParams
+from editing.methods.params import KEY_FRAMES, MAX_EMPHASIS, FateZeroParams
 from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words, telling_words
@@ -134,10 +134,11 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is decided before the first step."""
+    """What is decided before the first step; words are looked for on the grid `map_grid`."""
 
     frames: int
     grid: tuple[int, int]
+    map_grid: tuple[int, int]
     source_prompt: str
     source: Float[Tensor, "1 L d"]
     source_length: int
@@ -146,11 +147,6 @@ class Plan:
     targets: tuple[Target, ...]
     masks: Float[Tensor, "frames 1 height width"] | None
     adapter: Patch | None
-
-    @property
-    def map_grid(self) -> tuple[int, int]:
-        """The grid on which words are looked for."""
-        return map_grid(self.grid)
 
     def texts(self, window: Window) -> Float[Tensor, "branches L d"]:
         """One text per branch: the source if it runs, uncond and cond of every target."""
@@ -183,7 +179,7 @@ def make_plan(
     """Encode and align the prompts; refuses words that are not there."""
     prompts = request.targets
     source, uncond, *texts = (
-        text for text in backbone.embed([request.source_prompt, request.negative_prompt, *prompts])
+        text for text in backbone.embed([request.source_prompt, request.negatives, *prompts])
     )
     masks = None
     if params.use_masks and request.edited:
@@ -216,7 +212,8 @@ def make_plan(
         )
     adapter = joint_norm(len(request.clip)) if params.joint_norm else None
     return Plan(
-        len(request.clip), grid, request.source_prompt, source.vectors, source.lengths[0],
+        len(request.clip), grid, map_grid(grid, backbone.coarsest),
+        request.source_prompt, source.vectors, source.lengths[0],
         {word: find_words(source, word) for word in telling_words(request.source_prompt)}, uncond.vectors,
         tuple(targets), masks, adapter,
     )  # fmt: skip
@@ -242,9 +239,13 @@ def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float
         word, equals, number = part.partition("=")
         try:
             weights[word.strip()] = float(number) if equals else params.emphasis
+            if not 0 <= weights[word.strip()] <= MAX_EMPHASIS:
+                raise ValueError("out of range, or not a number")
         except ValueError:
             raise RequestError(
-                "params.emphasis_words", f"{part!r} was given; allowed is WORD or WORD=NUMBER; change it"
+                "params.emphasis_words",
+                f"{part!r} was given; allowed is WORD or WORD=FACTOR with a factor of 0 to {MAX_EMPHASIS}; "
+                "change it",
             ) from None
     return weights
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from editing.control import parse_control
 
+MAX_EMPHASIS = 20
+
 
 class MethodParams(BaseModel):
     """What every method has."""
@@ -134,6 +136,11 @@ class VideoGrainParams(MethodParams):
         parse_control(value)
         return value
 
+    @field_validator("heat_grids", mode="before")
+    @classmethod
+    def _one_grid_may_be_a_number(cls, value: object) -> object:
+        return str(value) if type(value) is int else value  # what --set makes of heat_grids=2
+
     @field_validator("heat_grids")
     @classmethod
     def _grids_can_be_read(cls, value: str) -> str:
@@ -229,7 +236,10 @@ class FateZeroParams(MethodParams):
         description="Replace words in their places, refine by added words, or decide by the two prompts.",
     )
     emphasis: float = Field(
-        1.0, ge=0, le=20, description="Factor on the attention of the emphasised words while it is fused."
+        1.0,
+        ge=0,
+        le=MAX_EMPHASIS,
+        description="Factor on the attention of the emphasised words while it is fused.",
     )
     emphasis_words: str = Field(
         "",

@@ -115,7 +115,7 @@ class Plan:
 
     Attributes:
         frames: Of the clip.
-        grid: Of the latents.
+        grid: Of the latents. map_grid: On which words are looked for.
         source_prompt: Of the clip.
         source: It, encoded. empty: The negative prompt, encoded.
         targets: The prompts of the edits.
@@ -126,6 +126,7 @@ class Plan:
 
     frames: int
     grid: tuple[int, int]
+    map_grid: tuple[int, int]
     source_prompt: str
     source: Float[Tensor, "1 L d"]
     empty: Float[Tensor, "1 L d"]
@@ -133,11 +134,6 @@ class Plan:
     dense: frozenset[str]
     mask: Float[Tensor, "frames 1 h w"] | None
     adapter: Patch | None
-
-    @property
-    def map_grid(self) -> tuple[int, int]:
-        """The grid on which words are looked for."""
-        return map_grid(self.grid)
 
     def unguided(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> Tensor:
         """The text of the unconditional half at a step."""
@@ -192,7 +188,7 @@ def make_plan(
     backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, grid: tuple[int, int]
 ) -> Plan:
     """Encode and align the prompts, find the dense layers."""
-    source, empty, *texts = backbone.embed([request.source_prompt, request.negative_prompt, *request.targets])
+    source, empty, *texts = backbone.embed([request.source_prompt, request.negatives, *request.targets])
     targets = tuple(
         Target(
             text.prompts[0],
@@ -208,7 +204,8 @@ def make_plan(
         mask = F.adaptive_max_pool2d(edited, grid).to(source.vectors.device)
     adapter = joint_norm(len(request.clip)) if params.joint_norm else None
     return Plan(
-        len(request.clip), grid, request.source_prompt, source.vectors, empty.vectors, targets,
+        len(request.clip), grid, map_grid(grid, backbone.coarsest),
+        request.source_prompt, source.vectors, empty.vectors, targets,
         dense_sites(backbone.sites, params.dense_layers), mask, adapter,
     )  # fmt: skip
 

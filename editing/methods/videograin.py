@@ -56,8 +56,10 @@ def run(
     """Edit a clip; yields events, returns the result."""
     pixel = find_pixel(request, params.heat_pixel)
     source = request.clip.read(0, len(request.clip))
-    width, height = backbone.fit(*request.clip.size, request.size)
-    frames = resize(source, (width, height))
+    frames = resize(source, backbone.fit(*request.clip.size, request.size))
+    grids = read_grids(params.heat_grids)
+    scope = HeatScope(params.heat_from, params.heat_until, grids, backbone.coarsest)
+    scope.grids(backbone.grid(*frames.shape[:3])[1:])  # refused before any work
 
     yield Stage("inverting")
     model = Wiring(backbone, frames, request, params)
@@ -67,16 +69,15 @@ def run(
     yield Stage("editing")
     preview = LatentPreview(inverted[0], frames)
     shown = shown_frames(len(frames))
-    scope = HeatScope(params.heat_from, params.heat_until, read_grids(params.heat_grids))
     heats = HeatMaps(layout, scope=scope)
     look = PixelHeat(layout, pixel, scope) if pixel else None
     fresh = torch.Generator().manual_seed(request.seed)
     x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
     for step in backbone.schedule.sampling(params.steps):
         amount = fade(params, step, backbone)
-        heats.begin(step, modulated=amount > 0 and params.cross_strength > 0)
+        heats.begin(step)
         if look:
-            look.maps.begin(step, modulated=amount > 0 and params.self_strength > 0)
+            look.maps.begin(step)
         features = source_features(model, inverted, step) if within(params.inject_until, step) else None
         answers = []
         for rows in model.calls:
@@ -240,8 +241,7 @@ def vary(
 
 def prompts(request: EditRequest) -> tuple[str, str]:
     """What the edit should not and should show."""
-    negatives = [request.negative_prompt, *(region.negative for region in request.regions)]
-    return ", ".join(filter(None, negatives)), request.composed.text
+    return request.negatives, request.composed.text
 
 
 def lay_out(

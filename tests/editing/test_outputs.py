@@ -68,6 +68,19 @@ def test_everything_is_written(tmp_path, request_, result):
         assert gif.n_frames == FRAMES
 
 
+def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result):
+    left = np.zeros((FRAMES, 4, 6), bool)
+    left[:, :, :3] = True
+    write_outputs(replace(result, areas={5: ~left, 2: left}), request_, {}, tmp_path / "out")
+    clip = open_clip(tmp_path / "out" / "attention" / "areas_by_step.mp4")
+    assert (len(clip), clip.size) == (2, (4 * WIDTH, HEIGHT))
+    for picture, washed in zip(clip.read(0, 2).astype(int), (0, 1), strict=True):
+        for column in range(4):
+            halves = picture[:, column * WIDTH :][:, :WIDTH]
+            sides = [halves[15, 8], halves[15, 38]]  # yellow where the edit is let through, else grey
+            assert sides[washed][0] - sides[washed][2] > 30 > np.ptp(sides[1 - washed]) + 10
+
+
 def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
     write_outputs(result, request_, {}, tmp_path / "out")
     both = open_clip(tmp_path / "out" / "comparison.mp4").read(0, 1)[0].astype(int)

@@ -45,7 +45,9 @@ def test_a_scope_counts_the_steps_it_touches_and_reads_the_grids_it_names():
     taken = [step.index for step in steps(10) if HeatScope(0.25, 0.5).counts(step)]
     assert taken == [2, 3, 4]
     assert any(HeatScope(0.5, 0.51).counts(step) for step in steps(3))
-    assert HeatScope().grids((64, 96))[:3] == ((16, 24), (8, 12), (4, 6))
+    assert HeatScope().grids((64, 96)) == ((16, 24), (8, 12))
+    assert HeatScope(coarsest=16).grids((64, 96)) == ((16, 24), (8, 12), (4, 6))
+    assert HeatScope(coarsest=4).grids((256, 256)) == ((64, 64),)  # none is small enough: the coarsest
     assert HeatScope(divisors=(4, 1)).grids((64, 96)) == ((64, 96), (16, 24))
 
 
@@ -54,7 +56,7 @@ def test_heat_is_averaged_over_the_steps_and_grids_asked_for_alone():
     assert maps.reads(16)
     assert not maps.reads(64)
     for step in steps(4):
-        maps.begin(step, modulated=False)
+        maps.begin(step)
         maps.add(torch.full((3, 16, 1), float(step.index)), torch.full((3, 16, 1), 10.0 + step.index), False)
     mean = maps.mean()["left"]
     assert mean.before.shape == (3, 4, 4)
@@ -65,17 +67,31 @@ def test_heat_is_averaged_over_the_steps_and_grids_asked_for_alone():
 def test_modulated_steps_alone_are_averaged_where_there_are_any():
     maps = HeatMaps(layout_of())
     for step in steps(4):
-        maps.begin(step, modulated=step.index < 2)
+        maps.begin(step)
         maps.add(*[torch.full((3, 64, 1), float(step.index))] * 2, step.index < 2)
     assert np.allclose(maps.mean()["left"].before, 0.5)
+
+
+def test_maps_of_steps_that_modulate_nothing_are_kept():
+    """A step may be within the window and have nothing to modulate: strength 0, or no layer that is."""
+    maps = HeatMaps(layout_of())
+    for step in steps(3):
+        maps.begin(step)
+        maps.add(*[torch.full((3, 64, 1), float(step.index))] * 2, False)
+    assert np.allclose(maps.mean()["left"].before, 1.0)
+
+
+def test_grids_the_model_does_not_have_are_refused():
+    with pytest.raises(RequestError, match=r"^params.heat_grids: 16 was given; this model has 1, 2, 4;"):
+        HeatScope(divisors=(16,), coarsest=4).grids((16, 16))
 
 
 def test_a_grid_no_layer_has_is_refused_after_a_step():
     maps = HeatMaps(layout_of(), scope=HeatScope(divisors=(8,)))
     first, second = steps(2)
-    maps.begin(first, modulated=False)
+    maps.begin(first)
     with pytest.raises(RequestError, match=r"^params.heat_grids: 8 given, but no layer of the model has"):
-        maps.begin(second, modulated=False)
+        maps.begin(second)
 
 
 @pytest.mark.parametrize("see", [all_frames, sparse_causal, own_frame])
@@ -83,7 +99,7 @@ def test_a_pixel_looks_where_its_row_of_attention_says(see):
     layout = layout_of()
     q, k = torch.randn(2, 3, 2, 64, 8, generator=torch.Generator().manual_seed(0))
     look = PixelHeat(layout, (1, 13.0, 20.0), HeatScope(divisors=(1,)))
-    look.maps.begin(steps(1)[0], modulated=False)
+    look.maps.begin(steps(1)[0])
 
     def attend(a, b, v):
         look.add(a, b, 64, see, None)
@@ -105,7 +121,7 @@ def test_a_pixel_looks_where_its_row_of_attention_says(see):
 def test_a_pixel_of_a_coarse_layer_is_spread_over_the_cells_it_covers():
     layout = layout_of()
     look = PixelHeat(layout, (0, 0.0, 0.0), HeatScope(divisors=(1, 2)))
-    look.maps.begin(steps(1)[0], modulated=False)
+    look.maps.begin(steps(1)[0])
     q, k = torch.randn(2, 3, 2, 16, 8, generator=torch.Generator().manual_seed(0))
     all_frames(q, k, k, 3, attend=lambda a, b, v: (look.add(a, b, 16, all_frames, None), a)[1])
     found = look.maps.mean()["frame 0 at 0,0"].before

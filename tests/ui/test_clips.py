@@ -53,6 +53,23 @@ def test_other_files_are_refused(tmp_path, name):
         open_upload(tmp_path / name, tmp_path / "out")
 
 
+def test_a_large_clip_remembers_which_part_of_the_file_it_is(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(6, 64, 1600), Fraction(8))
+    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out", 1, 2, 2)
+    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (1, 2, 6, 2)
+
+
+def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_path, monkeypatch):
+    request = EditRequest(ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),))
+    save_project(request, tmp_path / "project")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for file in (tmp_path / "project").rglob("*"):
+            archive.write(file, file.relative_to(tmp_path / "project"))
+    monkeypatch.setattr("editing.project.read_labels", lambda *_: pytest.fail("the masks were read"))
+    with pytest.raises(EditingError, match="33 frames were given; allowed are 32"):
+        open_upload(tmp_path / "p.zip", tmp_path / "out")
+
+
 def test_a_saved_project_comes_back(tmp_path):
     labels = np.ones((3, 32, 48), np.uint8)
     labels[:, :, 20:] = 0

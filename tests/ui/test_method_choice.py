@@ -1,5 +1,6 @@
 """The page knows methods by their records alone: any that is added finds its place."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
@@ -124,24 +125,54 @@ def test_whole_frame_methods_take_regions_where_there_are_any():
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
-    usual = {name: settings.defaults(name, tmp_path) for name in (whole("inversion"), "videograin")}
+    usual = {name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")}
+    of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
         controls = settings.make_controls(usual, "videograin")
     assert controls.groups["videograin"].visible
     assert not controls.groups["whole"].visible
     values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
     shown = [value for part in values.values() for value in part]
-    assert controls.given("whole", shown, usual["whole"], {}) == {}
+    assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
     shown[names.index("steps")] = 7.0
     shown[names.index("style")] = "ink"
     shown[names.index("window")] = "[0.1, 0.5]"
-    assert controls.given("whole", shown, usual["whole"], {"preview_every": 2}) == {
+    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
         "preview_every": 2,
         "steps": 7,
         "style": "ink",
         "window": (0.1, 0.5),
     }
-    assert controls.given("videograin", shown, usual["videograin"], {}) == {}
+    assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+
+
+def test_a_run_has_the_parameters_that_are_shown(tmp_path):
+    """With a preset, with what a model recommends, and with both: what the controls say is what runs."""
+    recommended = {"steps": 20, "guidance_scale": 4.0, "levels": "all"}
+    (tmp_path / "defaults.json").write_text(json.dumps({"fatezero": recommended}))
+
+    def of(given):
+        return settings.values("fatezero", tmp_path, given)
+
+    with gr.Blocks():
+        controls = settings.make_controls({"fatezero": of({})}, "fatezero")
+    names = [*controls.fields["fatezero"]]
+    for project in (
+        {},
+        {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
+        {"preset": "style", "emphasis": 1.0},
+        {"preset": "paper"},
+        {"steps": 9},
+    ):
+        shown = [of(project)[name] for name in names]
+        given = controls.given("fatezero", shown, of, project)
+        assert of(given) == of(project), project
+        shown[names.index("steps")] = 11
+        assert of(controls.given("fatezero", shown, of, project)) == of(project) | {"steps": 11}
+    chosen = [of({"preset": "released"})[name] for name in names]  # as the page shows it once it is chosen
+    assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
+    paper = [of({"preset": "paper"})[name] for name in names]  # and back: not what the model recommends
+    assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})

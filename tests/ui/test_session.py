@@ -1,5 +1,7 @@
 """A page's work: points, strokes, undo, tracking, and the request that comes of it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -234,6 +236,73 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(session, bare, tmp_
     session.undo()
     session.undo()
     assert not session.mask(label, 5).any()
+
+
+def test_a_tracking_that_was_broken_off_is_not_done(session, bare, tmp_path):
+    label = session.add_region()
+    session.point(label, 0, (20.0, 5.0), True, left_of)
+    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
+    steps = masking.follow(session, [label])
+    next(step for step in steps if step and step.done == 2)
+    steps.close()  # Stop, or the page was closed
+    assert session.to_track(only_untracked=True) == session.to_track() == [label]
+    assert [step.done for step in masking.follow(session, [label]) if step][-1] == FRAMES
+    assert session.to_track(only_untracked=True) == session.to_track() == []
+
+
+def test_nothing_is_handed_out_under_the_lock(session, bare, tmp_path):
+    """The next step may be asked for in another thread, or never."""
+    sessions = Sessions(bare, Media(tmp_path))
+    masking = Masking(sessions, left_of, shift, Media(tmp_path / "m"))
+    opened = sessions.get("page")
+
+    def is_free():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: opened.lock.acquire(timeout=5) and not opened.lock.release()).result()
+
+    nothing = {"id": opened.id, "have": opened.rev}
+    for _ in masking.track("page", nothing):
+        assert is_free()
+    opened.point(opened.add_region(), 0, (20.0, 5.0), True, left_of)
+    for _ in masking.track("page", {"id": opened.id, "have": opened.rev}):
+        assert is_free()
+
+
+def test_a_deleted_region_comes_back_to_where_it_was(masked):
+    session = Session(masked)
+    session.delete_region(2)
+    session.undo()
+    assert list(session.state.regions) == [1, 2]
+    session.delete_region(1)
+    session.undo()
+    assert list(session.state.regions) == [1, 2]
+
+
+def test_deleting_stops_the_tracker_which_writes_by_label(bare, tmp_path):
+    sessions = Sessions(bare, Media(tmp_path))
+    masking = Masking(sessions, left_of, shift, Media(tmp_path / "m"))
+    session = sessions.get("page")
+    label = session.add_region()
+    session.stop.clear()
+    masking.act("page", {"id": session.id, "have": session.rev, "act": "delete", "label": label})
+    assert session.stop.is_set()
+    assert not session.state.regions
+
+
+def test_a_page_that_lost_its_connection_may_come_back(bare, tmp_path):
+    sessions = Sessions(bare, Media(tmp_path), grace=0.05)
+    first = sessions.get("page")
+    sessions.leave("page")
+    assert sessions.get("page") is first
+    time.sleep(0.2)
+    assert sessions.get("page") is first
+    sessions.leave("page")
+    sessions.keep("page")  # what still runs for it does not bring it back
+    for _ in range(100):
+        if not len(sessions):
+            break
+        time.sleep(0.05)
+    assert len(sessions) == 0
 
 
 def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):

@@ -114,3 +114,25 @@ def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_
     learned = modulated_attention(q, k, v.requires_grad_(), *rest)
     assert learned.requires_grad
     assert torch.allclose(learned.detach(), expected, rtol=0, atol=1e-12)
+
+
+def test_half_precision_holds_logits_beyond_its_numbers():
+    """Stable Diffusion 2's reach 3e5 before they are scaled, half precision ends at 65504."""
+    q, k, _, ql, kl, a = case(dim=64, dtype=torch.float32)
+    q, k = (60 * q).half(), (60 * k).half()
+    assert not (q @ k.transpose(-1, -2)).isfinite().all()
+    q2, k2 = modulate(q, k, ql, kl, a)
+    assert q2.isfinite().all()
+    got = (q2.double() @ k2.double().transpose(-1, -2) / 8).softmax(-1)
+    exact = modulate(q.double(), k.double(), ql, kl, a)
+    wanted = (exact[0] @ exact[1].transpose(-1, -2) / 8).softmax(-1)
+    assert (got - wanted).abs().sum(-1).mean() < 0.05
+
+
+def test_no_region_loses_its_last_cell_to_another_that_is_small_too():
+    labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    labels[0, 1, 1], labels[0, 2, 2] = 1, 2  # two eyes in one cell of 8 pixels
+    grid = grid_labels(labels, 2, 2, 3)[0].tolist()
+    assert grid.count(1) == 1  # the second has no other cell that it touches
+    labels[0, 9, 2] = 2  # now it has
+    assert grid_labels(labels, 2, 2, 3)[0].tolist() == [1, 0, 2, 0]

@@ -428,8 +428,9 @@ def test_emphasis_words():
         "Red fox": 4.0,
     }
     assert fatezero.emphasis(params(), gained) == {}
-    with pytest.raises(RequestError, match="WORD=NUMBER"):
-        fatezero.emphasis(params(emphasis_words="sketch=much"), gained)
+    for factor in ("much", "nan", "-1", "21"):
+        with pytest.raises(RequestError, match="WORD=FACTOR with a factor of 0 to 20"):
+            fatezero.emphasis(params(emphasis_words=f"sketch={factor}"), gained)
 
 
 # --- Runs
