@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +111,12 @@ def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
     return backbone.decode(x)
 
 
+def _pin(cores: Any) -> None:
+    """Keep a worker on a core of its own: left alone, some systems put all on one."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {cores.get()})
+
+
 @lru_cache(maxsize=1)
 def _model(name: str, threads: int) -> Backbone:
     if threads:
@@ -166,7 +174,12 @@ def main() -> None:
     threads = 1 if args.jobs > 1 else 0  # 0: all
     settings = {"masks": args.masks, "grow": args.grow, "size": args.size, "model": args.model}
     seeds, table = range(args.first, args.first + args.scenes), {}
-    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+    context = get_context("spawn")
+    cores = context.Queue()
+    for job in range(args.jobs):
+        cores.put(job % (os.cpu_count() or 1))
+    pinned = {"initializer": _pin, "initargs": (cores,)} if args.jobs > 1 else {}
+    with ProcessPoolExecutor(args.jobs, context, **pinned) as pool:
         for task in args.task or TASKS:
             table[task], sheet = {}, []
             for row, given in rows.items():

@@ -10,9 +10,7 @@ whole model gets wrong: half of the latents it sees come from a few denoising st
 
 from __future__ import annotations
 
-import argparse
 import copy
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from editing import load_backbone
 from editing.backbones import Backbone
 from editing.diffusion import add_noise, advance
 from storybook import dataset
-from storybook.training import Run
+from storybook.training import Run, begin, options, worker
 from storybook.world import render_frames
 
 CONFIG = {
@@ -41,7 +39,7 @@ CONFIG = {
     "decoder_qkv_multiscales": ((), (), (), ()),
     "encoder_out_shortcut": False,
 }
-SIZE, BATCH = 128, 16
+SIZE, BATCH = 128, 4
 
 
 def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
@@ -107,21 +105,13 @@ def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
 
 def main() -> None:
     """Train, resuming whatever stands in the run folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__ or "", samples=60_000, rate=1.2e-3)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=60_000)
-    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--equivariance", type=float, default=0.25)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--init", type=Path)
     parser.add_argument("--errors-of", metavar="MODEL", help="a model folder whose encoder is `--init`'s")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    begin(args)
     model = (
         AutoencoderDC.from_pretrained(args.init, torch_dtype=torch.float32)
         if args.init
@@ -133,12 +123,14 @@ def main() -> None:
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )
     run = Run(args.run, model, optimiser)
+    torch.manual_seed(args.seed + worker())  # noise of their own for workers that began alike
     maps, captions = dataset.load(args.data)
     whole = load_backbone(args.errors_of) if args.errors_of else None
     while run.done < args.samples:
         run.pace(args.rate, args.samples, warm=2000)
-        x = batches(maps, args.seed, run.done).contiguous(memory_format=torch.channels_last)
-        wrong = denoised(whole, maps, captions, args.seed, run.done) if whole else None
+        first = run.done + worker() * BATCH
+        x = batches(maps, args.seed, first).contiguous(memory_format=torch.channels_last)
+        wrong = denoised(whole, maps, captions, args.seed, first) if whole else None
         with torch.autocast("cpu", torch.bfloat16):
             if wrong is None:
                 loss = training_loss(model, x, args.noise, args.equivariance)
@@ -146,10 +138,12 @@ def main() -> None:
                 loss = training_loss(model, x[: BATCH // 2], args.noise, 0.0)
                 loss = loss + picture_loss(model.decoder(wrong[1]).float(), wrong[0])
         run.step(loss, BATCH)
-        if run.done % (BATCH * 100) == 0 or run.done >= args.samples:
+        if run.steps % 400 == 0 or run.done >= args.samples:
+            maps, captions = dataset.load(args.data)  # more may have been drawn
+            if worker():
+                continue
             run.save()
             copy.deepcopy(model).to(memory_format=torch.contiguous_format).save_pretrained(args.run / "vae")
-            maps, captions = dataset.load(args.data)  # more may have been drawn
             run.report(held_out(model))
 
 

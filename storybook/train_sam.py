@@ -10,7 +10,6 @@ optimiser as safetensors and resumes from them; `--init` starts from shipped wei
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 from functools import lru_cache
@@ -30,7 +29,7 @@ from masks.draw import deepest
 from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
-from storybook.training import Run
+from storybook.training import Run, begin, options, worker
 
 log = logging.getLogger(__name__)
 BATCH, PROMPTS = 8, 3
@@ -281,25 +280,15 @@ def pictures_at(seed: int, sample: int, size: int) -> list[Picture]:
 
 def main() -> None:
     """Train, resuming whatever stands in the run folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=24_000)
+    parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
     parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
     parser.add_argument("--small", type=float, default=0.7, help="share of samples on smaller pictures")
     parser.add_argument("--small-size", type=int, default=128, help="their pixels, a multiple of 16")
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
-    parser.add_argument("--rate", type=float, default=1.2e-3)
-    parser.add_argument("--ema", type=float, default=0.998, help="decay per step")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=800, help="samples between saves")
-    parser.add_argument("--init", type=Path, help="folder of shipped weights")
+    parser.add_argument("--every", type=int, default=100, help="steps between saves")
     parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop")
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
-    torch.manual_seed(args.seed)
+    begin(args)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
     sam.train()
     if not args.init:
@@ -317,17 +306,19 @@ def main() -> None:
     while run.done < min(args.samples, args.until or args.samples):
         run.pace(args.rate, args.samples, warm=400)
         progress = run.done / args.samples
-        pictures = pictures_at(args.seed, run.done, args.small_size if progress < args.small else SIZE)
+        first = run.done + worker() * BATCH
+        pictures = pictures_at(args.seed, first, args.small_size if progress < args.small else SIZE)
         with torch.autocast("cpu", torch.bfloat16):
-            rng = np.random.default_rng([args.seed, run.done, 1])
+            rng = np.random.default_rng([args.seed, first, 1])
             loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
         run.step(loss, BATCH)
-        if run.done % args.every == 0:
+        if run.steps % args.every == 0 and not worker():
             run.save()
             run.exchange()
             run.report(held_out(sam, 20))
             run.exchange()
-    run.save()
+    if not worker():
+        run.save()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ ready for `storybook.ship`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from pathlib import Path
@@ -16,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import dataset, tokenizer
 from storybook.train_autoencoder import SIZE
-from storybook.training import Run
+from storybook.training import Run, begin, options, worker
 from storybook.world import Scene, render_frames, vocabulary
 
 log = logging.getLogger(__name__)
@@ -123,39 +123,79 @@ def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
     return text(ids).last_hidden_state * ((end.cumsum(1) - end) == 0)[..., None]
 
 
-def probe(
-    unet: UNet2DConditionModel, text: CLIPTextModel, held: Tensor, ids: dict[str, Tensor], abar: Tensor
-) -> dict[str, float]:
-    """Mean squared x0 error over the latents' variance at fixed levels."""
-    out = {}
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+class HeldOut:
+    """Unseen scenes, and how well the model knows them with right, wrong and swapped words."""
+
+    def __init__(self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor) -> None:
+        scenes = [dataset.training_scene(s) for s in range(500, 564)]
+        self.latents = (
+            encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])).float() * scale
+        )
+        self.abar = abar
+        texts = [s.caption for s in scenes]
+        swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in scenes]
+        wrong = texts[1:] + texts[:1]
+        self.ids = {
+            name: captions.ids(t) for name, t in (("right", texts), ("wrong", wrong), ("swapped", swapped))
+        }
+
+    @torch.no_grad()
+    def probe(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> dict[str, float]:
+        """Mean squared x0 error over the latents' variance at fixed levels."""
+        out, held = {}, self.latents
         for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("wrong", 950), ("swapped", 850)]:
             noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
-            a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
+            a, s = self.abar[t].sqrt(), (1 - self.abar[t]).sqrt()
             x = a * held + s * noise
-            v = unet(x, torch.full((len(x),), t), embed(text, ids[name])).sample.float()
+            with torch.autocast("cpu", torch.bfloat16):
+                v = unet(x, torch.full((len(x),), t), embed(text, self.ids[name])).sample.float()
             out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
-    return out
+        return out
+
+
+def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The models as they begin: new, or as shipped in `init`."""
+    if init:
+        unet = UNet2DConditionModel.from_pretrained(init / "unet", torch_dtype=torch.float32)
+        text = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
+    else:
+        special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+        unet = UNet2DConditionModel(**UNET)
+        text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT))
+    # Written out: the fused kernel's backward pass is slow here, a quarter of a whole step.
+    unet.set_attn_processor(AttnProcessor())
+    return unet, text
+
+
+def training_loss(
+    unet: UNet2DConditionModel,
+    text: CLIPTextModel,
+    x0: Tensor,
+    ids: Tensor,
+    abar: Tensor,
+    rng: torch.Generator,
+) -> Tensor:
+    """Weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens]."""
+    t = torch.randint(1000, (len(x0),), generator=rng)
+    noise = torch.randn(x0.shape, generator=rng)
+    a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        v = unet(a * x0 + s * noise, t, embed(text, ids)).sample
+    error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
+    # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
+    snr = abar / (1 - abar)
+    return (5.0 / (snr[t] + 5.0) * error).mean()
 
 
 def main() -> None:
     """Train, resuming whatever stands in the run folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__ or "", samples=200_000, rate=6e-4, ema=0.9993)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=200_000)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    parser.add_argument("--ema", type=float, default=0.9993, help="decay per step")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=16, help="of each worker")
     parser.add_argument("--report", type=int, default=250, help="steps between lines of the curve")
-    parser.add_argument("--init", type=Path)
     args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    begin(args)
     folder = args.run / "model"
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -163,71 +203,40 @@ def main() -> None:
     z = cached_latents(args.data, args.run / "latents", vae)
     scale = DEVIATION / float(z[:4000].float().std())
     captions = Captions(folder / "tokenizer", len(z))
-    held_scenes = [dataset.training_scene(s) for s in range(500, 564)]
-    held = encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in held_scenes])).float() * scale
-    texts = [s.caption for s in held_scenes]
-    swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in held_scenes]
-    ids = {
-        "right": captions.ids(texts),
-        "wrong": captions.ids(texts[1:] + texts[:1]),
-        "swapped": captions.ids(swapped),
-    }
-
-    words = captions.tokenizer
-    text_config = CLIPTextConfig(
-        vocab_size=len(words),
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-        zero_padding=True,
-        **TEXT,
-    )
-    if args.init:
-        unet = UNet2DConditionModel.from_pretrained(args.init / "unet", torch_dtype=torch.float32)
-        text = CLIPTextModel.from_pretrained(args.init / "text_encoder", dtype=torch.float32)
-        text.config.zero_padding = True
-    else:
-        unet, text = UNet2DConditionModel(**UNET), CLIPTextModel(text_config)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    held = HeldOut(vae, captions, scale, abar)
+    unet, text = begun(captions.tokenizer, args.init)
     model = nn.ModuleDict({"unet": unet, "text": text})
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
     )
     run = Run(args.run, model, optimiser, ema=args.ema)
+    DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
+    (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
 
     def show() -> None:
         run.exchange()
         unet.eval()
-        run.report(probe(unet, text, held, ids, abar))
+        run.report(held.probe(unet, text))
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
         unet.train()
         run.exchange()
 
-    DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
-    (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
-    snr = abar / (1 - abar)
-    # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
-    loss_weight = 5.0 / (snr + 5.0)
     while run.done < args.samples:
-        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done)
+        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
         run.pace(args.rate, args.samples, warm=4000)
         rows = torch.randint(len(z), (args.batch,), generator=rng)
-        x0 = z[rows].float() * scale
-        t = torch.randint(1000, (args.batch,), generator=rng)
-        noise = torch.randn(x0.shape, generator=rng)
-        a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = embed(text, captions.draw(rows, rng))
-            v = unet(a * x0 + s * noise, t, hidden).sample
-        error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
-        run.step((loss_weight[t] * error).mean(), args.batch)
-        if run.done % (args.batch * args.report) == 0:
+        loss = training_loss(unet, text, z[rows].float() * scale, captions.draw(rows, rng), abar, rng)
+        run.step(loss, args.batch)
+        if worker():
+            continue
+        if run.steps % args.report == 0:
             show()
-        if run.done % (args.batch * 2 * args.report) == 0:
             run.save()
-    run.save()
-    show()
+    if not worker():
+        run.save()
+        show()
 
 
 if __name__ == "__main__":

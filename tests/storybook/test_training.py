@@ -1,0 +1,72 @@
+"""What the training scripts share: resuming, and several workers learning as one."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from storybook.training import Run
+
+ROOT = Path(__file__).parents[2]
+# Each worker sees its half of one batch, and one of them never uses one of the layers.
+WORKER = """
+import sys, torch
+from pathlib import Path
+from torch import nn
+from storybook.training import Run, worker
+torch.manual_seed(0)
+model = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 1)})
+optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+run, x = Run(Path(sys.argv[1]), model, optimiser), torch.arange(12.0).view(4, 3)
+half = x[2 * worker() : 2 * worker() + 2]
+run.step((model["b"] if worker() else model["a"])(half).mean(), 2)
+if not worker():
+    torch.save((run.done, {k: p.data for k, p in model.named_parameters()}), sys.argv[1] + "/got.pt")
+"""
+
+
+def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=shared | {"RANK": str(rank)}) for rank in (0, 1)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    done, got = torch.load(tmp_path / "got.pt")
+
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 1)})
+    optimiser, x = torch.optim.SGD(model.parameters(), lr=0.1), torch.arange(12.0).view(4, 3)
+    ((model["a"](x[:2]).mean() + model["b"](x[2:]).mean()) / 2).backward()
+    # `Run.step` clips what each worker sends nothing of: the mean.
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    assert done == 4
+    for name, p in model.named_parameters():
+        assert torch.allclose(p.data, got[name], atol=1e-6), name
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    def learn(folder, steps):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        run = Run(folder, model, torch.optim.AdamW(model.parameters(), lr=0.05), ema=0.9)
+        for _ in range(steps):
+            torch.manual_seed(run.done)
+            run.pace(0.05, 40, warm=4)
+            run.step((model(torch.randn(4, 3)) - 1).square().mean(), 4)
+        run.save()
+        return run
+
+    whole = learn(tmp_path / "whole", 8)
+    learn(tmp_path / "parts", 3)
+    parts = learn(tmp_path / "parts", 5)
+    assert whole.done == parts.done == 32
+    for name in whole.learnt:
+        assert torch.equal(whole.learnt[name], parts.learnt[name])
+        assert torch.allclose(whole.ema[name], parts.ema[name])
