@@ -154,17 +154,38 @@ class HeldOut:
 
 
 def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The models as they begin: new, or as shipped in `init`."""
+    """The models as they begin: new, or as shipped in `init`, whose words may be others."""
+    special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT))
+    unet = UNet2DConditionModel(**UNET)
     if init:
         unet = UNet2DConditionModel.from_pretrained(init / "unet", torch_dtype=torch.float32)
-        text = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
-    else:
-        special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-        unet = UNet2DConditionModel(**UNET)
-        text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT))
+        known = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
+        carry_over(known, CLIPTokenizer.from_pretrained(init / "tokenizer"), text, words)
     # Written out: the fused kernel's backward pass is slow here, a quarter of a whole step.
     unet.set_attn_processor(AttnProcessor())
     return unet, text
+
+
+@torch.no_grad()
+def carry_over(
+    known: CLIPTextModel, known_words: CLIPTokenizer, text: CLIPTextModel, words: CLIPTokenizer
+) -> None:
+    """Give `text` all that `known` has learnt; words and positions that it does not have begin at random."""
+    values, before = text.state_dict(), known.state_dict()
+    for name, value in values.items():
+        if name.endswith("token_embedding.weight"):
+            ids, there = words.get_vocab(), known_words.get_vocab()
+            both = [word for word in ids if word in there]
+            value.normal_(0, float(before[name].std()))
+            value[[ids[word] for word in both]] = before[name][[there[word] for word in both]]
+        elif name.endswith("position_embedding.weight"):
+            value.normal_(0, float(before[name].std()))
+            count = min(len(value), len(before[name]))
+            value[:count] = before[name][:count]
+        else:
+            value.copy_(before[name])
+    text.load_state_dict(values)
 
 
 def training_loss(

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from storybook.tokenizer import build
+from storybook.train_unet import begun, carry_over
 from storybook.training import Run
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +72,18 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     for name in whole.learnt:
         assert torch.equal(whole.learnt[name], parts.learnt[name])
         assert torch.allclose(whole.ema[name], parts.ema[name])
+
+
+def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
+    few, many = (("a", "cat", "runs"), ("a", "astronaut", "cat", "on", "runs", "the"))
+    tokenizers = [build(words, tmp_path / str(len(words))) for words in (few, many)]
+    old, new = (begun(t, None)[1].eval() for t in tokenizers)
+    carry_over(old, tokenizers[0], new, tokenizers[1])
+    with torch.no_grad():
+        said = [
+            model(torch.tensor([t("a cat runs").input_ids])).last_hidden_state
+            for model, t in zip((old, new), tokenizers, strict=True)
+        ]
+        unknown = new(torch.tensor([tokenizers[1]("an astronaut").input_ids])).last_hidden_state
+    assert torch.allclose(said[0], said[1], atol=1e-6)
+    assert unknown.isfinite().all()
