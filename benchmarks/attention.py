@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,8 @@ def peak_bytes(run: Run, device: str) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         run()
     alive = peak = 0
-    changes = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    results: Any = record.profiler
+    changes = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
     for change in sorted(changes, key=lambda e: e.start_ns()):
         alive += change.nbytes()
         peak = max(peak, alive)

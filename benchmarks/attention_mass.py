@@ -87,7 +87,7 @@ def shares(task: Task, backbone: Backbone, params: object) -> dict[tuple[str, st
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--first", type=int, default=FIRST_SEED)
     parser.add_argument("--grow", type=int, default=6)

@@ -151,7 +151,7 @@ def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")

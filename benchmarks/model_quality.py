@@ -178,7 +178,7 @@ def mean_psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--learn", type=int, default=16_000, help="drawings the classifier learns from")
     parser.add_argument("--steps", type=int, default=50)

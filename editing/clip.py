@@ -368,8 +368,8 @@ def _stack(frames: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndar
 
 def _image_size(file: Path) -> tuple[int, int]:
     with _open_image(file) as image:
-        lies = image.getexif().get(_ORIENTATION, 1) >= 5
-        return image.size[::-1] if lies else image.size
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:

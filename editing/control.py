@@ -107,7 +107,7 @@ def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames
     import cv2
 
     try:
-        from controlnet_aux import OpenposeDetector
+        from controlnet_aux import OpenposeDetector  # pyright: ignore[reportMissingImports]
 
         detector = OpenposeDetector.from_pretrained(POSE_MODEL)
     except (ImportError, OSError, ValueError) as error:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeGuard, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,7 +101,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return "missing; this key is required, add it"
         case "value_error":
-            reason = str(detail["ctx"]["error"])
+            reason = str(detail.get("ctx", {}).get("error"))
         case _:
             reason = detail["msg"][:1].lower() + detail["msg"][1:]
     return f"{shorten(detail['input'])} was given; {reason}; change the value"
@@ -121,5 +121,5 @@ def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseMod
     return model
 
 
-def _is_model(annotation: object) -> bool:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return inspect.isclass(annotation) and hasattr(annotation, "model_fields")

@@ -199,7 +199,8 @@ def _painted(
 
     size = frames.shape[2], frames.shape[1]
     colors = {region.label: region.color for region in request.regions}
-    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in request.areas]
+    areas = np.zeros((len(frames), 1, 1), np.uint8) if request.areas is None else request.areas
+    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in areas]
     return np.stack([tint(frame, label, colors) for frame, label in zip(frames, labels, strict=True)])
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editing.errors import ResourceError
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.methods import METHODS, Resolved, resolve_params
 from editing.request import EditRequest

@@ -378,8 +378,9 @@ class Session:
         found, by = np.zeros(self.size[::-1], bool), self.finder_of(label)
         hints = [_hint(stroke) for stroke in key.strokes] if by == "grabcut" else []
         # Colours begin anew from all clicks: what they found before would bind them.
-        fresh = before is None or by == "grabcut"
-        base = self._unpack(self._layer(label).track.get(frame)) if fresh else before
+        base = before if by != "grabcut" else None
+        if base is None:
+            base = self._unpack(self._layer(label).track.get(frame))
         positive = any(inside for *_, inside in key.points) or any(not hint.erase for hint in hints)
         if positive or ((key.points or hints) and base.any()):
             points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)

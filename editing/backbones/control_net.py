@@ -63,13 +63,13 @@ class ControlNets:
         def control(x: Tensor, t: Tensor, _: Tensor, __: object) -> tuple[Sequence[Tensor], Tensor]:
             text = vectors.to(x).repeat_interleave(len(x) // len(vectors), dim=0)
             down: list[Tensor] = []
-            middle: Tensor | None = None
+            middle = torch.zeros((), device=x.device, dtype=x.dtype)
             for (net, weight), hint in zip(self._nets, self._hints, strict=True):
                 rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
                 with self._patch(net):
                     some, mid = net(x, t, text, rows, conditioning_scale=weight, return_dict=False)
                 down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
-                middle = mid if middle is None else middle + mid
+                middle = middle + mid
             return down, middle
 
         return control

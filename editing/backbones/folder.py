@@ -1,9 +1,10 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ class Parts:
     unet: nn.Module
     vae: nn.Module
     text_encoder: nn.Module
-    tokenizer: Callable
+    tokenizer: Any  # of transformers, which types none
     scheduler: Mapping[str, object]
     defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     words: frozenset[str] | None = None

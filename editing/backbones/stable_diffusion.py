@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class StableDiffusion:
     unet: nn.Module
     vae: nn.Module
     text_encoder: nn.Module
-    tokenizer: Callable
+    tokenizer: Any  # of transformers, which types none
     schedule: Schedule
     prediction: Prediction
     device: torch.device
@@ -113,7 +114,8 @@ class StableDiffusion:
             (width, height) in pixels, each the nearest multiple of `multiple`.
         """
         scale = (size or self.size) / min(width, height)
-        return tuple(max(1, round(side * scale / self.multiple)) * self.multiple for side in (width, height))
+        wide, high = (max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height))
+        return wide, high
 
     def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """Latents in time, down and across, for a clip of this working size in pixels."""

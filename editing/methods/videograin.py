@@ -257,10 +257,9 @@ def lay_out(
     words = torch.full((text.vectors.shape[1],), -1, dtype=torch.int64, device=text.vectors.device)
     places: dict[tuple[int, ...], Text] = {}
     for code, region in enumerate(request.regions, 1):
-        if region.label not in phrases:
+        if (span := composed.spans[region.label]) is None:
             continue
-        start, stop = composed.spans[region.label]
-        positions = spans(text[1], start, stop)
+        positions = spans(text[1], *span)
         if len(positions) != alone[region.label].lengths[0] - 2:
             raise PromptError(
                 f"regions.{region.name}.prompt",

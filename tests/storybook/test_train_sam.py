@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
             "--samples",
             "8",
             "--every",
-            "2",
+            "1",
             "--small",
             "1",
             "--small-size",
