@@ -284,6 +284,21 @@ def test_words_never_become_code(server, open_page):
 
 
 @pytest.mark.browser
+def test_a_preset_shows_what_it_sets(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.locator("#settings .rg-more button:visible").first.click()
+
+    def layers(value):
+        return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(value, exact=True)
+
+    layers("all").wait_for()
+    assert layers("all").is_checked()
+    page.locator("#settings fieldset:visible", has_text="Preset").get_by_label("released").check()
+    wait(lambda: layers("coarse").is_checked(), 10, "the preset's layers")
+
+
+@pytest.mark.browser
 def test_settings_are_used(server, open_page):
     page = open_page(server)
     set_steps(page, "7")
