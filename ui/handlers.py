@@ -244,9 +244,15 @@ class RunHandlers:
             log.exception("a run failed")
             yield {self.parts.progress: views.failed(*_FAULT), self.parts.live: None}
 
-    def ready(self) -> dict[Any, Any]:
-        """The page after a run, however it ended."""
-        return {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
+    def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
+        """The page after a run, however it ended: its own tracking may have been stopped with it."""
+        buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
+        try:
+            session = _described(self.masking, page_of(request), value)
+        except EditingError:
+            return buttons | {self.parts.canvas: gr.skip()}
+        with session.lock:
+            return buttons | {self.parts.canvas: views.canvas(session, value["have"])}  # type: ignore[index]
 
     def _complete(self, session: Session, page: str, since: int) -> Iterator[Any]:
         """Track the regions that were drawn and never followed to the end.

@@ -172,5 +172,5 @@ def _wire(masks: MaskHandlers, runs: RunHandlers) -> None:
         concurrency_limit=1,
         **_QUIET,
     )
-    running.then(runs.ready, None, [p.run, p.stop], queue=False, **_QUIET)
+    running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
     p.stop.click(views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
