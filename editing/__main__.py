@@ -78,7 +78,9 @@ def run(
 def new(
     clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Project folder to make.")],
-    masks: Annotated[Path | None, typer.Option(help="Folder of masks, one PNG per used frame.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Masks: a folder, one PNG per used frame, or JSON.")
+    ] = None,
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
     frames: Annotated[int | None, typer.Option(help="Number of frames used; all if not given.")] = None,

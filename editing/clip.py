@@ -125,7 +125,7 @@ class ImageClip:
     def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
         files = sorted(
             (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=lambda file: _natural(file.name),
+            key=lambda file: natural(file.name),
         )
         if not files:
             raise ClipError(
@@ -321,7 +321,8 @@ def write_lossless(path: Path, clip: Clip) -> None:
         container.mux(stream.encode(None))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
+    """What names of frames are sorted by: numbers by value, `9.png` before `10.png`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -375,7 +376,12 @@ def _image_size(file: Path) -> tuple[int, int]:
 def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
     with _open_image(file) as image:
         try:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
+                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            elif upright.mode in ("I", "F"):
+                raise ValueError(f"its pixels are {upright.mode}; allowed are 8 and 16 bits")
+            return np.asarray(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
             raise ClipError("clip.path", f"{file.name} cannot be decoded ({error}); replace it") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,10 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo(f"error: {error}", err=True)
     except _UsageError as error:
         typer.echo(f"error: {_explain(error)}", err=True)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        typer.echo(f"error: {shorten(str(error.filename))}: the name is too long; choose a shorter", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return 130

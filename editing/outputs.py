@@ -54,7 +54,18 @@ def check_out(out: Path) -> None:
         raise RequestError(
             "--out", f"{out.name!r} holds {foreign[0]!r}, which is no result; choose a new or empty folder"
         )
-    nearest = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    check_writable(out)
+    check_writable(out.absolute().parent)  # results are put together beside it
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written, or made.
+
+    Raises:
+        RequestError: Naming --out.
+    """
+    whole = folder.absolute()
+    nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written; choose another folder")
 

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
@@ -20,7 +21,7 @@ from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.methods import METHODS
 from editing.outputs import staged
 from editing.request import MAX_MARGIN, MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
-from masks.files import read_labels, write_labels
+from masks.files import read_labels, write_labels, write_regions
 
 FILE = "project.json"
 _MAX_BYTES = 1_000_000
@@ -59,6 +60,9 @@ class ProjectRegion(_Model):
     negative: str = Field("", description="What it should not become.")
     margin: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
+    )
+    drawn: list[int] = Field(
+        [], description="Used frames whose mask a person made; elsewhere it was followed from there."
     )
 
 
@@ -120,18 +124,39 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     return EditRequest(
         clip=clip,
         labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
-        regions=tuple(Region(**region.model_dump()) for region in project.regions),
+        regions=tuple(
+            Region(**region.model_dump() | {"drawn": tuple(region.drawn)}) for region in project.regions
+        ),
         size=options.size,
         more_prompts=tuple(project.more_prompts),
         **project.model_dump(include=_SHARED),
     )
 
 
-def save_project(request: EditRequest, path: str | Path) -> None:
+def overlapping_masks(path: str | Path) -> Path | None:
+    """The folder of a project's masks if it holds one folder per region: masks that may overlap.
+
+    Raises:
+        RequestError: See `load_project`.
+    """
+    project = _parse(Path(path) / FILE)
+    folder = _inside(Path(path), project.masks, "masks") if project.masks is not None else None
+    return folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
+
+
+def save_project(
+    request: EditRequest, path: str | Path, overlapping: Mapping[int, np.ndarray] | None = None
+) -> None:
     """Write a request as a project folder that `load_project` reads back to the same frames and values.
 
     A clip from a file or folder is copied whole; one in memory is written without loss. A project already
     there is replaced, other files beside it stay.
+
+    Args:
+        request: What to write.
+        path: Folder to make.
+        overlapping: Whole masks by label, bool [frames, height, width], where they overlap; they are written
+            in place of the request's labels, which are those flattened.
 
     Raises:
         RequestError: There is something at `path` that is no project.
@@ -141,7 +166,9 @@ def save_project(request: EditRequest, path: str | Path) -> None:
     _check_model(request.model)
     with staged(folder) as staging:
         content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
-        if request.labels is not None:
+        if overlapping:
+            write_regions(overlapping, staging / "masks")
+        elif request.labels is not None:
             write_labels(request.labels, staging / "masks", {r.label: r.color for r in request.regions})
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / FILE).write_text(text + "\n", encoding="utf-8")

@@ -44,6 +44,8 @@ class Region:
         negative: What it should not become.
         margin: Pixels of the clip by which what it becomes may be larger than it is: how far beyond its mask
             the edit may reach, but never into another region. 0..1024.
+        drawn: Used frames, from 0, whose mask a person made; elsewhere it was followed from there. For
+            whoever goes on drawing; a run does not look at it.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -57,6 +59,7 @@ class Region:
     strength: float = 1.0
     negative: str = ""
     margin: int = 0
+    drawn: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._require("name", self.name.strip() != "", "a region needs a name")
@@ -66,6 +69,8 @@ class Region:
         self._require("strength", _is_fraction(self.strength), "allowed is a number 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
         self._require("margin", in_range, f"allowed is a whole number of pixels, 0 to {MAX_MARGIN}")
+        known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
+        self._require("drawn", known, "allowed are whole numbers from 0")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         self._require("color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "allowed is #rrggbb")

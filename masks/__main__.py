@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from PIL import Image
 
 from editing.clip import open_clip
 from editing.commands import call
 from editing.errors import MaskError, RequestError, ResourceError, shorten
+from editing.outputs import check_writable
 from masks.files import write_labels
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def track(
         raise RequestError("--method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"{shorten(flow)} was given; allowed: auto, dis, raft; choose one")
-    _check_out(out)
+    _check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
     for warning in opened.warnings:
@@ -90,7 +91,7 @@ def _write(labels: np.ndarray, out: Path, colors: dict[int, str]) -> None:
         write_labels(labels, staged, colors)
         out.mkdir(exist_ok=True)
         for old in out.iterdir():
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+            old.unlink()
         for new in staged.iterdir():
             new.replace(out / new.name)
 
@@ -124,14 +125,29 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, clip: Path) -> None:
     if out.exists() and not out.is_dir():
         raise RequestError("--out", f"{out.name!r} is a file; choose a folder")
+    if out.is_dir() and clip.is_dir() and out.samefile(clip):
+        raise RequestError("--out", f"{out.name!r} is the clip itself; choose another folder")
+    check_writable(out)
+    check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
-        if not re.fullmatch(r"\d{5}\.png", entry.name):
+        if not _is_mask(entry):
             raise RequestError(
                 "--out", f"{out.name!r} holds {entry.name!r}, which is no mask; choose a new or empty folder"
             )
+
+
+def _is_mask(file: Path) -> bool:
+    """Whether we may have written it: indexed, named by a number."""
+    if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
+        return False
+    try:
+        with Image.open(file) as image:
+            return image.mode == "P"
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:

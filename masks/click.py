@@ -212,7 +212,7 @@ def load_sam(model: str | Path | None = None) -> Sam:
     """
     name = str(model or BUILT_IN)
     path = Path(name)
-    if not path.exists() and path.name == name and os.environ.get("REGRAIN_MODELS"):
+    if path.name == name and os.environ.get("REGRAIN_MODELS") and not path.exists():
         path = Path(os.environ["REGRAIN_MODELS"]) / name
     if not path.exists():
         allowed = ", ".join(file for _, file in PUBLISHED.values())
@@ -227,8 +227,10 @@ def _load(path: Path, _changed: int) -> Sam:
     import torch
 
     if path.is_dir():
-        from masks.tiny_sam import load_tiny_sam
+        from masks.tiny_sam import FILE, load_tiny_sam
 
+        if not (path / FILE).is_file():
+            raise ModelError("model", f"{path.name!r} is a folder without {FILE}; name a checkpoint's file")
         return load_tiny_sam(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -281,6 +283,9 @@ def _check(
             raise MaskError(
                 "box", f"{shorten(box)} was given; allowed is x0, y0, x1, y1 with x0 < x1, y0 < y1"
             )
+        if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
+            raise MaskError("box", f"{shorten(box)} lies outside the frame of {width}x{height}; move it")
+        corners = corners.clip(0, (width, height, width, height))
     if previous is not None and np.shape(previous) != (height, width):
         raise MaskError(
             "previous", f"{np.shape(previous)} was given; the frame is {(height, width)}; match it"

@@ -69,7 +69,7 @@ def cut(
         x0, y0, x1, y1 = np.round(box * np.tile(ratio, 2)).astype(int)
         within = none.copy()
         within[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
-        maybe = within if previous is None and not drawn else maybe & within
+        maybe = maybe & within if maybe.any() else within
         sure_out = sure_out | ~within
     trimap = np.where(maybe, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[sure_out], trimap[sure_in] = cv2.GC_BGD, cv2.GC_FGD

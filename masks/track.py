@@ -383,7 +383,7 @@ def _carry(layer: _Layer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target:
     if share > _ENOUGH:
         layer.velocity = np.median(flow[:, own], axis=1)
     move = None
-    if share > _MOST:
+    if share > _MOST and own.sum() > 1:  # one point shows no turn
         y, x = (part[:: max(1, int(own.sum()) // 500)] for part in np.nonzero(own))
         here = np.stack([x, y], 1).astype(np.float32)
         move, _ = cv2.estimateAffinePartial2D(here, here + flow[:, y, x].T, ransacReprojThreshold=1.5)

@@ -23,6 +23,8 @@ def write_mask_video(
 ) -> None:
     """Write labels as colours: without loss where the name ends in `.mkv`, else as MP4.
 
+    MP4 mixes colours at edges: read back, a mixture may be nearest to a third region's colour.
+
     Args:
         labels: 0 = background, drawn black.
         path: File to write.
@@ -59,10 +61,11 @@ def read_mask_video(
             f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}; the clip uses {frames}"
             f" of {size[0]}x{size[1]}; make them equal",
         )
-    names = np.array([0, *colors], np.uint8)
-    known = palette(colors)[names].astype(np.int32)
-    labels = np.empty((frames, size[1], size[0]), np.uint8)
+    labels, known = np.zeros((frames, size[1], size[0]), np.uint8), palette(colors).astype(np.int32)
     for index in range(frames):
-        off = clip.read(index, index + 1)[0].astype(np.int32)[None] - known[:, None, None]
-        labels[index] = names[np.square(off).sum(-1).argmin(0)]
+        picture = clip.read(index, index + 1)[0].astype(np.int32)
+        least = np.square(picture).sum(-1)
+        for label in colors:  # one at a time: all at once would be as many pictures
+            off = np.square(picture - known[label]).sum(-1)
+            labels[index][off < least], least = label, np.minimum(off, least)
     return labels

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import dataset, tokenizer
+from storybook.muon import Muon
 from storybook.train_autoencoder import SIZE
 from storybook.training import Run, begin, options, worker
 from storybook.world import Scene, render_frames, vocabulary
@@ -58,6 +59,8 @@ SCHEDULE = {
 # Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is
 # where and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
 DEVIATION = 0.4
+# Names of layers that meet the outside: their steps are AdamW's.
+ENDS = ("embedding", "conv_in", "conv_out")
 PROBES = (100, 300, 500, 700, 850, 950)
 
 
@@ -228,10 +231,7 @@ def main() -> None:
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
     model = nn.ModuleDict({"unet": unet, "text": text})
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=args.rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True
-    )
-    run = Run(args.run, model, optimiser, ema=args.ema)
+    run = Run(args.run, model, Muon(model, args.rate, ends=ENDS), ema=args.ema)
     DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
 

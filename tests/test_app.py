@@ -211,7 +211,9 @@ def test_stop_ends_the_worker(server, open_page):
     with server.hold("editing", 6):
         page.click("#run")
         # The inversion has a step 6 of 12 too.
-        page.wait_for_function("/Editing\\s+step 6 of 12/.test(document.querySelector('#progress').innerText)")
+        page.wait_for_function(
+            "/Editing\\s+step 6 of 12/.test(document.querySelector('#progress').innerText)"
+        )
         page.click("#stop")
         wait(lambda: server.steps().count("closed") > before, 60, "the editor is closed")
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from editing.clip import ArrayClip, Clip, VideoClip, resize, write_video
 from editing.errors import ClipError, EditingError, RequestError
-from editing.project import FILE, load_project
+from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
 from editing.runner import DRAWN
 
@@ -38,6 +38,7 @@ class Opened:
         frames: The same frames whole, on disk until they are read.
         source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
         file: One's own video, of which another part can be chosen.
+        masks: Folder of whole masks by label, where regions of the project overlap.
         total: Frames of that file. start: The first one used. stride: Every stride-th is.
     """
 
@@ -48,6 +49,7 @@ class Opened:
     frames: np.ndarray
     source: Path
     file: Path | None = None
+    masks: Path | None = None
     total: int = 0
     start: int = 0
     stride: int = 1
@@ -164,9 +166,10 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
         unpacked = inner[0]
     try:
         request = load_project(unpacked, _check_extent)
+        masks = overlapping_masks(unpacked)
     except EditingError as error:
         raise RequestError(f"project: {error.field}", error.message) from None
-    return prepare("", file.stem, request, folder), ""
+    return replace(prepare("", file.stem, request, folder), masks=masks), ""
 
 
 def _check_extent(clip: Clip) -> None:

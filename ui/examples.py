@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editing.errors import EditingError
 from editing.pictures import tint
-from editing.project import load_project
+from editing.project import load_project, overlapping_masks
 from editing.request import EditRequest
 from ui.clips import Opened, prepare
 from ui.pictures import data_url
@@ -54,6 +54,7 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
 def _prepare(project: Path, media: Path) -> Example:
     request = load_project(project)
     opened = prepare(project.name, _title(project.name), request, media)
+    opened = replace(opened, masks=overlapping_masks(project))
     opened.ensure_source()
     middle = opened.frames[len(opened.frames) // 2]
     if request.labels is not None:

@@ -134,7 +134,9 @@ class MaskHandlers:
             session = _described(self.masking, page_of(request), value)
             with session.lock:
                 asked = requested(self.runs, self.parts.controls, session, model, seed, values)
-            return {self.parts.download: {"path": str(self.masking.save(session, asked, page_of(request)))}}
+                whole = session.overlapping(asked)
+            saved = self.masking.save(session, asked, whole, page_of(request))
+            return {self.parts.download: {"path": str(saved)}}
         except EditingError as error:
             return {self.parts.progress: views.failed(error.field, error.message)}
 

@@ -338,10 +338,12 @@ class Masking:
             raise
         return self.begin(page, opened), note
 
-    def save(self, session: Session, request: EditRequest, page: str) -> Path:
-        """Write a project and pack it; what was saved before goes."""
+    def save(
+        self, session: Session, request: EditRequest, overlapping: dict[int, np.ndarray] | None, page: str
+    ) -> Path:
+        """Write a project and pack it; what was saved before goes. See `Session.overlapping`."""
         folder = self.media.new_clip(page)
-        save_project(request, folder / "project")
+        save_project(request, folder / "project", overlapping)
         if session.saved:
             self.media.drop(session.saved)
         session.saved = folder

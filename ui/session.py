@@ -15,6 +15,7 @@ import numpy as np
 from editing.errors import RequestError
 from editing.request import MAX_PROMPTS, Composed, EditRequest, Region, compose, default_color
 from masks.draw import Stroke as Hint
+from masks.files import read_regions
 from ui.clips import Opened
 from ui.layers import FINDERS, Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
 from ui.methods import uses
@@ -61,11 +62,13 @@ class Session:
         self._past.add(getattr(self, "id", None))
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         request = opened.request
-        layers = {}
+        layers, count = {}, len(opened.frames)
+        whole = read_regions(opened.masks, count, request.clip.size) if opened.masks else {}
         for region in request.regions if request.labels is not None else ():
-            inside = request.labels == region.label  # type: ignore[operator]
+            inside = whole.get(region.label, request.labels == region.label)
             track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
-            layers[region.label] = Layer({}, track, dict.fromkeys(track, 1.0))
+            keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
+            layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
         self.state = State(layers, {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
@@ -336,9 +339,16 @@ class Session:
         for region in reversed(regions):
             for frame in range(len(labels)):
                 labels[frame][self.mask(region.label, frame)] = region.label
+        for region in regions:
+            if not (labels == region.label).any():
+                said = "it lies wholly under the regions above it; move it up, or erase there"
+                raise RequestError(f"regions.{region.name}.mask", said)
         return replace(
             self.opened.request,
-            regions=tuple(replace(region, prompt=region.prompt.strip()) for region in regions),
+            regions=tuple(
+                replace(r, prompt=r.prompt.strip(), drawn=tuple(sorted(self.state.layers[r.label].drawn)))
+                for r in regions
+            ),
             labels=labels if regions else None,
             source_prompt=self.source_prompt,
             prompt=prompt,
@@ -348,6 +358,12 @@ class Session:
             model=model,
             seed=seed,  # type: ignore[arg-type]  # checked there
         )
+
+    def overlapping(self, request: EditRequest) -> dict[int, np.ndarray] | None:
+        """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
+        frames = range(len(self.opened.frames))
+        whole = {r.label: np.stack([self.mask(r.label, f) for f in frames]) for r in request.regions}
+        return whole if sum(mask.sum() for mask in whole.values()) > np.sum(request.labels != 0) else None
 
     def _own_prompts(self, method: str) -> tuple[str, ...]:
         """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.

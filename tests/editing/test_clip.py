@@ -349,3 +349,11 @@ def test_real_clips_survive(tmp_path, path):
     assert again.tags == clip.tags
     assert (again.audio is None) == (clip.audio is None)
     assert np.abs(again.read(0, 8).astype(int) - clip.read(0, 8)).mean() < 1.5
+
+
+def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
+    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
+    Image.fromarray(ramp).save(tmp_path / "00000.png")
+    frame = open_clip(tmp_path).read(0, 1)[0]
+    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
+    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "00000.tiff")

@@ -165,3 +165,65 @@ def test_json_of_another_clip(tmp_path, overlapping):
     write_rle(overlapping, tmp_path / "masks.json")
     with pytest.raises(MaskError, match="3 frames of 7x5; the clip uses 4"):
         read_rle(tmp_path / "masks.json", 4, SIZE)
+
+
+def test_files_are_in_the_order_of_their_numbers(tmp_path):
+    for number in range(12):
+        Image.fromarray(np.full((5, 7), number, np.uint8)).save(
+            tmp_path / f"{number}.{'PNG' if number % 2 else 'png'}"
+        )
+    assert read_labels(tmp_path, 12, SIZE)[:, 0, 0].tolist() == list(range(12))
+
+
+def test_masks_written_before_do_not_come_back(tmp_path, labels):
+    write_labels(labels, tmp_path / "labels", {})
+    write_labels(labels[:2], tmp_path / "labels", {})
+    assert (read_labels(tmp_path / "labels", 2, SIZE) == labels[:2]).all()
+    (tmp_path / "regions").mkdir()
+    (tmp_path / "regions" / "mine.txt").write_text("kept")
+    write_regions({1: labels > 9, 2: labels > 99}, tmp_path / "regions")
+    write_regions({1: labels > 9}, tmp_path / "regions")
+    assert list(read_regions(tmp_path / "regions", 3, SIZE)) == [1]
+    assert (tmp_path / "regions" / "mine.txt").exists()
+
+
+def test_json_is_read_as_labels_too(tmp_path):
+    left, right = np.zeros((2, 1, 5, 7), bool)
+    left[..., :4], right[..., 3:] = True, True
+    write_rle({1: left, 2: right}, tmp_path / "masks.json")
+    assert read_labels(tmp_path / "masks.json", 1, SIZE)[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
+    assert read_labels(tmp_path / "masks.json", 1, SIZE, [2])[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
+
+
+def compressed(counts):
+    """COCO's string, as its own tools write it: maskApi.c, rleToString."""
+    out = ""
+    for i, count in enumerate(counts):
+        x = count - (counts[i - 2] if i > 2 else 0)
+        more = True
+        while more:
+            c = x & 31
+            x >>= 5
+            more = x != -1 if c & 16 else x != 0
+            out += chr((c | 32 if more else c) + 48)
+    return out
+
+
+def test_compressed_coco_masks_are_read(labels):
+    for mask in labels > 128:
+        assert (from_runs(compressed(runs(mask)), SIZE) == mask).all()
+    wide = np.zeros((40, 3000), bool)
+    wide[:, 7:2000] = True
+    assert (from_runs(compressed(runs(wide)), (3000, 40)) == wide).all()
+
+
+@pytest.mark.parametrize("counts", ["d06~~", "", [2**62] * 4 + [35], [1e999, 35]])
+def test_runs_that_are_none_are_refused(counts):
+    with pytest.raises(MaskError, match="do not add up to 7x5"):
+        from_runs(counts, SIZE)
+
+
+def test_no_mask_is_refused(tmp_path):
+    for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
+        with pytest.raises(MaskError, match="none was given"):
+            act()

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from editing.errors import MaskError
+from masks.click import segment
 from masks.draw import Stroke, deepest
 from masks.grabcut import cut, learn, tighten
 from storybook import render, sample_scene
@@ -88,3 +90,15 @@ def test_drawn_actors_with_three_clicks():
             labels.append(int(wanted[points[-1][::-1]]))
         found.append(iou(got, wanted))
     assert np.mean(found) > 0.6
+
+
+def test_a_box_holds_with_clicks_that_only_take_away():
+    image = np.full((64, 96, 3), 110, np.uint8)
+    y, x = np.mgrid[:64, :96]
+    disc = np.hypot(x - 40, y - 32) < 14
+    image[disc] = (210, 40, 40)
+    for points, labels in (([], []), ([(5, 5)], [0])):
+        got = segment(image, points, labels, box=(20, 12, 60, 52), method="grabcut")
+        assert (got & disc).sum() / (got | disc).sum() > 0.95
+    with pytest.raises(MaskError, match="outside the frame"):
+        segment(image, [], [], box=(-30, -30, -10, -10), method="grabcut")

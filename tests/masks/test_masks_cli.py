@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from editing import ArrayClip
 from editing.clip import write_lossless
@@ -89,3 +90,30 @@ def test_a_bad_request_is_refused_before_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(2):
+        Image.fromarray(np.full((64, 96, 3), 90 * index, np.uint8)).save(frames / f"{index:05d}.png")
+    before = {file.name: file.read_bytes() for file in frames.iterdir()}
+    for clicked in (frames, clip):  # as the clip, and as any other folder of pictures
+        assert call("track", clicked, "--click", "1:0,25,32", "-o", frames) == 2
+        assert "--out" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in frames.iterdir()} == before
+
+
+def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_path, capsys):
+    (tmp_path / "file.txt").write_text("words")
+    long, clicked = tmp_path / ("n" * 300), ("--click", "1:0,25,32")
+    for arguments, said in (
+        ((clip, "-o", tmp_path / "file.txt" / "masks"), "cannot be written"),
+        ((clip, "-o", long), "too long"),
+        ((long, "-o", tmp_path / "out"), "too long"),
+        ((clip, "-o", tmp_path / "out", "--model", tmp_path), "folder without model.safetensors"),
+        ((clip, "-o", tmp_path / "out", "--model", long), "too long"),
+    ):
+        assert call("track", *arguments, *clicked) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

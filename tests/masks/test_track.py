@@ -219,3 +219,11 @@ def test_confidence_is_the_least_of_its_regions():
     assert confidence == 0.25
     assert confidence.regions == {1: 0.5, 4: 0.25}
     assert Confidence({}) == 1.0
+
+
+def test_a_region_of_one_pixel_is_followed_or_lost_without_a_fault():
+    frames = np.full((3, 37, 53, 3), 120, np.uint8)
+    frames[:, 18, 20] = 250
+    key = np.zeros((37, 53), np.uint8)
+    key[18, 20] = 1
+    assert len(list(propagate(ArrayClip(frames, Fraction(8)), {0: key}, flow="dis"))) == 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from storybook.muon import Muon, orthogonal
 from storybook.tokenizer import build
 from storybook.train_unet import begun, carry_over
 from storybook.training import Run
@@ -87,3 +88,29 @@ def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
         unknown = new(torch.tensor([tokenizers[1]("an astronaut").input_ids])).last_hidden_state
     assert torch.allclose(said[0], said[1], atol=1e-6)
     assert unknown.isfinite().all()
+
+
+def test_muon_steps_are_orthogonal_inside_and_adams_at_the_ends():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"inner": nn.Conv2d(16, 24, 3), "conv_out": nn.Conv2d(24, 16, 3)})
+    before = {k: p.detach().clone() for k, p in model.named_parameters()}
+    optimiser = Muon(model, 0.1, ends=("conv_out",), decay=0.0)
+    model["conv_out"](model["inner"](torch.randn(2, 16, 8, 8))).square().mean().backward()
+    optimiser.step()
+    moved = {k: p.detach() - before[k] for k, p in model.named_parameters()}
+    turned = torch.linalg.svdvals(moved["inner.weight"].flatten(1)) / (0.1 * 0.2 * 144**0.5)
+    assert turned.min() > 0.6
+    assert turned.max() < 1.3
+    # AdamW's first step is the learning rate, whatever the gradient.
+    assert torch.allclose(moved["conv_out.weight"].abs(), torch.tensor(0.1), atol=1e-3)
+
+
+def test_orthogonal_turns_neither_rows_nor_columns_away():
+    torch.manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(20, 50), full_matrices=False)
+    for sides in ((u, v), (v.T, u.T)):
+        matrix = sides[0] @ torch.diag(torch.linspace(0.1, 3, 20)) @ sides[1]
+        got = orthogonal(matrix)
+        along = torch.diagonal(sides[0].T @ got @ sides[1].T)
+        assert along.min() > 0.6
+        assert along.max() < 1.3

@@ -12,7 +12,7 @@ from editing.clip import ArrayClip
 from editing.errors import RequestError
 from editing.request import EditRequest, Region
 from ui import views
-from ui.clips import prepare
+from ui.clips import open_upload, prepare
 from ui.layers import Stroke, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
@@ -338,3 +338,31 @@ def test_strange_events_do_nothing(bare, tmp_path):
         orjson.dumps(view)
         assert view["labels"] == [], data
     assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]
+
+
+def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, bare, tmp_path):
+    masking = Masking(Sessions(bare, Media(tmp_path / "media")), left_of, shift, Media(tmp_path / "media"))
+    for at in (40, 20):  # the second, smaller, lies on top of the first
+        label = session.add_region()
+        session.point(label, 2, (at, 10), True, left_of)
+        for frame in range(FRAMES):
+            session.set_tracked(label, frame, session.mask(label, 2), 0.9)
+    request = session.request({}, "videograin", "storybook")
+    assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
+    archive = masking.save(session, request, session.overlapping(request), "page")
+
+    opened, _ = open_upload(archive, tmp_path / "again")
+    again = Session(opened)
+    assert (opened.request.labels == request.labels).all()
+    assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
+    assert again.state.layers[1].drawn == [2]
+    # A correction elsewhere is followed from both frames a person has drawn.
+    again.stroke(1, 4, Stroke(((50.0, 20.0),), 3.0, False), left_of)
+    assert sorted(again.begin_track([1])) == [2, 4]
+
+
+def test_a_region_that_nobody_can_see_is_named(session):
+    for _ in range(2):
+        session.point(session.add_region(), 0, (30, 10), True, left_of)
+    with pytest.raises(RequestError, match="wholly under the regions above it"):
+        session.request({}, "videograin", "storybook")

@@ -1,0 +1,92 @@
+"""Muon: steps that are orthogonal matrices (Jordan et al. 2024).
+
+Their sizes are after Liu et al. 2025, arXiv:2502.16982. PyTorch's own Muon takes flat matrices only; most of
+what is learnt here are kernels of convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+_AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_MATRIX = 16  # smaller sides are not worth it
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but orthogonal steps for kernels and matrices inside the network.
+
+    What meets the outside (embeddings, the first and the last layer) and vectors stay AdamW's. Where
+    `torch.distributed` runs, every worker makes the steps of its share of the matrices.
+
+    Args:
+        model: What is to learn.
+        rate: Learning rate; one size suits both kinds of steps.
+        ends: Parts of names that are AdamW's.
+        decay: Weight decay.
+    """
+
+    def __init__(self, model: nn.Module, rate: float, ends: Iterable[str], decay: float = 1e-2) -> None:
+        learnt = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        inner = [
+            p
+            for name, p in learnt.items()
+            if p.ndim >= 2 and min(p.flatten(1).shape) >= _MATRIX and not any(end in name for end in ends)
+        ]
+        known = {id(p) for p in inner}
+        rest = [p for p in learnt.values() if id(p) not in known]
+        super().__init__(rest, lr=rate, weight_decay=decay, betas=(0.9, 0.99), fused=True)
+        self.add_param_group({"params": inner, "orthogonal": True})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of everything that has a gradient."""
+        ours = [group for group in self.param_groups if group.get("orthogonal")]
+        held = [(p, p.grad) for group in ours for p in group["params"]]
+        for p, _ in held:
+            p.grad = None  # nothing for AdamW to do
+        super().step(closure)
+        for p, grad in held:
+            p.grad = grad
+        for group in ours:
+            self._turn([p for p in group["params"] if p.grad is not None], group)
+
+    def _turn(self, learnt: list[Tensor], group: dict) -> None:
+        count, own = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+        steps = [torch.zeros_like(p) for p in learnt]
+        for number, (p, step) in enumerate(zip(learnt, steps, strict=True)):
+            state = self.state[p]
+            state.setdefault("step", torch.zeros(())).add_(1)
+            momentum = state.setdefault("exp_avg", torch.zeros_like(p))
+            momentum.mul_(MOMENTUM).add_(p.grad)
+            if number % count == own:
+                ahead = p.grad.add(momentum, alpha=MOMENTUM).flatten(1)
+                step.copy_(orthogonal(ahead).view_as(p)).mul_(_AS_ADAM * max(ahead.shape) ** 0.5)
+        if count > 1:
+            flat = torch.cat([step.flatten() for step in steps])
+            dist.all_reduce(flat)
+            steps = [
+                s.view_as(p) for s, p in zip(flat.split([p.numel() for p in learnt]), learnt, strict=True)
+            ]
+        for p, step in zip(learnt, steps, strict=True):
+            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=group["lr"])
+
+
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """A matrix's nearest half-orthogonal one, roughly: singular values between about 0.7 and 1.2.
+
+    Newton and Schulz's iteration with the quintic of Jordan et al., in bfloat16; float32 [m, n] both.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    a, b, c = _QUINTIC
+    for _ in range(iterations):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return (x.T if tall else x).float()
