@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 # Read by gradio when it is imported: this page reports nothing to anyone.
@@ -59,7 +61,12 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         examples: Folder of project folders.
         model_folder: The built-in model's.
     """
-    # Leave through the interpreter's own end, which removes the media folder.
+    # Leave through the interpreter's own end, which removes the media folder, and on a Space the cache: what
+    # was computed from strangers' clips goes with the process.
+    if os.environ.get("SPACE_ID") and "REGRAIN_CACHE" not in os.environ:
+        cache = tempfile.TemporaryDirectory(prefix="regrain-cache-")
+        atexit.register(cache.cleanup)
+        os.environ["REGRAIN_CACHE"] = cache.name
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
     page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
         RequestError,
         ResourceError,
     )
-    from editing.events import EditResult, Event, Finished, Preview, Progress, RegionAttention, Stage
+    from editing.events import (
+        EditResult,
+        Event,
+        Finished,
+        OtherEdit,
+        Preview,
+        Progress,
+        RegionAttention,
+        Stage,
+        WordAttention,
+    )
     from editing.project import load_project, save_project
     from editing.request import EditRequest, Region
     from editing.runner import edit
@@ -39,7 +49,17 @@ _MODULES = {
         "RequestError",
         "ResourceError",
     ),
-    "editing.events": ("EditResult", "Event", "Finished", "Preview", "Progress", "RegionAttention", "Stage"),
+    "editing.events": (
+        "EditResult",
+        "Event",
+        "Finished",
+        "OtherEdit",
+        "Preview",
+        "Progress",
+        "RegionAttention",
+        "Stage",
+        "WordAttention",
+    ),
     "editing.project": ("load_project", "save_project"),
     "editing.request": ("EditRequest", "Region"),
     "editing.runner": ("edit",),
@@ -58,6 +78,7 @@ __all__ = [
     "Finished",
     "MaskError",
     "ModelError",
+    "OtherEdit",
     "Preview",
     "Progress",
     "PromptError",
@@ -66,6 +87,7 @@ __all__ = [
     "RequestError",
     "ResourceError",
     "Stage",
+    "WordAttention",
     "edit",
     "load_backbone",
     "load_project",

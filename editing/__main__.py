@@ -40,7 +40,11 @@ def run(
     method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Parameter of the method; repeatable. `schema` lists them with their ranges.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed instead of the project's.")] = None,
     prompt: Annotated[

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
@@ -14,6 +15,20 @@ def blend_latents(
 ) -> Float[Tensor, "frames c h w"]:
     """`edited` inside the mask, `source` outside; both at the same noise level. mask: 0..1."""
     return mask * edited + (1 - mask) * source
+
+
+def vary(
+    x: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"] | None, variation: float, seed: int
+) -> Float[Tensor, "frames c h w"]:
+    """Noise mixed into inverted latents inside the mask, or everywhere, its variance kept.
+
+    It is the same in every frame. variation: 0..1, the share of the variance that is fresh.
+    """
+    if not variation:
+        return x
+    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x)
+    mixed = (1 - variation) ** 0.5 * x + variation**0.5 * noise
+    return mixed if mask is None else blend_latents(mixed, x, mask)
 
 
 def mask_from_attention(

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from editing.memory import free_memory
 
@@ -32,7 +31,7 @@ def examine() -> Iterator[tuple[str, str]]:
     yield "optical flow", _flow()
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
     for model, side, weights, per_frame in _NEEDS:
-        # On a CPU everything is float32.
+        # On a CPU weights are float32, unless only half of that fits.
         frames = int((free / 2**30 / (1 if on_gpu else 2) - weights) / per_frame)
         yield (
             f"{model} at {side} px",
@@ -57,12 +56,11 @@ def _flow() -> str:
 def _models() -> Iterator[str]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    from editing.backbones import ASSETS, MODELS_VARIABLE
+    from editing.backbones import ASSETS, on_shelf
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"
-    if folder := os.environ.get(MODELS_VARIABLE):
-        yield from sorted(entry.name for entry in Path(folder).glob("*"))
+    yield from on_shelf()
     try:
         yield from sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
     except CacheNotFound:

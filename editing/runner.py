@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editing.errors import ResourceError
+from editing.errors import PromptError, ResourceError
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.methods import METHODS, Resolved, resolve_params
 from editing.request import EditRequest
@@ -77,6 +77,10 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
+    except PromptError as error:
+        if error.field != "prompt":
+            raise
+        raise _named(error, request, backbone) from None
     except ResourceError as error:
         if not request.more_prompts:
             raise
@@ -96,13 +100,29 @@ def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     from editing.backbones.words import check_words, read_words
 
     words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
+    for field, text in _texts(request):
+        check_words(words, text, field)
+
+
+def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
+    """Every field of words, and what it says."""
     for key in ("source_prompt", "prompt", "negative_prompt"):
-        check_words(words, getattr(request, key), key)
+        yield key, getattr(request, key)
     for prompt in request.more_prompts:
-        check_words(words, prompt, "more_prompts")
+        yield "more_prompts", prompt
     for region in request.regions:
         for key in ("source", "prompt", "negative"):
-            check_words(words, getattr(region, key), f"regions.{region.name}.{key}")
+            yield f"regions.{region.name}.{key}", getattr(region, key)
+
+
+def _named(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
+    """The same error under the field whose words are too many; together they may be, then it is `prompt`."""
+    for field, text in _texts(request):
+        try:
+            backbone.embed([text])
+        except PromptError as own:
+            return PromptError(field, own.message)
+    return error
 
 
 def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:

@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track CLIP --click LABEL:FRAME,X,Y[,0|1] ... -o masks/`."""
+"""Command line: `python -m masks track CLIP --click LABEL:FRAME,X,Y[,0|1] ... -o out/masks`."""
 
 from __future__ import annotations
 

@@ -46,35 +46,34 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step of everything that has a gradient."""
-        ours = [group for group in self.param_groups if group.get("orthogonal")]
-        held = [(p, p.grad) for group in ours for p in group["params"]]
+        inner = self.param_groups[-1]
+        held = [(p, p.grad) for p in inner["params"] if p.grad is not None]
         for p, _ in held:
             p.grad = None  # nothing for AdamW to do
         super().step(closure)
         for p, grad in held:
             p.grad = grad
-        for group in ours:
-            self._turn([p for p in group["params"] if p.grad is not None], group)
+        for p, turned in self._turned(held):
+            p.mul_(1 - inner["lr"] * inner["weight_decay"]).sub_(turned, alpha=inner["lr"])
 
-    def _turn(self, learnt: list[Tensor], group: dict) -> None:
+    def _turned(self, learnt: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+        """Weights and their steps of size 1."""
         count, own = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-        steps = [torch.zeros_like(p) for p in learnt]
-        for number, (p, step) in enumerate(zip(learnt, steps, strict=True)):
+        steps = [torch.zeros_like(p) for p, _ in learnt]
+        for number, ((p, grad), step) in enumerate(zip(learnt, steps, strict=True)):
             state = self.state[p]
             state.setdefault("step", torch.zeros(())).add_(1)
             momentum = state.setdefault("exp_avg", torch.zeros_like(p))
-            momentum.mul_(MOMENTUM).add_(p.grad)
+            momentum.mul_(MOMENTUM).add_(grad)
             if number % count == own:
-                ahead = p.grad.add(momentum, alpha=MOMENTUM).flatten(1)
+                ahead = grad.add(momentum, alpha=MOMENTUM).flatten(1)
                 step.copy_(orthogonal(ahead).view_as(p)).mul_(_AS_ADAM * max(ahead.shape) ** 0.5)
         if count > 1:
             flat = torch.cat([step.flatten() for step in steps])
             dist.all_reduce(flat)
-            steps = [
-                s.view_as(p) for s, p in zip(flat.split([p.numel() for p in learnt]), learnt, strict=True)
-            ]
-        for p, step in zip(learnt, steps, strict=True):
-            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=group["lr"])
+            parts = flat.split([step.numel() for step in steps])
+            steps = [part.view_as(step) for part, step in zip(parts, steps, strict=True)]
+        return [(p, step) for (p, _), step in zip(learnt, steps, strict=True)]
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -278,6 +279,14 @@ def pictures_at(seed: int, sample: int, size: int) -> list[Picture]:
     return [_picture(seed, block * BLOCK + int(i), size) for i in order]
 
 
+def begins_anew(folder: Path, init: Path | None) -> bool:
+    """Whether a run began, or begins, without earlier weights."""
+    state = folder / "state.safetensors"
+    if not state.exists():
+        return init is None
+    return any(name.startswith("w/affinity.") for name in load_file(state))
+
+
 def main() -> None:
     """Train, resuming whatever stands in the run folder."""
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
@@ -287,20 +296,22 @@ def main() -> None:
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
     parser.add_argument("--every", type=int, default=100, help="steps between saves")
     parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop")
+    parser.add_argument("--measure", action="store_true", help="of the run, or of `--init`, and stop")
     args = parser.parse_args()
     begin(args)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()
     sam.train()
     if not args.init:
         look_where_clicked(sam)
-    affinity = None if args.init else Affinity()
+    affinity = Affinity() if begins_anew(args.run, args.init) else None
     both = nn.ModuleDict({"sam": sam} | ({"affinity": affinity} if affinity else {}))
     optimiser = torch.optim.AdamW(both.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
     run = Run(args.run, both, optimiser, args.ema)
-    if args.ship:
+    if args.ship or args.measure:
         run.exchange()
-        save_tiny_sam(sam, ASSETS)
-        log.info("%s", held_out(load_tiny_sam(ASSETS), 200))
+        if args.ship:
+            save_tiny_sam(sam, ASSETS)
+        log.info("%s", held_out(sam, 200))
         return
 
     while run.done < min(args.samples, args.until or args.samples):

@@ -125,7 +125,8 @@ def _add_words(words: Sequence[str]) -> None:
     note = (
         f"The built-in model is small and draws a picture-book world. It knows only {count}; others are "
         "refused by name. Real footage needs a real checkpoint: see the README. Files of this page are "
-        "removed half a minute after it is closed, or after an hour without use."
+        "removed half a minute after it is closed, or after an hour without use; what an inversion computed "
+        "stays in the cache of whoever serves the page."
     )
     chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):

@@ -16,6 +16,7 @@ import gradio as gr
 from gradio import FileData
 from gradio.events import api
 
+from editing.backbones import on_shelf
 from editing.control import parse_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
@@ -146,7 +147,7 @@ def _shelf() -> list[Path]:
 
 
 def _local_models() -> list[str]:
-    return [e.name for e in _shelf() if (e / "model_index.json").is_file() or e.suffix == ".safetensors"]
+    return [name for name in on_shelf() if is_name(name)]
 
 
 def _check_control(request: EditRequest) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from editing.attention.sites import AttentionFn, Site
     from editing.backbones.patches import Patch
+    from editing.backbones.stable_diffusion import Control
     from editing.diffusion import Schedule, Step
     from editing.text import Text
 
@@ -52,6 +53,11 @@ class Backbone(Protocol):
     sites: "tuple[Site, ...]"
     device: "torch.device"
     dtype: "torch.dtype"
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells its weights from any others; what is cached is kept under it."""
+        ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
         """The size to work at for a clip of this size."""
@@ -86,6 +92,7 @@ class Backbone(Protocol):
         attend: "AttentionFn | None" = None,
         features: "Patch | None" = None,
         adapter: "Patch | None" = None,
+        control: "Control | None" = None,
         recompute: bool = False,
     ) -> "tuple[Tensor, Tensor]":
         """What the model makes of noisy latents: (x0, eps)."""
@@ -131,6 +138,17 @@ def find(id: str, config: str = "unet/config.json") -> Source:
     )
 
 
+def on_shelf() -> list[str]:
+    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files that are not RAFT's."""
+    shelf = Path(os.environ.get(MODELS_VARIABLE) or os.devnull)
+    return [
+        entry.name
+        for entry in (sorted(shelf.iterdir()) if shelf.is_dir() else ())
+        if (entry / "unet" / "config.json").is_file()
+        or (entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_"))
+    ]
+
+
 def _check(path: Path, id: str, config: str) -> Source:
     if path.is_file():
         if path.suffix.lower() != ".safetensors":
@@ -160,7 +178,7 @@ def load_backbone(
         id: See `find`.
         loras: Part of the model's identity. None can be loaded yet.
         device: Default: the first CUDA device, else the CPU.
-        dtype: Default: float16 on CUDA, float32 elsewhere.
+        dtype: Default: float16 on CUDA; elsewhere float32 where it fits, else bfloat16.
     Raises:
         ModelError: Unknown id, missing or unsafe weights, an architecture that is not Stable Diffusion 1.x or
             2.x, a hub that cannot be reached, a gated repository.

@@ -28,7 +28,7 @@ from editing.attention.frames import sparse_causal
 from editing.attention.maps import Exchange, TokenMass, exchange, grid_at, map_grid, probabilities
 from editing.attention.sites import AttentionFn, Site
 from editing.backbones.patches import Patch, joint_norm
-from editing.blending import blend_latents, composite, mask_from_attention
+from editing.blending import blend_latents, composite, mask_from_attention, vary
 from editing.clip import resize
 from editing.diffusion import Step, advance, guide
 from editing.errors import PromptError, RequestError
@@ -64,7 +64,8 @@ def run(
     area = Area(plan, params, mass)
     looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
     areas: dict[int, np.ndarray] = {}
-    x = pivots[-1].repeat(len(plan.targets), 1, 1, 1)
+    inside = None if plan.masks is None else F.adaptive_max_pool2d(plan.masks, plan.grid)
+    x = vary(pivots[-1], inside, params.variation, request.seed).repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         window = Window.at(step, params)
         attend = fused_attention(plan, params, window, partial(area.of_source, step), looks)

@@ -29,6 +29,9 @@ class MethodParams(BaseModel):
     )
 
 
+_VARIATION = "Fresh noise mixed into the edited regions, or the whole frame: another result per seed."
+
+
 class VideoGrainParams(MethodParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
@@ -100,9 +103,7 @@ class VideoGrainParams(MethodParams):
     inversion: Literal["paper", "released"] = Field(
         "paper", description="Noise levels of the inversion; the release takes one step less."
     )
-    variation: float = Field(
-        0.0, ge=0, le=1, description="Fresh noise mixed into the edited regions: another result per seed."
-    )
+    variation: float = Field(0.0, ge=0, le=1, description=_VARIATION)
     blend: bool = Field(True, description="Outside the edited regions, take the latents of the source.")
     blend_with: Literal["inversion", "noise"] = Field(
         "inversion", description="The source's latents outside: of its inversion, or with fresh noise."
@@ -294,6 +295,7 @@ class FateZeroParams(MethodParams):
     )
     joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
     reconstruct: bool = Field(False, description="Also rebuild the source from its inversion.")
+    variation: float = Field(0.0, ge=0, le=1, description=_VARIATION)
     feather: float = Field(2.0, ge=0, le=3, description=_FEATHER)
     preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")
 
@@ -370,5 +372,6 @@ class Vid2VidZeroParams(MethodParams):
     blend: bool = Field(
         True, description="Outside the regions that have masks, take the latents of the inversion."
     )
+    variation: float = Field(0.0, ge=0, le=1, description=_VARIATION)
     feather: float = Field(2.0, ge=0, le=3, description=_FEATHER)
     preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")

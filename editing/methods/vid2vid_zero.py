@@ -25,7 +25,7 @@ from editing.attention.frames import all_frames, sparse_causal
 from editing.attention.maps import Exchange, exchange, map_grid, probabilities
 from editing.attention.sites import AttentionFn, Site
 from editing.backbones.patches import Patch, joint_norm
-from editing.blending import blend_latents, composite
+from editing.blending import blend_latents, composite, vary
 from editing.clip import resize
 from editing.diffusion import Step, advance, guide
 from editing.errors import RequestError
@@ -56,7 +56,8 @@ def run(
     preview = LatentPreview(pivots[0], frames)
     shown = shown_frames(len(frames))
     looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
-    x, rebuilt = pivots[-1].repeat(len(plan.targets), 1, 1, 1), pivots[-1]
+    x, rebuilt = vary(pivots[-1], plan.mask, params.variation, request.seed), pivots[-1]
+    x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         branches = Branches.at(step, plan, params)
         uncond = plan.unguided(step, params, learned)

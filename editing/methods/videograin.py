@@ -27,7 +27,7 @@ from editing.attention.sites import AttentionFn, Site
 from editing.backbones.control_net import ControlNets
 from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, freeu, joint_norm, together
-from editing.blending import blend_latents, composite
+from editing.blending import blend_latents, composite, vary
 from editing.clip import resize
 from editing.control import parse_control
 from editing.diffusion import Convention, Step, add_noise, advance, guide
@@ -226,17 +226,6 @@ def outside(
         noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
         return add_noise(inverted[0], noise, step)
     return inverted[max(len(inverted) - 2 - step.index, 0)]
-
-
-def vary(
-    x: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"], variation: float, seed: int
-) -> Float[Tensor, "frames c h w"]:
-    """Noise mixed into the inverted latents inside the mask, its variance kept; the same in every frame."""
-    if not variation:
-        return x
-    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x)
-    mixed = (1 - variation) ** 0.5 * x + variation**0.5 * noise
-    return blend_latents(mixed, x, mask)
 
 
 def prompts(request: EditRequest) -> tuple[str, str]:

@@ -107,3 +107,15 @@ def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
 def test_the_prompt_of_the_source_is_checked_too(tiny_dc):
     with pytest.raises(PromptError, match=r'"wombat"'):
         list(edit(request(source_prompt="a wombat"), tiny_dc))
+
+
+def test_words_that_are_too_many_are_named_by_their_field(tiny):
+    long = " ".join(["cat"] * 80)
+    for change, field in (
+        ({"source_prompt": long}, "source_prompt"),
+        ({"negative_prompt": long}, "negative_prompt"),
+        ({"becomes": long, "prompt": "a fox"}, "regions.thing.prompt"),
+    ):
+        with pytest.raises(PromptError, match="80 tokens given") as caught:
+            list(edit(request(**change), tiny))
+        assert caught.value.field == field

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing.attention.sites import SiteProcessor
-from editing.backbones import find, load_backbone
+from editing.backbones import find, load_backbone, on_shelf
 from editing.backbones.single_file import guess_prediction
 from editing.backbones.stable_diffusion import load
 from editing.diffusion import add_noise, advance
@@ -377,6 +377,17 @@ def test_a_model_is_loaded_once(tiny_folder, monkeypatch):
     assert load_backbone(str(tiny_folder)) is load_backbone(str(tiny_folder))
     monkeypatch.setenv("REGRAIN_MODELS", str(tiny_folder.parent))
     assert load_backbone(tiny_folder.name) is load_backbone(str(tiny_folder))
+
+
+def test_only_models_are_offered_from_the_shelf(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    (tmp_path / "mine").symlink_to(tiny_folder)
+    (tmp_path / "empty").mkdir()
+    for name in ("one.safetensors", "raft_large.safetensors", "sam_vit_b_01ec64.pth", "notes.txt"):
+        (tmp_path / name).touch()
+    assert on_shelf() == ["mine", "one.safetensors"]
+    monkeypatch.delenv("REGRAIN_MODELS")
+    assert on_shelf() == []
 
 
 def test_names_stay_in_the_shelf(tmp_path, monkeypatch):

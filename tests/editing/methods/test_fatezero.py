@@ -1,5 +1,6 @@
 """FateZero on a tiny random model: against a version that stores all attention maps, and identities."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from editing.diffusion import advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import Preview, Progress
 from editing.inversion import ddim_invert
-from editing.methods import check_params, fatezero, resolve_params
+from editing.methods import check_params, fatezero, resolve_params, vid2vid_zero
 from editing.methods.fatezero import Window
 from editing.methods.params import FateZeroParams
 from editing.preview import WordHeats
@@ -486,3 +487,19 @@ def test_presets():
     assert resolved["blend_self"]["source"] == "preset"
     for name in FateZeroParams.PRESETS:
         resolve_params("fatezero", {"preset": name}, {})
+
+
+@pytest.mark.parametrize("method", [fatezero, vid2vid_zero])
+def test_a_seed_counts_where_variation_is_asked_for(tiny, method):
+    name = method.__name__.rpartition(".")[2]
+
+    def made(masks, seed, **given):
+        asked = replace(request(masks), method=name, seed=seed)
+        return finish(method.run(tiny, asked, check_params(name, {"steps": 2, "preview_every": 0, **given})))
+
+    same = [made(False, seed).frames for seed in (1, 2)]
+    assert (same[0] == same[1]).all()
+    for masks in (False, True):
+        first, again, other = (made(masks, seed, variation=0.5).frames for seed in (1, 1, 2))
+        assert (first == again).all()
+        assert (first != other).any()

@@ -9,6 +9,7 @@ import torch
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.frames import all_frames
 from editing.attention.sites import Site
+from editing.blending import vary
 from editing.errors import ModelError, RequestError
 from editing.events import Preview, Progress
 from editing.methods import videograin
@@ -174,13 +175,13 @@ def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
     layout, _ = videograin.lay_out(tiny, request, (8, 8))
     x = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     mask = layout.blend_mask
-    varied = videograin.vary(x, mask, 0.5, seed=1)
-    assert videograin.vary(x, mask, 0.0, seed=1) is x
-    assert torch.equal(varied, videograin.vary(x, mask, 0.5, seed=1))
-    assert not torch.equal(varied, videograin.vary(x, mask, 0.5, seed=2))
+    varied = vary(x, mask, 0.5, seed=1)
+    assert vary(x, mask, 0.0, seed=1) is x
+    assert torch.equal(varied, vary(x, mask, 0.5, seed=1))
+    assert not torch.equal(varied, vary(x, mask, 0.5, seed=2))
     outside = (mask == 0).expand_as(x)
     assert torch.equal(varied[outside], x[outside])
-    fresh = videograin.vary(x, mask, 1.0, seed=1)
+    fresh = vary(x, mask, 1.0, seed=1)
     inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
     assert torch.equal(fresh[0][inside], fresh[1][inside])
 
