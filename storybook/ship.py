@@ -23,15 +23,14 @@ ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
 
 def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     """Convert both runs to half precision in `target`."""
+    unet = UNet2DConditionModel.from_pretrained(unet_run / "unet", torch_dtype=torch.float16)
+    text = CLIPTextModel.from_pretrained(unet_run / "text_encoder", dtype=torch.float16)
+    vae = AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16)
+    # Only now: a part that is to stay may be read from where it is written.
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         shutil.rmtree(target / name, ignore_errors=True)
-    UNet2DConditionModel.from_pretrained(unet_run / "unet", torch_dtype=torch.float16).save_pretrained(
-        target / "unet", max_shard_size="9MB"
-    )
-    CLIPTextModel.from_pretrained(unet_run / "text_encoder", dtype=torch.float16).save_pretrained(
-        target / "text_encoder"
-    )
-    vae = AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16)
+    unet.save_pretrained(target / "unet", max_shard_size="9MB")
+    text.save_pretrained(target / "text_encoder")
     vae.save_pretrained(target / "vae")
     config = target / "vae" / "config.json"
     scale = json.loads((unet_run / "scale.json").read_text())["scaling_factor"]

@@ -108,6 +108,27 @@ def test_words_as_published_shift_after_a_double_space(tiny):
     assert found["rides"] == (6, 7)
 
 
+def test_words_mended_stay_in_their_places_after_a_double_space(tiny):
+    from editing.text import _word_tokens
+
+    found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "fixed"))
+    assert found["rides"] == (5,)
+    assert found["wooden"] == (7,)
+
+
+def test_a_comma_hides_a_word_as_published(tiny):
+    from editing.text import _word_tokens
+
+    assert "countryside" not in dict(_word_tokens(tiny.embed([f"{JEEP},"]), "original"))
+
+
+def test_many_tokens_replaced_by_one_as_published(tiny):
+    """Columns of one token gather all five; what follows is shifted and some of it counted twice."""
+    mapper = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
+    assert float(mapper[:, 2].sum()) == 5
+    assert [float(row.sum()) for row in mapper[3:7]] == [2] * 4
+
+
 def test_replacing_needs_as_many_words(tiny):
     with pytest.raises(PromptError, match="2 words for the source prompt's 6.*refine"):
         replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))

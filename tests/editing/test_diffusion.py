@@ -123,7 +123,7 @@ def test_parametrisations_agree(schedule, tensors, prediction):
             prediction
         ]
         found = split(output, x, step.signal, step.noise, prediction)
-        torch.testing.assert_close(found, (x0, eps), atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(found, (x0, eps), atol=1e-12, rtol=1e-12)
 
 
 def test_advance_is_undone_by_the_reversed_step(schedule, tensors):
@@ -132,7 +132,7 @@ def test_advance_is_undone_by_the_reversed_step(schedule, tensors):
     for up, down in zip(schedule.inversion(50), reversed(schedule.sampling(50)), strict=True):
         higher = advance(split(eps, x, up.signal, up.noise, "epsilon")[0], eps, up)
         back = advance(split(eps, higher, down.signal, down.noise, "epsilon")[0], eps, down)
-        torch.testing.assert_close(back, x, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(back, x, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])

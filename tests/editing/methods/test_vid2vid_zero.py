@@ -116,10 +116,12 @@ def test_without_cross_frame_attention_it_is_the_image_model(tiny):
 
 
 @pytest.mark.parametrize("inversion", ["negative_prompt", "plain"])
-def test_an_edit_to_the_source_prompt_is_the_reconstruction(tiny_double, inversion):
-    tiny = tiny_double
-    asked = request(prompt=request().source_prompt)
+def test_an_edit_to_the_source_prompt_is_the_reconstruction(tiny_double, inversion, monkeypatch):
+    tiny, decoded = tiny_double, []
+    asked, decode = request(prompt=request().source_prompt), tiny_double.decode
+    monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(x.clone()) or decode(x))
     result = run(tiny, asked, params(inversion=inversion, guidance_scale=2.0))
+    torch.testing.assert_close(decoded[-2], decoded[-1], atol=1e-6, rtol=0)
     assert np.abs(result.reconstruction.astype(int) - result.uncomposited).max() <= 1
 
 
@@ -259,6 +261,27 @@ def test_learning_brings_the_latents_nearer(tiny):
     _, once = learn(tiny, inner=1, rate=1e-3)
     _, twice = learn(tiny, inner=2, rate=1e-3)
     assert twice[0][2] < once[0][2]
+
+
+@pytest.mark.parametrize("inner", [1, 3])
+def test_at_no_step_does_learning_lead_away(tiny, monkeypatch, inner):
+    from editing import inversion
+
+    walk, descend = [], inversion._descend
+
+    @torch.no_grad()
+    def distance(reach, text, goal):
+        return float((reach(text) - goal).square().mean())
+
+    def watched(reach, text, goal, *rest):
+        learned, loss = descend(reach, text, goal, *rest)
+        walk.append((distance(reach, text, goal), distance(reach, learned, goal)))
+        return learned, loss
+
+    monkeypatch.setattr(inversion, "_descend", watched)
+    learn(tiny, inner=inner, rate=1e-3)
+    assert len(walk) == STEPS
+    assert all(after <= before for before, after in walk)
 
 
 def test_at_guidance_1_nothing_is_learned(tiny):

@@ -5,6 +5,7 @@ test_flow.py and attention/test_frames.py, 16's identities in backbones/test_fea
 """
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -97,6 +98,18 @@ def test_01_no_strength_is_plain_attention(values):
     torch.testing.assert_close(s, plain)
 
 
+def test_01_regions_without_words_leave_cross_attention_alone(tiny):
+    request = ask_for(two_boxes(), "", "", prompt="a panda on the moon", source="a clip")
+    regions = tuple(replace(region, source="") for region in request.regions)
+    request = replace(request, regions=regions)
+    layout, text = videograin.lay_out(tiny, request, (8, 8))
+    assert (layout.words == -1).all()
+    torch.testing.assert_close(text[1], tiny.embed([request.composed.text]).vectors[0], atol=1e-6, rtol=0)
+    attend, _ = hook(tiny, request)
+    q, keys = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
+    assert torch.equal(attend(q, keys, keys, CROSS), attention(q, keys, keys))
+
+
 def test_02_range_and_order_are_kept(values):
     q, k, ql, kl = values
     same = (ql[:, :, None] == kl[:, None])[:, None].expand(1, 2, 40, 40)
@@ -120,6 +133,15 @@ def test_03_closed_form(values):
     torch.testing.assert_close(s, (1 - w) * plain + w * extreme, rtol=0, atol=1e-12)
 
 
+def test_03_half_precision_is_near_the_closed_form(values):
+    q, k, ql, kl = values
+    a = torch.full((1, 40), 0.7, dtype=q.dtype)
+    s, _ = logits(q, k, ql, kl, a)
+    expected = torch.softmax(s, -1) @ k
+    found = modulated_attention(q.half(), k.half(), k.half(), ql, kl, a.half())
+    torch.testing.assert_close(found.double(), expected, atol=2e-3, rtol=2e-3)
+
+
 def test_04_extrema_are_a_rows_own_and_constants_do_not_matter(values):
     q, k, ql, kl = values
     a = torch.full((1, 40), 0.6, dtype=q.dtype)
@@ -130,6 +152,10 @@ def test_04_extrema_are_a_rows_own_and_constants_do_not_matter(values):
     after = modulated_attention(other, k, k, ql, kl, a)
     rows = [i for i in range(40) if i != 7]
     torch.testing.assert_close(after[:, 0, rows], before[:, 0, rows])
+    # What another frame, or any other row, is does not matter either.
+    frames_q, frames_k = (torch.cat([x, 5 * x + 3]) for x in (q, k))
+    both = modulated_attention(frames_q, frames_k, frames_k, *(x.repeat(2, 1) for x in (ql, kl, a)))
+    torch.testing.assert_close(both[:1], before)
     # The same vector added to every key adds a constant to a row's logits.
     torch.testing.assert_close(modulated_attention(q, k + 3 * q[:, :, :1], k, ql, kl, a), before)
     torch.testing.assert_close(row_range(q, k + q[:, :, :1]), row_range(q, k))
@@ -178,6 +204,13 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
     attend, _ = hook(tiny, two := ask_for(two_boxes(), "a panda", "a fox"), amount=xi[15])
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     assert torch.equal(attend(q, k, k, SELF), all_frames(q, k, k, len(two.clip)))
+    text = random(2 * FRAMES, 2, 77, 8)
+    assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text))
+
+
+def test_06_the_papers_half_is_the_conditional_the_releases_the_other():
+    halves = [resolve_params("videograin", {"preset": p}, {})[0].guidance_half for p in ("paper", "released")]
+    assert halves == ["cond", "uncond"]
 
 
 @pytest.mark.parametrize("half", ["uncond", "cond", "both"])
@@ -233,7 +266,19 @@ def test_07_size_term_by_formula(tiny, monkeypatch):
                 torch.testing.assert_close(a[frame][codes[frame] == code].unique(), (0.5 * (1 - share))[None])
             background = a[frame][codes[frame] == 0]
             assert (background == (0 if preset == "paper" else 0.5)).all()
-    assert (1 - whole[1] < 1 - whole[2]) == (whole[1] > whole[2])  # the smaller region, the stronger
+
+
+def test_07_in_cross_attention_the_size_is_each_frames_own(tiny, monkeypatch):
+    labels = two_boxes()
+    labels[1, :, :12] = 0  # the first region is smaller in the second frame
+    attend, layout = hook(tiny, ask_for(labels, "a panda", "a fox"))
+    q, text = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
+    _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
+    codes = layout.codes(64)
+    first, second = (a[frame][codes[frame] == 1].unique() for frame in (0, 1))
+    assert len(first) == len(second) == 1
+    assert (codes[1] == 1).sum() < (codes[0] == 1).sum()
+    assert second > first
 
 
 # --- 8 and 9: words
@@ -396,6 +441,18 @@ def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(
     assert last.noise == pytest.approx(0.0412, abs=1e-3)  # what the release leaves in the background
 
 
+def test_12_a_frame_without_regions_is_the_source(tiny, monkeypatch):
+    labels = two_boxes()
+    labels[2] = 0
+    request, decoded, decode = ask_for(labels, "a panda", "a fox"), [], tiny.decode
+    monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(x.clone()) or decode(x))
+    result = finish(videograin.run(tiny, request, VideoGrainParams(steps=3, preview_every=0)))
+    clip = request.clip.read(0, FRAMES)
+    torch.testing.assert_close(decoded[-1][2], tiny.encode(clip)[2])
+    assert np.array_equal(result.frames[2], clip[2])
+    assert not np.array_equal(result.frames[1], clip[1])
+
+
 def test_12_a_mask_of_everything_blends_nothing(tiny, monkeypatch):
     request = ask_for(np.ones((FRAMES, SIZE, SIZE), np.uint8), "a panda")
     given = {"steps": 2, "preview_every": 0}
@@ -497,6 +554,24 @@ def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them
         counts[share] = sum(rows for rows, *_ in seen)
     # Half-forwards of an edit: inversion, features, both halves.
     assert counts == {0.0: 4 + 8, 0.5: 2 + 8}  # the second run found its inversion in the cache
+
+
+@pytest.mark.parametrize("inversion", ["paper", "released"])
+def test_16_each_of_fifty_steps_takes_the_features_of_the_step_it_undoes(tiny, monkeypatch, inversion):
+    request = ask_for(two_boxes(1), "a panda", "a fox")
+    params = VideoGrainParams(inversion=inversion, inject_until=1.0, track_levels=0)
+    model = videograin.Wiring(tiny, request.clip.read(0, 1), request, params)
+    inverted = [random(1, 4, 8, 8)] * (51 if inversion == "paper" else 50)
+    told, predict = [], tiny.predict
+    monkeypatch.setattr(
+        tiny, "predict", lambda x, step, *a, **g: told.append(step.t) or predict(x, step, *a, **g)
+    )
+    found = [videograin.source_features(model, inverted, step) for step in tiny.schedule.sampling(50)]
+    if inversion == "released":
+        assert told == [961 - 20 * i for i in range(49)]
+        assert found[49] is None  # its inversion has no such step
+    else:
+        assert told == [step.t for step in tiny.schedule.inversion(50)][::-1]
 
 
 def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(trained):
