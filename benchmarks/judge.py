@@ -48,21 +48,30 @@ def nearest(frames: np.ndarray, task: Task, search: bool = True) -> list[str]:
     return out
 
 
-def distance(frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None) -> float:
-    """Mean squared difference of the edit and a drawn scene in a place; of an actor in its best pose."""
-    seen, inside = _small(frames[list(JUDGED)]), _small(place[list(JUDGED)].astype(np.float32)) > 0.5
+def distance(
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...] = JUDGED,
+) -> float:
+    """Mean squared difference of the edit and a drawn scene in a place; of an actor in its best pose.
+
+    Only the frames `at` are looked at.
+    """
+    seen, inside = _small(frames[list(at)]), _small(place[list(at)].astype(np.float32)) > 0.5
     size = frames.shape[1]
-    drawn = [_small(render_frames(scene, size, JUDGED))] if actor is None else _poses(scene, actor, size)
+    drawn = [_small(render_frames(scene, size, at))] if actor is None else _poses(scene, actor, size, at)
     return min(float(np.square(_blurred(picture) - _blurred(seen))[inside].mean()) for picture in drawn)
 
 
-def _poses(scene: Scene, actor: int, size: int) -> Iterator[np.ndarray]:
+def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator[np.ndarray]:
     """The judged frames, small, with one actor moved, scaled and mirrored."""
-    sprite, alpha, ground = _sprite(scene, actor, size)
+    sprite, alpha, ground = _sprite(scene, actor, size, at)
     who, side = scene.actors[actor], (_GRID, _GRID)
     for right, down, scale, mirrored in product(_RIGHT, _DOWN, _SCALES, (1, -1)):
         out = np.empty_like(ground)
-        for i, t in enumerate(JUDGED):
+        for i, t in enumerate(at):
             x, y = (who.x + who.facing * who.speed * t) * _GRID, who.y * _GRID
             sx = scale * mirrored
             matrix = np.array([[sx, 0, x - sx * x + right * _GRID], [0, scale, y - scale * y + down * _GRID]])
@@ -72,13 +81,15 @@ def _poses(scene: Scene, actor: int, size: int) -> Iterator[np.ndarray]:
 
 
 @lru_cache(maxsize=256)
-def _sprite(scene: Scene, actor: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sprite(
+    scene: Scene, actor: int, size: int, at: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of the judged frames, small: the actor on black, its share of each pixel, all the rest."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
     others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
-    alpha = (render(alone, size).labels[list(JUDGED)] > 0).astype(np.float32)
-    ground = render_frames(dataclasses.replace(scene, actors=others), size, JUDGED)
-    return _small(render_frames(alone, size, JUDGED) * alpha[..., None]), _small(alpha), _small(ground)
+    alpha = (render(alone, size).labels[list(at)] > 0).astype(np.float32)
+    ground = render_frames(dataclasses.replace(scene, actors=others), size, at)
+    return _small(render_frames(alone, size, at) * alpha[..., None]), _small(alpha), _small(ground)
 
 
 def _small(frames: np.ndarray) -> np.ndarray:
