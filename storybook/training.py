@@ -8,6 +8,7 @@ one of two threads.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import logging
 import math
@@ -28,6 +29,7 @@ def worker() -> int:
     """This process's number among those `torchrun` started; 0 where it started none."""
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("gloo")
+        atexit.register(dist.destroy_process_group)  # its threads must not outlive the interpreter
     return dist.get_rank() if dist.is_initialized() else 0
 
 
