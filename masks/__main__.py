@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image
 
 from editing.clip import open_clip
 from editing.commands import call
 from editing.errors import MaskError, RequestError, ResourceError, shorten
 from editing.outputs import check_writable
-from masks.files import write_labels
+from masks.files import is_written, write_labels
 
 if TYPE_CHECKING:
     from editing.clip import Clip
@@ -133,21 +132,10 @@ def _check_out(out: Path, clip: Path) -> None:
     check_writable(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
-        if not _is_mask(entry):
+        if not is_written(entry):
             raise RequestError(
                 "--out", f"{out.name!r} holds {entry.name!r}, which is no mask; choose a new or empty folder"
             )
-
-
-def _is_mask(file: Path) -> bool:
-    """Whether we may have written it: indexed, named by a number."""
-    if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
-        return False
-    try:
-        with Image.open(file) as image:
-            return image.mode == "P"
-    except (OSError, ValueError, SyntaxError):
-        return False
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:

@@ -80,16 +80,27 @@ def _pictures(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: natural(file.name))
 
 
+def is_written(file: Path, mode: str = "P") -> bool:
+    """Whether we may have written it: five digits, indexed ("P") or, in a label's folder, grey ("L")."""
+    if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
+        return False
+    try:
+        with Image.open(file) as image:
+            return image.mode == mode
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
 def _clear(path: Path) -> None:
     """A folder without the masks that were written into it before; what we do not write stays."""
     path.mkdir(parents=True, exist_ok=True)
-    for old in path.iterdir():
-        if re.fullmatch(r"\d{5}\.png", old.name):
+    folders = [e for e in path.iterdir() if e.is_dir() and re.fullmatch(r"[1-9]\d{0,2}", e.name)]
+    for folder, mode in ((path, "P"), *((folder, "L") for folder in folders)):
+        for old in [file for file in folder.iterdir() if is_written(file, mode)]:
             old.unlink()
-        elif old.is_dir() and not old.is_symlink() and re.fullmatch(r"[1-9]\d{0,2}", old.name):
-            _clear(old)
-            if not any(old.iterdir()):
-                old.rmdir()
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _label_of(folder: Path) -> int:
