@@ -1,5 +1,6 @@
 """FateZero on a tiny random model: against a version that stores all attention maps, and identities."""
 
+import gc
 from dataclasses import replace
 from functools import partial
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from editing import ArrayClip, EditRequest, Region
+import storybook
+from editing import ArrayClip, EditRequest, Region, load_backbone
 from editing.attention.sites import Site
 from editing.diffusion import advance, guide
 from editing.errors import PromptError, RequestError
@@ -29,14 +31,15 @@ def _own_cache(tmp_path, monkeypatch):
 
 def request(masks=False, **changes) -> EditRequest:
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
-    given = {"source_prompt": "a cat on the grass", "prompt": "a fox on the grass"} | changes
+    given = {"source_prompt": "a cat on the grass", "prompt": "a fox on the grass", "clip": ArrayClip(pixels)}
+    given |= changes
     labels, regions = None, ()
     if masks:
         labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
         labels[:, 8:40, 8:32] = 1
         regions = (Region("cat", 1, prompt="a fox", source="a cat"),)
         given["prompt"] = ""
-    return EditRequest(ArrayClip(pixels), labels, regions, method="fatezero", **given)
+    return EditRequest(labels=labels, regions=regions, method="fatezero", **given)
 
 
 def params(**given) -> FateZeroParams:
@@ -88,7 +91,10 @@ def softmax(q, k):
 
 def storing_edit(tiny, asked, given, keys):
     """FateZero as released: maps of the inversion in memory, two branches in the edit."""
-    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    grid = tiny.grid(FRAMES, *asked.clip.size)[1:]
+    finest = grid[0] * grid[1]
+    plan = fatezero.make_plan(tiny, asked, given, grid)
+    assert plan.map_grid == grid
     target = plan.targets[0]
     stored, latents = [], [tiny.encode(asked.clip.read(0, FRAMES))]
 
@@ -104,30 +110,29 @@ def storing_edit(tiny, asked, given, keys):
 
     for _, x in ddim_invert(latents[0], ask, tiny.schedule.inversion(STEPS, "fatezero")):
         latents.append(x)
-    coarse = 64
-    edit_sum = torch.zeros(FRAMES, 8, 8)
+    edit_sum = torch.zeros(FRAMES, *grid)
     for step in tiny.schedule.sampling(STEPS):
         maps = stored[STEPS - 1 - step.index]
         looks = torch.stack(
-            [m.mean(1) for name, m in maps.items() if "attn2" in name and m.shape[2] == coarse]
+            [m.mean(1) for name, m in maps.items() if "attn2" in name and m.shape[2] == finest]
         )
-        words = looks.mean(0)[..., list(target.source_area)].sum(-1).unflatten(-1, (8, 8))
+        words = looks.mean(0)[..., list(target.source_area)].sum(-1).unflatten(-1, grid)
 
         def marked(words, size, threshold=given.blend_threshold):
             wide = torch.nn.functional.max_pool2d(words[:, None], 3, 1, 1)
             wide = torch.nn.functional.interpolate(wide, (size, size), mode="nearest")
             return (wide / wide.amax((2, 3), keepdim=True) > threshold).float()
 
-        own = torch.zeros(FRAMES, 8, 8)
+        own = torch.zeros(FRAMES, *grid)
 
         def edit(q, k, v, site, step=step, maps=maps, words=words, own=own):
             if site.kind == "self":
                 k, v = gathered(k, FRAMES, keys), gathered(v, FRAMES, keys)
             probability = softmax(q, k)
             u, c = probability.chunk(2)
-            if site.kind == "cross" and q.shape[2] == coarse:
-                own += c.mean(1)[..., list(target.area)].sum(-1).unflatten(-1, (8, 8))
-            if q.shape[2] < coarse:
+            if site.kind == "cross" and q.shape[2] == finest:
+                own += c.mean(1)[..., list(target.area)].sum(-1).unflatten(-1, grid)
+            if q.shape[2] < finest:
                 source = maps[site.name]
                 if site.kind == "cross" and step.index < int((STEPS + 1) * given.cross_until):
                     c = source @ target.exchange.mapper.to(source) * target.exchange.factors
@@ -141,9 +146,21 @@ def storing_edit(tiny, asked, given, keys):
         x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
         edit_sum += own
         if given.blend_latents == "always" and 0.2 * STEPS < step.index + 1 < 0.8 * STEPS:
-            mask = torch.maximum(marked(words, 8), marked(edit_sum, 8))
+            mask = torch.maximum(marked(words, grid[0]), marked(edit_sum, grid[0]))
             x = mask * x + (1 - mask) * latents[STEPS - step.index]
     return x, stored, latents
+
+
+@pytest.fixture(params=["random, double precision", "built-in, single precision"])
+def model_and_clip(request, tiny_double):
+    """A random network multiplies what single precision rounds by ten at each step; a trained one does not."""
+    if request.param.startswith("random"):
+        return tiny_double, {}
+    scene = storybook.sample_scene(7, frames=FRAMES, actors=1, plain=True)
+    kind = scene.actors[0].kind
+    other = next(k for k in storybook.KINDS if k != kind)
+    words = {"source_prompt": scene.caption, "prompt": scene.caption.replace(kind, other)}
+    return load_backbone("storybook"), words | {"clip": ArrayClip(storybook.render(scene, 128).frames)}
 
 
 @pytest.mark.parametrize(
@@ -154,40 +171,57 @@ def storing_edit(tiny, asked, given, keys):
     ],
 )
 @torch.no_grad()
-def test_recomputed_attention_is_the_stored_one(tiny_double, given, monkeypatch):
-    tiny = tiny_double
-    asked, given = request(), params(inversion_latents="released", **given)
+def test_recomputed_attention_is_the_stored_one(model_and_clip, given, monkeypatch):
+    model, changes = model_and_clip
+    asked, given = request(**changes), params(inversion_latents="released", guidance_scale=7.5, **given)
     keys = given.keys.split("_")
-    expected, stored, latents = storing_edit(tiny, asked, given, keys)
-    (found,), _ = last_latents(tiny, asked, given, monkeypatch)
+    expected, stored, latents = storing_edit(model, asked, given, keys)
+    (found,), _ = last_latents(model, asked, given, monkeypatch)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
-    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    plan = fatezero.make_plan(model, asked, given, model.grid(FRAMES, *asked.clip.size)[1:])
     again = {}
 
     def attend(q, k, v, site):
         again[site.name] = softmax(q, gathered(k, FRAMES, keys) if site.kind == "self" else k)
         return fatezero.see_frames(q, k, v, plan, given) if site.kind == "self" else again[site.name] @ v
 
-    step = tiny.schedule.sampling(STEPS)[1]
-    tiny.predict(fatezero.source_latents(latents, step, given), step, plan.source, attend=attend)
+    step = model.schedule.sampling(STEPS)[1]
+    model.predict(fatezero.source_latents(latents, step, given), step, plan.source, attend=attend)
+    near = 1e-6 if model.dtype == torch.float64 else 1e-5  # what came before a layer was rounded, too
     for name, maps in stored[STEPS - 2].items():
-        torch.testing.assert_close(again[name], maps, atol=1e-6, rtol=0)
+        torch.testing.assert_close(again[name], maps, atol=near, rtol=0)
 
 
-def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny):
-    asked = request()
-    kept = {}
-    for steps in (2, 4):
-        given = params(steps=steps, blend_self=True)
-        plan = fatezero.make_plan(tiny, asked, given, (8, 8))
-        *tensors, rebuilt = finish(fatezero.invert(tiny, asked.clip.read(0, FRAMES), plan, given))
-        latents, mass = tensors
-        assert rebuilt is None
-        assert mass.shape == (steps, FRAMES, 8, 8, plan.source_length)
-        kept[steps] = sum(x.nbytes for x in latents) + mass.nbytes
-    per_step = (kept[4] - kept[2]) / 2
-    assert per_step == FRAMES * 64 * 4 * (4 + plan.source_length)
+def live_bytes() -> int:
+    """Of all tensors there are, each memory counted once."""
+    tensors = [x for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
+    return sum({s.data_ptr(): s.nbytes() for s in (x.untyped_storage() for x in tensors)}.values())
+
+
+@torch.no_grad()
+def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monkeypatch):
+    asked, predict, most = request(), tiny.predict, {}
+    for steps in (2, 6):
+        given = params(steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0)
+        live = []
+
+        def watched(x, *others, live=live, attend, **named):
+            def attending(q, k, v, site):
+                if len(x) > FRAMES and site == tiny.sites[-1]:
+                    live.append(live_bytes())
+                return attend(q, k, v, site)
+
+            return predict(x, *others, attend=attending, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tiny, "predict", watched)
+            finish(fatezero.run(tiny, asked, given))
+        assert len(live) == steps
+        most[steps] = max(live)
+    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
+    cell = 4 * (4 + plan.source_length) + 1  # latents and words, float32, and whether it is in the area
+    assert most[6] - most[2] == 4 * FRAMES * 64 * cell
     # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
     assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
 
