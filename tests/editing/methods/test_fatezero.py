@@ -153,7 +153,7 @@ def storing_edit(tiny, asked, given, keys):
 
 @pytest.fixture(params=["random, double precision", "built-in, single precision"])
 def model_and_clip(request, tiny_double):
-    """A random network multiplies what single precision rounds by ten at each step; a trained one does not."""
+    """Random layers multiply what single precision rounds by ten at each step; trained ones do not."""
     if request.param.startswith("random"):
         return tiny_double, {}
     scene = storybook.sample_scene(7, frames=FRAMES, actors=1, plain=True)
