@@ -83,10 +83,17 @@ class Region:
 
 
 class Composed(NamedTuple):
-    """The prompt a run uses, and per label the characters [start, stop) of the region's own words in it."""
+    """The prompt a run uses.
+
+    Attributes:
+        text: The prompt.
+        spans: Per label the characters [start, stop) of the region's own words in it.
+        missed: Per label what was looked for in vain, so that the region's words stand at the end.
+    """
 
     text: str
     spans: dict[int, tuple[int, int] | None]
+    missed: dict[int, str]
 
 
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
@@ -97,11 +104,13 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     occurrences in the order of the regions. A region prompt that finds no place is appended.
 
     Returns:
-        The text, and where in it each region's words stand: its prompt, else its source, else None.
+        The text, where in it each region's words stand (its prompt, else its source, else None), and whose
+        words found no place.
     """
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
-    places = _find_places(text, {r.label: r.source if exchange else r.prompt or r.source for r in regions})
+    sought = {r.label: r.source if exchange else r.prompt or r.source for r in regions}
+    places = _find_places(text, sought)
     spans: dict[int, tuple[int, int] | None] = {region.label: None for region in regions}
     result, done = "", 0
     by_label = {region.label: region for region in regions}
@@ -111,13 +120,13 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         spans[label] = (len(result), len(result) + len(words))
         result, done = result + words, stop
     result += text[done:]
-    for region in regions:
-        words = region.prompt.strip()
-        if words and region.label not in places:
-            result = _with_separator(result)
-            spans[region.label] = (len(result), len(result) + len(words))
-            result += words
-    return Composed(result, spans)
+    appended = [region for region in regions if region.prompt.strip() and region.label not in places]
+    for region in appended:
+        words, result = region.prompt.strip(), _with_separator(result)
+        spans[region.label] = (len(result), len(result) + len(words))
+        result += words
+    missed = {r.label: sought[r.label] for r in appended if text.strip() and sought[r.label].strip()}
+    return Composed(result, spans, missed)
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
@@ -204,8 +213,13 @@ class EditRequest:
     @property
     def targets(self) -> tuple[str, ...]:
         """The prompt of every edit of the run: `composed`, then those of `more_prompts`."""
-        more = (compose(self.source_prompt, prompt, self.regions).text for prompt in self.more_prompts)
-        return (self.composed.text, *more)
+        return tuple(composed.text for composed in self.all_composed)
+
+    @property
+    def all_composed(self) -> tuple[Composed, ...]:
+        """As `composed`, of every edit of the run."""
+        more = (compose(self.source_prompt, prompt, self.regions) for prompt in self.more_prompts)
+        return (self.composed, *more)
 
     @property
     def negatives(self) -> str:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editing.errors import PromptError, ResourceError
+from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.methods import METHODS, Resolved, resolve_params
 from editing.request import EditRequest
@@ -174,6 +174,7 @@ def make_report(
             *request.clip.warnings,
             *_unknown_world(request, backbone),
             *_unused_negatives(request, resolved),
+            *_appended_words(request),
         ],
     }
 
@@ -185,6 +186,18 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
     return [
         f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on any other clip its "
         "edit means nothing. Use a Stable Diffusion checkpoint for real clips."
+    ]
+
+
+def _appended_words(request: EditRequest) -> list[str]:
+    """Words of regions stand at the end of a prompt where their place in it was not found."""
+    regions = {region.label: region for region in request.regions}
+    return [
+        f"Region {regions[label].name!r}: {shorten(sought)} is not in the prompt as whole words, so "
+        f"{shorten(regions[label].prompt)} stands at its end: {shorten(composed.text, 200)}. "
+        "Use the prompt's own words to bind it elsewhere."
+        for composed in request.all_composed
+        for label, sought in composed.missed.items()
     ]
 
 

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from storybook.training import DTYPE
+
 MOMENTUM = 0.95
 _AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -79,10 +81,10 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """A matrix's nearest half-orthogonal one, roughly: singular values between about 0.7 and 1.2.
 
-    Newton and Schulz's iteration with the quintic of Jordan et al., in bfloat16; float32 [m, n] both.
+    Newton and Schulz's iteration with the quintic of Jordan et al., in half precision; float32 [m, n] both.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = (matrix.T if tall else matrix).to(DTYPE)
     x = x / (x.norm() + 1e-7)
     a, b, c = _QUINTIC
     for _ in range(iterations):

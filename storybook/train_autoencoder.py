@@ -23,7 +23,7 @@ from editing import load_backbone
 from editing.backbones import Backbone
 from editing.diffusion import add_noise, advance
 from storybook import dataset
-from storybook.training import Run, begin, options, worker
+from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import render_frames
 
 CONFIG = {
@@ -131,7 +131,7 @@ def main() -> None:
         first = run.done + worker() * BATCH
         x = batches(maps, args.seed, first).contiguous(memory_format=torch.channels_last)
         wrong = denoised(whole, maps, captions, args.seed, first) if whole else None
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             if wrong is None:
                 loss = training_loss(model, x, args.noise, args.equivariance)
             else:

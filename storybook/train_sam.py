@@ -30,12 +30,15 @@ from masks.draw import deepest
 from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
-from storybook.training import Run, begin, options, worker
+from storybook.muon import Muon
+from storybook.training import Run, begin, mixed, options, worker
 
 log = logging.getLogger(__name__)
-BATCH, PROMPTS = 8, 3
+PROMPTS = 3  # of each picture
 BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+# Names of layers that meet the outside: their steps are AdamW's.
+ENDS = ("fine.1.", "sharp.", "prompt_encoder", "mask_tokens", "hypernetworks", "iou_prediction", "affinity")
 LEVELS = (0.3, 0.6, 0.1)  # how often the whole, the part, its part is wanted
 DEEPEST = 0.6  # how often a click is the deepest pixel of what it is to change, not one drawn at random
 MIN_AREA = 0.0008  # of the picture; smaller targets are not asked for
@@ -271,11 +274,11 @@ def _picture(seed: int, index: int, size: int) -> Picture:
     return training_picture(seed, index, size)
 
 
-def pictures_at(seed: int, sample: int, size: int) -> list[Picture]:
-    """The batch that starts at `sample`: from a block of pictures, seen in another order each time."""
+def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
+    """The batch of `count` that starts at `sample`: of a block of pictures, in another order each time."""
     block, place = divmod(sample, BLOCK * REUSE)
     turn, start = divmod(place, BLOCK)
-    order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)[start : start + BATCH]
+    order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)[start : start + count]
     return [_picture(seed, block * BLOCK + int(i), size) for i in order]
 
 
@@ -291,6 +294,7 @@ def main() -> None:
     """Train, resuming whatever stands in the run folder."""
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
     parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
+    parser.add_argument("--batch", type=int, default=8, help="of each worker")
     parser.add_argument("--small", type=float, default=0.7, help="share of samples on smaller pictures")
     parser.add_argument("--small-size", type=int, default=128, help="their pixels, a multiple of 16")
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
@@ -305,8 +309,7 @@ def main() -> None:
         look_where_clicked(sam)
     affinity = Affinity() if begins_anew(args.run, args.init) else None
     both = nn.ModuleDict({"sam": sam} | ({"affinity": affinity} if affinity else {}))
-    optimiser = torch.optim.AdamW(both.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    run = Run(args.run, both, optimiser, args.ema)
+    run = Run(args.run, both, Muon(both, args.rate, ends=ENDS), args.ema)
     if args.ship or args.measure:
         run.exchange()
         if args.ship:
@@ -317,12 +320,13 @@ def main() -> None:
     while run.done < min(args.samples, args.until or args.samples):
         run.pace(args.rate, args.samples, warm=400)
         progress = run.done / args.samples
-        first = run.done + worker() * BATCH
-        pictures = pictures_at(args.seed, first, args.small_size if progress < args.small else SIZE)
-        with torch.autocast("cpu", torch.bfloat16):
+        first = run.done + worker() * args.batch
+        size = args.small_size if progress < args.small else SIZE
+        pictures = pictures_at(args.seed, first, size, args.batch)
+        with mixed():
             rng = np.random.default_rng([args.seed, first, 1])
             loss = training_loss(sam, affinity, pictures, rng, first=progress < args.first)
-        run.step(loss, BATCH)
+        run.step(loss, args.batch)
         if run.steps % args.every == 0 and not worker():
             run.save()
             run.exchange()

@@ -23,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from storybook import dataset, tokenizer
 from storybook.muon import Muon
 from storybook.train_autoencoder import SIZE
-from storybook.training import Run, begin, options, worker
+from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import Scene, render_frames, vocabulary
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def wordings(scene: Scene) -> tuple[str, str]:
 def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
     """uint8 [n, s, s, 3] to raw latents float16 [n, 16, 16, 16]."""
     x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         return (
             torch.cat([vae.encoder(b.contiguous(memory_format=torch.channels_last)) for b in x.split(50)])
             .half()
@@ -150,7 +150,7 @@ class HeldOut:
             noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
             a, s = self.abar[t].sqrt(), (1 - self.abar[t]).sqrt()
             x = a * held + s * noise
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed():
                 v = unet(x, torch.full((len(x),), t), embed(text, self.ids[name])).sample.float()
             out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
         return out
@@ -203,7 +203,7 @@ def training_loss(
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = torch.randn(x0.shape, generator=rng)
     a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         v = unet(a * x0 + s * noise, t, embed(text, ids)).sample
     error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
     # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.

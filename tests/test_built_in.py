@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from diffusers import ControlNetModel
+from torch.nn import functional as F
 
 from benchmarks.judge import distance
-from editing import EditRequest, edit, load_backbone, load_project, open_clip
+from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
+from editing.clip import resize
 from editing.events import Finished
 from editing.metrics import psnr
 from storybook import KINDS, replace
@@ -122,7 +126,7 @@ def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(demo
     frames = open_clip(out / "edited.mp4").read(0, 8)
     assert min(margins(frames)) > 0.1
     request = load_project(EXAMPLES / "01_two_animals")
-    params = {"steps": 10, "preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
+    params = {"preview_every": 0, "cross_strength": 0.0, "self_strength": 0.0}
     plain = EditRequest(
         request.clip, request.labels, request.regions, source_prompt=request.source_prompt, params=params
     )
@@ -151,23 +155,56 @@ def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
     assert first == second
 
 
-def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model):
-    """Guidance 1, no modulation, no blending: what comes back is the autoencoder's round trip."""
-    request = load_project(EXAMPLES / "01_two_animals")
-    params = {"steps": 50, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
-    # A region whose words are the source's own: the composed prompt is the source prompt.
-    regions = tuple(type(r)(r.name, r.label, prompt=r.source, source=r.source) for r in request.regions)
-    same = EditRequest(
-        request.clip, request.labels, regions, source_prompt=request.source_prompt, params=params
-    )
-    result = next(e.result for e in edit(same, model) if isinstance(e, Finished))
-    from editing.clip import resize
+@pytest.fixture(scope="module")
+def canny_net(model, tmp_path_factory):
+    """A control network of random strength: what it adds is arbitrary, and the same up and down."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = ControlNetModel.from_unet(model.unet)
+        for name, parameter in net.named_parameters():
+            if "controlnet" in name and parameter.ndim == 4:
+                parameter.data.normal_(0, 0.05)
+    folder = tmp_path_factory.mktemp("nets") / "canny"
+    net.save_pretrained(folder)
+    return folder
 
-    small = resize(result.source, (model.size, model.size))
-    round_trip = model.decode(model.encode(small))
-    again = resize(result.uncomposited, (model.size, model.size))
-    everywhere = np.ones(small.shape[:3], bool)
-    assert psnr(round_trip, again, everywhere) > 30
+
+@pytest.fixture(scope="module")
+def same_words():
+    """Half of the first example, its regions to stay what they are: the prompt is the source prompt."""
+    request = load_project(EXAMPLES / "01_two_animals")
+    regions = tuple(dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions)
+    clip = ArrayClip(request.clip.read(0, 4), fps=request.clip.fps)
+    return dataclasses.replace(request, clip=clip, labels=request.labels[:4], regions=regions)
+
+
+def edited_as(model, request, **params):
+    """dB of an edit before compositing to the round trip of the clip: everywhere, outside the regions."""
+    request = dataclasses.replace(request, params={"preview_every": 0, **params})
+    result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
+    small, again = (resize(x, (model.size, model.size)) for x in (result.source, result.uncomposited))
+    trip = model.decode(model.encode(small))
+    cells = model.grid(1, model.size, model.size)[1:]
+    near = F.interpolate(
+        F.adaptive_max_pool2d(torch.from_numpy(request.edited_mask)[:, None].float(), cells), trip.shape[1:3]
+    )
+    far = F.max_pool2d(near, 49, 1, 24)[:, 0].numpy() == 0  # the decoder sees three cells away
+    return psnr(trip, again, np.ones(trip.shape[:3], bool)), psnr(trip, again, far)
+
+
+def test_inversion_and_sampling_with_the_same_words_give_the_clip_back(model, same_words, canny_net):
+    """Guidance 1, no modulation, no blending; with tracks, joint norm and a control network as without."""
+    off = {"steps": 50, "guidance_scale": 1.0, "blend": False, "cross_strength": 0.0, "self_strength": 0.0}
+    off |= {"inject_until": 0.0}
+    assert edited_as(model, same_words, **off)[0] > 30
+    wired = {"track_levels": 1, "joint_norm": True, "control": f"canny={canny_net}@0.7"}
+    assert edited_as(model, same_words, **off, **wired)[0] > 25
+
+
+def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(model, same_words):
+    everywhere, outside = edited_as(model, same_words, guidance_scale=7.5)
+    assert outside > 45
+    assert everywhere < outside
 
 
 @pytest.mark.parametrize("example", sorted(p.name for p in EXAMPLES.iterdir()) if EXAMPLES.is_dir() else [])

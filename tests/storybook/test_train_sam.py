@@ -101,24 +101,12 @@ def test_half_precision_weights_come_back(tmp_path):
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_sam, "BATCH", 2)
     monkeypatch.setattr(train_sam, "BLOCK", 4)
     monkeypatch.setattr(train_sam, "held_out", lambda sam, scenes: {"actor": 0.0})
 
     def train(run, samples):
         train_sam._picture.cache_clear()
-        options = [
-            "--run",
-            str(tmp_path / run),
-            "--samples",
-            "8",
-            "--every",
-            "1",
-            "--small",
-            "1",
-            "--small-size",
-            "64",
-        ]
+        options = f"--run {tmp_path / run} --samples 8 --batch 2 --every 1 --small 1 --small-size 64".split()
         monkeypatch.setattr(sys, "argv", ["train_sam", *options, "--until", str(samples)])
         train_sam.main()
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing import ArrayClip, EditRequest, Region, load_backbone, load_project
+from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames
 from editing.attention.regions import modulate, modulated_attention, row_range
@@ -322,6 +322,9 @@ EDITS = [
     ("A ginger and white cat head is roaring", "ginger and white cat head"),
     ("A man in black suit", "black suit"),
     ("A man in blue shirt", "blue shirt"),
+    ("An Iron Man", ""),
+    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees"),  # the demo: its "man" is below
+    (f"Spiderman and Polar Bear {JOG} trees", "Polar Bear|cherry trees|"),  # and its visualised attention
 ]  # fmt: skip
 POSITIONS = {  # what the specification names
     (f"Iron Man and Spiderman {JOG} blossoms", "Iron Man"): (1, 2),
@@ -333,13 +336,17 @@ POSITIONS = {  # what the specification names
 
 
 def test_08_every_local_prompt_is_found_exactly_once(tiny):
+    assert len(EDITS) == 33
     for prompt, phrases in EDITS:
-        phrases = phrases.split("|")
-        regions = [Region(p, i + 1, prompt=p) for i, p in enumerate(phrases)]
+        regions = [Region(f"{i}", i + 1, prompt=p) for i, p in enumerate(phrases.split("|"))]
         composed, text = compose("", prompt, regions), tiny.embed([prompt])
         assert composed.text == prompt
+        assert not composed.missed
         ids = tiny.tokenizer(prompt).input_ids
         for region in regions:
+            if not region.prompt:
+                assert composed.spans[region.label] is None
+                continue
             own = tiny.tokenizer(region.prompt).input_ids[1:-1]
             found = [i for i in range(len(ids)) if ids[i : i + len(own)] == own]
             positions = spans(text, *composed.spans[region.label])
@@ -355,6 +362,12 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     composed = compose("", prompt, [Region("left", 1, prompt="man")])
     assert composed.text == f"{prompt}, man"
     assert spans(tiny.embed([composed.text]), *composed.spans[1]) == (11,)
+    assert composed.missed == {1: "man"}
+    request = ask_for(two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0})
+    (finished,) = (event for event in edit(request, tiny) if isinstance(event, Finished))
+    (warning,) = finished.report["warnings"]
+    assert "'region 0': 'man' is not in the prompt" in warning
+    assert f"{prompt}, man" in warning
 
 
 def test_08_repeated_words_plurals_and_punctuation(tiny):
@@ -441,6 +454,46 @@ def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(
     assert last.noise == pytest.approx(0.0412, abs=1e-3)  # what the release leaves in the background
 
 
+def whole_run(model, request, params, monkeypatch):
+    """The result of a run, and the latents it decoded."""
+    decoded, decode = [], model.decode
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "decode", lambda x: decoded.append(x.clone()) or decode(x))
+        return finish(videograin.run(model, request, params)), decoded[-1]
+
+
+def outside_of(model, request):
+    """True where a latent lies in no edited region: [frames, 1, h, w]."""
+    layout, _ = videograin.lay_out(model, request, model.grid(1, *request.clip.size[::-1])[1:])
+    return (layout.blend_mask == 0).expand(len(request.clip), -1, -1, -1)
+
+
+@pytest.mark.parametrize("steps", [3, 50])
+def test_12_released_as_a_whole_ends_with_noise_outside(tiny, monkeypatch, steps):
+    request, told, predict = ask_for(two_boxes(1), "a panda", "a fox", seed=4), [], tiny.predict
+    given = VideoGrainParams.PRESETS["released"] | {"steps": steps, "preview_every": 0, "track_levels": 0}
+    monkeypatch.setattr(
+        tiny, "predict", lambda x, step, *a, **g: told.append((len(x), step.t)) or predict(x, step, *a, **g)
+    )
+    _, latents = whole_run(tiny, request, VideoGrainParams(**given), monkeypatch)
+    sampling = tiny.schedule.sampling(steps)
+    inversion = [t for rows, t in told if rows == 1]
+    assert inversion == [step.t for step in reversed(sampling[1:])]
+    assert [t for rows, t in told if rows == 2] == [step.t for step in sampling]
+    fresh, z0 = torch.Generator().manual_seed(4), tiny.encode(request.clip.read(0, 1))
+    noise = [torch.randn(z0.shape, generator=fresh) for _ in range(steps)][-1]
+    expected, outside = add_noise(z0, noise, sampling[-1]), outside_of(tiny, request)
+    torch.testing.assert_close(latents[:, :1][outside], expected[:, :1][outside], atol=1e-6, rtol=0)
+    assert not torch.allclose(latents[:, :1][~outside], expected[:, :1][~outside], atol=1e-2)
+
+
+def test_12_by_default_the_latents_outside_end_as_the_clips_own(tiny, monkeypatch):
+    request = ask_for(two_boxes(), "a panda", "a fox")
+    _, latents = whole_run(tiny, request, VideoGrainParams(steps=3, preview_every=0), monkeypatch)
+    z0, outside = tiny.encode(request.clip.read(0, FRAMES)), outside_of(tiny, request)
+    assert torch.equal(latents[:, :1][outside], z0[:, :1][outside])
+
+
 def test_12_a_frame_without_regions_is_the_source(tiny, monkeypatch):
     labels = two_boxes()
     labels[2] = 0
@@ -468,7 +521,7 @@ def test_12_a_mask_of_everything_blends_nothing(tiny, monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained():
-    """The built-in model and the first example: layout, texts, noised latents and their step."""
+    """The built-in model and the first example: layout, texts, latents, noise, and the modulated steps."""
     model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "01_two_animals")
     frames = resize(request.clip.read(0, 4), (model.size, model.size))
     request = EditRequest(
@@ -477,16 +530,16 @@ def trained():
         request.regions,
         source_prompt=request.source_prompt,
     )
-    step = model.schedule.sampling(20)[3]
     latents = model.encode(frames)
-    x = add_noise(latents, random(*latents.shape), step)
     layout, text = videograin.lay_out(model, request, tuple(latents.shape[-2:]))
-    return model, layout, text, x, step
+    steps = [s for s in model.schedule.sampling(20) if videograin.fade(VideoGrainParams(), s, model) > 0]
+    return model, layout, text, latents, steps
 
 
-def masses(trained, amount=1.0, **given):
+def masses(at, amount=1.0, **given):
     """Mean share of words inside their region and outside, and of same-region keys, over layers and heads."""
-    model, layout, text, x, step = trained
+    model, layout, text, latents, step = at
+    x = add_noise(latents, random(*latents.shape), step)
     params, heats = VideoGrainParams(guidance_half="cond", **given), videograin.HeatMaps(layout)
     attend = videograin.region_attention(layout, params, amount, heats, ("cond",))
     own = []
@@ -512,18 +565,21 @@ def masses(trained, amount=1.0, **given):
 
 
 def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
-    cross = [masses(trained, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
-    assert [m[0] for m in cross] == sorted(m[0] for m in cross)
-    assert cross[2][0] > cross[0][0] + 0.02
-    # Outside, the share of a region's words need not fall: where the start token holds most, levelling
-    # it raises all others a little. What must grow is the contrast.
-    contrast = [inside / outside for inside, outside, _ in cross]
-    assert contrast == sorted(contrast)
-    assert contrast[2] > 2 * contrast[0]
-    within = [masses(trained, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
-    assert within == sorted(within)
-    assert within[2] > within[0] + 0.02
-    faded = [masses(trained, amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
+    *rest, steps = trained
+    for step in steps:
+        at = (*rest, step)
+        cross = [masses(at, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
+        assert [m[0] for m in cross] == sorted(m[0] for m in cross)
+        assert cross[2][0] > cross[0][0] + 0.02
+        # Outside, the share of a region's words need not fall: where the start token holds most, levelling
+        # it raises all others a little. What must grow is the contrast.
+        contrast = [inside / outside for inside, outside, _ in cross]
+        assert contrast == sorted(contrast)
+        assert contrast[2] > 2 * contrast[0]
+        within = [masses(at, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
+        assert within == sorted(within)
+        assert within[2] > within[0] + 0.02
+    faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
     assert faded == sorted(faded)
 
 

@@ -1,0 +1,76 @@
+"""Measure again what `benchmarks/README.md` says: `python -m benchmarks -o OUT`, all of it or some `--only`.
+
+Every command of the README one after the other, each in a process of its own; what it prints goes to the
+terminal and to `OUT/NAME.txt`, what it writes to `OUT/NAME/`. What is there already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+COMMANDS = {
+    "instance": 'benchmarks.edit_quality --scenes 40 --task instance --row videograin --row "cross only" '
+    '--row "no modulation"',
+    "tasks": "benchmarks.edit_quality --scenes 12 --task style --task color --task shape --task background "
+    '--row videograin --row fatezero --row "fatezero by words" --row "vid2vid-zero by words"',
+    "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin",
+    "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
+    "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin --previews 2",
+    "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
+    "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
+    "--set steps=10",
+    "null_text": "benchmarks.edit_cost --model storybook --methods vid2vid_zero --size 128 --set steps=6",
+    "mass": "benchmarks.attention_mass --scenes 1",
+    "reconstruction": "benchmarks.reconstruction --scenes 1 --steps 20",
+    "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
+    "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
+    "page": "benchmarks.app",
+    "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
+}
+
+
+def measure(name: str, out: Path) -> int:
+    """Run one command; returns its exit status."""
+    argv = shlex.split(COMMANDS[name].format(out=out))
+    if argv[0].startswith("benchmarks."):
+        argv += ["-o", str(out / name)]
+    out.mkdir(parents=True, exist_ok=True)
+    partial, began = out / f"{name}.partial", time.monotonic()
+    with partial.open("w") as kept:
+        command = [sys.executable, "-m", *argv]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as running:
+            for line in running.stdout or ():
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                kept.write(line)
+    if running.returncode == 0:
+        partial.replace(out / f"{name}.txt")
+    sys.stdout.write(f"{name}: {'done' if running.returncode == 0 else 'failed'} in ")
+    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n\n")
+    return running.returncode
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS), metavar="NAME")
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/benchmarks"))
+    args = parser.parse_args()
+    failed = []
+    for name in args.only:
+        if not (args.out / f"{name}.txt").exists():
+            sys.stdout.write(f"{name}: python -m {COMMANDS[name]}\n")
+            failed += [name] * bool(measure(name, args.out))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
