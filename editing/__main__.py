@@ -37,6 +37,10 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable."),
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -60,6 +64,8 @@ def run(
     """Edit a project and write videos and a report."""
     check_out(out)
     request, notes = _override(load_project(project), model, method, settings or [], seed)
+    if lora:
+        request = replace(request, loras=tuple(lora))
     if prompt:
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
@@ -68,7 +74,7 @@ def run(
         raise RequestError("--dtype", f"{shorten(dtype)} was given; allowed: {allowed}; choose one")
     from editing.runner import edit
 
-    finished = _follow(edit(request, _load_as(request.model, dtype) if dtype else None))
+    finished = _follow(edit(request, _load_as(request, dtype) if dtype else None))
     warnings = [*finished.report.get("warnings", []), *notes]
     write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
     for warning in warnings:
@@ -144,7 +150,7 @@ def clusters(
     from editing.backbones import load_backbone
     from editing.clusters import find_clusters
 
-    backbone = load_backbone(model or request.model)
+    backbone = load_backbone(model or request.model, request.loras)
     found = _follow(
         find_clusters(backbone, request.clip, request.source_prompt, count, steps, seed, request.size)
     )
@@ -188,12 +194,12 @@ def main(arguments: list[str] | None = None) -> int:
     return call(app, "python -m editing", arguments)
 
 
-def _load_as(model: str, dtype: str) -> Backbone:
+def _load_as(request: EditRequest, dtype: str) -> Backbone:
     import torch
 
     from editing.backbones import load_backbone
 
-    return load_backbone(model, dtype=getattr(torch, dtype))
+    return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
 
 
 def _override(

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from editing.backbones import parse_lora
 from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
 from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
@@ -86,6 +87,9 @@ class Project(_Model):
     model: str = Field(
         "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
     )
+    loras: list[str] = Field(
+        [], max_length=8, description="LoRA files added to the model, NAME@WEIGHT, named as models are."
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
@@ -112,7 +116,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     if folder.name == FILE:
         folder = folder.parent
     project = _parse(folder / FILE)
-    _check_model(project.model)
+    _check_model(project.model, project.loras)
     _check_control(project.params.get("control"))
     clip_path = _inside(folder, project.clip.path, "clip.path")
     masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
@@ -129,6 +133,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         ),
         size=options.size,
         more_prompts=tuple(project.more_prompts),
+        loras=tuple(project.loras),
         **project.model_dump(include=_SHARED),
     )
 
@@ -163,7 +168,7 @@ def save_project(
     """
     folder = Path(path)
     check_project_path(folder)
-    _check_model(request.model)
+    _check_model(request.model, request.loras)
     with staged(folder) as staging:
         content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
         if overlapping:
@@ -182,6 +187,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
         "regions": [asdict(region) for region in request.regions],
         "masks": None if request.labels is None else "masks",
         "more_prompts": list(request.more_prompts) or None,
+        "loras": list(request.loras) or None,
         **{key: getattr(request, key) for key in _SHARED},
     }
     return {key: values[key] for key in Project.model_fields if values[key] is not None}
@@ -243,13 +249,17 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _check_model(model: str) -> None:
+def _check_model(model: str, loras: Iterable[str]) -> None:
     """A project may come from anyone, so it names models, never places on this machine."""
     if not is_name(model):
         raise RequestError(
             "model",
             f"{shorten(model)} given; allowed: storybook, a hub id, a name in $REGRAIN_MODELS; use --model",
         )
+    for text in loras:
+        if not is_name(parse_lora(text).model):
+            allowed = "allowed: NAME@WEIGHT, the name a hub id or in $REGRAIN_MODELS; use --lora"
+            raise ModelError("loras", f"{shorten(text)} given; {allowed}")
 
 
 def _check_control(text: object) -> None:

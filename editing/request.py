@@ -83,17 +83,10 @@ class Region:
 
 
 class Composed(NamedTuple):
-    """The prompt a run uses.
-
-    Attributes:
-        text: The prompt.
-        spans: Per label the characters [start, stop) of the region's own words in it.
-        missed: Per label what was looked for in vain, so that the region's words stand at the end.
-    """
+    """The prompt a run uses, and per label the characters [start, stop) of the region's own words in it."""
 
     text: str
     spans: dict[int, tuple[int, int] | None]
-    missed: dict[int, str]
 
 
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
@@ -104,13 +97,11 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     occurrences in the order of the regions. A region prompt that finds no place is appended.
 
     Returns:
-        The text, where in it each region's words stand (its prompt, else its source, else None), and whose
-        words found no place.
+        The text, and where in it each region's words stand: its prompt, else its source, else None.
     """
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
-    sought = {r.label: r.source if exchange else r.prompt or r.source for r in regions}
-    places = _find_places(text, sought)
+    places = _find_places(text, _sought(exchange, regions))
     spans: dict[int, tuple[int, int] | None] = {region.label: None for region in regions}
     result, done = "", 0
     by_label = {region.label: region for region in regions}
@@ -120,13 +111,26 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
         spans[label] = (len(result), len(result) + len(words))
         result, done = result + words, stop
     result += text[done:]
-    appended = [region for region in regions if region.prompt.strip() and region.label not in places]
-    for region in appended:
-        words, result = region.prompt.strip(), _with_separator(result)
-        spans[region.label] = (len(result), len(result) + len(words))
-        result += words
-    missed = {r.label: sought[r.label] for r in appended if text.strip() and sought[r.label].strip()}
-    return Composed(result, spans, missed)
+    for region in regions:
+        words = region.prompt.strip()
+        if words and region.label not in places:
+            result = _with_separator(result)
+            spans[region.label] = (len(result), len(result) + len(words))
+            result += words
+    return Composed(result, spans)
+
+
+def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) -> dict[int, str]:
+    """What `compose` looks for in vain, by label, and so puts a region's words at the end."""
+    exchange = not prompt.strip()
+    text, sought = source_prompt if exchange else prompt, _sought(exchange, regions)
+    places = _find_places(text, sought)
+    asked = [region.label for region in regions if region.prompt.strip() and text.strip()]
+    return {label: sought[label] for label in asked if sought[label].strip() and label not in places}
+
+
+def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
+    return {r.label: r.source if exchange else r.prompt or r.source for r in regions}
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:
@@ -166,6 +170,7 @@ class EditRequest:
         seed: 0..2**63 - 1.
         size: Short side worked on, in pixels; None takes the model's.
         more_prompts: Further edits of the same clip, made in the same run: what it should show in each.
+        loras: Files added to the backbone's weights, `FILE@WEIGHT`.
 
     Raises:
         MaskError: Labels of the wrong shape, with a value no region has, or a region without a pixel.
@@ -184,10 +189,12 @@ class EditRequest:
     seed: int = 0
     size: int | None = None
     more_prompts: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
         object.__setattr__(self, "more_prompts", tuple(self.more_prompts))
+        object.__setattr__(self, "loras", tuple(self.loras))
         self._require(
             "more_prompts",
             len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
@@ -213,13 +220,8 @@ class EditRequest:
     @property
     def targets(self) -> tuple[str, ...]:
         """The prompt of every edit of the run: `composed`, then those of `more_prompts`."""
-        return tuple(composed.text for composed in self.all_composed)
-
-    @property
-    def all_composed(self) -> tuple[Composed, ...]:
-        """As `composed`, of every edit of the run."""
-        more = (compose(self.source_prompt, prompt, self.regions) for prompt in self.more_prompts)
-        return (self.composed, *more)
+        prompts = (self.prompt, *self.more_prompts)
+        return tuple(compose(self.source_prompt, prompt, self.regions).text for prompt in prompts)
 
     @property
     def negatives(self) -> str:

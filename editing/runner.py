@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.methods import METHODS, Resolved, resolve_params
-from editing.request import EditRequest
+from editing.request import EditRequest, missing_phrases
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -70,7 +70,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     if backbone is None:
         from editing.backbones import load_backbone
 
-        backbone = load_backbone(request.model)
+        backbone = load_backbone(request.model, request.loras)
     params, resolved = resolve_params(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
@@ -194,10 +194,10 @@ def _appended_words(request: EditRequest) -> list[str]:
     regions = {region.label: region for region in request.regions}
     return [
         f"Region {regions[label].name!r}: {shorten(sought)} is not in the prompt as whole words, so "
-        f"{shorten(regions[label].prompt)} stands at its end: {shorten(composed.text, 200)}. "
-        "Use the prompt's own words to bind it elsewhere."
-        for composed in request.all_composed
-        for label, sought in composed.missed.items()
+        f"{shorten(regions[label].prompt)} stands at its end: {shorten(text, 200)}. Use the prompt's own words "
+        "to bind it elsewhere."
+        for prompt, text in zip((request.prompt, *request.more_prompts), request.targets, strict=True)
+        for label, sought in missing_phrases(request.source_prompt, prompt, request.regions).items()
     ]
 
 

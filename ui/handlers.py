@@ -49,6 +49,7 @@ class Parts:
     download: gr.HTML
     method: gr.HTML
     model: Component
+    loras: Component
     seed: gr.Number
     controls: settings.Controls
 
@@ -127,13 +128,13 @@ class MaskHandlers:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
     def save(
-        self, request: gr.Request, value: object, model: object, seed: object, *values: object
+        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
     ) -> dict[Any, Any]:
         """The project as an archive."""
         try:
             session = _described(self.masking, page_of(request), value)
             with session.lock:
-                asked = requested(self.runs, self.parts.controls, session, model, seed, values)
+                asked = requested(self.runs, self.parts.controls, session, model, loras, seed, values)
                 whole = session.overlapping(asked)
             saved = self.masking.save(session, asked, whole, page_of(request))
             return {self.parts.download: {"path": str(saved)}}
@@ -217,7 +218,7 @@ class RunHandlers:
         }
 
     def work(
-        self, request: gr.Request, value: object, model: object, seed: object, *values: object
+        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
     ) -> Iterator[Any]:
         """A run from first to last; what is not yet tracked is tracked before."""
         try:
@@ -229,7 +230,7 @@ class RunHandlers:
             with session.lock:
                 if session.id != identity:
                     raise RequestError("clip", "another was opened before the run began; run again")
-                asked = requested(self.runs, self.parts.controls, session, model, seed, values)
+                asked = requested(self.runs, self.parts.controls, session, model, loras, seed, values)
             started = False
             with closing(in_thread(lambda: self.runs.run(asked, page, opened))) as items:
                 for item in items:
@@ -327,6 +328,7 @@ def requested(
     controls: settings.Controls,
     session: Session,
     model: object,
+    loras: object,
     seed: object,
     values: Sequence[object],
 ) -> EditRequest:
@@ -338,7 +340,8 @@ def requested(
     chosen, method, base = runs.model(model), session.method, session.opened.request
     own = base.params if method == base.method else {}
     params = controls.given(method, values, partial(runs.values, method, chosen), own)
-    return session.request(params, method, chosen, seed)
+    added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
+    return session.request(params, method, chosen, seed, added or base.loras)
 
 
 def _described(masking: Masking, page: str, value: object) -> Session:

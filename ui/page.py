@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from editing.methods import METHODS
 from ui import methods, settings, views
@@ -100,13 +101,14 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
                 with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
                     choices = {"choices": runs.models, "label": "Model", "elem_id": "model"}
                     model = gr.Dropdown(value=BUILT_IN, **choices) if runs.models[1:] else gr.State(BUILT_IN)
+                    loras = _choose_loras(runs.loras)
                     controls = settings.make_controls(usual, chosen)
                     seed = gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen))
                 _add_words(runs.words)
         download = view("mountDownload", elem_id="download")
         parts = Parts(
             *(gallery, upload, canvas, player, live, result, cards, prompt, notice),
-            *(run, stop, progress, download, method, model, seed, controls),
+            *(run, stop, progress, download, method, model, loras, seed, controls),
         )
         sessions = Sessions(first.opened if first else None, media, finder)
         masking = Masking(sessions, tools.segment, tools.propagate, media, tools.discover)
@@ -118,6 +120,16 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
 
         page.unload(forget)
     return page
+
+
+def _choose_loras(known: Sequence[str]) -> Component:
+    """Files added to the model, NAME@WEIGHT; where there is none, nothing to choose."""
+    if not known:
+        return gr.State([])
+    info = "Added to the model's weights. How much: type NAME@WEIGHT, such as 0.7."
+    return gr.Dropdown(
+        list(known), multiselect=True, allow_custom_value=True, label="LoRA", info=info, elem_id="loras"
+    )
 
 
 def _add_words(words: Sequence[str]) -> None:
@@ -154,7 +166,7 @@ def _wire(masks: MaskHandlers, runs: RunHandlers) -> None:
     p.cards.discover(masks.discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **many)
     p.cards.prompts(masks.describe, p.cards, p.prompt, **many)
     p.method.choose(masks.switch, None, settled, **_QUIET)
-    asked = [p.cards, p.model, p.seed, *p.controls.all]
+    asked = [p.cards, p.model, p.loras, p.seed, *p.controls.all]
     p.canvas.save(masks.save, asked, [p.download, p.progress], **_QUIET)
     p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **_QUIET)  # type: ignore[attr-defined]
     for method, fields in p.controls.fields.items():

@@ -16,7 +16,7 @@ import gradio as gr
 from gradio import FileData
 from gradio.events import api
 
-from editing.backbones import on_shelf
+from editing.backbones import on_shelf, parse_lora
 from editing.control import parse_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
@@ -61,6 +61,7 @@ class Runs:
         self._folder = model_folder
         self.words: list[str] = settings.read_json(model_folder / "words.json", [])
         self.models = [BUILT_IN, *_local_models()]
+        self.loras = _local_loras()
 
     def example(self, name: object) -> Example:
         """Look an example up.
@@ -83,6 +84,13 @@ class Runs:
         if name not in self.models:
             raise RequestError("model", f"{str(name)[:60]!r} was given; {suggest(str(name), self.models)}")
         return str(name)
+
+    def _check_loras(self, request: EditRequest) -> None:
+        """As models; a project may name others."""
+        for text in request.loras:
+            if (name := parse_lora(text).model) not in self.loras:
+                advice = suggest(name, self.loras) if self.loras else "none is in $REGRAIN_MODELS/loras"
+                raise RequestError("loras", f"{name[:60]!r} was given; {advice}")
 
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
         """Every parameter as a run of a model would have it where these are given.
@@ -117,6 +125,7 @@ class Runs:
         """Edit, then write the files of a result."""
         request.check_runnable()
         _check_control(request)
+        self._check_loras(request)
         folder = self.media.new_run(page)
         if opened:
             opened.ensure_source()
@@ -134,6 +143,12 @@ class Runs:
         archive = shutil.make_archive(str(folder / "project"), "zip", project)
         made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
         yield Saved(finished, made | {"project.zip": archive})
+
+
+def _local_loras() -> list[str]:
+    """LoRA files in the folder `loras` of $REGRAIN_MODELS, named from there."""
+    folder = Path(os.environ.get("REGRAIN_MODELS") or "/nonexistent", "loras")
+    return sorted(f"loras/{file.stem}" for file in folder.glob("*.safetensors") if is_name(file.stem))
 
 
 def _shelf() -> list[Path]:

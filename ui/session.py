@@ -317,7 +317,14 @@ class Session:
         regions = () if uses(self.method).regions == "ignored" else tuple(self.state.regions.values())
         return tuple(compose(self.source_prompt, own, regions) for own in self._own_prompts(self.method))
 
-    def request(self, params: Mapping[str, object], method: str, model: str, seed: object = 0) -> EditRequest:
+    def request(
+        self,
+        params: Mapping[str, object],
+        method: str,
+        model: str,
+        seed: object = 0,
+        loras: tuple[str, ...] = (),
+    ) -> EditRequest:
         """What is asked for now.
 
         Raises:
@@ -356,6 +363,7 @@ class Session:
             method=method,
             params=dict(params),
             model=model,
+            loras=loras,
             seed=seed,  # type: ignore[arg-type]  # checked there
         )
 

@@ -167,7 +167,7 @@ def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
 
 
 def _pieces(composed: Composed, colors: Mapping[int, str]) -> list[View]:
-    text, spans = composed.text, composed.spans
+    text, spans = composed
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from editing.errors import ModelError
+from editing.errors import ModelError, shorten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parents[2] / "assets"
 MODELS_VARIABLE = "REGRAIN_MODELS"
 KEPT_IN_MEMORY = 2
+_MAX_LORA = 4.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
@@ -107,6 +108,27 @@ class Source:
     location: str
 
 
+@dataclass(frozen=True)
+class LoraSpec:
+    """A LoRA file: hub id, name in $REGRAIN_MODELS, folder or file, and a factor on what it changes."""
+
+    model: str
+    weight: float = 1.0
+
+
+def parse_lora(text: str) -> LoraSpec:
+    """Read `FILE@WEIGHT`; the weight, -4 to 4, may be left out.
+
+    Raises:
+        ModelError: Another form, or a weight out of range.
+    """
+    match = re.fullmatch(r"\s*([^@]+?)\s*(?:@\s*(-?\d*\.?\d+)\s*)?", text)
+    if not match or abs(float(match[2] or 1)) > _MAX_LORA:
+        allowed = f"allowed is FILE@WEIGHT with a weight of {-_MAX_LORA:g} to {_MAX_LORA:g}"
+        raise ModelError("loras", f"{shorten(text)} was given; {allowed}; change it")
+    return LoraSpec(match[1], float(match[2] or 1))
+
+
 def find(id: str, config: str = "unet/config.json") -> Source:
     """Find a model by id without loading anything; a tenth of a second at most.
 
@@ -176,25 +198,21 @@ def load_backbone(
 
     Args:
         id: See `find`.
-        loras: Part of the model's identity. None can be loaded yet.
+        loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See `lora.add_loras`.
         device: Default: the first CUDA device, else the CPU.
         dtype: Default: float16 on CUDA; elsewhere float32 where it fits, else bfloat16.
     Raises:
         ModelError: Unknown id, missing or unsafe weights, an architecture that is not Stable Diffusion 1.x or
-            2.x, a hub that cannot be reached, a gated repository.
+            2.x, a hub that cannot be reached, a gated repository, a LoRA that does not fit.
     """
-    if loras:
-        raise ModelError(
-            "loras", f"{', '.join(loras)} given, but LoRA files cannot be loaded yet; leave them out"
-        )
     source = find(id)
-    key = (source, str(device), str(dtype))
+    key = (source, tuple(loras), str(device), str(dtype))
     with _loading:
         if key not in _loaded:
             from editing.backbones.stable_diffusion import load
 
             while len(_loaded) >= KEPT_IN_MEMORY:
                 _loaded.popitem(last=False)
-            _loaded[key] = load(source, id, device=device, dtype=dtype)
+            _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
         _loaded.move_to_end(key)
         return _loaded[key]

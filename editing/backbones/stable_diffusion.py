@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
 from editing.backbones.folder import Parts, download, read_folder
+from editing.backbones.lora import add_loras
 from editing.backbones.patches import Patch, checkpointed, together
 from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
@@ -373,6 +374,7 @@ def _quiet_imports() -> Iterator[None]:
 def load(
     source: Source,
     id: str,
+    loras: Sequence[str] = (),
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -416,6 +418,7 @@ def load(
         id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
         parts.defaults, parts.words, turns,
     )  # fmt: skip
+    add_loras(loras, model.unet, model.text_encoder)
     logger.info(
         "loaded a %s model of %.0f MB on %s%s in %.1f s",
         prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",

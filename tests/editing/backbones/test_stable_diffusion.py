@@ -474,11 +474,6 @@ def test_unknown_schedulers_are_refused(tmp_path, tiny_folder, change, message):
         load_backbone(str(folder))
 
 
-def test_loras_are_refused(tiny_folder):
-    with pytest.raises(ModelError, match="^loras: style.safetensors"):
-        load_backbone(str(tiny_folder), loras=("style.safetensors",))
-
-
 def test_offline_hub_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="^model: 'nobody/nothing' is not on this machine") as caught:

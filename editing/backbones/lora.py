@@ -1,0 +1,130 @@
+"""LoRA files: low-rank changes of a model's weights, added once when it is loaded.
+
+Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the names that diffusers,
+peft and kohya's trainers write, for UNet and text encoder, of linear layers and convolutions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from editing.backbones import find, parse_lora
+from editing.backbones.folder import download
+from editing.errors import ModelError, shorten
+
+FILE = "pytorch_lora_weights.safetensors"
+# What tensors are called after the layer they change.
+_ENDS = {
+    r"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down)(?:\.\w+)?\.weight": "down",
+    r"[._](?:lora_B|lora\.up|lora_up|lora_linear_layer\.up)(?:\.\w+)?\.weight": "up",
+    r"\.alpha": "alpha",
+}
+_PREFIXES = {
+    "unet.": "unet",
+    "text_encoder.": "text_encoder",
+    "lora_unet_": "unet",
+    "lora_te_": "text_encoder",
+}
+
+
+@torch.no_grad()
+def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) -> None:
+    """Add files to the weights of a model that nobody else uses yet.
+
+    Args:
+        specs: See `parse_lora`. unet: Changed in place. text_encoder: Changed in place.
+    Raises:
+        ModelError: Not found, no LoRA, of another kind, or made for a model of another size.
+    """
+    layers = {"unet": _layers(unet), "text_encoder": _layers(text_encoder)}
+    for spec in map(parse_lora, specs):
+        changes, facts = _read(spec.model)
+        for (part, name), change in changes.items():
+            weight = layers[part].get(name.replace(".", "_"))
+            if weight is None:
+                reason = f"the model has no layer {part}.{name}"
+                raise ModelError("loras", f"{spec.model!r} does not fit: {reason}; use one made for it")
+            delta = _delta(change, facts.get(f"{part}.lora_alpha"))
+            if delta is None:
+                raise ModelError("loras", f"{spec.model!r}: layer {name} is not whole; fetch it again")
+            given, needed = tuple(delta.shape), tuple(weight.flatten(1).shape)
+            if given != needed:
+                sizes = f"{given[0]} x {given[1]} there, {needed[0]} x {needed[1]} in the model"
+                reason = f"{part}.{name} is {sizes}"
+                raise ModelError("loras", f"{spec.model!r} does not fit: {reason}; use one made for it")
+            weight += (spec.weight * delta).view_as(weight).to(weight)
+
+
+def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
+    """[out, in * kernel]: what is added at weight 1; None if its halves are not there or do not match."""
+    if not {"up", "down"} <= set(change):
+        return None
+    up, down = (change[role].float().flatten(1) for role in ("up", "down"))
+    if "alpha" in change:
+        alpha = change["alpha"].item()
+    scale = alpha / len(down) if isinstance(alpha, int | float) else 1.0
+    return scale * (up @ down) if up.shape[1] == len(down) else None
+
+
+def _layers(model: nn.Module) -> dict[str, Tensor]:
+    """Weights by the layer's name, dots as underscores; a text encoder's with and without its outer name."""
+    weights = {
+        name.replace(".", "_"): layer.weight
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    }
+    outer = "text_model_"
+    inner = {name.removeprefix(outer): weight for name, weight in weights.items()}
+    return weights | inner | {outer + name: weight for name, weight in inner.items()}
+
+
+def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[str, object]]:
+    """The changes in a file by part and layer, and what it says of itself."""
+    try:
+        source = find(id, FILE)
+        place = Path(download(id, (FILE,)) if source.kind == "hub" else source.location)
+    except ModelError as error:
+        raise ModelError("loras", error.message) from error
+    changes: dict[tuple[str, str], dict[str, Tensor]] = {}
+    path = place if source.kind == "file" else place / FILE
+    if not path.is_file():
+        raise ModelError("loras", f"{id!r} holds no {FILE}; give a .safetensors file, or another repository")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
+                part, name, role = _role(key, id)
+                changes.setdefault((part, name), {})[role] = file.get_tensor(key)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            "loras", f"{id!r} is damaged or no .safetensors file ({error}); fetch it again"
+        ) from error
+    if not changes:
+        raise ModelError("loras", f"{id!r} holds no tensors; fetch it again")
+    return changes, facts if isinstance(facts, dict) else {}
+
+
+def _role(key: str, id: str) -> tuple[str, str, str]:
+    """Part, layer and role of a tensor."""
+    known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", lambda m: f".{_OLD.get(m[1], m[1])}.lora.", key)
+    for end, role in _ENDS.items():
+        if not (match := re.fullmatch(f"(.+?){end}", known)):
+            continue
+        for prefix, part in _PREFIXES.items():
+            if match[1].startswith(prefix):
+                return part, match[1].removeprefix(prefix), role
+    raise ModelError(
+        "loras",
+        f"{id!r} holds {shorten(key)}: no plain LoRA of Stable Diffusion 1.x or 2.x (other kinds, such as "
+        "LoHa or DoRA, and those of other models are not read); use another",
+    )
+
+
+_OLD = {"to_out": "to_out.0"}
