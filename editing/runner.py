@@ -194,8 +194,8 @@ def _appended_words(request: EditRequest) -> list[str]:
     regions = {region.label: region for region in request.regions}
     return [
         f"Region {regions[label].name!r}: {shorten(sought)} is not in the prompt as whole words, so "
-        f"{shorten(regions[label].prompt)} stands at its end: {shorten(text, 200)}. Use the prompt's own words "
-        "to bind it elsewhere."
+        f"{shorten(regions[label].prompt)} stands at its end: {shorten(text, 200)}. Use the prompt's own "
+        "words to bind it elsewhere."
         for prompt, text in zip((request.prompt, *request.more_prompts), request.targets, strict=True)
         for label, sought in missing_phrases(request.source_prompt, prompt, request.regions).items()
     ]
