@@ -86,6 +86,20 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     return folder
 
 
+def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float) -> Path:
+    """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something."""
+    from diffusers import ControlNetModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = ControlNetModel.from_unet(unet)
+        for name, parameter in net.named_parameters():
+            if "controlnet" in name and parameter.ndim == 4:
+                parameter.data.normal_(0, deviation)
+    net.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
     """A diffusers folder with the topology of Stable Diffusion 1.5."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel
+from conftest import write_control_net
 from torch.nn import functional as F
 
 from benchmarks.judge import distance
@@ -158,15 +158,7 @@ def test_the_same_request_twice_gives_the_same_bytes(tmp_path):
 @pytest.fixture(scope="module")
 def canny_net(model, tmp_path_factory):
     """A control network of random strength: what it adds is arbitrary, and the same up and down."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = ControlNetModel.from_unet(model.unet)
-        for name, parameter in net.named_parameters():
-            if "controlnet" in name and parameter.ndim == 4:
-                parameter.data.normal_(0, 0.05)
-    folder = tmp_path_factory.mktemp("nets") / "canny"
-    net.save_pretrained(folder)
-    return folder
+    return write_control_net(tmp_path_factory.mktemp("nets") / "canny", model.unet, 0.05)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from conftest import write_control_net
 
 from editing import ArrayClip, EditRequest, Region
 from editing.backbones.control_net import ControlNets, load_control_net
@@ -59,18 +60,8 @@ def test_a_detector_that_is_not_here_is_one_line(kind):
 
 @pytest.fixture(scope="module")
 def net_folder(tmp_path_factory, tiny):
-    """A ControlNet made from the tiny UNet, its zero convolutions filled so that it does something."""
-    from diffusers import ControlNetModel
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = ControlNetModel.from_unet(tiny.unet)
-        for name, parameter in net.named_parameters():
-            if "controlnet" in name and parameter.ndim == 4:
-                parameter.data.normal_(0, 0.1)
-    folder = tmp_path_factory.mktemp("nets") / "canny"
-    net.save_pretrained(folder)
-    return folder
+    """A ControlNet for the tiny model."""
+    return write_control_net(tmp_path_factory.mktemp("nets") / "canny", tiny.unet, 0.1)
 
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
