@@ -163,11 +163,11 @@ def canny_net(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def same_words():
-    """Half of the first example, its regions to stay what they are: the prompt is the source prompt."""
+    """Three frames of the first example, its regions to stay what they are: the prompt is the source prompt."""
     request = load_project(EXAMPLES / "01_two_animals")
     regions = tuple(dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions)
-    clip = ArrayClip(request.clip.read(0, 4), fps=request.clip.fps)
-    return dataclasses.replace(request, clip=clip, labels=request.labels[:4], regions=regions)
+    clip = ArrayClip(request.clip.read(0, 3), fps=request.clip.fps)
+    return dataclasses.replace(request, clip=clip, labels=request.labels[:3], regions=regions)
 
 
 def edited_as(model, request, **params):
