@@ -163,7 +163,7 @@ def canny_net(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def same_words():
-    """Three frames of the first example, its regions to stay what they are: the prompt is the source prompt."""
+    """Three frames of the first example, each region to stay what it is: the prompt is the source prompt."""
     request = load_project(EXAMPLES / "01_two_animals")
     regions = tuple(dataclasses.replace(r, prompt=r.source, margin=0) for r in request.regions)
     clip = ArrayClip(request.clip.read(0, 3), fps=request.clip.fps)
