@@ -21,7 +21,16 @@ from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.methods import METHODS
 from editing.outputs import staged
-from editing.request import MAX_MARGIN, MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest, Region
+from editing.request import (
+    MAX_LORAS,
+    MAX_MARGIN,
+    MAX_PROMPTS,
+    MAX_SEED,
+    MAX_SIZE,
+    MIN_SIZE,
+    EditRequest,
+    Region,
+)
 from masks.files import read_labels, write_labels, write_regions
 
 FILE = "project.json"
@@ -88,7 +97,9 @@ class Project(_Model):
         "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
     )
     loras: list[str] = Field(
-        [], max_length=8, description="LoRA files added to the model, NAME@WEIGHT, named as models are."
+        [],
+        max_length=MAX_LORAS,
+        description="LoRA files added to the model, NAME@WEIGHT, named as models are.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED)
 

@@ -22,6 +22,7 @@ PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#f
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
 MAX_PROMPTS = 8
+MAX_LORAS = 8
 MAX_MARGIN = 1024
 
 
@@ -200,6 +201,7 @@ class EditRequest:
             len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
             f"allowed are up to {MAX_PROMPTS - 1} prompts that are not empty",
         )
+        self._require("loras", len(self.loras) <= MAX_LORAS, f"allowed are up to {MAX_LORAS} files")
         self._require("model", self.model.strip() != "", "allowed is the id of a model")
         self._require(
             "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"

@@ -81,7 +81,7 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """A matrix's nearest half-orthogonal one, roughly: singular values between about 0.7 and 1.2.
 
-    Newton and Schulz's iteration with the quintic of Jordan et al., in half precision; float32 [m, n] both.
+    Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32 [m, n] both.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).to(DTYPE)

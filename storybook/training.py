@@ -29,7 +29,7 @@ DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float
 
 def mixed() -> torch.autocast:
     """Inside it networks compute in `DTYPE`."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=torch.bfloat16 == DTYPE)
+    return torch.autocast("cpu", torch.bfloat16, enabled=DTYPE is torch.bfloat16)
 
 
 def worker() -> int:

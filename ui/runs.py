@@ -147,8 +147,9 @@ class Runs:
 
 def _local_loras() -> list[str]:
     """LoRA files in the folder `loras` of $REGRAIN_MODELS, named from there."""
-    folder = Path(os.environ.get("REGRAIN_MODELS") or "/nonexistent", "loras")
-    return sorted(f"loras/{file.stem}" for file in folder.glob("*.safetensors") if is_name(file.stem))
+    folders = [entry for entry in _shelf() if entry.name == "loras"]
+    files = (file for folder in folders for file in folder.glob("*.safetensors"))
+    return sorted(f"loras/{file.stem}" for file in files if is_name(file.stem))
 
 
 def _shelf() -> list[Path]:

@@ -161,6 +161,10 @@ def test_a_project_names_them_and_a_run_adds_them(tiny, tiny_folder, tmp_path, m
     assert main(["run", str(project), "-o", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["request"]["loras"] == ["loras/ink@0.4"]
+    other = f"{shelf / 'loras' / 'ink.safetensors'}@-1"
+    assert main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
+    report = json.loads((tmp_path / "other" / "report.json").read_text())
+    assert report["request"]["loras"] == [other]
     (project / "project.json").write_text(json.dumps(content | {"loras": ["/etc/ink@0.4"]}))
     assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
     assert "loras: '/etc/ink@0.4' given" in capsys.readouterr().err
