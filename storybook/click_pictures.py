@@ -69,7 +69,8 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     table, shape = [(0, 0, 0)], 0
     for number, primitives in enumerate(cast, 1):
         for primitive in primitives:
-            shape += primitive.ink or table[-1][0] != number  # what has no outline belongs to what is below
+            # What has no outline belongs to what is below, within its part.
+            shape += primitive.ink or table[-1][:2] != (number, len(draw.PARTS) * number + primitive.part)
             table.append((number, len(draw.PARTS) * number + primitive.part, shape))
     return np.ascontiguousarray(np.array(table, np.uint8)[ids].transpose(2, 0, 1))
 

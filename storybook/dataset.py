@@ -11,8 +11,12 @@ import argparse
 import json
 import logging
 import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from storybook.world import Scene, render_frames, sample_scene
@@ -47,25 +51,33 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[np.ndarray], list
     return maps, captions
 
 
+def write_shard(shard: int, folder: Path, size: int) -> int:
+    """Render a shard where it is missing."""
+    target = folder / f"pictures_{shard:05d}.npy"
+    if not target.exists():
+        cv2.setNumThreads(1)
+        pictures, captions = render_shard(FIRST_TRAINING_SEED + shard * SHARD, SHARD, size)
+        target.with_name(f"captions_{shard:05d}.json").write_text(json.dumps(captions))
+        unfinished = target.with_suffix(".partial.npy")
+        np.save(unfinished, pictures)
+        os.replace(unfinished, target)
+    return shard
+
+
 def main() -> None:
     """Render what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60_000)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="shards rendered at once")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     args.out.mkdir(parents=True, exist_ok=True)
-    for shard in range(args.count // SHARD):
-        target = args.out / f"pictures_{shard:05d}.npy"
-        if target.exists():
-            continue
-        pictures, captions = render_shard(FIRST_TRAINING_SEED + shard * SHARD, SHARD, args.size)
-        target.with_name(f"captions_{shard:05d}.json").write_text(json.dumps(captions))
-        partial = target.with_suffix(".partial.npy")
-        np.save(partial, pictures)
-        os.replace(partial, target)
-        log.info("shard %d of %d", shard + 1, args.count // SHARD)
+    shards = range(args.count // SHARD)
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        for shard in pool.map(partial(write_shard, folder=args.out, size=args.size), shards):
+            log.info("shard %d of %d", shard + 1, len(shards))
 
 
 if __name__ == "__main__":

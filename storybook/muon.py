@@ -61,13 +61,14 @@ class Muon(torch.optim.AdamW):
     def _turned(self, learnt: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
         """Weights and their steps of size 1."""
         count, own = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+        owners = shares([p.numel() * min(p.flatten(1).shape) for p, _ in learnt], count)
         steps = [torch.zeros_like(p) for p, _ in learnt]
-        for number, ((p, grad), step) in enumerate(zip(learnt, steps, strict=True)):
+        for (p, grad), step, owner in zip(learnt, steps, owners, strict=True):
             state = self.state[p]
             state.setdefault("step", torch.zeros(())).add_(1)
             momentum = state.setdefault("exp_avg", torch.zeros_like(p))
             momentum.mul_(MOMENTUM).add_(grad)
-            if number % count == own:
+            if owner == own:
                 ahead = grad.add(momentum, alpha=MOMENTUM).flatten(1)
                 step.copy_(orthogonal(ahead).view_as(p)).mul_(_AS_ADAM * max(ahead.shape) ** 0.5)
         if count > 1:
@@ -76,6 +77,15 @@ class Muon(torch.optim.AdamW):
             parts = flat.split([step.numel() for step in steps])
             steps = [part.view_as(step) for part, step in zip(parts, steps, strict=True)]
         return [(p, step) for (p, _), step in zip(learnt, steps, strict=True)]
+
+
+def shares(costs: list[int], count: int) -> list[int]:
+    """For each piece of work one of `count` workers, about equally much for all."""
+    owners, loads = [0] * len(costs), [0] * count
+    for piece in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        owners[piece] = loads.index(min(loads))
+        loads[owners[piece]] += costs[piece]
+    return owners
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:

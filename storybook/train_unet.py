@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
@@ -23,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from storybook import dataset, tokenizer
 from storybook.muon import Muon
 from storybook.train_autoencoder import SIZE
-from storybook.training import Run, begin, mixed, options, worker
+from storybook.training import Run, begin, mixed, options, worker, workers
 from storybook.world import Scene, render_frames, vocabulary
 
 log = logging.getLogger(__name__)
@@ -82,16 +83,18 @@ def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
 
 
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
-    """Latents of every shard, encoded where missing."""
+    """Latents of every shard, encoded where missing, by each worker its share."""
     cache.mkdir(parents=True, exist_ok=True)
-    out = []
-    for path in sorted(data.glob("pictures_?????.npy")):
-        target = cache / (path.stem + ".safetensors")
+    shards = {path: cache / (path.stem + ".safetensors") for path in sorted(data.glob("pictures_?????.npy"))}
+    for path, target in [*shards.items()][worker() :: workers()]:
         if not target.exists():
-            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, target)
+            partial = target.with_suffix(".partial")
+            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, partial)
+            partial.replace(target)
             log.info("encoded %s", path.stem)
-        out.append(load_file(target)["z"])
-    return torch.cat(out)
+    if workers() > 1:
+        dist.barrier()
+    return torch.cat([load_file(target)["z"] for target in shards.values()])
 
 
 class Captions:
@@ -191,6 +194,14 @@ def carry_over(
     text.load_state_dict(values)
 
 
+def noised(x0: Tensor, abar: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents with noise of random levels, the levels, and v, which is to be found."""
+    t = torch.randint(1000, (len(x0),), generator=rng)
+    noise = torch.randn(x0.shape, generator=rng)
+    a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
+    return a * x0 + s * noise, t, a * noise - s * x0
+
+
 def training_loss(
     unet: UNet2DConditionModel,
     text: CLIPTextModel,
@@ -200,12 +211,10 @@ def training_loss(
     rng: torch.Generator,
 ) -> Tensor:
     """Weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens]."""
-    t = torch.randint(1000, (len(x0),), generator=rng)
-    noise = torch.randn(x0.shape, generator=rng)
-    a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
+    x, t, v = noised(x0, abar, rng)
     with mixed():
-        v = unet(a * x0 + s * noise, t, embed(text, ids)).sample
-    error = (v.float() - (a * noise - s * x0)).square().mean((1, 2, 3))
+        found = unet(x, t, embed(text, ids)).sample
+    error = (found.float() - v).square().mean((1, 2, 3))
     # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
     snr = abar / (1 - abar)
     return (5.0 / (snr[t] + 5.0) * error).mean()

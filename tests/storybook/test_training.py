@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from storybook.muon import Muon, orthogonal
+from storybook.muon import Muon, orthogonal, shares
 from storybook.tokenizer import build
 from storybook.train_unet import begun, carry_over
 from storybook.training import Run
@@ -114,3 +114,12 @@ def test_orthogonal_turns_neither_rows_nor_columns_away():
         along = torch.diagonal(sides[0].T @ got @ sides[1].T)
         assert along.min() > 0.6
         assert along.max() < 1.3
+
+
+def test_work_is_shared_out_about_equally():
+    costs = [1, 9, 2, 2, 3, 7, 1, 5]
+    for count in (1, 2, 3):
+        owners = shares(costs, count)
+        loads = [sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)]
+        assert sum(loads) == 30
+        assert max(loads) - min(loads) <= 1
