@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -111,10 +112,17 @@ def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
     return backbone.decode(x)
 
 
-def _pin(cores: Any) -> None:
-    """Keep a worker on a core of its own: left alone, some systems put all on one."""
-    if hasattr(os, "sched_setaffinity"):
+def begin_worker(cores: Any = None) -> None:
+    """Keep a worker on a core of its own, since some systems put all on one, and end it with its parent."""
+    if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cores.get()})
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @lru_cache(maxsize=1)
@@ -178,8 +186,8 @@ def main() -> None:
     cores = context.Queue()
     for job in range(args.jobs):
         cores.put(job % (os.cpu_count() or 1))
-    pinned = {"initializer": _pin, "initargs": (cores,)} if args.jobs > 1 else {}
-    with ProcessPoolExecutor(args.jobs, context, **pinned) as pool:
+    own_core = (cores,) if args.jobs > 1 else ()
+    with ProcessPoolExecutor(args.jobs, context, initializer=begin_worker, initargs=own_core) as pool:
         for task in args.task or TASKS:
             table[task], sheet = {}, []
             for row, given in rows.items():
