@@ -22,7 +22,7 @@ from benchmarks.tasks import Task
 from editing.flow import warp
 from editing.metrics import psnr, ssim
 from storybook import Scene, render
-from storybook.world import center, render_frames
+from storybook.world import render_frames
 
 JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
 _GRID = 64  # pixels on which pictures are compared
@@ -72,7 +72,7 @@ def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator
     for right, down, scale, mirrored in product(_RIGHT, _DOWN, _SCALES, (1, -1)):
         out = np.empty_like(ground)
         for i, t in enumerate(at):
-            x, y = center(scene, who, _GRID, t), who.y * _GRID
+            x, y = (who.x + who.facing * who.speed * t) * _GRID, who.y * _GRID
             sx = scale * mirrored
             matrix = np.array([[sx, 0, x - sx * x + right * _GRID], [0, scale, y - scale * y + down * _GRID]])
             there = cv2.warpAffine(alpha[i], matrix, side)[..., None]

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-MAX_TOKENS = 40  # of a caption
+from storybook.world import WORLD
+
+LENGTHS = {1: 32, 2: 40}  # of captions, in each world
+MAX_TOKENS = LENGTHS[WORLD]
 
 
 def byte_alphabet() -> list[str]:

@@ -27,7 +27,7 @@ def crossing(seed, frames=24):
 
 @pytest.fixture(scope="module")
 def walk():
-    return render(sample_scene(2, 24, 3, plain=True), 256)
+    return render(sample_scene(3, 24, 3), 256)
 
 
 @pytest.fixture(scope="module")

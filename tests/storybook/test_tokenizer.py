@@ -1,22 +1,28 @@
 """Every word of the world is one token, and phrases keep their character offsets."""
 
-from storybook.tokenizer import MAX_TOKENS, build
-from storybook.world import sample_scene, vocabulary
+import pytest
+
+from storybook.tokenizer import LENGTHS, build
+from storybook.world import WORDS, sample_scene, vocabulary
+
+worlds = pytest.mark.parametrize("world", WORDS)
 
 
-def test_every_word_is_one_token(tmp_path):
-    words = vocabulary()
+@worlds
+def test_every_word_is_one_token(tmp_path, world):
+    words = vocabulary(world)
     tokenizer = build(words, tmp_path)
     for word in words:
         assert len(tokenizer(word).input_ids) == 3, word
 
 
-def test_captions_fit_and_keep_offsets(tmp_path):
-    tokenizer = build(vocabulary(), tmp_path)
+@worlds
+def test_captions_fit_and_keep_offsets(tmp_path, world):
+    tokenizer = build(vocabulary(world), tmp_path)
     for seed in range(50):
         for actors in (1, 2, 3):
-            caption = sample_scene(seed, actors=actors).caption
+            caption = sample_scene(seed, actors=actors, world=world).caption
             tokens = tokenizer(caption, return_offsets_mapping=True)
-            assert len(tokens.input_ids) == len(caption.split()) + 2 <= MAX_TOKENS
+            assert len(tokens.input_ids) == len(caption.split()) + 2 <= LENGTHS[world]
             spans = [caption[a:b].strip() for a, b in tokens.offset_mapping[1:-1]]
             assert spans == caption.split()
