@@ -14,11 +14,14 @@ import time
 from pathlib import Path
 
 COMMANDS = {
-    "instance": 'benchmarks.edit_quality --scenes 40 --task instance --row videograin --row "cross only" '
-    '--row "no modulation"',
+    "ablation": "benchmarks.edit_quality --scenes 100 --task instance --ablation --dtype bfloat16 --jobs 2",
+    "clicked": "benchmarks.edit_quality --scenes 40 --task instance --row videograin --masks clicked "
+    "--dtype bfloat16 --jobs 2",
     "tasks": "benchmarks.edit_quality --scenes 12 --task style --task color --task shape --task background "
-    '--row videograin --row fatezero --row "fatezero by words" --row "vid2vid-zero by words"',
-    "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin",
+    '--row videograin --row fatezero --row "fatezero by words" --row "vid2vid-zero by words" '
+    "--dtype bfloat16 --jobs 2",
+    "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
+    "--dtype bfloat16 --jobs 2",
     "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
     "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin --previews 2",
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",

@@ -6,7 +6,7 @@ pose", where the source stands); it leaks if what was asked of another region is
 nearer to the true edit than to the source, distance to the true edit, what changed outside the regions with
 and without compositing, and how well the edit follows the true motion. Rows are methods and ablations of
 VideoGrain; those "by words" get the composed prompt without regions and masks. `--masks clicked` makes the
-masks by one click per actor and tracking.
+masks by one click per actor and tracking. `--ablation` changes VideoGrain's settings one at a time.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ ROWS: dict[str, dict[str, object]] = {
     "fatezero by words": {"method": "fatezero", "by_words": True},
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
+}
+# VideoGrain's settings changed one at a time: --ablation, beside the first three rows.
+ABLATION: dict[str, dict[str, object]] = {
+    "uncond half": {"guidance_half": "uncond"},
+    "both halves": {"guidance_half": "both"},
+    "size term": {"size_term": True},
+    "coarse levels": {"levels": "coarse"},
+    "steps 10": {"steps": 10},
+    "steps 40": {"steps": 40},
+    "guidance 2.5": {"guidance_scale": 2.5},
+    "guidance 7": {"guidance_scale": 7.0},
+    "modulated to .3": {"modulate_until": 0.3},
+    "modulated to .8": {"modulate_until": 0.8},
+    "no features": {"inject_until": 0.0},
+    "preset paper": {"preset": "paper"},
 }
 # FateZero's presets are for kinds of edits; what a model recommends outweighs them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
@@ -126,10 +141,10 @@ def _follow(parent: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def _model(name: str, threads: int) -> Backbone:
+def _model(name: str, dtype: str, threads: int) -> Backbone:
     if threads:
         torch.set_num_threads(threads)
-    return load_backbone(name)
+    return load_backbone(name, dtype=getattr(torch, dtype))
 
 
 def one(
@@ -139,11 +154,12 @@ def one(
     grow: int,
     size: int,
     model: str,
+    dtype: str,
     threads: int,
     row: Mapping[str, object],
 ) -> tuple[dict[str, list], dict[str, object], list[np.ndarray]]:
     """One edit: its figures, the params used, and frames of the source, the edit and the true edit."""
-    backbone = _model(model, threads)
+    backbone = _model(model, dtype, threads)
     made = TASKS[task](seed, size, {"true": true_masks, "clicked": clicked_masks}[masks](grow))
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
@@ -165,6 +181,9 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
+        "--ablation", action="store_true", help="VideoGrain, without modulation, and with other settings"
+    )
+    parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
         help='params of another row, "method" among them',
     )  # fmt: skip
@@ -173,14 +192,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--jobs", type=int, default=1, help="edits at once; more than one take a thread each")
     parser.add_argument("--model", default="storybook")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
     args = parser.parse_args()
-    rows = {name: ROWS[name] for name in (args.row or ([] if args.variant else ROWS))}
+    named = args.row or ([] if args.variant else [*ROWS][:3] if args.ablation else ROWS)
+    rows = {name: ROWS[name] for name in named} | (ABLATION if args.ablation else {})
     rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
     args.out.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()) + "\n")
     threads = 1 if args.jobs > 1 else 0  # 0: all
-    settings = {"masks": args.masks, "grow": args.grow, "size": args.size, "model": args.model}
+    settings = {"masks": args.masks, "grow": args.grow, "size": args.size}
+    settings |= {"model": args.model, "dtype": args.dtype}
     seeds, table = range(args.first, args.first + args.scenes), {}
     context = get_context("spawn")
     cores = context.Queue()

@@ -22,7 +22,7 @@ from benchmarks.tasks import Task
 from editing.flow import warp
 from editing.metrics import psnr, ssim
 from storybook import Scene, render
-from storybook.world import render_frames
+from storybook.world import cast_of, center, render_frames, surface_ids
 
 JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
 _GRID = 64  # pixels on which pictures are compared
@@ -59,10 +59,10 @@ def distance(
 
     Only the frames `at` are looked at.
     """
-    seen, inside = _small(frames[list(at)]), _small(place[list(at)].astype(np.float32)) > 0.5
+    seen, inside = _blurred(_small(frames[list(at)])), _small(place[list(at)].astype(np.float32)) > 0.5
     size = frames.shape[1]
     drawn = [_small(render_frames(scene, size, at))] if actor is None else _poses(scene, actor, size, at)
-    return min(float(np.square(_blurred(picture) - _blurred(seen))[inside].mean()) for picture in drawn)
+    return min(float(np.square(_blurred(picture) - seen)[inside].mean()) for picture in drawn)
 
 
 def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -72,7 +72,7 @@ def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator
     for right, down, scale, mirrored in product(_RIGHT, _DOWN, _SCALES, (1, -1)):
         out = np.empty_like(ground)
         for i, t in enumerate(at):
-            x, y = (who.x + who.facing * who.speed * t) * _GRID, who.y * _GRID
+            x, y = center(scene, who, _GRID, t), who.y * _GRID
             sx = scale * mirrored
             matrix = np.array([[sx, 0, x - sx * x + right * _GRID], [0, scale, y - scale * y + down * _GRID]])
             there = cv2.warpAffine(alpha[i], matrix, side)[..., None]
@@ -87,9 +87,15 @@ def _sprite(
     """Of the judged frames, small: the actor on black, its share of each pixel, all the rest."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
     others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
-    alpha = (render(alone, size).labels[list(at)] > 0).astype(np.float32)
-    ground = render_frames(dataclasses.replace(scene, actors=others), size, at)
-    return _small(render_frames(alone, size, at) * alpha[..., None]), _small(alpha), _small(ground)
+    ids = np.stack([surface_ids(alone, cast_of(alone), size, frame) for frame in at])
+    alpha = (ids > 0).astype(np.float32)
+    ground = _drawn(dataclasses.replace(scene, actors=others), size, at)
+    return _small(render_frames(alone, size, at) * alpha[..., None]), _small(alpha), ground
+
+
+@lru_cache(maxsize=64)
+def _drawn(scene: Scene, size: int, at: tuple[int, ...]) -> np.ndarray:
+    return _small(render_frames(scene, size, at))
 
 
 def _small(frames: np.ndarray) -> np.ndarray:

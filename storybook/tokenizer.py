@@ -7,10 +7,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from storybook.world import WORLD
-
-LENGTHS = {1: 32, 2: 40}  # of captions, in each world
-MAX_TOKENS = LENGTHS[WORLD]
+MAX_TOKENS = 40  # of a caption
 
 
 def byte_alphabet() -> list[str]:

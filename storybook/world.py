@@ -11,41 +11,14 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from storybook import characters, draw, first_world, motion, scenery
+from storybook import characters, draw, motion, scenery
 
-# The world that is drawn where none is named. The shipped model knows 1, `first_world`; 2 is larger, for the
-# next model. When that model ships: WORLD = 2, and `first_world` goes with every line that names it.
-WORLD = 1
 FPS = 8
-
-
-class Words(NamedTuple):
-    """What a world knows by name."""
-
-    kinds: tuple[str, ...]
-    colors: tuple[str, ...]
-    accessories: tuple[str, ...]
-    backgrounds: tuple[str, ...]
-    styles: tuple[str, ...]
-
-
-WORDS = {
-    1: Words(
-        first_world.KINDS,
-        first_world.COLORS,
-        first_world.ACCESSORIES,
-        first_world.BACKGROUNDS,
-        first_world.STYLES,
-    ),
-    2: Words(
-        tuple(characters.BUILDERS),
-        tuple(characters.PAINTS),
-        ("hat", "sunglasses", "scarf", "backpack"),
-        tuple(scenery.SCENERY),
-        ("storybook", *scenery.FINISHES),
-    ),
-}
-KINDS, COLORS, ACCESSORIES, BACKGROUNDS, STYLES = WORDS[WORLD]
+KINDS = tuple(characters.BUILDERS)
+COLORS = tuple(characters.PAINTS)
+ACCESSORIES = ("hat", "sunglasses", "scarf", "backpack")
+BACKGROUNDS = tuple(scenery.SCENERY)
+STYLES = ("storybook", *scenery.FINISHES)
 
 _WEARING = {
     "hat": "wearing a hat",
@@ -71,8 +44,9 @@ _TRAVEL = {
     "stand": (0.0, 0.0),
 }  # widths in 8 frames
 _ARTICLES = ("a", "another", "a third")
-# {0} {1} {2} are the actors in order, {v0} .. what they do, {at0} .. "on the left", {where} the background,
-# {depth} "in front of" or "behind". Places stand before the noun: a causal text encoder sees no later word.
+# {0} {1} {2} are the actors in order, {v0} .. what they do, {all} what all do, {at0} .. "on the left",
+# {where} the background, {depth} "in front of" or "behind". Places stand before the noun: a causal text
+# encoder sees no later word.
 _TEMPLATES: dict[int, tuple[str, ...]] = {
     1: (
         "{0} {v0} {where}",
@@ -98,6 +72,8 @@ _TEMPLATES: dict[int, tuple[str, ...]] = {
         "{at0} {v0} {0} and {at1} {v1} {1} {where}",
         "{where} {at0} {0} and {at1} {1}",
         "{at0} there is {0} and {at1} there is {1} {where}",
+        "{0} and {1} {all} {where}",
+        "{where} {0} and {1} {all}",
     ),
     3: (
         "{0} {v0} and {1} {v1} and {2} {v2} {where}",
@@ -105,6 +81,7 @@ _TEMPLATES: dict[int, tuple[str, ...]] = {
         "there is {0} and {1} and {2} {where}",
         "{at0} {0} and {at1} {1} and {at2} {2} {where}",
         "{where} {at0} {0} and {at1} {1} and {at2} {2}",
+        "{0} and {1} and {2} {all} {where}",
     ),
 }
 _PLACES = {
@@ -157,7 +134,6 @@ class Scene:
 
     Attributes:
         pan: Frame widths per frame by which the camera moves to the right.
-        world: Whose drawings and words; a key of `WORDS`.
     """
 
     seed: int
@@ -167,7 +143,6 @@ class Scene:
     style: str
     template: int
     pan: float = 0.0
-    world: int = 1
 
     @property
     def caption(self) -> str:
@@ -177,11 +152,11 @@ class Scene:
         words = {"where": where}
         for i, (actor, rank) in enumerate(zip(cast, order, strict=True)):
             place = _PLACES[len(cast)][rank]
-            words |= {f"v{i}": _VERBS[actor.motion], f"at{i}": place, f"side{i}": place.split()[-1]}
+            words |= {f"v{i}": _VERBS[actor.motion], f"at{i}": place}
+        words["all"] = cast[0].motion
         if len(cast) == 2:
             words["depth"] = "in front of" if cast[0].y > cast[1].y else "behind"
-        templates = first_world.TEMPLATES if self.world == 1 else _TEMPLATES
-        text = templates[len(cast)][self.template].format(*phrases, **words)
+        text = _TEMPLATES[len(cast)][self.template].format(*phrases, **words)
         return text if self.style == "storybook" else f"{text} in {self.style}"
 
 
@@ -210,9 +185,7 @@ def _named(actors: Sequence[Actor]) -> tuple[Actor, ...]:
     return tuple(out)
 
 
-def sample_scene(
-    seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False, world: int = WORLD
-) -> Scene:
+def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False) -> Scene:
     """A scene drawn at random; the same arguments always give the same scene.
 
     Args:
@@ -220,22 +193,18 @@ def sample_scene(
         frames: Length in frames, at 8 frames per second.
         actors: 1 to 3, of different kinds; each covers at least 2 % of every frame.
         plain: Natural colours, no accessories, storybook style, everyone walks (for examples and tests).
-        world: Whose words; a key of `WORDS`.
     Raises:
         ValueError: `actors` or `frames` out of range.
     """
     if not 1 <= actors <= 3 or frames < 1:
         raise ValueError(f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}")
-    if world == 1:
-        scene = from_dict(first_world.facts(seed, frames, actors, plain))
-        return dataclasses.replace(scene, actors=_named(scene.actors))
-    words, rng = WORDS[world], np.random.default_rng([seed, actors, world])
+    rng = np.random.default_rng([seed, actors, 2])  # of the second world; the first was smaller
     pan = crossing = 0.0
     if not plain:
         pan = rng.uniform(0.06, 0.2 if actors < 3 else 0.1) * rng.choice([-1, 1]) * (rng.random() < 0.2)
         crossing = actors == 2 and not pan and rng.random() < 0.15
     span, last = max(frames - 1, 7), frames - 1
-    looks = [_sample_look(rng, words, kind, plain) for kind in rng.permutation(words.kinds)[:actors]]
+    looks = [_sample_look(rng, kind, plain) for kind in rng.permutation(KINDS)[:actors]]
     slots = rng.permutation({1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[actors])
     cast = []
     for i, (look, slot) in enumerate(zip(looks, slots, strict=True)):
@@ -254,17 +223,15 @@ def sample_scene(
         x = middle + rng.uniform(-0.04, 0.04) - drift / 2
         place = (float(x), float(ground), float(height), facing, float(travel / span))
         cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
-    style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(words.styles[1:]))
-    background = str(rng.choice(words.backgrounds))
-    template = 0 if plain else _sample_template(rng, cast, bool(crossing))
-    return Scene(seed, frames, _named(cast), background, style, template, float(pan / span), world)
+    style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(STYLES[1:]))
+    background = str(rng.choice(BACKGROUNDS))
+    template = _plain_template(actors) if plain else _sample_template(rng, cast, bool(crossing))
+    return Scene(seed, frames, _named(cast), background, style, template, float(pan / span))
 
 
-def _sample_look(
-    rng: np.random.Generator, words: Words, kind: str, plain: bool
-) -> tuple[str, str | None, str | None]:
-    color = str(rng.choice(words.colors)) if rng.random() < 0.45 and not plain else None
-    accessory = str(rng.choice(words.accessories)) if rng.random() < 0.33 and not plain else None
+def _sample_look(rng: np.random.Generator, kind: str, plain: bool) -> tuple[str, str | None, str | None]:
+    color = str(rng.choice(COLORS)) if rng.random() < 0.45 and not plain else None
+    accessory = str(rng.choice(ACCESSORIES)) if rng.random() < 0.33 and not plain else None
     return str(kind), color, accessory
 
 
@@ -276,6 +243,10 @@ def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[flo
     return rng.uniform(low, high), rng.uniform(0.80, 0.95)
 
 
+def _plain_template(actors: int) -> int:
+    return next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
+
+
 def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
     """A caption that is true in every frame; left and right in most captions where they are."""
     templates = _TEMPLATES[len(cast)]
@@ -285,6 +256,8 @@ def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool
         untrue.append("{depth}")
     if cast[0].motion == "stand":
         untrue.append("past")
+    if len({actor.motion for actor in cast}) > 1 or len(cast) == 1:
+        untrue.append("{all}")
     other = [i for i, t in enumerate(templates) if not any(word in t for word in untrue)]
     return int(rng.choice(placed if placed and not crossing and rng.random() < 0.65 else other))
 
@@ -309,13 +282,12 @@ def replace(
     """
     look = {k: v for k, v in (("kind", kind), ("color", color), ("accessory", accessory)) if v is not _KEEP}
     place = {k: v for k, v in (("background", background), ("style", style)) if v is not _KEEP}
-    words = WORDS[scene.world]
     known: dict[str, tuple[str | None, ...]] = {
-        "kind": words.kinds,
-        "color": (*words.colors, None),
-        "accessory": (*words.accessories, None),
-        "background": words.backgrounds,
-        "style": words.styles,
+        "kind": KINDS,
+        "color": (*COLORS, None),
+        "accessory": (*ACCESSORIES, None),
+        "background": BACKGROUNDS,
+        "style": STYLES,
     }
     for name, value in (look | place).items():
         if value not in known[name]:
@@ -330,8 +302,6 @@ def replace(
 
 def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
     """The primitives of every actor, back to front."""
-    if scene.world == 1:
-        return [first_world.character(a.kind, a.color, a.accessory) for a in scene.actors]
     return [characters.character(a.kind, a.color, a.accessory, a.facing) for a in scene.actors]
 
 
@@ -345,7 +315,7 @@ def _camera(scene: Scene, size: int, frame: int) -> float:
     )
 
 
-def _center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
+def center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
     """Where the actor's feet are, in pixels from the left."""
     return (actor.x + actor.facing * actor.speed * frame) * size - _camera(scene, size, frame)
 
@@ -354,17 +324,9 @@ def _placements(
     scene: Scene, actor: Actor, primitives: Sequence[draw.Primitive], size: int, frame: int
 ) -> list[np.ndarray]:
     """For each primitive the 3x3 map from actor space to pixels of `frame`."""
-    scale, y = actor.height * size, actor.y * size
-    if scene.world == 1:
-        phase = actor.phase + frame * 0.8
-        bob = -0.012 * abs(np.sin(phase)) * (actor.kind != "car")
-        y = (actor.y + bob * actor.height) * size
-        poses = first_world.limb_poses(actor.kind, phase, actor.speed * frame / (actor.height * 0.15))
-    else:
-        poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
-    place = np.array(
-        [[actor.facing * scale, 0, _center(scene, actor, size, frame)], [0, scale, y], [0, 0, 1]]
-    )
+    scale, x = actor.height * size, center(scene, actor, size, frame)
+    place = np.array([[actor.facing * scale, 0, x], [0, scale, actor.y * size], [0, 0, 1]])
+    poses = motion.limb_poses(actor.kind, actor.motion, *_cycle(actor, frame))
     maps = {limb: place @ pose for limb, pose in poses.items()}
     return [maps[p.limb] for p in primitives]
 
@@ -404,7 +366,7 @@ def _draw_frame(
     canvas = backdrop[:, start : start + n].copy()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
-        x = 2 * _center(scene, actor, n // 2, frame) / n
+        x = 2 * center(scene, actor, n // 2, frame) / n
         # The same for every kind, so that exchanging an actor leaves the ground beside it as it is.
         wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
         spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
@@ -419,15 +381,12 @@ def _draw_frame(
 def _backdrop(scene: Scene, size: int) -> np.ndarray:
     """uint8 [size, size or wider, 3]: all that the camera can come to see."""
     rng = np.random.default_rng([scene.seed, 77])
-    if scene.world == 1:
-        return first_world.SCENERY[scene.background](size, rng)
     return scenery.SCENERY[scene.background](size, rng, 1 + _STRIP if scene.pan else 1)
 
 
 def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
     """Only the pictures: uint8 [frames, size, size, 3]. Drawn at twice the size and averaged."""
     cast, backdrop = cast_of(scene), _backdrop(scene, 2 * size)
-    finishes = first_world.FINISHES if scene.world == 1 else scenery.FINISHES
     finish_seed = int(np.random.default_rng([scene.seed, 99]).integers(2**31))
     out = []
     for frame in frames if frames is not None else range(scene.frames):
@@ -435,7 +394,7 @@ def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None
             _draw_frame(scene, cast, backdrop, frame), (size, size), interpolation=cv2.INTER_AREA
         )
         if scene.style != "storybook":
-            picture = finishes[scene.style](picture, np.random.default_rng(finish_seed))
+            picture = scenery.FINISHES[scene.style](picture, np.random.default_rng(finish_seed))
         out.append(picture)
     return np.stack(out)
 
@@ -500,20 +459,19 @@ def render(scene: Scene, size: int = 256) -> Rendered:
     return Rendered(render_frames(scene, size), np.stack(labels), np.stack(parts), moved, np.stack(depth))
 
 
-def vocabulary(world: int = WORLD) -> tuple[str, ...]:
+def vocabulary() -> tuple[str, ...]:
     """Every word a caption can hold, sorted."""
-    words, old = WORDS[world], world == 1
-    templates = first_world.TEMPLATES if old else _TEMPLATES
     phrases = [
         *_ARTICLES,
-        *words.colors,
-        *words.kinds,
-        *(_WEARING[a] for a in words.accessories),
-        *(WHERE[b] for b in words.backgrounds),
-        *words.styles[1:],
-        "in",
-        *(("left", "right") if old else ("an", "in front of", "behind", *_VERBS.values())),
-        *(place for places in _PLACES.values() for place in places if not old),
+        *COLORS,
+        *KINDS,
+        *(_WEARING[a] for a in ACCESSORIES),
+        *(WHERE[b] for b in BACKGROUNDS),
+        *STYLES[1:],
+        *("in", "an", "in front of", "behind"),
+        *_VERBS,
+        *_VERBS.values(),
+        *(place for places in _PLACES.values() for place in places),
     ]
-    phrases += [re.sub(r"{\w+}", " ", t) for group in templates.values() for t in group]
+    phrases += [re.sub(r"{\w+}", " ", t) for group in _TEMPLATES.values() for t in group]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))

@@ -168,11 +168,12 @@ def _local_models() -> list[str]:
 
 def _check_control(request: EditRequest) -> None:
     """Control networks as models: nothing is downloaded for a stranger, and no path of theirs is opened."""
-    known = [entry.name for entry in _shelf() if (entry / "config.json").is_file()]
+    known = ["storybook/canny", *(entry.name for entry in _shelf() if (entry / "config.json").is_file())]
     for spec in parse_control(str(request.params.get("control", ""))):
         if spec.model not in known:
-            advice = suggest(spec.model, known) if known else "none is in $REGRAIN_MODELS; leave it empty"
-            raise RequestError("params.control", f"{spec.model[:60]!r} was given; {advice}")
+            raise RequestError(
+                "params.control", f"{spec.model[:60]!r} was given; {suggest(spec.model, known)}"
+            )
 
 
 def add_api(runs: Runs) -> None:

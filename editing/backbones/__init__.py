@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parents[2] / "assets"
+# The model that comes with the program, and its control network.
+BUILT_IN = ("storybook", "storybook/canny")
 MODELS_VARIABLE = "REGRAIN_MODELS"
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
@@ -132,14 +134,14 @@ def parse_lora(text: str) -> LoraSpec:
 def find(id: str, config: str = "unet/config.json") -> Source:
     """Find a model by id without loading anything; a tenth of a second at most.
 
-    In this order: "storybook"; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out); a path;
-    a hub id "owner/name". A folder is one that holds `config`.
+    In this order: what is built in; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out);
+    a path; a hub id "owner/name". A folder is one that holds `config`.
 
     Raises:
         ModelError: Nothing by that id, or a file that could run code when opened.
     """
-    if id == "storybook":
-        return _check(ASSETS / "storybook", id, config)
+    if id in BUILT_IN:
+        return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in _PICKLES:
         raise ModelError(
             "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"

@@ -98,7 +98,9 @@ class VideoGrainParams(MethodParams):
         0.1, ge=0, le=1, description="Share of the schedule, from pure noise on, with the source's features."
     )
     control: str = Field(
-        "", description="Control networks, KIND=MODEL@WEIGHT, several with commas; kinds: canny, depth, pose."
+        "",
+        description="Control networks, KIND=MODEL@WEIGHT, several with commas; kinds: canny, depth, pose. "
+        "With the built-in model: canny=storybook/canny@0.7.",
     )
     inversion: Literal["paper", "released"] = Field(
         "paper", description="Noise levels of the inversion; the release takes one step less."

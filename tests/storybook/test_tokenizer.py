@@ -1,28 +1,22 @@
 """Every word of the world is one token, and phrases keep their character offsets."""
 
-import pytest
-
-from storybook.tokenizer import LENGTHS, build
-from storybook.world import WORDS, sample_scene, vocabulary
-
-worlds = pytest.mark.parametrize("world", WORDS)
+from storybook.tokenizer import MAX_TOKENS, build
+from storybook.world import sample_scene, vocabulary
 
 
-@worlds
-def test_every_word_is_one_token(tmp_path, world):
-    words = vocabulary(world)
+def test_every_word_is_one_token(tmp_path):
+    words = vocabulary()
     tokenizer = build(words, tmp_path)
     for word in words:
         assert len(tokenizer(word).input_ids) == 3, word
 
 
-@worlds
-def test_captions_fit_and_keep_offsets(tmp_path, world):
-    tokenizer = build(vocabulary(world), tmp_path)
+def test_captions_fit_and_keep_offsets(tmp_path):
+    tokenizer = build(vocabulary(), tmp_path)
     for seed in range(50):
         for actors in (1, 2, 3):
-            caption = sample_scene(seed, actors=actors, world=world).caption
+            caption = sample_scene(seed, actors=actors).caption
             tokens = tokenizer(caption, return_offsets_mapping=True)
-            assert len(tokens.input_ids) == len(caption.split()) + 2 <= LENGTHS[world]
+            assert len(tokens.input_ids) == len(caption.split()) + 2 <= MAX_TOKENS
             spans = [caption[a:b].strip() for a, b in tokens.offset_mapping[1:-1]]
             assert spans == caption.split()

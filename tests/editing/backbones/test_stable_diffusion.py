@@ -401,6 +401,13 @@ def test_names_stay_in_the_shelf(tmp_path, monkeypatch):
         find("../secret")
 
 
+def test_what_is_built_in_is_here_and_what_lies_beside_it_is_not_reached():
+    assert find("storybook/canny", "config.json").kind == "folder"
+    assert find("storybook/other").kind == "hub"
+    with pytest.raises(ModelError):
+        find("storybook/../../secret")
+
+
 def test_hub_ids(monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS", raising=False)
     found = find("stable-diffusion-v1-5/stable-diffusion-v1-5")

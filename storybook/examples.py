@@ -1,0 +1,265 @@
+"""The example projects: `python -m storybook.examples` makes them anew in `assets/examples/`.
+
+With `--look NAME --count 6 -o sheet.png` it edits the scenes of the next seeds that would fit an example, and
+shows them side by side, with their seeds: how the ones that ship were chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from editing import EditRequest, Finished, Region, edit, load_backbone, save_project
+from editing.clusters import find_clusters
+from storybook.__main__ import as_request, by_words
+from storybook.draw import PARTS
+from storybook.world import WHERE, Scene, render, replace, sample_scene
+
+EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
+SIZE, FRAMES, ROOM = 128, 8, 8
+_SHOWN = (0, 3, 5, 7)  # frames on a sheet
+
+
+@dataclass(frozen=True)
+class Example:
+    """A project to be made of a scene.
+
+    Attributes:
+        seed: Of the scene.
+        actors: How many it has.
+        fits: Whether another scene would do as well.
+        ask: What is asked of a scene; its frames are in the file.
+        plain: Natural colours, nothing worn, everyone walks, the camera stands still.
+    """
+
+    seed: int
+    actors: int
+    fits: Callable[[Scene], bool]
+    ask: Callable[[Scene, Path], EditRequest]
+    plain: bool = True
+
+
+def scene_of(example: Example, seed: int) -> Scene:
+    """The scene of an example, or of another that might take its place."""
+    return sample_scene(seed, FRAMES, example.actors, plain=example.plain)
+
+
+def kinds(*names: str) -> Callable[[Scene], bool]:
+    """Scenes of exactly these kinds, in this order, in view."""
+    return lambda scene: tuple(a.kind for a in scene.actors) == names and in_view(scene)
+
+
+def any_of(*names: str, where: tuple[str, ...] = tuple(WHERE)) -> Callable[[Scene], bool]:
+    """Scenes of some of these kinds, in some of these places, in view."""
+    return lambda scene: (
+        all(a.kind in names for a in scene.actors) and scene.background in where and in_view(scene)
+    )
+
+
+def followed(*names: str) -> Callable[[Scene], bool]:
+    """Scenes in which one of these kinds runs or jumps, nothing worn, and the camera moves along."""
+    return lambda scene: (
+        scene.pan != 0
+        and scene.style == "storybook"
+        and all(a.kind in names and a.motion in ("run", "jump") and not a.accessory for a in scene.actors)
+        and in_view(scene)
+    )
+
+
+def in_view(scene: Scene) -> bool:
+    """Hardly anybody leaves the picture."""
+    labels = render(scene, 48).labels[2:6]
+    return bool((labels[..., [0, -1]] > 0).mean() < 0.04)
+
+
+def regions(**become: str) -> Callable[[Scene, Path], EditRequest]:
+    """Actors by `a0`, `a1`, or the `background`, become what is said; actors have room to grow."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        wishes = {key.removeprefix("a"): phrase for key, phrase in become.items() if key != "background"}
+        if "background" not in become:
+            return as_request(scene, SIZE, wishes, ROOM, clip)
+        request = as_request(
+            scene, SIZE, wishes | {"background": become["background"]}, 6 if wishes else 0, clip
+        )
+        still = tuple(dataclasses.replace(region, margin=0) for region in request.regions)
+        return dataclasses.replace(request, regions=still, params={} if wishes else {"inject_until": 0.1})
+
+    return ask
+
+
+def by_edges(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
+    """The same edit, the source's edges kept in mind."""
+    return lambda scene, clip: dataclasses.replace(
+        ask(scene, clip), params={"control": "canny=storybook/canny@0.5"}
+    )
+
+
+def words(
+    method: str, params: dict[str, object], *changes: dict[str, str]
+) -> Callable[[Scene, Path], EditRequest]:
+    """Edits by words alone: the captions of the scene as it would be after each change."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        truths = [replace(scene, None if "style" in change else 0, **change) for change in changes]
+        request = as_request(scene, SIZE, {}, clip=clip)
+        asked = by_words(request, [truth.caption for truth in truths], method, None)
+        return dataclasses.replace(asked, params=params)
+
+    return ask
+
+
+def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
+    """Two of a kind are one region."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        request = as_request(scene, SIZE, {}, clip=clip)
+        truth = replace(replace(scene, actor=0, kind=kind), actor=1, kind=kind)
+        source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
+        region = Region(f"both {scene.actors[0].kind}s", 1, prompt=prompt, source=source, margin=ROOM)
+        return dataclasses.replace(
+            request,
+            regions=(region,),
+            labels=(request.labels > 0).astype(np.uint8),  # pyright: ignore
+        )
+
+    return ask
+
+
+def part(name: str, room: int, **look: str) -> Callable[[Scene, Path], EditRequest]:
+    """A part of the first actor gets another look."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        request, drawn = as_request(scene, SIZE, {}, clip=clip), render(scene, SIZE)
+        mask = (drawn.labels == 1) & (drawn.parts == PARTS.index(name))
+        prompt = replace(scene, actor=0, **look).actors[0].phrase
+        region = Region(name, 1, prompt=prompt, source=scene.actors[0].phrase, margin=room)
+        return dataclasses.replace(request, regions=(region,), labels=mask.astype(np.uint8))
+
+    return ask
+
+
+def found(prompt: str) -> Callable[[Scene, Path], EditRequest]:
+    """The region is the cluster that the model names after the actor."""
+
+    def ask(scene: Scene, clip: Path) -> EditRequest:
+        request, kind = as_request(scene, SIZE, {}, clip=clip), scene.actors[0].kind
+        search = find_clusters(load_backbone("storybook"), request.clip, scene.caption, count=4)
+        try:
+            while True:
+                next(search)
+        except StopIteration as stop:
+            clusters = stop.value
+        label = clusters.names.index(kind) + 1
+        region = Region(f"cluster “{kind}”", 1, prompt=prompt, source=f"a {kind}", margin=ROOM)
+        return dataclasses.replace(
+            request, regions=(region,), labels=(clusters.labels == label).astype(np.uint8)
+        )
+
+    return ask
+
+
+BEASTS = ("cat", "dog", "fox", "panda", "rabbit", "pig")
+STYLE = {"preset": "style", "steps": 20, "guidance_scale": 3.0, "emphasis": 1.0}
+ATTRIBUTE = {"preset": "attribute", "steps": 20, "guidance_scale": 4.0}
+SHAPE = {"preset": "shape", "steps": 20, "guidance_scale": 4.0, "self_until": 0.8, "levels": "all"}
+TABLE = {
+    "01_two_animals": Example(5856, 2, kinds("cat", "rabbit"), regions(a0="a fox", a1="a panda")),
+    "02_one_region": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
+    "03_three_regions": Example(
+        384,
+        2,
+        any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
+        regions(a0="a panda", a1="a fox", background="on the beach"),
+    ),
+    "04_style": Example(
+        72,
+        1,
+        any_of("fox", "dog", "panda", where=("grass", "forest", "beach")),
+        words("fatezero", STYLE, {"style": "watercolor"}, {"style": "pencil"}),
+    ),
+    "05_attribute": Example(
+        10,
+        1,
+        any_of("rabbit", "car", "dog", "cat"),
+        words("fatezero", ATTRIBUTE, {"color": "red"}, {"color": "blue"}),
+    ),
+    "06_shape": Example(
+        21, 1, any_of("rabbit", "cat"), words("fatezero", SHAPE, {"kind": "fox"}, {"kind": "panda"})
+    ),
+    "07_one_class": Example(98, 2, any_of("rabbit", "pig", "dog", "cat", "panda"), both("fox")),
+    "08_part_changed": Example(14, 1, any_of("pig", "robot", "astronaut"), part("body", 0, color="purple")),
+    "09_part_added": Example(67, 2, any_of(*BEASTS), part("head", 8, accessory="hat")),
+    "10_background": Example(
+        341,
+        2,
+        any_of("rabbit", "car", "astronaut", "dog", where=("snow", "grass", "city")),
+        regions(background="on the moon"),
+    ),
+    "11_no_masks_drawn": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
+    "12_moving_camera": Example(83, 1, followed(*BEASTS), by_edges(regions(a0="a panda")), plain=False),
+}
+
+
+def make(name: str, folder: Path) -> None:
+    """Write an example."""
+    example = TABLE[name]
+    scene = scene_of(example, example.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        save_project(example.ask(scene, Path(scratch) / "clip.mp4"), folder)
+    (folder / "scene.json").write_text(json.dumps(dataclasses.asdict(scene), indent=2) + "\n")
+
+
+def candidates(name: str, first: int) -> Iterator[Scene]:
+    """Scenes that fit, from a seed on."""
+    example, seed = TABLE[name], first
+    while True:
+        if example.fits(scene := scene_of(example, seed)):
+            yield scene
+        seed += 1
+
+
+def look(name: str, first: int, count: int) -> np.ndarray:
+    """Rows of the source's middle frame, frames of the edit, and the middle frames of further edits."""
+    rows, model = [], load_backbone("storybook")
+    for _, scene in zip(range(count), candidates(name, first), strict=False):
+        with tempfile.TemporaryDirectory() as scratch:
+            request = TABLE[name].ask(scene, Path(scratch) / "clip.mp4")
+            result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
+            middle = request.clip.read(FRAMES // 2, FRAMES // 2 + 1)[0]
+        pictures = [middle, *result.frames[list(_SHOWN)], *(o.frames[FRAMES // 2] for o in result.others)]
+        row = cv2.resize(np.concatenate(pictures, 1), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+        rows.append(cv2.putText(row, str(scene.seed), (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 0, 0), 1))
+        sys.stdout.write(f"{scene.seed}: {scene.caption}\n")
+        sys.stdout.flush()
+    return np.concatenate(rows)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
+    parser.add_argument("--look", choices=tuple(TABLE), help="at other scenes that fit this example")
+    parser.add_argument("--first", type=int, default=0, help="seed to look from")
+    parser.add_argument("--count", type=int, default=6, help="scenes to look at")
+    parser.add_argument("-o", "--out", type=Path, help="of the examples, or of the sheet")
+    args = parser.parse_args()
+    if args.look:
+        Image.fromarray(look(args.look, args.first, args.count)).save(args.out or f"{args.look}.png")
+        return
+    for name in args.only or TABLE:
+        make(name, (args.out or EXAMPLES) / name)
+
+
+if __name__ == "__main__":
+    main()

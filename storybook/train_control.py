@@ -1,0 +1,146 @@
+"""Train the ControlNet on canny edges: `python -m storybook.train_control --data DIR --run RUN`.
+
+The shipped UNet's encoder, copied, that is also shown the edges and adds to the UNet through convolutions
+that begin as zeros (Zhang et al. 2023, arXiv:2302.05543); its middle goes without attention, so that it fits.
+UNet and text encoder stay as they are. The run folder keeps weights, averages and optimiser as safetensors
+and resumes; `--init` starts from shipped weights with a fresh optimiser; `--ship` writes half precision.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderDC, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from editing.control import canny
+from storybook import dataset
+from storybook.muon import Muon
+from storybook.ship import ASSETS
+from storybook.train_autoencoder import SIZE
+from storybook.train_unet import PROBES, SCHEDULE, Captions, cached_latents, embed, encode, noised
+from storybook.training import Run, begin, mixed, options, worker
+from storybook.world import render_frames
+
+log = logging.getLogger(__name__)
+TARGET = ASSETS / "canny"
+# Names of layers that meet the outside: their steps are AdamW's.
+ENDS = ("embedding", "conv_in", "controlnet")
+_EDGES = (16, 32, 64, 128)  # channels on the way from 128 pixels to 16
+
+
+def copied(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A new network: the UNet's encoder, and zeros where it adds to the UNet."""
+    shared = ("in_channels", "down_block_types", "block_out_channels", "layers_per_block")
+    shared += ("cross_attention_dim", "attention_head_dim")
+    net = ControlNetModel(
+        **{name: unet.config[name] for name in shared},
+        mid_block_type="UNetMidBlock2D",
+        conditioning_embedding_out_channels=_EDGES,
+    )
+    own, known = net.state_dict(), unet.state_dict()
+    net.load_state_dict(own | {name: value for name, value in known.items() if name in own})
+    return net
+
+
+def edges(pictures: np.ndarray) -> Tensor:
+    """uint8 [n, s, s, 3] to their canny edges, float32 [n, 3, s, s], 0 or 1."""
+    return torch.from_numpy(canny(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def predict(
+    net: ControlNetModel, unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor, hint: Tensor
+) -> Tensor:
+    """v [n, 16, 16, 16], float32."""
+    with mixed():
+        down, middle = net(x, t, text, hint, return_dict=False)
+        return unet(
+            x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
+        ).sample.float()
+
+
+class HeldOut:
+    """Unseen scenes, and how well they are known by their edges, by others' and by none."""
+
+    def __init__(self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float) -> None:
+        scenes = [dataset.training_scene(s) for s in range(500, 564)]
+        pictures = np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])
+        self.latents = encode(vae, pictures).float() * scale
+        self.hints = edges(pictures)
+        with torch.no_grad():
+            self.text = embed(text, captions.ids([s.caption for s in scenes]))
+            self.empty = embed(text, captions.empty).expand_as(self.text)
+
+    @torch.no_grad()
+    def probe(self, net: ControlNetModel, unet: UNet2DConditionModel, abar: Tensor) -> dict[str, float]:
+        """Mean squared x0 error over the latents' variance."""
+        out, held = {}, self.latents
+        wrong, none = self.hints.roll(1, 0), torch.zeros_like(self.hints)
+        asked = [("edges", t, self.hints, self.text) for t in PROBES]
+        asked += [("others", 850, wrong, self.text), ("none", 850, none, self.text)]
+        asked += [("edges_alone", 850, self.hints, self.empty)]
+        for name, t, hint, text in asked:
+            noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
+            a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
+            x = a * held + s * noise
+            v = predict(net, unet, x, torch.full((len(x),), t), text, hint)
+            out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
+        return out
+
+
+def main() -> None:
+    """Train, resuming whatever stands in the run folder."""
+    parser = options(__doc__ or "", samples=40_000, rate=2e-3, ema=0.998)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--latents", type=Path, help="encoded before by the same autoencoder")
+    parser.add_argument("--batch", type=int, default=24, help="of each worker")
+    parser.add_argument("--report", type=int, default=100, help="steps between lines of the curve")
+    parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop")
+    args = parser.parse_args()
+    begin(args)
+    unet = UNet2DConditionModel.from_pretrained(ASSETS / "unet", torch_dtype=torch.float32)
+    # Written out: the fused kernel's backward pass is slow here.
+    unet.requires_grad_(False).set_attn_processor(AttnProcessor())
+    net = ControlNetModel.from_pretrained(args.init, torch_dtype=torch.float32) if args.init else copied(unet)
+    net.set_attn_processor(AttnProcessor())
+    run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
+    if args.ship:
+        run.exchange()
+        net.half().save_pretrained(TARGET)
+        return
+    vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
+    vae = vae.to(memory_format=torch.channels_last)
+    scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
+    z = cached_latents(args.data, args.latents or args.run / "latents", vae)
+    maps, _ = dataset.load(args.data)
+    captions = Captions(args.run / "tokenizer", len(z))
+    text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
+    abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
+    held = HeldOut(vae, captions, text, scale)
+
+    while run.done < args.samples:
+        rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
+        run.pace(args.rate, args.samples, warm=2000)
+        rows = torch.randint(len(z), (args.batch,), generator=rng)
+        pictures = np.stack([maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows])
+        x, t, v = noised(z[rows].float() * scale, abar, rng)
+        words = embed(text, captions.draw(rows, rng))
+        found = predict(net, unet, x, t, words, edges(pictures))
+        run.step((found - v).square().mean(), args.batch)
+        if run.steps % args.report == 0 and not worker():
+            run.exchange()
+            run.report(held.probe(net, unet, abar))
+            run.exchange()
+            run.save()
+    if not worker():
+        run.save()
+
+
+if __name__ == "__main__":
+    main()
