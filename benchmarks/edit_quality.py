@@ -62,6 +62,7 @@ ABLATION: dict[str, dict[str, object]] = {
     "modulated to .3": {"modulate_until": 0.3},
     "modulated to .8": {"modulate_until": 0.8},
     "no features": {"inject_until": 0.0},
+    "fresh noise": {"variation": 0.8, "inject_until": 0.5},
     "preset paper": {"preset": "paper"},
 }
 # FateZero's presets are for kinds of edits; what a model recommends outweighs them.

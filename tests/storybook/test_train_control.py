@@ -25,9 +25,8 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     first = predict(net, model.unet, x, t, text, hint)
     assert torch.allclose(first, alone, atol=0.05)  # half precision, where the processor computes in it
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
-    for _ in range(
-        3
-    ):  # edges are let in from the second step on, when what follows them is not zero any more
+    # Edges are let in from the second step on, when what follows them is not zero any more.
+    for _ in range(3):
         optimiser.zero_grad()
         (predict(net, model.unet, x, t, text, hint) - v).square().mean().backward()
         optimiser.step()
