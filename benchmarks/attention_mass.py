@@ -24,7 +24,7 @@ from benchmarks.tasks import TASKS, Task, true_masks
 from editing import load_backbone
 from editing.attention.sites import Site
 from editing.backbones import Backbone
-from editing.blending import blend_latents
+from editing.blending import blend_latents, vary
 from editing.clip import resize
 from editing.diffusion import advance, guide
 from editing.methods import resolve_params
@@ -54,7 +54,7 @@ def shares(task: Task, backbone: Backbone, params: object) -> dict[tuple[str, st
     inverted = finished(method.invert(model, frames))
     layout, text = method.lay_out(backbone, request, inverted[0].shape[-2:])
     heats, found = HeatMaps(layout), defaultdict(list)
-    x = inverted[-1]
+    x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
     for step in backbone.schedule.sampling(params.steps):
         amount = method.fade(params, step, backbone)
         plain, bent = (

@@ -6,7 +6,7 @@ pose", where the source stands); it leaks if what was asked of another region is
 nearer to the true edit than to the source, distance to the true edit, what changed outside the regions with
 and without compositing, and how well the edit follows the true motion. Rows are methods and ablations of
 VideoGrain; those "by words" get the composed prompt without regions and masks. `--masks clicked` makes the
-masks by one click per actor and tracking. `--ablation` changes VideoGrain's settings one at a time.
+masks by one click per actor and tracking. `--ablation` is VideoGrain with its settings changed one at a time.
 """
 
 from __future__ import annotations
@@ -49,21 +49,23 @@ ROWS: dict[str, dict[str, object]] = {
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
 }
-# VideoGrain's settings changed one at a time: --ablation, beside the first three rows.
+# `--ablation`: one setting at a time, where regions begin from the source's own noise as in the paper.
+_PAPER: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
 ABLATION: dict[str, dict[str, object]] = {
-    "uncond half": {"guidance_half": "uncond"},
-    "both halves": {"guidance_half": "both"},
-    "size term": {"size_term": True},
-    "coarse levels": {"levels": "coarse"},
-    "steps 10": {"steps": 10},
-    "steps 40": {"steps": 40},
-    "guidance 2.5": {"guidance_scale": 2.5},
-    "guidance 7": {"guidance_scale": 7.0},
-    "modulated to .3": {"modulate_until": 0.3},
-    "modulated to .8": {"modulate_until": 0.8},
-    "no features": {"inject_until": 0.0},
-    "fresh noise": {"variation": 0.8, "inject_until": 0.5},
-    "preset paper": {"preset": "paper"},
+    name: _PAPER | params
+    for name, params in {
+        "source's noise": {},
+        "cross only": {"self_strength": 0.0},
+        "no modulation": {"cross_strength": 0.0, "self_strength": 0.0},
+        "uncond half": {"guidance_half": "uncond"},
+        "both halves": {"guidance_half": "both"},
+        "size term": {"size_term": True},
+        "coarse levels": {"levels": "coarse"},
+        "steps 10": {"steps": 10},
+        "guidance 2.5": {"guidance_scale": 2.5},
+        "guidance 7": {"guidance_scale": 7.0},
+        "fresh noise": {"variation": 0.8, "inject_until": 0.5},
+    }.items()
 }
 # FateZero's presets are for kinds of edits; what a model recommends outweighs them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
@@ -182,7 +184,7 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
-        "--ablation", action="store_true", help="VideoGrain, without modulation, and with other settings"
+        "--ablation", action="store_true", help="VideoGrain, and with its settings changed one at a time"
     )
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
@@ -196,7 +198,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
     args = parser.parse_args()
-    named = args.row or ([] if args.variant else [*ROWS][:3] if args.ablation else ROWS)
+    named = args.row or ([] if args.variant else ["videograin"] if args.ablation else ROWS)
     rows = {name: ROWS[name] for name in named} | (ABLATION if args.ablation else {})
     rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
     args.out.mkdir(parents=True, exist_ok=True)

@@ -199,7 +199,7 @@ TABLE = {
     ),
     "07_one_class": Example(98, 2, any_of("rabbit", "pig", "dog", "cat", "panda"), both("fox")),
     "08_part_changed": Example(14, 1, any_of("pig", "robot", "astronaut"), part("body", 0, color="purple")),
-    "09_part_added": Example(67, 2, any_of(*BEASTS), part("head", 8, accessory="hat")),
+    "09_part_added": Example(67, 2, any_of(*BEASTS), part("head", 14, accessory="hat")),
     "10_background": Example(
         341,
         2,

@@ -1,7 +1,7 @@
 """Bring trained weights into the product: `python -m storybook.ship --unet RUN/model --vae RUN/vae`.
 
 Writes `assets/storybook/` as a diffusers folder in fp16, every file under 10 MB, with the words the model
-knows. `defaults.json` is kept as it is.
+knows. `defaults.json` is kept as it is; without `--unet`, so is all but the autoencoder.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from storybook.train_autoencoder import SIZE
 from storybook.world import vocabulary
 
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
+
+
+def ship_decoder(vae_run: Path, target: Path = ASSETS) -> None:
+    """Convert an autoencoder whose latents are those of the one in `target`; its scale stays."""
+    config = target / "vae" / "config.json"
+    kept = config.read_bytes()
+    AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16).save_pretrained(target / "vae")
+    config.write_bytes(kept)
 
 
 def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
@@ -49,10 +57,10 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unet", type=Path, required=True)
+    parser.add_argument("--unet", type=Path, help="default: the decoder learnt alone, see train_autoencoder")
     parser.add_argument("--vae", type=Path, required=True)
     args = parser.parse_args()
-    ship(args.unet, args.vae)
+    ship(args.unet, args.vae) if args.unet else ship_decoder(args.vae)
 
 
 if __name__ == "__main__":

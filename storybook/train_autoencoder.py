@@ -4,8 +4,9 @@ AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diff
 half must decode to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831),
 and the decoder sees them with a little noise, so that it forgives the UNet's errors. The
 run keeps its weights and the optimiser as safetensors and resumes from them; `--init` starts from shipped
-weights with a fresh optimiser. `--errors-of MODEL` trains the decoder alone, to forgive what the UNet of a
-whole model gets wrong: half of the latents it sees come from a few denoising steps of that model.
+weights with a fresh optimiser. `--decoder` trains the decoder alone, so that a UNet keeps its latents;
+`--errors-of MODEL` too, to forgive what the UNet of a whole model gets wrong: half of the latents it sees
+come from a few denoising steps of that model.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--equivariance", type=float, default=0.25)
+    parser.add_argument("--decoder", action="store_true", help="leave the encoder as it is")
     parser.add_argument("--errors-of", metavar="MODEL", help="a model folder whose encoder is `--init`'s")
     args = parser.parse_args()
     begin(args)
@@ -118,7 +120,7 @@ def main() -> None:
         else AutoencoderDC(**CONFIG)
     )
     model = model.to(memory_format=torch.channels_last)
-    model.encoder.requires_grad_(not args.errors_of)
+    model.encoder.requires_grad_(not (args.decoder or args.errors_of))
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )

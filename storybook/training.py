@@ -1,8 +1,8 @@
 """What the training scripts share: a run folder that resumes, one step of learning, the curve, workers.
 
-Where `torchrun --nproc-per-node 2 -m storybook.train_unet ...` starts several processes they learn together:
-each draws batches of its own, gradients are averaged. On two cores two of one thread each learnt faster than
-one of two threads.
+Where `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...` starts several processes they learn
+together: each draws batches of its own, gradients are averaged. On two cores two of one thread each learnt
+faster than one of two threads.
 """
 
 from __future__ import annotations
