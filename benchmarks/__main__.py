@@ -23,6 +23,7 @@ COMMANDS = {
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",
     "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
+    "inversion": "benchmarks.model_quality --scenes 200 --steps 50 --learn 0",
     "cost": "benchmarks.edit_cost --model storybook --size 128 --methods videograin --previews 2",
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
