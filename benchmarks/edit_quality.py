@@ -49,10 +49,10 @@ ROWS: dict[str, dict[str, object]] = {
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
 }
-# `--ablation`: one setting at a time, where regions begin from the source's own noise as in the paper.
-_PAPER: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
+# `--ablation`: one setting at a time; regions begin from the source's own noise, as in the paper.
+_SOURCE_NOISE: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
 ABLATION: dict[str, dict[str, object]] = {
-    name: _PAPER | params
+    name: _SOURCE_NOISE | params
     for name, params in {
         "source's noise": {},
         "cross only": {"self_strength": 0.0},

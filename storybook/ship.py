@@ -60,7 +60,10 @@ def main() -> None:
     parser.add_argument("--unet", type=Path, help="default: the decoder learnt alone, see train_autoencoder")
     parser.add_argument("--vae", type=Path, required=True)
     args = parser.parse_args()
-    ship(args.unet, args.vae) if args.unet else ship_decoder(args.vae)
+    if args.unet:
+        ship(args.unet, args.vae)
+    else:
+        ship_decoder(args.vae)
 
 
 if __name__ == "__main__":
