@@ -27,9 +27,9 @@ from editing.backbones import Backbone
 from editing.blending import blend_latents, vary
 from editing.clip import resize
 from editing.diffusion import advance, guide
-from editing.methods import resolve_params
 from editing.methods import videograin as method
 from editing.preview import HeatMaps
+from editing.registry import resolve_params
 
 FIRST_SEED = 20_000
 HALVES = ("uncond", "cond")

@@ -37,7 +37,7 @@ from editing.clip import resize
 from editing.commands import parse_settings
 from editing.diffusion import Step, advance, guide
 from editing.inversion import null_text
-from editing.methods import METHODS, resolve_params
+from editing.registry import METHODS, resolve_params
 
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, with
 # the source's maps for nothing: inversion without guidance, then both halves. vid2vid-zero the same, but for

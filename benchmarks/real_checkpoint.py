@@ -27,9 +27,9 @@ from editing.backbones import Backbone
 from editing.clip import resize
 from editing.commands import parse_settings
 from editing.errors import EditingError
+from editing.labels import read_labels
 from editing.metrics import psnr
 from editing.runner import peak_memory
-from masks.files import read_labels
 
 UNTOUCHED = {
     "guidance_scale": 1.0,

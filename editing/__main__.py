@@ -16,10 +16,10 @@ from editing import events
 from editing.clip import open_clip
 from editing.commands import call, parse_settings
 from editing.errors import RequestError, shorten
+from editing.labels import read_labels
 from editing.outputs import check_out, write_clusters, write_outputs
 from editing.project import FILE, check_project_path, load_project, save_project, schema
 from editing.request import EditRequest, Region
-from masks.files import read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

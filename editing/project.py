@@ -19,8 +19,9 @@ from editing.backbones import parse_lora
 from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
 from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
-from editing.methods import METHODS
+from editing.labels import read_labels, write_labels, write_regions
 from editing.outputs import staged
+from editing.registry import METHODS
 from editing.request import (
     MAX_LORAS,
     MAX_MARGIN,
@@ -31,7 +32,6 @@ from editing.request import (
     EditRequest,
     Region,
 )
-from masks.files import read_labels, write_labels, write_regions
 
 FILE = "project.json"
 _MAX_BYTES = 1_000_000

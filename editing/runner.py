@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
-from editing.methods import METHODS, Resolved, resolve_params
-from editing.request import EditRequest, missing_phrases
+from editing.prompts import missing_phrases
+from editing.registry import METHODS, Resolved, resolve_params
+from editing.request import EditRequest
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone

@@ -9,9 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from masks.click import Embedded, embed, segment
-    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
-    from masks.files import (
+    from editing.labels import (
         flatten,
         read_labels,
         read_regions,
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
         write_regions,
         write_rle,
     )
+    from masks.click import Embedded, embed, segment
+    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
     from masks.track import Confidence, propagate
     from masks.video import read_mask_video, write_mask_video
 
@@ -33,19 +33,19 @@ _HOME = {
     "embed": "masks.click",
     "feather": "masks.draw",
     "fill_holes": "masks.draw",
-    "flatten": "masks.files",
+    "flatten": "editing.labels",
     "grow": "masks.draw",
     "propagate": "masks.track",
-    "read_labels": "masks.files",
+    "read_labels": "editing.labels",
     "read_mask_video": "masks.video",
-    "read_regions": "masks.files",
-    "read_rle": "masks.files",
+    "read_regions": "editing.labels",
+    "read_rle": "editing.labels",
     "segment": "masks.click",
-    "split": "masks.files",
-    "write_labels": "masks.files",
+    "split": "editing.labels",
+    "write_labels": "editing.labels",
     "write_mask_video": "masks.video",
-    "write_regions": "masks.files",
-    "write_rle": "masks.files",
+    "write_regions": "editing.labels",
+    "write_rle": "editing.labels",
 }
 
 __all__ = [

@@ -14,8 +14,8 @@ import typer
 from editing.clip import open_clip
 from editing.commands import call
 from editing.errors import MaskError, RequestError, ResourceError, shorten
+from editing.labels import is_written, write_labels
 from editing.outputs import check_writable
-from masks.files import is_written, write_labels
 
 if TYPE_CHECKING:
     from editing.clip import Clip

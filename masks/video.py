@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from editing.clip import ArrayClip, open_clip, write_lossless, write_video
 from editing.errors import MaskError
-from masks.files import palette
+from editing.labels import palette
 
 
 def write_mask_video(

@@ -12,6 +12,7 @@ PACKAGES = ("editing", "masks", "storybook")
 
 # Modules of the first kind may not import, at any depth of their code, modules of the second.
 FORBIDDEN = [
+    ("editing.params", ("editing.registry", "editing.request", "editing.methods", "editing.backbones")),
     ("editing.methods.", ("editing.runner", "editing.project", "editing.outputs", "editing.__main__")),
     ("editing.attention", ("editing.backbones", "editing.methods", "editing.runner", "editing.project")),
     (
@@ -72,12 +73,7 @@ def test_imports_point_one_way(module):
 
 @pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith("editing.methods.")])
 def test_methods_do_not_import_methods(module):
-    shared = ("editing.methods.params",)
-    wrong = [
-        name
-        for name in IMPORTS[module]
-        if is_within(name, "editing.methods") and not any(is_within(name, allowed) for allowed in shared)
-    ]
+    wrong = [name for name in IMPORTS[module] if is_within(name, "editing.methods")]
     assert wrong == []
 
 
@@ -88,24 +84,28 @@ def test_masks_use_little_of_editing(module):
         "editing.commands",
         "editing.flow",
         "editing.errors",
+        "editing.labels",
         "editing.outputs.check_writable",
     )
     used = [name for name in IMPORTS[module] if is_within(name, "editing")]
     assert all(any(is_within(name, package) for package in allowed) for name in used), used
 
 
-def test_masks_files_is_a_leaf():
-    used = {name.split(".")[0] for name in IMPORTS["masks.files"]} - set(sys.stdlib_module_names)
+def test_labels_are_a_leaf():
+    used = {name.split(".")[0] for name in IMPORTS["editing.labels"]} - set(sys.stdlib_module_names)
     assert used == {"numpy", "PIL", "jaxtyping", "editing"}
 
 
-def test_only_project_and_command_line_reach_back_to_masks():
-    users = {
-        name
-        for name, names in IMPORTS.items()
-        if is_within(name, "editing") and any(is_within(n, "masks") for n in names)
-    }
-    assert users <= {"editing.project", "editing.__main__"}
+@pytest.mark.parametrize("module", [name for name in IMPORTS if is_within(name, "editing")])
+def test_nothing_below_reaches_up_to_masks(module):
+    assert [name for name in IMPORTS[module] if is_within(name, "masks")] == []
+
+
+@pytest.mark.parametrize(
+    "module", ["editing.request", "editing.prompts", "editing.registry", "editing.params", "editing.project"]
+)
+def test_requests_know_no_recipe(module):
+    assert [name for name in IMPORTS[module] if is_within(name, "editing.methods")] == []
 
 
 def run(code):

@@ -16,7 +16,7 @@ from gradio.components import Component
 
 from editing.errors import EditingError, RequestError
 from editing.events import Event, Preview, Progress, Stage
-from editing.methods import METHODS
+from editing.registry import METHODS
 from editing.request import EditRequest
 from ui import methods, settings, views
 from ui.clips import Opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from editing.methods import METHODS, Method
+from editing.registry import METHODS, Method
 
 View = dict[str, Any]
 

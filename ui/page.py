@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from editing.methods import METHODS
+from editing.registry import METHODS
 from ui import methods, settings, views
 from ui.clips import ACCEPTED
 from ui.components import header, view

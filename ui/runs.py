@@ -20,9 +20,9 @@ from editing.backbones import on_shelf, parse_lora
 from editing.control import parse_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
-from editing.methods import find_method
 from editing.outputs import EDITS, write_outputs
 from editing.project import is_name, save_project
+from editing.registry import find_method
 from editing.request import EditRequest
 from ui import settings
 from ui.clips import Opened

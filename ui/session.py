@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from editing.errors import RequestError
-from editing.request import MAX_PROMPTS, Composed, EditRequest, Region, compose, default_color
+from editing.labels import read_regions
+from editing.prompts import Composed, compose
+from editing.request import MAX_PROMPTS, EditRequest, Region, default_color
 from masks.draw import Stroke as Hint
-from masks.files import read_regions
 from ui.clips import Opened
 from ui.layers import FINDERS, Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
 from ui.methods import uses

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from editing.methods import METHODS, resolve_params
+from editing.registry import METHODS, resolve_params
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
 _REACH = {"steps": 100, "guidance_scale": 15}

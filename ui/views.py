@@ -10,7 +10,8 @@ import numpy as np
 from editing.events import EditResult, Preview, Progress, Stage
 from editing.outputs import EDITS
 from editing.pictures import heat, washed
-from editing.request import Composed, EditRequest, Region, default_color
+from editing.prompts import Composed
+from editing.request import EditRequest, Region, default_color
 from ui.clips import Opened
 from ui.examples import Example
 from ui.layers import FINDERS

@@ -34,7 +34,8 @@ from editing.diffusion import Step, advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_invert, inversion_key
-from editing.methods.params import KEY_FRAMES, MAX_EMPHASIS, FateZeroParams
+from editing.params import KEY_FRAMES
+from editing.params.fatezero import MAX_EMPHASIS, FateZeroParams
 from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words, telling_words

@@ -31,7 +31,8 @@ from editing.diffusion import Step, advance, guide
 from editing.errors import RequestError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage
 from editing.inversion import cached, ddim_invert, inversion_key, is_learned, null_text
-from editing.methods.params import KEY_FRAMES, Vid2VidZeroParams
+from editing.params import KEY_FRAMES
+from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import find_words, new_words

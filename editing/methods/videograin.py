@@ -35,7 +35,7 @@ from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, Preview, Progress, Stage
 from editing.flow import follow
 from editing.inversion import ddim_invert
-from editing.methods.params import VideoGrainParams, read_grids, read_pixel
+from editing.params.videograin import VideoGrainParams, read_grids, read_pixel
 from editing.preview import HeatMaps, HeatScope, LatentPreview, PixelHeat, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, spans, splice

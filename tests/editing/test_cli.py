@@ -12,8 +12,8 @@ import pytest
 from editing import events
 from editing.__main__ import main
 from editing.clip import write_video
+from editing.labels import write_labels
 from editing.project import FILE, load_project
-from masks.files import write_labels
 
 
 @pytest.fixture

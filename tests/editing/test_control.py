@@ -12,7 +12,7 @@ from editing import ArrayClip, EditRequest, Region
 from editing.backbones.control_net import ControlNets, load_control_net
 from editing.control import ControlSpec, canny, control_maps, gray_depth, parse_control
 from editing.errors import ModelError, RequestError
-from editing.methods import check_params
+from editing.registry import check_params
 
 
 def test_specs_are_read():
@@ -122,7 +122,7 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
 
 def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, tmp_path, monkeypatch):
     from editing.methods import videograin
-    from editing.methods.params import VideoGrainParams
+    from editing.params.videograin import VideoGrainParams
 
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
     labels = np.zeros((2, 64, 64), np.uint8)

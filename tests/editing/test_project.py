@@ -7,9 +7,9 @@ import pytest
 
 from editing.clip import ArrayClip, open_clip, write_video
 from editing.errors import EditingError, ModelError, RequestError
+from editing.labels import write_labels
 from editing.project import FILE, Project, load_project, save_project, schema
 from editing.request import EditRequest, Region
-from masks.files import write_labels
 
 PROJECT = {
     "version": 1,

@@ -6,7 +6,8 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.errors import MaskError, RequestError
-from editing.request import PALETTE, EditRequest, Region, compose
+from editing.prompts import compose
+from editing.request import PALETTE, EditRequest, Region
 
 
 def region(label, prompt="", source="", **more):

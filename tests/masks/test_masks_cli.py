@@ -8,9 +8,9 @@ from PIL import Image
 
 from editing import ArrayClip
 from editing.clip import write_lossless
+from editing.labels import read_labels
 from masks import click
 from masks.__main__ import main
-from masks.files import read_labels
 
 SIZE = (96, 64)
 

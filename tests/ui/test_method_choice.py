@@ -12,8 +12,8 @@ import pytest
 from pydantic import Field
 
 from editing import ArrayClip, EditRequest, Region
-from editing.methods import METHODS
-from editing.methods.params import MethodParams
+from editing.params import MethodParams
+from editing.registry import METHODS
 from ui import methods, settings
 from ui.clips import prepare
 from ui.session import Session

@@ -15,10 +15,11 @@ from editing.diffusion import advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import Preview, Progress
 from editing.inversion import ddim_invert
-from editing.methods import check_params, fatezero, resolve_params, vid2vid_zero
+from editing.methods import fatezero, vid2vid_zero
 from editing.methods.fatezero import Window
-from editing.methods.params import FateZeroParams
+from editing.params.fatezero import FateZeroParams
 from editing.preview import WordHeats
+from editing.registry import check_params, resolve_params
 
 FRAMES, SIZE, STEPS = 3, 64, 4
 SELF, CROSS = Site("s", "self", "mid_block"), Site("c", "cross", "mid_block")

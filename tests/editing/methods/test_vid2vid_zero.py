@@ -14,10 +14,11 @@ from editing.backbones.patches import joint_norm
 from editing.errors import RequestError
 from editing.events import Preview, Progress
 from editing.inversion import is_learned, null_text
-from editing.methods import check_params, vid2vid_zero
-from editing.methods.params import Vid2VidZeroParams
+from editing.methods import vid2vid_zero
 from editing.methods.vid2vid_zero import Branches
+from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.preview import WordHeats
+from editing.registry import check_params
 
 FRAMES, SIZE, STEPS = 3, 64, 2
 

@@ -13,7 +13,7 @@ from editing.blending import vary
 from editing.errors import ModelError, RequestError
 from editing.events import Preview, Progress
 from editing.methods import videograin
-from editing.methods.params import VideoGrainParams
+from editing.params.videograin import VideoGrainParams
 
 FRAMES, SIZE = 3, 64
 

@@ -22,9 +22,10 @@ from editing.backbones import ASSETS
 from editing.backbones.patches import joint_norm
 from editing.clip import resize
 from editing.diffusion import add_noise
-from editing.methods import resolve_params, videograin
-from editing.methods.params import VideoGrainParams
-from editing.request import compose, missing_phrases
+from editing.methods import videograin
+from editing.params.videograin import VideoGrainParams
+from editing.prompts import compose, missing_phrases
+from editing.registry import resolve_params
 from editing.text import spans
 
 FRAMES, SIZE = 3, 64

@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from editing.errors import ModelError, RequestError
-from editing.methods import METHODS, check_params, resolve_params
+from editing.registry import METHODS, check_params, resolve_params
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from editing.errors import MaskError
-from masks.files import (
+from editing.labels import (
     flatten,
     from_runs,
     read_labels,

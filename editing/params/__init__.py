@@ -1,0 +1,41 @@
+"""Parameters of the methods: one declaration gives validation, JSON, command-line help and sliders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MethodParams(BaseModel):
+    """What every method has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # What a named preset sets beyond the defaults, which are the paper's.
+    PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
+
+    steps: int = Field(50, ge=1, le=1000, description="Denoising steps; the inversion takes as many.")
+    guidance_scale: float = Field(
+        7.5, ge=0, le=50, description="How much the prompt outweighs no prompt; 1 is the prompt alone."
+    )
+    preset: Literal["paper"] = Field(
+        "paper", description="Naming a preset sets every parameter not given to that source's value."
+    )
+
+
+VARIATION = "Fresh noise mixed into the edited regions, or the whole frame: another result per seed."
+FROM_NOISE = "Share of the steps, from pure noise on, "
+FEATHER = "Width in source pixels over which an edited region fades into the source."
+KEYS_SEEN = (
+    "Frames whose content a frame sees: itself and the middle one, the middle one only, the first and the "
+    "one before, or itself only."
+)
+Keys = Literal["own_middle", "middle", "first_previous", "own"]
+KEY_FRAMES = {
+    "own_middle": ("own", "middle"),
+    "middle": ("middle",),
+    "first_previous": ("first", "previous"),
+    "own": ("own",),
+}
+"""The selectors of `editing.attention.frames.sparse_causal` that each choice of `keys` stands for."""

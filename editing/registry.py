@@ -1,0 +1,146 @@
+"""The methods, one record each; a method's code is imported when it first runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
+from editing.params import MethodParams
+from editing.params.fatezero import FateZeroParams
+from editing.params.vid2vid_zero import Vid2VidZeroParams
+from editing.params.videograin import VideoGrainParams
+
+Resolved = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to edit.
+
+    Attributes:
+        name: As written in project.json.
+        title: As shown to users.
+        paper: Where it comes from.
+        Params: Its parameters.
+        needs: What it asks of request and backbone: regions, or masks where they are optional, source_prompt,
+            inversion, image_unet, control.
+        entry: `module:function` of the recipe, a generator of events.
+        several: It makes several edits, one per prompt, in one run.
+    """
+
+    name: str
+    title: str
+    paper: str
+    Params: type[MethodParams]
+    needs: frozenset[str]
+    entry: str
+    several: bool = False
+
+    @property
+    def run(self) -> Callable[..., Iterator[Any]]:
+        """The recipe `(backbone, request, params) -> Iterator[Event]`; imports it, and torch with it."""
+        module, function = self.entry.split(":")
+        return getattr(import_module(module), function)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="videograin",
+            title="VideoGrain",
+            paper="Yang et al. 2025, arXiv:2502.17258",
+            Params=VideoGrainParams,
+            needs=frozenset({"regions", "inversion", "image_unet"}),
+            entry="editing.methods.videograin:run",
+        ),
+        Method(
+            name="fatezero",
+            title="FateZero",
+            paper="Qi et al. 2023, arXiv:2303.09535",
+            Params=FateZeroParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            entry="editing.methods.fatezero:run",
+            several=True,
+        ),
+        Method(
+            name="vid2vid_zero",
+            title="vid2vid-zero",
+            paper="Wang et al. 2023, arXiv:2303.17599",
+            Params=Vid2VidZeroParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            entry="editing.methods.vid2vid_zero:run",
+            several=True,
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """Look a method up by name.
+
+    Raises:
+        RequestError: There is none of that name.
+    """
+    if name not in METHODS:
+        raise RequestError("method", f"{shorten(name)} was given; {suggest(str(name), METHODS)}")
+    return METHODS[name]
+
+
+def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
+    """Validate parameters and fill in the method's defaults.
+
+    Raises:
+        RequestError: Unknown method or parameter, or a value out of range; the field is `params.NAME`.
+    """
+    record = find_method(method)
+    if not isinstance(given, Mapping):
+        raise RequestError("params", f"{shorten(given)} was given; allowed is a set of names and values")
+    try:
+        return record.Params.model_validate(dict(given))
+    except ValidationError as error:
+        raise from_validation(error, record.Params, "params.") from None
+
+
+def resolve_params(
+    method: str, given: Mapping[str, object], recommended: Mapping[str, object]
+) -> tuple[MethodParams, Resolved]:
+    """Decide every parameter: method default < recommendation of the model < named preset < given.
+
+    Args:
+        method: Name of the method.
+        given: What the user wrote; a `preset` in it sets what is not given to that preset's values.
+        recommended: What the model recommends for this method.
+
+    Returns:
+        The parameters, and per name its value and source: method, model, preset or given.
+
+    Raises:
+        RequestError: A given name or value is not allowed.
+        ModelError: A recommended one is not.
+    """
+    defaults = check_params(method, {}).model_dump()
+    check_params(method, given)
+    try:
+        check_params(method, recommended)
+    except RequestError as error:
+        raise ModelError("defaults.json", f"{error}; mend the model's recommendations") from None
+    presets = find_method(method).Params.PRESETS
+    layers = {
+        "method": defaults,
+        "model": recommended,
+        "preset": defaults | presets[str(given["preset"])] if "preset" in given else {},
+        "given": given,
+    }
+    resolved = {
+        name: {"value": value, "source": source}
+        for source, layer in layers.items()
+        for name, value in layer.items()
+    }
+    values = {name: entry["value"] for name, entry in resolved.items()}
+    return check_params(method, values), resolved
