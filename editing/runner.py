@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.prompts import missing_phrases
-from editing.registry import METHODS, Resolved, resolve_params
+from editing.registry import METHODS, Resolved, check_needs, resolve_params
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
             `editing.errors`.
     """
     request.check_runnable()
+    if backbone is None:
+        _check_model(request)
     _check_words(request, backbone)
     clock = Clock()
     clock.enter("loading")
@@ -75,6 +77,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     params, resolved = resolve_params(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
+    check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
@@ -93,6 +96,15 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     clock.enter("")
     report["seconds"] = clock.seconds
     yield Finished(result, report)
+
+
+def _check_model(request: EditRequest) -> None:
+    """Refuse a model that the method cannot use before it is loaded, where its configuration is here."""
+    from editing.backbones import find
+    from editing.backbones.offers import family_of
+
+    if family := family_of(find(request.model)):
+        check_needs(request.method, request.params, family.offers, request.model, family.title)
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:

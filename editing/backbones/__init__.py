@@ -35,6 +35,7 @@ MODELS_VARIABLE = "REGRAIN_MODELS"
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_UNET = "unet/config.json"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
 
@@ -52,6 +53,7 @@ class Backbone(Protocol):
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
+    offers: frozenset[str]
     schedule: "Schedule"
     sites: "tuple[Site, ...]"
     device: "torch.device"
@@ -131,7 +133,7 @@ def parse_lora(text: str) -> LoraSpec:
     return LoraSpec(match[1], float(match[2] or 1))
 
 
-def find(id: str, config: str = "unet/config.json") -> Source:
+def find(id: str, config: str = _UNET) -> Source:
     """Find a model by id without loading anything; a tenth of a second at most.
 
     In this order: what is built in; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out);
@@ -180,7 +182,9 @@ def _check(path: Path, id: str, config: str) -> Source:
                 "model", f"{id!r} is not a .safetensors file; only those and diffusers folders are opened"
             )
         return Source("file", str(path.resolve()))
-    if not (path / config).is_file():
+    # Other families of models have no UNet; `family_of` tells what they are.
+    names = (config, "model_index.json") if config == _UNET else (config,)
+    if not any((path / name).is_file() for name in names):
         raise ModelError("model", f"{id!r} holds no {config}; give a diffusers folder or a .safetensors file")
     return Source("folder", str(path.resolve()))
 

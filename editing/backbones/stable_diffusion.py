@@ -22,6 +22,7 @@ from editing.attention.sites import AttentionFn, Site, install
 from editing.backbones import Source
 from editing.backbones.folder import Parts, download, read_folder
 from editing.backbones.lora import add_loras
+from editing.backbones.offers import STABLE_DIFFUSION
 from editing.backbones.patches import Patch, checkpointed, together
 from editing.backbones.single_file import read_file
 from editing.backbones.words import check_words
@@ -61,6 +62,7 @@ class StableDiffusion:
         sites: Its attention layers.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
+        offers: What methods can use of it; see `editing.registry.OFFERS`.
         device: Where it is.
         dtype: Of UNet and text encoder. Autoencoder and latents are float32.
         takes_turns: Its parts stay in main memory, but for the one at work.
@@ -97,6 +99,7 @@ class StableDiffusion:
         self.token_limit: int = min(
             self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
         )
+        self.offers: frozenset[str] = STABLE_DIFFUSION
         self._lock = threading.Lock()
 
     @cached_property
