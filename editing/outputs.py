@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from editing.clip import resize, write_video
+from editing.clip import resize
+from editing.clip.writing import write_video
 from editing.errors import RequestError, ResourceError
 from editing.events import EditResult
 from editing.pictures import heat, tint, washed

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editing.clip import DRAWN
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.prompts import missing_phrases
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
-# What clips of the drawn world say of themselves. (Their pictures do not tell: the built-in autoencoder
-# repeats real clips at 25 to 30 dB, drawn ones at 24 to 29.)
-DRAWN = "Drawn by Regrain's storybook"
 _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 

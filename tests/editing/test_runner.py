@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from editing import ArrayClip, EditRequest, Region, edit
+from editing.clip import DRAWN
 from editing.errors import PromptError, RequestError
 from editing.events import Finished, Preview, Progress, Stage
-from editing.runner import DRAWN
 
 
 @pytest.fixture(autouse=True)

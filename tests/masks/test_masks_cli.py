@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from editing import ArrayClip
-from editing.clip import write_lossless
+from editing.clip.writing import write_lossless
 from editing.labels import read_labels
 from masks import click
 from masks.__main__ import main

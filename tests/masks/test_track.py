@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from editing import ArrayClip, open_clip
-from editing.clip import write_lossless
+from editing.clip.writing import write_lossless
 from editing.errors import MaskError
 from masks import track
 from masks.track import Confidence, propagate
