@@ -19,18 +19,19 @@ if TYPE_CHECKING:
         write_regions,
         write_rle,
     )
-    from masks.click import Embedded, embed, segment
-    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
+    from masks.click import segment
+    from masks.draw import BrushStroke, brush, drop_specks, feather, fill_holes, grow
+    from masks.sam import Embedded, embed
     from masks.track import Confidence, propagate
     from masks.video import read_mask_video, write_mask_video
 
 _HOME = {
     "Confidence": "masks.track",
-    "Embedded": "masks.click",
-    "Stroke": "masks.draw",
+    "Embedded": "masks.sam",
+    "BrushStroke": "masks.draw",
     "brush": "masks.draw",
     "drop_specks": "masks.draw",
-    "embed": "masks.click",
+    "embed": "masks.sam",
     "feather": "masks.draw",
     "fill_holes": "masks.draw",
     "flatten": "editing.labels",
@@ -51,7 +52,7 @@ _HOME = {
 __all__ = [
     "Confidence",
     "Embedded",
-    "Stroke",
+    "BrushStroke",
     "brush",
     "drop_specks",
     "embed",

@@ -167,7 +167,8 @@ def _track(
     from rich.console import Console
     from rich.progress import track as show
 
-    from masks.click import missing, segment
+    from masks.click import segment
+    from masks.sam import missing
     from masks.track import propagate
 
     if method == "sam" and model is None and (lacking := missing()):

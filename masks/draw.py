@@ -12,7 +12,7 @@ _SUBPIXEL_BITS = 4
 
 
 @dataclass(frozen=True)
-class Stroke:
+class BrushStroke:
     """A line drawn with a round brush.
 
     Attributes:
@@ -26,7 +26,7 @@ class Stroke:
     erase: bool = False
 
 
-def brush(mask: Bool[np.ndarray, "height width"], stroke: Stroke) -> Bool[np.ndarray, "height width"]:
+def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[np.ndarray, "height width"]:
     """The mask after one stroke."""
     touched = np.zeros(mask.shape, np.uint8)
     path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

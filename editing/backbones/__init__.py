@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from editing.errors import ModelError, shorten
+from editing.local_models import MODELS_VARIABLE, find_local, local_entries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parents[2] / "assets"
 # The model that comes with the program, and its control network.
 BUILT_IN = ("storybook", "storybook/canny")
-MODELS_VARIABLE = "REGRAIN_MODELS"
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -148,11 +148,8 @@ def find(id: str, config: str = _UNET) -> Source:
         raise ModelError(
             "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"
         )
-    shelf = os.environ.get(MODELS_VARIABLE)
-    if shelf and id and not Path(id).is_absolute() and ".." not in Path(id).parts:
-        for path in (Path(shelf, id), Path(shelf, f"{id}.safetensors")):
-            if os.path.exists(path):
-                return _check(path, id, config)
+    if path := find_local(id, ".safetensors"):
+        return _check(path, id, config)
     if id and os.path.exists(id):  # unlike Path.exists, quiet about impossible names
         return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
@@ -166,10 +163,9 @@ def find(id: str, config: str = _UNET) -> Source:
 
 def on_shelf() -> list[str]:
     """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files that are not RAFT's."""
-    shelf = Path(os.environ.get(MODELS_VARIABLE) or os.devnull)
     return [
         entry.name
-        for entry in (sorted(shelf.iterdir()) if shelf.is_dir() else ())
+        for entry in local_entries()
         if (entry / "unet" / "config.json").is_file()
         or (entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_"))
     ]

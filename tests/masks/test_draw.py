@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from masks.draw import Stroke, brush, deepest, drop_specks, feather, fill_holes, grow, signed_distance
+from masks.draw import BrushStroke, brush, deepest, drop_specks, feather, fill_holes, grow, signed_distance
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -23,14 +23,14 @@ def distance_to_segment(start, end):
 def test_a_stroke_is_all_within_its_radius_of_its_line():
     ends = (12.5, 10.0), (60.0, 41.5)
     distance = distance_to_segment(*ends)
-    drawn = brush(EMPTY, Stroke(ends, 6))
+    drawn = brush(EMPTY, BrushStroke(ends, 6))
     assert drawn[distance < 5].all()
     assert not drawn[distance > 7].any()
 
 
 def test_eraser_takes_away_what_the_brush_gave_and_nothing_else():
-    drawn = brush(EMPTY, Stroke(((20, 30), (60, 30)), 5))
-    cut = brush(drawn, Stroke(((40, 10), (40, 50)), 3, erase=True))
+    drawn = brush(EMPTY, BrushStroke(((20, 30), (60, 30)), 5))
+    cut = brush(drawn, BrushStroke(((40, 10), (40, 50)), 3, erase=True))
     assert not cut[30, 40]
     assert cut[30, 30]
     assert not (cut & ~drawn).any()
@@ -38,9 +38,9 @@ def test_eraser_takes_away_what_the_brush_gave_and_nothing_else():
 
 
 def test_a_dot_and_a_stroke_out_of_the_frame():
-    assert brush(EMPTY, Stroke(((5, 7),), 0)).sum() == 1
-    assert brush(EMPTY, Stroke(((5, 7),), 0))[7, 5]
-    assert brush(EMPTY, Stroke(((-20, 5), (200, 5)), 2))[5].all()
+    assert brush(EMPTY, BrushStroke(((5, 7),), 0)).sum() == 1
+    assert brush(EMPTY, BrushStroke(((5, 7),), 0))[7, 5]
+    assert brush(EMPTY, BrushStroke(((-20, 5), (200, 5)), 2))[5].all()
 
 
 @pytest.mark.parametrize("pixels", [4, -4])

@@ -9,7 +9,7 @@ from PIL import Image
 from editing import ArrayClip
 from editing.clip.writing import write_lossless
 from editing.labels import read_labels
-from masks import click
+from masks import sam
 from masks.__main__ import main
 
 SIZE = (96, 64)
@@ -18,7 +18,7 @@ SIZE = (96, 64)
 @pytest.fixture
 def clip(tmp_path, monkeypatch):
     """A red and a blue disc that drift over noise; no SAM weights."""
-    monkeypatch.setattr(click, "BUILT_IN", tmp_path / "none")
+    monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path / "none")
     y, x = np.mgrid[:64, :96]
     rng = np.random.default_rng(0)
     frames = np.tile(rng.integers(90, 130, (64, 96, 3), dtype=np.uint8), (6, 1, 1, 1))
