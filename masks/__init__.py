@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         write_rle,
     )
     from masks.click import segment
-    from masks.draw import BrushStroke, brush, drop_specks, feather, fill_holes, grow
+    from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
     from masks.sam import Embedded, embed
     from masks.track import Confidence, propagate
     from masks.video import read_mask_video, write_mask_video
@@ -30,9 +30,9 @@ _HOME = {
     "Embedded": "masks.sam",
     "BrushStroke": "masks.draw",
     "brush": "masks.draw",
+    "clean": "masks.draw",
     "drop_specks": "masks.draw",
     "embed": "masks.sam",
-    "feather": "masks.draw",
     "fill_holes": "masks.draw",
     "flatten": "editing.labels",
     "grow": "masks.draw",
@@ -54,9 +54,9 @@ __all__ = [
     "Embedded",
     "BrushStroke",
     "brush",
+    "clean",
     "drop_specks",
     "embed",
-    "feather",
     "fill_holes",
     "flatten",
     "grow",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from masks.draw import BrushStroke, brush, deepest, drop_specks, feather, fill_holes, grow, signed_distance
+from masks.draw import BrushStroke, brush, clean, deepest, drop_specks, fill_holes, grow, signed_distance
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -56,13 +56,6 @@ def test_growing_everything_and_nothing():
     assert not grow(EMPTY, 5).any()
 
 
-def test_feather_is_a_slope_around_the_edge():
-    half = X < 40
-    soft = feather(half, 4)
-    assert np.allclose(soft[30, 36:44], [1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0])
-    assert (feather(half, 0) == half).all()
-
-
 def test_holes_and_specks_by_size():
     mask = disc(40, 30, 20) & ~disc(48, 30, 3) & ~disc(30, 30, 6)
     mask |= disc(5, 5, 2) | disc(70, 50, 5)
@@ -90,3 +83,17 @@ def test_deepest_counts_the_border_as_edge():
     assert abs(x - 19.5) <= 10
     assert 19 <= y <= 40
     assert deepest(disc(50, 20, 7)) == (50, 20)
+
+
+def test_cleaning_takes_no_pixel_of_another_mask():
+    left, right = X < 40, X >= 40
+    left, right = left & (Y < 30), right & (Y < 30) & (X != 60)
+    masks = {1: left | disc(70, 55, 1), 2: right}
+    cleaned = clean(masks, pixels=3, specks=20)
+    assert not (cleaned[1] & cleaned[2]).any()
+    assert (cleaned[1] >= left).all()
+    assert (cleaned[2] >= right).all()
+    assert not cleaned[1][55, 70]  # a speck, dropped before it could grow
+    assert cleaned[1][32, 20]
+    assert (clean(masks, pixels=3, labels=[2])[1] == masks[1]).all()
+    assert (clean({1: left, 2: right}, pixels=3, apart=False)[1] == grow(left, 3)).all()
