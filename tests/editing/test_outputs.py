@@ -5,8 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from PIL import Image
-from PIL.ImageSequence import Iterator as Sequence
+from PIL import Image, ImageSequence
 
 from editing import outputs
 from editing.clip import ArrayClip, open_clip
@@ -203,10 +202,8 @@ def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
     shown = []
     for name in ("ours", "pillow"):
         with Image.open(tmp_path / f"{name}.gif") as gif:
-            frames_ = [
-                (np.asarray(f.convert("RGB")), f.info["duration"]) for f in ImageSequence.Iterator(gif)
-            ]
-            shown.append((gif.info["loop"], frames_))
+            pictures = ImageSequence.all_frames(gif)
+            shown.append((gif.info["loop"], [(f.convert("RGB"), f.info["duration"]) for f in pictures]))
     (loop, ours), (expected_loop, expected) = shown
     assert (loop, len(ours)) == (expected_loop, 4)
     for (frame, duration), (want, lasts) in zip(ours, expected, strict=True):
