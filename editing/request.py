@@ -196,15 +196,17 @@ class EditRequest:
             return np.ones((stop - start, height, width), bool)
         return np.isin(self.read_areas(start, stop), [region.label for region in self.edited])
 
-    @cached_property
-    def areas(self) -> UInt8[np.ndarray, "frames height width"] | None:
-        """`read_areas` of the whole clip; None without labels."""
-        return None if self.labels is None else self.read_areas(0, len(self.clip))
+    @property
+    def areas(self) -> UInt8[Frames, "frames height width"]:
+        """What `read_areas` reads, as an array."""
+        width, height = self.clip.size
+        return Frames((len(self.clip), height, width), np.uint8, self.read_areas)
 
-    @cached_property
-    def edited_mask(self) -> Bool[np.ndarray, "frames height width"]:
-        """`read_edited_mask` of the whole clip."""
-        return self.read_edited_mask(0, len(self.clip))
+    @property
+    def edited_mask(self) -> Bool[Frames, "frames height width"]:
+        """What `read_edited_mask` reads, as an array."""
+        width, height = self.clip.size
+        return Frames((len(self.clip), height, width), bool, self.read_edited_mask)
 
     def check_runnable(self) -> None:
         """Refuse a request that is well-formed but asks for nothing.
