@@ -29,12 +29,15 @@ class Text:
         lengths: Tokens of each prompt, start and end included.
         offsets: For each prompt and each of the L tokens the characters [start, stop) it came from; (0, 0)
             for the start, the end and the padding.
+        ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
+            another number than the same letters inside one.
     """
 
     prompts: tuple[str, ...]
     vectors: Float[Tensor, "n L d"]
     lengths: tuple[int, ...]
     offsets: tuple[tuple[tuple[int, int], ...], ...]
+    ids: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -42,7 +45,9 @@ class Text:
     def __getitem__(self, row: int) -> "Text":
         """The prompt at `row` as a Text of its own."""
         rows = slice(row, row + 1) if row != -1 else slice(row, None)
-        return Text(self.prompts[rows], self.vectors[rows], self.lengths[rows], self.offsets[rows])
+        return Text(
+            self.prompts[rows], self.vectors[rows], self.lengths[rows], self.offsets[rows], self.ids[rows]
+        )
 
     def __iter__(self) -> Iterator["Text"]:
         """Each prompt as a Text of its own."""
@@ -249,8 +254,9 @@ def refine_map(
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
     """For every token of `target` the token of `source` it was, and 1 where there is one, 0 where it is new.
 
-    The sequences of tokens are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0, so
-    a changed word is one deleted and one inserted.
+    The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0,
+    so a changed word is one deleted and one inserted. A whole word never matches the beginning of a longer
+    one: `black` is not the `black` of `blackswan`.
 
     Args:
         source: A single prompt.
@@ -262,7 +268,7 @@ def refine_map(
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (adding a new phrase).
     """
     limit = source.vectors.shape[1]
-    ours, theirs = _token_strings(source), _token_strings(target)
+    ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
     indices = torch.full((limit,), -1, dtype=torch.int64)
     for i, j in _align(ours, theirs):
         indices[j] = i
@@ -271,7 +277,7 @@ def refine_map(
     return indices, (indices >= 0).float()
 
 
-def _align(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of positions of the best global alignment; of equals the one with its gaps latest."""
     score = np.zeros((len(a) + 1, len(b) + 1), int)
     for i, left in enumerate(a):
@@ -288,12 +294,6 @@ def _align(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
             i, j = i - 1, j - 1
             pairs.append((i, j))
     return pairs[::-1]
-
-
-def _token_strings(text: Text) -> list[str]:
-    """What each token of a prompt reads, start and end included."""
-    (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
-    return ["\0start", *(prompt[a:b].casefold() for a, b in offsets[1 : length - 1]), "\0end"]
 
 
 def _word_tokens(text: Text, variant: Variant) -> list[tuple[str, tuple[int, ...]]]:
