@@ -70,8 +70,8 @@ def test_endpoint_edits_an_example(server, tmp_path):
     [
         (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
         (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: region 'middle'"),
-        (("01_two_discs", "[]", "{}"), "prompts: is no JSON object"),
-        (("01_two_discs", "{", "{}"), "prompts: is no JSON"),
+        (("01_two_discs", "[]", "{}"), "prompts: must be a JSON object"),
+        (("01_two_discs", "{", "{}"), "prompts: must be JSON"),
         (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
         (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
@@ -260,7 +260,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
     [
         (("a unicorn", "a fox"), "nearest: 'robot'"),
         (("", ""), "none has a prompt"),
-        (("crash", ""), "fault of Regrain"),
+        (("crash", ""), "went wrong inside Regrain"),
     ],
 )
 def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):

@@ -12,18 +12,21 @@ import gradio as gr
 from gradio.components import Component
 
 from editing.registry import METHODS
-from ui import settings, views
+from ui import method_choice, run_views, settings, views
 from ui.api import add_api
-from ui.catalogue import BUILT_IN
+from ui.catalogue import BUILT_IN, Catalogue
+from ui.clip_files import ClipFiles
 from ui.clips import ACCEPTED
 from ui.components import header, view
+from ui.document import Document
 from ui.examples import Example
-from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, seed_field
-from ui.jobs import Edit
+from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
 from ui.masking import Masking
 from ui.media import Media
-from ui.tracking import Discover, Propagate
+from ui.tracking import Discover, Propagate, Tracking
+from ui.visits import Visits
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "

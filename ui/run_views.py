@@ -23,6 +23,7 @@ _STAGES = {
     "measuring": ("Measuring the result", "Measure"),
     "saving": ("Writing the video", "Save"),
 }
+_LONG = ("inverting", "editing")  # their bars are wider
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
@@ -137,6 +138,7 @@ def _attention(outcome: EditResult, request: EditRequest, measured: Mapping[str,
     """Maps before and after the method guided attention, on one scale for each pair."""
     colors = _colors(outcome.attention, request.regions)
     picked = _spread(len(outcome.source))
+    regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
 
     def pictures(maps: np.ndarray, brightest: float, color: str) -> list[str]:
         return [
@@ -146,11 +148,11 @@ def _attention(outcome: EditResult, request: EditRequest, measured: Mapping[str,
     shown = []
     for name, maps in outcome.attention.items():
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
-        color, label = colors[name]
+        (color, label), caption = colors[name], _caption(name, request)
         shown.append(
             {
-                "name": name,
-                "caption": _caption(name, request),
+                "name": name if name in regions or not by_regions else caption,
+                "caption": caption,
                 "color": color,
                 "label": label,
                 "before": pictures(maps.before, brightest, color),
@@ -219,6 +221,7 @@ def _stages(current: str | None, share: float) -> list[View]:
             "name": _STAGES[name][1],
             "share": 1.0 if i < at else round(share, 3) if i == at else 0.0,
             "now": i == at,
+            "long": name in _LONG,
         }
         for i, name in enumerate(names)
     ]

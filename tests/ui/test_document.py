@@ -11,13 +11,17 @@ import pytest
 from editing.clip import ArrayClip
 from editing.errors import RequestError
 from editing.request import EditRequest, Region
-from ui import views
+from masks.draw import Stroke
+from ui import mask_edits, views
+from ui.build_request import build_request, composed, whole_masks
+from ui.clip_files import ClipFiles
 from ui.clips import open_upload, prepare
-from ui.layers import Stroke, encode_runs, pack, unpack
+from ui.document import Document, Gone, Past
+from ui.layers import encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
-from ui.session import Gone, Past, Session
-from ui.sessions import MAX_SESSIONS, Sessions
+from ui.tracking import Tracking
+from ui.visits import MAX_PAGES, Visits
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
@@ -65,8 +69,8 @@ def masked(tmp_path):
 
 
 @pytest.fixture
-def session(bare):
-    return Session(bare)
+def document(bare):
+    return Document(bare)
 
 
 def draw(runs):
@@ -83,108 +87,111 @@ def test_runs_and_packed_masks_come_back(share):
     assert encode_runs(np.zeros((4, 4), bool)) == ""
 
 
-def test_room_around_a_region_reaches_the_run(masked):
-    session = Session(masked)
-    label = session.add_region()
+def test_the_margin_around_a_region_reaches_the_run(masked):
+    document = Document(masked)
+    label = document.add_region()
     # Not of the drawn world's clips, or no example: no room unless it is given.
-    assert session.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
-    session.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
-    request = session.request({}, "videograin", "storybook")
+    assert document.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
+    document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
+    request = build_request(document, {}, "videograin", "storybook")
     assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
     assert request.edited_mask[0, 12, 22]
     assert not request.edited_mask[0, 12, 28]
 
 
-def test_points_strokes_undo_and_redo(session):
-    label = session.add_region()
-    assert session.point(label, 2, (20.0, 5.0), True, left_of)
-    session.stroke(label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
-    session.stroke(label, 2, Stroke(((5.0, 20.0),), 3, True), left_of)
-    mask = session.mask(label, 2)
+def test_points_strokes_undo_and_redo(document):
+    label = document.add_region()
+    assert mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
+    mask_edits.add_stroke(document, label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
+    mask_edits.add_stroke(document, label, 2, Stroke(((5.0, 20.0),), 3, True), left_of)
+    mask = document.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
-    session.point(label, 2, (10.0, 5.0), False, left_of)
-    assert session.mask(label, 2)[20, 45]
-    assert not session.mask(label, 2)[20, 15]
+    mask_edits.add_point(document, label, 2, (10.0, 5.0), False, left_of)
+    assert document.mask(label, 2)[20, 45]
+    assert not document.mask(label, 2)[20, 15]
     for _ in range(3):
-        session.undo()
-    assert encode_runs(session.mask(label, 2)) == encode_runs(np.arange(WIDTH) < np.full((HEIGHT, 1), 20))
-    session.redo()
-    assert session.mask(label, 2)[20, 45]
+        document.undo()
+    assert encode_runs(document.mask(label, 2)) == encode_runs(np.arange(WIDTH) < np.full((HEIGHT, 1), 20))
+    document.redo()
+    assert document.mask(label, 2)[20, 45]
     for _ in range(9):
-        session.undo()
-    assert session.state.regions == {}
-    assert session.can == {"undo": False, "redo": True}
+        document.undo()
+    assert document.state.regions == {}
+    assert document.can == {"undo": False, "redo": True}
 
 
-def test_a_region_asks_colours_where_sam_fails(session):
-    label = session.add_region()
-    session.point(label, 2, (20.0, 5.0), True, left_of)
-    before = session.mask(label, 2)
-    session.find_by(label, 2, "grabcut", left_of)
-    key = session.state.layers[label].keys[2]
+def test_a_region_asks_colours_where_sam_fails(document):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
+    before = document.mask(label, 2)
+    mask_edits.find_by(document, label, 2, "grabcut", left_of)
+    key = document.state.layers[label].keys[2]
     assert key.by == "grabcut"
-    assert session.mask(label, 2).sum() == 5 * WIDTH
+    assert document.mask(label, 2).sum() == 5 * WIDTH
     # A stroke is a hint to it, and holds where it is; other regions still ask SAM.
-    session.stroke(label, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
-    assert session.mask(label, 2)[10].all()
-    assert session.mask(label, 2)[11, 30]
-    other = session.add_region()
-    assert (session.finder_of(label), session.finder_of(other)) == ("grabcut", "sam")
-    session.stroke(other, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
-    assert session.mask(other, 2).sum() < 30
+    mask_edits.add_stroke(document, label, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    assert document.mask(label, 2)[10].all()
+    assert document.mask(label, 2)[11, 30]
+    other = document.add_region()
+    assert (mask_edits.finder_of(document, label), mask_edits.finder_of(document, other)) == (
+        "grabcut",
+        "sam",
+    )
+    mask_edits.add_stroke(document, other, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    assert document.mask(other, 2).sum() < 30
     for _ in range(4):
-        session.undo()
-    assert (session.mask(label, 2) == before).all()
-    assert session.finder_of(label) == "sam"
+        document.undo()
+    assert (document.mask(label, 2) == before).all()
+    assert mask_edits.finder_of(document, label) == "sam"
 
 
 def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
-    session = Session(bare, "grabcut")
-    label = session.add_region()
-    session.point(label, 0, (20.0, 5.0), True, left_of)
-    assert session.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="allowed: grabcut"):
-        session.find_by(label, 0, "sam", left_of)
+    document = Document(bare, "grabcut")
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    assert document.mask(label, 0).sum() == 5 * WIDTH
+    with pytest.raises(RequestError, match="choose grabcut"):
+        mask_edits.find_by(document, label, 0, "sam", left_of)
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):
-    session = Session(masked)
+    document = Document(masked)
     nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
-    assert not session.point(1, 0, (3.0, 3.0), True, nothing)
-    assert session.mask(1, 0).sum() == 15 * 15
-    assert session.to_track() == []
+    assert not mask_edits.add_point(document, 1, 0, (3.0, 3.0), True, nothing)
+    assert document.mask(1, 0).sum() == 15 * 15
+    assert document.to_track() == []
 
 
-def test_revisions_tell_what_changed(session):
-    label = session.add_region()
-    have = session.rev
-    session.point(label, 3, (20.0, 5.0), True, left_of)
-    view = views.canvas(session, have)
+def test_revisions_tell_what_changed(document):
+    label = document.add_region()
+    have = document.rev
+    mask_edits.add_point(document, label, 3, (20.0, 5.0), True, left_of)
+    view = views.canvas(document, have)
     assert list(view["changes"]) == ["3"]
     assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
     assert view["rev"] > have
-    assert list(views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    assert list(views.canvas(document)["changes"]) == ["0", "1", "2", "3", "4", "5"]
     orjson.dumps(view)
     with pytest.raises(Gone):
-        session.check("", session.rev + 1)
+        document.check("", document.rev + 1)
     with pytest.raises(Gone):
-        session.check("another", 0)
+        document.check("another", 0)
 
 
-def test_events_for_the_clip_before_are_passed_over(session, masked):
-    session.open(masked, "second")
+def test_events_for_the_clip_before_are_passed_over(document, masked):
+    document.open(masked, "second")
     with pytest.raises(Past):
-        session.check("", 0)
-    session.check("second", 0)
+        document.check("", 0)
+    document.check("second", 0)
     with pytest.raises(Gone):
-        session.check("third", 0)
+        document.check("third", 0)
 
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
-    session = Session(masked)
-    assert session.composed[0].text == "a panda runs to a dog"
-    session.describe(
+    document = Document(masked)
+    assert composed(document)[0].text == "a panda runs to a dog"
+    document.describe(
         "a cat and a dog",
         [
             {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
@@ -193,134 +200,137 @@ def test_words_order_and_colours_are_taken_over_and_checked(masked):
             "no region",
         ],
     )
-    assert list(session.state.regions) == [2, 1]
-    assert session.state.regions[2].name == "Region 2"
-    assert session.state.regions[2].color != "red"
-    assert (session.state.regions[1].name, session.state.regions[1].color) == ("${x}", "#010203")
-    assert session.composed[0].text == "a panda and a fox"
+    assert list(document.state.regions) == [2, 1]
+    assert document.state.regions[2].name == "Region 2"
+    assert document.state.regions[2].color != "red"
+    assert (document.state.regions[1].name, document.state.regions[1].color) == ("${x}", "#010203")
+    assert composed(document)[0].text == "a panda and a fox"
 
 
 def test_what_stands_first_covers(masked):
-    session = Session(masked)
-    session.point(2, 0, (15.0, 5.0), True, left_of)
-    asked = session.request({"steps": 3}, "videograin", "storybook")
+    document = Document(masked)
+    mask_edits.add_point(document, 2, 0, (15.0, 5.0), True, left_of)
+    asked = build_request(document, {"steps": 3}, "videograin", "storybook")
     assert asked.labels[0, 10, 10] == 1
-    session.describe("", [{"label": 2}, {"label": 1}])
-    assert session.request({}, "videograin", "storybook").labels[0, 10, 10] == 2
-    assert [region.label for region in session.request({}, "videograin", "storybook").regions] == [2, 1]
+    document.describe("", [{"label": 2}, {"label": 1}])
+    assert build_request(document, {}, "videograin", "storybook").labels[0, 10, 10] == 2
+    assert [region.label for region in build_request(document, {}, "videograin", "storybook").regions] == [
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(("prompt", "field"), [("", "regions"), ("a fox", "regions.Region 1.mask")])
-def test_a_run_without_masks_says_what_is_missing(session, prompt, field):
-    label = session.add_region()
-    session.describe("", [{"label": label, "prompt": prompt}])
+def test_a_run_without_masks_says_what_is_missing(document, prompt, field):
+    label = document.add_region()
+    document.describe("", [{"label": label, "prompt": prompt}])
     with pytest.raises(RequestError) as error:
-        session.request({}, "videograin", "storybook")
+        build_request(document, {}, "videograin", "storybook")
     assert error.value.field == field
 
 
-def test_tracking_streams_keeps_key_frames_and_can_be_undone(session, bare, tmp_path):
-    label = session.add_region()
-    session.point(label, 0, (20.0, 5.0), True, left_of)
-    session.point(label, 4, (30.0, 5.0), True, left_of)
-    assert session.to_track(only_untracked=True) == [label]
-    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
-    steps = [step for step in masking.follow(session, [label]) if step]
+def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp_path):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    mask_edits.add_point(document, label, 4, (30.0, 5.0), True, left_of)
+    assert document.to_track(only_untracked=True) == [label]
+    tracking = Tracking(Visits(bare, Media(tmp_path)), shift)
+    steps = [step for step in tracking.follow(document, [label]) if step]
     assert [step.done for step in steps] == list(range(FRAMES + 1))
-    assert session.mask(label, 4).sum() == 30 * HEIGHT
-    assert session.mask(label, 5).any()
-    assert session.state.layers[label].score[1] == 0.8
-    assert session.to_track() == []
-    session.stroke(label, 5, Stroke(((50.0, 20.0),), 2, False), left_of)
-    assert session.to_track() == [label]
-    session.undo()
-    session.undo()
-    assert not session.mask(label, 5).any()
+    assert document.mask(label, 4).sum() == 30 * HEIGHT
+    assert document.mask(label, 5).any()
+    assert document.state.layers[label].score[1] == 0.8
+    assert document.to_track() == []
+    mask_edits.add_stroke(document, label, 5, Stroke(((50.0, 20.0),), 2, False), left_of)
+    assert document.to_track() == [label]
+    document.undo()
+    document.undo()
+    assert not document.mask(label, 5).any()
 
 
-def test_a_tracking_that_was_broken_off_is_not_done(session, bare, tmp_path):
-    label = session.add_region()
-    session.point(label, 0, (20.0, 5.0), True, left_of)
-    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
-    steps = masking.follow(session, [label])
+def test_a_tracking_that_was_broken_off_is_not_done(document, bare, tmp_path):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    tracking = Tracking(Visits(bare, Media(tmp_path)), shift)
+    steps = tracking.follow(document, [label])
     next(step for step in steps if step and step.done == 2)
     steps.close()  # Stop, or the page was closed
-    assert session.to_track(only_untracked=True) == session.to_track() == [label]
-    assert [step.done for step in masking.follow(session, [label]) if step][-1] == FRAMES
-    assert session.to_track(only_untracked=True) == session.to_track() == []
+    assert document.to_track(only_untracked=True) == document.to_track() == [label]
+    assert [step.done for step in tracking.follow(document, [label]) if step][-1] == FRAMES
+    assert document.to_track(only_untracked=True) == document.to_track() == []
 
 
-def test_nothing_is_handed_out_under_the_lock(session, bare, tmp_path):
+def test_nothing_is_handed_out_under_the_lock(document, bare, tmp_path):
     """The next step may be asked for in another thread, or never."""
-    sessions = Sessions(bare, Media(tmp_path))
-    masking = Masking(sessions, left_of, shift, Media(tmp_path / "m"))
-    opened = sessions.get("page")
+    visits = Visits(bare, Media(tmp_path))
+    tracking = Tracking(visits, shift)
+    opened = visits.get("page")
 
     def is_free():
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: opened.lock.acquire(timeout=5) and not opened.lock.release()).result()
 
     nothing = {"id": opened.id, "have": opened.rev}
-    for _ in masking.track("page", nothing):
+    for _ in tracking.track("page", nothing):
         assert is_free()
-    opened.point(opened.add_region(), 0, (20.0, 5.0), True, left_of)
-    for _ in masking.track("page", {"id": opened.id, "have": opened.rev}):
+    mask_edits.add_point(opened, opened.add_region(), 0, (20.0, 5.0), True, left_of)
+    for _ in tracking.track("page", {"id": opened.id, "have": opened.rev}):
         assert is_free()
 
 
 def test_a_deleted_region_comes_back_to_where_it_was(masked):
-    session = Session(masked)
-    session.delete_region(2)
-    session.undo()
-    assert list(session.state.regions) == [1, 2]
-    session.delete_region(1)
-    session.undo()
-    assert list(session.state.regions) == [1, 2]
+    document = Document(masked)
+    document.delete_region(2)
+    document.undo()
+    assert list(document.state.regions) == [1, 2]
+    document.delete_region(1)
+    document.undo()
+    assert list(document.state.regions) == [1, 2]
 
 
 def test_deleting_stops_the_tracker_which_writes_by_label(bare, tmp_path):
-    sessions = Sessions(bare, Media(tmp_path))
-    masking = Masking(sessions, left_of, shift, Media(tmp_path / "m"))
-    session = sessions.get("page")
-    label = session.add_region()
-    session.stop.clear()
-    masking.act("page", {"id": session.id, "have": session.rev, "act": "delete", "label": label})
-    assert session.stop.is_set()
-    assert not session.state.regions
+    visits = Visits(bare, Media(tmp_path))
+    masking = Masking(visits, left_of)
+    document = visits.get("page")
+    label = document.add_region()
+    document.stop.clear()
+    masking.act("page", {"id": document.id, "have": document.rev, "act": "delete", "label": label})
+    assert document.stop.is_set()
+    assert not document.state.regions
 
 
 def test_a_page_that_lost_its_connection_may_come_back(bare, tmp_path):
-    sessions = Sessions(bare, Media(tmp_path), grace=0.05)
-    first = sessions.get("page")
-    sessions.leave("page")
-    assert sessions.get("page") is first
+    visits = Visits(bare, Media(tmp_path), grace=0.05)
+    first = visits.get("page")
+    visits.leave("page")
+    assert visits.get("page") is first
     time.sleep(0.2)
-    assert sessions.get("page") is first
-    sessions.leave("page")
-    sessions.keep("page")  # what still runs for it does not bring it back
+    assert visits.get("page") is first
+    visits.leave("page")
+    visits.keep("page")  # what still runs for it does not bring it back
     for _ in range(100):
-        if not len(sessions):
+        if not len(visits):
             break
         time.sleep(0.05)
-    assert len(sessions) == 0
+    assert len(visits) == 0
 
 
 def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):
     now = [0.0]
-    sessions = Sessions(bare, Media(tmp_path), clock=lambda: now[0])
-    first = sessions.get("first")
-    assert sessions.get("first") is first
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0])
+    first = visits.get("first")
+    assert visits.get("first") is first
     now[0] = MAX_AGE + 1
-    sessions.get("second")
-    assert sessions.get("first") is not first
-    for number in range(MAX_SESSIONS + 5):
-        sessions.get(str(number))
-    assert len(sessions) == MAX_SESSIONS
-    sessions.forget("0")
+    visits.get("second")
+    assert visits.get("first") is not first
+    for number in range(MAX_PAGES + 5):
+        visits.get(str(number))
+    assert len(visits) == MAX_PAGES
+    visits.forget("0")
 
 
 def test_strange_events_do_nothing(bare, tmp_path):
-    masking = Masking(Sessions(bare, Media(tmp_path)), left_of, shift, Media(tmp_path / "m"))
+    masking = Masking(Visits(bare, Media(tmp_path)), left_of)
     good = {"id": "", "have": 0, "nonce": 1}
     strange = [
         {"act": "point", "frame": 0, "at": ["1", 2], "label": 1},
@@ -340,29 +350,30 @@ def test_strange_events_do_nothing(bare, tmp_path):
     assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]
 
 
-def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, bare, tmp_path):
-    masking = Masking(Sessions(bare, Media(tmp_path / "media")), left_of, shift, Media(tmp_path / "media"))
+def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document, bare, tmp_path):
+    media = Media(tmp_path / "media")
+    files = ClipFiles(Visits(bare, media), media)
     for at in (40, 20):  # the second, smaller, lies on top of the first
-        label = session.add_region()
-        session.point(label, 2, (at, 10), True, left_of)
+        label = document.add_region()
+        mask_edits.add_point(document, label, 2, (at, 10), True, left_of)
         for frame in range(FRAMES):
-            session.set_tracked(label, frame, session.mask(label, 2), 0.9)
-    request = session.request({}, "videograin", "storybook")
+            document.set_tracked(label, frame, document.mask(label, 2), 0.9)
+    request = build_request(document, {}, "videograin", "storybook")
     assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
-    archive = masking.save(session, request, session.overlapping(request), "page")
+    archive = files.save(document, request, whole_masks(document, request), "page")
 
     opened, _ = open_upload(archive, tmp_path / "again")
-    again = Session(opened)
+    again = Document(opened)
     assert (opened.request.labels == request.labels).all()
     assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
-    again.stroke(1, 4, Stroke(((50.0, 20.0),), 3.0, False), left_of)
+    mask_edits.add_stroke(again, 1, 4, Stroke(((50.0, 20.0),), 3.0, False), left_of)
     assert sorted(again.begin_track([1])) == [2, 4]
 
 
-def test_a_region_that_nobody_can_see_is_named(session):
+def test_a_region_that_nobody_can_see_is_named(document):
     for _ in range(2):
-        session.point(session.add_region(), 0, (30, 10), True, left_of)
-    with pytest.raises(RequestError, match="wholly under the regions above it"):
-        session.request({}, "videograin", "storybook")
+        mask_edits.add_point(document, document.add_region(), 0, (30, 10), True, left_of)
+    with pytest.raises(RequestError, match="regions above it cover it completely"):
+        build_request(document, {}, "videograin", "storybook")

@@ -7,8 +7,9 @@ import pytest
 
 from editing import ArrayClip, EditRequest, Region
 from editing.errors import RequestError
+from ui.catalogue import Catalogue
+from ui.jobs import Job, Jobs
 from ui.media import Media
-from ui.runs import Runs
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def test_loras_of_the_folder_are_offered_and_no_others_taken(shelf, tmp_path):
         ran.append(request)
         yield from ()
 
-    runs = Runs(edit, {}, Media(tmp_path / "media"), tmp_path)
-    assert runs.loras == ["loras/ink"]
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    assert jobs.catalogue.loras == ["loras/ink"]
     for stranger in ("owner/name", f"{shelf}/ink.safetensors", "loras/a b"):
         with pytest.raises(RequestError, match="^loras: .*loras/ink"):
-            next(runs.run(asking(stranger), "page"))
+            next(jobs.run(Job(asking(stranger), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
-        next(runs.run(asking("loras/ink@0.5"), "page"))
+        next(jobs.run(Job(asking("loras/ink@0.5"), "page")))
     assert ran[0].loras == ("loras/ink@0.5",)
 
 
@@ -54,11 +55,11 @@ def test_control_networks_are_the_built_in_one_and_those_of_the_folder(shelf, tm
         ran.append(request)
         yield from ()
 
-    runs = Runs(edit, {}, Media(tmp_path / "media"), tmp_path)
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     for stranger in ("owner/name", str(shelf), "storybook"):
         with pytest.raises(RequestError, match="^params.control: .*allowed: storybook/canny"):
-            next(runs.run(asking(control=f"canny={stranger}"), "page"))
+            next(jobs.run(Job(asking(control=f"canny={stranger}"), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):
-        next(runs.run(asking(control="canny=storybook/canny@0.7"), "page"))
+        next(jobs.run(Job(asking(control="canny=storybook/canny@0.7"), "page")))
     assert len(ran) == 1
