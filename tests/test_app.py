@@ -129,7 +129,7 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
         # Expected frames, and a heat map per region.
         page.wait_for_function("document.querySelectorAll('.rg-strip').length == 3")
         assert page.locator(".rg-strip").first.locator("img").count() == 8
-        assert "left disc" in page.inner_text(".rg-live")
+        assert "Attention on “a robot”" in page.inner_text(".rg-live")
         page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
         page.wait_for_selector(".rg-coming:not([hidden])")
     wait_for_result(page)
@@ -248,7 +248,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         first.click("#run")
         first.wait_for_selector("text=/step 3 of 12/")
         second.click("#run")
-        second.wait_for_selector("text=Waiting for its turn")
+        second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
     assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)

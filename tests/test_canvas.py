@@ -244,10 +244,10 @@ def test_things_are_found_without_a_click(server, open_page):
     start_empty(page)
     with server.hold("discovering", 3):
         page.click("#rg-find")
-        page.wait_for_selector("text=/Looking for things: step 2 of 4/")
+        page.wait_for_selector("text=/Looking for objects: step 2 of 4/")
         # It can be stopped like tracking.
         page.click(".rg-track")
-        page.wait_for_selector("text=/Stopped: nothing was found/")
+        page.wait_for_selector("text=/Stopped. No regions were added/")
     page.wait_for_selector(".rg-editor[data-tracking=false]")
     assert state(page)["labels"] == []
     page.click("#rg-find")
@@ -298,7 +298,7 @@ def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
     page.click("#tabs button:has-text('Frames')")
     for name, value in zip(page.locator(".rg-trim input").all(), ("11", "2", "8"), strict=True):
         name.fill(value)
-    page.click("text=Use these")
+    page.click("text=Use these frames")
     until(page, lambda s: s["count"] == 8 and s["loaded"] == 8, "eight frames of it")
     page.mouse.click(*spot(page, (128, 128)))
     until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
@@ -328,7 +328,7 @@ def test_what_cannot_be_opened_changes_nothing(server, open_page, tmp_path):
     (tmp_path / "no.mp4").write_bytes(b"no video at all" * 99)
     page.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "no.mp4")
     page.wait_for_selector(".rg-say.rg-alarm")
-    assert "no video" in page.inner_text(".rg-say")
+    assert "not a video" in page.inner_text(".rg-say")
     assert state(page)["labels"] == [1, 2]
     click(page, LEFT)
     until(page, lambda s: s["points"][0].get("1") == 1, "the example still works")

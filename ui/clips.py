@@ -149,7 +149,7 @@ def _usual_stride(clip: VideoClip) -> int:
 def _thinned(total: int, used: int, step: int) -> str:
     """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
     last = (used - 1) * step + 1
-    which = f"frames 1 to {last}" if step == 1 else f"every {_ordinal(step)} frame from 1 to {last}"
+    which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
     said = f"This clip has {total} frames and the page takes {MAX_FRAMES}, so it uses {which}."
     return f"{said} Press Frames to choose others."
 
@@ -226,7 +226,7 @@ def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
     return most
 
 
-def _ordinal(number: int) -> str:
+def ordinal(number: int) -> str:
     """1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
     teens = number % 100 in (11, 12, 13)
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

@@ -138,11 +138,11 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
         whole = {"precision": 0} if field.annotation is int else {}
         return gr.Number(value, minimum=low, maximum=high, **whole, **said)
     top = max(_REACH.get(name, high), value)
-    step = 1 if field.annotation is int else _step(high, value)
+    step = 1 if field.annotation is int else slider_step(high, value)
     return gr.Slider(low, top, value=value, step=step, **said)
 
 
-def _step(high: float, value: float) -> float:
+def slider_step(high: float, value: float) -> float:
     """A slider's step: as coarse as its range allows where two of them or more make up its value."""
     usual = [step for step in _STEPS if high > 1 or step <= 0.05]
     fits = (step for step in usual if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step)

@@ -108,10 +108,7 @@ class Tracking:
         finished = False
         try:
             with closing(in_thread(lambda: self._follow(document, labels, stop), turn=_tracking)) as steps:
-                for step in steps:
-                    if stop.is_set():  # said at once: the tracker may be long over its frame
-                        return
-                    yield step
+                yield from _until(stop, steps)
             finished = not stop.is_set()
         finally:
             with document.lock:
@@ -182,6 +179,14 @@ def look(
     """The canvas of a document while it still shows the clip of that identity; see `views.canvas`."""
     with document.lock:
         return views.canvas(document, since, note, alarm) if document.id == identity else None
+
+
+def _until(stop: threading.Event, steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
+    """The steps until stopped, which is noticed at once: the tracker may be long over its frame."""
+    for step in steps:
+        if stop.is_set():
+            return
+        yield step
 
 
 def _end(document: Document) -> None:

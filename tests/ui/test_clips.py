@@ -10,7 +10,7 @@ from editing.clip import ArrayClip, write_video
 from editing.errors import EditingError
 from editing.project import save_project
 from editing.request import EditRequest, Region
-from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload
+from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload, ordinal
 
 
 def frames(count, height=32, width=48):
@@ -92,3 +92,12 @@ def test_an_archive_cannot_write_elsewhere(tmp_path, name):
     with pytest.raises(EditingError, match="points outside"):
         open_upload(tmp_path / "p.zip", tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("evil.txt"))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th")]
+    + [(21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th")],
+)
+def test_ordinals_are_english(number, said):
+    assert ordinal(number) == said

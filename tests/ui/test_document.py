@@ -11,13 +11,13 @@ import pytest
 from editing.clip import ArrayClip
 from editing.errors import RequestError
 from editing.request import EditRequest, Region
-from masks.draw import Stroke
+from masks.draw import Stroke, brush
 from ui import mask_edits, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.clip_files import ClipFiles
 from ui.clips import open_upload, prepare
 from ui.document import Document, Gone, Past
-from ui.layers import encode_runs, pack, unpack
+from ui.layers import Key, Reshape, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
 from ui.tracking import Tracking
@@ -377,3 +377,107 @@ def test_a_region_that_nobody_can_see_is_named(document):
         mask_edits.add_point(document, document.add_region(), 0, (30, 10), True, left_of)
     with pytest.raises(RequestError, match="regions above it cover it completely"):
         build_request(document, {}, "videograin", "storybook")
+
+
+def test_no_identity_at_all_is_gone_and_not_past(document, masked):
+    document.open(masked, "second")
+    with pytest.raises(Gone):
+        document.check(None, 0)
+
+
+def test_a_late_event_for_the_clip_before_changes_and_says_nothing(bare, masked, tmp_path):
+    visits = Visits(bare, Media(tmp_path))
+    late = {"id": "", "have": 0, "act": "add", "nonce": 1}
+    visits.get("page").open(masked, "second")
+    assert Masking(visits, left_of).act("page", late) == (None, None)
+    assert list(Tracking(visits, shift).track("page", late)) == []
+    assert list(visits.get("page").state.regions) == [1, 2]
+
+
+def test_a_stroke_is_drawn_where_the_browser_saw_it(bare, tmp_path):
+    """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at (10.5, 20.5)."""
+    visits = Visits(bare, Media(tmp_path))
+    data = {"id": "", "have": 0, "act": "stroke", "frame": 0, "label": 0, "path": [[10.5, 20.5]], "radius": 3}
+    Masking(visits, left_of).act("page", data)
+    expected = brush(np.zeros((HEIGHT, WIDTH), bool), Stroke(((10, 20),), 3))
+    assert (visits.get("page").mask(1, 0) == expected).all()
+
+
+# Mask tools
+
+
+def square(document, label, frame):
+    rows, columns = np.nonzero(document.mask(label, frame))
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))], ids=["grow", "shrink"]
+)
+def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
+    document = Document(masked)
+    mask_edits.reshape(document, 1, [0], Reshape(kind, 2))
+    assert square(document, 1, 0) == expected
+    assert square(document, 1, 1) == (5, 19, 5, 19)
+    assert document.to_track() == [1]  # a correction like any other
+    document.undo()
+    assert square(document, 1, 0) == (5, 19, 5, 19)
+
+
+def test_holes_are_filled_and_specks_removed(document):
+    label = document.add_region()
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:25, 5:25], mask[10:12, 10:12], mask[30:32, 40:42] = True, False, True
+    document.set_tracked(label, 0, mask, 0.9)
+    mask_edits.reshape(document, label, [0], Reshape("fill"))
+    mask_edits.reshape(document, label, [0], Reshape("drop"))
+    assert document.mask(label, 0).sum() == 20 * 20
+
+
+def test_all_frames_change_in_one_step_and_stay_tracked(masked):
+    document = Document(masked)
+    document.set_key(1, 2, Key(points=((10.0, 10.0, True),), found=document.state.layers[1].track[2]))
+    document.begin_track([1])
+    document.end_track([1], True)
+    mask_edits.reshape(document, 1, list(range(FRAMES)), Reshape("grow", 3))
+    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
+    assert document.to_track() == []
+    document.undo()
+    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
+
+
+def test_tracking_from_a_grown_mask_grows_it_no_further(masked):
+    document = Document(masked)
+    mask_edits.reshape(document, 1, [0], Reshape("grow", 2))
+    for _ in range(2):
+        document.begin_track([1])
+        document.end_track([1], True)
+        assert square(document, 1, 0) == (3, 21, 3, 21)
+
+
+def test_a_tool_outlasts_the_next_click(document):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    mask_edits.reshape(document, label, [0], Reshape("shrink", 4))
+    assert square(document, label, 0)[3] == 15
+    mask_edits.add_point(document, label, 0, (30.0, 5.0), True, left_of)
+    assert square(document, label, 0)[3] == 25
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"kind": "grow", "pixels": 2, "label": 1, "frame": 0}, "click the object or paint it first"),
+        ({"kind": "melt", "pixels": 2, "label": 1, "frame": 0}, "one of grow, shrink, fill, drop"),
+        ({"kind": "grow", "pixels": 0, "label": 1, "frame": 0}, "1 to 64 pixels"),
+        ({"kind": "grow", "pixels": "2", "label": 1, "frame": 0}, "1 to 64 pixels"),
+        ({"kind": ["grow"], "pixels": 2, "label": 1, "frame": 0}, "one of grow"),
+        ({"kind": "grow", "pixels": 2, "label": 7, "frame": 0}, "number 7 does not exist"),
+    ],
+)
+def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(bare, tmp_path, data, said):
+    visits = Visits(bare, Media(tmp_path))
+    visits.get("page").add_region()
+    view, _ = Masking(visits, left_of).act("page", {"id": "", "have": 1, "act": "reshape"} | data)
+    assert said in view["note"]
+    assert view["alarm"]

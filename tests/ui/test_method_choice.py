@@ -180,3 +180,26 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
     paper = [of({"preset": "paper"})[name] for name in names]  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
+
+
+@pytest.mark.parametrize(
+    ("high", "value", "step"),
+    [(1, 0.3, 0.05), (1, 0.01, 0.001), (1, 0.37, 0.01), (1, 0.0, 0.05), (20, 5.0, 0.5), (15, 7.5, 0.5)]
+    + [(15, 4.2, 0.05), (1, -0.5, 0.05)],
+)
+def test_a_slider_reaches_its_value_by_steps(high, value, step):
+    assert settings.slider_step(high, value) == step
+
+
+def test_the_learning_rates_slider_is_fine_enough():
+    with gr.Blocks():
+        fields = settings.make_fields({"vid2vid_zero": METHODS["vid2vid_zero"].Params().model_dump()}, "")
+    slider = fields.fields["vid2vid_zero"]["learning_rate"]
+    assert (slider.value, slider.step) == (0.01, 0.001)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_declares_its_title(method):
+    fields = METHODS[method].Params.model_fields
+    assert [name for name, field in fields.items() if not field.title] == []
+    assert len({field.title for field in fields.values()}) == len(fields)
