@@ -129,7 +129,7 @@ def place(field: str) -> str:
     elif parts[0] == "params":
         where = ".".join(parts[1:]).replace("_", " ")
     else:
-        where = _FIELDS.get(field, field)
+        where = _FIELDS.get(field, parts[0] if parts[0] == "clip" else field)
     return capital(where)
 
 
