@@ -42,7 +42,7 @@ class ClipFiles:
         return document
 
     def upload(self, page: str, file: Path) -> tuple[Document, str]:
-        """Open a file that somebody uploaded; it moves into the page's folder.
+        """Open an uploaded file; it moves into the page's folder.
 
         Raises:
             EditingError: It cannot be opened; the page keeps what it had.

@@ -1,4 +1,4 @@
-"""What a page can open: a project folder, somebody's own clip, a project that was saved as a zip file."""
+"""What a page can open: a project folder, a user's own clip, a project saved as a zip file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Opened:
 
     @property
     def own(self) -> bool:
-        """Whether it is no example."""
+        """Whether it is the user's own clip, not an example."""
         return not self.name
 
     @property
@@ -100,7 +100,7 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
 def open_upload(
     file: Path, folder: Path, start: int | None = None, stride: int | None = None, frames: int | None = None
 ) -> tuple[Opened, str]:
-    """Open a file that somebody uploaded.
+    """Open an uploaded file.
 
     Args:
         file: A video, or a project in a zip file; stays where it is.

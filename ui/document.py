@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points where nobody else is chosen; one of `FINDERS`.
+        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
     """
 
     def __init__(self, opened: Opened, finder: str = "sam") -> None:
@@ -319,7 +319,7 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
     return layers
 
 
-def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Any) -> Layer:
+def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[bytes | None], Mask]) -> Layer:
     """A layer whose drawn frames are part of its track from now on."""
     # Work by hand lies over the track, which is about to hold its outcome: what it lay over is kept.
     keys = {

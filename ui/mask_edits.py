@@ -87,7 +87,7 @@ def finder_of(document: Document, label: int) -> str:
 
 
 def find_by(document: Document, label: int, frame: int, finder: str, segment: Segment) -> None:
-    """Let somebody else find the masks of a region, on this frame at once.
+    """Choose who finds the masks of a region; this frame's is found anew at once.
 
     Raises:
         RequestError: There is no such finder here.

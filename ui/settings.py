@@ -62,9 +62,11 @@ class ParameterFields:
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Updates that set one method's."""
         return {
-            control: gr.update(value=_as_text(value) if isinstance(control, gr.Textbox) else value)
+            control: gr.update(
+                value=_as_text(values[name]) if isinstance(control, gr.Textbox) else values[name]
+            )
             for name, control in self.fields[method].items()
-            if (value := values.get(name)) is not None
+            if name in values
         }
 
     def given(
@@ -84,17 +86,19 @@ class ParameterFields:
         """
         fields = METHODS[method].Params.model_fields
         names = [(owner, name) for owner, controls in self.fields.items() for name in controls]
-        chosen = {
-            name: _read(fields[name], value)
-            for (owner, name), value in zip(names, values, strict=True)
-            if owner == method
-        }
+        shown = {name: value for (owner, name), value in zip(names, values, strict=True) if owner == method}
+        chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
         preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
         if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
             preset = {}  # nobody chose it: what the model recommends counts
         base = usual(preset)
-        return kept | preset | {n: value for n, value in chosen.items() if value != base.get(n, _NOTHING)}
+        changed = {
+            name: value
+            for name, value in chosen.items()
+            if value != base.get(name, _NOTHING) and shown[name] != _as_text(base.get(name))
+        }
+        return kept | preset | changed
 
 
 def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
@@ -158,13 +162,15 @@ def _read(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
     if isinstance(value, str) and field.annotation is not str and not _choices(field):
+        if not value.strip():
+            return None if field.default is None else ""
         try:
-            read = json.loads(value) if value.strip() else None
+            read = json.loads(value)
         except ValueError:
             return value
-        return tuple(read) if isinstance(field.default, tuple) and isinstance(read, list) else read
+        return tuple(read) if isinstance(read, list) else read
     return value
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)

@@ -24,6 +24,7 @@ class WholeParams(MethodParams):
     style: Literal["oil", "ink"] = Field("oil", description="Of the brush.")
     window: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
     word: str = Field("", description="Looked at.")
+    spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
 
 
@@ -142,15 +143,18 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     shown[names.index("steps")] = 7.0
     shown[names.index("style")] = "ink"
     shown[names.index("window")] = "[0.1, 0.5]"
+    shown[names.index("spot")] = "[3, 4]"
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
         "preview_every": 2,
         "steps": 7,
         "style": "ink",
         "window": (0.1, 0.5),
+        "spot": (3, 4),
     }
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+    assert filled[controls.fields["whole"]["spot"]]["value"] == ""  # what was typed before goes
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
