@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from editing.clip import natural
+from editing.clip.images import natural
 from editing.errors import MaskError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from editing.backbones import on_shelf, parse_lora
 from editing.control import parse_control
 from editing.errors import RequestError, suggest
+from editing.local_models import local_entries, models_folder
 from editing.project import is_name
 from editing.registry import find_method
 from editing.request import EditRequest
@@ -69,7 +69,7 @@ class Catalogue:
         Raises:
             EditingError: A name or value is not allowed.
         """
-        folder = self._folder if model == BUILT_IN else Path(os.environ.get("REGRAIN_MODELS", ""), model)
+        folder = self._folder if model == BUILT_IN else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
     def check(self, request: EditRequest) -> None:
@@ -102,8 +102,7 @@ def _local_loras() -> list[str]:
 
 def _shelf() -> list[Path]:
     """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
-    folder = Path(os.environ.get("REGRAIN_MODELS") or "/nonexistent")
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries = local_entries()
     for entry in entries:
         if not is_name(entry.name):
             log.warning(

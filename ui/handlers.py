@@ -228,12 +228,16 @@ class RunHandlers:
         """The documents of all open pages."""
         return self.tracking.visits
 
-    def begin(self) -> dict[Any, Any]:
+    def begin(self, request: gr.Request) -> dict[Any, Any]:
         """The page while a run waits for its turn."""
+        try:
+            method = self.visits.get(page_of(request)).method
+        except EditingError:  # no clip; `work` says so
+            method = next(iter(METHODS))
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(),
+            self.parts.progress: run_views.waiting(method),
             self.parts.live: None,
             self.parts.result: None,
         }
@@ -320,7 +324,7 @@ class RunHandlers:
     def _show(self, item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Stage() | Progress():
-                return {self.parts.progress: run_views.progress(item)}
+                return {self.parts.progress: run_views.progress(item, asked.method)}
             case Preview():
                 return {self.parts.live: run_views.live(item, asked)}
             case Saved(finished, files):

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from editing.request import Region
-from masks.draw import Stroke, brush, drop_specks, fill_holes, grow
+from masks.draw import BrushStroke, brush, drop_specks, fill_holes, grow
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
@@ -42,7 +42,7 @@ class Key:
     """
 
     points: tuple[tuple[float, float, bool], ...] = ()
-    edits: tuple[Stroke | Reshape, ...] = ()
+    edits: tuple[BrushStroke | Reshape, ...] = ()
     found: bytes | None = None
     by: str = ""
 
@@ -98,10 +98,10 @@ def unpack(packed: bytes | None, size: tuple[int, int]) -> Mask:
     return bits.reshape(height, width).astype(bool)
 
 
-def touched_up(mask: Mask, edits: Sequence[Stroke | Reshape]) -> Mask:
+def touched_up(mask: Mask, edits: Sequence[BrushStroke | Reshape]) -> Mask:
     """A mask with strokes and tools used on it, in their order; itself where there are none."""
     for edit in edits:
-        mask = brush(mask, edit) if isinstance(edit, Stroke) else _reshaped(mask, edit)
+        mask = brush(mask, edit) if isinstance(edit, BrushStroke) else _reshaped(mask, edit)
     return mask
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from editing.errors import RequestError
-from masks.draw import Stroke
+from masks.draw import BrushStroke
 from ui.document import Document
 from ui.layers import FINDERS, Key, Layer, Mask, Reshape, pack, touched_up
 
@@ -41,7 +41,7 @@ def remove_point(
     return _find(document, label, frame, replace(key, points=points), None, segment)
 
 
-def add_stroke(document: Document, label: int, frame: int, stroke: Stroke, segment: Segment) -> None:
+def add_stroke(document: Document, label: int, frame: int, stroke: BrushStroke, segment: Segment) -> None:
     """Brush or erase on a frame; where colours find the mask, the stroke is also a hint to them."""
     key = document.layer(label).keys.get(frame, Key())
     before, key = document.mask(label, frame), _with_edit(key, stroke)
@@ -103,7 +103,7 @@ def find_by(document: Document, label: int, frame: int, finder: str, segment: Se
         document.join_steps()
 
 
-def _with_edit(key: Key, edit: Stroke | Reshape) -> Key:
+def _with_edit(key: Key, edit: BrushStroke | Reshape) -> Key:
     return replace(key, edits=(*key.edits, edit))
 
 
@@ -112,7 +112,7 @@ def _find(
 ) -> bool:
     """Find the mask of a key frame by its points; `before` is what there was. Whether one was found."""
     found, by = np.zeros(document.size[::-1], bool), finder_of(document, label)
-    strokes = [edit for edit in key.edits if isinstance(edit, Stroke)] if by == "grabcut" else []
+    strokes = [edit for edit in key.edits if isinstance(edit, BrushStroke)] if by == "grabcut" else []
     # Colours begin anew from all clicks: what they found before would bind them.
     base = before if by != "grabcut" else None
     if base is None:

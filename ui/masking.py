@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeGuard, get_args, get_type_hints
 
 from editing.errors import EditingError, RequestError
-from masks.draw import Stroke
+from masks.draw import BrushStroke
 from ui import mask_edits, views
 from ui.document import Document, Past
 from ui.layers import Reshape
@@ -108,7 +108,7 @@ class Masking:
         radius = min(max(float(radius), 0.5), float(max(document.size)))
         # A browser counts from the corner of a pixel, the brush from its centre.
         places = [_place(document, at) for at in path]
-        stroke = Stroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
+        stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
         label = self._target(document, data)
         mask_edits.add_stroke(document, label, _frame(document, data), stroke, self.segment)
 

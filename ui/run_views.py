@@ -9,12 +9,13 @@ import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
 from editing.pictures import heat, washed
+from editing.registry import METHODS
 from editing.request import EditRequest, Region, default_color
 from ui.method_choice import uses
 from ui.thumbnails import data_url
 from ui.views import View, capital, place
 
-# Of a run, in their order: what is done, and what the bar of each is called.
+# Of stages: what is done, and what the bar of each is called.
 _STAGES = {
     "loading": ("Loading the model", "Load model"),
     "inverting": ("Inverting the clip", "Invert clip"),
@@ -29,9 +30,9 @@ _FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
 
 
-def waiting() -> View:
+def waiting(method: str) -> View:
     """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
-    stages = _stages(None, 0)
+    stages = _stages(method, None, 0)
     return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
 
 
@@ -41,15 +42,15 @@ def tracking(name: str, done: int, total: int) -> View:
     return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
 
 
-def progress(event: Stage | Progress) -> View:
+def progress(event: Stage | Progress, method: str) -> View:
     """How far a run is."""
     if isinstance(event, Stage):
-        return _running(event.name, 0.0, "")
+        return _running(method, event.name, 0.0, "")
     parts = [f"step {event.done} of {event.total}"] if event.total > 1 else []
     if event.seconds_left is not None and event.done < event.total:
         what = "until editing starts" if event.stage == "inverting" else "left"
         parts.append(f"about {_duration(event.seconds_left)} {what}")
-    return _running(event.stage, event.done / max(event.total, 1), ", ".join(parts))
+    return _running(method, event.stage, event.done / max(event.total, 1), ", ".join(parts))
 
 
 def stopped(last: object) -> View:
@@ -208,17 +209,18 @@ def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[
     return colors
 
 
-def _running(stage: str, share: float, detail: str) -> View:
+def _running(method: str, stage: str, share: float, detail: str) -> View:
     text, _ = _STAGES.get(stage, (stage.capitalize(), ""))
-    return {"state": "running", "text": text, "detail": detail, "stages": _stages(stage, share)}
+    return {"state": "running", "text": text, "detail": detail, "stages": _stages(method, stage, share)}
 
 
-def _stages(current: str | None, share: float) -> list[View]:
-    names = list(_STAGES)
+def _stages(method: str, current: str | None, share: float) -> list[View]:
+    """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
+    names = ("loading", *METHODS[method].stages, "measuring", "saving")
     at = names.index(current) if current in names else -1
     return [
         {
-            "name": _STAGES[name][1],
+            "name": _STAGES.get(name, ("", name.capitalize()))[1],
             "share": 1.0 if i < at else round(share, 3) if i == at else 0.0,
             "now": i == at,
             "long": name in _LONG,

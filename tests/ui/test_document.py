@@ -11,7 +11,7 @@ import pytest
 from editing.clip import ArrayClip
 from editing.errors import RequestError
 from editing.request import EditRequest, Region
-from masks.draw import Stroke, brush
+from masks.draw import BrushStroke, brush
 from ui import mask_edits, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.clip_files import ClipFiles
@@ -102,8 +102,8 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
 def test_points_strokes_undo_and_redo(document):
     label = document.add_region()
     assert mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
-    mask_edits.add_stroke(document, label, 2, Stroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
-    mask_edits.add_stroke(document, label, 2, Stroke(((5.0, 20.0),), 3, True), left_of)
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True), left_of)
     mask = document.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
@@ -130,7 +130,7 @@ def test_a_region_asks_colours_where_sam_fails(document):
     assert key.by == "grabcut"
     assert document.mask(label, 2).sum() == 5 * WIDTH
     # A stroke is a hint to it, and holds where it is; other regions still ask SAM.
-    mask_edits.add_stroke(document, label, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
     assert document.mask(label, 2)[10].all()
     assert document.mask(label, 2)[11, 30]
     other = document.add_region()
@@ -138,7 +138,7 @@ def test_a_region_asks_colours_where_sam_fails(document):
         "grabcut",
         "sam",
     )
-    mask_edits.add_stroke(document, other, 2, Stroke(((30.0, 12.0),), 2, False), left_of)
+    mask_edits.add_stroke(document, other, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
     assert document.mask(other, 2).sum() < 30
     for _ in range(4):
         document.undo()
@@ -241,7 +241,7 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp
     assert document.mask(label, 5).any()
     assert document.state.layers[label].score[1] == 0.8
     assert document.to_track() == []
-    mask_edits.add_stroke(document, label, 5, Stroke(((50.0, 20.0),), 2, False), left_of)
+    mask_edits.add_stroke(document, label, 5, BrushStroke(((50.0, 20.0),), 2, False), left_of)
     assert document.to_track() == [label]
     document.undo()
     document.undo()
@@ -368,7 +368,7 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
     assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
-    mask_edits.add_stroke(again, 1, 4, Stroke(((50.0, 20.0),), 3.0, False), left_of)
+    mask_edits.add_stroke(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False), left_of)
     assert sorted(again.begin_track([1])) == [2, 4]
 
 
@@ -399,7 +399,7 @@ def test_a_stroke_is_drawn_where_the_browser_saw_it(bare, tmp_path):
     visits = Visits(bare, Media(tmp_path))
     data = {"id": "", "have": 0, "act": "stroke", "frame": 0, "label": 0, "path": [[10.5, 20.5]], "radius": 3}
     Masking(visits, left_of).act("page", data)
-    expected = brush(np.zeros((HEIGHT, WIDTH), bool), Stroke(((10, 20),), 3))
+    expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
     assert (visits.get("page").mask(1, 0) == expected).all()
 
 

@@ -14,6 +14,7 @@ from editing.clip import ArrayClip
 from editing.events import EditResult, Preview, Progress, RegionAttention, Stage, WordAttention
 from editing.pictures import heat, tint
 from editing.project import save_project
+from editing.registry import METHODS
 from editing.request import EditRequest, Region
 from ui import run_views, views
 from ui.build_request import composed
@@ -67,10 +68,10 @@ def test_every_view_is_json(example):
         views.cards(document),
         views.prompts(composed(document), request.regions),
         run_views.tracking("left", 3, 5),
-        run_views.waiting(),
-        run_views.progress(Stage("editing")),
-        run_views.progress(Progress("inverting", 3, 20, 4.2)),
-        run_views.stopped(run_views.waiting()),
+        run_views.waiting("videograin"),
+        run_views.progress(Stage("editing"), "videograin"),
+        run_views.progress(Progress("inverting", 3, 20, 4.2), "videograin"),
+        run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
         run_views.done(report),
         run_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
@@ -124,13 +125,25 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 
 
 def test_progress_fills_the_stages_before():
-    stages = run_views.progress(Progress("editing", 5, 20, 12.0))["stages"]
+    stages = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["stages"]
     assert [stage["share"] for stage in stages] == [1, 1, 0.25, 0, 0, 0]
-    assert run_views.progress(Progress("editing", 5, 20, 12.0))["detail"] == "step 5 of 20, about 12 s left"
+    assert (
+        run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["detail"]
+        == "step 5 of 20, about 12 s left"
+    )
+
+
+def test_the_stages_are_the_methods(monkeypatch):
+    record = replace(METHODS["videograin"], name="other", stages=("tuning", "editing"))
+    monkeypatch.setitem(METHODS, "other", record)
+    stages = run_views.progress(Stage("tuning"), "other")["stages"]
+    assert [stage["name"] for stage in stages] == ["Load model", "Tuning", "Edit", "Measure", "Save"]
+    assert [stage["now"] for stage in stages] == [False, True, False, False, False]
+    assert run_views.progress(Stage("tuning"), "other")["text"] == "Tuning"
 
 
 def test_stopped_says_where():
-    shown = run_views.progress(Progress("editing", 5, 20, 12.0))
+    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
     assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
     assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
 
