@@ -1,4 +1,4 @@
-"""What each method makes of what the page offers, read from its record alone."""
+"""The choice of a method, and what each makes of what the page offers, read from its record alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Uses:
     """What a method does with what a person can give.
 
     Attributes:
-        regions: It cannot do without; takes them where there are any; or ignores them.
+        regions: Whether it needs them, takes them where there are any, or ignores them.
         source_prompt: Whether it reads what the clip shows.
         seed: Whether the seed acts always, only with `variation` above 0, or never.
         several: Whether it takes several prompts and makes as many edits.
@@ -49,16 +49,16 @@ def choice(chosen: str) -> View:
 def seed_words(name: str) -> str:
     """What the seed does."""
     return {
-        "always": "Another seed, another result.",
-        "variation": "Acts where noise is drawn: with Variation above 0, or fresh noise outside.",
-        "never": f"{METHODS[name].title} starts from the clip itself: the seed does nothing.",
+        "always": "Each seed gives another result.",
+        "variation": "Used only where fresh noise is drawn, for example with Variation above 0.",
+        "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
     }[uses(name).seed]
 
 
 _SAY = {
-    "needed": "Each region by its own words, all in one run.",
-    "taken": "The whole frame by one prompt; regions, where you draw any, keep it inside them.",
-    "ignored": "The whole frame by one prompt.",
+    "needed": "Edits each region with its own words, all in one run.",
+    "taken": "Edits the whole frame with one prompt. If there are regions, the edit stays inside them.",
+    "ignored": "Edits the whole frame with one prompt.",
 }
 
 
@@ -74,7 +74,7 @@ def _described(method: Method) -> View:
         "several": does.several,
         "uses": [
             {"name": "regions", "used": does.regions != "ignored"},
-            {"name": "what the clip shows", "used": does.source_prompt},
+            {"name": "clip description", "used": does.source_prompt},
             {"name": "several prompts", "used": does.several},
             {"name": "seed", "used": does.seed != "never", "rarely": does.seed == "variation"},
         ],

@@ -1,4 +1,4 @@
-"""The sessions of all open pages, and when they go."""
+"""The documents of all open pages, and when they go."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 
 from editing.errors import RequestError
 from ui.clips import Opened
+from ui.document import Document
 from ui.media import MAX_AGE, Media
-from ui.session import Session
 
-MAX_SESSIONS = 32
+MAX_PAGES = 32
 GRACE = 30.0
 
 
-class Sessions:
-    """The sessions of all open pages; the longest unused go first.
+class Visits:
+    """The documents of all open pages; the longest unused go first.
 
     Args:
         first: What a new page shows; None for nothing.
-        media: Whose files go with a session.
-        finder: See `Session`.
+        media: Whose files go with a page.
+        finder: See `Document`.
         clock: Seconds, growing.
         grace: Seconds in which a page that lost its connection may come back.
     """
@@ -37,37 +37,37 @@ class Sessions:
     ) -> None:
         self._grace = grace
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._documents: OrderedDict[str, Document] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, page: str, opened: Opened | None = None) -> Session:
-        """The session of a page; a new one, on `opened` or what new pages show, on its first event.
+    def get(self, page: str, opened: Opened | None = None) -> Document:
+        """The document of a page; a new one, on `opened` or what new pages show, on its first event.
 
         Raises:
             RequestError: There is nothing to show.
         """
         with self._lock:
-            session = self._sessions.pop(page, None)
-            if session is None:
+            document = self._documents.pop(page, None)
+            if document is None:
                 if (start := self._first or opened) is None:
-                    raise RequestError("clip", "none yet; load a clip first")
-                session = Session(start, self._finder)
-            self._sessions[page] = session
-            session.used, session.left = self._clock(), None
-            old = [p for p, s in self._sessions.items() if self._clock() - s.used > MAX_AGE]
-            old += list(self._sessions)[: max(0, len(self._sessions) - len(old) - MAX_SESSIONS)]
+                    raise RequestError("clip", "none is open; choose an example or open your own")
+                document = Document(start, self._finder)
+            self._documents[page] = document
+            document.used, document.left = self._clock(), None
+            old = [p for p, s in self._documents.items() if self._clock() - s.used > MAX_AGE]
+            old += list(self._documents)[: max(0, len(self._documents) - len(old) - MAX_PAGES)]
         self._media.touch(page)
         for other in dict.fromkeys(old):
             self.forget(other)
-        return session
+        return document
 
     def keep(self, page: str) -> None:
         """Something still goes on for a page that nobody touches."""
         with self._lock:
-            session = self._sessions.get(page)
-            if session is None:
+            document = self._documents.get(page)
+            if document is None:
                 return
-            session.used = self._clock()
+            document.used = self._clock()
         self._media.touch(page)
 
     def leave(self, page: str) -> None:
@@ -75,14 +75,14 @@ class Sessions:
 
         What is being tracked stops at once.
         """
-        session = self._sessions.get(page)
-        if session is None:
+        document = self._documents.get(page)
+        if document is None:
             return
-        session.stop.set()
-        session.left = left = object()
+        document.stop.set()
+        document.left = left = object()
 
         def forget() -> None:
-            if self._sessions.get(page) is session and session.left is left:
+            if self._documents.get(page) is document and document.left is left:
                 self.forget(page)
 
         timer = threading.Timer(self._grace, forget)
@@ -90,12 +90,12 @@ class Sessions:
         timer.start()
 
     def forget(self, page: str) -> None:
-        """Free a page's session and its files."""
+        """Free a page's document and its files."""
         with self._lock:
-            session = self._sessions.pop(page, None)
-        if session:
-            session.stop.set()
+            document = self._documents.pop(page, None)
+        if document:
+            document.stop.set()
         self._media.forget(page)
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._documents)

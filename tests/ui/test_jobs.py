@@ -1,14 +1,20 @@
 """What a page may ask a model for: nothing is downloaded and no path opened for a stranger."""
 
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from editing import ArrayClip, EditRequest, Region
 from editing.errors import RequestError
+from editing.events import EditResult, Finished
+from ui.catalogue import Catalogue
+from ui.clips import open_upload
+from ui.document import Document
+from ui.jobs import Job, Jobs
 from ui.media import Media
-from ui.runs import Runs
 
 
 @pytest.fixture
@@ -36,14 +42,14 @@ def test_loras_of_the_folder_are_offered_and_no_others_taken(shelf, tmp_path):
         ran.append(request)
         yield from ()
 
-    runs = Runs(edit, {}, Media(tmp_path / "media"), tmp_path)
-    assert runs.loras == ["loras/ink"]
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    assert jobs.catalogue.loras == ["loras/ink"]
     for stranger in ("owner/name", f"{shelf}/ink.safetensors", "loras/a b"):
         with pytest.raises(RequestError, match="^loras: .*loras/ink"):
-            next(runs.run(asking(stranger), "page"))
+            next(jobs.run(Job(asking(stranger), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
-        next(runs.run(asking("loras/ink@0.5"), "page"))
+        next(jobs.run(Job(asking("loras/ink@0.5"), "page")))
     assert ran[0].loras == ("loras/ink@0.5",)
 
 
@@ -54,11 +60,30 @@ def test_control_networks_are_the_built_in_one_and_those_of_the_folder(shelf, tm
         ran.append(request)
         yield from ()
 
-    runs = Runs(edit, {}, Media(tmp_path / "media"), tmp_path)
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     for stranger in ("owner/name", str(shelf), "storybook"):
         with pytest.raises(RequestError, match="^params.control: .*allowed: storybook/canny"):
-            next(runs.run(asking(control=f"canny={stranger}"), "page"))
+            next(jobs.run(Job(asking(control=f"canny={stranger}"), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):
-        next(runs.run(asking(control="canny=storybook/canny@0.7"), "page"))
+        next(jobs.run(Job(asking(control="canny=storybook/canny@0.7"), "page")))
     assert len(ran) == 1
+
+
+def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
+    def edit(request):
+        frames = request.clip.read(0, 1)
+        yield Finished(EditResult(frames, frames, frames, request.edited_mask, {}), {})
+
+    whole = np.zeros((1, 64, 64), bool)
+    whole[:, 4:50, 4:50] = True
+    upper = asking()
+    regions = (*upper.regions, replace(upper.regions[0], name="dog", label=2))
+    labels = np.where(upper.labels == 1, 1, 2 * whole).astype(np.uint8)
+    request = replace(upper, regions=regions, labels=labels)
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    (*_, saved) = jobs.run(Job(request, "page", whole={1: request.labels == 1, 2: whole}))
+    opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
+    document = Document(opened)
+    assert (document.mask(2, 0) == whole[0]).all()
+    assert (opened.request.labels == labels).all()
