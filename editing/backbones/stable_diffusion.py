@@ -276,7 +276,10 @@ class StableDiffusion:
                     f"not a number in step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
                     "or fewer and weaker changes",
                 )
-        output = output.to(x)
+        return self._split(output.to(x), x, step)
+
+    def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """(x0, eps) of what the network answered."""
         told = self.schedule.level(step.t)
         x0, eps = split(output, x, *told, self.prediction)
         # An inversion step may tell another level than that of its latents.
