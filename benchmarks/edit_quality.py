@@ -100,7 +100,7 @@ def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[n
         given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
     for event in edit(given, backbone):
         if isinstance(event, Finished):
-            return event.result.frames, event.result.uncomposited
+            return np.asarray(event.result.frames), np.asarray(event.result.uncomposited)
     raise RuntimeError("the run ended without a result")
 
 

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
         flatten,
         read_labels,
         read_regions,
-        read_rle,
         split,
         write_labels,
         write_regions,
-        write_rle,
     )
+    from editing.rle import read_rle, write_rle
     from masks.click import segment
     from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
     from masks.sam import Embedded, embed
@@ -40,13 +39,13 @@ _HOME = {
     "read_labels": "editing.labels",
     "read_mask_video": "masks.video",
     "read_regions": "editing.labels",
-    "read_rle": "editing.labels",
+    "read_rle": "editing.rle",
     "segment": "masks.click",
     "split": "editing.labels",
     "write_labels": "editing.labels",
     "write_mask_video": "masks.video",
     "write_regions": "editing.labels",
-    "write_rle": "editing.labels",
+    "write_rle": "editing.rle",
 }
 
 __all__ = [

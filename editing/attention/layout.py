@@ -13,6 +13,7 @@ from torch import Tensor
 
 from editing.attention.regions import grid_labels
 from editing.attention.sites import Grid, Site
+from editing.frames import windows
 
 if TYPE_CHECKING:
     from editing.request import EditRequest
@@ -35,18 +36,23 @@ class Layout:
     def __init__(self, request: EditRequest, grid: Grid, words: Int[Tensor, "tokens"]) -> None:
         self.names = tuple(region.name for region in request.regions)
         self.words, self.grid = words, grid
-        codes = np.zeros(256, np.uint8)  # a byte a pixel of the source, on the device
+        codes = np.zeros(256, np.uint8)
         codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
         device = words.device
         self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
         self.has_words = torch.tensor(
             [float((words == code).any()) for code in range(len(self.strength))], device=device
         )
-        labels = torch.from_numpy(codes[request.areas]).to(device)
         self.columns = {name: (i,) for i, name in enumerate(self.names)}
         regions = torch.arange(1, len(self.names) + 1, device=device)
         self.indicator = (words[:, None] == regions).float()
-        self._cells = cache(lambda h, w: grid_labels(labels, h, w, len(self.strength)))
+
+        def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
+            areas = (codes[request.read_areas(*window)] for window in windows(len(request.clip)))
+            labels = (torch.from_numpy(part).to(device) for part in areas)
+            return torch.cat([grid_labels(part, height, width, len(self.strength)) for part in labels])
+
+        self._cells = cache(cells)
 
     def codes(self, site: Site) -> Int[Tensor, "frames tokens"]:
         """Region of every token of a layer."""

@@ -268,7 +268,7 @@ def test_nothing_is_handed_out_under_the_lock(document, bare, tmp_path):
 
     def is_free():
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(lambda: opened.lock.acquire(timeout=5) and not opened.lock.release()).result()
+            return pool.submit(lambda: opened.lock.acquire(timeout=60) and not opened.lock.release()).result()
 
     nothing = {"id": opened.id, "have": opened.rev}
     for _ in tracking.track("page", nothing):
@@ -300,15 +300,15 @@ def test_deleting_stops_the_tracker_which_writes_by_label(bare, tmp_path):
 
 
 def test_a_page_that_lost_its_connection_may_come_back(bare, tmp_path):
-    visits = Visits(bare, Media(tmp_path), grace=0.05)
+    visits = Visits(bare, Media(tmp_path), grace=1.0)
     first = visits.get("page")
     visits.leave("page")
     assert visits.get("page") is first
-    time.sleep(0.2)
+    time.sleep(1.5)
     assert visits.get("page") is first
     visits.leave("page")
     visits.keep("page")  # what still runs for it does not bring it back
-    for _ in range(100):
+    for _ in range(1000):
         if not len(visits):
             break
         time.sleep(0.05)
