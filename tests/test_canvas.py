@@ -189,6 +189,8 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     # A dab beside the disc is a speck, one of the eraser within it a hole.
     page.click(".rg-mask-tools >> text=This frame")
     page.keyboard.press("b")
+    for _ in range(4):
+        page.keyboard.press("[")
     paint(page, (200, 40), (206, 40))
     page.keyboard.press("e")
     paint(page, LEFT, (LEFT[0] + 2, LEFT[1]))

@@ -95,8 +95,8 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
     document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
     request = build_request(document, {}, "videograin", "storybook")
     assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
-    assert request.edited_mask[0, 12, 22]
-    assert not request.edited_mask[0, 12, 28]
+    assert request.edited_mask[0][12, 22]
+    assert not request.edited_mask[0][12, 28]
 
 
 def test_points_strokes_undo_and_redo(document):
@@ -211,9 +211,9 @@ def test_what_stands_first_covers(masked):
     document = Document(masked)
     mask_edits.add_point(document, 2, 0, (15.0, 5.0), True, left_of)
     asked = build_request(document, {"steps": 3}, "videograin", "storybook")
-    assert asked.labels[0, 10, 10] == 1
+    assert asked.labels[0][10, 10] == 1
     document.describe("", [{"label": 2}, {"label": 1}])
-    assert build_request(document, {}, "videograin", "storybook").labels[0, 10, 10] == 2
+    assert build_request(document, {}, "videograin", "storybook").labels[0][10, 10] == 2
     assert [region.label for region in build_request(document, {}, "videograin", "storybook").regions] == [
         2,
         1,

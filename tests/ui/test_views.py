@@ -125,8 +125,8 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 
 
 def test_progress_fills_the_stages_before():
-    stages = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["stages"]
-    assert [stage["share"] for stage in stages] == [1, 1, 0.25, 0, 0, 0]
+    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
+    assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
     assert (
         run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["detail"]
         == "step 5 of 20, about 12 s left"
