@@ -14,6 +14,7 @@ from storybook.ship import ASSETS, ship_decoder
 ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)
