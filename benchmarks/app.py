@@ -44,7 +44,7 @@ def serve(log: Path) -> None:
     """The app as it is, with a note of when each preview was made and what its first picture is."""
     import app
     from editing.events import Event, Preview
-    from ui.pictures import data_url
+    from ui.thumbnails import data_url
 
     edit = app.edit
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from editing.frames import Frames
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -83,13 +85,13 @@ class OtherEdit:
     """The edit to a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
 
     prompt: str
-    frames: UInt8[np.ndarray, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray, "frames height width 3"]
+    frames: UInt8[np.ndarray | Frames, "frames height width 3"]
+    uncomposited: UInt8[np.ndarray | Frames, "frames height width 3"]
 
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """What a run made, at source size, RGB.
+    """What a run made, at source size, RGB. Frames are arrays or are read by window, see `editing.frames`.
 
     Attributes:
         frames: The edit, composited: outside the feathered mask the source's pixels, bit for bit.
@@ -104,13 +106,13 @@ class EditResult:
         areas: By number of a step, from 0: where the edit was let through, as attention told it.
     """
 
-    frames: UInt8[np.ndarray, "frames height width 3"]
-    uncomposited: UInt8[np.ndarray, "frames height width 3"]
-    source: UInt8[np.ndarray, "frames height width 3"]
-    edited_mask: Bool[np.ndarray, "frames height width"]
+    frames: UInt8[np.ndarray | Frames, "frames height width 3"]
+    uncomposited: UInt8[np.ndarray | Frames, "frames height width 3"]
+    source: UInt8[np.ndarray | Frames, "frames height width 3"]
+    edited_mask: Bool[np.ndarray | Frames, "frames height width"]
     attention: Mapping[str, RegionAttention]
-    reconstruction: UInt8[np.ndarray, "frames height width 3"] | None = None
-    control: UInt8[np.ndarray, "frames height width 3"] | None = None
+    reconstruction: UInt8[np.ndarray | Frames, "frames height width 3"] | None = None
+    control: UInt8[np.ndarray | Frames, "frames height width 3"] | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)

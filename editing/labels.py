@@ -1,4 +1,4 @@
-"""Folders of PNG files and JSON <-> label arrays.
+"""Labels of a clip, and the folders of PNG files that hold them.
 
 Either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of their names,
 whose values are labels; or, where masks overlap, one folder of such files per label, named by it, in which
@@ -7,23 +7,68 @@ every value but 0 is inside. There, and as JSON, masks stay whole; labels keep w
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from editing.clip import natural
+from editing.clip.images import natural
 from editing.errors import MaskError
+from editing.frames import Frames, FrameSource, windows
+from editing.rle import from_runs, open_rle
 
 
-def read_labels(
-    path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()
-) -> UInt8[np.ndarray, "frames height width"]:
-    """Read the label of each pixel; 0 is background.
+class Labels(Frames):
+    """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
+
+    Every frame is read once when this is made.
+
+    Args:
+        source: An array, or anything that is read by window.
+
+    Attributes:
+        present: The labels that occur, 0 left out.
+
+    Raises:
+        MaskError: Not uint8 [frames, height, width].
+    """
+
+    def __init__(self, source: np.ndarray | Frames | FrameSource) -> None:
+        if isinstance(source, np.ndarray):
+            shape, read = source.shape, partial(_part, _read_only(source))
+        elif isinstance(source, Frames):
+            shape, read = source.shape, source.read
+        else:
+            shape, read = (len(source), *source.size[::-1]), source.read
+        super().__init__(shape, np.uint8, read)
+        found = np.zeros(256, bool)
+        for start, stop in windows(len(self)):
+            part = self.read(start, stop)
+            if part.dtype != np.uint8 or part.shape != (stop - start, *shape[1:]) or part.ndim != 3:
+                given = f"{part.dtype} of shape {part.shape}"
+                raise MaskError("masks", f"{given} was given. Allowed is uint8 [frames, height, width].")
+            found[part] = True
+        self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return array[start:stop]
+
+
+def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()) -> Labels:
+    """Open the labels of a clip: every file is checked, and read again by window.
 
     Args:
         path: Folder of PNG files, or of one folder per label; or JSON that `write_rle` wrote.
@@ -35,30 +80,25 @@ def read_labels(
     Raises:
         MaskError: No folder, wrong count or size, or a file that is no mask.
     """
-    path = Path(path)
+    path, shape = Path(path), (frames, size[1], size[0])
+    if path.suffix.lower() != ".json" and path.is_dir() and not _folders(path):
+        files = _check_folder(path, frames, size)
+        return Labels(Frames(shape, np.uint8, lambda *window: _read_masks(files[slice(*window)], size)))
+    masks = _open_masks(path, frames, size)
     rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
-    if path.suffix.lower() == ".json" and path.is_file():
-        whole = read_rle(path, frames, size)
-        empty = np.zeros((frames, size[1], size[0]), np.uint8)
-        return flatten({label: whole[label] for label in sorted(whole, key=rank)}) if whole else empty
-    if not path.is_dir():
-        raise MaskError(
-            "masks", f"{path.name!r} is no folder; allowed is a folder of PNG files 00000.png, 00001.png ..."
-        )
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
-    if not folders:
-        return _read_folder(path, frames, size)
-    if stray := next(iter(_pictures(path)), None):
-        raise MaskError("masks", f"{stray.name} stands beside folders of masks; keep either files or folders")
-    by_label = {_label_of(folder): folder for folder in folders}
-    labels = np.zeros((frames, size[1], size[0]), np.uint8)
-    for label in sorted(by_label, key=rank, reverse=True):
-        labels[_read_folder(by_label[label], frames, size) > 0] = label
-    return labels
+    back_to_front = sorted(masks, key=rank, reverse=True)
+
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        labels = np.zeros((stop - start, *shape[1:]), np.uint8)
+        for label in back_to_front:
+            labels[masks[label].read(start, stop)] = label
+        return labels
+
+    return Labels(Frames(shape, np.uint8, read))
 
 
 def write_labels(
-    labels: UInt8[np.ndarray, "frames height width"], path: str | Path, colors: Mapping[int, str]
+    labels: UInt8[np.ndarray | Frames, "frames height width"], path: str | Path, colors: Mapping[int, str]
 ) -> None:
     """Write one indexed PNG per frame, `00000.png` on; masks written there before go.
 
@@ -109,32 +149,83 @@ def _label_of(folder: Path) -> int:
     return int(folder.name)
 
 
-def _read_folder(path: Path, frames: int, size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width"]:
+def _open_masks(
+    path: Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[Frames, "frames height width"]]:
+    """Whole masks by label, checked and read by window, of a folder of folders or of JSON."""
+    shape = (frames, size[1], size[0])
+    if path.suffix.lower() == ".json" and path.is_file():
+        counts = open_rle(path, frames, size)
+        return {label: Frames(shape, bool, partial(_unroll, counts[label], size)) for label in counts}
+    if not path.is_dir():
+        raise MaskError(
+            "masks", f"{path.name!r} is not a folder. Give a folder of PNG files 00000.png, 00001.png ..."
+        )
+    if stray := next(iter(_pictures(path)), None):
+        raise MaskError("masks", f"{stray.name} lies beside folders of masks. Keep either files or folders.")
+    by_label = {_label_of(folder): folder for folder in _folders(path)}
+    files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
+
+    def inside(label: int, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+        return _read_masks(files[label][start:stop], size) > 0
+
+    return {label: Frames(shape, bool, partial(inside, label)) for label in files}
+
+
+def _unroll(
+    counts: Mapping[int, Any], size: tuple[int, int], start: int, stop: int
+) -> Bool[np.ndarray, "frames height width"]:
+    masks = np.zeros((stop - start, size[1], size[0]), bool)
+    for frame in counts.keys() & range(start, stop):
+        masks[frame - start] = from_runs(counts[frame], size)
+    return masks
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir())
+
+
+def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
+    """Its masks, one per frame, whose headers say that they fit."""
     files = _pictures(path)
     if len(files) != frames:
         raise MaskError(
             "masks",
-            f"{len(files)} masks were given in {path.name!r}; the clip uses {frames} frames; give one each",
+            f"{path.name!r} holds {len(files)} masks, but the clip uses {frames} frames. Give one per frame.",
         )
-    return np.stack([_read_mask(file, size) for file in files])
+    for file in files:
+        with _open_mask(file, size):
+            pass
+    return files
 
 
-def _read_mask(file: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width"]:
+    masks = np.empty((len(files), size[1], size[0]), np.uint8)
+    for file, mask in zip(files, masks, strict=True):
+        with _open_mask(file, size) as image:
+            mask[:] = np.asarray(image)
+    return masks
+
+
+@contextmanager
+def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """A mask whose header says that it fits; what goes wrong on reading it is said of it."""
     try:
         with Image.open(file) as image:
             if image.size != size:
                 given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
-                raise MaskError("masks", f"{file.name} is {given}; the clip is {wanted}; make them equal")
+                raise MaskError(
+                    "masks", f"{file.name} is {given}, but the clip is {wanted}. Make them equal."
+                )
             if image.mode not in ("P", "L", "1"):
                 raise MaskError(
-                    "masks",
-                    f"{file.name} is {image.mode}; allowed is indexed or grey with 8 bits; convert it",
+                    "masks", f"{file.name} has mode {image.mode}. Convert it to indexed or grey with 8 bits."
                 )
-            return np.asarray(image).astype(np.uint8)
+            yield image
     except MaskError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise MaskError("masks", f"{file.name} is no PNG that can be read; replace it") from None
+        raise MaskError("masks", f"{file.name} cannot be read as a PNG. Replace it.") from None
 
 
 def split(
@@ -179,105 +270,9 @@ def read_regions(
         MaskError: As `read_labels` and `read_rle`.
     """
     path = Path(path)
-    if path.suffix.lower() == ".json":
-        return read_rle(path, frames, size)
-    folders = [folder for folder in path.iterdir() if folder.is_dir()] if path.is_dir() else []
-    if not folders or _pictures(path):
-        return split(read_labels(path, frames, size))
-    by_label = {_label_of(folder): folder for folder in folders}
-    return {label: _read_folder(by_label[label], frames, size) > 0 for label in sorted(by_label)}
-
-
-def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
-    """Lengths of runs down the columns, outside and inside in turn, outside first: COCO's RLE."""
-    flat = mask.ravel(order="F")
-    ends = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
-    return [0] * bool(flat[0]) + np.diff(ends).tolist()
-
-
-def from_runs(
-    counts: Sequence[object] | str | bytes, size: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
-    """The mask of (width, height) that `runs` describes, or COCO's compressed form of it.
-
-    Raises:
-        MaskError: Not whole numbers, or not as many pixels as the size has.
-    """
-    width, height = size
-    lengths = _unpacked(counts) if isinstance(counts, str | bytes) else list(counts)
-    # Summed by Python: NumPy's sum could wrap round to what is expected.
-    if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) != width * height:
-        raise MaskError("masks", f"runs do not add up to {width}x{height} pixels; write the file again")
-    inside = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(inside, np.array(lengths, int)).reshape(height, width, order="F")
-
-
-def _unpacked(text: str | bytes) -> list[int]:
-    """Run lengths of COCO's compressed string: five bits a character, each length less the last but one's."""
-    lengths: list[int] = []
-    value = shift = 0
-    for code in text.encode("latin-1", "replace") if isinstance(text, str) else text:
-        value |= ((code - 48) & 31) << shift
-        shift += 5
-        if code - 48 & 32:
-            continue
-        if code - 48 & 16:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    return lengths
-
-
-def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
-    """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`).
-
-    Raises:
-        MaskError: No mask, and so no size.
-    """
-    if not masks:
-        raise MaskError("masks", "none was given; give one or more")
-    frames, height, width = next(iter(masks.values())).shape
-    found = [
-        {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}
-        for label, mask in masks.items()
-        for index, frame in enumerate(mask)
-    ]
-    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": found}
-    Path(path).write_text(json.dumps(facts, separators=(",", ":")) + "\n")
-
-
-def read_rle(
-    path: str | Path, frames: int, size: tuple[int, int]
-) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """Read what `write_rle` wrote; a mask left out is empty, `counts` may be compressed.
-
-    Raises:
-        MaskError: No such file, wrong count or size, or not this format.
-    """
-    name = Path(path).name
-    try:
-        facts = json.loads(Path(path).read_text())
-        entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
-        if not all(isinstance(counts, list | str) for *_, counts in entries):
-            raise ValueError
-        given = int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
-        raise MaskError(
-            "masks", f"{name!r} is no JSON file of masks that can be read; export it again"
-        ) from None
-    if given != (frames, tuple(size)):
-        raise MaskError(
-            "masks",
-            f"{name!r} has {given[0]} frames of {given[1][0]}x{given[1][1]}; the clip uses {frames} of"
-            f" {size[0]}x{size[1]}; make them equal",
-        )
-    masks: dict[int, np.ndarray] = {}
-    for frame, label, counts in entries:
-        if not (0 <= frame < frames and 1 <= label <= 255):
-            raise MaskError("masks", f"frame {frame}, label {label} was given; allowed are labels 1 to 255")
-        whole = masks.setdefault(label, np.zeros((frames, size[1], size[0]), bool))
-        whole[frame] = from_runs(counts, size)
-    return masks
+    if path.suffix.lower() != ".json" and (not path.is_dir() or _pictures(path) or not _folders(path)):
+        return split(np.asarray(read_labels(path, frames, size)))
+    return {label: np.asarray(masks) for label, masks in _open_masks(path, frames, size).items()}
 
 
 def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:

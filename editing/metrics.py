@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import cv2
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from editing.events import EditResult, RegionAttention
 from editing.flow import estimate_flow, occlusion, warp
+from editing.frames import Frames, windows
 from editing.request import EditRequest
 
 Metrics = dict[str, object]
@@ -28,55 +31,76 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
         attention: per region inside_before, inside_after, outside_before, outside_after (0..1). None where
         there is nothing to measure: no pixel outside, one frame only.
     """
-    outside = ~result.edited_mask
+    squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
+    seen = {r.name: _Inside(result.attention[r.name]) for r in request.regions if r.name in result.attention}
+    labels = {region.name: region.label for region in request.regions}
+    for start, stop in windows(len(result.source)):
+        source, frames, uncomposited = (
+            x[start:stop] for x in (result.source, result.frames, result.uncomposited)
+        )
+        outside = ~result.edited_mask[start:stop]
+        _add_squares(squares, source, frames, outside)
+        _add_similarity(similar, source, frames, outside)
+        _add_squares(squares_uncomposited, source, uncomposited, outside)
+        warping.add(source, frames)
+        areas = request.read_areas(start, stop) if seen else None
+        for name, inside in seen.items():
+            inside.add(start, areas == labels[name])
     return {
-        "outside_psnr": psnr(result.source, result.frames, outside),
-        "outside_ssim": ssim(result.source, result.frames, outside),
-        "outside_psnr_uncomposited": psnr(result.source, result.uncomposited, outside),
-        "warp_error": warp_error(result.source, result.frames),
-        "attention": {
-            region.name: _attention(result.attention[region.name], request.areas == region.label)
-            for region in request.regions
-            if region.name in result.attention
-        },
+        "outside_psnr": _decibels(squares),
+        "outside_ssim": similar.value,
+        "outside_psnr_uncomposited": _decibels(squares_uncomposited),
+        "warp_error": warping.mean.value,
+        "attention": {name: inside.values() for name, inside in seen.items()},
     }
 
 
+class Mean:
+    """A mean of what is added bit by bit; None while nothing is."""
+
+    def __init__(self) -> None:
+        self.total, self.weight = 0.0, 0.0
+
+    def add(self, total: float, weight: float | int) -> None:
+        """Add the sum of some values, each times its weight, and the sum of their weights."""
+        self.total, self.weight = self.total + total, self.weight + weight
+
+    @property
+    def value(self) -> float | None:
+        """The mean so far."""
+        return self.total / self.weight if self.weight else None
+
+
 def psnr(
-    a: UInt8[np.ndarray, "frames h w 3"],
-    b: UInt8[np.ndarray, "frames h w 3"],
-    where: Bool[np.ndarray, "frames h w"],
+    a: UInt8[np.ndarray | Frames, "frames h w 3"],
+    b: UInt8[np.ndarray | Frames, "frames h w 3"],
+    where: Bool[np.ndarray | Frames, "frames h w"],
 ) -> float | None:
     """Peak signal-to-noise ratio over the pixels `where`, in dB, at most 100; None for no pixel."""
-    count = int(where.sum())
-    if not count:
-        return None
-    total = sum(
-        float(np.square(x[w].astype(np.float64) - y[w]).sum()) for x, y, w in zip(a, b, where, strict=True)
-    )
-    mean = total / (3 * count)
-    return min(BEST_PSNR, 10 * float(np.log10(255**2 / mean))) if mean else BEST_PSNR
+    squares = Mean()
+    for start, stop in windows(len(a)):
+        _add_squares(squares, *(x[start:stop] for x in (a, b, where)))
+    return _decibels(squares)
 
 
 def ssim(
-    a: UInt8[np.ndarray, "frames h w 3"],
-    b: UInt8[np.ndarray, "frames h w 3"],
-    where: Bool[np.ndarray, "frames h w"],
+    a: UInt8[np.ndarray | Frames, "frames h w 3"],
+    b: UInt8[np.ndarray | Frames, "frames h w 3"],
+    where: Bool[np.ndarray | Frames, "frames h w"],
 ) -> float | None:
     """Structural similarity averaged over the pixels `where` and the channels; None for no pixel.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity",
     Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
-    count = int(where.sum())
-    if not count:
-        return None
-    total = sum(float(_ssim_map(x, y)[w].sum()) for x, y, w in zip(a, b, where, strict=True) if w.any())
-    return total / (3 * count)
+    similar = Mean()
+    for start, stop in windows(len(a)):
+        _add_similarity(similar, *(x[start:stop] for x in (a, b, where)))
+    return similar.value
 
 
 def warp_error(
-    source: UInt8[np.ndarray, "frames h w 3"], edited: UInt8[np.ndarray, "frames h w 3"]
+    source: UInt8[np.ndarray | Frames, "frames h w 3"], edited: UInt8[np.ndarray | Frames, "frames h w 3"]
 ) -> float | None:
     """How much the edit does not follow the source's motion: 0 = it moves exactly as the source does.
 
@@ -85,16 +109,69 @@ def warp_error(
 
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of squared differences).
     """
-    total, count = 0.0, 0
-    for index in range(len(source) - 1):
-        here, there = source[index : index + 1], source[index + 1 : index + 2]
-        # Everywhere the same, so that figures of different machines compare.
-        forward, backward = (estimate_flow(*pair, "dis") for pair in ((here, there), (there, here)))
-        visible = ~occlusion(forward, backward)[0]
-        now, after = (_to_tensor(edited[i : i + 1]) for i in (index, index + 1))
-        difference = (warp(after, forward) - now).abs().mean(1)[0]
-        total, count = total + float(difference[visible].sum()), count + int(visible.sum())
-    return total / count if count else None
+    warping = _Warping()
+    for start, stop in windows(len(source)):
+        warping.add(source[start:stop], edited[start:stop])
+    return warping.mean.value
+
+
+class _Warping:
+    """`warp_error`, window after window."""
+
+    def __init__(self) -> None:
+        self.mean, self._last = Mean(), None
+
+    def add(
+        self, source: UInt8[np.ndarray, "frames h w 3"], edited: UInt8[np.ndarray, "frames h w 3"]
+    ) -> None:
+        """Add frames that follow those added before."""
+        for pair in zip(source, edited, strict=True):
+            if self._last:
+                self.mean.add(*_warped_difference(*self._last, *pair))
+            self._last = pair
+
+
+def _warped_difference(
+    source: UInt8[np.ndarray, "h w 3"],
+    edited: UInt8[np.ndarray, "h w 3"],
+    next_source: UInt8[np.ndarray, "h w 3"],
+    next_edited: UInt8[np.ndarray, "h w 3"],
+) -> tuple[float, int]:
+    """Sum and number of the differences `warp_error` is the mean of, for a frame and the next."""
+    here, there = source[None], next_source[None]
+    # Everywhere the same, so that figures of different machines compare.
+    forward, backward = (estimate_flow(*pair, "dis") for pair in ((here, there), (there, here)))
+    visible = ~occlusion(forward, backward)[0]
+    now, after = _to_tensor(edited[None]), _to_tensor(next_edited[None])
+    difference = (warp(after, forward) - now).abs().mean(1)[0]
+    return float(difference[visible].sum()), int(visible.sum())
+
+
+def _add_squares(
+    mean: Mean,
+    a: UInt8[np.ndarray, "frames h w 3"],
+    b: UInt8[np.ndarray, "frames h w 3"],
+    where: Bool[np.ndarray, "frames h w"],
+) -> None:
+    for x, y, w in zip(a, b, where, strict=True):
+        mean.add(float(np.square(x[w].astype(np.float64) - y[w]).sum()), 3 * int(w.sum()))
+
+
+def _decibels(squares: Mean) -> float | None:
+    if squares.value is None:
+        return None
+    return min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value))) if squares.value else BEST_PSNR
+
+
+def _add_similarity(
+    mean: Mean,
+    a: UInt8[np.ndarray, "frames h w 3"],
+    b: UInt8[np.ndarray, "frames h w 3"],
+    where: Bool[np.ndarray, "frames h w"],
+) -> None:
+    for x, y, w in zip(a, b, where, strict=True):
+        if w.any():
+            mean.add(float(_ssim_map(x, y)[w].sum()), 3 * int(w.sum()))
 
 
 def _to_tensor(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[torch.Tensor, "frames 3 h w"]:
@@ -115,21 +192,22 @@ def _ssim_map(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> F
     )
 
 
-def _attention(maps: RegionAttention, mask: Bool[np.ndarray, "frames h w"]) -> dict[str, float | None]:
-    grid = maps.before.shape[1:]
-    share = np.stack(
-        [cv2.resize(frame.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA) for frame in mask]
-    )
-    weights = {"inside": share, "outside": 1 - share}
-    return {
-        f"{place}_{when}": _weighted_mean(getattr(maps, when), weight)
-        for place, weight in weights.items()
-        for when in ("before", "after")
-    }
+class _Inside:
+    """How much attention of a region's words lies inside and outside its area, before and after."""
 
+    def __init__(self, maps: RegionAttention) -> None:
+        self._maps = maps
+        self._means = {key: Mean() for key in product(("inside", "outside"), ("before", "after"))}
 
-def _weighted_mean(
-    values: Float[np.ndarray, "frames h w"], weights: Float[np.ndarray, "frames h w"]
-) -> float | None:
-    total = float(weights.sum(dtype=np.float64))
-    return float((values * weights).sum(dtype=np.float64)) / total if total > 0 else None
+    def add(self, start: int, area: Bool[np.ndarray, "frames h w"]) -> None:
+        """Add the area in the frames from `start` on; a cell of the grid counts by the share it covers."""
+        grid = self._maps.before.shape[2], self._maps.before.shape[1]
+        for index, frame in enumerate(area, start):
+            share = cv2.resize(frame.astype(np.float32), grid, interpolation=cv2.INTER_AREA)
+            for (place, when), mean in self._means.items():
+                weights = share if place == "inside" else 1 - share
+                values = getattr(self._maps, when)[index] * weights
+                mean.add(float(values.sum(dtype=np.float64)), float(weights.sum(dtype=np.float64)))
+
+    def values(self) -> dict[str, float | None]:
+        return {f"{place}_{when}": mean.value for (place, when), mean in self._means.items()}

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
-from editing.clip import resize, write_video
-from editing.errors import RequestError, ResourceError
+from editing.clip import resize
+from editing.clip.writing import write_video
+from editing.errors import RequestError
 from editing.events import EditResult
-from editing.pictures import heat, tint, washed
+from editing.folders import check_writable, staged
+from editing.frames import frames_of
+from editing.pictures import Frame, heat, tint, washed, write_gif
 from editing.request import MAX_PROMPTS, EditRequest
 
 # The edits of a run, a video per prompt.
@@ -58,49 +56,6 @@ def check_out(out: Path) -> None:
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written, or made.
-
-    Raises:
-        RequestError: Naming --out.
-    """
-    whole = folder.absolute()
-    nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise RequestError("--out", f"{str(nearest)!r} cannot be written; choose another folder")
-
-
-@contextmanager
-def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Give a folder beside `target` whose entries move into it at the end; a failure leaves it as it was.
-
-    Args:
-        target: Folder to write into; made if missing. Entries of the same name are replaced.
-        replaces: Further names that are removed from `target` at the end.
-
-    Raises:
-        ResourceError: The disk is full or cannot be written.
-    """
-    target = target.absolute()
-    staging = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield staging
-        target.mkdir(exist_ok=True)
-        for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
-            _remove(target / name)
-        for entry in list(staging.iterdir()):
-            os.replace(entry, target / entry.name)
-    except OSError as error:
-        raise ResourceError(
-            "--out", f"cannot be written ({error.strerror or error}); free space or choose another"
-        ) from error
-    finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
 def write_outputs(
     result: EditResult, request: EditRequest, report: Mapping[str, object], out: str | Path, gif: bool = False
 ) -> None:
@@ -127,7 +82,7 @@ def write_outputs(
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps)
         if gif:
-            _write_gif(folder / "edited.gif", _shrink(result.frames, _GIF_SIDE), fps)
+            write_gif(folder / "edited.gif", _shrunk(result.frames, _GIF_SIDE), fps)
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
 
 
@@ -144,10 +99,10 @@ def write_clusters(
     Raises:
         ResourceError: The disk is full or cannot be written.
     """
-    frames = _shrink(request.clip.read(0, len(request.clip)), _SIDE)
+    frames = _shrunk(frames_of(request.clip), _SIDE)
     with staged(Path(out)) as folder:
         write_video(folder / "clusters.mp4", _painted(frames, request), request.clip.fps)
-        write_video(folder / "pca.mp4", _shrink(pca, _SIDE), request.clip.fps)
+        write_video(folder / "pca.mp4", _shrunk(pca, _SIDE), request.clip.fps)
 
 
 def to_json(report: Mapping[str, object]) -> str:
@@ -167,64 +122,60 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     return stems
 
 
-def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and frames of each video beside the edit, made one at a time."""
-    source = _shrink(result.source, _SIDE)
+def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+    """Name and frames of each video beside the edit; the frames are made while they are written."""
     edits = (result.frames, *(other.frames for other in result.others))
-    yield "comparison.mp4", np.concatenate([source, *(_shrink(edit, _SIDE) for edit in edits)], axis=2)
+    beside = zip(*(_shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
+    yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)
     if request.labels is not None:
-        yield "masks.mp4", _painted(source, request)
+        yield "masks.mp4", _painted(_shrunk(result.source, _SIDE), request)
     stems = file_names(result.attention)
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         for when in ("before", "after"):
-            frames = _heated(source, getattr(maps, when) / brightest, colors.get(name, _WORD_COLOR))
+            levels = getattr(maps, when) / brightest
+            frames = _heated(_shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
             yield f"attention/{stems[name]}_{when}.mp4", frames
     if result.areas:
-        # Whole frames side by side; a picture per step in place of one per frame.
-        shown = [i * (len(source) - 1) // 3 for i in range(4)]
-        steps = [
-            np.concatenate([washed(source[i], area[i], _WORD_COLOR) for i in shown], axis=1)
-            for _, area in sorted(result.areas.items())
-        ]
-        yield "attention/areas_by_step.mp4", np.stack(steps)
+        yield "attention/areas_by_step.mp4", _areas_by_step(result)
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
             yield f"{name}.mp4", frames
 
 
-def _shrink(
-    frames: UInt8[np.ndarray, "frames height width 3"], side: int
-) -> UInt8[np.ndarray, "frames h w 3"]:
-    height, width = frames.shape[1:3]
-    scale = min(1.0, side / max(height, width))
-    return resize(frames, (max(1, round(width * scale)), max(1, round(height * scale))))
+def _areas_by_step(result: EditResult) -> Iterator[Frame]:
+    """A picture per step, of a few whole frames side by side."""
+    numbers = [i * (len(result.source) - 1) // 3 for i in range(4)]
+    shown = {number: next(_shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
+    for _, area in sorted(result.areas.items()):
+        yield np.concatenate([washed(shown[i], area[i], _WORD_COLOR) for i in numbers], axis=1)
 
 
-def _painted(
-    frames: UInt8[np.ndarray, "frames h w 3"], request: EditRequest
-) -> UInt8[np.ndarray, "frames h w 3"]:
+def _shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
+    """Frames whose longest side is at most `side` pixels."""
+    for frame in frames:
+        height, width = frame.shape[:2]
+        scale = min(1.0, side / max(height, width))
+        yield resize(frame[None], (max(1, round(width * scale)), max(1, round(height * scale))))[0]
+
+
+def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
     """Regions in their colours, as far as their edits reach."""
     import cv2  # see editing.clip.resize
 
-    size = frames.shape[2], frames.shape[1]
     colors = {region.label: region.color for region in request.regions}
-    areas = np.zeros((len(frames), 1, 1), np.uint8) if request.areas is None else request.areas
-    labels = [cv2.resize(label, size, interpolation=cv2.INTER_NEAREST) for label in areas]
-    return np.stack([tint(frame, label, colors) for frame, label in zip(frames, labels, strict=True)])
+    for index, frame in enumerate(frames):
+        (areas,) = request.read_areas(index, index + 1)
+        labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        yield tint(frame, labels, colors)
 
 
 def _heated(
-    frames: UInt8[np.ndarray, "frames h w 3"], maps: Float32[np.ndarray, "frames gh gw"], color: str
-) -> UInt8[np.ndarray, "frames h w 3"]:
+    frames: Iterable[Frame], maps: Float32[np.ndarray, "frames gh gw"], color: str
+) -> Iterator[Frame]:
     """Maps, 0..1, over dark frames in a region's colour."""
-    return np.stack([heat(frame, level, color) for frame, level in zip(frames, maps, strict=True)])
-
-
-def _write_gif(path: Path, frames: UInt8[np.ndarray, "frames h w 3"], fps: Fraction) -> None:
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    return (heat(frame, level, color) for frame, level in zip(frames, maps, strict=True))
 
 
 def _plain(value: object) -> object:
@@ -233,10 +184,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Fraction | Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} in a report")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,10 +1,15 @@
-"""Frames with regions and attention painted over them; NumPy and Pillow only."""
+"""Frames with regions and attention painted over them, and GIFs; NumPy and Pillow only."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import GifImagePlugin, Image, ImageChops
 
 Frame = UInt8[np.ndarray, "height width 3"]
 
@@ -57,6 +62,53 @@ def rgb(color: str) -> tuple[int, int, int]:
     """Red, green and blue of "#rrggbb", 0..255."""
     red, green, blue = bytes.fromhex(color.removeprefix("#"))
     return red, green, blue
+
+
+def write_gif(path: Path, frames: Iterable[Frame], fps: Fraction) -> None:
+    """Write an endless GIF, a frame at a time; Pillow's own writer keeps all of them.
+
+    Args:
+        path: File to write.
+        frames: RGB, of one size.
+        fps: Frames per second; a GIF counts hundredths of a second.
+    """
+    milliseconds = round(1000 / fps)
+    with path.open("wb") as file:
+        for index, (image, corner, times) in enumerate(_changes(frames)):
+            if index == 0:
+                info = {"loop": 0, "duration": milliseconds}
+                file.writelines(GifImagePlugin.getheader(image, info=info)[0])
+            # Every frame has its own colours; those of the first are in the header.
+            more = {"include_color_table": index > 0, "duration": times * milliseconds}
+            file.writelines(GifImagePlugin.getdata(image, corner, **more))
+        file.write(b";")
+
+
+class _Change(NamedTuple):
+    """What one frame of a GIF changes, its top left corner (x, y), and for how many frames it stays."""
+
+    image: Image.Image
+    corner: tuple[int, int]
+    times: int
+
+
+def _changes(frames: Iterable[Frame]) -> Iterator[_Change]:
+    """What differs from frame to frame, in up to 256 colours; a frame like the last adds to its times."""
+    last: _Change | None = None
+    shown = Image.new("RGB", (0, 0))
+    for frame in frames:
+        image = Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE)
+        colors = image.convert("RGB")
+        box = ImageChops.difference(shown, colors).getbbox() if last else (0, 0, *image.size)
+        shown = colors
+        if last and box is None:
+            last = last._replace(times=last.times + 1)
+        elif box:
+            if last:
+                yield last
+            last = _Change(image.crop(box), box[:2], 1)
+    if last:
+        yield last
 
 
 def _rim(labels: UInt8[np.ndarray, "height width"]) -> np.ndarray:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -14,6 +15,8 @@ from jaxtyping import Bool, UInt8
 from editing.areas import grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
+from editing.frames import Frames, FrameSource
+from editing.labels import Labels
 from editing.prompts import Composed, compose
 from editing.registry import check_params, find_method
 
@@ -89,7 +92,8 @@ class EditRequest:
 
     Attributes:
         clip: The frames.
-        labels: Region of each source pixel, 0 = background; None when there are no regions.
+        labels: Region of each source pixel, 0 = background, as an array or read by window; kept as
+            `Labels`. None when there are no regions.
         regions: In list order, labels and names unique.
         source_prompt: What the clip shows.
         prompt: What it should show; empty composes it from the regions.
@@ -108,7 +112,7 @@ class EditRequest:
     """
 
     clip: Clip
-    labels: UInt8[np.ndarray, "frames height width"] | None
+    labels: UInt8[np.ndarray | Frames, "frames height width"] | FrameSource | None
     regions: tuple[Region, ...]
     source_prompt: str = ""
     prompt: str = ""
@@ -164,20 +168,45 @@ class EditRequest:
         """The regions that become something else."""
         return tuple(region for region in self.regions if region.prompt.strip())
 
-    @cached_property
-    def areas(self) -> UInt8[np.ndarray, "frames height width"] | None:
-        """`labels` with every region grown by its margin: where each edit may reach."""
-        if self.labels is None:
-            return None
-        return grow_labels(self.labels, {region.label: region.margin for region in self.regions})
+    def read_areas(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        """`labels` with every region grown by its margin: where each edit may reach.
 
-    @cached_property
-    def edited_mask(self) -> Bool[np.ndarray, "frames height width"]:
-        """Union of the edited regions' areas; True inside. The whole frame where no region has a prompt."""
+        Args:
+            start: First frame.
+            stop: The frame after the last.
+
+        Returns:
+            Labels at the clip's size; 0 everywhere where there are no regions.
+        """
+        if self.labels is None:
+            width, height = self.clip.size
+            return np.zeros((stop - start, height, width), np.uint8)
+        pixels = {region.label: region.margin for region in self.regions}
+        return grow_labels(cast(Labels, self.labels).read(start, stop), pixels)
+
+    def read_edited_mask(self, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+        """Union of the edited regions' areas; True inside. The whole frame where no region has a prompt.
+
+        Args:
+            start: First frame.
+            stop: The frame after the last.
+        """
         if self.labels is None or not self.edited:
             width, height = self.clip.size
-            return np.ones((len(self.clip), height, width), bool)
-        return np.isin(self.areas, [region.label for region in self.edited])
+            return np.ones((stop - start, height, width), bool)
+        return np.isin(self.read_areas(start, stop), [region.label for region in self.edited])
+
+    @property
+    def areas(self) -> UInt8[Frames, "frames height width"]:
+        """What `read_areas` reads, as an array."""
+        width, height = self.clip.size
+        return Frames((len(self.clip), height, width), np.uint8, self.read_areas)
+
+    @property
+    def edited_mask(self) -> Bool[Frames, "frames height width"]:
+        """What `read_edited_mask` reads, as an array."""
+        width, height = self.clip.size
+        return Frames((len(self.clip), height, width), bool, self.read_edited_mask)
 
     def check_runnable(self) -> None:
         """Refuse a request that is well-formed but asks for nothing.
@@ -227,26 +256,23 @@ class EditRequest:
             if self.regions:
                 raise MaskError("masks", "missing; regions need masks; add them or remove the regions")
             return
+        labels = self.labels if isinstance(self.labels, Labels) else Labels(self.labels)
         width, height = self.clip.size
         expected = (len(self.clip), height, width)
-        if self.labels.shape != expected or self.labels.dtype != np.uint8:
-            given = f"{self.labels.dtype} of shape {self.labels.shape}"
+        if labels.shape != expected:
             raise MaskError(
-                "masks", f"{given} was given; the clip needs uint8 [frames, height, width] {expected}"
+                "masks", f"Labels of shape {labels.shape} were given, but the clip needs {expected}."
             )
-        present = set(np.flatnonzero(np.bincount(self.labels.ravel(), minlength=256)).tolist()) - {0}
         known = {region.label: region for region in self.regions}
-        if unlisted := sorted(present - set(known)):
+        if unlisted := sorted(labels.present - set(known)):
             raise MaskError(
                 "masks", f"hold label {unlisted[0]}; regions have {sorted(known)}; add a region or erase it"
             )
-        for label in sorted(set(known) - present):
+        for label in sorted(set(known) - labels.present):
             raise MaskError(
                 "masks", f"region {known[label].name!r} (label {label}) is empty in every frame; draw it"
             )
-        view = self.labels.view()
-        view.flags.writeable = False
-        object.__setattr__(self, "labels", view)
+        object.__setattr__(self, "labels", labels)
 
 
 def _is_int(value: object) -> bool:

@@ -11,19 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editing.clip import DRAWN
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
+from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
-from editing.registry import METHODS, Resolved, resolve_params
+from editing.registry import METHODS, Resolved, check_needs, resolve_params
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
+    import torch
+
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
-# What clips of the drawn world say of themselves. (Their pictures do not tell: the built-in autoencoder
-# repeats real clips at 25 to 30 dB, drawn ones at 24 to 29.)
-DRAWN = "Drawn by Regrain's storybook"
 _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 
@@ -31,6 +32,7 @@ class Clock:
     """Seconds spent in each stage, and what is left of the present one."""
 
     def __init__(self) -> None:
+        self.device: torch.device | None = None  # known once the model is loaded
         self.seconds: dict[str, float] = {}
         self._stage, self._since = "", 0.0
 
@@ -39,9 +41,8 @@ class Clock:
         now = time.perf_counter()
         if self._stage:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
-            log.info(
-                "%s took %.1f s, peak memory %.0f MB", self._stage, now - self._since, peak_memory() / 1e6
-            )
+            peak = "" if self.device is None else f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+            log.info("%s took %.1f s%s", self._stage, now - self._since, peak)
         self._stage, self._since = stage, now
 
     def left(self, done: int, total: int) -> float:
@@ -64,6 +65,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
             `editing.errors`.
     """
     request.check_runnable()
+    if backbone is None:
+        _check_model(request)
     _check_words(request, backbone)
     clock = Clock()
     clock.enter("loading")
@@ -72,9 +75,12 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         from editing.backbones import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
+    clock.device = backbone.device
+    reset_peak(backbone.device)
     params, resolved = resolve_params(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
+    check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
@@ -93,6 +99,15 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     clock.enter("")
     report["seconds"] = clock.seconds
     yield Finished(result, report)
+
+
+def _check_model(request: EditRequest) -> None:
+    """Refuse a model that the method cannot use before it is loaded, where its configuration is here."""
+    from editing.backbones import find
+    from editing.backbones.offers import family_of
+
+    if family := family_of(find(request.model)):
+        check_needs(request.method, request.params, family.offers, request.model, family.title)
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
@@ -168,7 +183,7 @@ def make_report(
         "prompt_used": request.composed.text,
         "params": resolved,
         "seconds": {},
-        "peak_memory": peak_memory(),
+        "peak_memory": peak_memory(backbone.device),
         "metrics": measure(result, request),
         **({"others": others} if others else {}),
         "warnings": [
@@ -211,16 +226,3 @@ def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
         "Negative prompts are not used with inversion=negative_prompt, whose negative is the source prompt; "
         "choose null_text or plain."
     ]
-
-
-def peak_memory() -> int:
-    """Bytes at the peak: of the accelerator where one is used, else of this process since it started."""
-    import resource
-    import sys
-
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

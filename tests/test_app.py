@@ -66,8 +66,8 @@ def test_endpoint_edits_an_example(server, tmp_path):
     [
         (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
         (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: region 'middle'"),
-        (("01_two_discs", "[]", "{}"), "prompts: is no JSON object"),
-        (("01_two_discs", "{", "{}"), "prompts: is no JSON"),
+        (("01_two_discs", "[]", "{}"), "prompts: must be a JSON object"),
+        (("01_two_discs", "{", "{}"), "prompts: must be JSON"),
         (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
         (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
@@ -125,7 +125,7 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
         # Expected frames, and a heat map per region.
         page.wait_for_function("document.querySelectorAll('.rg-strip').length == 3")
         assert page.locator(".rg-strip").first.locator("img").count() == 8
-        assert "left disc" in page.inner_text(".rg-live")
+        assert "Attention on “a robot”" in page.inner_text(".rg-live")
         page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
         page.wait_for_selector(".rg-coming:not([hidden])")
     wait_for_result(page)
@@ -244,7 +244,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         first.click("#run")
         first.wait_for_selector("text=/step 3 of 12/")
         second.click("#run")
-        second.wait_for_selector("text=Waiting for its turn")
+        second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
     assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
@@ -256,7 +256,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
     [
         (("a unicorn", "a fox"), "nearest: 'robot'"),
         (("", ""), "none has a prompt"),
-        (("crash", ""), "fault of Regrain"),
+        (("crash", ""), "went wrong inside Regrain"),
     ],
 )
 def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):

@@ -14,13 +14,23 @@ class MethodParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     # What a named preset sets beyond the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
+    # What single parameters need of a model, keys of `editing.registry.OFFERS`, unless they are 0 or empty.
+    NEEDS: ClassVar[Mapping[str, str]] = {}
 
-    steps: int = Field(50, ge=1, le=1000, description="Denoising steps; the inversion takes as many.")
+    steps: int = Field(
+        50, title="Steps", ge=1, le=1000, description="Denoising steps; the inversion takes as many."
+    )
     guidance_scale: float = Field(
-        7.5, ge=0, le=50, description="How much the prompt outweighs no prompt; 1 is the prompt alone."
+        7.5,
+        title="Guidance scale",
+        ge=0,
+        le=50,
+        description="How much the prompt outweighs no prompt; 1 is the prompt alone.",
     )
     preset: Literal["paper"] = Field(
-        "paper", description="Naming a preset sets every parameter not given to that source's value."
+        "paper",
+        title="Preset",
+        description="Naming a preset sets every parameter not given to that source's value.",
     )
 
 

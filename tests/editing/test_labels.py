@@ -4,17 +4,15 @@ from PIL import Image
 
 from editing.errors import MaskError
 from editing.labels import (
+    Labels,
     flatten,
-    from_runs,
     read_labels,
     read_regions,
-    read_rle,
-    runs,
     split,
     write_labels,
     write_regions,
-    write_rle,
 )
+from editing.rle import from_runs, read_rle, runs, write_rle
 
 SIZE = (7, 5)
 
@@ -56,13 +54,13 @@ def test_the_earlier_in_the_list_covers_the_later(tmp_path):
 
 def test_wrong_count(tmp_path, labels):
     save(tmp_path, *labels)
-    with pytest.raises(MaskError, match="3 masks were given .* uses 4 frames"):
+    with pytest.raises(MaskError, match="holds 3 masks, but the clip uses 4 frames"):
         read_labels(tmp_path, 4, SIZE)
 
 
 def test_wrong_size_names_file_and_both_sizes(tmp_path, labels):
     save(tmp_path, labels[0], labels[1][:4])
-    with pytest.raises(MaskError, match=r"00001.png is 7x4; the clip is 7x5"):
+    with pytest.raises(MaskError, match=r"00001.png is 7x4, but the clip is 7x5"):
         read_labels(tmp_path, 2, SIZE)
 
 
@@ -102,7 +100,7 @@ def test_files_beside_folders_are_ambiguous(tmp_path, labels):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(MaskError, match="no folder"):
+    with pytest.raises(MaskError, match="not a folder"):
         read_labels(tmp_path / "none", 1, SIZE)
 
 
@@ -163,7 +161,7 @@ def test_json_that_is_no_masks(tmp_path, text):
 
 def test_json_of_another_clip(tmp_path, overlapping):
     write_rle(overlapping, tmp_path / "masks.json")
-    with pytest.raises(MaskError, match="3 frames of 7x5; the clip uses 4"):
+    with pytest.raises(MaskError, match="3 frames of 7x5, but the clip uses 4"):
         read_rle(tmp_path / "masks.json", 4, SIZE)
 
 
@@ -227,3 +225,49 @@ def test_no_mask_is_refused(tmp_path):
     for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
         with pytest.raises(MaskError, match="none was given"):
             act()
+
+
+@pytest.mark.parametrize("way", ["files", "folders", "json"])
+def test_labels_are_read_by_window(tmp_path, labels, way, monkeypatch):
+    labels = labels % 3
+    path = tmp_path / ("masks.json" if way == "json" else "masks")
+    {
+        "files": lambda: write_labels(labels, path, {}),
+        "folders": lambda: write_regions(split(labels), path),
+        "json": lambda: write_rle(split(labels), path),
+    }[way]()
+    found = read_labels(path, 3, SIZE)
+    assert isinstance(found, Labels)
+    assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
+    assert [len(found.read(*window)) for window in ((0, 0), (1, 2), (1, 3))] == [0, 1, 2]
+    assert np.array_equal(found.read(1, 3), labels[1:])
+    if way != "json":  # only what is asked for is opened
+        opened, really = [], Image.open
+        monkeypatch.setattr(Image, "open", lambda file: opened.append(file.name) or really(file))
+        found.read(1, 2)
+        assert set(opened) == {"00001.png"}
+
+
+def test_labels_come_from_anything_that_is_read_by_window(labels):
+    class Drawn:
+        size = SIZE
+
+        def __len__(self):
+            return len(labels)
+
+        def read(self, start, stop):
+            return labels[start:stop]
+
+    assert np.array_equal(Labels(Drawn()), labels)
+    assert Labels(Drawn()).present == set(np.unique(labels)) - {0}
+    with pytest.raises(MaskError, match="int64"):
+        Labels(labels.astype(np.int64))
+    with pytest.raises(MaskError, match=r"\(3, 5, 7, 1\)"):
+        Labels(labels[..., None])
+
+
+def test_labels_of_an_array_are_no_copy_and_read_only(labels):
+    window = Labels(labels).read(1, 3)
+    assert np.shares_memory(window, labels)
+    with pytest.raises(ValueError, match="read-only"):
+        window[0] = 0

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from editing.clip import ArrayClip
 from editing.events import EditResult, RegionAttention
+from editing.frames import Frames, Spool, frames_of, windows
 from editing.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
 from editing.request import EditRequest, Region
 
@@ -102,3 +106,49 @@ def test_a_mask_that_cuts_a_cell_counts_by_its_share():
     attention = measure(result, request)["attention"]["a"]
     assert attention["inside_after"] == pytest.approx(1)
     assert attention["outside_after"] == pytest.approx(0.25 / 1.25)
+
+
+@pytest.fixture
+def edited():
+    """A request and a result of five frames whose every figure differs from frame to frame."""
+    rng = np.random.default_rng(2)
+    source = moving(2, 5, 64)
+    labels = np.zeros(source.shape[:3], np.uint8)
+    for index, frame in enumerate(labels):
+        frame[5 : 20 + index, 7:30], frame[40:, 30 + 3 * index :] = 1, 2
+    regions = (Region("left", 1, "a fox", margin=3), Region("right", 2))
+    request = EditRequest(clip=ArrayClip(source), labels=labels, regions=regions)
+    changed = (source + rng.integers(0, 30, source.shape)).clip(0, 255).astype(np.uint8)
+    maps = [rng.random((5, 4, 6), np.float32) for _ in range(4)]
+    attention = {"left": RegionAttention(*maps[:2]), "right": RegionAttention(*maps[2:])}
+    return request, EditResult(changed // 2, changed, source, request.edited_mask, attention)
+
+
+def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, monkeypatch):
+    request, result = edited
+    found = []
+    for size in (5, 1, 2, 4):
+        monkeypatch.setattr("editing.metrics.windows", lambda count, size=size: windows(count, size))
+        found.append(measure(result, request))
+    for other in found[1:]:
+        for key in ("outside_psnr", "outside_ssim", "outside_psnr_uncomposited", "warp_error"):
+            assert other[key] == pytest.approx(found[0][key], abs=1e-9)
+        for name, means in found[0]["attention"].items():
+            assert other["attention"][name] == pytest.approx(means, abs=1e-9)
+    outside = ~request.edited_mask
+    squares = np.square(result.source.astype(float) - result.frames)[outside]
+    assert found[0]["outside_psnr"] == pytest.approx(10 * np.log10(255**2 / squares.mean()), abs=1e-9)
+    share = [
+        cv2.resize(f.astype(np.float32), (6, 4), interpolation=cv2.INTER_AREA) for f in request.areas == 1
+    ]
+    expected = np.average(result.attention["left"].after, weights=1 - np.stack(share))
+    assert found[0]["attention"]["left"]["outside_after"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_result_on_disk_measures_as_one_in_memory(edited):
+    request, result = edited
+    spooled = Spool(64, 64)
+    spooled.append(result.frames)
+    mask = Frames(result.edited_mask.shape, bool, request.read_edited_mask)
+    on_disk = replace(result, frames=spooled, source=frames_of(request.clip), edited_mask=mask)
+    assert measure(on_disk, request) == measure(result, request)

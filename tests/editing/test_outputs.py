@@ -5,13 +5,15 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from editing import outputs
 from editing.clip import ArrayClip, open_clip
 from editing.errors import RequestError, ResourceError
 from editing.events import EditResult, OtherEdit, RegionAttention
+from editing.frames import Frames
 from editing.outputs import check_out, file_names, to_json, write_outputs
+from editing.pictures import write_gif
 from editing.request import EditRequest, Region
 
 FRAMES, HEIGHT, WIDTH = 3, 31, 45
@@ -186,3 +188,45 @@ def test_every_edit_of_a_run_is_written_beside_the_source(tmp_path, request_, re
     # A later run with fewer prompts leaves none of the old edits.
     write_outputs(result, request_, {}, tmp_path / "out")
     assert "edited_2.mp4" not in tree(tmp_path / "out")
+
+
+def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (6, 24, 30, 3), dtype=np.uint8)
+    frames[2:4] = frames[1]  # a pause
+    frames[5] = frames[4]
+    frames[5, 3:9, 5:7] = 0  # a small change
+    write_gif(tmp_path / "ours.gif", iter(frames), Fraction(24000, 1001))
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first.save(tmp_path / "pillow.gif", save_all=True, append_images=rest, duration=42, loop=0)
+    shown = []
+    for name in ("ours", "pillow"):
+        with Image.open(tmp_path / f"{name}.gif") as gif:
+            pictures = ImageSequence.all_frames(gif)
+            shown.append((gif.info["loop"], [(f.convert("RGB"), f.info["duration"]) for f in pictures]))
+    (loop, ours), (expected_loop, expected) = shown
+    assert (loop, len(ours)) == (expected_loop, 4)
+    for (frame, duration), (want, lasts) in zip(ours, expected, strict=True):
+        assert np.array_equal(frame, want)
+        assert duration == lasts
+
+
+def test_a_long_clip_is_written_a_frame_at_a_time(tmp_path, request_, result):
+    most = 0
+
+    def watched(frames):
+        def read(start, stop):
+            nonlocal most
+            most = max(most, stop - start)
+            return frames[start:stop]
+
+        return Frames(frames.shape, frames.dtype, read)
+
+    names = ("frames", "uncomposited", "source", "edited_mask", "reconstruction", "control")
+    given = replace(result, reconstruction=result.source, control=result.source)
+    lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
+    write_outputs(lazy, request_, {}, tmp_path / "lazy", gif=True)
+    write_outputs(given, request_, {}, tmp_path / "whole", gif=True)
+    assert most == 1
+    for path in tree(tmp_path / "whole"):
+        assert (tmp_path / "lazy" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path

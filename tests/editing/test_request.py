@@ -222,7 +222,7 @@ def test_edits_by_words_are_refused_by_name(field, given):
 
 def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
     given = make()
-    assert given.areas is given.labels
+    assert np.array_equal(given.areas, given.labels)
     wide = replace(given, regions=tuple(replace(r, margin=1) for r in given.regions))
     grown = (wide.areas > 0) & (given.labels == 0)
     assert grown.any()
@@ -234,3 +234,31 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
 def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():
     request = make(regions=(region(1), region(2)), prompt="a painting", method="fatezero")
     assert request.edited_mask.all()
+
+
+def test_areas_and_mask_are_the_same_by_window():
+    request = make(regions=(region(1, "a panda", margin=1), region(2)))
+    for start, stop in ((0, 1), (1, 2), (0, 2), (1, 1)):
+        assert np.array_equal(request.read_areas(start, stop), request.areas[start:stop])
+        assert np.array_equal(request.read_edited_mask(start, stop), request.edited_mask[start:stop])
+    whole = make(labels=None, regions=(), prompt="a painting")
+    assert not whole.read_areas(0, 2).any()
+    assert whole.read_edited_mask(1, 2).all()
+
+
+def test_labels_are_read_once_however_often_the_request_is_changed():
+    class Counted:
+        size, read_frames = (6, 4), 0
+
+        def __len__(self):
+            return 2
+
+        def read(self, start, stop):
+            self.read_frames += stop - start
+            return np.asarray(make().labels)[start:stop]
+
+    labels = Counted()
+    request = make(labels=labels)
+    again = replace(request, seed=3)
+    assert labels.read_frames == 2
+    assert again.labels is request.labels

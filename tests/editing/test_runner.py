@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from editing import ArrayClip, EditRequest, Region, edit
+from editing.clip import DRAWN
 from editing.errors import PromptError, RequestError
 from editing.events import Finished, Preview, Progress, Stage
-from editing.runner import DRAWN
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +119,13 @@ def test_words_that_are_too_many_are_named_by_their_field(tiny):
         with pytest.raises(PromptError, match="80 tokens given") as caught:
             list(edit(request(**change), tiny))
         assert caught.value.field == field
+
+
+def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr("editing.runner.reset_peak", lambda device: asked.append(("reset", device)))
+    monkeypatch.setattr("editing.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7)
+    report = list(edit(request(), tiny))[-1].report
+    assert report["peak_memory"] == 7
+    assert asked[0] == ("reset", tiny.device)
+    assert set(asked[1:]) == {("peak", tiny.device)}

@@ -1,0 +1,127 @@
+"""How every recipe begins and ends: the clip at the size worked on, and frames from the last latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import lcm
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from editing.attention.sites import Grid
+from editing.blending import composite
+from editing.clip import resize
+from editing.events import EditResult, OtherEdit, RegionAttention, WordAttention
+from editing.frames import Spool, frames_of, windows
+from editing.memory import FRAMES_AT_ONCE
+
+if TYPE_CHECKING:
+    from editing.backbones import Backbone
+    from editing.request import EditRequest
+
+# Cut here, the frames that the autoencoder takes at once are those it takes of the whole clip.
+_DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
+
+
+class EditedCells:
+    """Where the edit is, on any grid: a cell counts if the edited regions touch it. Pooled once per grid."""
+
+    def __init__(self, request: EditRequest, device: torch.device) -> None:
+        def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+            masks = (request.read_edited_mask(*window) for window in windows(len(request.clip)))
+            pixels = (torch.from_numpy(mask).float()[:, None] for mask in masks)
+            return torch.cat([F.adaptive_max_pool2d(part, size) for part in pixels]).to(device)
+
+        self.on = cache(pool)
+        """(height, width) -> [frames, 1, height, width], 1 inside, else 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Working:
+    """A clip as a recipe works on it.
+
+    Attributes:
+        frames: At the working size.
+        grid: Of its latents.
+        edited: The edited regions; None where the whole frame is edited.
+    """
+
+    frames: UInt8[np.ndarray, "frames height width 3"]
+    grid: Grid
+    edited: EditedCells | None
+
+    def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
+        """The edited regions on the grid of the latents."""
+        return None if self.edited is None else self.edited.on(self.grid.size)
+
+
+def working_clip(backbone: Backbone, request: EditRequest) -> Working:
+    """The clip of a request at the size its model works on."""
+    clip = request.clip
+    width, height = backbone.fit(*clip.size, request.size)
+    frames = np.empty((len(clip), height, width, 3), np.uint8)
+    for start, stop in windows(len(clip)):
+        frames[start:stop] = resize(clip.read(start, stop), (width, height))
+    edited = EditedCells(request, backbone.device) if request.edited else None
+    return Working(frames, backbone.grid(*frames.shape[:3]), edited)
+
+
+def finish(
+    backbone: Backbone,
+    request: EditRequest,
+    edits: Sequence[Float[Tensor, "frames c h w"]],
+    feather: float,
+    attention: Mapping[str, RegionAttention],
+    *,
+    reconstruction: Float[Tensor, "frames c h w"] | None = None,
+    words: WordAttention | None = None,
+    areas: Mapping[int, np.ndarray] | None = None,
+    control: UInt8[np.ndarray, "frames height width 3"] | None = None,
+) -> EditResult:
+    """Decode the edits and lay them over the source, a window at a time; results wait on disk.
+
+    Args:
+        backbone: The model.
+        request: What was asked for.
+        edits: Clean latents of every edit, in the order of `request.targets`.
+        feather: Pixels of the source over which an edit fades into it.
+        attention: See `EditResult`.
+        reconstruction: Clean latents of the source rebuilt.
+        words: See `EditResult`.
+        areas: See `EditResult`.
+        control: See `EditResult`.
+    """
+    clip, (width, height) = request.clip, request.clip.size
+
+    def decode(latents: Tensor) -> UInt8[np.ndarray, "frames height width 3"]:
+        return resize(backbone.decode(latents), (width, height))
+
+    frames, uncomposited = ([Spool(height, width) for _ in edits] for _ in range(2))
+    rebuilt = None if reconstruction is None else Spool(height, width)
+    for start, stop in windows(len(clip), _DECODED):
+        source, mask = clip.read(start, stop), request.read_edited_mask(start, stop)
+        for latents, edit, alone in zip(edits, frames, uncomposited, strict=True):
+            decoded = decode(latents[start:stop])
+            alone.append(decoded)
+            edit.append(composite(source, decoded, mask, feather))
+        if rebuilt is not None and reconstruction is not None:
+            rebuilt.append(decode(reconstruction[start:stop]))
+    others = zip(request.targets[1:], frames[1:], uncomposited[1:], strict=True)
+    return EditResult(
+        frames[0],
+        uncomposited[0],
+        frames_of(clip),
+        request.edited_mask,
+        attention,
+        reconstruction=rebuilt,
+        control=control,
+        others=tuple(OtherEdit(*other) for other in others),
+        words=words,
+        areas=areas or {},
+    )

@@ -1,0 +1,125 @@
+"""Masks as one JSON file: run lengths as COCO writes them, a mask per frame and label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from editing.errors import MaskError
+
+
+def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
+    """Lengths of runs down the columns, outside and inside in turn, outside first: COCO's RLE."""
+    flat = mask.ravel(order="F")
+    ends = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+    return [0] * bool(flat[0]) + np.diff(ends).tolist()
+
+
+def from_runs(
+    counts: Sequence[object] | str | bytes, size: tuple[int, int]
+) -> Bool[np.ndarray, "height width"]:
+    """The mask of (width, height) that `runs` describes, or COCO's compressed form of it.
+
+    Raises:
+        MaskError: Not whole numbers, or not as many pixels as the size has.
+    """
+    width, height = size
+    lengths = _unpacked(counts) if isinstance(counts, str | bytes) else list(counts)
+    # Summed by Python: NumPy's sum could wrap round to what is expected.
+    if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) != width * height:
+        raise MaskError("masks", f"runs do not add up to {width}x{height} pixels; write the file again")
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(inside, np.array(lengths, int)).reshape(height, width, order="F")
+
+
+def _unpacked(text: str | bytes) -> list[int]:
+    """Run lengths of COCO's compressed string: five bits a character, each length less the last but one's."""
+    lengths: list[int] = []
+    value = shift = 0
+    for code in text.encode("latin-1", "replace") if isinstance(text, str) else text:
+        value |= ((code - 48) & 31) << shift
+        shift += 5
+        if code - 48 & 32:
+            continue
+        if code - 48 & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return lengths
+
+
+def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
+    """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`).
+
+    Raises:
+        MaskError: No mask, and so no size.
+    """
+    if not masks:
+        raise MaskError("masks", "none was given; give one or more")
+    frames, height, width = next(iter(masks.values())).shape
+    found = [
+        {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}
+        for label, mask in masks.items()
+        for index, frame in enumerate(mask)
+    ]
+    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": found}
+    Path(path).write_text(json.dumps(facts, separators=(",", ":")) + "\n")
+
+
+def read_rle(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """Read what `write_rle` wrote; a mask left out is empty, `counts` may be compressed.
+
+    Raises:
+        MaskError: See `open_rle`.
+    """
+    masks = {}
+    for label, counts in open_rle(path, frames, size).items():
+        masks[label] = np.zeros((frames, size[1], size[0]), bool)
+        for frame, given in counts.items():
+            masks[label][frame] = from_runs(given, size)
+    return masks
+
+
+def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
+    """What a file holds for `from_runs`, by label and frame.
+
+    Args:
+        path: JSON that `write_rle` wrote, `counts` compressed or not.
+        frames: Used frames of the clip.
+        size: (width, height) of the clip.
+
+    Raises:
+        MaskError: No such file, wrong count or size, or not this format.
+    """
+    name = Path(path).name
+    try:
+        facts = json.loads(Path(path).read_text())
+        entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
+        if not all(isinstance(counts, list | str) for *_, counts in entries):
+            raise ValueError
+        given = int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
+        raise MaskError("masks", f"{name!r} is not a JSON file of masks. Export the masks again.") from None
+    if given != (frames, tuple(size)):
+        raise MaskError(
+            "masks",
+            f"{name!r} has {given[0]} frames of {given[1][0]}x{given[1][1]}, but the clip uses {frames} of"
+            f" {size[0]}x{size[1]}. Make them equal.",
+        )
+    masks: dict[int, dict[int, Any]] = {}
+    for frame, label, counts in entries:
+        if not (0 <= frame < frames and 1 <= label <= 255):
+            raise MaskError(
+                "masks",
+                f"{name!r} has a mask for frame {frame}, label {label}. Allowed are frames 0 to {frames - 1}"
+                " and labels 1 to 255.",
+            )
+        masks.setdefault(label, {})[frame] = counts
+    return masks
