@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that share the tests out by file; each loads its own models, about 2 GB.
+WORKERS ?= 2
 
 .PHONY: run test demo lint lint-scripts
 
@@ -12,7 +14,7 @@ run: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo

@@ -39,7 +39,14 @@ CONTRACT = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    """As recipes run by themselves; the types checked around them hide that they are generators."""
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -33,6 +34,7 @@ if not worker():
 """
 
 
+@pytest.mark.slow
 def test_two_workers_learn_what_one_would_from_both_batches(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

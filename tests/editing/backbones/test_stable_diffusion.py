@@ -787,6 +787,7 @@ def test_shipped_configurations_are_the_real_sizes():
 # --- imports
 
 
+@pytest.mark.slow
 def test_finding_needs_no_torch_and_loading_no_xformers(tiny_folder):
     import subprocess
     import sys

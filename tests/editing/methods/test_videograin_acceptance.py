@@ -460,6 +460,7 @@ def outside_of(model, request):
     return (layout.blend_mask == 0).expand(len(request.clip), -1, -1, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 50])
 def test_12_released_as_a_whole_ends_with_noise_outside(tiny, monkeypatch, steps):
     request, told, predict = ask_for(two_boxes(1), "a panda", "a fox", seed=4), [], tiny.predict
@@ -556,6 +557,7 @@ def masses(at, amount=1.0, **given):
     return inside, outside, float(np.mean(own))
 
 
+@pytest.mark.slow
 def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     *rest, steps = trained
     for step in steps:
