@@ -18,15 +18,22 @@ def blend_latents(
 
 
 def vary(
-    x: Float[Tensor, "frames c h w"], mask: Float[Tensor, "frames 1 h w"] | None, variation: float, seed: int
+    x: Float[Tensor, "frames c h w"],
+    mask: Float[Tensor, "frames 1 h w"] | None,
+    variation: float,
+    fresh: torch.Generator,
 ) -> Float[Tensor, "frames c h w"]:
-    """Noise mixed into inverted latents inside the mask, or everywhere, its variance kept.
+    """Mix fresh noise into inverted latents inside the mask, or everywhere, keeping their variance.
 
-    It is the same in every frame. variation: 0..1, the share of the variance that is fresh.
+    Args:
+        x: Inverted latents.
+        mask: 0..1; None is everywhere.
+        variation: Share of the variance that is fresh, 0..1; at 0 nothing is drawn.
+        fresh: Where the noise is drawn from, once for all frames.
     """
     if not variation:
         return x
-    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x)
+    noise = torch.randn(x.shape[1:], generator=fresh).to(x)
     mixed = (1 - variation) ** 0.5 * x + variation**0.5 * noise
     return mixed if mask is None else blend_latents(mixed, x, mask)
 

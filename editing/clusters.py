@@ -20,11 +20,14 @@ from torch import Tensor
 
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames
-from editing.attention.sites import Site
+from editing.attention.heat import Heat, HeatScope, on_grid
+from editing.attention.sites import Grid, Site
+from editing.backbones.patches import Change
 from editing.clip import Clip, resize
+from editing.diffusion import Step
 from editing.events import Event, Progress, Stage
-from editing.inversion import ddim_invert
-from editing.text import Text, spans
+from editing.inversion import ddim_walk
+from editing.text import Text, spans, words
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -121,26 +124,21 @@ def find_clusters(
     frames = resize(source, backbone.fit(*clip.size, size))
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
-    words = _indicator(nouns, text.vectors.shape[1]).to(backbone.device)
-    _, *grid = backbone.grid(*frames.shape[:3])
-    while grid[0] * grid[1] > max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2):
-        grid = [(side + 1) // 2 for side in grid]
-    seen = _Seen(len(frames), tuple(grid))
+    grid = backbone.grid(*frames.shape[:3])
+    cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
+    stride = 1
+    while grid.over((1, stride, stride)).tokens > cells:
+        stride *= 2
+    seen = _Seen(grid, grid.over((1, stride, stride)), _indicator(nouns, text).to(backbone.device))
 
     yield Stage("inverting")
-    look = False
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        if look:
-            seen.add(q, k, words, site)
-        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, len(frames))
+    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        # The less noise, the finer the things.
+        attend = seen.attend if step.index < step.total // 2 else seen.plain
+        return backbone.predict(x, step, text, Change(attend))
 
-    def predict(x: Tensor, step):
-        nonlocal look
-        look = step.index < step.total // 2  # the less noise, the finer the things
-        return backbone.predict(x, step, text.vectors, attend=attend)
-
-    for step, _ in ddim_invert(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
+    for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
         yield Progress("inverting", step.index + 1, step.total, None)
 
     features = seen.features()
@@ -153,56 +151,48 @@ def find_clusters(
 
 
 class _Seen:
-    """Means over layers, heads and steps, on one grid."""
+    """What attention shows on one grid: features by layer, and where nouns look."""
 
-    def __init__(self, frames: int, grid: tuple[int, int]) -> None:
-        self._frames, self._grid = frames, grid
+    def __init__(self, latents: Grid, grid: Grid, indicator: Float[Tensor, "tokens nouns"]) -> None:
+        self._latents, self._grid, self._indicator = latents, grid, indicator
         self._features: dict[str, Tensor] = {}
-        self._words: Tensor | float = 0.0
-        self._count = 0
+        self._heat = Heat(HeatScope(frozenset(), grid.size))
 
-    def add(self, q: Tensor, k: Tensor, words: Tensor, site: Site) -> None:
-        tokens = q.shape[2]
-        side = (self._grid[0] * self._grid[1] / tokens) ** 0.5
-        grid = round(self._grid[0] / side), round(self._grid[1] / side)
-        if grid[0] * grid[1] != tokens or site.block.startswith("mid"):
-            return
-        if site.kind == "cross":
-            own = words.to(q).expand(*k.shape[:2], -1, -1)
-            mass = attention(q, k, own).mean(1).float()
-            self._words = self._words + self._on_grid(mass, grid)
-            self._count += 1
+    def plain(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        """Attention across all frames."""
+        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, self._grid.time)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        """The same, looked at."""
+        size = self._latents.at(site).size
+        if site.kind == "cross" and not site.block.startswith("mid"):
+            own = self._indicator.to(q).expand(*k.shape[:2], -1, -1)
+            self._heat.add(attention(q, k, own).mean(1), size=size)
         elif site.block.startswith("up"):
             # Frames and heads side by side; a key says what a token is, to whoever looks for it.
             one = k.transpose(1, 2).flatten(2).float()
-            one = self._on_grid(F.normalize(one - one.mean((0, 1)), dim=-1), grid)
+            one = on_grid(F.normalize(one - one.mean((0, 1)), dim=-1), size, self._grid.size)
             self._features[site.name] = self._features.get(site.name, 0) + one
-
-    def _on_grid(self, x: Float[Tensor, "frames tokens c"], grid: tuple[int, int]) -> Tensor:
-        maps = x.movedim(2, 1).unflatten(2, grid)
-        return F.interpolate(maps, self._grid, mode="bilinear", align_corners=False).movedim(1, 3)
+        return self.plain(q, k, v, site)
 
     def features(self) -> Float[Tensor, "frames h w c"]:
         return torch.cat([*self._features.values()], -1).cpu()
 
     def words(self) -> Float[Tensor, "frames h w nouns"]:
-        return (self._words / max(self._count, 1)).cpu()
+        return self._heat.before().cpu()
 
 
 def find_nouns(text: Text) -> dict[str, tuple[int, ...]]:
     """Words of a prompt that may name a thing, and their tokens; what repeats gets all of its tokens."""
-    import re
-
     found: dict[str, tuple[int, ...]] = {}
-    for match in re.finditer(r"[\w'-]+", text.prompts[0]):
-        word = match[0].casefold()
-        if word not in _NO_NOUNS:
-            found[word] = (*found.get(word, ()), *spans(text, *match.span()))
+    for word in words(text.prompts[0]):
+        if word.text not in _NO_NOUNS:
+            found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
     return found
 
 
-def _indicator(nouns: Mapping[str, tuple[int, ...]], length: int) -> Float[Tensor, "length nouns"]:
-    columns = torch.zeros(length, max(len(nouns), 1))
+def _indicator(nouns: Mapping[str, tuple[int, ...]], text: Text) -> Float[Tensor, "tokens nouns"]:
+    columns = torch.zeros(text.vectors.shape[1], max(len(nouns), 1))
     for i, tokens in enumerate(nouns.values()):
         columns[list(tokens), i] = 1
     return columns

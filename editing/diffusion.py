@@ -5,8 +5,11 @@ noise = sqrt(1 - alphas_cumprod[t]). A network's answer is turned into (x0, eps)
 those two.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -16,6 +19,7 @@ from torch import Tensor
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Step:
         noise: Weight of eps in them.
         signal_next: Weight of x0 in the latents that leave it.
         noise_next: Weight of eps in them.
+        time: Where `t` is on the model's schedule: 0 clean, about 1 pure noise.
     """
 
     index: int
@@ -40,6 +45,23 @@ class Step:
     noise: float
     signal_next: float
     noise_next: float
+    time: float
+
+    def after(self) -> Step:
+        """The step's successor, as far as windows are concerned."""
+        return replace(self, index=self.index + 1)
+
+    def within(self, share: float, *, of: int | None = None, begun: bool = False) -> bool:
+        """Whether the step lies in the first `share` of the schedule: every window is asked for here.
+
+        Args:
+            share: 0..1; 0 holds no step, 1 all.
+            of: Steps the share is taken of; default `total`. Prompt-to-Prompt's code counts one more.
+            begun: A step that begins in the share and ends beyond it counts too.
+        """
+        steps = share * (self.total if of is None else of)
+        # A share is a decimal fraction, which binary ones only approach.
+        return self.index < (ceil(steps - _ROUNDING) if begun else int(steps + _ROUNDING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +178,12 @@ class Schedule:
         )
 
     def _step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
-        return Step(index, total, t, *self.level(start), *self.level(stop))
+        time = max(0.0, (t - self.offset) / len(self.alphas_cumprod))
+        return Step(index, total, t, *self.level(start), *self.level(stop), time)
+
+    def at(self, t: int) -> Step:
+        """A single step from level t to where sampling ends."""
+        return self._step(0, 1, t, t, -1)
 
 
 def split(

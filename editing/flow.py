@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -190,27 +191,21 @@ def trajectories(
 
 def follow(
     frames: UInt8[np.ndarray, "frames height width 3"],
-    grid: tuple[int, int],
-    levels: int,
+    sizes: Sequence[tuple[int, int]],
     method: FlowMethod = "auto",
-) -> dict[int, Int[Tensor, "frames tokens"]]:
-    """Tracks through a clip on the finest attention grids, by how many tokens a frame has there.
+) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
+    """Tracks through a clip on some attention grids, by the height and width of each.
 
     Args:
         frames: RGB.
-        grid: Height and width of the finest grid; each next one has half of both, rounded up.
-        levels: How many grids.
+        sizes: Height and width of each grid; tokens are its cells, row by row.
         method: See `estimate_flow`.
     """
-    if len(frames) < 2 or not levels:
+    if len(frames) < 2 or not sizes:
         return {}
     forward = estimate_flow(frames[:-1], frames[1:], method)
     occluded = occlusion(forward, estimate_flow(frames[1:], frames[:-1], method))
-    found = {}
-    for _ in range(levels):
-        found[grid[0] * grid[1]] = trajectories(forward, occluded, grid).flatten(1)
-        grid = (grid[0] + 1) // 2, (grid[1] + 1) // 2
-    return found
+    return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
 
 
 def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:

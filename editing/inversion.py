@@ -23,24 +23,28 @@ PredictText = Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]]
 """(x, step, vectors) -> (x0, eps): the same, told the text."""
 
 
-def ddim_invert(
+def ddim_walk(
     latents: Float[Tensor, "*shape"], predict: Predict, steps: Sequence[Step]
 ) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
-    """Walk clean latents up to noise, deterministically.
+    """Walk latents along the steps, deterministically: up to noise (DDIM inversion) or down to a clean clip.
 
-    Yields after every step: the step and the latents it led to. With `latents` in front these are the N + 1
-    latents an edit may look back at; `Schedule.inversion` says at which level each one is.
+    Yields after every step: the step and the latents it led to. Going up, with `latents` in front, these are
+    the N + 1 latents an edit may look back at; `Schedule.inversion` says at which level each one is.
 
     Args:
-        latents: Clean latents.
+        latents: Where the first step starts.
         predict: The model, without guidance.
-        steps: From `Schedule.inversion`.
+        steps: From `Schedule.inversion` or `Schedule.sampling`.
     Source: Song et al., arXiv:2010.02502, Sec. 4.3.
     """
     for step in steps:
         x0, eps = predict(latents, step)
         latents = advance(x0, eps, step)
         yield step, latents
+
+
+ddim_invert = ddim_walk
+"""The walk up: the name the field knows it by."""
 
 
 def null_text(
@@ -118,16 +122,21 @@ def _descend(
     return text.detach(), loss
 
 
-def is_learned(index: int, total: int, ratio: float) -> bool:
-    """Whether step `index` uses the learned text: the first share of the steps, or if negative, the last."""
-    return index <= total * ratio if ratio > 0 else index >= total * (1 + ratio)
+def is_learned(step: Step, share: float) -> bool:
+    """Whether a step uses the learned text: those of the first share and one more, or if negative, the last.
+
+    Source: vid2vid-zero as released.
+    """
+    if share > 0:
+        return step.index <= step.total * share
+    return not step.within(1 + share, begun=True)
 
 
 def inversion_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
     """What an inversion and all that is learned from it depend on."""
     return {
         "kind": "inversion",
-        "version": 1,
+        "version": 2,
         "clip": frames.tobytes(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
@@ -136,16 +145,33 @@ def inversion_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> di
     }
 
 
+def invert(
+    backbone: Backbone, frames: np.ndarray, predict: Predict, steps: Sequence[Step], total: int
+) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+    """The latents of a clip from clean to noise; one unit of progress per step, of `total`."""
+    latents = [backbone.encode(frames)]
+    for step, x in ddim_walk(latents[0], predict, steps):
+        latents.append(x)
+        yield Progress("inverting", step.index + 1, total, None)
+    return latents
+
+
 def cached(
     key: Mapping[str, object],
     make: Callable[[], Generator[Event, None, dict[str, Tensor]]],
-    stage: str,
-    total: int,
+    done: Progress,
     device: torch.device,
 ) -> Generator[Event, None, dict[str, Tensor]]:
-    """The tensors kept under `key`, or those that `make` returns, which are then kept."""
+    """The tensors kept under `key`, or those that `make` returns, which are then kept.
+
+    Args:
+        key: What they depend on.
+        make: Makes them, and says how far it is.
+        done: Said where they are kept: how far the stage is with them.
+        device: Where they should be.
+    """
     if kept := cache.load(key):
-        yield Progress(stage, total, total, 0.0)
+        yield done
         # Copies of their own: the last bits of a CPU result depend on how memory is aligned.
         return {name: x.to(device).clone() for name, x in kept.items()}
     tensors = yield from make()

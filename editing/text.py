@@ -1,9 +1,11 @@
 """Prompts as a model reads them: which tokens a phrase became, phrases encoded on their own, and which tokens
 of one prompt stand for which of another."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, get_close_matches
 from typing import Literal, NamedTuple
 
@@ -21,7 +23,7 @@ _LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with"
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """What a backbone's `embed` returns.
+    """What a backbone's `embed` returns, all of it: recipes pass texts to the model whole.
 
     Attributes:
         prompts: The n prompts as given.
@@ -29,29 +31,59 @@ class Text:
         lengths: Tokens of each prompt, start and end included.
         offsets: For each prompt and each of the L tokens the characters [start, stop) it came from; (0, 0)
             for the start, the end and the padding.
+        pooled: One vector per prompt, where the model has such.
     """
 
     prompts: tuple[str, ...]
     vectors: Float[Tensor, "n L d"]
     lengths: tuple[int, ...]
     offsets: tuple[tuple[tuple[int, int], ...], ...]
+    pooled: Float[Tensor, "n p"] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def __getitem__(self, row: int) -> "Text":
-        """The prompt at `row` as a Text of its own."""
-        rows = slice(row, row + 1) if row != -1 else slice(row, None)
-        return Text(self.prompts[rows], self.vectors[rows], self.lengths[rows], self.offsets[rows])
+    def __getitem__(self, rows: int | slice | Sequence[int]) -> Text:
+        """The prompt at a row, or those at several, as a Text of its own."""
+        all_rows = range(len(self))
+        chosen = (
+            [all_rows[rows]]
+            if isinstance(rows, int)
+            else list(all_rows[rows])
+            if isinstance(rows, slice)
+            else [all_rows[row] for row in rows]
+        )
 
-    def __iter__(self) -> Iterator["Text"]:
+        def take(values: tuple) -> tuple:
+            return tuple(values[row] for row in chosen)
+
+        return Text(
+            take(self.prompts),
+            self.vectors[chosen],
+            take(self.lengths),
+            take(self.offsets),
+            None if self.pooled is None else self.pooled[chosen],
+        )
+
+    def __iter__(self) -> Iterator[Text]:
         """Each prompt as a Text of its own."""
         return (self[row] for row in range(len(self)))
 
-    @property
-    def pads(self) -> tuple[int, ...]:
-        """Padding tokens of each prompt, at its end."""
-        return tuple(self.vectors.shape[1] - length for length in self.lengths)
+    def with_vectors(self, vectors: Float[Tensor, "n L d"]) -> Text:
+        """The same prompts with other vectors: learned ones, or some exchanged."""
+        return replace(self, vectors=vectors)
+
+    @staticmethod
+    def cat(texts: Sequence[Text]) -> Text:
+        """Several texts of one model as one, in order."""
+        pooled = [text.pooled for text in texts if text.pooled is not None]
+        return Text(
+            tuple(prompt for text in texts for prompt in text.prompts),
+            torch.cat([text.vectors for text in texts]),
+            tuple(length for text in texts for length in text.lengths),
+            tuple(offsets for text in texts for offsets in text.offsets),
+            torch.cat(pooled) if pooled else None,
+        )
 
 
 def spans(text: Text, start: int, stop: int) -> tuple[int, ...]:
@@ -71,8 +103,8 @@ def spans(text: Text, start: int, stop: int) -> tuple[int, ...]:
     return tuple(i for i, (a, b) in enumerate(text.offsets[0]) if a < b and a < stop and b > start)
 
 
-def splice(text: Text, phrases: Mapping[tuple[int, ...], Text]) -> Float[Tensor, "1 L d"]:
-    """The vectors of a prompt, with those of some phrases replaced by the phrases encoded alone.
+def splice(text: Text, phrases: Mapping[tuple[int, ...], Text]) -> Text:
+    """A prompt with the vectors of some phrases replaced by those of the phrases encoded alone.
 
     A phrase in its sentence has seen the words before it; alone it has not, so another region's words do not
     leak into it.
@@ -93,7 +125,7 @@ def splice(text: Text, phrases: Mapping[tuple[int, ...], Text]) -> Float[Tensor,
                 f"{phrase.prompts} has {phrase.lengths} tokens with start and end, not {len(positions)} + 2"
             )
         vectors[0, list(positions)] = phrase.vectors[0, 1 : 1 + len(positions)]
-    return vectors
+    return text.with_vectors(vectors)
 
 
 class Word(NamedTuple):

@@ -1,8 +1,20 @@
-"""The one place that computes attention. Everything else calls `attention`."""
+"""The one place that computes attention. Everything else calls `attention` or `attention_in_runs`.
 
+PyTorch's `scaled_dot_product_attention` does most of it. xformers does what it cannot: sequences of unequal
+length in one call, on a GPU. Nothing is timed at run time.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+# Gathering all runs at once would copy q, k and v of the whole clip.
+_RUNS_AT_ONCE = 4096
 
 
 def attention(
@@ -31,3 +43,43 @@ def attention(
         return F.scaled_dot_product_attention(q, k, F.pad(v, (0, dim - width)), scale=scale)[..., :width]
     pad = (0, width - dim)
     return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, scale=scale)
+
+
+def attention_in_runs(
+    q: Float[Tensor, "batch tokens heads dim"],
+    k: Float[Tensor, "batch tokens heads dim"],
+    v: Float[Tensor, "batch tokens heads dim"],
+    lengths: Int[Tensor, "runs"],
+) -> Float[Tensor, "batch tokens heads dim"]:
+    """Attention within each of some runs of tokens that follow each other.
+
+    Args:
+        q: Queries, unscaled.
+        k: Keys.
+        v: Values.
+        lengths: Tokens of each run, the same runs in every row of the batch; they add up to `tokens`.
+    """
+    if uses_xformers(q.device, q.dtype):
+        return _in_one_call(q, k, v, lengths.tolist() * len(q))
+    out = v.clone()  # what a token alone in its run sees
+    starts = lengths.cumsum(0) - lengths
+    for length in range(2, int(lengths.max()) + 1):
+        tokens = starts[lengths == length][:, None] + torch.arange(length, device=lengths.device)
+        for some in tokens.split(max(1, _RUNS_AT_ONCE // len(q))):
+            rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
+            out[:, some] = attention(*rows).transpose(1, 2).unflatten(0, (len(q), -1))
+    return out
+
+
+def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
+    half = dtype in (torch.float16, torch.bfloat16)
+    return device.type == "cuda" and half and find_spec("xformers") is not None
+
+
+def _in_one_call(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+    from xformers.ops import fmha
+
+    mask = fmha.BlockDiagonalMask.from_seqlens(lengths)
+    rows = (x.flatten(0, 1)[None] for x in (q, k, v))
+    return fmha.memory_efficient_attention(*rows, attn_bias=mask).unflatten(1, q.shape[:2])[0]

@@ -1,9 +1,12 @@
 """Whose keys a frame sees.
 
 In image models a row of q, k, v is one frame, ordered (branch frame): all frames of the first branch, then
-all of the next. Each function here rearranges keys across the frames of a branch, computes attention with
-`attend` (plain by default; a modulated one fits too) and returns the rows in their order. Branches never mix.
+all of the next. Which frames a frame sees is data (`Seen`), which keys, values and labels all follow. The
+functions compute attention with `attend` (plain by default; a modulated one fits too) and return the rows in
+their order. Branches never mix.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -13,13 +16,38 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.attention.backends import attention
+from editing.attention.backends import attention, attention_in_runs
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Selector = int | Literal["first", "middle", "last", "previous", "own"]
-# Gathering all tracks at once would copy q, k and v of the whole clip.
-_TRACKS_AT_ONCE = 4096
+Seen = Int[Tensor, "frames seen"] | Literal["all"]
+"""Frames whose keys each frame sees, in order; "all" folds the frames of a branch into one row of tokens."""
+
+
+def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int) -> Seen:
+    """Which frames each frame of a clip sees.
+
+    Args:
+        selectors: "first", "middle" (the lower of two) and "last" name a frame of the clip; "own" is the
+            frame itself, "previous" the one before it, kept inside the clip; so is an int, any offset. Or
+            "all".
+        frames: Frames in the clip.
+    Raises:
+        ValueError: No selector given.
+    """
+    if selectors == "all":
+        return "all"
+    if not selectors:
+        raise ValueError("selectors: a frame must see at least one frame")
+    named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
+    offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
+    return torch.tensor(
+        [
+            [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in offsets]
+            for frame in range(frames)
+        ]
+    )
 
 
 def fold_frames(x: Rows, frames: int) -> Float[Tensor, "branch heads clip_tokens dim"]:
@@ -32,23 +60,46 @@ def unfold_frames(x: Float[Tensor, "branch heads clip_tokens dim"], frames: int)
     return rearrange(x, "branch heads (frame n) dim -> (branch frame) heads n dim", frame=frames)
 
 
-def own_frame(q: Rows, k: Tensor, v: Tensor, frames: int, attend: Attend = attention) -> Rows:
-    """Each frame sees itself only: the image model as it was trained. `frames` plays no part."""
-    return attend(q, k, v)
-
-
-def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attention) -> Rows:
-    """Each frame sees every frame of its branch (full-frame attention).
+def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: Attend = attention) -> Rows:
+    """Each frame sees the frames that `seen` lists for it.
 
     Args:
         q: Queries, rows (branch frame).
         k: Keys, same rows.
         v: Values, same rows.
         frames: Frames in a branch.
-        attend: Called once with the folded q, k, v: [branch, heads, (frame tokens), dim].
+        seen: See `frames_seen`.
+        attend: Called once: for "all" with the folded q, k, v [branch, heads, (frame tokens), dim]; else with
+            q as it is and keys and values [(branch frame), heads, (seen tokens), dim].
+    """
+    if isinstance(seen, str):
+        return unfold_frames(attend(*(fold_frames(x, frames) for x in (q, k, v))), frames)
+    if seen.shape[1] == 1 and torch.equal(seen[:, 0], torch.arange(frames)):
+        return attend(q, k, v)  # each frame sees itself alone
+    index = seen.to(k.device)
+
+    def gather(x: Tensor) -> Tensor:
+        by_frame = rearrange(x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames)
+        return rearrange(by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim")
+
+    return attend(q, gather(k), gather(v))
+
+
+def labels_seen(
+    labels: Int[Tensor, "frames tokens"], seen: Seen
+) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
+    """Labels of the queries and keys that `across_frames` hands to `attend`, for one branch."""
+    if isinstance(seen, str):
+        return labels.reshape(1, -1), labels.reshape(1, -1)
+    return labels, labels[seen.to(labels.device)].flatten(1)
+
+
+def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attention) -> Rows:
+    """Each frame sees every frame of its branch (full-frame attention); see `across_frames`.
+
     Source: VideoGrain, arXiv:2502.17258, Sec. 3.1.
     """
-    return unfold_frames(attend(*(fold_frames(x, frames) for x in (q, k, v))), frames)
+    return across_frames(q, k, v, frames, "all", attend)
 
 
 def sparse_causal(
@@ -59,41 +110,16 @@ def sparse_causal(
     selectors: Sequence[Selector] = ("first", "previous"),
     attend: Attend = attention,
 ) -> Rows:
-    """Each frame sees the frames its `selectors` name, concatenated in that order.
+    """Each frame sees the frames its `selectors` name, concatenated in that order; see `across_frames`.
 
-    Args:
-        q: Queries, rows (branch frame).
-        k: Keys, same rows.
-        v: Values, same rows.
-        frames: Frames in a branch.
-        selectors: "first", "middle" (the lower of two) and "last" name a frame of the clip; "own" is the
-            frame itself, "previous" the one before it, kept inside the clip; so is an int, any offset.
-        attend: Called once with q as it is and keys and values [(branch frame), heads, (selector tokens),
-            dim].
     Raises:
         ValueError: No selector given.
     Source: Tune-A-Video, arXiv:2212.11565, Eq. 2: the first and the previous frame.
     """
-    if not selectors:
-        raise ValueError("selectors: a frame must see at least one frame")
-    named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
-    offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
-    seen = [
-        [named[s] if isinstance(s, str) else min(max(frame + s, 0), frames - 1) for s in offsets]
-        for frame in range(frames)
-    ]
-    index = torch.tensor(seen, device=k.device)
-
-    def gather(x: Tensor) -> Tensor:
-        by_frame = rearrange(x, "(branch frame) heads n dim -> branch frame heads n dim", frame=frames)
-        return rearrange(by_frame[:, index], "branch frame s heads n dim -> (branch frame) heads (s n) dim")
-
-    return attend(q, gather(k), gather(v))
+    return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
 
 
-def tracks(
-    q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], attend: Attend = attention
-) -> Rows:
+def tracks(q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"]) -> Rows:
     """Each token sees the tokens of its own track, itself among them.
 
     Args:
@@ -102,38 +128,13 @@ def tracks(
         v: Values, same rows.
         frames: Frames in a branch.
         ids: Track of every token; a track has at most one token a frame (`editing.flow.trajectories`).
-        attend: Called for tracks of equal length together: [(branch track), heads, length, dim].
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """
     by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other
-    _, track, lengths = torch.unique_consecutive(
-        ids.flatten()[by_track], return_inverse=True, return_counts=True
-    )
+    lengths = torch.unique_consecutive(ids.flatten()[by_track], return_counts=True)[1]
     q, k, v = (
         rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim") for x in (q, k, v)
     )
-    out = v.clone()  # what a token alone in its track sees
-    for length in range(2, int(lengths.max()) + 1):
-        tokens = by_track[lengths[track] == length].view(-1, length)
-        for some in tokens.split(max(1, _TRACKS_AT_ONCE // len(q))):
-            rows = (
-                rearrange(x[:, some], "branch t l heads dim -> (branch t) heads l dim") for x in (q, k, v)
-            )
-            seen = attend(*rows)
-            out[:, some] = rearrange(seen, "(branch t) heads l dim -> branch t l heads dim", branch=len(out))
+    out = torch.empty_like(v)
+    out[:, by_track] = attention_in_runs(q[:, by_track], k[:, by_track], v[:, by_track], lengths)
     return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)
-
-
-def arrange(
-    see: Callable[..., Tensor], labels: Int[Tensor, "frames tokens"]
-) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
-    """Labels of tokens in the order in which `see` (one of the functions above) lays out queries and keys."""
-    laid: list[Tensor] = []
-
-    def keep(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        laid.extend((q[:, 0, :, 0].long(), k[:, 0, :, 0].long()))
-        return q
-
-    rows = labels.float()[:, None, :, None]
-    see(rows, rows, rows, len(labels), attend=keep)
-    return laid[0], laid[1]

@@ -5,7 +5,7 @@ Text has some dozens of tokens, so these maps are small; self-attention is never
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,33 +13,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from editing.attention.backends import attention
+from editing.attention.batch import Batch
+from editing.attention.sites import Grid, Site
 from editing.text import Text, Variant, equalizer, is_swap, refine_map, replace_map
 
 Maps = Float[Tensor, "rows heads queries keys"]
-Control = Literal["auto", "replace", "refine"]
+CrossControl = Literal["auto", "replace", "refine"]
 # The references read their maps at 16 x 16 of 64 x 64 latents: the coarsest grid of this many cells a side.
 _MAP_SIDE = 16
 
 
-def grid_at(tokens: int, finest: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the attention grid with this many tokens a frame; `finest` is the latents' own."""
-    height, width = finest
-    while height * width > tokens:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    return height, width
+def map_stride(grid: Grid, sites: Sequence[Site]) -> tuple[int, int, int]:
+    """The stride of the layers on which words are looked for.
 
-
-def map_grid(finest: tuple[int, int], coarsest: int) -> tuple[int, int]:
-    """The grid on which words are looked for: the coarsest of at least 16 cells a side, or the finest.
+    Of the grids with cross-attention the coarsest of at least 16 cells a side, or the finest.
 
     Args:
-        finest: Height and width of the latents.
-        coarsest: Latents a side that a cell of the model's coarsest grid spans, a power of two.
+        grid: Of the latents.
+        sites: The model's attention layers.
     """
-    grid, divisor = finest, 1
-    while divisor < coarsest and (min(grid) + 1) // 2 >= _MAP_SIDE:
-        grid, divisor = ((grid[0] + 1) // 2, (grid[1] + 1) // 2), 2 * divisor
-    return grid
+    strides = sorted({site.stride for site in sites if site.kind == "cross"})
+    large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
+    return large[-1] if large else strides[0]
 
 
 def probabilities(
@@ -50,33 +46,6 @@ def probabilities(
     """softmax(scale q k^T), in single precision at least; the scale is dim ** -0.5 if not given."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)
-
-
-class TokenMass:
-    """Attention per token on one grid, averaged over heads, layers and steps."""
-
-    def __init__(self, grid: tuple[int, int]) -> None:
-        self.grid = grid
-        self._sum: Tensor | None = None
-        self._count = 0
-
-    def add(self, maps: Maps) -> None:
-        """One layer's maps; those of another grid are passed over."""
-        if maps.shape[2] != self.grid[0] * self.grid[1]:
-            return
-        mass = maps.mean(1).unflatten(1, self.grid)
-        self._sum = mass if self._sum is None else self._sum + mass
-        self._count += 1
-
-    def mean(self) -> Float[Tensor, "rows h w keys"]:
-        """What was added, on average.
-
-        Raises:
-            ValueError: Nothing was: the model has no attention layer on this grid.
-        """
-        if self._sum is None:
-            raise ValueError(f"no cross-attention layer has a grid of {self.grid[0]} x {self.grid[1]}")
-        return self._sum / self._count
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +77,7 @@ class Exchange:
 def exchange(
     source: Text,
     target: Text,
-    control: Control = "auto",
+    control: CrossControl = "auto",
     weights: Mapping[str, float] | None = None,
     variant: Variant = "fixed",
     field: str = "prompt",
@@ -133,3 +102,37 @@ def exchange(
     indices, aligned = (x.to(device) for x in refine_map(source, target, variant))
     factors = equalizer(target, weights or {}, field).to(device)
     return Exchange(mapper, indices, aligned, factors)
+
+
+def fuse_cross(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    batch: Batch,
+    exchanges: Mapping[str, Exchange | None],
+    seen: Callable[[str, Maps, Maps], None] | None = None,
+) -> Tensor:
+    """Cross-attention in which some branches take over that of the branch `source`.
+
+    Args:
+        q: Queries, rows of `batch`.
+        k: Keys, same rows.
+        v: Values, same rows.
+        batch: The order of the rows.
+        exchanges: By branch how its attention is made from the source's; None leaves it as it is.
+        seen: Receives name, own maps and final maps of every branch in `exchanges`.
+    Source: Prompt-to-Prompt, arXiv:2208.01626, Sec. 3.2.
+    """
+    out = attention(q, k, v)
+    if seen is None and not any(exchanges.values()):
+        return out
+    rows = {name: batch.rows(name) for name in (*exchanges, "source") if name in batch.branches}
+    maps = {name: probabilities(q[at], k[at]) for name, at in rows.items()}
+    for name, exchange in exchanges.items():
+        own, final = maps[name], maps[name]
+        if exchange is not None:
+            final = exchange(maps["source"], own)
+            out[rows[name]] = (final @ v[rows[name]].to(final)).to(out)
+        if seen is not None:
+            seen(name, own, final)
+    return out

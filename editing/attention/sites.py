@@ -4,34 +4,72 @@ Every attention layer gets a stateless `SiteProcessor` when a model is loaded. W
 with each call: `unet(..., cross_attention_kwargs={"attend": fn})`. Nothing stays on the model afterwards.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from editing.attention.backends import attention
 
 
 @dataclass(frozen=True)
 class Site:
-    """One attention layer.
+    """One attention layer: facts known once the model is loaded.
 
     Attributes:
         name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
         kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
         block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
-        frames: "batch": a row of q is one frame; "tokens": a row is the whole clip.
+        stride: Latents in time, down and across that one of its tokens spans.
     """
 
     name: str
     kind: Literal["self", "cross", "temporal"]
     block: str
-    frames: Literal["batch", "tokens"] = "batch"
+    stride: tuple[int, int, int] = (1, 1, 1)
+
+    @property
+    def finest(self) -> bool:
+        """Whether every latent of a frame has a token of its own."""
+        return self.stride[1:] == (1, 1)
+
+
+class Grid(NamedTuple):
+    """How many latents, or tokens of a layer, a clip has in time, down and across."""
+
+    time: int
+    height: int
+    width: int
+
+    def at(self, site: Site) -> Grid:
+        """The grid of a layer's tokens, where this is the grid of the latents."""
+        return self.over(site.stride)
+
+    def over(self, stride: tuple[int, int, int]) -> Grid:
+        """The grid whose tokens span `stride` of this one's, in time, down and across."""
+        return Grid(*(-(-side // step) for side, step in zip(self, stride, strict=True)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a frame."""
+        return self.height * self.width
 
 
 AttentionFn = Callable[[Tensor, Tensor, Tensor, Site], Tensor]
 """(q, k, v, site) -> out, all [batch, heads, tokens, dim]; q and k as they enter the softmax, unscaled."""
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    """Attention as the model was trained."""
+    return attention(q, k, v)
 
 
 @runtime_checkable
@@ -97,15 +135,29 @@ def install(model: HasAttention) -> tuple[Site, ...]:
     """Give every attention layer of `model` its `SiteProcessor`; done once, when the model is loaded.
 
     Returns:
-        The sites, down, middle, up: the order in which they run.
+        The sites in the order in which they run: down, middle, up.
     """
+    strides = _strides(model)
     sites = []
     for key in model.attn_processors:
         name = key.removesuffix(".processor")
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
         parts = name.split(".")
         block = parts[0] if parts[0] == "mid_block" else ".".join(parts[:2])
-        sites.append(Site(name, kind, block))
+        sites.append(Site(name, kind, block, (1, strides[block], strides[block])))
     model.set_attn_processor({f"{site.name}.processor": SiteProcessor(site) for site in sites})
     order = {"down": 0, "mid": 1, "up": 2}
     return tuple(sorted(sites, key=lambda site: order.get(site.block.split("_")[0], 3)))
+
+
+def _strides(model: nn.Module) -> dict[str, int]:
+    """Latents a side that a token of each block spans: attention runs before a block changes its grid."""
+    stride, found = 1, {}
+    for index, block in enumerate(model.down_blocks):
+        found[f"down_blocks.{index}"] = stride
+        stride *= 2 if getattr(block, "downsamplers", None) else 1
+    found["mid_block"] = stride
+    for index, block in enumerate(getattr(model, "up_blocks", ())):
+        found[f"up_blocks.{index}"] = stride
+        stride //= 2 if getattr(block, "upsamplers", None) else 1
+    return found

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from editing.attention.sites import AttentionFn, Site
-    from editing.backbones.patches import Patch
-    from editing.backbones.stable_diffusion import Control
+    from editing.attention.sites import Grid, Site
+    from editing.backbones.patches import Change
     from editing.diffusion import Schedule, Step
     from editing.text import Text
 
@@ -66,8 +65,8 @@ class Backbone(Protocol):
         """The size to work at for a clip of this size."""
         ...
 
-    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
-        """How many latents in time, down and across a clip of this working size has."""
+    def grid(self, frames: int, height: int, width: int) -> "Grid":
+        """The grid of the latents of a clip of this working size in pixels."""
         ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
@@ -78,8 +77,8 @@ class Backbone(Protocol):
         """Latents to frames uint8 [f, h, w, 3]."""
         ...
 
-    def embed(self, prompts: Sequence[str]) -> "Text":
-        """Prompts to vectors."""
+    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> "Text":
+        """Prompts to vectors; errors name the field each stands in."""
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
@@ -87,16 +86,7 @@ class Backbone(Protocol):
         ...
 
     def predict(
-        self,
-        x: "Tensor",
-        step: "Step",
-        vectors: "Tensor",
-        *,
-        attend: "AttentionFn | None" = None,
-        features: "Patch | None" = None,
-        adapter: "Patch | None" = None,
-        control: "Control | None" = None,
-        recompute: bool = False,
+        self, x: "Tensor", step: "Step", text: "Text", change: "Change" = ..., *, recompute: bool = False
     ) -> "tuple[Tensor, Tensor]":
         """What the model makes of noisy latents: (x0, eps)."""
         ...
@@ -211,7 +201,7 @@ def load_backbone(
     key = (source, tuple(loras), str(device), str(dtype))
     with _loading:
         if key not in _loaded:
-            from editing.backbones.stable_diffusion import load
+            from editing.backbones.loading import load
 
             while len(_loaded) >= KEPT_IN_MEMORY:
                 _loaded.popitem(last=False)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from editing.backbones import find
 from editing.backbones.folder import PART_FILES, download, read_config, read_weights
-from editing.backbones.patches import Patch, together
-from editing.backbones.stable_diffusion import Control, StableDiffusion
+from editing.backbones.patches import ControlFn, Patch, patched
+from editing.backbones.stable_diffusion import StableDiffusion
 from editing.control import ControlSpec, control_maps
 from editing.errors import ModelError, ResourceError
 from editing.memory import is_out_of_memory
+from editing.text import Text
 
 FIELD = "params.control"
 _FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
@@ -36,9 +38,9 @@ class ControlNets:
         specs: Sequence[ControlSpec],
         frames: UInt8[np.ndarray, "frames height width 3"],
         backbone: StableDiffusion,
-        patch: Patch | None = None,
+        patches: Sequence[Patch] = (),
     ) -> None:
-        """Load the networks and draw their maps; `patch` is entered on each network for each forward.
+        """Load the networks and draw their maps; `patches` are entered on each network for each forward.
 
         Raises:
             ModelError: Missing, unsafe, or of another family than the backbone; a map that cannot be drawn.
@@ -48,26 +50,26 @@ class ControlNets:
         self._hints = [
             torch.from_numpy(map).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255 for map in drawn
         ]
-        self._patch = together(patch)
+        self._patches = patches
         self.maps = np.concatenate(drawn, 2) if drawn else None
         self.fingerprint = [
             (spec.kind, spec.weight, sum(float(p.double().sum()) for p in net.parameters()))
-            for spec, (net, _) in zip(specs, self._nets, strict=True)
+            for spec, ((net, _), _) in zip(specs, self._nets, strict=True)
         ]
 
-    def hook(self, vectors: Float[Tensor, "branches L d"]) -> Control | None:
-        """What `predict` takes as `control`; the networks read these texts, one per branch."""
+    def reading(self, text: Text) -> ControlFn | None:
+        """What a `Change` takes as `control`; the networks read these texts, one per branch."""
         if not self._nets:
             return None
 
-        def control(x: Tensor, t: Tensor, _: Tensor, __: object) -> tuple[Sequence[Tensor], Tensor]:
-            text = vectors.to(x).repeat_interleave(len(x) // len(vectors), dim=0)
+        def control(x: Tensor, t: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+            vectors = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
             down: list[Tensor] = []
             middle = torch.zeros((), device=x.device, dtype=x.dtype)
-            for (net, weight), hint in zip(self._nets, self._hints, strict=True):
+            for ((net, lock), weight), hint in zip(self._nets, self._hints, strict=True):
                 rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
-                with self._patch(net):
-                    some, mid = net(x, t, text, rows, conditioning_scale=weight, return_dict=False)
+                with lock, patched(net, self._patches):
+                    some, mid = net(x, t, vectors, rows, conditioning_scale=weight, return_dict=False)
                 down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
                 middle = middle + mid
             return down, middle
@@ -75,8 +77,10 @@ class ControlNets:
         return control
 
 
-def load_control_net(id: str, backbone: StableDiffusion) -> nn.Module:
-    """A control network for this backbone, on its device.
+def load_control_net(id: str, backbone: StableDiffusion) -> tuple[nn.Module, Lock]:
+    """A control network for this backbone, on its device, and the lock to hold while it is patched.
+
+    Backbones of one kind share the network, so their own locks do not keep its users apart.
 
     Raises:
         ModelError: Not found, no safetensors, not a ControlNet, or made for another family of models.
@@ -119,8 +123,8 @@ def _plain(value: object) -> object:
 
 
 @lru_cache(maxsize=3)
-def _load(folder: str, id: str, device: str, dtype: str) -> nn.Module:
+def _load(folder: str, id: str, device: str, dtype: str) -> tuple[nn.Module, Lock]:
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     net = read_weights(ControlNetModel, Path(folder), id, getattr(torch, dtype))
-    return net.eval().requires_grad_(False).to(device)
+    return net.eval().requires_grad_(False).to(device), Lock()

@@ -1,18 +1,18 @@
 """Plug-and-Play: features of a source clip, kept during one forward and injected into another.
 
-Each is an attention hook with a patch that lasts one call; see `editing.backbones.patches`.
+Each extends the `Change` of one call; see `editing.backbones.patches`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from editing.attention.sites import AttentionFn, Site
-from editing.backbones.patches import Patch, hooked
+from editing.attention.sites import Site, plain
+from editing.backbones.patches import Change, hooked
 
 # Which of the decoder's twelve layers Plug-and-Play takes features from (Stable Diffusion 1.x: three layers
 # in each of four up blocks); models with fewer layers take those at the same share of the way.
@@ -35,14 +35,14 @@ class Features:
         return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def recording(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Patch]:
-    """Fill `features` during one forward: the attention hook and the patch to call `predict` with.
+def recording(features: Features, change: Change) -> Change:
+    """A change that also fills `features` during one forward.
 
     Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer 4, queries and keys of
     layers 4 to 11; the layers are those VideoGrain's released code takes.
     """
-
     wanted: set[str] = set()
+    attend = change.attend or plain
 
     def keep(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
         if site.name in wanted:
@@ -58,16 +58,17 @@ def recording(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Pat
         branches = _residual_branches(model)
         return hooked(lambda: [conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
 
-    return keep, patch
+    return replace(change, attend=keep, patches=(*change.patches, patch))
 
 
-def injecting(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Patch]:
-    """Put `features` of a source clip in the place of a forward's own, in every branch of its rows."""
+def injecting(features: Features, change: Change) -> Change:
+    """A change that also puts `features` of a source clip in place of a forward's own, in every branch."""
+    attend = change.attend or plain
 
     def repeated(x: Tensor, rows: int) -> Tensor:
         return x.repeat(rows // len(x), *[1] * (x.ndim - 1))
 
-    def replace(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def inject(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
         if site.name in features.attention:
             q, k = (repeated(x, len(q)) for x in features.attention[site.name])
         return attend(q, k, v, site)
@@ -82,7 +83,7 @@ def injecting(features: Features, attend: AttentionFn) -> tuple[AttentionFn, Pat
             lambda: [branches[name].register_forward_hook(hook(name)) for name in features.residuals]
         )
 
-    return replace, patch
+    return replace(change, attend=inject, patches=(*change.patches, patch))
 
 
 def _decoder(model: nn.Module) -> list[tuple[int, int, int]]:

@@ -1,13 +1,15 @@
-"""Changes of a UNet for one call: joint normalisation, FreeU, recomputed activations.
+"""What a call may change of a model: one value, `Change`, and the patches it can hold.
 
-Each function makes a `Patch`: a context manager that `Backbone.predict` enters before the network runs and
-leaves before it returns. They work on any UNet of diffusers' blocks, and leave nothing behind.
+A `Patch` is a context manager that `Backbone.predict` enters before the network runs and leaves before it
+returns. Those here (joint normalisation, FreeU, recomputed activations) work on any UNet of diffusers' blocks
+and leave nothing behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -15,8 +17,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from editing.attention.sites import AttentionFn
+
 Patch = Callable[[nn.Module], AbstractContextManager]
 """Changes the network for one call: entered before it, left after it, whatever happens in between."""
+ControlFn = Callable[[Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
+"""(x, t) -> (residuals of the down blocks, residual of the middle block)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """All that alters one forward of a model.
+
+    Attributes:
+        attend: Computes every attention layer; None is plain attention.
+        patches: Entered in this order.
+        control: Residuals of control networks.
+    """
+
+    attend: AttentionFn | None = None
+    patches: tuple[Patch, ...] = ()
+    control: ControlFn | None = None
+
+
+PLAIN = Change()
+"""The model as it is."""
 
 # FreeU per up block: factors on the backbone's features and on the low frequencies of the skipped ones.
 FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
@@ -34,18 +59,13 @@ def hooked(register: Callable[[], Sequence[torch.utils.hooks.RemovableHandle]]) 
             handle.remove()
 
 
-def together(*patches: Patch | None) -> Patch:
-    """Several patches as one, entered in this order; None is skipped."""
-
-    @contextmanager
-    def patch(model: nn.Module) -> Iterator[None]:
-        with ExitStack() as stack:
-            for one in patches:
-                if one is not None:
-                    stack.enter_context(one(model))
-            yield
-
-    return patch
+@contextmanager
+def patched(model: nn.Module, patches: Sequence[Patch]) -> Iterator[None]:
+    """Enter several patches, in this order."""
+    with ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch(model))
+        yield
 
 
 def joint_norm(frames: int) -> Patch:

@@ -3,14 +3,11 @@
 import hashlib
 import logging
 import re
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,32 +15,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from editing.attention.sites import AttentionFn, Site, install
-from editing.backbones import Source
-from editing.backbones.folder import Parts, download, read_folder
-from editing.backbones.lora import add_loras
-from editing.backbones.patches import Patch, checkpointed, together
-from editing.backbones.single_file import read_file
+from editing.attention.sites import Grid, Site, install
+from editing.backbones.patches import PLAIN, Change, checkpointed, patched
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
-from editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from editing.errors import DivergedError, PromptError, ResourceError
 from editing.memory import (
-    count_weights,
     frames_at_once,
     free_memory,
     halves_fit,
     is_out_of_memory,
-    takes_turns,
-    weights_dtype,
 )
 from editing.text import Text
 
 logger = logging.getLogger(__name__)
 
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
-
-Control = Callable[[Tensor, Tensor, Tensor, AttentionFn | None], tuple[Sequence[Tensor], Tensor]]
-"""(x, t, vectors, attend) -> (residuals of the down blocks, residual of the middle block)."""
 
 
 @dataclass(eq=False, repr=False)
@@ -118,9 +105,9 @@ class StableDiffusion:
         wide, high = (max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height))
         return wide, high
 
-    def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
-        """Latents in time, down and across, for a clip of this working size in pixels."""
-        return frames, height // self.factor, width // self.factor
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """The grid of the latents of a clip of this working size in pixels."""
+        return Grid(frames, height // self.factor, width // self.factor)
 
     @torch.no_grad()
     def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
@@ -148,15 +135,19 @@ class StableDiffusion:
         return np.concatenate(frames)
 
     @torch.no_grad()
-    def embed(self, prompts: Sequence[str]) -> Text:
+    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> Text:
         """Encode prompts, padded to the token limit.
 
+        Args:
+            prompts: What to encode.
+            fields: The field of the request each comes from, for errors; default "prompt".
         Raises:
             PromptError: A prompt beyond the token limit, or a word the model does not know (case and
                 punctuation do not matter).
         """
-        for prompt in prompts:
-            check_words(self.words, prompt)
+        fields = ["prompt"] * len(prompts) if fields is None else fields
+        for prompt, name in zip(prompts, fields, strict=True):
+            check_words(self.words, prompt, name)
         tokens = self.tokenizer(
             list(prompts),
             padding="max_length",
@@ -164,8 +155,10 @@ class StableDiffusion:
             return_offsets_mapping=True,
             return_tensors=None,
         )
-        for prompt, ids, offsets in zip(prompts, tokens.input_ids, tokens.offset_mapping, strict=True):
-            self._check_length(prompt, len(ids), offsets)
+        for prompt, name, ids, offsets in zip(
+            prompts, fields, tokens.input_ids, tokens.offset_mapping, strict=True
+        ):
+            self._check_length(prompt, name, len(ids), offsets)
         ids = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(ids).last_hidden_state.float()
@@ -223,13 +216,13 @@ class StableDiffusion:
                 field, f"no memory left for {frames} frames of {width} x {height} pixels; {advice}"
             ) from error
 
-    def _check_length(self, prompt: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
+    def _check_length(self, prompt: str, name: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
         if length <= self.token_limit:
             return
         start = offsets[self.token_limit - 1][0]  # the end token needs the last place
         word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
         raise PromptError(
-            "prompt",
+            name,
             f'{length - 2} tokens given, {self.token_limit - 2} allowed; "{word[0]}" is the first word '
             f"that does not fit (character {word.start() + 1}); shorten the prompt",
         )
@@ -238,26 +231,20 @@ class StableDiffusion:
         self,
         x: Float[Tensor, "rows c gh gw"],
         step: Step,
-        vectors: Float[Tensor, "texts L d"],
+        text: Text,
+        change: Change = PLAIN,
         *,
-        attend: AttentionFn | None = None,
-        features: Patch | None = None,
-        adapter: Patch | None = None,
-        control: Control | None = None,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
         """What the network makes of noisy latents, whatever it outputs.
 
-        One model call for all rows. Gradients flow if `vectors` or what `adapter` brings asks for them.
+        One model call for all rows. Gradients flow if `text.vectors` or what `change` brings asks for them.
 
         Args:
             x: Rows (branch frame), at the level where `step` starts.
             step: The clock.
-            vectors: One text per row, or one per branch, which is then used for each of its frames.
-            attend: Computes every attention layer instead of plain attention.
-            features: A change of the UNet for this call alone (kept or injected features).
-            adapter: Another one (tuned weights, joint normalisation); entered first.
-            control: Residuals of a control network.
+            text: One prompt per row, or one per branch, which is then used for each of its frames.
+            change: What is different in this call.
             recompute: Keep less for the backward pass, which then computes activations anew, each part under
                 the same patches and the same lock as the call itself.
         Returns:
@@ -266,34 +253,18 @@ class StableDiffusion:
             DivergedError: The network answered NaN or Inf.
             ResourceError: Out of memory.
         """
-        if len(x) % len(vectors):
-            raise ValueError(f"vectors: {len(vectors)} texts do not divide {len(x)} rows")
-        texts = len(vectors)
-        vectors = vectors.to(self.device, self.dtype).repeat_interleave(len(x) // texts, dim=0)
-        rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
-
-        def network() -> Tensor:
-            down, middle = (None, None) if control is None else control(rows, t, vectors, attend)
-            (output,) = self.unet(
-                rows,
-                t,
-                vectors,
-                cross_attention_kwargs=None if attend is None else {"attend": attend},
-                down_block_additional_residuals=down,
-                mid_block_additional_residual=middle,
-                return_dict=False,
-            )
-            return output
-
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+        if len(x) % len(text):
+            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
 
         @contextmanager
-        def patched() -> Iterator[None]:
-            with self._turn(self.unet, len(x) // texts, size), together(adapter, features)(self.unet):
+        def changed() -> Iterator[None]:
+            size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+            with self._turn(self.unet, len(x) // len(text), size), patched(self.unet, change.patches):
                 yield
 
-        keeps_less = checkpointed(patched)(self.unet) if recompute else nullcontext()
-        with patched(), keeps_less:
+        network = self._network(x, step, text, change)
+        keeps_less = checkpointed(changed)(self.unet) if recompute else nullcontext()
+        with changed(), keeps_less:
             output = network()
             if not output.isfinite().all():
                 raise DivergedError(
@@ -304,12 +275,30 @@ class StableDiffusion:
         output = output.to(x)
         told = self.schedule.level(step.t)
         x0, eps = split(output, x, *told, self.prediction)
-        if told != (
-            step.signal,
-            step.noise,
-        ):  # an inversion step may tell another level than that of its latents
+        # An inversion step may tell another level than that of its latents.
+        if told != (step.signal, step.noise):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
+
+    def _network(self, x: Tensor, step: Step, text: Text, change: Change) -> Callable[[], Tensor]:
+        """One forward of the UNet, to be called once its patches are entered."""
+        vectors = text.vectors.to(self.device, self.dtype).repeat_interleave(len(x) // len(text), dim=0)
+        rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
+
+        def network() -> Tensor:
+            down, middle = (None, None) if change.control is None else change.control(rows, t)
+            (output,) = self.unet(
+                rows,
+                t,
+                vectors,
+                cross_attention_kwargs=None if change.attend is None else {"attend": change.attend},
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+                return_dict=False,
+            )
+            return output
+
+        return network
 
 
 _TILES = ("tile_sample_min_size", "tile_latent_min_size")
@@ -356,85 +345,3 @@ def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
         for handle in handles:
             handle.remove()
     return "latents"
-
-
-@contextmanager
-def _quiet_imports() -> Iterator[None]:
-    """Import diffusers without xformers where that has nothing to offer: a blocked name is not installed."""
-    block = not torch.cuda.is_available() and "xformers" not in sys.modules
-    if block:
-        sys.modules["xformers"] = None
-    try:
-        yield
-    finally:
-        if block:
-            del sys.modules["xformers"]
-
-
-def load(
-    source: Source,
-    id: str,
-    loras: Sequence[str] = (),
-    *,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-) -> StableDiffusion:
-    """Load what `editing.backbones.find` found; `load_backbone` is the cached way.
-
-    Raises:
-        ModelError: See `load_backbone`.
-    """
-    began = time.perf_counter()
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _quiet_imports():
-        from diffusers.utils import logging as diffusers_logging
-        from safetensors import SafetensorError
-        from transformers.utils import logging as transformers_logging
-
-        diffusers_logging.set_verbosity_error()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-        try:
-            place = Path(download(id) if source.kind == "hub" else source.location)
-            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-            is_file = source.kind == "file"
-            parts = read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)
-        except SafetensorError as error:
-            raise ModelError(
-                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
-            ) from error
-    try:
-        schedule = Schedule.from_config(parts.scheduler)
-    except ValueError as error:
-        raise ModelError("model", f"{id!r}: {error}; use another model") from error
-    _check_architecture(parts, id)
-    prediction = parts.scheduler.get("prediction_type", "epsilon")
-    weights = {
-        name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
-        for name in ("unet", "vae", "text_encoder")
-    }
-    turns = takes_turns(device, weights, free_memory(device))
-    model = StableDiffusion(
-        id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
-        parts.defaults, parts.words, turns,
-    )  # fmt: skip
-    add_loras(loras, model.unet, model.text_encoder)
-    logger.info(
-        "loaded a %s model of %.0f MB on %s%s in %.1f s",
-        prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
-        time.perf_counter() - began,
-    )  # fmt: skip
-    return model
-
-
-def _check_architecture(parts: Parts, id: str) -> None:
-    unet = parts.unet.config
-    if unet.addition_embed_type or unet.in_channels != unet.out_channels:
-        kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
-        raise ModelError(
-            "model", f"{id!r} is {kind}; text-to-image models like Stable Diffusion 1.x and 2.x work"
-        )
-    if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
-        raise ModelError(
-            "model", f"{id!r} predicts {parts.scheduler['prediction_type']!r}, which is not known"
-        )

@@ -11,32 +11,34 @@ keys and the edit's values. When no later step needs it, the branch is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from editing.attention.backends import attention
-from editing.attention.frames import sparse_causal
-from editing.attention.maps import Exchange, TokenMass, exchange, grid_at, map_grid, probabilities
-from editing.attention.sites import AttentionFn, Site
-from editing.backbones.patches import Patch, joint_norm
-from editing.blending import blend_latents, composite, mask_from_attention, vary
-from editing.clip import resize
-from editing.diffusion import Step, advance, guide
+from editing.attention.batch import Batch
+from editing.attention.frames import Seen, across_frames, frames_seen
+from editing.attention.heat import Columns, Heat, HeatScope, of_columns
+from editing.attention.maps import Exchange, exchange, fuse_cross, map_stride, probabilities
+from editing.attention.sites import AttentionFn, Grid, Site
+from editing.backbones.patches import Change, Patch, joint_norm
+from editing.blending import blend_latents, mask_from_attention, vary
+from editing.diffusion import Step, advance
 from editing.errors import PromptError, RequestError
-from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage, WordAttention
-from editing.inversion import cached, ddim_invert, inversion_key
+from editing.events import EditResult, Event, Progress, Stage, WordAttention
+from editing.inversion import cached, ddim_walk, inversion_key
+from editing.inversion import invert as walk_up
 from editing.params import KEY_FRAMES
 from editing.params.fatezero import MAX_EMPHASIS, FateZeroParams
-from editing.preview import LatentPreview, WordHeats, shown_frames
+from editing.preview import Previews
+from editing.recipe import EditedCells, Working, finish, working_clip
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words, telling_words
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 AreaOf = Callable[[int, tuple[int, int]], Tensor]
-"""(target, size) -> [frames, 1, h, w], 1 in the edited area."""
+"""(edit, size) -> [frames, 1, h, w], 1 in the edited area."""
 
 
 @torch.no_grad()
@@ -52,62 +54,32 @@ def run(
     backbone: Backbone, request: EditRequest, params: FateZeroParams
 ) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
-    source = request.clip.read(0, len(request.clip))
-    frames = resize(source, backbone.fit(*request.clip.size, request.size))
-    plan = make_plan(backbone, request, params, backbone.grid(*frames.shape[:3])[1:])
+    working = working_clip(backbone, request)
+    plan = make_plan(backbone, request, params, working)
 
     yield Stage("inverting")
-    pivots, mass, rebuilt = yield from invert(backbone, frames, plan, params)
+    source = yield from invert(backbone, working, plan, params)
 
     yield Stage("editing")
-    preview = LatentPreview(pivots[0], frames)
-    shown = shown_frames(len(frames))
-    area = Area(plan, params, mass)
-    looks = [WordHeats(plan.map_grid, target.words) for target in plan.targets]
-    areas: dict[int, np.ndarray] = {}
-    inside = None if plan.masks is None else F.adaptive_max_pool2d(plan.masks, plan.grid)
-    x = vary(pivots[-1], inside, params.variation, request.seed).repeat(len(plan.targets), 1, 1, 1)
+    edits = Edits(plan, params, source)
+    previews = Previews(source.latents[0], working.frames, params.preview_every)
+    x = vary(source.latents[-1], plan.inside(), params.variation, torch.Generator().manual_seed(request.seed))
+    x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         window = Window.at(step, params)
-        attend = fused_attention(plan, params, window, partial(area.of_source, step), looks)
-        x0, eps = backbone.predict(
-            torch.cat([*([source_latents(pivots, step, params)] if window else []), x, x]),
-            step,
-            plan.texts(window),
-            attend=attend,
-            adapter=plan.adapter,
-        )
-        x0, eps = (guide(*both[-2 * len(x) :].chunk(2), params.guidance_scale) for both in (x0, eps))
-        x = advance(x0, eps, step)
-        mask = None
-        if blends_latents(step, params, plan):
-            mask = torch.cat([area.of_edit(step, i, looks[i]) for i in range(len(plan.targets))])
-            known = blend_source(pivots, step, params).repeat(len(plan.targets), 1, 1, 1)
-            x = blend_latents(x, known, mask)
-        elif params.blend_self and window.within:
-            mask = area.of_source(step, 0, plan.grid)
-        if mask is not None and plan.masks is None:
-            areas[step.index] = (mask[: plan.frames, 0] > 0).cpu().numpy()
-        if params.preview_every and step.index % params.preview_every == 0:
-            yield Preview(preview(x0[list(shown)]), shown, looks[0].now(shown))
+        batch = plan.batch(window)
+        attend = edits.attend(step, window, batch)
+        rows = batch.join({"source": source.at(step, params), "uncond": x, "cond": x})
+        answer = backbone.predict(rows, step, plan.texts(batch), Change(attend, plan.patches))
+        x0, eps = batch.guide(answer, params.guidance_scale)
+        x = edits.blend(advance(x0, eps, step), step)
+        yield from previews(step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
 
     yield Stage("decoding")
-    decoded = [resize(backbone.decode(part), request.clip.size) for part in x.split(plan.frames)]
-    mask = request.edited_mask
-    first, *others = (composite(source, edit, mask, params.feather) for edit in decoded)
-    return EditResult(
-        first, decoded[0], source, mask, looks[0].mean(),
-        words=WordAttention(
-            word_maps(mass.mean(0), plan.source_words),
-            word_maps(looks[0].before.mean(), plan.targets[0].all_words),
-        ),
-        areas=areas,
-        reconstruction=None if rebuilt is None else resize(backbone.decode(rebuilt), request.clip.size),
-        others=tuple(
-            OtherEdit(target.prompt, edit, alone)
-            for target, edit, alone in zip(plan.targets[1:], others, decoded[1:], strict=True)
-        ),
+    return finish(
+        backbone, request, x.split(plan.frames), params.feather, edits.heats[0].maps(plan.targets[0].words),
+        reconstruction=source.rebuilt, words=edits.words(), areas=edits.areas,
     )  # fmt: skip
 
 
@@ -116,8 +88,7 @@ class Target:
     """One target prompt.
 
     Attributes:
-        prompt: As composed.
-        vectors: Encoded.
+        text: As composed, encoded.
         exchange: How its cross-attention is made from the source's.
         words: Tokens of its new words, whose heat is shown.
         all_words: Tokens of each of its words.
@@ -125,35 +96,58 @@ class Target:
         area: Tokens of this prompt that do.
     """
 
-    prompt: str
-    vectors: Float[Tensor, "1 L d"]
+    text: Text
     exchange: Exchange
-    words: dict[str, tuple[int, ...]]
-    all_words: dict[str, tuple[int, ...]]
+    words: Columns
+    all_words: Columns
     source_area: tuple[int, ...]
     area: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is decided before the first step; words are looked for on the grid `map_grid`."""
+    """What is decided before the first step.
+
+    Attributes:
+        frames: Of the clip.
+        scope: The layers in which words are looked for.
+        source: The source prompt. source_words: Tokens of each of its words.
+        uncond: The negative prompt.
+        targets: The prompts of the edits.
+        edited: The regions, where they say where the edit is; None where attention does, or nothing.
+        grid: Of the latents.
+        patches: Joint normalisation, if chosen.
+        seen: Whose keys a frame sees. seen_finest: In the finest layers.
+    """
 
     frames: int
-    grid: tuple[int, int]
-    map_grid: tuple[int, int]
-    source_prompt: str
-    source: Float[Tensor, "1 L d"]
-    source_length: int
-    source_words: dict[str, tuple[int, ...]]
-    uncond: Float[Tensor, "1 L d"]
+    scope: HeatScope
+    source: Text
+    source_words: Columns
+    uncond: Text
     targets: tuple[Target, ...]
-    masks: Float[Tensor, "frames 1 height width"] | None
-    adapter: Patch | None
+    edited: EditedCells | None
+    grid: Grid
+    patches: tuple[Patch, ...]
+    seen: Seen
+    seen_finest: Seen
 
-    def texts(self, window: Window) -> Float[Tensor, "branches L d"]:
-        """One text per branch: the source if it runs, uncond and cond of every target."""
-        uncond = [self.uncond] * len(self.targets)
-        return torch.cat([*([self.source] if window else []), *uncond, *(t.vectors for t in self.targets)])
+    def batch(self, window: Window) -> Batch:
+        """The rows of a step: the source if it runs, uncond and cond of every target."""
+        return Batch.of(self.frames, *(["source"] if window else []), edits=len(self.targets))
+
+    def texts(self, batch: Batch) -> Text:
+        """One text per branch."""
+        conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
+        return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
+
+    def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
+        """The edited regions on the grid of the latents, where they are used."""
+        return None if self.edited is None else self.edited.on(self.grid.size)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        """Spatio-temporal self-attention: each frame sees the frames chosen for it."""
+        return across_frames(q, k, v, self.frames, self.seen_finest if site.finest else self.seen)
 
 
 @dataclass(frozen=True)
@@ -169,63 +163,54 @@ class Window:
     @classmethod
     def at(cls, step: Step, params: FateZeroParams) -> Window:
         """The released code counts cross-attention's share of N + 1 steps, self-attention's of N."""
-        return cls(
-            step.index < int((step.total + 1) * params.cross_until + 1e-9),
-            step.index < int(step.total * params.self_until + 1e-9),
-        )
+        return cls(step.within(params.cross_until, of=step.total + 1), step.within(params.self_until))
 
 
-def make_plan(
-    backbone: Backbone, request: EditRequest, params: FateZeroParams, grid: tuple[int, int]
-) -> Plan:
+def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, working: Working) -> Plan:
     """Encode and align the prompts; refuses words that are not there."""
-    prompts = request.targets
-    source, uncond, *texts = (
-        text for text in backbone.embed([request.source_prompt, request.negatives, *prompts])
+    source, uncond, *texts = backbone.embed(
+        [request.source_prompt, request.negatives, *request.targets],
+        ["source_prompt", "negative_prompt", "prompt", *["more_prompts"] * len(request.more_prompts)],
     )
-    masks = None
-    if params.use_masks and request.edited:
-        masks = torch.from_numpy(request.edited_mask).float()[:, None].to(source.vectors.device)
-    by_attention = masks is None and (params.blend_self or params.blend_latents == "always")
-    targets = []
-    for text in texts:
-        lost, gained = new_words(request.source_prompt, text.prompts[0])
-        weights = emphasis(params, gained)
-        field = "params.blend_words"
-        marks = [w.strip() for w in params.blend_words.split(",") if w.strip()] or list(lost)
-        if by_attention and not marks:
-            raise PromptError(
-                field,
-                "no word of the source prompt is replaced, so none tells where the edit is; name one, give a "
-                "region a mask, or do not blend",
-            )
-        targets.append(
-            Target(
-                text.prompts[0],
-                text.vectors,
-                exchange(
-                    source, text, params.cross_control, weights, params.alignment, "params.emphasis_words"
-                ),
-                {word: find_words(text, word) for word in gained},
-                {word: find_words(text, word) for word in telling_words(text.prompts[0])},
-                _tokens(source, marks, field) if by_attention else (),
-                _tokens(text, gained, field) if by_attention else (),
-            )
-        )
-    adapter = joint_norm(len(request.clip)) if params.joint_norm else None
+    edited = working.edited if params.use_masks else None
+    by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
+    keys = KEY_FRAMES[params.keys]
     return Plan(
-        len(request.clip), grid, map_grid(grid, backbone.coarsest),
-        request.source_prompt, source.vectors, source.lengths[0],
-        {word: find_words(source, word) for word in telling_words(request.source_prompt)}, uncond.vectors,
-        tuple(targets), masks, adapter,
+        frames=len(request.clip),
+        scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
+        source=source,
+        source_words={word: find_words(source, word) for word in telling_words(request.source_prompt)},
+        uncond=uncond,
+        targets=tuple(make_target(source, text, params, by_attention) for text in texts),
+        edited=edited,
+        grid=working.grid,
+        patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
+        seen=frames_seen(keys, len(request.clip)),
+        seen_finest=frames_seen(keys if params.keys_levels == "all" else ("own",), len(request.clip)),
+    )
+
+
+def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: bool) -> Target:
+    """Align a prompt with the source's; `by_attention` says whether words tell where the edit is."""
+    lost, gained = new_words(source.prompts[0], text.prompts[0])
+    marks = [w.strip() for w in params.blend_words.split(",") if w.strip()] or list(lost)
+    if by_attention and not marks:
+        raise PromptError(
+            "params.blend_words",
+            "no word of the source prompt is replaced, so none tells where the edit is; name one, give a "
+            "region a mask, or do not blend",
+        )
+    return Target(
+        text,
+        exchange(
+            source, text, params.cross_control, emphasis(params, gained), params.alignment,
+            "params.emphasis_words",
+        ),
+        {word: find_words(text, word) for word in gained},
+        {word: find_words(text, word) for word in telling_words(text.prompts[0])},
+        _tokens(source, marks, "params.blend_words") if by_attention else (),
+        _tokens(text, gained, "params.blend_words") if by_attention else (),
     )  # fmt: skip
-
-
-def word_maps(
-    mass: Float[Tensor, "frames h w tokens"], words: Mapping[str, tuple[int, ...]]
-) -> dict[str, np.ndarray]:
-    """Attention of each word's tokens: float32 [frames, h, w]."""
-    return {word: mass[..., list(tokens)].sum(-1).float().cpu().numpy() for word, tokens in words.items()}
 
 
 def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple[int, ...]:
@@ -252,181 +237,196 @@ def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float
     return weights
 
 
-def invert(
-    backbone: Backbone, frames: np.ndarray, plan: Plan, params: FateZeroParams
-) -> Generator[Event, None, tuple[list[Tensor], Tensor, Tensor | None]]:
-    """The N + 1 latents from clean to noise with the source prompt, and where its words looked on the way.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The source on its way to noise.
 
-    Cached. Returns latents; mass [calls, frames, h, w, tokens] of every call of the model; the clean latents
-    rebuilt from the noise, if asked for.
+    Attributes:
+        latents: The N + 1 latents from clean to noise.
+        mass: Where its words looked, [calls, frames, h, w, tokens], in every call of the model.
+        rebuilt: The clean latents rebuilt from the noise, if chosen.
     """
+
+    latents: list[Float[Tensor, "frames c h w"]]
+    mass: Float[Tensor, "calls frames h w tokens"]
+    rebuilt: Float[Tensor, "frames c h w"] | None
+
+    def at(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
+        """What the source branch sees: the latents of the edit's level, or as released those one cleaner.
+
+        The released code uses at timestep t the attention of the inversion step that was told t.
+        """
+        cleaner = params.inversion_latents == "released"
+        return self.latents[step.total - step.index - cleaner]
+
+    def blended(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
+        """What is blended in after a step: latents of the level it led to, or as released one noisier."""
+        noisier = params.inversion_latents == "released"
+        return self.latents[step.total - 1 - step.index + noisier]
+
+
+def invert(
+    backbone: Backbone, working: Working, plan: Plan, params: FateZeroParams
+) -> Generator[Event, None, Source]:
+    """The clip's way to noise with the source prompt, and back if it is to be rebuilt; cached."""
     told = "fatezero" if params.inversion_latents == "released" else "paper"
     key = inversion_key(
-        backbone, frames, prompt=plan.source_prompt, steps=params.steps, told=told, keys=params.keys,
-        keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
+        backbone, working.frames, prompt=plan.source.prompts[0], steps=params.steps, told=told,
+        keys=params.keys, keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
     )  # fmt: skip
     total = params.steps * (1 + params.reconstruct)
-    looks = TokenMass(plan.map_grid)
+    heat = Heat(plan.scope)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        if site.kind == "cross":
-            looks.add(probabilities(q, k))
-            return attention(q, k, v)
-        return see_frames(q, k, v, plan, params)
+        if site.kind != "cross":
+            return plan.attend(q, k, v, site)
+        if heat.reads(site):
+            heat.add(probabilities(q, k).mean(1))
+        return attention(q, k, v)
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        return backbone.predict(x, step, plan.source, attend=attend, adapter=plan.adapter)
+        heat.begin(step)
+        return backbone.predict(x, step, plan.source, Change(attend, plan.patches))
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
-        nonlocal looks
-        latents, mass = [backbone.encode(frames)], []
-        looks = TokenMass(plan.map_grid)
-        for step, x in ddim_invert(latents[0], predict, backbone.schedule.inversion(params.steps, told)):
-            latents.append(x)
-            mass.append(looks.mean()[..., : plan.source_length])
-            looks = TokenMass(plan.map_grid)
-            yield Progress("inverting", step.index + 1, total, None)
+        mass = []
+
+        def watched(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+            answer = predict(x, step)
+            mass.append(heat.step()[..., : plan.source.lengths[0]])
+            return answer
+
+        steps = backbone.schedule.inversion(params.steps, told)
+        latents = yield from walk_up(backbone, working.frames, watched, steps, total)
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
-    kept = yield from cached(key, up, "inverting", total, backbone.device)
-    pivots = list(kept["latents"])
-    rebuilt = None
+    def down() -> Generator[Event, None, dict[str, Tensor]]:
+        clean = latents[-1]
+        for step, x in ddim_walk(clean, predict, backbone.schedule.sampling(params.steps)):
+            clean = x
+            yield Progress("inverting", params.steps + step.index + 1, total, None)
+        return {"latents": clean}
+
+    done = Progress("inverting", params.steps, total, None)
+    kept = yield from cached(key, up, done, backbone.device)
+    latents, rebuilt = list(kept["latents"]), None
     if params.reconstruct:
-
-        def down() -> Generator[Event, None, dict[str, Tensor]]:
-            clean = pivots[-1]
-            for step, x in ddim_invert(clean, predict, backbone.schedule.sampling(params.steps)):
-                clean = x
-                yield Progress("inverting", params.steps + step.index + 1, total, None)
-            return {"latents": clean}
-
-        made = yield from cached(key | {"kind": "reconstruction"}, down, "inverting", total, backbone.device)
-        rebuilt = made["latents"]
-    return pivots, kept["mass"], rebuilt
+        done, key = Progress("inverting", total, total, 0.0), key | {"kind": "reconstruction"}
+        rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]
+    return Source(latents, kept["mass"], rebuilt)
 
 
-def source_latents(pivots: list[Tensor], step: Step, params: FateZeroParams) -> Tensor:
-    """What the source branch sees: the latents of the edit's own level, or as released those one cleaner.
+class Edits:
+    """The edits of a run on their way: where their words look, where they are, what they take over.
 
-    The released code uses at timestep t the attention recorded when inversion was told t, before its step.
+    Attributes:
+        heats: Per target where its words look.
+        areas: By step where the edit was let through, as attention told it.
     """
-    cleaner = params.inversion_latents == "released"
-    return pivots[step.total - step.index - cleaner]
 
+    def __init__(self, plan: Plan, params: FateZeroParams, source: Source) -> None:
+        self.plan, self.params, self.source = plan, params, source
+        self.heats = [Heat(plan.scope) for _ in plan.targets]
+        self.areas: dict[int, np.ndarray] = {}
 
-def blend_source(pivots: list[Tensor], step: Step, params: FateZeroParams) -> Tensor:
-    """What is blended in after a step: the latents of the level it led to, or as released one noisier."""
-    noisier = params.inversion_latents == "released"
-    return pivots[step.total - 1 - step.index + noisier]
+    def words(self) -> WordAttention:
+        """Where each word of the source prompt and of the first target looked."""
+        mean, target = self.source.mass.mean(0), self.plan.targets[0]
+        source = {w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()}
+        return WordAttention(source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()})
+
+    def attend(self, step: Step, window: Window, batch: Batch) -> AttentionFn:
+        """The attention of one denoising step."""
+        for heat in self.heats:
+            heat.begin(step)
+        return fused_attention(
+            self.plan, self.params, window, batch, partial(self.area_of_source, step), self.heats
+        )
+
+    def blend(self, x: Float[Tensor, "rows c h w"], step: Step) -> Float[Tensor, "rows c h w"]:
+        """The latents after a step; outside the edited area the source's, where they are blended."""
+        plan, params, area = self.plan, self.params, None
+        if blends_latents(step, params, plan):
+            area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
+            known = self.source.blended(step, params).repeat(len(plan.targets), 1, 1, 1)
+            x = blend_latents(x, known, area)
+        elif params.blend_self and Window.at(step, params).within:
+            area = self.area_of_source(step, 0, plan.grid.size)
+        if area is not None and plan.edited is None:
+            self.areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
+        return x
+
+    def area_of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+        """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
+        if self.plan.edited is not None:
+            return self.plan.edited.on(size)
+        # The noisiest latents of all never entered the inversion: the call before stands for them.
+        cleaner = self.params.inversion_latents == "released"
+        call = min(step.total - step.index - cleaner, len(self.source.mass) - 1)
+        mass = of_columns(self.source.mass[call], self.plan.targets[target].source_area)
+        return mask_from_attention(mass, size, self.params.blend_threshold)
+
+    def area_of_edit(self, step: Step, target: int) -> Float[Tensor, "frames 1 h w"]:
+        """The same or where the edit's own words have looked so far, on the grid of the latents."""
+        area, tokens = self.area_of_source(step, target, self.plan.grid.size), self.plan.targets[target].area
+        if self.plan.edited is not None or not tokens:
+            return area
+        own = of_columns(self.heats[target].before(), tokens)
+        return torch.maximum(area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold))
 
 
 def blends_latents(step: Step, params: FateZeroParams, plan: Plan) -> bool:
-    """Whether latents outside the edited area are taken after this step, the n-th of N: from < n / N < until.
+    """Whether latents outside the edited area are taken after this step, the n-th of N.
 
-    The ends count where they are 0 and 1.
+    As released: int(from N) < n < int(until N), and to the end where until is 1.
     """
-    asked = params.blend_latents == "always" or (params.blend_latents == "masks" and plan.masks is not None)
-    share = (step.index + 1) / step.total
-    return asked and (
-        params.blend_from < share - 1e-9 and (share + 1e-9 < params.blend_until or params.blend_until == 1)
-    )
-
-
-class Area:
-    """Where the edit is: the masks of the regions, or where the words that change look."""
-
-    def __init__(self, plan: Plan, params: FateZeroParams, mass: Float[Tensor, "calls frames h w L"]) -> None:
-        self._plan, self._params, self._mass = plan, params, mass
-
-    def of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
-        """Read from the source's attention at this step's noise level."""
-        if self._plan.masks is not None:
-            return F.adaptive_max_pool2d(self._plan.masks, size)
-        # The noisiest latents of all never entered the inversion: the call before stands for them.
-        cleaner = self._params.inversion_latents == "released"
-        call = min(step.total - step.index - cleaner, len(self._mass) - 1)
-        tokens = list(self._plan.targets[target].source_area)
-        return mask_from_attention(self._mass[call][..., tokens].sum(-1), size, self._params.blend_threshold)
-
-    def of_edit(self, step: Step, target: int, looks: WordHeats) -> Float[Tensor, "frames 1 h w"]:
-        """The same or where the edit's own words have looked so far, on the grid of the latents."""
-        mask = self.of_source(step, target, self._plan.grid)
-        tokens = list(self._plan.targets[target].area)
-        if self._plan.masks is None and tokens:
-            own = looks.before.mean()[..., tokens].sum(-1)
-            mask = torch.maximum(
-                mask, mask_from_attention(own, self._plan.grid, self._params.blend_threshold)
-            )
-        return mask
-
-
-def see_frames(q: Tensor, k: Tensor, v: Tensor, plan: Plan, params: FateZeroParams) -> Tensor:
-    """Spatio-temporal self-attention: each frame sees the frames its selectors name."""
-    finest = q.shape[2] == plan.grid[0] * plan.grid[1]
-    keys = ("own",) if finest and params.keys_levels == "coarse" else KEY_FRAMES[params.keys]
-    return sparse_causal(q, k, v, plan.frames, keys)
+    asked = params.blend_latents == "always" or (params.blend_latents == "masks" and plan.edited is not None)
+    before_end = step.after().within(params.blend_until) or params.blend_until == 1
+    return asked and not step.within(params.blend_from) and before_end
 
 
 def fused_attention(
-    plan: Plan, params: FateZeroParams, window: Window, area: AreaOf, looks: list[WordHeats]
+    plan: Plan, params: FateZeroParams, window: Window, batch: Batch, area: AreaOf, heats: list[Heat]
 ) -> AttentionFn:
-    """The attention of one denoising step, for rows (source frames if the window needs them, uncond frames of
-    every target, cond frames of every target).
+    """The attention of one denoising step.
 
     Args:
         plan: Prompts and shapes.
         params: Levels, halves, blending.
         window: What is taken over at this step.
+        batch: The rows of the call.
         area: The edited area on a grid.
-        looks: Per target, receives where its words look.
+        heats: Per target, receives where its words look.
     """
-    for look in looks:
-        look.begin()
-    frames, count = plan.frames, len(plan.targets)
-    first = frames * bool(window)
-    uncond, cond = (slice(first + i * count * frames, first + (i + 1) * count * frames) for i in (0, 1))
-    finest = plan.grid[0] * plan.grid[1]
-    map_tokens = plan.map_grid[0] * plan.map_grid[1]
+    count = len(plan.targets)
 
-    def is_fused(tokens: int) -> bool:
-        return params.levels == "all" or tokens < finest
+    def across(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        fuses = window.cross and (params.levels == "all" or not site.finest)
+        exchanges = {f"cond/{i}": target.exchange if fuses else None for i, target in enumerate(plan.targets)}
 
-    def across(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out, tokens = attention(q, k, v), q.shape[2]
-        fuses = window.cross and is_fused(tokens)
-        if not fuses and tokens != map_tokens:
-            return out
-        of_source = probabilities(q[:frames], k[:frames]) if fuses else None
-        for target, look, rows in zip(plan.targets, looks, _parts(cond, frames), strict=True):
-            edit = probabilities(q[rows], k[rows])
-            fused = edit if of_source is None else target.exchange(of_source, edit)
-            if fuses:
-                out[rows] = (fused @ v[rows].to(fused)).to(out)
-            look.add(edit, fused)
-        return out
+        def look(branch: str, own: Tensor, final: Tensor) -> None:
+            heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
 
-    def within(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        tokens = q.shape[2]
-        if not (window.within and is_fused(tokens)):
-            return see_frames(q, k, v, plan, params)
-        halves = (cond,) if params.guidance_half == "cond" else (uncond, cond)
+        return fuse_cross(q, k, v, batch, exchanges, look if heats[0].reads(site) else None)
+
+    def within(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        if not window.within or (site.finest and params.levels == "coarse"):
+            return plan.attend(q, k, v, site)
+        halves = [batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")]
+        source_q, source_k = (x[batch.rows("source")].repeat(count, 1, 1, 1) for x in (q, k))
         taken_q, taken_k = q.clone(), k.clone()
         for rows in halves:
-            taken_q[rows], taken_k[rows] = (x[:frames].repeat(count, 1, 1, 1) for x in (q, k))
-        out = see_frames(taken_q, taken_k, v, plan, params)
+            taken_q[rows], taken_k[rows] = source_q, source_k
+        out = plan.attend(taken_q, taken_k, v, site)
         if params.blend_self:
-            size = grid_at(tokens, plan.grid)
+            size = plan.grid.at(site).size
             masks = torch.cat([rearrange(area(i, size), "f 1 h w -> f 1 (h w) 1") for i in range(count)])
             for rows in halves:
-                own = see_frames(q[rows], k[rows], v[rows], plan, params)
+                own = plan.attend(q[rows], k[rows], v[rows], site)
                 out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
         return out
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        return across(q, k, v) if site.kind == "cross" else within(q, k, v)
+        return across(q, k, v, site) if site.kind == "cross" else within(q, k, v, site)
 
     return attend
-
-
-def _parts(rows: slice, frames: int) -> list[slice]:
-    return [slice(start, start + frames) for start in range(rows.start, rows.stop, frames)]

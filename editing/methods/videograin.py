@@ -10,33 +10,35 @@ regions the latents are the inversion's.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing import cache as store
 from editing.attention.backends import attention
-from editing.attention.frames import all_frames, arrange, own_frame, sparse_causal, tracks
+from editing.attention.batch import Batch
+from editing.attention.frames import Seen, across_frames, frames_seen, labels_seen, tracks
+from editing.attention.heat import Heat, HeatScope, PixelHeat
 from editing.attention.layout import Layout
 from editing.attention.regions import modulate, modulated_attention
-from editing.attention.sites import AttentionFn, Site
+from editing.attention.sites import AttentionFn, Grid, Site
 from editing.backbones.control_net import ControlNets
 from editing.backbones.features import Features, injecting, recording
-from editing.backbones.patches import FREEU, freeu, joint_norm, together
-from editing.blending import blend_latents, composite, vary
-from editing.clip import resize
+from editing.backbones.patches import FREEU, Change, freeu, joint_norm
+from editing.blending import blend_latents, vary
 from editing.control import parse_control
-from editing.diffusion import Convention, Step, add_noise, advance, guide
+from editing.diffusion import Convention, Step, add_noise, advance
 from editing.errors import PromptError, RequestError
-from editing.events import EditResult, Event, Preview, Progress, Stage
+from editing.events import EditResult, Event, Progress, RegionAttention, Stage
 from editing.flow import follow
-from editing.inversion import ddim_invert
+from editing.inversion import cached, inversion_key
+from editing.inversion import invert as walk_up
 from editing.params.videograin import VideoGrainParams, read_grids, read_pixel
-from editing.preview import HeatMaps, HeatScope, LatentPreview, PixelHeat, shown_frames
+from editing.preview import Previews
+from editing.recipe import Working, finish, working_clip
 from editing.request import EditRequest
 from editing.text import Text, spans, splice
 
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
-_SPANS = {"full": all_frames, "sparse_causal": sparse_causal, "own_frame": own_frame}
-# Rows of a call: the uncond half of guidance, the cond half, or both.
-_HALVES = ("uncond", "cond")
+_SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("own",)}
+Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
+"""By height and width of an attention grid the track of every token."""
 
 
 @torch.no_grad()
@@ -54,161 +56,145 @@ def run(
     backbone: Backbone, request: EditRequest, params: VideoGrainParams
 ) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
-    pixel = find_pixel(request, params.heat_pixel)
-    source = request.clip.read(0, len(request.clip))
-    frames = resize(source, backbone.fit(*request.clip.size, request.size))
-    grids = read_grids(params.heat_grids)
-    scope = HeatScope(params.heat_from, params.heat_until, grids, backbone.coarsest)
-    scope.grids(backbone.grid(*frames.shape[:3])[1:])  # refused before any work
+    working = working_clip(backbone, request)
+    heat, pixel = make_heat(backbone, request, params, working.grid)
 
     yield Stage("inverting")
-    model = Wiring(backbone, frames, request, params)
-    inverted = yield from invert(model, frames)
-    layout, text = lay_out(backbone, request, inverted[0].shape[-2:])
+    model = GuidedModel(backbone, working, request, params)
+    inverted = yield from invert(model, working)
+    layout, text = lay_out(backbone, request, working.grid)
+    modulation = Modulation(layout, params, model.seen, heat, model.tracks, pixel)
 
     yield Stage("editing")
-    preview = LatentPreview(inverted[0], frames)
-    shown = shown_frames(len(frames))
-    heats = HeatMaps(layout, scope=scope)
-    look = PixelHeat(layout, pixel, scope) if pixel else None
-    fresh = torch.Generator().manual_seed(request.seed)
-    x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
+    fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
+    previews = Previews(inverted[0], working.frames, params.preview_every)
+    x = vary(inverted[-1], inside, params.variation, fresh)
     for step in backbone.schedule.sampling(params.steps):
-        amount = fade(params, step, backbone)
-        heats.begin(step)
-        if look:
-            look.maps.begin(step)
-        features = source_features(model, inverted, step) if within(params.inject_until, step) else None
-        answers = []
-        for rows in model.calls:
-            attend = region_attention(layout, params, amount, heats, rows, model.tracks, look)
-            answers.append(model.predict(x, step, text, attend, rows, features))
-        x0, eps = (
-            guide(*torch.cat(both).chunk(2), params.guidance_scale) for both in zip(*answers, strict=True)
-        )
+        modulation.begin(step)
+        features = source_features(model, inverted, step)
+        x0, eps = model.predict_guided(x, step, text, modulation, features)
         x = advance(x0, eps, step)
         if params.blend:
-            x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), layout.blend_mask)
-        if params.preview_every and step.index % params.preview_every == 0:
-            maps = heats.now(shown) | (look.maps.now(shown) if look else {})
-            yield Preview(preview(x0[list(shown)]), shown, maps)
+            x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), inside)
+        yield from previews(step, x0, modulation.now)
         yield Progress("editing", step.index + 1, step.total, None)
 
     yield Stage("decoding")
-    edited = resize(backbone.decode(x), request.clip.size)
-    result = composite(source, edited, request.edited_mask, params.feather)
-    attention_maps = heats.mean() | (look.maps.mean() if look else {})
-    return EditResult(result, edited, source, request.edited_mask, attention_maps, control=model.control.maps)
+    maps = modulation.maps()
+    return finish(backbone, request, [x], params.feather, maps, control=model.control.maps)
 
 
-class Wiring:
-    """How a run calls the model in inversion and denoising alike: norm, FreeU, tracks, control networks.
+class GuidedModel:
+    """The backbone as one run calls it, in inversion and denoising alike.
 
     Attributes:
-        tracks: Tracks along the flow, by tokens a frame.
+        seen: Whose keys a frame sees.
+        tracks: Tracks along the flow.
         control: The control networks and what they are shown.
-        source: The source prompt, encoded.
-        calls: Halves of guidance in each call of a denoising step: both in one, or one after the other.
+        source: The source prompt.
+        calls: Rows of each call of a denoising step: both halves of guidance in one, or one after the other.
     """
 
     def __init__(
-        self, backbone: Backbone, frames: np.ndarray, request: EditRequest, params: VideoGrainParams
+        self, backbone: Backbone, working: Working, request: EditRequest, params: VideoGrainParams
     ) -> None:
-        self.backbone, self.params, self.frames = backbone, params, len(frames)
-        grid = backbone.grid(*frames.shape[:3])[1:]
-        self.tracks = follow(frames, grid, params.track_levels, params.flow)
-        joint = joint_norm(self.frames) if params.joint_norm else None
-        self._adapter = together(joint, freeu(FREEU[params.freeu]) if params.freeu != "off" else None)
-        self.control = ControlNets(parse_control(params.control), frames, backbone, joint)
-        self.source = backbone.embed([request.source_prompt]).vectors
-        self._plain = backbone.embed(prompts(request)).vectors
-        self.calls = (_HALVES,) if backbone.halves_fit(self.frames, *grid) else tuple((h,) for h in _HALVES)
+        self.backbone, self.params, self.grid = backbone, params, working.grid
+        frames = working.grid.time
+        self.seen = frames_seen(_SPANS[params.attention_span], frames)
+        finest = sorted({site.stride for site in backbone.sites if site.kind == "self"})
+        sizes = [working.grid.over(stride).size for stride in finest[: params.track_levels]]
+        self.tracks: Tracks = follow(working.frames, sizes, params.flow)
+        joint = (joint_norm(frames),) if params.joint_norm else ()
+        self._patches = (*joint, freeu(FREEU[params.freeu])) if params.freeu != "off" else joint
+        self.control = ControlNets(parse_control(params.control), working.frames, backbone, joint)
+        self.source = backbone.embed([request.source_prompt], ["source_prompt"])
+        self._controlled = dict(zip(("uncond", "cond"), embed_prompts(backbone, request), strict=True))
+        both = Batch(frames, ("uncond", "cond"))
+        fits = backbone.halves_fit(frames, *working.grid.size)
+        self.calls = (both,) if fits else tuple(Batch(frames, (half,)) for half in both.branches)
 
-    def predict(
+    def predict_guided(
         self,
         x: Float[Tensor, "frames c h w"],
         step: Step,
-        text: Float[Tensor, "2 L d"],
-        attend: AttentionFn,
-        rows: Sequence[str],
-        features: Features | None = None,
-    ) -> tuple[Float[Tensor, "rows c h w"], Float[Tensor, "rows c h w"]]:
-        """(x0, eps) of the same latents in the halves `rows`, with the `features` of the source injected."""
-        halves = [_HALVES.index(half) for half in rows]
-        attend, patch = (attend, None) if features is None else injecting(features, attend)
-        return self.backbone.predict(
-            torch.cat([x] * len(rows)),
-            step,
-            text[halves],
-            attend=attend,
-            features=patch,
-            adapter=self._adapter,
-            control=self.control.hook(self._plain[halves]),
-        )
+        text: Mapping[str, Text],
+        modulation: Modulation,
+        features: Features | None,
+    ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
+        """Guided (x0, eps) under modulated attention, with the `features` of the source injected."""
+        answers = [self._predict(x, step, text, modulation, features, batch) for batch in self.calls]
+        x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
+        return Batch(len(x), ("uncond", "cond")).guide((x0, eps), self.params.guidance_scale)
+
+    def _predict(
+        self,
+        x: Tensor,
+        step: Step,
+        text: Mapping[str, Text],
+        modulation: Modulation,
+        features: Features | None,
+        batch: Batch,
+    ) -> tuple[Tensor, Tensor]:
+        control = self.control.reading(batch.texts(self._controlled))
+        change = Change(modulation.attend(step, batch), self._patches, control)
+        if features is not None:
+            change = injecting(features, change)
+        rows = batch.join({"uncond": x, "cond": x})
+        return self.backbone.predict(rows, step, batch.texts(text), change)
 
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
         """(x0, eps) of the source clip on its way to noise; its features are written into `keep`."""
-        attend, patch = (self.attend, None) if keep is None else recording(keep, self.attend)
-        return self.backbone.predict(
-            x,
-            step,
-            self.source,
-            attend=attend,
-            features=patch,
-            adapter=self._adapter,
-            control=self.control.hook(self.source),
-        )
+        change = Change(self.attend, self._patches, self.control.reading(self.source))
+        change = change if keep is None else recording(keep, change)
+        return self.backbone.predict(x, step, self.source, change)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
         """Attention that nothing modulates."""
         if site.kind == "cross":
             return attention(q, k, v)
-        out = _SPANS[self.params.attention_span](q, k, v, self.frames)
-        return along_tracks(q, k, out, self.tracks)
+        out = across_frames(q, k, v, self.grid.time, self.seen)
+        return along_tracks(q, k, out, self.tracks.get(self.grid.at(site).size))
 
 
-def invert(model: Wiring, frames: np.ndarray) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+def invert(
+    model: GuidedModel, working: Working
+) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """The latents from clean to noise, without guidance and modulation; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
-    key = {
-        "kind": "inversion",
-        "version": 3,
-        "clip": frames.tobytes(),
-        "shape": frames.shape,
-        "model": backbone.fingerprint,
-        "text": model.source.cpu().numpy().tobytes(),
-        "steps": params.steps,
-        "convention": params.inversion,
-        "attention": params.attention_span,
-        # What they are, not how they were asked for: weights of a flow network come and go.
-        "tracks": b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
-        "norm": (params.joint_norm, params.freeu),
-        "control": model.control.fingerprint,
-        "torch": torch.__version__,
-    }
-    if kept := store.load(key):
-        yield Progress("inverting", len(steps), len(steps), 0.0)
-        # Copies of their own: the last bits of a CPU result depend on how memory is aligned.
-        return [x.clone() for x in kept["latents"].to(backbone.device)]
+    key = inversion_key(
+        backbone,
+        working.frames,
+        text=model.source.vectors.cpu().numpy().tobytes(),
+        steps=params.steps,
+        convention=params.inversion,
+        attention=params.attention_span,
+        # What they are, not how they were chosen: weights of a flow network come and go.
+        tracks=b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
+        norm=(params.joint_norm, params.freeu),
+        control=model.control.fingerprint,
+        method="videograin",
+    )
 
-    latents = [backbone.encode(frames)]
-    for step, x in ddim_invert(latents[0], model.predict_source, steps):
-        latents.append(x)
-        yield Progress("inverting", step.index + 1, step.total, None)
-    store.store(key, {"latents": torch.stack(latents)})
-    return latents
+    def up() -> Generator[Event, None, dict[str, Tensor]]:
+        latents = yield from walk_up(backbone, working.frames, model.predict_source, steps, len(steps))
+        return {"latents": torch.stack(latents)}
+
+    done = Progress("inverting", len(steps), len(steps), 0.0)
+    return list((yield from cached(key, up, done, backbone.device))["latents"])
 
 
-def source_features(model: Wiring, inverted: Sequence[Tensor], step: Step) -> Features | None:
+def source_features(model: GuidedModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
     """Features of the source at the inversion step that `step` undoes; made anew, so none are stored.
 
-    The release keeps those of every inversion step. Undoing 961 -> 981 they are of t = 961.
+    The release keeps those of every inversion step. Undoing 961 -> 981 they are of t = 961. None outside
+    their window of the schedule.
     """
-    steps = model.backbone.schedule.inversion(model.params.steps, _CONVENTIONS[model.params.inversion])
-    if step.index >= len(steps):
+    params = model.params
+    steps = model.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
+    if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
         return None
     undone, features = steps[-1 - step.index], Features()
     model.predict_source(inverted[undone.index], undone, keep=features)
@@ -228,35 +214,34 @@ def outside(
     return inverted[max(len(inverted) - 2 - step.index, 0)]
 
 
-def prompts(request: EditRequest) -> tuple[str, str]:
-    """What the edit should not and should show."""
-    return request.negatives, request.composed.text
+def embed_prompts(backbone: Backbone, request: EditRequest) -> Text:
+    """What the edit should not and should show, encoded."""
+    return backbone.embed([request.negatives, request.composed.text], ["negative_prompt", "prompt"])
 
 
-def lay_out(
-    backbone: Backbone, request: EditRequest, grid: tuple[int, int]
-) -> tuple[Layout, Float[Tensor, "2 L d"]]:
-    """Bind the regions to their words: the layout, and the texts (uncond, cond), phrases encoded alone."""
+def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layout, dict[str, Text]]:
+    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone."""
     composed = request.composed
     phrases = {
         r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
     }
-    text = backbone.embed([*prompts(request), *phrases.values()])
-    alone = dict(zip(phrases, (text[2 + i] for i in range(len(phrases))), strict=True))
-    words = torch.full((text.vectors.shape[1],), -1, dtype=torch.int64, device=text.vectors.device)
+    names = {region.label: f"regions.{region.name}.prompt" for region in request.regions}
+    uncond, cond, *alone = backbone.embed(
+        [request.negatives, composed.text, *phrases.values()],
+        ["negative_prompt", "prompt", *(names[label] for label in phrases)],
+    )
+    words = torch.full((cond.vectors.shape[1],), -1, dtype=torch.int64, device=cond.vectors.device)
     places: dict[tuple[int, ...], Text] = {}
-    for code, region in enumerate(request.regions, 1):
-        if (span := composed.spans[region.label]) is None:
-            continue
-        positions = spans(text[1], *span)
-        if len(positions) != alone[region.label].lengths[0] - 2:
+    for label, phrase in zip(phrases, alone, strict=True):
+        start, stop = composed.spans[label] or (0, 0)
+        positions = spans(cond, start, stop)
+        if len(positions) != phrase.lengths[0] - 2:
             raise PromptError(
-                f"regions.{region.name}.prompt",
-                f'"{phrases[region.label]}" is not whole words of the prompt; add spaces',
+                names[label], f'"{phrases[label]}" must match whole words of the prompt; put spaces around it'
             )
-        words[list(positions)] = code
-        places[positions] = alone[region.label]
-    return Layout(request, grid, words), torch.cat([text[0].vectors, splice(text[1], places)])
+        words[list(positions)] = [region.label for region in request.regions].index(label) + 1
+        places[positions] = phrase
+    return Layout(request, grid, words), {"uncond": uncond, "cond": splice(cond, places)}
 
 
 def find_pixel(request: EditRequest, text: str) -> tuple[int, float, float] | None:
@@ -274,111 +259,125 @@ def find_pixel(request: EditRequest, text: str) -> tuple[int, float, float] | No
     return pixel
 
 
-def within(share: float, step: Step) -> bool:
-    """Whether a step is in the first `share` of the schedule."""
-    return step.index < share * step.total - 1e-9
+def make_heat(
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams, grid: Grid
+) -> tuple[Heat, PixelHeat | None]:
+    """What collects where words look, and where the chosen pixel does; refuses what the model has not."""
+    pixel = find_pixel(request, params.heat_pixel)
+    scope = HeatScope.choose(
+        grid, backbone.sites, read_grids(params.heat_grids), params.heat_from, params.heat_until
+    )
+    return Heat(scope), PixelHeat(pixel, request.clip.size, scope) if pixel else None
 
 
-def fade(params: VideoGrainParams, step: Step, backbone: Backbone) -> float:
+def fade(params: VideoGrainParams, step: Step) -> float:
     """xi(t): how strongly this step modulates; 0 once the window is over."""
-    if not within(params.modulate_until, step):
-        return 0.0
-    schedule = backbone.schedule
-    return max(0.0, (step.t - schedule.offset) / len(schedule.alphas_cumprod)) ** params.schedule_power
+    inside = step.within(params.modulate_until, begun=True)
+    return step.time**params.schedule_power if inside else 0.0
 
 
-def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Mapping[int, Tensor]) -> Tensor:
+def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None) -> Tensor:
     """What tokens see along their tracks, where their grid has any; `v` is what attention gave before."""
-    if (found := ids.get(q.shape[2])) is None:
-        return v
-    return tracks(q, k, v, len(found), found.to(q.device))
+    return v if ids is None else tracks(q, k, v, len(ids), ids.to(q.device))
 
 
-def region_attention(
-    layout: Layout,
-    params: VideoGrainParams,
-    amount: float,
-    heats: HeatMaps,
-    rows: Sequence[str] = _HALVES,
-    ids: Mapping[int, Tensor] = MappingProxyType({}),
-    look: PixelHeat | None = None,
-) -> AttentionFn:
-    """The attention of one denoising step.
+@dataclass(eq=False)
+class Modulation:
+    """ST-Layout attention of one run: Eq. 5 and 6 of the paper.
 
-    Args:
+    Attributes:
         layout: Regions and words.
-        params: Strengths, levels, span, and the half whose self-attention is modulated.
-        amount: xi(t), 0 for attention that nothing modulates.
-        heats: Receives the words' masses of the cond half.
-        rows: The halves of guidance that q, k and v hold, each with all frames.
-        ids: Tracks by tokens a frame.
-        look: Receives self-attention of the half that is modulated, the cond one if both are.
+        params: Strengths, levels, and the half whose self-attention is modulated.
+        seen: Whose keys a frame sees.
+        heat: Receives the words' masses of the cond half.
+        tracks: Tracks along the flow.
+        pixel: Receives self-attention of the half that is modulated, the cond one if both are.
     """
-    finest = layout.grid[0] * layout.grid[1]
-    modulated_halves = _HALVES if params.guidance_half == "both" else (params.guidance_half,)
-    see = _SPANS[params.attention_span]
-    # Pixels that no word is for keep their cross-attention, unless they are to be repelled by all words.
-    bound = layout.bound if params.uncovered == "region" else torch.ones_like(layout.bound)
 
-    def strength(codes: Tensor, weight: Tensor, spare: Tensor, tokens: int) -> Tensor:
-        if params.levels == "coarse" and tokens == finest:
-            return torch.zeros_like(codes, dtype=torch.float32)
-        return amount * weight[codes] * (spare if params.size_term else 1.0)
+    layout: Layout
+    params: VideoGrainParams
+    seen: Seen
+    heat: Heat
+    tracks: Tracks = field(default_factory=dict)
+    pixel: PixelHeat | None = None
 
-    def labels(codes: Tensor) -> Tensor:
-        return codes if params.uncovered == "region" else torch.where(codes == 0, -1, codes)
+    def begin(self, step: Step) -> None:
+        """A new step."""
+        for heat in (self.heat, self.pixel.heat if self.pixel else None):
+            if heat:
+                heat.begin(step)
 
-    def cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        tokens = q.shape[2]
-        codes, words = layout.codes(tokens), layout.words[None]
-        spare = without_background(layout.spare(codes), codes, params)
-        a = strength(codes, params.cross_strength * layout.strength * bound, spare, tokens)
-        if heats.reads(tokens):
-            regions = torch.arange(1, len(layout.names) + 1, device=q.device)
-            own = (layout.words[:, None] == regions).to(v.dtype).expand(*k.shape[:2], -1, -1)
-            before, after = (
-                attention(q, k, own).mean(1),
-                modulated_attention(q, k, own, codes, words, a).mean(1),
-            )
-            heats.add(before, after, modulated=bool(a.any()))
+    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+        """This step's maps of some frames, for a preview."""
+        pixel = self.pixel.heat.now(self.pixel.columns, frames) if self.pixel else {}
+        return self.heat.now(self.layout.columns, frames) | pixel
+
+    def maps(self) -> dict[str, RegionAttention]:
+        """Maps over the run."""
+        pixel = self.pixel.heat.maps(self.pixel.columns) if self.pixel else {}
+        return self.heat.maps(self.layout.columns) | pixel
+
+    def attend(self, step: Step, batch: Batch) -> AttentionFn:
+        """The attention of one denoising step, for the halves of guidance in `batch`."""
+        xi, half = fade(self.params, step), self.params.guidance_half
+        modulated = ("uncond", "cond") if half == "both" else (half,)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+            out = []
+            for branch in batch.branches:
+                one = [x[batch.rows(branch)] for x in (q, k, v)]
+                if site.kind == "cross":
+                    out.append(self.across(*one, site, xi) if branch == "cond" else attention(*one))
+                elif branch in modulated:
+                    out.append(self.within(*one, site, xi, looks=branch == modulated[-1]))
+                else:
+                    out.append(across_frames(*one, batch.frames, self.seen))
+            ids = None if site.kind == "cross" else self.tracks.get(self.layout.grid.at(site).size)
+            return along_tracks(q, k, torch.cat(out), ids)
+
+        return attend
+
+    def across(self, q: Tensor, k: Tensor, v: Tensor, site: Site, xi: float) -> Tensor:
+        """Eq. 6: cross-attention that ties the pixels of each region to its words."""
+        layout, params = self.layout, self.params
+        codes, words = layout.codes(site), layout.words[None]
+        # Pixels that no word is for keep their cross-attention, unless they are to be repelled by all words.
+        bound = layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
+        weight = params.cross_strength * layout.strength * bound
+        a = self.strength(codes, weight, layout.size_term(codes), site, xi)
+        if self.heat.reads(site):
+            own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
+            before, after = attention(q, k, own), modulated_attention(q, k, own, codes, words, a)
+            size = layout.grid.at(site).size
+            self.heat.add(before.mean(1), after.mean(1), size=size, changed=bool(a.any()))
         return modulated_attention(q, k, v, codes, words, a)
 
-    def within_regions(q: Tensor, k: Tensor, v: Tensor, looks: bool) -> Tensor:
-        tokens = q.shape[2]
-        codes, keys = arrange(see, layout.codes(tokens))
-        spare = layout.spare(codes, keys)
+    def within(self, q: Tensor, k: Tensor, v: Tensor, site: Site, xi: float, looks: bool) -> Tensor:
+        """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""
+        layout, params = self.layout, self.params
+        codes, keys = labels_seen(layout.codes(site), self.seen)
+        term = layout.size_term(codes, keys)
         if params.size_over_frames:
-            spare = 1 - (1 - spare) / layout.frames
-        spare = without_background(spare, codes, params)
-        a = strength(codes, params.self_strength * layout.strength, spare, tokens)
+            term = 1 - (1 - term) / layout.grid.time
+        a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
+        if params.uncovered == "repelled":  # by everything: pixels without words are no region
+            codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
 
         def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
             one, rows = slice(query, query + 1), slice(row, row + 1)
-            return modulate(q, k, labels(codes)[rows, one], labels(keys)[rows], a[rows, one])
+            return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if looks and look and look.maps.reads(tokens):
-                look.add(q, k, tokens, see, change if bool(a.any()) else None)
-            return modulated_attention(q, k, v, labels(codes), labels(keys), a)
+            if looks and self.pixel and self.pixel.heat.reads(site):
+                self.pixel.add(q, k, layout.grid.at(site), self.seen, change if bool(a.any()) else None)
+            return modulated_attention(q, k, v, codes, keys, a)
 
-        return see(q, k, v, layout.frames, attend=attend)
+        return across_frames(q, k, v, layout.grid.time, self.seen, attend)
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        out = []
-        for half, *qkv in zip(rows, *(x.chunk(len(rows)) for x in (q, k, v)), strict=True):
-            if site.kind == "cross":
-                out.append(cross(*qkv) if half == "cond" else attention(*qkv))
-            else:
-                looks = half == ("cond" if "cond" in modulated_halves else "uncond")
-                out.append(
-                    within_regions(*qkv, looks) if half in modulated_halves else see(*qkv, layout.frames)
-                )
-        joined = torch.cat(out)
-        return joined if site.kind == "cross" else along_tracks(q, k, joined, ids)
-
-    return attend
-
-
-def without_background(spare: Tensor, codes: Tensor, params: VideoGrainParams) -> Tensor:
-    """The size term where uncovered pixels are no region: they have no size."""
-    return spare if params.uncovered == "region" else torch.where(codes == 0, 1.0, spare)
+    def strength(self, codes: Tensor, weight: Tensor, size_term: Tensor, site: Site, xi: float) -> Tensor:
+        """lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
+        if self.params.levels == "coarse" and site.finest:
+            return torch.zeros_like(codes, dtype=torch.float32)
+        if self.params.uncovered == "repelled":  # what is no region has no size
+            size_term = torch.where(codes == 0, 1.0, size_term)
+        return xi * weight[codes] * (size_term if self.params.size_term else 1.0)

@@ -1,0 +1,62 @@
+"""The order of the rows of one model call, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from editing.diffusion import guide
+from editing.text import Text
+
+
+class Batch(NamedTuple):
+    """Branches that run together, each with all frames of the clip: rows are (branch frame).
+
+    Attributes:
+        frames: Frames in a branch.
+        branches: Their names in order: the source where it runs ("source_uncond", "source"), then "uncond"
+            and "cond". With several edits those are groups, of "uncond/0", "uncond/1", ..., "cond/0", ...
+    """
+
+    frames: int
+    branches: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frames: int, *source: str, edits: int) -> Batch:
+        """The branches of a guided step: those of the source, and both halves of every edit."""
+        halves = [f"{half}/{edit}" for half in ("uncond", "cond") for edit in range(edits)]
+        return cls(frames, (*source, *halves))
+
+    def rows(self, name: str) -> slice:
+        """Where the rows of a branch or a group are.
+
+        Raises:
+            ValueError: It does not run.
+        """
+        found = [i for i, branch in enumerate(self.branches) if name in (branch, _group(branch))]
+        if not found:
+            raise ValueError(f"no branch {name!r} among {', '.join(self.branches)}")
+        return slice(found[0] * self.frames, (found[-1] + 1) * self.frames)
+
+    def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
+        """The rows of a call from what each group is given; groups that do not run are left out."""
+        return torch.cat([parts[name] for name in dict.fromkeys(map(_group, self.branches))])
+
+    def texts(self, texts: Mapping[str, Text]) -> Text:
+        """One text per branch, from those of branches or of whole groups."""
+        return Text.cat([texts[name] if name in texts else texts[_group(name)] for name in self.branches])
+
+    def guide(
+        self, answer: tuple[Tensor, Tensor], scale: float, uncond: str = "uncond", cond: str = "cond"
+    ) -> tuple[Tensor, Tensor]:
+        """Guided (x0, eps) of two groups of a call's answer."""
+        x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)
+        return x0, eps
+
+
+def _group(branch: str) -> str:
+    return branch.partition("/")[0]

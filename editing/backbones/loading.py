@@ -1,0 +1,105 @@
+"""From what `editing.backbones.find` found to a loaded model."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from editing.backbones import Source
+from editing.backbones.folder import Parts, download, read_folder
+from editing.backbones.lora import add_loras
+from editing.backbones.single_file import read_file
+from editing.backbones.stable_diffusion import StableDiffusion
+from editing.diffusion import Schedule
+from editing.errors import ModelError
+from editing.memory import count_weights, free_memory, takes_turns, weights_dtype
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Import diffusers without xformers where that has nothing to offer: a blocked name is not installed."""
+    block = not torch.cuda.is_available() and "xformers" not in sys.modules
+    if block:
+        sys.modules["xformers"] = None
+    try:
+        yield
+    finally:
+        if block:
+            del sys.modules["xformers"]
+
+
+def load(
+    source: Source,
+    id: str,
+    loras: Sequence[str] = (),
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> StableDiffusion:
+    """Load what `editing.backbones.find` found; `load_backbone` is the cached way.
+
+    Raises:
+        ModelError: See `load_backbone`.
+    """
+    began = time.perf_counter()
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with _quiet_imports():
+        from diffusers.utils import logging as diffusers_logging
+        from safetensors import SafetensorError
+        from transformers.utils import logging as transformers_logging
+
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            place = Path(download(id) if source.kind == "hub" else source.location)
+            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+            is_file = source.kind == "file"
+            parts = read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)
+        except SafetensorError as error:
+            raise ModelError(
+                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
+            ) from error
+    try:
+        schedule = Schedule.from_config(parts.scheduler)
+    except ValueError as error:
+        raise ModelError("model", f"{id!r}: {error}; use another model") from error
+    _check_architecture(parts, id)
+    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    weights = {
+        name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
+        for name in ("unet", "vae", "text_encoder")
+    }
+    turns = takes_turns(device, weights, free_memory(device))
+    model = StableDiffusion(
+        id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
+        parts.defaults, parts.words, turns,
+    )  # fmt: skip
+    add_loras(loras, model.unet, model.text_encoder)
+    logger.info(
+        "loaded a %s model of %.0f MB on %s%s in %.1f s",
+        prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
+        time.perf_counter() - began,
+    )  # fmt: skip
+    return model
+
+
+def _check_architecture(parts: Parts, id: str) -> None:
+    unet = parts.unet.config
+    if unet.addition_embed_type or unet.in_channels != unet.out_channels:
+        kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
+        raise ModelError(
+            "model", f"{id!r} is {kind}; text-to-image models like Stable Diffusion 1.x and 2.x work"
+        )
+    if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
+        raise ModelError(
+            "model", f"{id!r} predicts {parts.scheduler['prediction_type']!r}, which is not known"
+        )
