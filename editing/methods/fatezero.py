@@ -31,11 +31,11 @@ from editing.backbones.patches import Patch, joint_norm
 from editing.blending import blend_latents, composite, mask_from_attention, vary
 from editing.clip import resize
 from editing.diffusion import Step, advance, guide
-from editing.errors import PromptError, RequestError
+from editing.errors import PromptError
 from editing.events import EditResult, Event, OtherEdit, Preview, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_invert, inversion_key
 from editing.params import KEY_FRAMES
-from editing.params.fatezero import MAX_EMPHASIS, FateZeroParams
+from editing.params.fatezero import FateZeroParams
 from editing.preview import LatentPreview, WordHeats, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words, telling_words
@@ -192,7 +192,7 @@ def make_plan(
         lost, gained = new_words(request.source_prompt, text.prompts[0])
         weights = emphasis(params, gained)
         field = "params.blend_words"
-        marks = [w.strip() for w in params.blend_words.split(",") if w.strip()] or list(lost)
+        marks = params.blend_words or lost
         if by_attention and not marks:
             raise PromptError(
                 field,
@@ -234,22 +234,9 @@ def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple
 
 def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float]:
     """Factor of each emphasised word: `watercolor, sketch=5`."""
-    if not params.emphasis_words.strip():
+    if not params.emphasis_words:
         return dict.fromkeys(gained, params.emphasis) if params.emphasis != 1 else {}
-    weights = {}
-    for part in filter(None, (part.strip() for part in params.emphasis_words.split(","))):
-        word, equals, number = part.partition("=")
-        try:
-            weights[word.strip()] = float(number) if equals else params.emphasis
-            if not 0 <= weights[word.strip()] <= MAX_EMPHASIS:
-                raise ValueError("out of range, or not a number")
-        except ValueError:
-            raise RequestError(
-                "params.emphasis_words",
-                f"{part!r} was given; allowed is WORD or WORD=FACTOR with a factor of 0 to {MAX_EMPHASIS}; "
-                "change it",
-            ) from None
-    return weights
+    return {words: params.emphasis if own is None else own for words, own in params.emphasis_words}
 
 
 def invert(

@@ -29,13 +29,13 @@ from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, freeu, joint_norm, together
 from editing.blending import blend_latents, composite, vary
 from editing.clip import resize
-from editing.control import parse_control
 from editing.diffusion import Convention, Step, add_noise, advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, Preview, Progress, Stage
 from editing.flow import follow
 from editing.inversion import ddim_invert
-from editing.params.videograin import VideoGrainParams, read_grids, read_pixel
+from editing.params.videograin import VideoGrainParams
+from editing.params.written import HeatPixel
 from editing.preview import HeatMaps, HeatScope, LatentPreview, PixelHeat, shown_frames
 from editing.request import EditRequest
 from editing.text import Text, spans, splice
@@ -57,8 +57,7 @@ def run(
     pixel = find_pixel(request, params.heat_pixel)
     source = request.clip.read(0, len(request.clip))
     frames = resize(source, backbone.fit(*request.clip.size, request.size))
-    grids = read_grids(params.heat_grids)
-    scope = HeatScope(params.heat_from, params.heat_until, grids, backbone.coarsest)
+    scope = HeatScope(params.heat_from, params.heat_until, params.heat_grids, backbone.coarsest)
     scope.grids(backbone.grid(*frames.shape[:3])[1:])  # refused before any work
 
     yield Stage("inverting")
@@ -119,7 +118,7 @@ class Wiring:
         self.tracks = follow(frames, grid, params.track_levels, params.flow)
         joint = joint_norm(self.frames) if params.joint_norm else None
         self._adapter = together(joint, freeu(FREEU[params.freeu]) if params.freeu != "off" else None)
-        self.control = ControlNets(parse_control(params.control), frames, backbone, joint)
+        self.control = ControlNets(params.control, frames, backbone, joint)
         self.source = backbone.embed([request.source_prompt]).vectors
         self._plain = backbone.embed(prompts(request)).vectors
         self.calls = (_HALVES,) if backbone.halves_fit(self.frames, *grid) else tuple((h,) for h in _HALVES)
@@ -259,17 +258,17 @@ def lay_out(
     return Layout(request, grid, words), torch.cat([text[0].vectors, splice(text[1], places)])
 
 
-def find_pixel(request: EditRequest, text: str) -> tuple[int, float, float] | None:
-    """The pixel whose attention is asked for."""
-    if (pixel := read_pixel(text)) is None:
+def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
+    """The pixel whose attention is asked for, if the clip has it."""
+    if pixel is None:
         return None
     frame, x, y = pixel
     width, height = request.clip.size
     if frame >= len(request.clip) or x >= width or y >= height:
         raise RequestError(
             "params.heat_pixel",
-            f"{text!r} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of {width} x "
-            f"{height}; choose one of them",
+            f"{frame},{x:g},{y:g} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of "
+            f"{width} x {height}; choose one of them",
         )
     return pixel
 
