@@ -188,5 +188,9 @@ def resolve_params(
         for source, layer in layers.items()
         for name, value in layer.items()
     }
-    values = {name: entry["value"] for name, entry in resolved.items()}
-    return check_params(method, values), resolved
+    params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
+    plain = params.model_dump()
+    for name, entry in resolved.items():
+        if not isinstance(entry["value"], str | int | float | None):  # JSON of what is written as a text
+            entry["value"] = plain[name]
+    return params, resolved

@@ -15,7 +15,7 @@ from benchmarks.judge import distance
 from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
 from editing.backbones.control_net import ControlNets
 from editing.clip import resize
-from editing.control import parse_control
+from editing.control import read_control
 from editing.diffusion import add_noise
 from editing.events import Finished
 from editing.metrics import psnr
@@ -215,7 +215,7 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     noisy, text = add_noise(clean, noise, step), model.embed([scene.caption for scene in scenes]).vectors
 
     def error(shown, weight=1.0):
-        specs = parse_control(f"canny=storybook/canny@{weight}")
+        specs = read_control(f"canny=storybook/canny@{weight}")
         control = ControlNets(specs, shown, model).hook(text)
         return float((model.predict(noisy, step, text, control=control)[0] - clean).square().mean())
 

@@ -16,7 +16,7 @@ from gradio import FileData
 from gradio.events import api
 
 from editing.backbones import on_shelf, parse_lora
-from editing.control import parse_control
+from editing.control import read_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
 from editing.local_models import local_entries, models_folder
@@ -168,7 +168,7 @@ def _local_models() -> list[str]:
 def _check_control(request: EditRequest) -> None:
     """Control networks as models: nothing is downloaded for a stranger, and no path of theirs is opened."""
     known = ["storybook/canny", *(entry.name for entry in _shelf() if (entry / "config.json").is_file())]
-    for spec in parse_control(str(request.params.get("control", ""))):
+    for spec in read_control(request.params.get("control")):
         if spec.model not in known:
             raise RequestError(
                 "params.control", f"{spec.model[:60]!r} was given; {suggest(spec.model, known)}"

@@ -13,6 +13,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
+from editing.params.written import is_text
 from editing.registry import METHODS, resolve_params
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
@@ -141,7 +142,7 @@ def _control(name: str, field: FieldInfo, value: Any) -> Component:
     title = _TITLES.get(name, name.replace("_", " ").capitalize())
     if field.annotation is bool:
         return gr.Checkbox(value, label=title, info=field.description)
-    if field.annotation is str:
+    if is_text(field):
         return gr.Textbox(value, label=title, info=field.description)
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, label=title, info=field.description)
@@ -165,7 +166,7 @@ def _read(field: FieldInfo, value: Any) -> Any:
     """The value of a control as the parameter wants it; what cannot be read is left to the validation."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
-    if isinstance(value, str) and field.annotation is not str and not _choices(field):
+    if isinstance(value, str) and not is_text(field) and not _choices(field):
         try:
             read = json.loads(value) if value.strip() else None
         except ValueError:

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 class MethodParams(BaseModel):
     """What every method has."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Defaults are written as users write them, so they are read like what users write.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
     # What a named preset sets beyond the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
     # What single parameters need of a model, keys of `editing.registry.OFFERS`, unless they are 0 or empty.

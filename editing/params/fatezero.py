@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
-
-MAX_EMPHASIS = 20
+from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
 class FateZeroParams(MethodParams):
@@ -58,9 +57,8 @@ class FateZeroParams(MethodParams):
         le=MAX_EMPHASIS,
         description="Factor on the attention of the emphasised words while it is fused.",
     )
-    emphasis_words: str = Field(
+    emphasis_words: EmphasisWords = written(
         "",
-        max_length=400,
         description="Words of the prompt to emphasise, with commas, each with its own factor where given "
         "(sketch=5); empty takes the new words.",
     )
@@ -85,9 +83,8 @@ class FateZeroParams(MethodParams):
         le=1,
         description="Without masks: share of the strongest attention from which on a place is in the area.",
     )
-    blend_words: str = Field(
+    blend_words: Words = written(
         "",
-        max_length=400,
         description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
         "those that are replaced.",
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
+from editing.params.written import Words, written
 
 
 class Vid2VidZeroParams(MethodParams):
@@ -67,9 +68,8 @@ class Vid2VidZeroParams(MethodParams):
     self_until: float = Field(
         0.0, ge=0, le=1, description=f"{FROM_NOISE}in which the layout of the source is taken over."
     )
-    dense_layers: str = Field(
+    dense_layers: Words = written(
         "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
-        max_length=2000,
         description="Layers in which a frame sees all frames: beginnings of their names, with commas.",
     )
     keys: Keys = Field(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from editing.control import parse_control
 from editing.params import VARIATION, MethodParams
+from editing.params.written import Controls, Grids, Pixel, written
 
 
 class VideoGrainParams(MethodParams):
@@ -77,7 +76,7 @@ class VideoGrainParams(MethodParams):
     inject_until: float = Field(
         0.1, ge=0, le=1, description="Share of the schedule, from pure noise on, with the source's features."
     )
-    control: str = Field(
+    control: Controls = written(
         "",
         description="Control networks, KIND=MODEL@WEIGHT, several with commas; kinds: canny, depth, pose. "
         "With the built-in model: canny=storybook/canny@0.7.",
@@ -101,61 +100,18 @@ class VideoGrainParams(MethodParams):
         0.0, ge=0, le=1, description="Share of the schedule after which attention maps are averaged."
     )
     heat_until: float = Field(1.0, ge=0, le=1, description="Share of the schedule up to which they are.")
-    heat_grids: str = Field(
+    heat_grids: Grids = written(
         "",
-        max_length=40,
         description="Grids that attention maps are read from, with commas: 1 the latents' own, 2 half of it, "
         "4, 8; empty takes those of up to 1024 cells.",
     )
-    heat_pixel: str = Field(
+    heat_pixel: Pixel = written(
         "",
-        max_length=40,
         description="FRAME,X,Y, a pixel of the clip, frames from 0: where it looks becomes one more map.",
     )
-
-    @field_validator("control")
-    @classmethod
-    def _control_can_be_read(cls, value: str) -> str:
-        parse_control(value)
-        return value
-
-    @field_validator("heat_grids", mode="before")
-    @classmethod
-    def _one_grid_may_be_a_number(cls, value: object) -> object:
-        return str(value) if type(value) is int else value  # what --set makes of heat_grids=2
-
-    @field_validator("heat_grids")
-    @classmethod
-    def _grids_can_be_read(cls, value: str) -> str:
-        read_grids(value)
-        return value
-
-    @field_validator("heat_pixel")
-    @classmethod
-    def _pixel_can_be_read(cls, value: str) -> str:
-        read_pixel(value)
-        return value
 
     @model_validator(mode="after")
     def _some_steps_are_averaged(self) -> VideoGrainParams:
         if self.heat_from >= self.heat_until:
             raise ValueError("allowed is a heat_until larger than heat_from")
         return self
-
-
-def read_grids(text: str) -> tuple[int, ...]:
-    """Divisors of the latents' grid: `2, 4`."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not set(parts) <= {"1", "2", "4", "8"}:
-        raise ValueError("allowed are 1, 2, 4 and 8, with commas")
-    return tuple(map(int, parts))
-
-
-def read_pixel(text: str) -> tuple[int, float, float] | None:
-    """Frame, x and y of `FRAME,X,Y`; None if empty."""
-    if not text.strip():
-        return None
-    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)\s*", text, re.ASCII)
-    if not found:
-        raise ValueError("allowed is FRAME,X,Y")
-    return int(found[1]), float(found[2]), float(found[3])
