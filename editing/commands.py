@@ -52,7 +52,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise RequestError("--set", f"{shorten(setting)} was given; allowed is KEY=VALUE; write it so")
+            raise RequestError("--set", f"invalid setting {shorten(setting)}: expected KEY=VALUE.")
         try:
             result[key.strip()] = json.loads(value)
         except ValueError:
