@@ -24,7 +24,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        Exit code: 0, 2 for what the user can mend, 130 when stopped.
+        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     try:
         return app(arguments, prog_name=name, standalone_mode=False) or 0

@@ -241,7 +241,7 @@ def _parse(file: Path) -> Project:
     except RequestError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RequestError(FILE, f"is no JSON ({error}); mend it") from None
+        raise RequestError(FILE, f"not valid JSON ({error}). Correct the file.") from None
     try:
         return Project.model_validate(content)
     except ValidationError as error:

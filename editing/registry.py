@@ -175,7 +175,7 @@ def resolve_params(
     try:
         check_params(method, recommended)
     except RequestError as error:
-        raise ModelError("defaults.json", f"{error}; mend the model's recommendations") from None
+        raise ModelError("defaults.json", f"{error}; correct the model's recommendations") from None
     presets = find_method(method).Params.PRESETS
     layers = {
         "method": defaults,

@@ -104,7 +104,7 @@ class FateZeroParams(MethodParams):
         "for attention and one noisier for blending.",
     )
     alignment: Literal["fixed", "original"] = Field(
-        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+        "fixed", description="Alignment of the prompts: fixed, or as in the published code."
     )
     joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
     reconstruct: bool = Field(False, description="Also rebuild the source from its inversion.")

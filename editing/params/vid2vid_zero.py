@@ -76,7 +76,7 @@ class Vid2VidZeroParams(MethodParams):
         "first_previous", description=f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}"
     )
     alignment: Literal["fixed", "original"] = Field(
-        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+        "fixed", description="Alignment of the prompts: fixed, or as in the published code."
     )
     joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
     reconstruct: bool = Field(True, description="Also rebuild the source, on the way.")
