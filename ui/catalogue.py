@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from editing.backbones import on_shelf, parse_lora
-from editing.control import parse_control
+from editing.control import read_control
 from editing.errors import RequestError, suggest
 from editing.local_models import local_entries, models_folder
 from editing.project import is_name
@@ -84,7 +84,7 @@ class Catalogue:
                 said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} is not here; {advice}"
                 raise RequestError("loras", said)
         known = ["storybook/canny", *(entry.name for entry in _shelf() if (entry / "config.json").is_file())]
-        for spec in parse_control(str(request.params.get("control", ""))):
+        for spec in read_control(request.params.get("control")):
             if spec.model not in known:
                 raise RequestError("params.control", _unknown(spec.model, known))
 

@@ -161,14 +161,6 @@ def _read(field: FieldInfo, value: Any) -> Any:
     """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
-    if isinstance(value, str) and field.annotation is not str and not _choices(field):
-        if not value.strip():
-            return None if field.default is None else ""
-        try:
-            read = json.loads(value)
-        except ValueError:
-            return value
-        return tuple(read) if isinstance(read, list) else read
     return value
 
 

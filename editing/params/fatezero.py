@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
-
-MAX_EMPHASIS = 20
+from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
 class FateZeroParams(MethodParams):
@@ -66,10 +65,9 @@ class FateZeroParams(MethodParams):
         le=MAX_EMPHASIS,
         description="Factor on the attention of the emphasised words while it is fused.",
     )
-    emphasis_words: str = Field(
+    emphasis_words: EmphasisWords = written(
         "",
         title="Emphasised words",
-        max_length=400,
         description="Words of the prompt to emphasise, with commas, each with its own factor where given "
         "(sketch=5); empty takes the new words.",
     )
@@ -106,10 +104,9 @@ class FateZeroParams(MethodParams):
         le=1,
         description="Without masks: share of the strongest attention from which on a place is in the area.",
     )
-    blend_words: str = Field(
+    blend_words: Words = written(
         "",
         title="Words that mark the area",
-        max_length=400,
         description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
         "those that are replaced.",
     )
@@ -138,7 +135,7 @@ class FateZeroParams(MethodParams):
     alignment: Literal["fixed", "original"] = Field(
         "fixed",
         title="Word alignment",
-        description="Alignment of the prompts: mended, or as in the published code.",
+        description="Alignment of the prompts: fixed, or as in the published code.",
     )
     joint_norm: bool = Field(
         False,
@@ -147,13 +144,4 @@ class FateZeroParams(MethodParams):
     )
     reconstruct: bool = Field(
         False, title="Rebuild the source", description="Also rebuild the source from its inversion."
-    )
-    variation: float = Field(0.0, title="Variation", ge=0, le=1, description=VARIATION)
-    feather: float = Field(2.0, title="Feather (pixels)", ge=0, le=3, description=FEATHER)
-    preview_every: int = Field(
-        1,
-        title="Steps between previews",
-        ge=0,
-        le=1000,
-        description="Steps between live previews; 0 shows none.",
     )

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params.written import Words, written
 
 
 class Vid2VidZeroParams(MethodParams):
@@ -96,10 +97,9 @@ class Vid2VidZeroParams(MethodParams):
         le=1,
         description=f"{FROM_NOISE}in which the layout of the source is taken over.",
     )
-    dense_layers: str = Field(
+    dense_layers: Words = written(
         "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
         title="Layers that see all frames",
-        max_length=2000,
         description="Layers in which a frame sees all frames: beginnings of their names, with commas.",
     )
     keys: Keys = Field(
@@ -110,7 +110,7 @@ class Vid2VidZeroParams(MethodParams):
     alignment: Literal["fixed", "original"] = Field(
         "fixed",
         title="Word alignment",
-        description="Alignment of the prompts: mended, or as in the published code.",
+        description="Alignment of the prompts: fixed, or as in the published code.",
     )
     joint_norm: bool = Field(
         False,
@@ -124,13 +124,4 @@ class Vid2VidZeroParams(MethodParams):
         True,
         title="Keep latents outside",
         description="Outside the regions that have masks, take the latents of the inversion.",
-    )
-    variation: float = Field(0.0, title="Variation", ge=0, le=1, description=VARIATION)
-    feather: float = Field(2.0, title="Feather (pixels)", ge=0, le=3, description=FEATHER)
-    preview_every: int = Field(
-        1,
-        title="Steps between previews",
-        ge=0,
-        le=1000,
-        description="Steps between live previews; 0 shows none.",
     )

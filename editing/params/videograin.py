@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from editing.control import parse_control
-from editing.params import VARIATION, MethodParams
+from editing.params import MethodParams
+from editing.params.written import Controls, Pixel, written
 
 
 class VideoGrainParams(MethodParams):
@@ -118,7 +117,7 @@ class VideoGrainParams(MethodParams):
         le=1,
         description="Share of the schedule, from pure noise on, with the source's features.",
     )
-    control: str = Field(
+    control: Controls = written(
         "",
         title="Control networks",
         description="Control networks, KIND=MODEL@WEIGHT, several with commas; kinds: canny, depth, pose. "
@@ -129,7 +128,6 @@ class VideoGrainParams(MethodParams):
         title="Inversion",
         description="Noise levels of the inversion; the release takes one step less.",
     )
-    variation: float = Field(0.0, title="Variation", ge=0, le=1, description=VARIATION)
     blend: bool = Field(
         True,
         title="Keep latents outside",
@@ -139,20 +137,6 @@ class VideoGrainParams(MethodParams):
         "inversion",
         title="Latents outside",
         description="The source's latents outside: of its inversion, or with fresh noise.",
-    )
-    feather: float = Field(
-        2.0,
-        title="Feather (pixels)",
-        ge=0,
-        le=3,
-        description="Width in source pixels over which an edited region fades into the source.",
-    )
-    preview_every: int = Field(
-        1,
-        title="Steps between previews",
-        ge=0,
-        le=1000,
-        description="Steps between live previews; 0 shows none.",
     )
     heat_from: float = Field(
         0.0,
@@ -171,60 +155,17 @@ class VideoGrainParams(MethodParams):
     heat_grids: str = Field(
         "",
         title="Attention map grids",
-        max_length=40,
         description="Grids that attention maps are read from, with commas: 1 the latents' own, 2 half of it, "
         "4, 8; empty takes those of up to 1024 cells.",
     )
-    heat_pixel: str = Field(
+    heat_pixel: Pixel = written(
         "",
         title="Attention of one pixel",
-        max_length=40,
         description="FRAME,X,Y, a pixel of the clip, frames from 0: where it looks becomes one more map.",
     )
-
-    @field_validator("control")
-    @classmethod
-    def _control_can_be_read(cls, value: str) -> str:
-        parse_control(value)
-        return value
-
-    @field_validator("heat_grids", mode="before")
-    @classmethod
-    def _one_grid_may_be_a_number(cls, value: object) -> object:
-        return str(value) if type(value) is int else value  # what --set makes of heat_grids=2
-
-    @field_validator("heat_grids")
-    @classmethod
-    def _grids_can_be_read(cls, value: str) -> str:
-        read_grids(value)
-        return value
-
-    @field_validator("heat_pixel")
-    @classmethod
-    def _pixel_can_be_read(cls, value: str) -> str:
-        read_pixel(value)
-        return value
 
     @model_validator(mode="after")
     def _some_steps_are_averaged(self) -> VideoGrainParams:
         if self.heat_from >= self.heat_until:
             raise ValueError("allowed is a heat_until larger than heat_from")
         return self
-
-
-def read_grids(text: str) -> tuple[int, ...]:
-    """Divisors of the latents' grid: `2, 4`."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not set(parts) <= {"1", "2", "4", "8"}:
-        raise ValueError("allowed are 1, 2, 4 and 8, with commas")
-    return tuple(map(int, parts))
-
-
-def read_pixel(text: str) -> tuple[int, float, float] | None:
-    """Frame, x and y of `FRAME,X,Y`; None if empty."""
-    if not text.strip():
-        return None
-    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+(?:\.\d+)?)\s*,\s*(\d+(?:\.\d+)?)\s*", text, re.ASCII)
-    if not found:
-        raise ValueError("allowed is FRAME,X,Y")
-    return int(found[1]), float(found[2]), float(found[3])

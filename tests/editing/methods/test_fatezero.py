@@ -479,7 +479,7 @@ def test_emphasis_words():
     assert fatezero.emphasis(params(), gained) == {}
     for factor in ("much", "nan", "-1", "21"):
         with pytest.raises(RequestError, match="WORD=FACTOR with a factor of 0 to 20"):
-            fatezero.emphasis(params(emphasis_words=f"sketch={factor}"), gained)
+            check_params("fatezero", {"emphasis_words": f"sketch={factor}"})
 
 
 # --- Runs

@@ -74,7 +74,7 @@ def test_placement(tiny, layers, dense):
 
 def test_an_unknown_layer_is_named_with_the_nearest(tiny):
     with pytest.raises(RequestError, match=r"params.dense_layers: 'up_blocks.0'.*up_blocks.1.attentions.0"):
-        vid2vid_zero.dense_sites(tiny.sites, "mid_block, up_blocks.0")
+        vid2vid_zero.dense_sites(tiny.sites, ("mid_block", "up_blocks.0"))
 
 
 def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(tiny):

@@ -244,4 +244,4 @@ def test_what_to_look_at_is_checked_with_the_request(given):
 def test_one_grid_may_be_given_as_a_number():
     """What the command line makes of `--set heat_grids=2`."""
     assert two_regions(params={"heat_grids": 2}).params["heat_grids"] in (2, "2")
-    assert VideoGrainParams(heat_grids=2).heat_grids == "2"  # type: ignore[arg-type]
+    assert VideoGrainParams(heat_grids=2).heat_grids == (2,)  # type: ignore[arg-type]
