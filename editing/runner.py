@@ -18,6 +18,8 @@ from editing.registry import METHODS, Resolved, resolve_params
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
+    import torch
+
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
@@ -28,11 +30,19 @@ _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 
 class Clock:
-    """Seconds spent in each stage, and what is left of the present one."""
+    """Seconds spent in each stage, and what is left of the present one.
 
-    def __init__(self) -> None:
+    Args:
+        device: What `peak_memory` is logged of.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self.device = device
         self._stage, self._since = "", 0.0
+        self._done, self._total = 0, 0  # of the last progress
+        # Units before the present count, when it began, and when its last unit ended.
+        self._first, self._begun, self._ended = 0, 0.0, 0.0
 
     def enter(self, stage: str) -> None:
         """Close the present stage and begin another."""
@@ -40,13 +50,30 @@ class Clock:
         if self._stage:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
             log.info(
-                "%s took %.1f s, peak memory %.0f MB", self._stage, now - self._since, peak_memory() / 1e6
+                "%s took %.1f s, peak memory %.0f MB",
+                self._stage,
+                now - self._since,
+                peak_memory(self.device) / 1e6,
             )
-        self._stage, self._since = stage, now
+        self._stage, self._since, self._ended = stage, now, now
+        self._done = self._total = 0
 
-    def left(self, done: int, total: int) -> float:
-        """Seconds left if the rest goes like what is done."""
-        return (time.perf_counter() - self._since) / max(done, 1) * (total - done)
+    def left(self, done: int, total: int) -> float | None:
+        """Seconds left if the rest goes like the units so far, counted anew where a stage counts anew.
+
+        Args:
+            done: Units done.
+            total: Units there are.
+
+        Returns:
+            None where nothing is known: after a jump, which took no time per unit.
+        """
+        now = time.perf_counter()
+        if total != self._total or done != self._done + 1:
+            self._first, self._begun = (0, self._ended) if done == 1 else (done, now)
+        self._done, self._total, self._ended = done, total, now
+        units = done - self._first
+        return (now - self._begun) / units * (total - done) if units else None
 
 
 def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -72,6 +99,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         from editing.backbones import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
+    clock.device = backbone.device
+    reset_peak_memory(backbone.device)
     params, resolved = resolve_params(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
@@ -79,13 +108,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     try:
         result = yield from _timed(recipe, clock)
     except PromptError as error:
-        if error.field != "prompt":
-            raise
-        raise _named(error, request, backbone) from None
+        raise _own(error, request, backbone) from None
     except ResourceError as error:
         if not request.more_prompts:
             raise
-        advice = f"{error.message}; or ask for fewer prompts in one run"
+        advice = f"{error.message.rstrip('.')}; or give fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.enter("measuring")
     yield Stage("measuring")
@@ -116,13 +143,13 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
             yield f"regions.{region.name}.{key}", getattr(region, key)
 
 
-def _named(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
-    """The same error under the field whose words are too many; together they may be, then it is `prompt`."""
-    for field, text in _texts(request):
-        try:
-            backbone.embed([text])
-        except PromptError as own:
-            return PromptError(field, own.message)
+def _own(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
+    """The error of the field whose own words are too many; if none is, the error of what they make together."""
+    fields, texts = zip(*_texts(request), strict=True)
+    try:
+        backbone.embed(texts, fields)
+    except PromptError as own:
+        return own
     return error
 
 
@@ -134,8 +161,9 @@ def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generato
             match event:
                 case Stage(name=name):
                     clock.enter(name)
-                case Progress(done=done, total=total, seconds_left=None):
-                    event = replace(event, seconds_left=clock.left(done, total))
+                case Progress(done=done, total=total):
+                    left = clock.left(done, total)
+                    event = event if event.seconds_left is not None else replace(event, seconds_left=left)
             yield event
     except StopIteration as stop:
         return stop.value
@@ -168,7 +196,7 @@ def make_report(
         "prompt_used": request.composed.text,
         "params": resolved,
         "seconds": {},
-        "peak_memory": peak_memory(),
+        "peak_memory": peak_memory(backbone.device),
         "metrics": measure(result, request),
         **({"others": others} if others else {}),
         "warnings": [
@@ -213,14 +241,22 @@ def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
     ]
 
 
-def peak_memory() -> int:
-    """Bytes at the peak: of the accelerator where one is used, else of this process since it started."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin anew to count the peak of an accelerator; that of a process cannot be."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device | None = None) -> int:
+    """Bytes at the peak: of the run so far on an accelerator, else of this process since it started."""
     import resource
     import sys
 
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -174,7 +174,8 @@ def edited_as(model, request, **params):
     trip = model.decode(model.encode(small))
     cells = model.grid(1, model.size, model.size)[1:]
     near = F.interpolate(
-        F.adaptive_max_pool2d(torch.from_numpy(np.asarray(request.edited_mask))[:, None].float(), cells), trip.shape[1:3]
+        F.adaptive_max_pool2d(torch.from_numpy(np.asarray(request.edited_mask))[:, None].float(), cells),
+        trip.shape[1:3],
     )
     far = F.max_pool2d(near, 49, 1, 24)[:, 0].numpy() == 0  # the decoder sees three cells away
     return psnr(trip, again, np.ones(trip.shape[:3], bool)), psnr(trip, again, far)
