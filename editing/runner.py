@@ -144,7 +144,7 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
 
 
 def _own(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
-    """The error of the field whose own words are too many; if none is, the error of what they make together."""
+    """The error of the field whose own words are too many; else of the prompt they make together."""
     fields, texts = zip(*_texts(request), strict=True)
     try:
         backbone.embed(texts, fields)

@@ -1,0 +1,87 @@
+"""Does a longer clip take more memory? `python -m benchmarks.length --frames 24 240 --size 480`.
+
+A clip and masks are read from files, a recipe copies its input, figures are measured and every output is
+written, so that only what is around a method is measured. Each length runs in a process of its own. `peak` is
+the most memory that process ever held; `growth` is what of it came after the libraries were loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editing.clip import open_clip, write_video
+from editing.events import EditResult, Event, Finished, OtherEdit, Progress, RegionAttention, Stage
+from editing.frames import Spool, frames_of, windows
+from editing.labels import read_labels, write_labels
+from editing.outputs import write_outputs
+from editing.registry import METHODS
+from editing.request import EditRequest, Region
+
+FPS = Fraction(8)
+REGIONS = (Region("left", 1, "a fox", "a cat", margin=4), Region("right", 2, "a panda", "a dog"))
+
+
+def write_inputs(folder: Path, frames: int, size: int) -> None:
+    """A video of moving blocks, and masks of two of them."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(30, 220, (40, 40, 3), dtype=np.uint8).repeat(24, 0).repeat(24, 1)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index in range(frames):
+            yield np.roll(blocks, (index, 2 * index), (0, 1))[:size, :size]
+
+    def labels() -> Iterator[np.ndarray]:
+        for index in range(frames):
+            label = np.zeros((size, size), np.uint8)
+            label[size // 4 : size // 2, index % (size // 4) :][:, : size // 4] = 1
+            label[size // 2 :, size // 2 :] = 2
+            yield label
+
+    write_video(folder / "clip.mp4", pictures(), FPS)
+    write_labels(labels(), folder / "masks", {})
+
+
+def copy(_backbone: object, request: EditRequest, _params: object) -> Generator[Event, None, EditResult]:
+    """A recipe that copies its input, twice over, and looks everywhere alike."""
+    yield Stage("decoding")
+    width, height = request.clip.size
+    spools = [Spool(height, width) for _ in range(5)]
+    for start, stop in windows(len(request.clip)):
+        for spool in spools:
+            spool.append(request.clip.read(start, stop))
+        yield Progress("decoding", stop, len(request.clip), None)
+    frames, uncomposited, rebuilt, *other = spools
+    even = np.full((len(request.clip), 16, 16), 0.5, np.float32)
+    return EditResult(
+        frames,
+        uncomposited,
+        frames_of(request.clip),
+        request.edited_mask,
+        {region.name: RegionAttention(even, even) for region in request.regions},
+        reconstruction=rebuilt,
+        others=(OtherEdit("a robot", *other),),
+        areas={0: even > 0, 5: even > 0},
+    )
+
+
+class NoModel:
+    """What a run asks of a backbone that no recipe uses."""
+
+    id, words, defaults = "none", None, {}
+
+    def __init__(self) -> None:
+        import torch
+
+        self.device = torch.device("cpu")
