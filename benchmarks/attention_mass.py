@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +22,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.tasks import TASKS, Task, true_masks
-from editing import load_backbone
-from editing.attention.sites import Site
-from editing.backbones import Backbone
+from editing.attention.batch import Batch
+from editing.attention.heat import Heat, HeatScope
+from editing.attention.layout import Layout
+from editing.attention.sites import AttentionFn, Site
+from editing.backbones import Backbone, load_backbone
 from editing.blending import blend_latents, vary
-from editing.clip import resize
-from editing.diffusion import advance, guide
+from editing.diffusion import Step, advance
 from editing.methods import videograin as method
-from editing.preview import HeatMaps
+from editing.recipe import working_clip
 from editing.registry import resolve_params
 
 FIRST_SEED = 20_000
-HALVES = ("uncond", "cond")
 
 
 def finished(events: Generator) -> object:
@@ -45,44 +46,60 @@ def finished(events: Generator) -> object:
 
 
 @torch.no_grad()
-def shares(task: Task, backbone: Backbone, params: object) -> dict[tuple[str, str, int], list[tuple]]:
+def shares(task: Task, backbone: Backbone, params: Any) -> dict[tuple[str, str, int], list[tuple]]:
     """(before, after) of every modulated step, by layer, kind and tokens a frame."""
     request = task.request
-    width, height = backbone.fit(*request.clip.size, request.size)
-    frames = resize(request.clip.read(0, len(request.clip)), (width, height))
-    model = method.Wiring(backbone, frames, request, params)
-    inverted = finished(method.invert(model, frames))
-    layout, text = method.lay_out(backbone, request, inverted[0].shape[-2:])
-    heats, found = HeatMaps(layout), defaultdict(list)
-    x = vary(inverted[-1], layout.blend_mask, params.variation, request.seed)
+    working = working_clip(backbone, request)
+    inside = working.inside()
+    model = method.GuidedModel(backbone, working, request, params)
+    inverted = finished(method.invert(model, working))
+    layout, text = method.lay_out(backbone, request, working.grid)
+    bent, plain = (
+        method.Modulation(layout, given, model.seen, Heat(scope), model.tracks)
+        for scope in [HeatScope.choose(working.grid, backbone.sites)]
+        for given in (params, params.model_copy(update={"modulate_until": 0.0}))
+    )
+    watch = Watch(layout, plain, bent)
+    fresh = torch.Generator().manual_seed(request.seed)
+    x = vary(inverted[-1], inside, params.variation, fresh)
     for step in backbone.schedule.sampling(params.steps):
-        amount = method.fade(params, step, backbone)
-        plain, bent = (
-            method.region_attention(layout, params, a, heats, HALVES, model.tracks) for a in (0.0, amount)
-        )
+        bent.begin(step)
+        x = advance(*model.predict_guided(x, step, text, watch, None), step)
+        if params.blend:
+            x = blend_latents(x, inverted[max(len(inverted) - 2 - step.index, 0)], inside)
+        if not step.within(params.modulate_until, begun=True):
+            break
+    return watch.found
 
-        def attend(q: Tensor, k: Tensor, v: Tensor, site: Site, plain=plain, bent=bent, on=amount > 0):
-            if on:
-                codes = layout.codes(q.shape[2])  # [frames, tokens]
-                labels = codes if site.kind == "self" else layout.words.clamp(min=0).expand(len(codes), -1)
-                labels = torch.cat([labels] * len(HALVES))
-                values = F.one_hot(labels, len(layout.names) + 1).to(v)[:, None]
-                values = values.expand(-1, k.shape[1], -1, -1)
-                own = codes[:, None, :, None].expand(-1, q.shape[1], -1, -1)
-                both = (fn(q, k, values, site).chunk(2)[1].gather(-1, own)[..., 0] for fn in (plain, bent))
-                inside = codes[:, None].expand(-1, q.shape[1], -1) > 0
-                found[site.name, site.kind, q.shape[2]].append(tuple(float(b[inside].mean()) for b in both))
+
+class Watch:
+    """Attention as `bent` gives it; what pixels of regions give to their own region, with it and without."""
+
+    def __init__(self, layout: Layout, plain: method.Modulation, bent: method.Modulation) -> None:
+        self._layout, self._plain, self._bent = layout, plain, bent
+        self.found: dict[tuple[str, str, int], list[tuple]] = defaultdict(list)
+
+    def attend(self, step: Step, batch: Batch) -> AttentionFn:
+        """The attention of one step."""
+        plain, bent = (modulation.attend(step, batch) for modulation in (self._plain, self._bent))
+        looks = method.fade(self._bent.params, step) > 0
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+            if looks:
+                both = tuple(self._share(q, k, v, site, fn, len(batch.branches)) for fn in (plain, bent))
+                self.found[site.name, site.kind, q.shape[2]].append(both)
             return bent(q, k, v, site)
 
-        x0, eps = (
-            guide(*b.chunk(2), params.guidance_scale) for b in model.predict(x, step, text, attend, HALVES)
-        )
-        x = advance(x0, eps, step)
-        if params.blend:
-            x = blend_latents(x, inverted[max(len(inverted) - 2 - step.index, 0)], layout.blend_mask)
-        if not method.within(params.modulate_until, step):
-            break
-    return found
+        return attend
+
+    def _share(self, q: Tensor, k: Tensor, v: Tensor, site: Site, fn: AttentionFn, branches: int) -> float:
+        """What region pixels of the last branch give to their own region, on average."""
+        codes = self._layout.codes(site)  # [frames, tokens]
+        labels = codes if site.kind == "self" else self._layout.words.clamp(min=0).expand(len(codes), -1)
+        values = F.one_hot(torch.cat([labels] * branches), len(self._layout.names) + 1).to(v)[:, None]
+        given = fn(q, k, values.expand(-1, k.shape[1], -1, -1), site).chunk(branches)[-1]
+        own = codes[:, None, :, None].expand(-1, q.shape[1], -1, -1)
+        return float(given.gather(-1, own)[..., 0][codes[:, None].expand(-1, q.shape[1], -1) > 0].mean())
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ from editing.clip import resize
 from editing.commands import parse_settings
 from editing.diffusion import Step, advance, guide
 from editing.inversion import null_text
+from editing.recipe import working_clip
 from editing.registry import METHODS, resolve_params
 
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, with
@@ -175,14 +176,14 @@ def previews_ratio(
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
     """Bytes of source features held at once over those the release holds: 16 bits, both halves, 49 steps."""
-    from editing.methods.videograin import Wiring
+    from editing.methods.videograin import GuidedModel
 
     request = request_for("videograin", frames, size)
     params, _ = resolve_params("videograin", {"preset": "paper"}, {})
-    wiring, kept = Wiring(backbone, request.clip.read(0, frames), request, params), Features()
+    model, kept = GuidedModel(backbone, working_clip(backbone, request), request, params), Features()
     latents = backbone.encode(request.clip.read(0, frames))
     with torch.no_grad():
-        wiring.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
+        model.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)
     in_half = kept.bytes / backbone.dtype.itemsize * 2
     return kept.bytes / (in_half * RELEASED_STEPS_KEPT)
 
@@ -199,7 +200,7 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
 
     @torch.no_grad()
     def sample() -> None:
-        texts = backbone.embed([request.source_prompt, "", request.composed.text]).vectors
+        texts = backbone.embed([request.source_prompt, "", request.composed.text])
         x = backbone.encode(resize(request.clip.read(0, frames), backbone.fit(size, size)))
         for step in backbone.schedule.sampling(params.steps):
             x0, eps = (both[-2 * len(x) :] for both in backbone.predict(x.repeat(3, 1, 1, 1), step, texts))
@@ -219,9 +220,10 @@ def learning_cost(backbone: Backbone, frames: int, size: int, recompute: bool) -
     """Processor time of a step of null-text inversion with one inner step, in forward passes."""
     shape = (frames, backbone.unet.config.in_channels, *backbone.grid(frames, size, size)[1:])
     pivots = list(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(backbone.device))
-    empty, cond = backbone.embed(["", "a cat and a dog on the grass"]).vectors.chunk(2)
+    empty, cond = backbone.embed(["", "a cat and a dog on the grass"])
 
-    def predict(x: torch.Tensor, step: Step, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def predict(x: torch.Tensor, step: Step, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        text = empty.with_vectors(vectors)
         return backbone.predict(x, step, text, recompute=recompute and torch.is_grad_enabled())
 
     steps, ratios = backbone.schedule.sampling(len(pivots) - 1), []
@@ -229,9 +231,11 @@ def learning_cost(backbone: Backbone, frames: int, size: int, recompute: bool) -
         for _ in range(3):
             began = time.process_time()
             for step in steps:
-                predict(pivots[0], step, cond)
+                predict(pivots[0], step, cond.vectors)
             middle = time.process_time()
-            for _ in null_text(pivots, predict, steps, empty, cond, guidance_scale=7.5, inner_steps=1):
+            for _ in null_text(
+                pivots, predict, steps, empty.vectors, cond.vectors, guidance_scale=7.5, inner_steps=1
+            ):
                 pass
             ratios.append((time.process_time() - middle) / (middle - began))
     return statistics.median(ratios)

@@ -123,7 +123,7 @@ def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
     clean = backbone.encode(task.request.clip.read(0, len(task.request.clip)))
     noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(clean)
     x = add_noise(clean, noise, steps[0])
-    text = backbone.embed(["", task.request.composed.text]).vectors
+    text = backbone.embed(["", task.request.composed.text])
     for step in steps:
         x0, eps = backbone.predict(torch.cat([x, x]), step, text)
         x = advance(*(guide(*both.chunk(2), SDEDIT_GUIDANCE) for both in (x0, eps)), step)

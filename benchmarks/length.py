@@ -17,11 +17,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from editing.clip import open_clip, write_video
+from editing.clip import open_clip
+from editing.clip.writing import write_video
 from editing.events import EditResult, Event, Finished, OtherEdit, Progress, RegionAttention, Stage
 from editing.frames import Spool, frames_of, windows
 from editing.labels import read_labels, write_labels
@@ -77,11 +78,74 @@ def copy(_backbone: object, request: EditRequest, _params: object) -> Generator[
 
 
 class NoModel:
-    """What a run asks of a backbone that no recipe uses."""
+    """What a run asks of a model, for a recipe that does not use it."""
 
     id, words, defaults = "none", None, {}
+    offers = METHODS["fatezero"].needs
 
     def __init__(self) -> None:
         import torch
 
         self.device = torch.device("cpu")
+
+
+def work(folder: Path, frames: int) -> dict[str, float]:
+    """Read, copy, measure and write in this process; its peak in bytes, what of it is new, and seconds."""
+    from editing import edit, metrics, project  # noqa: F401  # loaded before it is told what is new
+    from editing.memory import peak_memory
+
+    model = NoModel()
+    before, began = peak_memory(model.device), time.perf_counter()
+    clip = open_clip(folder / "clip.mp4")
+    request = EditRequest(
+        clip,
+        read_labels(folder / "masks", frames, clip.size),
+        REGIONS,
+        source_prompt="a cat and a dog",
+        more_prompts=("a robot",),
+        method="copy",
+    )
+    *_, last = edit(request, cast(Any, model))
+    assert isinstance(last, Finished)
+    write_outputs(last.result, request, last.report, folder / "out", gif=True)
+    peak = peak_memory(model.device)
+    return {"peak": peak, "growth": peak - before, "seconds": time.perf_counter() - began}
+
+
+def measure(frames: int, size: int) -> dict[str, float]:
+    """`work` on a new clip, in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_inputs(folder, frames, size)
+        command = [sys.executable, "-m", "benchmarks.length", "--work", str(folder), "--frames", str(frames)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {"frames": frames, "size": size, **json.loads(answer.splitlines()[-1])}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--frames", type=int, nargs="+", default=[24, 240])
+    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/length"))
+    args = parser.parse_args()
+    METHODS["copy"] = replace(METHODS["fatezero"], name="copy", entry="benchmarks.length:copy")
+    if args.work:
+        sys.stdout.write(json.dumps(work(args.work, args.frames[0])) + "\n")
+        return
+    rows = []
+    for frames in args.frames:
+        rows.append(row := measure(frames, args.size))
+        sys.stdout.write(f"{frames:5d} frames: peak {row['peak'] / 2**20:6.0f} MiB, ")
+        sys.stdout.write(f"growth {row['growth'] / 2**20:5.0f} MiB, {row['seconds']:6.1f} s\n")
+        sys.stdout.flush()
+    first, last = rows[0], rows[-1]
+    ratios = {key: last[key] / first[key] for key in ("peak", "growth", "seconds")}
+    sys.stdout.write(", ".join(f"{key} x {ratio:.2f}" for key, ratio in ratios.items()) + "\n")
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "length.json").write_text(json.dumps({"rows": rows, "ratios": ratios}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -143,7 +143,7 @@ def from_words(backbone: Backbone, captions: Sequence[str], steps: int, guidance
     out = []
     for start in range(0, len(captions), BATCH):
         some = list(captions[start : start + BATCH])
-        text = backbone.embed([""] * len(some) + some).vectors
+        text = backbone.embed([""] * len(some) + some)
         like = backbone.encode(np.zeros((1, backbone.size, backbone.size, 3), np.uint8))
         x = torch.randn((len(some), *like.shape[1:]), generator=torch.Generator().manual_seed(start))
         for step in backbone.schedule.sampling(steps):
@@ -160,9 +160,9 @@ def inverted_and_back(
     """Pictures turned to noise and back with the same words, without guidance."""
     out = []
     for start in range(0, len(frames), BATCH):
-        text = backbone.embed(list(captions[start : start + BATCH])).vectors
+        text = backbone.embed(list(captions[start : start + BATCH]))
         x = backbone.encode(frames[start : start + BATCH])
-        predict = partial(backbone.predict, vectors=text)
+        predict = partial(backbone.predict, text=text)
         *_, (_, x) = ddim_invert(x, predict, backbone.schedule.inversion(steps))
         for step in backbone.schedule.sampling(steps):
             x = advance(*backbone.predict(x, step, text), step)

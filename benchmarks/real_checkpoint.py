@@ -28,8 +28,8 @@ from editing.clip import resize
 from editing.commands import parse_settings
 from editing.errors import EditingError
 from editing.labels import read_labels
+from editing.memory import peak_memory
 from editing.metrics import psnr
-from editing.runner import peak_memory
 
 UNTOUCHED = {
     "guidance_scale": 1.0,
@@ -95,7 +95,7 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
         "round trip dB": psnr(small, round_trip, everywhere),
         "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
         "edit outside dB": report["metrics"]["outside_psnr_uncomposited"],
-        "peak memory GB": peak_memory() / 1e9,
+        "peak memory GB": peak_memory(backbone.device) / 1e9,
         "seconds": report["seconds"],
         "params": report["params"],
     }

@@ -18,9 +18,8 @@ import numpy as np
 
 from editing import ArrayClip, EditRequest, Finished, edit, load_backbone
 from editing.backbones import Backbone
-from editing.clip import resize
+from editing.clip import DRAWN, resize
 from editing.metrics import psnr
-from editing.runner import DRAWN
 from storybook import Scene, render, sample_scene
 from storybook.world import FPS
 

@@ -1,4 +1,4 @@
-"""A store for what is expensive and depends on nothing but its key: inversions, later flow and tuned weights.
+"""A store for results that are expensive and depend only on their key, such as inversions.
 
 Entries are safetensors files named by the SHA-256 of their key. They are written under another name and
 renamed, so a stopped run leaves no half entry; the least recently used go when the store outgrows its cap.
@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,16 +46,24 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
         return None
     try:
         tensors = load_file(path)
-        path.touch()
-    except (SafetensorError, OSError):
-        log.warning("a cache entry could not be read and was removed")
-        path.unlink(missing_ok=True)
+    except SafetensorError:
+        log.warning("A damaged cache entry is ignored and removed.")
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         return None
+    except OSError as error:
+        log.warning("A cache entry cannot be read: %s.", error.strerror or error)
+        return None
+    with suppress(OSError):  # its age alone; the store may be read-only
+        path.touch()
     return tensors
 
 
 def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
-    """Keep `tensors` under `key`; drop the oldest entries beyond `cap` bytes. A full disk is logged."""
+    """Keep `tensors` under `key` and drop the oldest entries beyond `cap` bytes.
+
+    A disk that is full or read-only is logged, nothing more.
+    """
     from safetensors.torch import save_file
 
     folder = cache_folder()
@@ -69,7 +78,7 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
             partial.unlink(missing_ok=True)
         _trim(folder, cap)
     except OSError as error:
-        log.warning("the inversion was not cached: %s", error.strerror)
+        log.warning("The inversion was not cached: %s.", error.strerror or error)
 
 
 def _trim(folder: Path, cap: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from editing.clip import natural
+from editing.clip.images import natural
 from editing.errors import MaskError
 from editing.frames import Frames, FrameSource, windows
 from editing.rle import from_runs, open_rle

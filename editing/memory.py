@@ -16,6 +16,7 @@ Cutting changes no formula, but it can change the last bits of a result; where t
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -54,6 +55,26 @@ def free_memory(device: torch.device | None = None) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start measuring `peak_memory` anew where the device can; a process has one peak since it started."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak: of a CUDA device since `reset_peak`, else of this process since it started."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

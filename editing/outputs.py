@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from editing.clip import resize, write_video
-from editing.errors import RequestError, ResourceError
+from editing.clip import resize
+from editing.clip.writing import write_video
+from editing.errors import RequestError
 from editing.events import EditResult
+from editing.folders import check_writable, staged
 from editing.frames import frames_of
 from editing.pictures import Frame, heat, tint, washed, write_gif
 from editing.request import MAX_PROMPTS, EditRequest
@@ -56,49 +54,6 @@ def check_out(out: Path) -> None:
         )
     check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written, or made.
-
-    Raises:
-        RequestError: Naming --out.
-    """
-    whole = folder.absolute()
-    nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise RequestError("--out", f"{str(nearest)!r} cannot be written; choose another folder")
-
-
-@contextmanager
-def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Give a folder beside `target` whose entries move into it at the end; a failure leaves it as it was.
-
-    Args:
-        target: Folder to write into; made if missing. Entries of the same name are replaced.
-        replaces: Further names that are removed from `target` at the end.
-
-    Raises:
-        ResourceError: The disk is full or cannot be written.
-    """
-    target = target.absolute()
-    staging = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield staging
-        target.mkdir(exist_ok=True)
-        for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
-            _remove(target / name)
-        for entry in list(staging.iterdir()):
-            os.replace(entry, target / entry.name)
-    except OSError as error:
-        raise ResourceError(
-            "--out", f"cannot be written ({error.strerror or error}); free space or choose another"
-        ) from error
-    finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_outputs(
@@ -229,10 +184,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Fraction | Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} in a report")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -16,11 +16,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing.backbones import parse_lora
-from editing.clip import Clip, ImageClip, VideoClip, open_clip, write_lossless
+from editing.clip import Clip, ImageClip, VideoClip, open_clip
+from editing.clip.writing import write_lossless
 from editing.control import parse_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
+from editing.folders import staged
 from editing.labels import read_labels, write_labels, write_regions
-from editing.outputs import staged
 from editing.registry import METHODS
 from editing.request import (
     MAX_LORAS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -16,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
 from editing.errors import ModelError
+from editing.local_models import local_entries
 
 KINDS = ("raft_large", "raft_small")
 _LEAST_SIDE = 128  # smaller ones have no room for the network's four levels of eighths
@@ -28,9 +28,9 @@ def find_raft() -> Path | None:
     Files are `raft_large.safetensors`, `raft_small.safetensors` or torchvision's own, like
     `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
     """
-    shelf = os.environ.get("REGRAIN_MODELS")
-    names = [f"{kind}{rest}" for kind in KINDS for rest in (".safetensors", "_*.pth")] if shelf else ()
-    return next((path for name in names for path in sorted(Path(shelf or "").glob(name))), None)
+    names = [f"{kind}{rest}" for kind in KINDS for rest in (".safetensors", "_*.pth")]
+    entries = local_entries()
+    return next((path for name in names for path in entries if path.match(name)), None)
 
 
 def load_raft(path: Path) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -17,6 +17,14 @@ from editing.params.videograin import VideoGrainParams
 
 Resolved = dict[str, dict[str, object]]
 
+OFFERS: Mapping[str, str] = {
+    "inversion": "noise levels that can be walked back from a clip",
+    "image_unet": "a UNet that sees each frame as an image",
+    "features": "features that can be taken over from the source",
+    "control": "control networks",
+}
+"""What a model may offer and a method may need, as told to users."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -27,8 +35,9 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: What it asks of request and backbone: regions, or masks where they are optional, source_prompt,
-            inversion, image_unet, control.
+        needs: Of the request: regions, or masks where they are optional, and source_prompt. Of the model:
+            keys of `OFFERS`; what single parameters need is in `Params.NEEDS`.
+        stages: Of the recipe, in order. The runner adds loading before them and measuring after.
         entry: `module:function` of the recipe, a generator of events.
         several: It makes several edits, one per prompt, in one run.
     """
@@ -38,6 +47,7 @@ class Method:
     paper: str
     Params: type[MethodParams]
     needs: frozenset[str]
+    stages: tuple[str, ...]
     entry: str
     several: bool = False
 
@@ -57,6 +67,7 @@ METHODS: dict[str, Method] = {
             paper="Yang et al. 2025, arXiv:2502.17258",
             Params=VideoGrainParams,
             needs=frozenset({"regions", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
             entry="editing.methods.videograin:run",
         ),
         Method(
@@ -65,6 +76,7 @@ METHODS: dict[str, Method] = {
             paper="Qi et al. 2023, arXiv:2303.09535",
             Params=FateZeroParams,
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
             entry="editing.methods.fatezero:run",
             several=True,
         ),
@@ -74,6 +86,7 @@ METHODS: dict[str, Method] = {
             paper="Wang et al. 2023, arXiv:2303.17599",
             Params=Vid2VidZeroParams,
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
             entry="editing.methods.vid2vid_zero:run",
             several=True,
         ),
@@ -105,6 +118,39 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
         return record.Params.model_validate(dict(given))
     except ValidationError as error:
         raise from_validation(error, record.Params, "params.") from None
+
+
+def check_needs(
+    method: str, values: Mapping[str, object], offers: Collection[str], model: str, kind: str = ""
+) -> None:
+    """Refuse a model that lacks what the method, or one of these parameters, needs.
+
+    Args:
+        method: Name of the method.
+        values: Parameters by name; one that is 0 or empty needs nothing.
+        offers: Keys of `OFFERS`; none where the program cannot run such a model at all.
+        model: Its id, for the message.
+        kind: What sort of model it is, for the message.
+
+    Raises:
+        ModelError: The field is `model`, or `params.NAME` where a parameter asks too much.
+    """
+    record = find_method(method)
+    shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
+    if not offers:
+        raise ModelError("model", f"{shown}; use a Stable Diffusion 1.x or 2.x model")
+    if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
+        raise ModelError(
+            "model",
+            f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have; use another "
+            "model or method",
+        )
+    for name, need in record.Params.NEEDS.items():
+        if values.get(name) and need not in offers:
+            raise ModelError(
+                f"params.{name}",
+                f"{shorten(model)} does not have {OFFERS[need]}; remove it or use another model",
+            )
 
 
 def resolve_params(

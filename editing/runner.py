@@ -11,10 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editing.clip import DRAWN
 from editing.errors import PromptError, ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
+from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
-from editing.registry import METHODS, Resolved, resolve_params
+from editing.registry import METHODS, Resolved, check_needs, resolve_params
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
@@ -23,22 +25,15 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
-# What clips of the drawn world say of themselves. (Their pictures do not tell: the built-in autoencoder
-# repeats real clips at 25 to 30 dB, drawn ones at 24 to 29.)
-DRAWN = "Drawn by Regrain's storybook"
 _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 
 class Clock:
-    """Seconds spent in each stage, and what is left of the present one.
+    """Seconds spent in each stage, and what is left of the present one."""
 
-    Args:
-        device: What `peak_memory` is logged of.
-    """
-
-    def __init__(self, device: torch.device | None = None) -> None:
+    def __init__(self) -> None:
+        self.device: torch.device | None = None  # known once the model is loaded
         self.seconds: dict[str, float] = {}
-        self.device = device
         self._stage, self._since = "", 0.0
         self._done, self._total = 0, 0  # of the last progress
         # Units before the present count, when it began, and when its last unit ended.
@@ -49,12 +44,8 @@ class Clock:
         now = time.perf_counter()
         if self._stage:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
-            log.info(
-                "%s took %.1f s, peak memory %.0f MB",
-                self._stage,
-                now - self._since,
-                peak_memory(self.device) / 1e6,
-            )
+            peak = "" if self.device is None else f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
+            log.info("%s took %.1f s%s", self._stage, now - self._since, peak)
         self._stage, self._since, self._ended = stage, now, now
         self._done = self._total = 0
 
@@ -91,6 +82,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
             `editing.errors`.
     """
     request.check_runnable()
+    if backbone is None:
+        _check_model(request)
     _check_words(request, backbone)
     clock = Clock()
     clock.enter("loading")
@@ -100,10 +93,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
         backbone = load_backbone(request.model, request.loras)
     clock.device = backbone.device
-    reset_peak_memory(backbone.device)
+    reset_peak(backbone.device)
     params, resolved = resolve_params(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
+    check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
@@ -120,6 +114,15 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     clock.enter("")
     report["seconds"] = clock.seconds
     yield Finished(result, report)
+
+
+def _check_model(request: EditRequest) -> None:
+    """Refuse a model that the method cannot use before it is loaded, where its configuration is here."""
+    from editing.backbones import find
+    from editing.backbones.offers import family_of
+
+    if family := family_of(find(request.model)):
+        check_needs(request.method, request.params, family.offers, request.model, family.title)
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
@@ -239,24 +242,3 @@ def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
         "Negative prompts are not used with inversion=negative_prompt, whose negative is the source prompt; "
         "choose null_text or plain."
     ]
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Begin anew to count the peak of an accelerator; that of a process cannot be."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device | None = None) -> int:
-    """Bytes at the peak: of the run so far on an accelerator, else of this process since it started."""
-    import resource
-    import sys
-
-    import torch
-
-    if device is not None and device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

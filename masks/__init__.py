@@ -18,19 +18,20 @@ if TYPE_CHECKING:
         write_regions,
     )
     from editing.rle import read_rle, write_rle
-    from masks.click import Embedded, embed, segment
-    from masks.draw import Stroke, brush, drop_specks, feather, fill_holes, grow
+    from masks.click import segment
+    from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
+    from masks.sam import Embedded, embed
     from masks.track import Confidence, propagate
     from masks.video import read_mask_video, write_mask_video
 
 _HOME = {
     "Confidence": "masks.track",
-    "Embedded": "masks.click",
-    "Stroke": "masks.draw",
+    "Embedded": "masks.sam",
+    "BrushStroke": "masks.draw",
     "brush": "masks.draw",
+    "clean": "masks.draw",
     "drop_specks": "masks.draw",
-    "embed": "masks.click",
-    "feather": "masks.draw",
+    "embed": "masks.sam",
     "fill_holes": "masks.draw",
     "flatten": "editing.labels",
     "grow": "masks.draw",
@@ -50,11 +51,11 @@ _HOME = {
 __all__ = [
     "Confidence",
     "Embedded",
-    "Stroke",
+    "BrushStroke",
     "brush",
+    "clean",
     "drop_specks",
     "embed",
-    "feather",
     "fill_holes",
     "flatten",
     "grow",

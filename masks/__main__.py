@@ -1,10 +1,10 @@
-"""Command line: `python -m masks track CLIP --click LABEL:FRAME,X,Y[,0|1] ... -o out/masks`."""
+"""Command line: `python -m masks track | convert | clean`."""
 
 from __future__ import annotations
 
 import re
 import sys
-import tempfile
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +13,22 @@ import typer
 
 from editing.clip import open_clip
 from editing.commands import call
-from editing.errors import MaskError, RequestError, ResourceError, shorten
-from editing.labels import is_written, write_labels
-from editing.outputs import check_writable
+from editing.errors import MaskError, RequestError, shorten
+from editing.folders import staged
+from editing.labels import write_labels
+from masks import draw
+from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
 
 if TYPE_CHECKING:
     from editing.clip import Clip
 
 app = typer.Typer(help="Masks of things in a clip.", add_completion=False, pretty_exceptions_enable=False)
-_COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
+_OUT = "Where to write: a folder, or a .json, .mkv or .mp4 file. .mkv keeps a video exact."
+_COLOR = "Colour of a label in a video; repeatable."
 _UNSURE = 0.5
 
 # By label and frame: points (x, y) and their labels.
 Clicks = dict[int, dict[int, tuple[list[tuple[float, float]], list[int]]]]
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep `track` a command although it is the only one."""
 
 
 @app.command()
@@ -59,18 +57,15 @@ def track(
         raise RequestError("--method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"{shorten(flow)} was given; allowed: auto, dis, raft; choose one")
-    _check_out(out, clip)
+    check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
     labels, sure = _track(opened, clicks, method, model, flow)
-    try:
-        _write(labels, out.absolute(), {label: _COLORS[(label - 1) % len(_COLORS)] for label in clicks})
-    except OSError as error:
-        raise ResourceError(
-            "--out", f"{str(out)!r} cannot be written ({error.strerror or error}); choose another"
-        ) from error
+    colors = colors_of(clicks)
+    with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
+        write_labels(labels, folder, colors)
     for label in clicks:
         lost = [index for index, regions in enumerate(sure) if regions.get(label, 0) < _UNSURE]
         if lost:
@@ -82,17 +77,71 @@ def track(
     typer.echo(f"masks: {out}")
 
 
-def _write(labels: np.ndarray, out: Path, colors: dict[int, str]) -> None:
-    """Write masks into a folder whose earlier ones go only once all are there; it may be the current one."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        staged = Path(folder) / "masks"
-        write_labels(labels, staged, colors)
-        out.mkdir(exist_ok=True)
-        for old in out.iterdir():
-            old.unlink()
-        for new in staged.iterdir():
-            new.replace(out / new.name)
+@app.command()
+def convert(
+    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
+    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
+) -> None:
+    """Write masks in another form: PNG files, JSON with COCO run lengths, or a video."""
+    check_out(out, masks)
+    colors = _parse_colors(color or [])
+    _save(read_masks(masks, colors), out, colors, fps)
+
+
+@app.command()
+def clean(
+    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
+    grow: Annotated[
+        float, typer.Option(min=-1024, max=1024, help="Pixels to grow by; negative shrinks.")
+    ] = 0,
+    fill_holes: Annotated[int, typer.Option(min=0, help="Fill holes of up to this many pixels.")] = 0,
+    drop_specks: Annotated[int, typer.Option(min=0, help="Remove pieces of fewer pixels than this.")] = 0,
+    label: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=255, help="Label to change; repeatable. All of them if not given."),
+    ] = None,
+    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
+) -> None:
+    """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels of another."""
+    check_out(out, masks)
+    if not (grow or fill_holes or drop_specks):
+        raise RequestError("--grow", "nothing to do. Give --grow, --fill-holes or --drop-specks.")
+    colors = _parse_colors(color or [])
+    found = read_masks(masks, colors)
+    for number in label or ():
+        if number not in found:
+            raise RequestError("--label", f"{number} is not in the masks. Choose from {sorted(found)}.")
+    apart = not overlap(found)
+    cleaned = {number: np.empty_like(mask) for number, mask in found.items()}
+    for index, frame in enumerate(zip(*found.values(), strict=True)):
+        named = dict(zip(found, frame, strict=True))
+        changed = draw.clean(
+            named, pixels=grow, holes=fill_holes, specks=drop_specks, labels=label or (), apart=apart
+        )
+        for number, mask in changed.items():
+            cleaned[number][index] = mask
+    _save(cleaned, out, colors, fps)
+
+
+def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
+    write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
+    typer.echo(f"masks: {out}")
+
+
+def _parse_colors(texts: list[str]) -> dict[int, str]:
+    colors = {}
+    for text in texts:
+        found = re.fullmatch(r"(\d{1,3})=(#[0-9a-fA-F]{6})", text.strip(), re.ASCII)
+        if not found or not 1 <= int(found[1]) <= 255:
+            raise RequestError(
+                "--color", f"invalid colour {shorten(text)}. Write LABEL=#RRGGBB with a label from 1 to 255."
+            )
+        colors[int(found[1])] = found[2]
+    return colors
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,22 +173,7 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _check_out(out: Path, clip: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise RequestError("--out", f"{out.name!r} is a file; choose a folder")
-    if out.is_dir() and clip.is_dir() and out.samefile(clip):
-        raise RequestError("--out", f"{out.name!r} is the clip itself; choose another folder")
-    check_writable(out)
-    check_writable(out.absolute().parent)  # masks are put together beside it
-    for entry in sorted(out.iterdir()) if out.is_dir() else ():
-        if not is_written(entry):
-            raise RequestError(
-                "--out", f"{out.name!r} holds {entry.name!r}, which is no mask; choose a new or empty folder"
-            )
-
-
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
-    width, height = clip.size
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():
             if frame >= len(clip):
@@ -147,16 +181,25 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
                     "--click",
                     f"frame {frame} was given; the clip uses 0 to {len(clip) - 1}; choose one of them",
                 )
-            for x, y in points:
-                if x >= width or y >= height:
-                    raise RequestError(
-                        "--click", f"{x:g},{y:g} was given; frames are {width}x{height}; click inside"
-                    )
-            if 1 not in kinds:
-                raise RequestError(
-                    "--click",
-                    f"label {label} has only points outside it in frame {frame}; add one on it",
-                )
+            _check_points(label, frame, points, kinds, clip.size)
+
+
+def _check_points(
+    label: int,
+    frame: int,
+    points: list[tuple[float, float]],
+    kinds: list[int],
+    size: tuple[int, int],
+) -> None:
+    for x, y in points:
+        if x >= size[0] or y >= size[1]:
+            raise RequestError(
+                "--click", f"{x:g},{y:g} was given; frames are {size[0]}x{size[1]}; click inside"
+            )
+    if 1 not in kinds:
+        raise RequestError(
+            "--click", f"label {label} has only points outside it in frame {frame}; add one on it"
+        )
 
 
 def _track(
@@ -167,7 +210,8 @@ def _track(
     from rich.console import Console
     from rich.progress import track as show
 
-    from masks.click import missing, segment
+    from masks.click import segment
+    from masks.sam import missing
     from masks.track import propagate
 
     if method == "sam" and model is None and (lacking := missing()):

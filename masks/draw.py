@@ -1,7 +1,8 @@
-"""Masks by hand: brush and eraser, grow, feather, holes, specks. In pixels; nothing is changed in place."""
+"""Masks by hand: brush and eraser, grow, holes, specks. In pixels; nothing is changed in place."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,7 @@ _SUBPIXEL_BITS = 4
 
 
 @dataclass(frozen=True)
-class Stroke:
+class BrushStroke:
     """A line drawn with a round brush.
 
     Attributes:
@@ -26,7 +27,7 @@ class Stroke:
     erase: bool = False
 
 
-def brush(mask: Bool[np.ndarray, "height width"], stroke: Stroke) -> Bool[np.ndarray, "height width"]:
+def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[np.ndarray, "height width"]:
     """The mask after one stroke."""
     touched = np.zeros(mask.shape, np.uint8)
     path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
@@ -45,15 +46,6 @@ def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
-def feather(
-    mask: Bool[np.ndarray, "height width"], pixels: float | int
-) -> Float32[np.ndarray, "height width"]:
-    """Opacity 0 to 1: one half at the edge, a straight slope `pixels` wide around it."""
-    if pixels <= 0:
-        return mask.astype(np.float32)
-    return np.clip(signed_distance(mask) / np.float32(pixels) + np.float32(0.5), 0, 1)
-
-
 def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
     """Fill what the mask encloses, where it is at most `most` pixels large."""
     count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
@@ -69,6 +61,38 @@ def drop_specks(
     """Drop pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
+
+
+def clean(
+    masks: Mapping[int, Bool[np.ndarray, "height width"]],
+    *,
+    pixels: float | int = 0,
+    holes: float | int = 0,
+    specks: float | int = 0,
+    labels: Collection[int] = (),
+    apart: bool = True,
+) -> dict[int, Bool[np.ndarray, "height width"]]:
+    """The masks of one frame without specks and holes, then grown.
+
+    Args:
+        masks: By label; the earlier covers the later.
+        pixels: As `grow`.
+        holes: As `fill_holes`, in pixels.
+        specks: As `drop_specks`, in pixels.
+        labels: Those to change; none changes all.
+        apart: What is added takes no pixel of another mask.
+    """
+    taken = np.any(list(masks.values()), axis=0) if apart else None
+    result = {}
+    for label, mask in masks.items():
+        changed = mask
+        if not labels or label in labels:
+            changed = grow(fill_holes(drop_specks(mask, specks), holes), pixels)
+        if taken is not None:
+            changed = changed & (mask | ~taken)
+            taken = taken | changed
+        result[label] = changed
+    return result
 
 
 def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from masks.draw import Stroke, brush, signed_distance
+from masks.draw import BrushStroke, brush, signed_distance
 
 LONG_SIDE = 320  # pixels worked on: the cut takes seconds on a whole video frame
 ROUNDS = 4
@@ -24,7 +24,7 @@ def cut(
     labels: Int[np.ndarray, " points"],
     box: Float[np.ndarray, "4"] | None = None,
     previous: Bool[np.ndarray, "height width"] | None = None,
-    strokes: Sequence[Stroke] = (),
+    strokes: Sequence[BrushStroke] = (),
 ) -> Bool[np.ndarray, "height width"]:
     """Cut out what clicks, strokes, a box or an earlier mask point at.
 
@@ -47,21 +47,51 @@ def cut(
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     ratio = np.array([size[0] / width, size[1] / height])
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    none = np.zeros(size[::-1], bool)
-    seed, reach = (fraction * min(size) for fraction in (_SEED, _REACH))
+    drawn = _drawn(points, labels, strokes, ratio, size)
+    trimap = _trimap(drawn, box, previous, ratio, size)
+    clicked = trimap == cv2.GC_FGD
+    inside = _optimise(small, trimap)
+    if clicked.any():
+        _, numbers = cv2.connectedComponents(inside.astype(np.uint8))
+        inside &= np.isin(numbers, np.unique(numbers[clicked & inside]))
+    if (width, height) == size:
+        return inside
+    return cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
-    drawn = [
-        Stroke(((x, y),), seed, erase=not label) for (x, y), label in zip(points * ratio, labels, strict=True)
+
+def _drawn(
+    points: np.ndarray,
+    labels: np.ndarray,
+    strokes: Sequence[BrushStroke],
+    ratio: np.ndarray,
+    size: tuple[int, int],
+) -> list[BrushStroke]:
+    """Clicks, as dots, and strokes, in pixels of the (width, height) worked on: `ratio` times those given."""
+    dots = [
+        BrushStroke(((x, y),), _SEED * min(size), erase=not label)
+        for (x, y), label in zip(points * ratio, labels, strict=True)
     ]
     for stroke in strokes:
         path = tuple((float(x), float(y)) for x, y in np.array(stroke.points) * ratio)
-        drawn.append(Stroke(path, max(1.0, stroke.radius * float(ratio.min())), stroke.erase))
+        dots.append(BrushStroke(path, max(1.0, stroke.radius * float(ratio.min())), stroke.erase))
+    return dots
+
+
+def _trimap(
+    drawn: Sequence[BrushStroke],
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    ratio: np.ndarray,
+    size: tuple[int, int],
+) -> UInt8[np.ndarray, "height width"]:
+    """What surely and what perhaps belongs to it, in the numbers of OpenCV's GrabCut."""
+    none = np.zeros(size[::-1], bool)
     sure_in, sure_out, maybe = none, none, none
     for stroke in drawn:  # the later stroke covers the earlier
-        sure_in = brush(sure_in, Stroke(stroke.points, stroke.radius, stroke.erase))
-        sure_out = brush(sure_out, Stroke(stroke.points, stroke.radius, not stroke.erase))
+        sure_in = brush(sure_in, BrushStroke(stroke.points, stroke.radius, stroke.erase))
+        sure_out = brush(sure_out, BrushStroke(stroke.points, stroke.radius, not stroke.erase))
         if not stroke.erase:
-            maybe = brush(maybe, Stroke(stroke.points, reach))
+            maybe = brush(maybe, BrushStroke(stroke.points, _REACH * min(size)))
     if previous is not None:
         shape = previous.astype(np.uint8)
         maybe = cv2.resize(shape, size, interpolation=cv2.INTER_AREA) > 0
@@ -73,13 +103,7 @@ def cut(
         sure_out = sure_out | ~within
     trimap = np.where(maybe, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     trimap[sure_out], trimap[sure_in] = cv2.GC_BGD, cv2.GC_FGD
-    inside = _optimise(small, trimap)
-    if sure_in.any():
-        _, numbers = cv2.connectedComponents(inside.astype(np.uint8))
-        inside &= np.isin(numbers, np.unique(numbers[sure_in & inside]))
-    if (width, height) == size:
-        return inside
-    return cv2.resize(inside.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    return trimap
 
 
 class Colors(NamedTuple):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.clip import ArrayClip, open_clip, write_lossless, write_video
+from editing.clip import ArrayClip, open_clip
+from editing.clip.writing import write_lossless, write_video
 from editing.errors import MaskError
 from editing.labels import palette
 

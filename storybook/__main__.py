@@ -14,9 +14,9 @@ import numpy as np
 
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
 from editing.areas import grow_labels
-from editing.clip import write_video
+from editing.clip import DRAWN
+from editing.clip.writing import write_video
 from editing.errors import EditingError
-from editing.runner import DRAWN
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 

@@ -61,7 +61,7 @@ def denoised(model: Backbone, maps: list[np.ndarray], captions: list[str], seed:
     shard = int(rng.integers(len(maps)))
     rows = rng.integers(len(maps[shard]), size=BATCH // 2)
     pictures = np.stack([maps[shard][row] for row in rows])
-    text = model.embed([captions[shard * len(maps[0]) + row] for row in rows]).vectors
+    text = model.embed([captions[shard * len(maps[0]) + row] for row in rows])
     clean = model.encode(pictures)
     steps = model.schedule.sampling(20)[-int(rng.integers(1, 7)) :]
     noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))

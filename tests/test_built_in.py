@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from benchmarks.judge import distance
 from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
 from editing.backbones.control_net import ControlNets
+from editing.backbones.patches import Change
 from editing.clip import resize
 from editing.control import parse_control
 from editing.diffusion import add_noise
@@ -213,12 +214,12 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     clean = model.encode(frames)
     step = next(s for s in model.schedule.sampling(20) if s.t < 700)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    noisy, text = add_noise(clean, noise, step), model.embed([scene.caption for scene in scenes]).vectors
+    noisy, text = add_noise(clean, noise, step), model.embed([scene.caption for scene in scenes])
 
     def error(shown, weight=1.0):
         specs = parse_control(f"canny=storybook/canny@{weight}")
-        control = ControlNets(specs, shown, model).hook(text)
-        return float((model.predict(noisy, step, text, control=control)[0] - clean).square().mean())
+        control = ControlNets(specs, shown, model).reading(text)
+        return float((model.predict(noisy, step, text, Change(control=control))[0] - clean).square().mean())
 
     alone, own, others = error(frames, 0), error(frames), error(np.roll(frames, 1, 0))
     assert own < 0.9 * alone

@@ -10,7 +10,7 @@ import pytest
 from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
 
 from editing import load_project
-from editing.clip import write_video
+from editing.clip.writing import write_video
 from masks.draw import deepest
 
 pytestmark = pytest.mark.browser

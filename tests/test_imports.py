@@ -85,7 +85,8 @@ def test_masks_use_little_of_editing(module):
         "editing.flow",
         "editing.errors",
         "editing.labels",
-        "editing.outputs.check_writable",
+        "editing.folders",
+        "editing.local_models",
     )
     used = [name for name in IMPORTS[module] if is_within(name, "editing")]
     assert all(any(is_within(name, package) for package in allowed) for name in used), used

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editing.clip import ArrayClip, Clip, VideoClip, resize, write_video
+from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
+from editing.clip.writing import write_video
 from editing.errors import ClipError, EditingError, RequestError
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
-from editing.runner import DRAWN
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 32, 1280, 4096
 USUAL_FPS = 8  # what longer clips are thinned to

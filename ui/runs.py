@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -20,6 +19,7 @@ from editing.backbones import on_shelf, parse_lora
 from editing.control import parse_control
 from editing.errors import EditingError, RequestError, suggest
 from editing.events import Event, Finished, Stage
+from editing.local_models import local_entries, models_folder
 from editing.outputs import EDITS, write_outputs
 from editing.project import is_name, save_project
 from editing.registry import find_method
@@ -98,7 +98,7 @@ class Runs:
         Raises:
             EditingError: A name or value is not allowed.
         """
-        folder = self._folder if model == BUILT_IN else Path(os.environ.get("REGRAIN_MODELS", ""), model)
+        folder = self._folder if model == BUILT_IN else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
     def from_example(
@@ -154,8 +154,7 @@ def _local_loras() -> list[str]:
 
 def _shelf() -> list[Path]:
     """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
-    folder = Path(os.environ.get("REGRAIN_MODELS") or "/nonexistent")
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries = local_entries()
     for entry in entries:
         if not is_name(entry.name):
             log.warning("%r is left out: names of models are letters, digits, '.', '_' and '-'", entry.name)

@@ -16,7 +16,7 @@ from editing.errors import RequestError
 from editing.labels import read_regions
 from editing.prompts import Composed, compose
 from editing.request import MAX_PROMPTS, EditRequest, Region, default_color
-from masks.draw import Stroke as Hint
+from masks.draw import BrushStroke as Hint
 from ui.clips import Opened
 from ui.layers import FINDERS, Key, Layer, Mask, State, Stroke, brushed, encode_runs, pack, unpack
 from ui.methods import uses

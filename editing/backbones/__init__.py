@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from editing.errors import ModelError, shorten
+from editing.local_models import MODELS_VARIABLE, find_local, local_entries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +31,10 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parents[2] / "assets"
 # The model that comes with the program, and its control network.
 BUILT_IN = ("storybook", "storybook/canny")
-MODELS_VARIABLE = "REGRAIN_MODELS"
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_UNET = "unet/config.json"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
 
@@ -51,6 +52,7 @@ class Backbone(Protocol):
     token_limit: int
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
+    offers: frozenset[str]
     schedule: "Schedule"
     sites: "tuple[Site, ...]"
     device: "torch.device"
@@ -121,7 +123,7 @@ def parse_lora(text: str) -> LoraSpec:
     return LoraSpec(match[1], float(match[2] or 1))
 
 
-def find(id: str, config: str = "unet/config.json") -> Source:
+def find(id: str, config: str = _UNET) -> Source:
     """Find a model by id without loading anything; a tenth of a second at most.
 
     In this order: what is built in; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out);
@@ -136,11 +138,8 @@ def find(id: str, config: str = "unet/config.json") -> Source:
         raise ModelError(
             "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"
         )
-    shelf = os.environ.get(MODELS_VARIABLE)
-    if shelf and id and not Path(id).is_absolute() and ".." not in Path(id).parts:
-        for path in (Path(shelf, id), Path(shelf, f"{id}.safetensors")):
-            if os.path.exists(path):
-                return _check(path, id, config)
+    if path := find_local(id, ".safetensors"):
+        return _check(path, id, config)
     if id and os.path.exists(id):  # unlike Path.exists, quiet about impossible names
         return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
@@ -154,10 +153,9 @@ def find(id: str, config: str = "unet/config.json") -> Source:
 
 def on_shelf() -> list[str]:
     """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files that are not RAFT's."""
-    shelf = Path(os.environ.get(MODELS_VARIABLE) or os.devnull)
     return [
         entry.name
-        for entry in (sorted(shelf.iterdir()) if shelf.is_dir() else ())
+        for entry in local_entries()
         if (entry / "unet" / "config.json").is_file()
         or (entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_"))
     ]
@@ -170,7 +168,9 @@ def _check(path: Path, id: str, config: str) -> Source:
                 "model", f"{id!r} is not a .safetensors file; only those and diffusers folders are opened"
             )
         return Source("file", str(path.resolve()))
-    if not (path / config).is_file():
+    # Other families of models have no UNet; `family_of` tells what they are.
+    names = (config, "model_index.json") if config == _UNET else (config,)
+    if not any((path / name).is_file() for name in names):
         raise ModelError("model", f"{id!r} holds no {config}; give a diffusers folder or a .safetensors file")
     return Source("folder", str(path.resolve()))
 

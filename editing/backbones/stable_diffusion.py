@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from editing.attention.sites import Grid, Site, install
+from editing.backbones.offers import STABLE_DIFFUSION
 from editing.backbones.patches import PLAIN, Change, checkpointed, patched
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
@@ -48,6 +49,7 @@ class StableDiffusion:
         sites: Its attention layers.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
+        offers: What methods can use of it; see `editing.registry.OFFERS`.
         device: Where it is.
         dtype: Of UNet and text encoder. Autoencoder and latents are float32.
         takes_turns: Its parts stay in main memory, but for the one at work.
@@ -84,6 +86,7 @@ class StableDiffusion:
         self.token_limit: int = min(
             self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
         )
+        self.offers: frozenset[str] = STABLE_DIFFUSION
         self._lock = threading.Lock()
 
     @cached_property

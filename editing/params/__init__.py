@@ -14,6 +14,8 @@ class MethodParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     # What a named preset sets beyond the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
+    # What single parameters need of a model, keys of `editing.registry.OFFERS`, unless they are 0 or empty.
+    NEEDS: ClassVar[Mapping[str, str]] = {}
 
     steps: int = Field(50, ge=1, le=1000, description="Denoising steps; the inversion takes as many.")
     guidance_scale: float = Field(

@@ -29,6 +29,7 @@ class VideoGrainParams(MethodParams):
             "inject_until": 0.0,
         },
     }
+    NEEDS = {"control": "control", "inject_until": "features"}
 
     preset: Literal["paper", "released"] = Field(
         "paper", description="Naming a preset sets every parameter not given to that source's value."

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.real_checkpoint import main, unchanged
 from editing import ArrayClip, EditRequest, Region
-from editing.clip import write_video
+from editing.clip.writing import write_video
 from editing.labels import write_labels
 from editing.methods.videograin import lay_out
 

@@ -48,3 +48,29 @@ def test_no_half_written_entry_stays(folder, monkeypatch):
     )
     cache.store(KEY, {"latents": torch.zeros(2)})
     assert list(folder.iterdir()) == []
+
+
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_an_entry_whose_age_cannot_be_noted_is_used_and_kept(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    assert torch.equal(cache.load(KEY)["latents"], torch.ones(2))
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_a_damaged_entry_that_cannot_be_removed_counts_as_missing(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    (entry,) = folder.glob("*.safetensors")
+    entry.write_bytes(b"broken")
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    assert cache.load(KEY) is None
+
+
+def test_an_entry_that_cannot_be_opened_is_kept(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr("safetensors.torch.load_file", refuse)
+    assert cache.load(KEY) is None
+    assert len(list(folder.glob("*.safetensors"))) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from editing import events
 from editing.__main__ import main
-from editing.clip import write_video
+from editing.clip.writing import write_video
 from editing.labels import write_labels
 from editing.project import FILE, load_project
 

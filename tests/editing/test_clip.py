@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editing.clip import ArrayClip, AudioSpan, Clip, ColorTags, open_clip, resize, write_lossless, write_video
+from editing.clip import ArrayClip, AudioSpan, Clip, ColorTags, open_clip, resize
+from editing.clip.writing import write_lossless, write_video
 from editing.errors import ClipError
 
 RATE = 48_000

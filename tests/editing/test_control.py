@@ -10,6 +10,7 @@ from conftest import write_control_net
 
 from editing import ArrayClip, EditRequest, Region
 from editing.backbones.control_net import ControlNets, load_control_net
+from editing.backbones.patches import Change
 from editing.control import ControlSpec, canny, control_maps, gray_depth, parse_control
 from editing.errors import ModelError, RequestError
 from editing.registry import check_params
@@ -69,15 +70,15 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint
 
 def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    step, text = tiny.schedule.sampling(50)[5], tiny.embed(["", "a cat"]).vectors
+    step, text = tiny.schedule.sampling(50)[5], tiny.embed(["", "a cat"])
     specs = parse_control(f"canny={net_folder}@0.7, canny={net_folder}@0.5")
     nets = ControlNets(specs, FRAMES, tiny)
-    down, middle = nets.hook(text)(x, torch.tensor(step.t), text.repeat_interleave(2, 0), None)
+    down, middle = nets.reading(text)(x, torch.tensor(step.t))
     hint = torch.from_numpy(canny(FRAMES)).movedim(-1, 1).float() / 255
-    expected = load_control_net(str(net_folder), tiny)(
+    expected = load_control_net(str(net_folder), tiny)[0](
         x,
         step.t,
-        text.repeat_interleave(2, 0),
+        text.vectors.repeat_interleave(2, 0),
         hint.repeat(2, 1, 1, 1),
         conditioning_scale=1.2,
         return_dict=False,
@@ -86,10 +87,10 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     assert nets.maps.shape == (2, 64, 128, 3)
     plain = tiny.predict(x, step, text)[1]
-    assert not torch.allclose(tiny.predict(x, step, text, control=nets.hook(text))[1], plain)
+    assert not torch.allclose(tiny.predict(x, step, text, Change(control=nets.reading(text)))[1], plain)
     silent = ControlNets(parse_control(f"canny={net_folder}@0"), FRAMES, tiny)
-    assert torch.equal(tiny.predict(x, step, text, control=silent.hook(text))[1], plain)
-    assert ControlNets((), FRAMES, tiny).hook(text) is None
+    assert torch.equal(tiny.predict(x, step, text, Change(control=silent.reading(text)))[1], plain)
+    assert ControlNets((), FRAMES, tiny).reading(text) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The rule by which a run is cut into pieces."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +12,8 @@ from editing.memory import (
     frames_at_once,
     free_memory,
     halves_fit,
+    peak_memory,
+    reset_peak,
     takes_turns,
     weights_dtype,
 )
@@ -56,3 +60,36 @@ def test_weights_are_counted(tiny, tiny_folder):
     file = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
     assert count_weights(file) == count_weights(tiny_folder / "unet")
     assert count_weights(ASSETS / "storybook") > 1_000_000
+
+
+def test_the_peak_of_a_cpu_is_that_of_the_process():
+    cpu = torch.device("cpu")
+    reset_peak(cpu)
+    status = Path("/proc/self/status").read_text().splitlines()
+    resident = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+    assert resident <= peak_memory(cpu) < free_memory() + 2 * resident
+
+
+def test_the_peak_is_of_the_runs_own_device_and_counted_from_its_reset(monkeypatch):
+    peaks = {"cuda:0": 5, "cuda:1": 7}
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda device=None: peaks[str(device or "cuda:0")])
+    monkeypatch.setattr(
+        "torch.cuda.reset_peak_memory_stats", lambda device=None: peaks.update({str(device or "cuda:0"): 0})
+    )
+    second = torch.device("cuda:1")
+    assert peak_memory(second) == 7
+    reset_peak(second)
+    assert peaks == {"cuda:0": 5, "cuda:1": 0}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_the_peak_of_an_accelerator_falls_back_when_reset():
+    device = torch.device("cuda:0")
+    reset_peak(device)
+    block = torch.ones(1 << 26, device=device)
+    before = peak_memory(device)
+    assert before >= 4 << 26
+    del block
+    reset_peak(device)
+    assert peak_memory(device) <= before - (4 << 26)

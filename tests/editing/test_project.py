@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.clip import ArrayClip, open_clip, write_video
+from editing.clip import ArrayClip, open_clip
+from editing.clip.writing import write_video
 from editing.errors import EditingError, ModelError, RequestError
 from editing.labels import write_labels
 from editing.project import FILE, Project, load_project, save_project, schema

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from editing import ArrayClip, EditRequest, Region, edit
+from editing.clip import DRAWN
 from editing.errors import PromptError, RequestError
 from editing.events import Finished, Preview, Progress, Stage
-from editing.runner import DRAWN, Clock, peak_memory, reset_peak_memory
+from editing.runner import Clock
 
 
 @pytest.fixture(autouse=True)
@@ -157,14 +158,11 @@ def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
     assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
 
 
-def test_the_peak_is_of_the_runs_own_device_and_counted_anew(monkeypatch):
+def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda d: asked.append(("reset", d)))
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda d: asked.append(("peak", d)) or 7)
-    second = torch.device("cuda", 1)
-    reset_peak_memory(second)
-    assert peak_memory(second) == 7
-    assert asked == [("reset", second), ("peak", second)]
-    reset_peak_memory(torch.device("cpu"))
-    assert peak_memory(torch.device("cpu")) > 1e6
-    assert len(asked) == 2
+    monkeypatch.setattr("editing.runner.reset_peak", lambda device: asked.append(("reset", device)))
+    monkeypatch.setattr("editing.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7)
+    report = list(edit(request(), tiny))[-1].report
+    assert report["peak_memory"] == 7
+    assert asked[0] == ("reset", tiny.device)
+    assert set(asked[1:]) == {("peak", tiny.device)}

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from editing.errors import MaskError, ModelError
-from masks import click
-from masks.draw import Stroke
+from masks import click, sam
+from masks.draw import BrushStroke
 from masks.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
@@ -41,12 +41,12 @@ def circles(monkeypatch):
     monkeypatch.setattr("segment_anything.SamPredictor", Circles)
     encoder = types.SimpleNamespace(img_size=256)
     prompts = types.SimpleNamespace(mask_input_size=(128, 128))
-    sam = types.SimpleNamespace(image_encoder=encoder, prompt_encoder=prompts)
-    monkeypatch.setattr(click, "load_sam", lambda model=None: sam)
-    monkeypatch.setattr(click, "missing", lambda: None)
-    monkeypatch.setattr(click, "_frames", {})
+    network = types.SimpleNamespace(image_encoder=encoder, prompt_encoder=prompts)
+    monkeypatch.setattr(sam, "load_sam", lambda model=None: network)
+    monkeypatch.setattr(sam, "missing", lambda: None)
+    monkeypatch.setattr(sam, "_frames", {})
     monkeypatch.setattr(Circles, "asked", [])
-    return sam
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     click.segment(IMAGE, [(50, 40)], [0], previous=X < 60)
     prompt = Circles.asked[-1][3]
     assert prompt.shape == (1, 128, 128)
-    assert np.unique(prompt).tolist() == [-click.PRIOR, click.PRIOR]
+    assert np.unique(prompt).tolist() == [-sam.PRIOR, sam.PRIOR]
     inside = prompt[0] > 0
     assert inside[:96, :64].all()
     assert not inside[96:].any()  # beyond the frame
@@ -90,7 +90,7 @@ def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
 
 
 def test_strokes_are_asked_as_clicks(circles):
-    strokes = [Stroke(((20, 20), (30, 20), (40, 20)), 2), Stroke(((80, 80),), 2, erase=True)]
+    strokes = [BrushStroke(((20, 20), (30, 20), (40, 20)), 2), BrushStroke(((80, 80),), 2, erase=True)]
     click.segment(IMAGE, [], [], strokes=strokes)
     points, labels = Circles.asked[-1][:2]
     assert labels.tolist() == [1, 1, 1, 0]
@@ -98,25 +98,25 @@ def test_strokes_are_asked_as_clicks(circles):
 
 
 def test_the_same_pixels_are_embedded_once(untrained):
-    first = click.embed(IMAGE, untrained)
-    assert click.embed(IMAGE.copy(), untrained) is first
+    first = sam.embed(IMAGE, untrained)
+    assert sam.embed(IMAGE.copy(), untrained) is first
     other = IMAGE.copy()
     other[0, 0] ^= 1
-    assert click.embed(other, untrained) is not first
+    assert sam.embed(other, untrained) is not first
 
 
 def test_few_frames_are_kept(untrained, monkeypatch):
-    monkeypatch.setattr(click, "_KEPT_FRAMES", 2)
-    frames = [click.embed(np.full((20, 30, 3), n, np.uint8), untrained) for n in range(4)]
-    assert click.embed(frames[3].image, untrained) is frames[3]
-    assert click.embed(frames[0].image, untrained) is not frames[0]
-    assert len(click._frames) <= 2
+    monkeypatch.setattr(sam, "_KEPT_FRAMES", 2)
+    frames = [sam.embed(np.full((20, 30, 3), n, np.uint8), untrained) for n in range(4)]
+    assert sam.embed(frames[3].image, untrained) is frames[3]
+    assert sam.embed(frames[0].image, untrained) is not frames[0]
+    assert len(sam._frames) <= 2
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (200, 70), (256, 256), (600, 400)])
 def test_the_real_network_answers_at_the_frames_size(untrained, shape):
     image = np.random.default_rng(1).integers(0, 255, (*shape, 3), dtype=np.uint8)
-    frame = click.embed(image, untrained)
+    frame = sam.embed(image, untrained)
     assert frame.features.shape[2:] == (32, 32)
     one = click.segment(frame, [(5, 6)], [1])
     two = click.segment(
@@ -132,7 +132,7 @@ def test_weights_fit_the_page(untrained):
 
 
 def test_without_weights_colours_are_cut_and_it_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(click, "BUILT_IN", tmp_path)
+    monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path)
     image = np.full((90, 120, 3), 100, np.uint8)
     image[disc(50, 40, 12)] = (220, 40, 40)
     with pytest.warns(UserWarning, match="No SAM weights are here"):
@@ -163,7 +163,7 @@ def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
     path = tmp_path / "renamed.pth"
     torch.save(build_tiny_sam().state_dict(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(click.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth"))
+    monkeypatch.setitem(sam.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth"))
     monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval())
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
@@ -204,9 +204,9 @@ def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
         asked.append((points, labels))
         return mask
 
-    monkeypatch.setattr(click, "predict", predict)
-    monkeypatch.setattr(click, "load_sam", lambda _: None)
-    frame = click.Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
+    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "load_sam", lambda _: None)
+    frame = sam.Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
     click.segment(frame, [(50, 20)], [1], previous=mask)

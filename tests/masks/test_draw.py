@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from masks.draw import Stroke, brush, deepest, drop_specks, feather, fill_holes, grow, signed_distance
+from masks.draw import BrushStroke, brush, clean, deepest, drop_specks, fill_holes, grow, signed_distance
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -23,14 +23,14 @@ def distance_to_segment(start, end):
 def test_a_stroke_is_all_within_its_radius_of_its_line():
     ends = (12.5, 10.0), (60.0, 41.5)
     distance = distance_to_segment(*ends)
-    drawn = brush(EMPTY, Stroke(ends, 6))
+    drawn = brush(EMPTY, BrushStroke(ends, 6))
     assert drawn[distance < 5].all()
     assert not drawn[distance > 7].any()
 
 
 def test_eraser_takes_away_what_the_brush_gave_and_nothing_else():
-    drawn = brush(EMPTY, Stroke(((20, 30), (60, 30)), 5))
-    cut = brush(drawn, Stroke(((40, 10), (40, 50)), 3, erase=True))
+    drawn = brush(EMPTY, BrushStroke(((20, 30), (60, 30)), 5))
+    cut = brush(drawn, BrushStroke(((40, 10), (40, 50)), 3, erase=True))
     assert not cut[30, 40]
     assert cut[30, 30]
     assert not (cut & ~drawn).any()
@@ -38,9 +38,9 @@ def test_eraser_takes_away_what_the_brush_gave_and_nothing_else():
 
 
 def test_a_dot_and_a_stroke_out_of_the_frame():
-    assert brush(EMPTY, Stroke(((5, 7),), 0)).sum() == 1
-    assert brush(EMPTY, Stroke(((5, 7),), 0))[7, 5]
-    assert brush(EMPTY, Stroke(((-20, 5), (200, 5)), 2))[5].all()
+    assert brush(EMPTY, BrushStroke(((5, 7),), 0)).sum() == 1
+    assert brush(EMPTY, BrushStroke(((5, 7),), 0))[7, 5]
+    assert brush(EMPTY, BrushStroke(((-20, 5), (200, 5)), 2))[5].all()
 
 
 @pytest.mark.parametrize("pixels", [4, -4])
@@ -54,13 +54,6 @@ def test_grown_disc_is_a_disc(pixels):
 def test_growing_everything_and_nothing():
     assert grow(~EMPTY, -5).all()
     assert not grow(EMPTY, 5).any()
-
-
-def test_feather_is_a_slope_around_the_edge():
-    half = X < 40
-    soft = feather(half, 4)
-    assert np.allclose(soft[30, 36:44], [1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0])
-    assert (feather(half, 0) == half).all()
 
 
 def test_holes_and_specks_by_size():
@@ -90,3 +83,17 @@ def test_deepest_counts_the_border_as_edge():
     assert abs(x - 19.5) <= 10
     assert 19 <= y <= 40
     assert deepest(disc(50, 20, 7)) == (50, 20)
+
+
+def test_cleaning_takes_no_pixel_of_another_mask():
+    left, right = X < 40, X >= 40
+    left, right = left & (Y < 30), right & (Y < 30) & (X != 60)
+    masks = {1: left | disc(70, 55, 1), 2: right}
+    cleaned = clean(masks, pixels=3, specks=20)
+    assert not (cleaned[1] & cleaned[2]).any()
+    assert (cleaned[1] >= left).all()
+    assert (cleaned[2] >= right).all()
+    assert not cleaned[1][55, 70]  # a speck, dropped before it could grow
+    assert cleaned[1][32, 20]
+    assert (clean(masks, pixels=3, labels=[2])[1] == masks[1]).all()
+    assert (clean({1: left, 2: right}, pixels=3, apart=False)[1] == grow(left, 3)).all()

@@ -3,7 +3,7 @@ import pytest
 
 from editing.errors import MaskError
 from masks.click import segment
-from masks.draw import Stroke, deepest
+from masks.draw import BrushStroke, deepest
 from masks.grabcut import cut, learn, tighten
 from storybook import render, sample_scene
 
@@ -43,8 +43,8 @@ def test_an_earlier_mask_is_corrected(discs):
 
 def test_strokes_say_both(discs):
     image, red, blue = discs
-    on_red, on_blue = Stroke(((45, 60), (75, 60)), 4), Stroke(((130, 60), (150, 60)), 4)
-    off_blue = Stroke(on_blue.points, 4, erase=True)
+    on_red, on_blue = BrushStroke(((45, 60), (75, 60)), 4), BrushStroke(((130, 60), (150, 60)), 4)
+    off_blue = BrushStroke(on_blue.points, 4, erase=True)
     assert iou(cut(image, *NONE, strokes=[on_red, on_blue]), red | blue) > 0.9
     assert iou(cut(image, *NONE, strokes=[on_red, off_blue]), red) > 0.9
     assert iou(cut(image, *NONE, strokes=[on_red, on_blue, off_blue]), red) > 0.9

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from editing import ArrayClip
-from editing.clip import write_lossless
-from editing.labels import read_labels
-from masks import click
+from editing.clip.writing import write_lossless
+from editing.labels import read_labels, read_regions, write_labels, write_regions
+from masks import sam
 from masks.__main__ import main
 
 SIZE = (96, 64)
@@ -18,7 +18,7 @@ SIZE = (96, 64)
 @pytest.fixture
 def clip(tmp_path, monkeypatch):
     """A red and a blue disc that drift over noise; no SAM weights."""
-    monkeypatch.setattr(click, "BUILT_IN", tmp_path / "none")
+    monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path / "none")
     y, x = np.mgrid[:64, :96]
     rng = np.random.default_rng(0)
     frames = np.tile(rng.integers(90, 130, (64, 96, 3), dtype=np.uint8), (6, 1, 1, 1))
@@ -117,3 +117,91 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_pat
         assert call("track", *arguments, *clicked) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def labelled(folder):
+    """Four frames of two squares, one beside the other, and a speck; written as PNG files."""
+    labels = np.zeros((4, 64, 96), np.uint8)
+    labels[:, 10:30, 10:30], labels[:, 10:30, 30:50], labels[:, 50, 80] = 1, 2, 2
+    labels[:, 18:20, 18:20] = 0
+    write_labels(labels, folder, {})
+    return labels
+
+
+@pytest.mark.parametrize("form", ["masks.json", "masks.mkv"])
+def test_masks_convert_to_every_form_and_back(form, tmp_path):
+    labels = labelled(tmp_path / "in")
+    assert call("convert", tmp_path / "in", "-o", tmp_path / form) == 0
+    assert call("convert", tmp_path / form, "-o", tmp_path / "out") == 0
+    assert (read_labels(tmp_path / "out", 4, SIZE) == labels).all()
+
+
+def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
+    masks = {n: np.zeros((2, 64, 96), bool) for n in (1, 2)}
+    masks[1][:, 10:30, 10:30], masks[2][:, 20:40, 20:40] = True, True
+    write_regions(masks, tmp_path / "in")
+    for source, out in (("in", "a.json"), ("a.json", "out"), ("out", "b.mkv"), ("b.mkv", "flat")):
+        assert call("convert", tmp_path / source, "-o", tmp_path / out) == 0
+    found = read_regions(tmp_path / "out", 2, SIZE)
+    assert all((found[n] == masks[n]).all() for n in masks)
+    flat = read_labels(tmp_path / "flat", 2, SIZE)
+    assert (flat == np.where(masks[1], 1, np.where(masks[2], 2, 0))).all()
+    assert call("convert", tmp_path / "in", "-o", tmp_path / "out") == 0  # over masks written before
+
+
+def test_a_black_and_white_video_is_read_by_its_colour(tmp_path):
+    frames = np.zeros((3, 64, 96, 3), np.uint8)
+    frames[:, 20:40, 20:40] = 255
+    write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
+    assert call("convert", tmp_path / "clip.mkv", "-o", tmp_path / "out", "--color", "7=#ffffff") == 0
+    assert (read_labels(tmp_path / "out", 3, SIZE) == 7 * (frames[..., 0] > 0)).all()
+
+
+def test_masks_are_cleaned(tmp_path):
+    labels = labelled(tmp_path / "in")
+    options = ["--grow", 2, "--fill-holes", 9, "--drop-specks", 5]
+    assert call("clean", tmp_path / "in", "-o", tmp_path / "out", *options) == 0
+    found = read_labels(tmp_path / "out", 4, SIZE)
+    assert (found[:, 18:20, 18:20] == 1).all()
+    assert (found[:, 50, 80] == 0).all()
+    assert (found[:, 10:30, 10:50] == np.where(labels, labels, 1)[:, 10:30, 10:50]).all()  # none lost
+    assert (found[:, 20, 8:10] == 1).all()
+    assert (found[:, 20, [7, 52]] == 0).all()
+    only = ["--grow", 2, "--label", 2]
+    assert call("clean", tmp_path / "in", "-o", tmp_path / "two.json", *only) == 0
+    kept = read_regions(tmp_path / "two.json", 4, SIZE)
+    assert (kept[1] == (labels == 1)).all()
+    assert kept[2][0, 20, 51]
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "options", "field"),
+    [
+        ("clean", "in", [], "--grow"),
+        ("clean", "in", ["--grow", 1, "--label", 9], "--label"),
+        ("clean", "in", ["--grow", 5000], "--grow"),
+        ("convert", "in", ["--color", "1=red"], "--color"),
+        ("convert", "nothing", [], "clip.path"),
+        ("convert", "empty", [], "masks"),
+        ("convert", "black", [], "masks"),
+        ("convert", "broken.json", [], "masks"),
+    ],
+)
+def test_what_cannot_be_converted_or_cleaned_is_named(command, source, options, field, tmp_path, capsys):
+    labelled(tmp_path / "in")
+    (tmp_path / "empty").mkdir()
+    write_labels(np.zeros((2, 8, 8), np.uint8), tmp_path / "black", {})
+    (tmp_path / "broken.json").write_text("[]")
+    assert call(command, tmp_path / source, "-o", tmp_path / "out", *options) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {field}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
+    labels = labelled(tmp_path / "in")
+    write_labels(np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {})
+    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv") == 2
+    assert "labels 1 and 9 are both" in capsys.readouterr().err
+    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 0
+    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 2
+    assert "exists already" in capsys.readouterr().err

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from editing import ArrayClip, open_clip
-from editing.clip import write_lossless
+from editing.clip.writing import write_lossless
 from editing.errors import MaskError
 from masks import track
+from masks.draw import signed_distance
 from masks.track import Confidence, propagate
 from storybook import render, sample_scene
 
@@ -43,7 +44,7 @@ def circles(drawn, error=1.5):
         labels = truth[image.tobytes()]
         best = max(range(1, labels.max() + 1), key=lambda label: iou(labels == label, mask))
         rng = np.random.default_rng(int(mask.sum()))
-        return track.signed_distance(labels == best) > rng.uniform(-error, error)
+        return signed_distance(labels == best) > rng.uniform(-error, error)
 
     return refine
 

@@ -37,5 +37,5 @@ def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
     assert not torch.equal(then, other)
 
     net.half().save_pretrained(tmp_path / "canny")
-    taken = load_control_net(str(tmp_path / "canny"), model)
+    taken, _ = load_control_net(str(tmp_path / "canny"), model)
     assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20  # bytes as shipped

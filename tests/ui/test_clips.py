@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.clip import ArrayClip, write_video
+from editing.clip import ArrayClip
+from editing.clip.writing import write_video
 from editing.errors import EditingError
 from editing.project import save_project
 from editing.request import EditRequest, Region

@@ -5,9 +5,22 @@ import pytest
 import torch
 
 from editing.attention.backends import attention
-from editing.attention.frames import all_frames, fold_frames, own_frame, sparse_causal, tracks, unfold_frames
+from editing.attention.frames import (
+    across_frames,
+    all_frames,
+    fold_frames,
+    frames_seen,
+    labels_seen,
+    sparse_causal,
+    tracks,
+    unfold_frames,
+)
 
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
+
+
+def own_frame(q, k, v, frames, attend=attention):
+    return across_frames(q, k, v, frames, frames_seen(("own",), frames), attend)
 
 
 @pytest.fixture
@@ -110,10 +123,25 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
         k, v = (torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:])
         expected[row, :, token] = attention(q, k, v)[0, :, 0]
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
-    monkeypatch.setattr("editing.attention.frames._TRACKS_AT_ONCE", 2)
+    monkeypatch.setattr("editing.attention.backends._RUNS_AT_ONCE", 2)
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
 
 
 def test_a_token_alone_in_its_track_keeps_its_value(qkv):
     ids = torch.arange(FRAMES * TOKENS).view(FRAMES, TOKENS)
     assert torch.equal(tracks(*qkv, FRAMES, ids), qkv[2])
+
+
+@pytest.mark.parametrize("selectors", ["all", ("own",), ("first", "previous"), ("own", "middle", 1)])
+def test_labels_follow_the_keys(qkv, selectors):
+    """Labels written into k arrive where `labels_seen` says they do."""
+    labels = torch.randint(0, 9, (FRAMES, TOKENS), generator=torch.Generator().manual_seed(0))
+    rows = labels.float()[:, None, :, None]
+    seen, laid = frames_seen(selectors, FRAMES), []
+
+    def attend(q, k, v):
+        laid.extend((q[:, 0, :, 0].long(), k[:, 0, :, 0].long()))
+        return q
+
+    across_frames(rows, rows, rows, FRAMES, seen, attend)
+    assert all(torch.equal(a, b) for a, b in zip(laid, labels_seen(labels, seen), strict=True))

@@ -8,7 +8,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing.attention.sites import Site, SiteProcessor, install
+from editing.attention.sites import Grid, Site, SiteProcessor, install
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_site_is_seen_once_in_order(tiny, inputs):
     assert [site.kind for site in seen].count("self") == 16
     assert [site.kind for site in seen].count("cross") == 16
     assert len({site.name for site in seen}) == 32
-    assert Site("mid_block.attentions.0.transformer_blocks.0.attn2", "cross", "mid_block") in seen
+    assert Site("mid_block.attentions.0.transformer_blocks.0.attn2", "cross", "mid_block", (1, 8, 8)) in seen
     assert [site.block for site in seen[::2]] == [
         *["down_blocks.0"] * 2, *["down_blocks.1"] * 2, *["down_blocks.2"] * 2, "mid_block",
         *["up_blocks.1"] * 3, *["up_blocks.2"] * 3, *["up_blocks.3"] * 3,
@@ -95,3 +95,24 @@ def test_processors_hold_nothing_but_their_site(tiny):
         assert isinstance(processor, SiteProcessor)
         assert list(vars(processor)) == ["site"]
         assert processor.site.name + ".processor" == name
+
+
+def test_a_sites_stride_gives_its_grid(tiny):
+    """The tokens that reach each layer are those of the grid said beforehand, at an uneven size too."""
+    x, text = torch.zeros(2, 4, 24, 8), torch.zeros(2, 77, 32)
+    grid, found = Grid(2, 24, 8), {}
+
+    def attend(q, k, v, site):
+        found[site] = q.shape[2]
+        return scaled_dot_product_attention(q, k, v)
+
+    with torch.no_grad():
+        tiny.unet(x, 1, text, cross_attention_kwargs={"attend": attend})
+    assert all(grid.at(site).tokens == tokens for site, tokens in found.items())
+    assert {site.stride for site in found} == {(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)}
+    assert {site.block for site in found if site.finest} == {"down_blocks.0", "up_blocks.3"}
+
+
+def test_sides_that_do_not_divide_are_rounded_up():
+    assert Grid(5, 9, 7).over((1, 4, 4)) == (5, 3, 2)
+    assert Grid(5, 9, 7).over((2, 1, 1)) == (3, 9, 7)

@@ -1,13 +1,14 @@
 """Changes for one forward: against their formulas, and gone afterwards."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing.backbones.features import Features, injecting, recording
-from editing.backbones.patches import FREEU, freeu, joint_norm, scale_low_frequencies, together
+from editing.backbones.patches import FREEU, PLAIN, Change, freeu, joint_norm, scale_low_frequencies
 
 FRAMES = 2
 
@@ -19,12 +20,11 @@ def latents():
 
 @pytest.fixture
 def ask(tiny):
-    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"]).vectors
-    return lambda x, **given: tiny.predict(x, step, text, **given)[1]
+    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
+    return lambda x, *patches, change=None: tiny.predict(x, step, text, change or Change(patches=patches))[1]
 
 
-def plain(q, k, v, site):
-    return scaled_dot_product_attention(q, k, v)
+ATTEND = Change(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
 
 
 def outputs_of(unet, names, call):
@@ -44,7 +44,7 @@ def outputs_of(unet, names, call):
 
 def test_joint_norm_of_equal_frames_changes_nothing(ask, latents):
     still = latents[[0, 0, 1, 1]]
-    torch.testing.assert_close(ask(still, adapter=joint_norm(FRAMES)), ask(still), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ask(still, joint_norm(FRAMES)), ask(still), atol=1e-5, rtol=1e-4)
 
 
 def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
@@ -52,7 +52,7 @@ def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
     name = "up_blocks.0.resnets.0.norm1"
     before = outputs_of(tiny.unet, [name], lambda: ask(latents))[name][0]
     adapter = freeu(FREEU["released"])
-    adapted = outputs_of(tiny.unet, [name], lambda: ask(latents, adapter=adapter))[name][0]
+    adapted = outputs_of(tiny.unet, [name], lambda: ask(latents, adapter))[name][0]
     x = before[:, :64]
     mean = x.mean(1, keepdim=True)
     low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
@@ -62,8 +62,8 @@ def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
 
 
 def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
-    assert torch.equal(ask(latents, adapter=freeu([(1.0, 1.0)] * 4)), ask(latents))
-    assert not torch.allclose(ask(latents, adapter=freeu(FREEU["full"])), ask(latents), atol=1e-4)
+    assert torch.equal(ask(latents, freeu([(1.0, 1.0)] * 4)), ask(latents))
+    assert not torch.allclose(ask(latents, freeu(FREEU["full"])), ask(latents), atol=1e-4)
 
 
 def test_low_frequencies_are_the_mean_and_the_slowest_waves():
@@ -75,25 +75,22 @@ def test_low_frequencies_are_the_mean_and_the_slowest_waves():
 
 def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):
     features = Features()
-    attend, patch = recording(features, plain)
-    answer = ask(latents, attend=attend, features=patch)
+    answer = ask(latents, change=recording(features, ATTEND))
     assert set(features.residuals) == {f"up_blocks.{b}.resnets.{i}" for b, i in ((1, 0), (1, 1), (2, 0))}
     assert set(features.attention) == {
         f"up_blocks.{b}.attentions.{i}.transformer_blocks.0.attn1"
         for b, i in ((1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0))
     }
-    attend, patch = injecting(features, plain)
-    assert torch.equal(ask(latents, attend=attend, features=patch), answer)
-    assert torch.equal(ask(latents, attend=plain), answer)
+    assert torch.equal(ask(latents, change=injecting(features, ATTEND)), answer)
+    assert torch.equal(ask(latents, change=ATTEND), answer)
 
 
 def test_one_branchs_features_replace_those_of_all(tiny, latents):
     """Injected into two branches: what the layers give is the recorded, whatever comes in."""
-    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"]).vectors
+    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
     features, name = Features(), "up_blocks.2.resnets.0"
-    attend, patch = recording(features, plain)
-    tiny.predict(latents[:FRAMES], step, text[:1], attend=attend, features=patch)
-    attend, patch = injecting(features, plain)
+    tiny.predict(latents[:FRAMES], step, text[:1], recording(features, PLAIN))
+    change = injecting(features, PLAIN)
     seen = []
 
     @contextmanager
@@ -103,7 +100,7 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
         yield
         handle.remove()
 
-    tiny.predict(latents.flip(0), step, text, attend=attend, features=together(patch, spy))
+    tiny.predict(latents.flip(0), step, text, replace(change, patches=(*change.patches, spy)))
     expected = features.residuals[name]
     assert torch.equal(seen[0], torch.cat([expected, expected]))
     assert features.bytes < 1 << 20
@@ -112,15 +109,14 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
 def test_nothing_stays(tiny, ask, latents):
     before = ask(latents)
     features = Features()
-    attend, patch = recording(features, plain)
-    both = together(joint_norm(FRAMES), None, freeu(FREEU["full"]))
-    ask(latents, attend=attend, features=patch, adapter=both)
+    both = (joint_norm(FRAMES), freeu(FREEU["full"]))
+    ask(latents, change=recording(features, Change(patches=both)))
 
     def fails(q, k, v, site):
         raise KeyError(site.name)
 
     with pytest.raises(KeyError):
-        ask(latents, attend=fails, features=patch, adapter=both)
+        ask(latents, change=recording(features, Change(fails, both)))
     tables = ("_forward_hooks", "_forward_pre_hooks")
     assert not any(getattr(module, table) for module in tiny.unet.modules() for table in tables)
     assert torch.equal(ask(latents), before)

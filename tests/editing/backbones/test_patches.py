@@ -5,7 +5,7 @@ import torch
 
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames, sparse_causal
-from editing.backbones.patches import joint_norm
+from editing.backbones.patches import Change, joint_norm
 
 FRAMES = 3
 SEE = {
@@ -26,9 +26,9 @@ def attend_over(frames, see):
 def image(tiny):
     """Noisy latents of one frame, their step and text, and what diffusers' own network makes of them."""
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    step, text = tiny.schedule.sampling(4)[1], tiny.embed(["a cat"]).vectors
+    step, text = tiny.schedule.sampling(4)[1], tiny.embed(["a cat"])
     with torch.no_grad():
-        return x, step, text, tiny.unet(x, torch.tensor(step.t), text, return_dict=False)[0]
+        return x, step, text, tiny.unet(x, torch.tensor(step.t), text.vectors, return_dict=False)[0]
 
 
 @pytest.mark.parametrize("patch", [None, joint_norm], ids=["per frame", "joint"])
@@ -39,7 +39,7 @@ def test_one_frame_and_equal_frames_are_the_image_model(tiny, image, see, patch,
     x, step, text, expected = image
     _, eps = tiny.predict(
         x.repeat(frames, 1, 1, 1), step, text,
-        attend=attend_over(frames, see), adapter=patch(frames) if patch else None,
+        Change(attend_over(frames, see), (patch(frames),) if patch else ()),
     )  # fmt: skip
     torch.testing.assert_close(eps, expected.expand_as(eps), atol=1e-5, rtol=1e-4)
 
@@ -51,12 +51,12 @@ def test_joint_norm_mixes_different_frames_of_a_branch_only(tiny, image):
     other = x.clone()
     other[0] *= 2
 
-    def eps(latents, **how):
-        return tiny.predict(latents, step, text, **how)[1]
+    def eps(latents, *patches):
+        return tiny.predict(latents, step, text, Change(patches=patches))[1]
 
     per_frame, joint = (
         eps(other) != eps(x),
-        eps(other, adapter=joint_norm(FRAMES)) != eps(x, adapter=joint_norm(FRAMES)),
+        eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)),
     )
     assert per_frame.flatten(1).any(1).tolist() == [True] + [False] * 5
     assert joint.flatten(1).any(1).tolist() == [True] * 3 + [False] * 3

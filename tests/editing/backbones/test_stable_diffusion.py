@@ -13,10 +13,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editing.attention.sites import SiteProcessor
 from editing.backbones import find, load_backbone, on_shelf
+from editing.backbones.loading import load
+from editing.backbones.patches import Change
 from editing.backbones.single_file import guess_prediction
-from editing.backbones.stable_diffusion import load
 from editing.diffusion import add_noise, advance
 from editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from editing.text import Text
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_defaults_come_with_the_model(tiny_dc):
 
 def test_predict_equals_the_network(tiny, latents):
     step, text = tiny.schedule.sampling(50)[10], tiny.embed(["", "a cat"])
-    x0, eps = tiny.predict(latents, step, text.vectors)
+    x0, eps = tiny.predict(latents, step, text)
     with torch.no_grad():
         expected = tiny.unet(latents, step.t, text.vectors.repeat_interleave(2, 0)).sample
     assert torch.equal(eps, expected)
@@ -126,11 +128,11 @@ def test_predict_equals_the_network(tiny, latents):
 
 def test_one_text_per_branch_or_per_row(tiny, latents):
     step, text = tiny.schedule.sampling(50)[0], tiny.embed(["", "a cat"])
-    short = tiny.predict(latents, step, text.vectors)
-    full = tiny.predict(latents, step, text.vectors[[0, 0, 1, 1]])
+    short = tiny.predict(latents, step, text)
+    full = tiny.predict(latents, step, text[[0, 0, 1, 1]])
     assert all(torch.equal(a, b) for a, b in zip(short, full, strict=True))
     with pytest.raises(ValueError, match="do not divide"):
-        tiny.predict(latents[:3], step, text.vectors)
+        tiny.predict(latents[:3], step, text)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
@@ -150,10 +152,10 @@ def test_parametrisations_of_one_denoiser_agree(tiny, latents, prediction, monke
 
     monkeypatch.setattr(tiny, "unet", Network())
     monkeypatch.setattr(tiny, "prediction", prediction)
-    vectors = torch.zeros(1, 77, 32)
+    text = Text(("",), torch.zeros(1, 77, 32), (2,), (((0, 0),) * 77,))
     for step in (*schedule.sampling(5), *schedule.inversion(5), *schedule.inversion(5, "fatezero")):
         x = add_noise(clean, latents.flip(0), step)
-        x0, eps = tiny.predict(x, step, vectors)
+        x0, eps = tiny.predict(x, step, text)
         torch.testing.assert_close(eps, told["eps"], atol=2e-4, rtol=2e-4)
         torch.testing.assert_close(x0, (x - step.noise * told["eps"]) / step.signal, atol=2e-3, rtol=2e-3)
 
@@ -182,23 +184,23 @@ def assert_untouched(tiny, folder):
 
 
 def test_nothing_is_left_behind(tiny, tiny_folder, latents):
-    step, vectors = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"]).vectors
-    tiny.predict(latents, step, vectors)
-    tiny.predict(latents, step, vectors, attend=lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
+    step, text = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"])
+    tiny.predict(latents, step, text)
+    tiny.predict(latents, step, text, Change(lambda q, k, v, site: scaled_dot_product_attention(q, k, v)))
     assert_untouched(tiny, tiny_folder)
 
     def attend(q, k, v, site):
         raise KeyError(site.name)
 
     with pytest.raises(KeyError):
-        tiny.predict(latents, step, vectors, attend=attend)
+        tiny.predict(latents, step, text, Change(attend))
     assert_untouched(tiny, tiny_folder)
-    tiny.predict(latents, step, vectors)  # and the lock is free
+    tiny.predict(latents, step, text)  # and the lock is free
 
 
 def test_patches_last_one_call(tiny, tiny_folder, latents):
-    step, vectors = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"]).vectors
-    plain, _ = tiny.predict(latents, step, vectors)
+    step, text = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"])
+    plain, _ = tiny.predict(latents, step, text)
     order = []
 
     def patch(name):
@@ -213,48 +215,49 @@ def test_patches_last_one_call(tiny, tiny_folder, latents):
 
         return enter
 
-    changed, _ = tiny.predict(latents, step, vectors, adapter=patch("adapter"), features=patch("features"))
-    assert order == ["adapter", "features"]
+    changed, _ = tiny.predict(latents, step, text, Change(patches=(patch("first"), patch("second"))))
+    assert order == ["first", "second"]
     assert not torch.equal(changed, plain)
-    assert torch.equal(tiny.predict(latents, step, vectors)[0], plain)
+    assert torch.equal(tiny.predict(latents, step, text)[0], plain)
 
     def attend(q, k, v, site):
         raise KeyError
 
     with pytest.raises(KeyError):
-        tiny.predict(latents, step, vectors, attend=attend, adapter=patch("adapter"))
+        tiny.predict(latents, step, text, Change(attend, (patch("first"),)))
     assert_untouched(tiny, tiny_folder)
 
 
 def test_control_adds_residuals(tiny, latents):
-    step, vectors = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"]).vectors
+    step, text = tiny.schedule.sampling(50)[0], tiny.embed(["a cat"])
     heights = [32, 32, 32, 32, 64, 64, 64, 64, 64, 64, 64, 64]
     scales = [1, 1, 1, 2, 2, 2, 4, 4, 4, 8, 8, 8]
 
     def control(value):
-        def residuals(x, t, text, attend):
+        def residuals(x, t):
             down = [torch.full((4, c, 8 // s, 16 // s), value) for c, s in zip(heights, scales, strict=True)]
             return down, torch.full((4, 64, 1, 2), value)
 
         return residuals
 
-    plain = tiny.predict(latents, step, vectors)[1]
-    torch.testing.assert_close(tiny.predict(latents, step, vectors, control=control(0.0))[1], plain)
-    assert not torch.allclose(tiny.predict(latents, step, vectors, control=control(1.0))[1], plain)
+    plain = tiny.predict(latents, step, text)[1]
+    torch.testing.assert_close(tiny.predict(latents, step, text, Change(control=control(0.0)))[1], plain)
+    assert not torch.allclose(tiny.predict(latents, step, text, Change(control=control(1.0)))[1], plain)
 
 
 def test_gradients_reach_the_text(tiny, latents):
-    vectors = tiny.embed(["a cat"]).vectors.requires_grad_()
-    x0, _ = tiny.predict(latents, tiny.schedule.sampling(50)[0], vectors)
+    text, step = tiny.embed(["a cat"]), tiny.schedule.sampling(50)[0]
+    vectors = text.vectors.clone().requires_grad_()
+    x0, _ = tiny.predict(latents, step, text.with_vectors(vectors))
     assert x0.requires_grad
     (gradient,) = torch.autograd.grad(x0.sum(), vectors)
     assert gradient.abs().sum() > 0
-    assert not tiny.predict(latents, tiny.schedule.sampling(50)[0], vectors.detach())[0].requires_grad
+    assert not tiny.predict(latents, step, text)[0].requires_grad
 
 
 def test_divergence_is_reported(tiny, latents):
     with pytest.raises(DivergedError, match=r"step 3 of 50 \(t = 941\)") as caught:
-        tiny.predict(latents * torch.inf, tiny.schedule.sampling(50)[2], tiny.embed([""]).vectors)
+        tiny.predict(latents * torch.inf, tiny.schedule.sampling(50)[2], tiny.embed([""]))
     assert caught.value.field == "conv_in"
 
 
@@ -265,7 +268,7 @@ def test_divergence_names_the_layer_it_began_in(tiny, tiny_folder, latents):
         return scaled_dot_product_attention(q, k, v) * (torch.nan if site.name == bad else 1)
 
     with pytest.raises(DivergedError) as caught:
-        tiny.predict(latents, tiny.schedule.sampling(50)[2], tiny.embed([""]).vectors, attend=attend)
+        tiny.predict(latents, tiny.schedule.sampling(50)[2], tiny.embed([""]), Change(attend))
     assert caught.value.field.startswith(bad)
     assert_untouched(tiny, tiny_folder)
 
@@ -274,19 +277,19 @@ def test_memory_is_reported(tiny, latents):
     def attend(q, k, v, site):
         raise torch.OutOfMemoryError
 
-    step, texts = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"]).vectors
+    step, texts = tiny.schedule.sampling(50)[2], tiny.embed(["", "a cat"])
     with pytest.raises(ResourceError, match="2 frames of 128 x 64 pixels; use 1 frame$"):
-        tiny.predict(latents, step, texts, attend=attend)
+        tiny.predict(latents, step, texts, Change(attend))
     large = torch.zeros(2, 4, 16, 24)
     with pytest.raises(
         ResourceError, match="size: .* 2 frames of 192 x 128 pixels; lower size to 64, or use 1 frame$"
     ):
-        tiny.predict(large, step, texts[:1], attend=attend)
+        tiny.predict(large, step, texts[:1], Change(attend))
     with pytest.raises(ResourceError, match="model: .* nothing is left to lower"):
-        tiny.predict(large[:1, :, :8, :8], step, texts[:1], attend=attend)
+        tiny.predict(large[:1, :, :8, :8], step, texts[:1], Change(attend))
     long = torch.zeros(12, 4, 16, 16)
     with pytest.raises(ResourceError, match="clip.frames: .* 12 frames .* use 6 frames, or lower size to 64"):
-        tiny.predict(long, step, texts[:1], attend=attend)
+        tiny.predict(long, step, texts[:1], Change(attend))
 
 
 def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
@@ -322,7 +325,7 @@ def test_parts_in_turns_are_moved_only_when_another_is_needed(
     # A device of another name, to tell it from the parts' home; all is computed on the CPU.
     model.device = torch.device("cpu", 0)
     step = model.schedule.sampling(50)[0]
-    text = model.embed(["", "a cat"]).vectors
+    text = model.embed(["", "a cat"])
     clip = model.encode(frames)
     model.halves_fit(5, 8, 16)
     first = model.predict(latents, step, text)
@@ -341,9 +344,9 @@ def test_parts_in_turns_are_moved_only_when_another_is_needed(
 def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(tiny_folder, latents, monkeypatch):
     answers = []
     for turns in (False, True):
-        monkeypatch.setattr("editing.backbones.stable_diffusion.takes_turns", lambda *_, turns=turns: turns)
+        monkeypatch.setattr("editing.backbones.loading.takes_turns", lambda *_, turns=turns: turns)
         model = load(find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32)
-        text = model.embed(["", "a cat"]).vectors
+        text = model.embed(["", "a cat"])
         answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
     assert torch.equal(*answers)
     assert {p.device.type for p in model.unet.parameters()} == {"cuda"}
@@ -634,9 +637,9 @@ def assert_same(model, expected):
 def run(model, steps=2):
     """Two steps from fixed noise."""
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    vectors = model.embed(["a cat"]).vectors
+    text = model.embed(["a cat"])
     for step in model.schedule.sampling(steps):
-        x = advance(*model.predict(x, step, vectors), step)
+        x = advance(*model.predict(x, step, text), step)
     return x
 
 
@@ -806,7 +809,7 @@ assert "diffusers.pipelines.stable_diffusion" not in sys.modules
 def test_half_precision_on_a_gpu_stays_near_the_cpu(tiny, tiny_folder, latents):
     model = load_backbone(str(tiny_folder), device="cuda")
     assert model.dtype == torch.float16
-    step, vectors = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"]).vectors
-    x0, eps = model.predict(latents.cuda(), step, vectors)
+    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"])
+    x0, eps = model.predict(latents.cuda(), step, text)
     assert x0.dtype == eps.dtype == torch.float32
-    torch.testing.assert_close(eps.cpu(), tiny.predict(latents, step, vectors)[1], atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(eps.cpu(), tiny.predict(latents, step, text)[1], atol=2e-2, rtol=2e-2)

@@ -1,0 +1,64 @@
+"""What a model offers to methods, told from its configuration alone: no weights, no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from editing.backbones import Source
+
+STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
+"""What `StableDiffusion` offers; see `editing.registry.OFFERS` for what the words mean."""
+
+_CONFIGS = ("model_index.json", "unet/config.json")
+
+
+class Family(NamedTuple):
+    """A kind of model, as shown to users, and what its backbone offers: nothing where there is none."""
+
+    title: str
+    offers: frozenset[str]
+
+
+def family_of(source: Source) -> Family | None:
+    """What kind of model this is; None where its configuration is not on this machine or cannot be read."""
+    if source.kind == "file":
+        return _of_file(Path(source.location))
+    if source.kind == "folder":
+        return _of_configs(*(_read(Path(source.location, name)) for name in _CONFIGS))
+    from huggingface_hub import try_to_load_from_cache
+
+    places = [try_to_load_from_cache(source.location, name) for name in _CONFIGS]
+    configs = [_read(Path(place)) if isinstance(place, str) else {} for place in places]
+    return _of_configs(*configs)
+
+
+def _of_configs(index: dict, unet: dict) -> Family | None:
+    if not unet:
+        return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
+    if unet.get("addition_embed_type"):
+        return Family("SDXL", frozenset())
+    if (channels := unet.get("in_channels", 4)) != unet.get("out_channels", 4):
+        return Family(f"a model with {channels} input channels", frozenset())
+    return Family("Stable Diffusion", STABLE_DIFFUSION)
+
+
+def _of_file(path: Path) -> Family:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            is_sdxl = any(key.startswith("conditioner.embedders.") for key in file.keys())  # noqa: SIM118
+    except SafetensorError:
+        is_sdxl = False  # loading it says what is wrong
+    return Family("SDXL", frozenset()) if is_sdxl else Family("Stable Diffusion", STABLE_DIFFUSION)
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,85 @@
+"""Folders of images as clips."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from editing.clip.values import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
+from editing.errors import ClipError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+
+
+class ImageClip:
+    """A folder of images in the order of their names, numbers by value; see `open_clip`."""
+
+    def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
+        files = sorted(
+            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+            key=lambda file: natural(file.name),
+        )
+        if not files:
+            raise ClipError(
+                "clip.path", f"{path.name!r} holds no image; allowed are {', '.join(IMAGE_SUFFIXES)}"
+            )
+        self.path, self.start, self.stride = path, start, stride
+        self.folder_files = files
+        self.files = files[used_frames(len(files), start, stride, frames)]
+        self.name, self.fps = path.name, DEFAULT_FPS / stride
+        self.size = _image_size(self.files[0])
+        self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.comment = ""
+        for file in self.files:
+            if _image_size(file) != self.size:
+                raise ClipError(
+                    "clip.path",
+                    f"{file.name} is {_image_size(file)}, the first image {self.size}; make them equal",
+                )
+        check_size(self.size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+        """See `Clip.read`."""
+        check_window(start, stop, len(self))
+        return stack([_read_image(file) for file in self.files[start:stop]], self.size)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """What names of frames are sorted by: numbers by value, `9.png` before `10.png`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    with _open_image(file) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+
+
+def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
+    with _open_image(file) as image:
+        try:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
+                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            elif upright.mode in ("I", "F"):
+                raise ValueError(f"its pixels are {upright.mode}; allowed are 8 and 16 bits")
+            return np.asarray(upright.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise ClipError("clip.path", f"{file.name} cannot be decoded ({error}); replace it") from None
+
+
+def _open_image(file: Path) -> Image.Image:
+    try:
+        return Image.open(file)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ClipError(
+            "clip.path", f"{file.name} is no image that can be read ({error}); replace it"
+        ) from None

@@ -1,0 +1,181 @@
+"""Masks in any of the forms they are kept in: a folder of PNG files, JSON with run lengths, a mask video."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from editing.clip import open_clip
+from editing.errors import MaskError, RequestError, ResourceError
+from editing.folders import check_writable, staged
+from editing.labels import flatten, is_written, read_regions, split, write_labels, write_regions, write_rle
+from masks.video import read_mask_video, write_mask_video
+
+VIDEOS = (".mkv", ".mp4")
+COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
+"""Of labels 1 to 8, and again from 9 on, where no others are given."""
+
+Masks = Mapping[int, Bool[np.ndarray, "frames height width"]]
+
+
+def colors_of(labels: Mapping[int, object]) -> dict[int, str]:
+    """A colour "#rrggbb" for every label, the same one whenever it is asked for."""
+    return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
+
+
+def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
+    """Read masks of any form, whole where the form keeps them whole.
+
+    Args:
+        path: Folder of PNG files or of one folder per label, `.json` file, or video.
+        colors: "#rrggbb" by label, for a video; none takes those of labels 1 to 8.
+
+    Raises:
+        MaskError: Nothing that can be read, or no label in any frame.
+        ClipError: A video that cannot be read.
+    """
+    if path.is_dir():
+        masks = read_regions(path, *_extent_of_folder(path))
+    elif path.suffix.lower() == ".json":
+        masks = read_regions(path, *_extent_of_json(path))
+    else:
+        video = open_clip(path)
+        known = colors or colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
+        masks = split(read_mask_video(path, len(video), video.size, known))
+    if not masks:
+        raise MaskError(
+            "masks", f"{path.name!r} has no label in any frame. Give masks of at least one thing."
+        )
+    return masks
+
+
+def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fraction) -> None:
+    """Write masks in the form that the ending names: everything or nothing.
+
+    A folder gets one PNG per frame, or, where masks overlap, one folder per label. A video shows what is in
+    front: the lower label.
+
+    Args:
+        masks: By label.
+        path: `.json`, `.mkv` or `.mp4` file, or a folder.
+        colors: "#rrggbb" of every label.
+        fps: Frames per second of a video.
+
+    Raises:
+        MaskError: Two labels of a video have one colour.
+        ResourceError: The disk is full or cannot be written.
+    """
+    if not _is_file(path):
+        with staged(path, replaces=_names(path)) as folder:
+            if overlap(masks):
+                write_regions(masks, folder)
+            else:
+                write_labels(flatten(masks), folder, colors)
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            if path.suffix.lower() == ".json":
+                write_rle(masks, part)
+            else:
+                _check_colors(masks, colors)
+                write_mask_video(flatten(masks), part, fps, colors)
+            part.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError(
+            "--out", f"{path.name!r} cannot be written ({reason}). Choose another."
+        ) from error
+
+
+def check_out(out: Path, source: Path) -> None:
+    """Refuse, before any work, a place that masks would spoil or that cannot be written.
+
+    Args:
+        out: See `write_masks`.
+        source: What is read.
+
+    Raises:
+        RequestError: Naming --out.
+    """
+    if _is_file(out):
+        if out.exists():
+            raise RequestError("--out", f"{out.name!r} exists already. Choose another name.")
+        check_writable(out.absolute().parent)
+        return
+    if out.exists() and not out.is_dir():
+        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
+    if out.is_dir() and source.is_dir() and out.samefile(source):
+        raise RequestError("--out", f"{out.name!r} is also what is read. Choose another folder.")
+    check_writable(out)
+    check_writable(out.absolute().parent)  # masks are put together beside it
+    for entry in sorted(out.iterdir()) if out.is_dir() else ():
+        if not _is_ours(entry):
+            raise RequestError(
+                "--out",
+                f"{out.name!r} holds {entry.name!r}, which is not a mask. Choose a new or empty folder.",
+            )
+
+
+def overlap(masks: Masks) -> bool:
+    """Whether two masks have a pixel in common."""
+    return any(
+        np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1) for frame in zip(*masks.values(), strict=True)
+    )
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix.lower() in (".json", *VIDEOS)
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether it is a mask as `write_masks` writes them, or a label's folder of such masks."""
+    if not entry.is_dir():
+        return is_written(entry)
+    named = entry.name.isascii() and entry.name.isdigit() and 1 <= int(entry.name) <= 255
+    return named and all(is_written(file, "L") for file in entry.iterdir())
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+
+
+def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
+    """Frames and (width, height) of the first folder of pictures."""
+    folder = next((entry for entry in sorted(path.iterdir()) if entry.is_dir()), path)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+    if not files:
+        raise MaskError("masks", f"{folder.name!r} has no PNG files. Give a folder of masks.")
+    try:
+        with Image.open(files[0]) as image:
+            return len(files), image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise MaskError("masks", f"{files[0].name} is not a readable PNG file. Replace it.") from None
+
+
+def _extent_of_json(path: Path) -> tuple[int, tuple[int, int]]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
+        raise MaskError(
+            "masks", f"{path.name!r} is not a JSON file of masks. Export the masks again."
+        ) from None
+
+
+def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:
+    by_color: dict[str, int] = {}
+    for label in masks:
+        first = by_color.setdefault(colors[label].lower(), label)
+        if first != label:
+            raise MaskError(
+                "--color", f"labels {first} and {label} are both {colors[label]}. Give each its own colour."
+            )

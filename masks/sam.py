@@ -1,0 +1,184 @@
+"""SAM: frames shown to it, prompts in, masks out. Torch is imported when a network is first used."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from editing.errors import ModelError
+from editing.local_models import find_local
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+BUILT_IN_SAM = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
+WHOLE, PART, SUBPART = 0, 1, 2
+_KEPT_FRAMES = 48
+_CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
+# Published checkpoints by SHA-256; every other pickle could run code.
+PUBLISHED = {
+    "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),
+    "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": ("vit_l", "sam_vit_l_0b3195.pth"),
+    "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": ("vit_h", "sam_vit_h_4b8939.pth"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A frame that SAM has seen: clicks on it cost milliseconds.
+
+    Attributes:
+        image: uint8 [height, width, 3], RGB.
+        model: Which SAM; see `segment`.
+        features: What its encoder made of it.
+        input_size: (height, width) of the frame as the encoder saw it.
+    """
+
+    image: np.ndarray
+    model: str
+    features: Any
+    input_size: tuple[int, int]
+
+
+def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
+    """Show a frame to SAM. The last frames are kept: the same pixels are seen once.
+
+    Args:
+        image: RGB.
+        model: See `segment`.
+
+    Raises:
+        ModelError: No such weights.
+    """
+    from segment_anything import SamPredictor
+
+    name = str(model or BUILT_IN_SAM)
+    key = (name, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest())
+    with _lock:
+        if (kept := _frames.get(key)) is not None:
+            _frames[key] = _frames.pop(key)
+            return kept
+    predictor: Any = SamPredictor(load_sam(model))
+    predictor.set_image(image)
+    frame = Embedded(image, name, predictor.features, predictor.input_size)
+    with _lock:
+        _frames[key] = frame
+        while len(_frames) > _KEPT_FRAMES:
+            del _frames[next(iter(_frames))]
+    return frame
+
+
+_frames: dict[tuple, Embedded] = {}
+_lock = Lock()
+
+
+def missing() -> str | None:
+    """What to tell a user where no SAM weights are; None where the built-in ones are there."""
+    if (BUILT_IN_SAM / "model.safetensors").is_file():
+        return None
+    return (
+        "No SAM weights are here: masks are cut by colours (GrabCut). Expect to need more clicks or strokes."
+    )
+
+
+def predict(
+    sam: Sam,
+    frame: Embedded,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    index: int | None = None,
+) -> Bool[np.ndarray, "height width"]:
+    """What SAM answers; arguments as in `segment`, which checks them."""
+    from segment_anything import SamPredictor
+
+    predictor: Any = SamPredictor(sam)
+    predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
+    predictor.features, predictor.is_image_set = frame.features, True
+    first = index is None and len(points) == 1 and labels[0] == 1 and box is None and previous is None
+    masks, quality, _ = predictor.predict(
+        points if len(points) else None,
+        labels if len(points) else None,
+        box,
+        None if previous is None else _as_prompt(predictor, previous),
+        multimask_output=first or index is not None,
+    )
+    if not first and index is None:
+        return masks[0]
+    if sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
+        by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
+        masks, quality = masks[by_size], quality[by_size]
+        if first:
+            return masks[np.argmax(quality >= quality.max() - _CLOSE)]
+    return masks[index or WHOLE]
+
+
+def load_sam(model: str | Path | None = None) -> Sam:
+    """The network, kept for the process.
+
+    Args:
+        model: See `segment`.
+
+    Raises:
+        ModelError: Nothing there, or a file that is no published checkpoint.
+    """
+    name = str(model or BUILT_IN_SAM)
+    path = Path(name)
+    if path.name == name and not path.exists():
+        path = find_local(name) or path
+    if not path.exists():
+        allowed = ", ".join(file for _, file in PUBLISHED.values())
+        raise ModelError(
+            "model", f"{path.name!r} is not there; allowed is a path of {allowed}; download one of them"
+        )
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path, _changed: int) -> Sam:
+    import torch
+
+    if path.is_dir():
+        from masks.tiny_sam import FILE, load_tiny_sam
+
+        if not (path / FILE).is_file():
+            raise ModelError("model", f"{path.name!r} is a folder without {FILE}; name a checkpoint's file")
+        return load_tiny_sam(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest not in PUBLISHED:
+        allowed = ", ".join(file for _, file in PUBLISHED.values())
+        raise ModelError(
+            "model",
+            f"{path.name!r} is none of the published checkpoints ({allowed}); other pickles are not opened;"
+            " download one of these again",
+        )
+    from segment_anything import sam_model_registry
+
+    sam = sam_model_registry[PUBLISHED[digest][0]]()
+    sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
+    """A mask as the logits SAM takes back: on its grid, padded like the frame."""
+    import cv2
+
+    size = predictor.model.image_encoder.img_size
+    height, width = predictor.input_size
+    padded = np.zeros((size, size), np.float32)
+    padded[:height, :width] = cv2.resize(
+        mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
+    )
+    grid = predictor.model.prompt_encoder.mask_input_size
+    inside = cv2.resize(padded, grid[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    return np.where(inside, PRIOR, -PRIOR).astype(np.float32)[None]
