@@ -35,6 +35,9 @@ class Clock:
         self.device: torch.device | None = None  # known once the model is loaded
         self.seconds: dict[str, float] = {}
         self._stage, self._since = "", 0.0
+        self._done, self._total = 0, 0  # of the last progress
+        # Units before the present count, when it began, and when its last unit ended.
+        self._first, self._begun, self._ended = 0, 0.0, 0.0
 
     def enter(self, stage: str) -> None:
         """Close the present stage and begin another."""
@@ -43,11 +46,25 @@ class Clock:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
             peak = "" if self.device is None else f", peak memory {peak_memory(self.device) / 1e6:.0f} MB"
             log.info("%s took %.1f s%s", self._stage, now - self._since, peak)
-        self._stage, self._since = stage, now
+        self._stage, self._since, self._ended = stage, now, now
+        self._done = self._total = 0
 
-    def left(self, done: int, total: int) -> float:
-        """Seconds left if the rest goes like what is done."""
-        return (time.perf_counter() - self._since) / max(done, 1) * (total - done)
+    def left(self, done: int, total: int) -> float | None:
+        """Seconds left if the rest goes like the units so far, counted anew where a stage counts anew.
+
+        Args:
+            done: Units done.
+            total: Units there are.
+
+        Returns:
+            None where nothing is known: after a jump, which took no time per unit.
+        """
+        now = time.perf_counter()
+        if total != self._total or done != self._done + 1:
+            self._first, self._begun = (0, self._ended) if done == 1 else (done, now)
+        self._done, self._total, self._ended = done, total, now
+        units = done - self._first
+        return (now - self._begun) / units * (total - done) if units else None
 
 
 def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -85,13 +102,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     try:
         result = yield from _timed(recipe, clock)
     except PromptError as error:
-        if error.field != "prompt":
-            raise
-        raise _named(error, request, backbone) from None
+        raise _own(error, request, backbone) from None
     except ResourceError as error:
         if not request.more_prompts:
             raise
-        advice = f"{error.message}; or ask for fewer prompts in one run"
+        advice = f"{error.message.rstrip('.')}; or give fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.enter("measuring")
     yield Stage("measuring")
@@ -131,13 +146,13 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
             yield f"regions.{region.name}.{key}", getattr(region, key)
 
 
-def _named(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
-    """The same error under the field whose words are too many; together they may be, then it is `prompt`."""
-    for field, text in _texts(request):
-        try:
-            backbone.embed([text])
-        except PromptError as own:
-            return PromptError(field, own.message)
+def _own(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
+    """The error of the field whose own words are too many; else of the prompt they make together."""
+    fields, texts = zip(*_texts(request), strict=True)
+    try:
+        backbone.embed(texts, fields)
+    except PromptError as own:
+        return own
     return error
 
 
@@ -149,8 +164,9 @@ def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generato
             match event:
                 case Stage(name=name):
                     clock.enter(name)
-                case Progress(done=done, total=total, seconds_left=None):
-                    event = replace(event, seconds_left=clock.left(done, total))
+                case Progress(done=done, total=total):
+                    left = clock.left(done, total)
+                    event = event if event.seconds_left is not None else replace(event, seconds_left=left)
             yield event
     except StopIteration as stop:
         return stop.value

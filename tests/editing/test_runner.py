@@ -10,6 +10,7 @@ from editing import ArrayClip, EditRequest, Region, edit
 from editing.clip import DRAWN
 from editing.errors import PromptError, RequestError
 from editing.events import Finished, Preview, Progress, Stage
+from editing.runner import Clock
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +120,42 @@ def test_words_that_are_too_many_are_named_by_their_field(tiny):
         with pytest.raises(PromptError, match="80 tokens given") as caught:
             list(edit(request(**change), tiny))
         assert caught.value.field == field
+
+
+class Ticks:
+    """A clock that is told what time it is."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr("editing.runner.time.perf_counter", lambda: self.now)
+
+    def left(self, clock, seconds, done, total):
+        self.now += seconds
+        return clock.left(done, total)
+
+
+def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), Clock()
+    clock.enter("loading")
+    ticks.now += 50
+    clock.enter("inverting")
+    assert ticks.left(clock, 2, 1, 4) == pytest.approx(6)
+    assert ticks.left(clock, 4, 2, 4) == pytest.approx(6)
+    assert ticks.left(clock, 0, 3, 4) == pytest.approx(2)
+
+
+def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), Clock()
+    clock.enter("inverting")
+    for done in (1, 2):
+        ticks.left(clock, 10, done, 2)
+    assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)  # quicker units, and more of them
+    assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
+    # What was kept takes no time: it tells nothing of the units that follow.
+    clock.enter("inverting")
+    assert ticks.left(clock, 0.1, 10, 20) is None
+    assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
+    assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
 
 
 def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):

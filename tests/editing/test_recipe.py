@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from editing.blending import composite
+from editing.clip import ArrayClip, resize
+from editing.frames import Spool
+from editing.recipe import EditedCells, finish, working_clip
+from editing.request import EditRequest, Region
+
+FRAMES = 26  # two windows and a bit
+
+
+@pytest.fixture
+def request_():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (FRAMES, 40, 48, 3), dtype=np.uint8)
+    labels = np.zeros(frames.shape[:3], np.uint8)
+    for index, frame in enumerate(labels):
+        frame[8:30, index : index + 12] = 1
+    regions = (Region("a", 1, "a fox", margin=3),)
+    return EditRequest(ArrayClip(frames), labels, regions, size=64)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_windows_change_no_bit_of_a_result(tiny, request_, at_once, monkeypatch):
+    monkeypatch.setattr(tiny, "_frames_at_once", lambda *_: at_once)
+    working = working_clip(tiny, request_)
+    generator = torch.Generator().manual_seed(0)
+    first, back = (torch.randn(FRAMES, 4, *working.grid.size, generator=generator) for _ in range(2))
+    result = finish(tiny, request_, [first], 2.0, {}, reconstruction=back)
+    edited, rebuilt = (resize(tiny.decode(latents), request_.clip.size) for latents in (first, back))
+    source = request_.clip.read(0, FRAMES)
+    assert isinstance(result.frames, Spool)
+    assert np.array_equal(result.uncomposited, edited)
+    assert np.array_equal(result.reconstruction, rebuilt)
+    mask = np.asarray(request_.edited_mask)
+    assert np.array_equal(result.frames, composite(source, edited, mask, 2.0))
+    assert np.array_equal(result.source, source)
+    assert np.array_equal(result.edited_mask, mask)
+
+
+def test_a_clip_is_resized_by_window_as_in_one_piece(tiny, request_):
+    working = working_clip(tiny, request_)
+    width, height = tiny.fit(48, 40, 64)
+    assert np.array_equal(working.frames, resize(request_.clip.read(0, FRAMES), (width, height)))
+
+
+def test_cells_that_the_edit_touches_count_whole(request_):
+    cells = EditedCells(request_, torch.device("cpu")).on((5, 6)).numpy()
+    mask = np.asarray(request_.edited_mask).reshape(FRAMES, 5, 8, 6, 8).any((2, 4))
+    assert np.array_equal(cells[:, 0], mask)
