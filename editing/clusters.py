@@ -121,8 +121,6 @@ def find_clusters(
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
 
-    Raises:
-        EditingError: The prompt is too long, the clip cannot be read, or memory does not suffice.
     """
     source = clip.read(0, len(clip))
     frames = resize(source, backbone.fit(*clip.size, size))

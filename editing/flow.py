@@ -146,7 +146,7 @@ def trajectories(
         grid: Height and width of the grid of cells; default: the flow's own.
 
     Returns:
-        Track of every cell, numbered from 0 without gaps, in the order tracks begin.
+        Track of every cell, numbered from 0 without gaps in the order of their start.
 
     Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
     """

@@ -98,9 +98,6 @@ def finish(
         attention: See `EditResult`, as for `words`, `areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
 
-    Raises:
-        ClipError: A frame cannot be decoded.
-        ResourceError: Memory or disk does not suffice.
     """
     clip, (width, height) = request.clip, request.clip.size
 

@@ -133,7 +133,7 @@ def check_size(size: tuple[int, int]) -> None:
     if max(size) > MAX_SIDE:
         raise ClipError(
             "clip.path",
-            f"Frames are {size[0]}x{size[1]}, but at most {MAX_SIDE} pixels per side fit. Scale the clip down.",
+            f"Frames are {size[0]}x{size[1]}, but at most {MAX_SIDE} per side are allowed. Scale it down.",
         )
 
 
