@@ -134,8 +134,8 @@ def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Te
     masks = region_mask(run)
     wanted = params.blend_latents == "always" or (params.blend_latents == "masks" and masks is not None)
     done, total = step.index + 1, step.total
-    after, before = params.blend_from * total, params.blend_until * total
-    if not (wanted and after + 1e-9 < done and (done < before - 1e-9 or params.blend_until == 1)):
+    after, before = int(params.blend_from * total + 1e-9), int(params.blend_until * total + 1e-9)
+    if not (wanted and after < done and (done < before or params.blend_until == 1)):
         return None
     if masks is not None:
         return masks.repeat(len(own), 1, 1, 1)

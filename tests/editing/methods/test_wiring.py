@@ -28,7 +28,7 @@ def latents_of(run: Run) -> list[Any]:
 
 
 def frames_of(run: Run) -> list[Any]:
-    return run.result.frames.tolist()
+    return np.asarray(run.result.frames).tolist()
 
 
 def heat_of(run: Run) -> list[Any]:
