@@ -65,8 +65,9 @@ class Session:
         request = opened.request
         layers, count = {}, len(opened.frames)
         whole = read_regions(opened.masks, count, request.clip.size) if opened.masks else {}
-        for region in request.regions if request.labels is not None else ():
-            inside = whole.get(region.label, request.labels == region.label)
+        labels = None if request.labels is None else np.asarray(request.labels)
+        for region in request.regions if labels is not None else ():
+            inside = whole.get(region.label, labels == region.label)
             track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
             keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
             layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))

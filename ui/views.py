@@ -259,13 +259,14 @@ def result(
 ) -> View:
     """What came out: in plain words, as pictures of attention, and to take away."""
     picked = _spread(len(outcome.source))
+    source = {i: outcome.source[i] for i in picked}  # each is decoded anew
     colors = _colors(outcome.attention, request.regions)
     attention = []
     for name, maps in outcome.attention.items():
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         color = colors[name][0]
         before, after = (
-            [data_url(heat(outcome.source[i], np.asarray(m[i]) / brightest, color), 200, 70) for i in picked]
+            [data_url(heat(source[i], np.asarray(m[i]) / brightest, color), 200, 70) for i in picked]
             for m in (maps.before, maps.after)
         )
         entry = report.get("metrics", {}).get("attention", {}).get(name, {})
@@ -304,6 +305,7 @@ def _words(outcome: EditResult) -> View | None:
     if outcome.words is None:
         return None
     picked = _spread(len(outcome.source), _FEW)
+    shown = {i: outcome.source[i] for i in picked}
 
     def rows(maps: Mapping[str, np.ndarray]) -> list[View]:
         color = default_color(1)
@@ -311,9 +313,7 @@ def _words(outcome: EditResult) -> View | None:
             {
                 "word": word,
                 "frames": [
-                    data_url(
-                        heat(outcome.source[i], values[i] / max(float(values.max()), 1e-12), color), 96, 60
-                    )
+                    data_url(heat(shown[i], values[i] / max(float(values.max()), 1e-12), color), 96, 60)
                     for i in picked
                 ],
             }
@@ -329,10 +329,11 @@ def _areas(outcome: EditResult) -> View | None:
     if not outcome.areas:
         return None
     picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
+    shown = {i: outcome.source[i] for i in picked}
 
     def picture(step: int, frame: int) -> str:
         area = outcome.areas[step][frame]
-        return data_url(washed(outcome.source[frame], area, default_color(1)), 128, 66)
+        return data_url(washed(shown[frame], area, default_color(1)), 128, 66)
 
     steps = [numbers[i] for i in _spread(len(numbers))]
     return {
