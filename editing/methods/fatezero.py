@@ -209,7 +209,7 @@ def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: 
         {word: find_words(text, word) for word in gained},
         {word: find_words(text, word) for word in telling_words(text.prompts[0])},
         _tokens(source, marks, "params.blend_words") if by_attention else (),
-        _tokens(text, gained, "params.blend_words") if by_attention else (),
+        _tokens(text, params.edit_words or gained, "params.edit_words") if by_attention else (),
     )  # fmt: skip
 
 

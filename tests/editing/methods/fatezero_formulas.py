@@ -120,6 +120,12 @@ def marks(run: Run) -> list[int]:
     return [token for word in named for token in WORDS[word]]
 
 
+def edit_marks(run: Run, target: str) -> list[int]:
+    if run.params.edit_words:
+        return [token for word in run.params.edit_words for token in WORDS[word]]
+    return [token for tokens in NEW[target].values() for token in tokens]
+
+
 def source_area(run: Run, looks: Tensor, target: str, tokens: int = FINEST) -> dict[int, Tensor]:
     """Where the words that go look in the source at this level of noise, on every grid."""
     if run.params.use_masks and run.request.edited:
@@ -141,7 +147,7 @@ def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Te
         return masks.repeat(len(own), 1, 1, 1)
     found = []
     for target, maps in zip(run.request.targets, own, strict=True):
-        gained = [token for tokens in NEW[target].values() for token in tokens]
+        gained = edit_marks(run, target)
         edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], params.blend_threshold)
         found.append(torch.maximum(source_area(run, looks, target)[FINEST], edit))
     return torch.cat(found)
