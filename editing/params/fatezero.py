@@ -113,8 +113,8 @@ class FateZeroParams(MethodParams):
     edit_words: Words = written(
         "",
         title="Words that mark the edit",
-        description="Without masks: words of the prompt that also mark the area, with commas; empty takes the "
-        "new ones.",
+        description="Without masks: words of the prompt that also mark the area, with commas; empty takes "
+        "the new ones.",
     )
     keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
     keys_levels: Literal["all", "coarse"] = Field(
