@@ -81,12 +81,10 @@ _lock = Lock()
 
 
 def missing() -> str | None:
-    """What to tell a user where no SAM weights are; None where the built-in ones are there."""
+    """A warning for the user if the built-in SAM weights are missing; else None."""
     if (BUILT_IN_SAM / "model.safetensors").is_file():
         return None
-    return (
-        "No SAM weights are here: masks are cut by colours (GrabCut). Expect to need more clicks or strokes."
-    )
+    return "SAM weights are missing, so masks are cut by colours (GrabCut). Expect to need more clicks or strokes."
 
 
 def predict(
@@ -136,10 +134,8 @@ def load_sam(model: str | Path | None = None) -> Sam:
     if path.name == name and not path.exists():
         path = find_local(name) or path
     if not path.exists():
-        allowed = ", ".join(file for _, file in PUBLISHED.values())
-        raise ModelError(
-            "model", f"{path.name!r} is not there; allowed is a path of {allowed}; download one of them"
-        )
+        allowed = " or ".join(file for _, file in PUBLISHED.values())
+        raise ModelError("model", f"{path.name!r} was not found. Download {allowed} and use its path.")
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
 
@@ -151,7 +147,7 @@ def _load(path: Path, _changed: int) -> Sam:
         from masks.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
-            raise ModelError("model", f"{path.name!r} is a folder without {FILE}; name a checkpoint's file")
+            raise ModelError("model", f"{path.name!r} is a folder without {FILE}. Use a checkpoint's file.")
         return load_tiny_sam(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -159,8 +155,8 @@ def _load(path: Path, _changed: int) -> Sam:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         raise ModelError(
             "model",
-            f"{path.name!r} is none of the published checkpoints ({allowed}); other pickles are not opened;"
-            " download one of these again",
+            f"{path.name!r} is not a published checkpoint ({allowed}), and another pickle could run code. "
+            "Download one of these.",
         )
     from segment_anything import sam_model_registry
 

@@ -85,21 +85,22 @@ def propagate(
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
     width, height = clip.size
     if not keys:
-        raise MaskError("keys", "no key frame was given; give the labels of at least one frame")
+        raise MaskError("keys", "No key frame is given. Give the labels of at least one frame.")
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            raise MaskError("keys", f"frame {frame} was given; the clip has {len(clip)}; choose one of them")
+            raise MaskError("keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
         masks = (
             value if isinstance(value, Mapping) else {n: value == n for n in np.unique(value).tolist() if n}
         )
         for mask in [value] if not isinstance(value, Mapping) else value.values():
             if np.shape(mask) != (height, width):
-                raise MaskError("keys", f"frame {frame} is {np.shape(mask)}; the clip is {(height, width)}")
+                given = f"{np.shape(mask)} for frame {frame}"
+                raise MaskError("keys", f"Expected masks of shape {(height, width)}, got {given}.")
         if start <= frame < stop and masks:
             stated[frame] = {int(label): np.asarray(mask, bool) for label, mask in masks.items()}
     if not stated:
-        raise MaskError("keys", f"no key frame from {start} to {stop - 1} names a region; paint or click one")
+        raise MaskError("keys", f"No key frame from {start} to {stop - 1} has a region. Paint or click one.")
     return stated
 
 

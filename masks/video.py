@@ -59,8 +59,8 @@ def read_mask_video(
     if len(clip) != frames or tuple(clip.size) != tuple(size):
         raise MaskError(
             "masks",
-            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}; the clip uses {frames}"
-            f" of {size[0]}x{size[1]}; make them equal",
+            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}, but the clip uses {frames}"
+            f" of {size[0]}x{size[1]}. Use masks of this clip.",
         )
     labels, known = np.zeros((frames, size[1], size[0]), np.uint8), palette(colors).astype(np.int32)
     for index in range(frames):

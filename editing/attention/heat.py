@@ -78,7 +78,7 @@ class HeatScope:
         if not strides:
             given, known = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in there]))
             raise RequestError(
-                "params.heat_grids", f"this model has no attention on grid {given}; choose from {known}"
+                "params.heat_grids", f"This model has no attention on grid {given}. Choose from {known}."
             )
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 

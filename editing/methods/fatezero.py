@@ -197,8 +197,8 @@ def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: 
     if by_attention and not marks:
         raise PromptError(
             "params.blend_words",
-            "no word of the source prompt is replaced, so none tells where the edit is; name one, give a "
-            "region a mask, or do not blend",
+            "No word of the source prompt is replaced, so the edited area is unknown. Name a word, add a "
+            "region with a mask, or set blend_latents=never and blend_self=false.",
         )
     return Target(
         text,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from editing.attention.sites import AttentionFn, Site
 from editing.backbones.patches import Change, Patch, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Step, advance
-from editing.errors import RequestError
+from editing.errors import RequestError, shorten, suggest
 from editing.events import EditResult, Event, Progress, Stage
 from editing.inversion import cached, inversion_key, is_learned, null_text
 from editing.inversion import invert as walk_up
@@ -194,10 +193,10 @@ def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParam
 
 
 def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]:
-    """Names of the self-attention layers whose name begins with one of the listed.
+    """Find the names of the self-attention layers that start with one of the listed prefixes.
 
     Raises:
-        RequestError: A listed one is the beginning of none; names the nearest layers.
+        RequestError: A prefix matches no layer; names the nearest one.
     """
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
@@ -205,9 +204,8 @@ def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]
         here = [name for name in names if f"{name}.".startswith(f"{part}.")]
         if not here:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
-            near = get_close_matches(part, layers, n=3) or layers
             raise RequestError(
-                "params.dense_layers", f"{part!r} is no layer of this model; nearest: {', '.join(near)}"
+                "params.dense_layers", f"{shorten(part)} was not found. {suggest(part, layers)}"
             )
         found.update(here)
     return frozenset(found)

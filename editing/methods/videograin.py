@@ -30,7 +30,7 @@ from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, Change, freeu, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Convention, Step, add_noise, advance
-from editing.errors import PromptError, RequestError
+from editing.errors import PromptError, RequestError, shorten
 from editing.events import EditResult, Event, Progress, RegionAttention, Stage
 from editing.flow import follow
 from editing.inversion import cached, inversion_key
@@ -237,7 +237,8 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
         positions = spans(cond, start, stop)
         if len(positions) != phrase.lengths[0] - 2:
             raise PromptError(
-                names[label], f'"{phrases[label]}" must match whole words of the prompt; put spaces around it'
+                names[label],
+                f"{shorten(phrases[label])} must match whole words of the prompt. Put spaces around it.",
             )
         words[list(positions)] = [region.label for region in request.regions].index(label) + 1
         places[positions] = phrase
@@ -245,7 +246,7 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
 
 
 def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
-    """The pixel whose attention is asked for, if the clip has it."""
+    """Check that the pixel whose attention is mapped, if any, is inside the clip."""
     if pixel is None:
         return None
     frame, x, y = pixel
@@ -253,8 +254,8 @@ def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | Non
     if frame >= len(request.clip) or x >= width or y >= height:
         raise RequestError(
             "params.heat_pixel",
-            f"{frame},{x:g},{y:g} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of "
-            f"{width} x {height}; choose one of them",
+            f"Pixel {frame},{x:g},{y:g} is outside the clip. Choose a frame from 0 to {len(request.clip) - 1} "
+            f"and a pixel inside {width} x {height}.",
         )
     return pixel
 
