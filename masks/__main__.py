@@ -56,9 +56,9 @@ def track(
     """Track clicked objects through a clip."""
     clicks = _parse(click)
     if method not in ("sam", "grabcut"):
-        raise RequestError("--method", f"{shorten(method)} was not found. Choose sam or grabcut.")
+        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
     if flow not in ("auto", "dis", "raft"):
-        raise RequestError("--flow", f"{shorten(flow)} was not found. Choose auto, dis or raft.")
+        raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)

@@ -56,7 +56,7 @@ def segment(
     pixels = image.image if isinstance(image, Embedded) else image
     coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", "grabcut"):
-        raise MaskError("method", f"{shorten(method)} was not found. Choose sam or grabcut.")
+        raise MaskError("method", f"Expected sam or grabcut, got {shorten(method)}.")
     if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
         warnings.warn(lacking, stacklevel=2)
         method = "grabcut"
