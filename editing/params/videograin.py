@@ -152,7 +152,7 @@ class VideoGrainParams(MethodParams):
         le=1,
         description="Share of the schedule up to which they are.",
     )
-    heat_grids: str = Field(
+    heat_grids: Grids = written(
         "",
         title="Attention map grids",
         description="Grids that attention maps are read from, with commas: 1 the latents' own, 2 half of it, "
