@@ -1,7 +1,7 @@
-"""Measure again what `benchmarks/README.md` says: `python -m benchmarks -o OUT`, all of it or some `--only`.
+"""Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or some with `--only`.
 
-Every command of the README one after the other, each in a process of its own; what it prints goes to the
-terminal and to `OUT/NAME.txt`, what it writes to `OUT/NAME/`. What is there already is not measured again.
+Runs the commands of the README one after the other, each in its own process. Their output goes to the
+terminal and to `OUT/NAME.txt`, their files to `OUT/NAME/`. What is already there is not measured again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMMANDS = {
 
 
 def measure(name: str, out: Path) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command and return its exit status."""
     argv = shlex.split(COMMANDS[name].format(out=out))
     if argv[0].startswith("benchmarks."):
         argv += ["-o", str(out / name)]

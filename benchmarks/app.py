@@ -1,7 +1,7 @@
 """How quick is the page? `python -m benchmarks.app`: the real app, a real Chromium, the first example.
 
-Measured in the browser: until the page is up, from a click until its mask is painted, whether fast clicks are
-all kept, and from the moment the editor hands a preview over until the browser shows it.
+Measures in the browser: the time until the page is up, from a click until its mask is painted, and from the
+moment the editor yields a preview until the browser shows it; and whether all fast clicks are kept.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _WATCH = """() => {
 
 
 def serve(log: Path) -> None:
-    """The app as it is, with a note of when each preview was made and what its first picture is."""
+    """Serve the real app, and log when each preview was made and what its first picture is."""
     import app
     from editing.events import Event, Preview
-    from ui.pictures import data_url
+    from ui.thumbnails import data_url
 
     edit = app.edit
 
@@ -84,7 +84,7 @@ def start(log: Path, output: Path) -> tuple[subprocess.Popen, str, float]:
 
 
 def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
-    """All figures of a page that has just been opened."""
+    """Measure everything on a page that has just been opened."""
     page.wait_for_function(
         "(e => e?.clip && e.loaded === e.clip.count)(document.querySelector('.rg-editor')?.editor)"
     )
@@ -138,7 +138,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clicks", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=10, help="of the run whose previews are timed")
+    parser.add_argument("--steps", type=int, default=10, help="steps of the run whose previews are timed")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/app"))
     args = parser.parse_args()

@@ -1,9 +1,9 @@
 """What modulated attention costs: `python -m benchmarks.attention`.
 
-Three ways at growing lengths, in one process, in turns: the paper's formula on materialised scores ("dense"),
-ours, and plain attention without modulation. Times are ratios alone, for a machine that others use too: the
-median over rounds of the ratio within a round, of processor time (CUDA: device time). Peak memory is what the
-allocator handed out beyond the inputs.
+Compares three variants at growing lengths, in turns in one process: the paper's formula on materialised
+scores ("dense"), Regrain's ("ours"), and plain attention without modulation. Times are given as ratios, since
+others may use the machine: the median over rounds of the ratio within a round, in processor time (CUDA:
+device time). Peak memory is what the allocator handed out beyond the inputs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Run = Callable[[], Tensor]
 def dense(
     q: Tensor, k: Tensor, v: Tensor, query_label: Tensor, key_label: Tensor, strength: Tensor
 ) -> Tensor:
-    """The formula as the paper writes it, one line for one term, on scores [queries, keys]."""
+    """The formula as the paper writes it, one line per term, on scores [queries, keys]."""
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     same = (query_label[:, :, None] == key_label[:, None, :]).to(q.dtype)[:, None]
     up = (scores.amax(-1, keepdim=True) - scores) * same
@@ -40,7 +40,7 @@ def dense(
 
 
 def case(tokens: int, dim: int, heads: int, dtype: torch.dtype, device: str) -> tuple[Tensor, ...]:
-    """Unit-variance queries, keys and values in four regions, and a background that is one more."""
+    """Unit-variance queries, keys and values in four regions and a background, which counts as a fifth."""
     generator = torch.Generator().manual_seed(tokens)
     q, k, v = torch.randn(3, 1, heads, tokens, dim, generator=generator).to(device, dtype).unbind()
     label = torch.randint(0, REGIONS + 1, (1, tokens // 64), generator=generator).repeat_interleave(64, 1)
@@ -83,7 +83,7 @@ def peak_bytes(run: Run, device: str) -> int:
 
 
 def error(values: tuple[Tensor, ...]) -> float:
-    """Largest difference between ours and the formula in double precision, of 256 queries of every head."""
+    """Largest difference from the formula in double precision, over 256 queries of every head."""
     q, k, v, query_label, key_label, strength = values
     some = slice(None, None, max(1, q.shape[2] // 256))
     truth = dense(

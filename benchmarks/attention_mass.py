@@ -1,9 +1,9 @@
 """What modulation does to attention, layer by layer: `python -m benchmarks.attention_mass --scenes 8`.
 
-Two-actor edits of VideoGrain with the model's own settings. Over the modulated steps, at pixels inside the
-edited regions: the share of self-attention that stays in the pixel's own region and the share of
-cross-attention that goes to its region's words, before and after, in the conditional half of guidance. Values
-of one-hot labels make attention itself count the shares.
+Edits scenes of two actors with VideoGrain and the model's recommended settings. Measures, over the modulated
+steps and at pixels inside the edited regions, the share of self-attention that stays in the pixel's own
+region and the share of cross-attention that goes to its region's words, before and after modulation, in the
+conditional half of guidance. With one-hot labels as values, attention itself computes the shares.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FIRST_SEED = 20_000
 
 
 def finished(events: Generator) -> object:
-    """What a generator returns."""
+    """Run a generator to its end and give what it returns."""
     while True:
         try:
             next(events)

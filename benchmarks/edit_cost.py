@@ -1,12 +1,12 @@
 """What an edit costs beside the network: `python -m benchmarks.edit_cost`.
 
-One edit is run on a random UNet of Stable Diffusion 1.5's layers, or on a model given. Its calls of the UNet
-are counted, and some of each size are made again bare: same rows, same grid, full-frame attention, nothing
-else. Printed: half-forwards of the edit over those of the method's release; the edit's time over that of its
+Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a given model. Counts its calls
+of the UNet and repeats some of each size bare: same rows, same grid, full-frame attention, nothing else.
+Prints the half-forwards of the edit over those of the method's release, and the edit's time over that of its
 own calls and over that of as many bare ones. VideoGrain: memory of kept features over the release's.
-FateZero: most memory alive over that of plain sampling with as many rows. vid2vid-zero: what a step of
-null-text inversion with one inner step costs, in forward passes. Times are ratios alone, of processor time in
-one process, for a machine that others use too.
+FateZero: peak memory over that of plain sampling with as many rows. vid2vid-zero: the cost of a step of
+null-text inversion with one inner step, in forward passes. Times are ratios of processor time in one process,
+since others may use the machine.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from editing.inversion import null_text
 from editing.recipe import working_clip
 from editing.registry import METHODS, resolve_params
 
-# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, with
-# the source's maps for nothing: inversion without guidance, then both halves. vid2vid-zero the same, but for
+# Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
+# the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
 # source and edit; its null-text inversion is not counted.
 RELEASED_HALVES = {"videograin": 2 * (49 + 50), "fatezero": 50 + 2 * 50, "vid2vid_zero": 50 + 4 * 50}
-# It keeps the features of 49 steps, of both halves, in 16 bits.
+# The release keeps the features of 49 steps, of both halves, in 16 bits.
 RELEASED_STEPS_KEPT = 49 * 2
 
 
 def random_model(channels: int) -> Path:
-    """A folder of random weights: the layers of Stable Diffusion 1.5, `channels` at the finest level."""
+    """Write random weights with the layers of Stable Diffusion 1.5, `channels` at the finest level."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -70,7 +70,7 @@ def random_model(channels: int) -> Path:
 
 
 def request_for(method: str, frames: int, size: int) -> EditRequest:
-    """Two regions of a clip of noise, in words the built-in model knows."""
+    """An edit of two regions in a clip of noise, in words the built-in model knows."""
     clip = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
     labels = np.zeros((frames, size, size), np.uint8)
     labels[:, size // 8 : size // 2, size // 8 : size // 2] = 1
@@ -87,7 +87,7 @@ def request_for(method: str, frames: int, size: int) -> EditRequest:
 
 
 class Counted:
-    """A UNet whose calls are counted and timed, by their rows."""
+    """Records the inputs of every call of a UNet and times them."""
 
     def __init__(self, unet: torch.nn.Module) -> None:
         self.unet, self.calls, self.seconds = unet, [], 0.0
@@ -125,7 +125,7 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
 
 
 def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int) -> dict:
-    """One row: an edit, and its calls made again without anything around them."""
+    """One row: an edit, and its calls repeated with nothing around them."""
     request = request_for(method, frames, size)
     params, _ = resolve_params(method, given, backbone.defaults.get(method, {}))
     os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
@@ -157,7 +157,7 @@ def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames
 def previews_ratio(
     backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int, rounds: int
 ) -> float:
-    """Processor time of an edit that shows every step over that of one that shows none, in turns."""
+    """Processor time of an edit with a preview at every step over that of one without, in turns."""
     request, ratios = request_for(method, frames, size), []
     for _ in range(rounds):
         taken = []
@@ -175,7 +175,7 @@ def previews_ratio(
 
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
-    """Bytes of source features held at once over those the release holds: 16 bits, both halves, 49 steps."""
+    """Bytes of source features held at once over those of the release: 16 bits, both halves, 49 steps."""
     from editing.methods.videograin import GuidedModel
 
     request = request_for("videograin", frames, size)
@@ -189,7 +189,7 @@ def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
 
 
 def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, size: int) -> dict:
-    """Most memory alive in a FateZero edit over that of plain sampling with as many rows, in one process."""
+    """Peak memory of a FateZero edit over that of plain sampling with as many rows, in one process."""
     request = request_for("fatezero", frames, size)
     params, _ = resolve_params("fatezero", given, backbone.defaults.get("fatezero", {}))
 
@@ -210,7 +210,7 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
 
     device = backbone.device.type
     whole = peak_bytes(edit, device) / peak_bytes(sample, device)
-    # The autoencoder can need the most, and is the same for both.
+    # The autoencoder may need the most, and is the same for both.
     with patch.object(backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)):
         network = peak_bytes(edit, device) / peak_bytes(sample, device)
     return {"peak memory / plain's": whole, "the same, undecoded": network}
@@ -245,12 +245,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="default: random weights of Stable Diffusion 1.5's shape")
-    parser.add_argument("--channels", type=int, default=320, help="of the random model's finest level")
+    parser.add_argument("--channels", type=int, default=320, help="channels of its finest level")
     parser.add_argument("--methods", nargs="+", default=["videograin"], choices=list(METHODS))
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--previews", type=int, default=0, help="rounds in which live previews are timed")
+    parser.add_argument("--previews", type=int, default=0, help="rounds of timing live previews")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_cost"))
     args = parser.parse_args()
     backbone = load_backbone(args.model or str(random_model(args.channels)))

@@ -1,12 +1,13 @@
 """Does every region become what its words say? `python -m benchmarks.edit_quality --scenes 40`.
 
-Drawn scenes whose true edit is known (`benchmarks/tasks.py`). A region is right if, of all candidates drawn
-anew, the one asked for is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or "in
-pose", where the source stands); it leaks if what was asked of another region is nearest. Beside it: frames
-nearer to the true edit than to the source, distance to the true edit, what changed outside the regions with
-and without compositing, and how well the edit follows the true motion. Rows are methods and ablations of
-VideoGrain; those "by words" get the composed prompt without regions and masks. `--masks clicked` makes the
-masks by one click per actor and tracking. `--ablation` is VideoGrain with its settings changed one at a time.
+Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candidates are drawn anew. A region
+is right if the requested one is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or,
+"in pose", in the pose of the source); it leaks if the one requested of another region is nearest. Also
+measured: frames nearer to the true edit than to the source, distance to the true edit, changes outside the
+regions with and without compositing, and how well the edit follows the true motion. Rows are methods and
+ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks clicked`
+makes the masks from one click per actor and tracking. `--ablation` runs VideoGrain with its settings changed
+one at a time.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ROWS: dict[str, dict[str, object]] = {
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
 }
-# `--ablation`: one setting at a time; regions begin from the source's own noise, as in the paper.
+# `--ablation`: one setting at a time; regions start from the source's own noise, as in the paper.
 _SOURCE_NOISE: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
 ABLATION: dict[str, dict[str, object]] = {
     name: _SOURCE_NOISE | params
@@ -67,7 +68,7 @@ ABLATION: dict[str, dict[str, object]] = {
         "fresh noise": {"variation": 0.8, "inject_until": 0.5},
     }.items()
 }
-# FateZero's presets are for kinds of edits; what a model recommends outweighs them.
+# FateZero's presets suit kinds of edits; the model's recommendations override them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
 _SHEET = 24  # edits on a contact sheet
 _COLUMNS = {
@@ -105,7 +106,7 @@ def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[n
 
 
 def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict[str, object]:
-    """A row's params for a kind of task: those of FateZero begin with the preset for such edits."""
+    """A row's params for a kind of task; FateZero's start from the preset for such edits."""
     preset = {}
     if row.get("method") == "fatezero" and "preset" not in row:
         preset = {"preset": FATEZERO.get(task, "shape"), **backbone.defaults.get("fatezero", {})}
@@ -131,7 +132,7 @@ def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
 
 
 def begin_worker(cores: Any = None) -> None:
-    """Keep a worker on a core of its own, since some systems put all on one, and end it with its parent."""
+    """Pin a worker to its own core, since some systems put all on one, and end it with its parent."""
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cores.get()})
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
@@ -184,16 +185,16 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
-        "--ablation", action="store_true", help="VideoGrain, and with its settings changed one at a time"
+        "--ablation", action="store_true", help="VideoGrain, with its settings changed one at a time"
     )
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
-        help='params of another row, "method" among them',
+        help='params of another row; may include "method"',
     )  # fmt: skip
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
-    parser.add_argument("--grow", type=int, default=6, help="pixels the masks are wider than the things")
+    parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--jobs", type=int, default=1, help="edits at once; more than one take a thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="edits in parallel; one thread each if several")
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))

@@ -1,9 +1,9 @@
-"""What an edit shows: of all candidates drawn anew, the nearest (analysis by synthesis).
+"""Judge what an edit shows: the nearest of all candidates, drawn anew (analysis by synthesis).
 
-An edit keeps the place and the walk of an actor, not every pixel of its outline: a right fox a few pixels off
-its drawing is farther from it, pixel by pixel, than from something grey. So candidates of an actor are drawn,
-then moved, scaled and mirrored a little before the background without that actor, and compared as blurred
-pictures; the best pose counts, the same in all judged frames.
+An edit keeps the place and the walk of an actor, not every pixel of its outline: pixel by pixel, a correct
+fox a few pixels off its drawing is farther from it than from something grey. So candidates of an actor are
+drawn, then moved, scaled and mirrored a little in front of the background without that actor, and compared as
+blurred pictures. The best pose counts, the same in all judged frames.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from editing.metrics import psnr, ssim
 from storybook import Scene, render
 from storybook.world import cast_of, center, render_frames, surface_ids
 
-JUDGED = (1, 3, 6)  # frames in which the nearest candidate is looked for
+JUDGED = (1, 3, 6)  # frames that are judged
 _GRID = 64  # pixels on which pictures are compared
 _BLUR = 1.0  # of them
 # Shares of the frame's side by which a candidate is moved, and factors by which it is scaled.
@@ -32,11 +32,11 @@ _RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0
 
 
 def nearest(frames: np.ndarray, task: Task, search: bool = True) -> list[str]:
-    """For each target of a task the candidate that its place in the edit shows.
+    """For each target of a task, the candidate that the edit shows in its place.
 
     Args:
         frames: uint8 [frames, size, size, 3], edited.
-        search: Look for the best pose; else candidates stand exactly as the source does.
+        search: Search for the best pose; otherwise candidates keep the pose of the source.
     """
     out = []
     for target in task.targets:
@@ -55,9 +55,9 @@ def distance(
     actor: int | None,
     at: tuple[int, ...] = JUDGED,
 ) -> float:
-    """Mean squared difference of the edit and a drawn scene in a place; of an actor in its best pose.
+    """Mean squared difference between the edit and a drawn scene in a place, for an actor in its best pose.
 
-    Only the frames `at` are looked at.
+    Only the frames `at` count.
     """
     seen, inside = _blurred(_small(frames[list(at)])), _small(place[list(at)].astype(np.float32)) > 0.5
     size = frames.shape[1]
@@ -84,7 +84,7 @@ def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator
 def _sprite(
     scene: Scene, actor: int, size: int, at: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the judged frames, small: the actor on black, its share of each pixel, all the rest."""
+    """The judged frames, small: the actor on black, its share of each pixel, and everything else."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
     others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
     ids = np.stack([surface_ids(alone, cast_of(alone), size, frame) for frame in at])
@@ -116,7 +116,7 @@ def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
 
 
 def reached(frames: np.ndarray, task: Task) -> list[bool]:
-    """For each frame whether its edited pixels are nearer to the true edit than to the source."""
+    """For each frame, whether its edited pixels are nearer to the true edit than to the source."""
     size, inside = frames.shape[1], task.request.edited_mask
     errors = [
         np.square(render(scene, size).frames.astype(float) - frames).mean(-1)
@@ -126,7 +126,7 @@ def reached(frames: np.ndarray, task: Task) -> list[bool]:
 
 
 def interval(hits: Sequence[bool]) -> tuple[float, float]:
-    """Share and the half width of its 95 % interval (Wilson)."""
+    """Share of hits, and the half width of its 95 % interval (Wilson)."""
     n, p, z = len(hits), float(np.mean(hits)), 1.96
     return p, z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
@@ -156,7 +156,7 @@ def median_error(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float | Non
 
 
 def summary(figures: Sequence[Mapping[str, list]]) -> dict[str, float | None]:
-    """Means over the edits of a row; shares with the half width of their interval."""
+    """Means over the edits of a row; shares also with the half width of their interval."""
     out: dict[str, float | None] = {"edits": len(figures)}
     for name in figures[0]:
         values = [v for f in figures for v in f[name] if v is not None]

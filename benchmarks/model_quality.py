@@ -1,9 +1,9 @@
-"""How good is the built-in model by itself? `python -m benchmarks.model_quality --scenes 200`.
+"""How good is the built-in model alone? `python -m benchmarks.model_quality --scenes 200`.
 
-On held-out scenes of the drawn world: the autoencoder's round trip; DDIM inversion and sampling back with the
-same words, against that round trip; and whether pictures made from words alone show what the words say. That
-is told by a classifier trained here, on drawings and their round trips; how often it is right on true
-drawings that it never saw is printed beside. `--learn 0` leaves words and classifier out.
+Measures, on held-out scenes of the drawn world: the autoencoder's round trip; DDIM inversion and sampling
+back with the same words, against that round trip; and whether pictures made from words alone show what the
+words say. A classifier trained here, on drawings and their round trips, judges the pictures; its accuracy on
+true drawings it never saw is printed beside. `--learn 0` skips pictures from words and the classifier.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from editing.metrics import psnr
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
 from storybook.world import render_frames
 
-FIRST_SEED, FIRST_SHOWN = 40_000, 2_000_000  # of held-out scenes, of those the classifier learns from
+FIRST_SEED, FIRST_SHOWN = 40_000, 2_000_000  # of held-out scenes, and of those that train the classifier
 FRAME, SIDE, BATCH = 3, 64, 20
 WORDS: dict[str, tuple[str | None, ...]] = {
     "kind": KINDS,
@@ -69,7 +69,7 @@ def drawn(scenes: Sequence[Scene], size: int) -> np.ndarray:
 
 
 def round_trip(backbone: Backbone, frames: np.ndarray) -> np.ndarray:
-    """Encoded and decoded again."""
+    """Frames, encoded and decoded again."""
     parts = [frames[i : i + BATCH] for i in range(0, len(frames), BATCH)]
     return np.concatenate([backbone.decode(backbone.encode(part)) for part in parts])
 
@@ -99,7 +99,7 @@ def as_input(frames: np.ndarray) -> Tensor:
 
 
 def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classifier:
-    """Learn from `count` drawings and the round trips of an eighth of them."""
+    """Train on `count` drawings and the round trips of an eighth of them."""
     torch.manual_seed(0)
     scenes = scenes_from(FIRST_SHOWN, count)
     pictures = drawn(scenes, size)
@@ -127,7 +127,7 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
 
 @torch.no_grad()
 def agree(model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]) -> dict[str, list[bool]]:
-    """Per key and picture, whether it shows what its scene says; colour, accessory where one is named."""
+    """Per key and picture, whether it shows what its scene says; colour and accessory only if named."""
     answers = {key: logits.argmax(1).tolist() for key, logits in model(as_input(frames)).items()}
     out: dict[str, list[bool]] = {key: [] for key in WORDS}
     for i, scene in enumerate(scenes):
@@ -157,7 +157,7 @@ def from_words(backbone: Backbone, captions: Sequence[str], steps: int, guidance
 def inverted_and_back(
     backbone: Backbone, frames: np.ndarray, captions: Sequence[str], steps: int
 ) -> np.ndarray:
-    """Pictures turned to noise and back with the same words, without guidance."""
+    """Pictures inverted to noise and sampled back with the same words, without guidance."""
     out = []
     for start in range(0, len(frames), BATCH):
         text = backbone.embed(list(captions[start : start + BATCH]))
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument(
-        "--learn", type=int, default=16_000, help="the classifier learns from so many drawings"
+        "--learn", type=int, default=16_000, help="drawings that train the classifier; 0: none"
     )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=4.0)

@@ -1,13 +1,13 @@
 """Does a real checkpoint work? `python -m benchmarks.real_checkpoint --model ID --clip FILE --prompt ...`.
 
-For whoever has one: loads it, inverts the clip, reconstructs it, edits it, and says of each step how it went.
+For those who have one: loads it, inverts the clip, reconstructs it, edits it, and reports on each step.
 
-- round trip: PSNR of the autoencoder alone, the ceiling of everything after it.
+- round trip: PSNR of the autoencoder alone, the upper limit of everything after it.
 - reconstruction: PSNR of inversion and sampling with the source prompt, guidance 1, no modulation, against
-  the round trip. Below 25 dB something is wrong: the wrong prediction type, an unusual noise schedule.
+  the round trip. Below 25 dB something is wrong, such as the prediction type or an unusual noise schedule.
 - edit: PSNR outside the regions before compositing, against the clip, and the report of an ordinary run.
 
-Without masks the middle third of the frame is the region.
+Without masks, the region is the middle third of the frame.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run(request: EditRequest, backbone: Backbone) -> tuple[EditResult, dict]:
 
 
 def request_from(args: argparse.Namespace) -> EditRequest:
-    """The edit asked for on the command line."""
+    """The edit that the command line describes."""
     clip = open_clip(args.clip, 0, args.stride, args.frames)
     width, height = clip.size
     if args.masks:
@@ -73,15 +73,15 @@ def request_from(args: argparse.Namespace) -> EditRequest:
 
 
 def unchanged(request: EditRequest) -> EditRequest:
-    """The request that asks for the clip itself, by the very words its inversion goes by."""
-    # The whole prompt: a phrase of it is encoded alone, and would be another text.
+    """A request whose result should be the clip itself: it keeps the words of the inversion."""
+    # The whole prompt: a phrase of it would be encoded alone and so be a different text.
     words = request.source_prompt
     region = replace(request.regions[0], prompt=words, source=words)
     return replace(request, prompt="", regions=(region,), params={**request.params, **UNTOUCHED})
 
 
 def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object], np.ndarray]:
-    """All figures, and a sheet: source, round trip, reconstruction and edit, a column a frame."""
+    """All figures, and a sheet: rows are source, round trip, reconstruction and edit, columns frames."""
     source = request.clip.read(0, len(request.clip))
     small = resize(source, backbone.fit(*request.clip.size, request.size))
     everywhere = np.ones(small.shape[:3], bool)
@@ -105,7 +105,7 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 if the reconstruction is what it should be, 1 if not, 2 for what cannot be done."""
+    """Command line; 0 if the reconstruction is good, 1 if not, 2 for a user error."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(value, dict):
             sys.stdout.write(f"{name:20}{value:.2f}\n" if isinstance(value, float) else f"{name:20}{value}\n")
     good = facts["reconstruction dB"] >= LEAST_PSNR
-    sys.stdout.write(f"reconstruction is {'as it should be' if good else f'below {LEAST_PSNR:g} dB'}\n")
+    sys.stdout.write(f"reconstruction is {'as expected' if good else f'below {LEAST_PSNR:g} dB'}\n")
     return 0 if good else 1
 
 

@@ -1,8 +1,8 @@
-"""How well does the source come back? `python -m benchmarks.reconstruction --scenes 4`.
+"""How well can the source be reconstructed? `python -m benchmarks.reconstruction --scenes 4`.
 
-Drawn scenes of one actor are edited to their own caption. What differs then from the autoencoder's round trip
-is what inversion lost and guidance did. Printed is the PSNR against that round trip, by way back: FateZero
-with attention taken over for more and more steps, vid2vid-zero with each way to undo guidance.
+Edits drawn scenes of one actor to their own caption. The difference from the autoencoder's round trip is then
+the loss of inversion and the effect of guidance. Prints the PSNR to that round trip for each variant:
+FateZero with attention taken over for more and more steps, vid2vid-zero with each way to undo guidance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRAMES = 8
 
 
 def ways_back(guidance_scale: float) -> dict[str, tuple[str, dict[str, object]]]:
-    """Method and parameters of every way to bring the source back."""
+    """Method and parameters of every way to reconstruct the source."""
     ways: dict[str, tuple[str, dict[str, object]]] = {}
     for scale in dict.fromkeys((1.0, guidance_scale)):
         guided = {"guidance_scale": scale, "cross_until": 1.0, "self_until": 1.0}
@@ -41,7 +41,7 @@ def ways_back(guidance_scale: float) -> dict[str, tuple[str, dict[str, object]]]
         ways[f"fatezero, w {scale:g}: words, layout, all levels"] = "fatezero", every
         both = every | {"guidance_half": "both"}
         ways[f"fatezero, w {scale:g}: words, layout, all levels, both halves"] = "fatezero", both
-    # Sampled with the attention it was learned with.
+    # Sampled with the attention used for learning.
     image = {"dense_layers": "", "keys": "own", "guidance_scale": guidance_scale}
     learned = image | {"inversion": "null_text", "learned_share": 1.0}
     name = f"vid2vid_zero, w {guidance_scale:g}"
@@ -57,7 +57,7 @@ def ways_back(guidance_scale: float) -> dict[str, tuple[str, dict[str, object]]]
 def come_back(
     scene: Scene, backbone: Backbone, method: str, params: Mapping[str, object], size: int
 ) -> tuple[float, float]:
-    """PSNR of the source come back, against the autoencoder's round trip and against the source itself."""
+    """PSNR of the reconstruction, to the autoencoder's round trip and to the source itself."""
     request = EditRequest(
         ArrayClip(render(scene, size).frames, Fraction(FPS), comment=DRAWN), None, (),
         source_prompt=scene.caption, prompt=scene.caption, method=method,
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=7.5, help="guidance scale of the guided rows")
     parser.add_argument("--model", default="storybook")
-    parser.add_argument("--match", default="", help="only ways whose name holds this text")
+    parser.add_argument("--match", default="", help="only variants whose name contains this text")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/reconstruction"))
     args = parser.parse_args()
     scenes = [sample_scene(FIRST_SEED + i, FRAMES, 1, plain=True) for i in range(args.scenes)]

@@ -23,14 +23,14 @@ VEHICLES = ("robot", "car")
 
 @dataclass(frozen=True)
 class Target:
-    """What one region is asked to become, and what it might become instead.
+    """What one region should become, and what it might become instead.
 
     Attributes:
-        place: bool [frames, size, size], where the answer is looked for.
-        asked: The word asked for.
-        candidates: The true scene with each word in place of the one asked for.
-        elsewhere: What other regions were asked for: finding it here is leakage.
-        actor: Who it is about; None: a place, not an actor.
+        place: bool [frames, size, size], where to look for the answer.
+        asked: The requested word.
+        candidates: The true scene with each word in place of the requested one.
+        elsewhere: Words requested of other regions; finding one here is leakage.
+        actor: Number of the actor; None if the target is a place.
     """
 
     place: np.ndarray
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Task:
-    """One edit: the request, its true result, and how to tell whether it was reached."""
+    """One edit: the request, its true result, and how to judge it."""
 
     source: Scene
     truth: Scene
@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Wish:
-    """A region to be: its true mask (None: all that no other has), what it is and what it should become."""
+    """A region: its true mask (None: everything not in another), what it is and what it should become."""
 
     name: str
     mask: np.ndarray | None
@@ -61,7 +61,7 @@ class Wish:
 
 
 def instance(seed: int, size: int, masks: MaskMaker) -> Task:
-    """Two actors, each to become another kind; a third of the tasks exchange the two."""
+    """Two actors each become another kind; a third of the tasks exchange the two."""
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 5])
     kinds = [a.kind for a in scene.actors]
     others = rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
@@ -76,7 +76,7 @@ def instance(seed: int, size: int, masks: MaskMaker) -> Task:
 
 
 def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
-    """Both actors are one region and become the same kind."""
+    """Both actors form one region and become the same kind."""
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 6])
     kinds = [a.kind for a in scene.actors]
     asked = str(rng.choice([k for k in KINDS if k not in kinds]))
@@ -92,9 +92,9 @@ def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
 
 
 def part(seed: int, size: int, masks: MaskMaker) -> Task:
-    """One actor's head gets something to wear; the rest of it and the other actor stay.
+    """One actor gets something to wear on its head; the rest of it and the other actor stay.
 
-    The true mask is of the head and the thing worn; a click gives the whole actor.
+    The true mask covers the head and the accessory; a click gives the whole actor.
     """
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 7])
     who = int(rng.integers(2))
@@ -109,7 +109,7 @@ def part(seed: int, size: int, masks: MaskMaker) -> Task:
 
 
 def color(seed: int, size: int, masks: MaskMaker) -> Task:
-    """One actor is painted; its kind and the other actor stay."""
+    """One actor changes colour; its kind and the other actor stay."""
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 8])
     who, asked = int(rng.integers(2)), str(rng.choice(COLORS))
     truth = replace(scene, actor=who, color=asked)
@@ -119,7 +119,7 @@ def color(seed: int, size: int, masks: MaskMaker) -> Task:
 
 
 def background(seed: int, size: int, masks: MaskMaker) -> Task:
-    """Everything around the actors becomes another place."""
+    """The background becomes another place; the actors stay."""
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 9])
     asked = str(rng.choice([b for b in BACKGROUNDS if b != scene.background]))
     truth = replace(scene, background=asked)
@@ -142,7 +142,7 @@ def style(seed: int, size: int, masks: MaskMaker) -> Task:
 
 
 def shape(seed: int, size: int, masks: MaskMaker) -> Task:
-    """One actor becomes a thing of another build: an animal a vehicle or robot, or the other way round."""
+    """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the reverse."""
     scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 11])
     who = int(rng.integers(2))
     built = scene.actors[who].kind in VEHICLES
@@ -172,12 +172,12 @@ def wish(scene: Scene, size: int, actor: int, prompt: str) -> Wish:
     return Wish(who.kind, render(scene, size).labels == actor + 1, who.phrase, prompt)
 
 
-# Frames, true masks and whether to make them wider, to labels.
+# Makes labels from frames, true masks, and whether to grow them.
 MaskMaker = Callable[[np.ndarray, Sequence[np.ndarray], bool], np.ndarray]
 
 
 def true_masks(grow: int) -> MaskMaker:
-    """Masks from the truth, `grow` pixels wider, as a hand paints around a thing."""
+    """True masks grown by `grow` pixels, like hand-painted ones."""
 
     def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
         labels = np.zeros(frames.shape[:3], np.uint8)
@@ -189,7 +189,7 @@ def true_masks(grow: int) -> MaskMaker:
 
 
 def clicked_masks(grow: int) -> MaskMaker:
-    """Masks from one click on each thing in the first frame, followed through the clip, then grown alike."""
+    """Masks from one click on each object in the first frame, tracked through the clip, then grown."""
 
     def make(frames: np.ndarray, masks: Sequence[np.ndarray], wider: bool) -> np.ndarray:
         keys, labels = np.zeros(frames.shape[1:3], np.uint8), np.zeros(frames.shape[:3], np.uint8)
@@ -208,9 +208,9 @@ def clicked_masks(grow: int) -> MaskMaker:
 def task(
     scene: Scene, truth: Scene, size: int, wishes: list[Wish], targets: list[Target], masks: MaskMaker
 ) -> Task:
-    """Put a task together: regions in order, and every answer looked for where the asked thing was or is."""
+    """Build a task: regions in order, and each answer judged where its target was or is."""
     frames = render(scene, size).frames
-    rest = wishes[-1].mask is None  # then the things stay, and a wide mask would leave them a halo
+    rest = wishes[-1].mask is None  # then the actors stay, and a grown mask would leave a halo around them
     labels = masks(frames, [w.mask for w in wishes if w.mask is not None], not rest)
     labels = np.where((labels == 0) & rest, len(wishes), labels).astype(np.uint8)
     request = EditRequest(
@@ -219,14 +219,14 @@ def task(
         tuple(Region(w.name, i + 1, prompt=w.prompt, source=w.source) for i, w in enumerate(wishes)),
         source_prompt=scene.caption,
     )
-    # Judged where the request lets anything change: candidates cannot be told apart by what must stay.
+    # Judge only where the request allows changes: what must stay cannot tell candidates apart.
     edited = request.edited_mask
     targets = [dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets]
     return Task(scene, truth, request, tuple(targets))
 
 
 def _owned(target: Target, targets: Sequence[Target], edited: np.ndarray) -> np.ndarray:
-    """Edited pixels beside this target's place and not beside another's."""
+    """Edited pixels nearest to this target's place, not to another's."""
     if len(targets) == 1:
         return edited
     labels = np.zeros(edited.shape, np.uint8)

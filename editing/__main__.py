@@ -69,8 +69,7 @@ def run(
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
     if dtype not in (None, *_DTYPES):
-        allowed = ", ".join(_DTYPES)
-        raise RequestError("--dtype", f"{shorten(dtype)} was given; allowed: {allowed}; choose one")
+        raise RequestError("--dtype", f"invalid type {shorten(dtype)}. Choose from {', '.join(_DTYPES)}.")
     from editing.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype) if dtype else None))
@@ -187,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        Exit code: 0, 2 for what the user can mend, 130 when stopped.
+        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     logging.basicConfig(level=logging.WARNING)
     return call(app, "python -m editing", arguments)
@@ -255,23 +254,29 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    tasks = {}
+    tasks: dict[str, Any] = {}
     with Progress(*columns, console=Console(stderr=True)) as bars:
         while True:
             try:
                 event = next(stream)
             except StopIteration as stop:
-                if stop.value is None:
-                    raise RuntimeError("the run ended without a result") from None
-                return stop.value
-            match event:
-                case events.Stage(name=name):
-                    tasks[name] = bars.add_task(name, total=None, left="")
-                case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
-                    left = "" if seconds is None else f"{seconds:.0f} s left"
-                    bars.update(tasks[name], completed=done, total=total, left=left)
-                case events.Finished():
-                    return event
+                result = stop.value
+                break
+            if isinstance(event, events.Finished):
+                return event
+            _show(event, bars, tasks)
+    if result is None:
+        raise RuntimeError("the run ended without a result")
+    return result
+
+
+def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
+    match event:
+        case events.Stage(name=name):
+            tasks[name] = bars.add_task(name, total=None, left="")
+        case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
+            left = "" if seconds is None else f"{seconds:.0f} s left"
+            bars.update(tasks[name], completed=done, total=total, left=left)
 
 
 if __name__ == "__main__":

@@ -216,19 +216,24 @@ def kmeans(
             far = torch.cdist(x, centres).amin(1).square()
             weights = far if far.sum() > 0 else torch.ones_like(far)
             centres = torch.cat([centres, x[torch.multinomial(weights, 1, generator=generator)]])
-        nearest = torch.cdist(x, centres).argmin(1)
-        for _ in range(rounds):
-            for i in range(count):
-                if (nearest == i).any():
-                    centres[i] = x[nearest == i].mean(0)
-            before, nearest = nearest, torch.cdist(x, centres).argmin(1)
-            if torch.equal(before, nearest):
-                break
+        nearest = _settle(x, centres, rounds)
         spread = float((x - centres[nearest]).square().sum())
         if spread < least:
             best, least = nearest, spread
     order = torch.bincount(best, minlength=count).argsort(descending=True, stable=True)
     return order.argsort()[best]
+
+
+def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int) -> Int[Tensor, "n"]:
+    """Move the centres until no point changes its own; the centre of each point."""
+    nearest = torch.cdist(x, centres).argmin(1)
+    for _ in range(rounds):
+        for i in nearest.unique().tolist():
+            centres[i] = x[nearest == i].mean(0)
+        before, nearest = nearest, torch.cdist(x, centres).argmin(1)
+        if torch.equal(before, nearest):
+            break
+    return nearest
 
 
 def name_clusters(

@@ -24,7 +24,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        Exit code: 0, 2 for what the user can mend, 130 when stopped.
+        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     try:
         return app(arguments, prog_name=name, standalone_mode=False) or 0
@@ -52,7 +52,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise RequestError("--set", f"{shorten(setting)} was given; allowed is KEY=VALUE; write it so")
+            raise RequestError("--set", f"invalid setting {shorten(setting)}: expected KEY=VALUE.")
         try:
             result[key.strip()] = json.loads(value)
         except ValueError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,8 +18,7 @@ _FAR, _NEAR = 2, 98
 _MAX_WEIGHT = 2.0
 
 
-@dataclass(frozen=True)
-class ControlSpec:
+class ControlSpec(NamedTuple):
     """One control network to use.
 
     Attributes:
@@ -33,22 +32,40 @@ class ControlSpec:
     weight: float = 1.0
 
 
-def parse_control(text: str) -> tuple[ControlSpec, ...]:
-    """Read `KIND=MODEL@WEIGHT, ...`; the weight may be left out.
+def read_control(given: object) -> tuple[ControlSpec, ...]:
+    """Read control networks: `KIND=MODEL@WEIGHT, ...`, where the weight may be left out, or JSON.
+
+    Args:
+        given: The text; or a list of such texts, of [kind, model, weight], or of objects with these names.
 
     Raises:
         ValueError: Another form, an unknown kind, a weight out of range.
     """
-    specs = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        match = re.fullmatch(r"(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+)\s*)?", part)
-        if not match or match[1] not in KINDS:
-            raise ValueError(f"allowed is KIND=MODEL@WEIGHT with a kind of {', '.join(KINDS)}")
-        weight = float(match[3] or 1)
-        if weight > _MAX_WEIGHT:
-            raise ValueError(f"allowed is a weight of 0 to {_MAX_WEIGHT:g}")
-        specs.append(ControlSpec(match[1], match[2], weight))
-    return tuple(specs)
+    if given is not None and not isinstance(given, str | list | tuple):
+        raise ValueError(_EXPECTED)
+    parts = given.split(",") if isinstance(given, str) else given or ()
+    return tuple(_read_spec(part) for part in parts if not isinstance(part, str) or part.strip())
+
+
+def write_control(specs: Iterable[ControlSpec]) -> str:
+    """The text that `read_control` reads as these."""
+    return ",".join(f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs)
+
+
+def _read_spec(part: object) -> ControlSpec:
+    if isinstance(part, str):
+        match = re.fullmatch(r"(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+)\s*)?", part.strip())
+        part = (match[1], match[2], float(match[3] or 1)) if match else None
+    elif isinstance(part, Mapping):
+        part = tuple(part.values()) if tuple(part) == ControlSpec._fields[: len(part)] else None
+    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
+        raise ValueError(_EXPECTED)
+    kind, model, weight = (*part, 1.0)[:3]
+    if kind not in KINDS or not isinstance(model, str) or not model.strip() or {",", "@"} & set(model):
+        raise ValueError(_EXPECTED)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MAX_WEIGHT:
+        raise ValueError(f"allowed is a weight of 0 to {_MAX_WEIGHT:g}")
+    return ControlSpec(kind, model, float(weight))
 
 
 def control_maps(
@@ -124,3 +141,4 @@ def _missing(kind: str, what: str) -> ModelError:
 
 
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"canny": canny, "depth": depth, "pose": pose}
+_EXPECTED = f"allowed is KIND=MODEL@WEIGHT with a kind of {', '.join(KINDS)}"

@@ -150,10 +150,7 @@ def trajectories(
     height, width = grid or forward.shape[2:]
     cells, device = height * width, forward.device
     sizes = forward.new_tensor([width, height])
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
-    centres = torch.stack([x, y], -1).view(cells, 2).to(forward)
+    centres = _pixels(height, width, device).flatten(1).T.to(forward)
     # In cells: positions of this frame's tracks, by the cell they are in.
     positions, ids = centres, torch.arange(cells, device=device)
     out, begun = [ids], cells
@@ -171,22 +168,32 @@ def trajectories(
         alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
         target = (nearest[:, 1] * width + nearest[:, 0]).long()[alive]
         moved, ids = moved[alive], ids[alive]
-        # Worst first, so that the last to write a cell is the nearest to its centre, of equals the oldest.
         off = (moved - centres[target]).square().sum(1)
-        order = torch.argsort(ids, descending=True)
-        order = order[torch.argsort(off[order], descending=True, stable=True)]
-        best = torch.full((cells,), -1, device=device)
-        rank = torch.arange(len(order), device=device)
-        best.scatter_reduce_(0, target[order], rank, "amax")
-        taken = best >= 0
-        winner = order[best[taken]]
+        winner, taken = _nearest_track(target, off, ids, cells)
         new = int((~taken).sum())
-        next_ids, positions = torch.empty_like(best), centres.clone()
+        next_ids, positions = ids.new_empty(cells), centres.clone()
         next_ids[taken], positions[taken] = ids[winner], moved[winner]
         next_ids[~taken] = torch.arange(begun, begun + new, device=device)
         ids, begun = next_ids, begun + new
         out.append(ids)
     return torch.stack(out).view(-1, height, width)
+
+
+def _nearest_track(
+    target: Int[Tensor, "tracks"], off: Float[Tensor, "tracks"], ids: Int[Tensor, "tracks"], cells: int
+) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
+    """Which track gets each cell that tracks reach: the nearest to its centre, of equals the oldest.
+
+    Returns:
+        The track of each cell that is taken, in their order; which cells are taken.
+    """
+    # Worst first, so that the last to write a cell is the best.
+    order = torch.argsort(ids, descending=True)
+    order = order[torch.argsort(off[order], descending=True, stable=True)]
+    best = torch.full((cells,), -1, device=ids.device)
+    best.scatter_reduce_(0, target[order], torch.arange(len(order), device=ids.device), "amax")
+    taken = best >= 0
+    return order[best[taken]], taken
 
 
 def follow(
@@ -209,11 +216,15 @@ def follow(
 
 
 def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:
-    height, width = flow.shape[2:]
+    return _pixels(*flow.shape[2:], flow.device) + flow
+
+
+def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
+    """x and y of every pixel."""
     y, x = torch.meshgrid(
-        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
     )
-    return torch.stack([x, y]) + flow
+    return torch.stack([x, y])
 
 
 def _grey(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w"]:

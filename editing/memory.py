@@ -44,7 +44,7 @@ _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Bytes that can be had on a device; on a CPU without swapping, or all there are where nobody tells."""
+    """Available memory of a device in bytes; on a CPU without swapping, or the total if unknown."""
     if device is not None and device.type == "cuda":
         import torch
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from editing.backbones import parse_lora
 from editing.clip import Clip, ImageClip, VideoClip, open_clip
 from editing.clip.writing import write_lossless
-from editing.control import parse_control
+from editing.control import read_control
 from editing.errors import ModelError, RequestError, from_validation, shorten
 from editing.folders import staged
 from editing.labels import read_labels, write_labels, write_regions
@@ -241,7 +241,7 @@ def _parse(file: Path) -> Project:
     except RequestError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RequestError(FILE, f"is no JSON ({error}); mend it") from None
+        raise RequestError(FILE, f"not valid JSON ({error}). Correct the file.") from None
     try:
         return Project.model_validate(content)
     except ValidationError as error:
@@ -274,10 +274,10 @@ def _check_model(model: str, loras: Iterable[str]) -> None:
             raise ModelError("loras", f"{shorten(text)} given; {allowed}")
 
 
-def _check_control(text: object) -> None:
+def _check_control(given: object) -> None:
     """The same for the control networks among the parameters; what cannot be read is refused with those."""
     with suppress(ValueError):
-        for spec in parse_control(text) if isinstance(text, str) else ():
+        for spec in read_control(given):
             if not is_name(spec.model):
                 raise ModelError(
                     "params.control",

@@ -88,14 +88,11 @@ def finish(
 
     Args:
         backbone: The model.
-        request: What was asked for.
+        request: The edit.
         edits: Clean latents of every edit, in the order of `request.targets`.
         feather: Pixels of the source over which an edit fades into it.
-        attention: See `EditResult`.
+        attention: As `words`, `areas` and `control`: see `EditResult`.
         reconstruction: Clean latents of the source rebuilt.
-        words: See `EditResult`.
-        areas: See `EditResult`.
-        control: See `EditResult`.
     """
     clip, (width, height) = request.clip, request.clip.size
 

@@ -175,7 +175,7 @@ def resolve_params(
     try:
         check_params(method, recommended)
     except RequestError as error:
-        raise ModelError("defaults.json", f"{error}; mend the model's recommendations") from None
+        raise ModelError("defaults.json", f"{error}; correct the model's recommendations") from None
     presets = find_method(method).Params.PRESETS
     layers = {
         "method": defaults,
@@ -188,5 +188,9 @@ def resolve_params(
         for source, layer in layers.items()
         for name, value in layer.items()
     }
-    values = {name: entry["value"] for name, entry in resolved.items()}
-    return check_params(method, values), resolved
+    params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
+    plain = params.model_dump()
+    for name, entry in resolved.items():
+        if not isinstance(entry["value"], str | int | float | None):  # JSON of what is written as a text
+            entry["value"] = plain[name]
+    return params, resolved

@@ -31,6 +31,8 @@ class Text:
         lengths: Tokens of each prompt, start and end included.
         offsets: For each prompt and each of the L tokens the characters [start, stop) it came from; (0, 0)
             for the start, the end and the padding.
+        ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
+            another number than the same letters inside one.
         pooled: One vector per prompt, where the model has such.
     """
 
@@ -38,6 +40,7 @@ class Text:
     vectors: Float[Tensor, "n L d"]
     lengths: tuple[int, ...]
     offsets: tuple[tuple[tuple[int, int], ...], ...]
+    ids: tuple[tuple[int, ...], ...]
     pooled: Float[Tensor, "n p"] | None = None
 
     def __len__(self) -> int:
@@ -45,25 +48,11 @@ class Text:
 
     def __getitem__(self, rows: int | slice | Sequence[int]) -> Text:
         """The prompt at a row, or those at several, as a Text of its own."""
-        all_rows = range(len(self))
-        chosen = (
-            [all_rows[rows]]
-            if isinstance(rows, int)
-            else list(all_rows[rows])
-            if isinstance(rows, slice)
-            else [all_rows[row] for row in rows]
-        )
-
-        def take(values: tuple) -> tuple:
-            return tuple(values[row] for row in chosen)
-
-        return Text(
-            take(self.prompts),
-            self.vectors[chosen],
-            take(self.lengths),
-            take(self.offsets),
-            None if self.pooled is None else self.pooled[chosen],
-        )
+        chosen = np.atleast_1d(np.arange(len(self))[rows]).tolist()
+        per_prompt = (self.prompts, self.lengths, self.offsets, self.ids)
+        prompts, lengths, offsets, ids = (tuple(values[row] for row in chosen) for values in per_prompt)
+        pooled = None if self.pooled is None else self.pooled[chosen]
+        return Text(prompts, self.vectors[chosen], lengths, offsets, ids, pooled)
 
     def __iter__(self) -> Iterator[Text]:
         """Each prompt as a Text of its own."""
@@ -82,6 +71,7 @@ class Text:
             torch.cat([text.vectors for text in texts]),
             tuple(length for text in texts for length in text.lengths),
             tuple(offsets for text in texts for offsets in text.offsets),
+            tuple(ids for text in texts for ids in text.ids),
             torch.cat(pooled) if pooled else None,
         )
 
@@ -281,8 +271,9 @@ def refine_map(
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
     """For every token of `target` the token of `source` it was, and 1 where there is one, 0 where it is new.
 
-    The sequences of tokens are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0, so
-    a changed word is one deleted and one inserted.
+    The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0,
+    so a changed word is one deleted and one inserted. A whole word never matches the beginning of a longer
+    one: `black` is not the `black` of `blackswan`.
 
     Args:
         source: A single prompt.
@@ -294,7 +285,7 @@ def refine_map(
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (adding a new phrase).
     """
     limit = source.vectors.shape[1]
-    ours, theirs = _token_strings(source), _token_strings(target)
+    ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
     indices = torch.full((limit,), -1, dtype=torch.int64)
     for i, j in _align(ours, theirs):
         indices[j] = i
@@ -303,7 +294,7 @@ def refine_map(
     return indices, (indices >= 0).float()
 
 
-def _align(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of positions of the best global alignment; of equals the one with its gaps latest."""
     score = np.zeros((len(a) + 1, len(b) + 1), int)
     for i, left in enumerate(a):
@@ -320,12 +311,6 @@ def _align(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
             i, j = i - 1, j - 1
             pairs.append((i, j))
     return pairs[::-1]
-
-
-def _token_strings(text: Text) -> list[str]:
-    """What each token of a prompt reads, start and end included."""
-    (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
-    return ["\0start", *(prompt[a:b].casefold() for a, b in offsets[1 : length - 1]), "\0end"]
 
 
 def _word_tokens(text: Text, variant: Variant) -> list[tuple[str, tuple[int, ...]]]:

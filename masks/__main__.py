@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
-        Exit code: 0, 2 for what the user can mend, 130 when stopped.
+        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     return call(app, "python -m masks", arguments)
 

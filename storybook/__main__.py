@@ -21,7 +21,7 @@ from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 
 def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
-    """Labels grown by `pixels` all around, as a hand paints around a thing; the nearest label wins."""
+    """Labels grown by `pixels` on all sides, like a hand-painted mask; the nearest label wins."""
     return grow_labels(labels, dict.fromkeys(range(1, int(labels.max()) + 1), pixels))
 
 
@@ -31,11 +31,11 @@ def as_request(
     """The scene as an edit: one region per actor, its phrase as source.
 
     Args:
-        scene: What happens.
-        size: Of the frames, pixels.
+        scene: The scene to draw.
+        size: Side of the frames in pixels.
         become: Prompts by actor number; with the key "background" the rest of the frame is the last region.
-        grow: Pixels by which what the actors become may be larger than they are.
-        clip: Where the frames are written; the request then holds what the file holds.
+        grow: Margin of the regions in pixels: how far an edit may reach beyond its mask.
+        clip: Video file to write; the request then uses the frames in that file.
     """
     drawn = render(scene, size)
     frames = ArrayClip(drawn.frames, fps=Fraction(FPS), comment=DRAWN)
@@ -47,7 +47,7 @@ def as_request(
         Region(a.kind, i + 1, prompt=become.get(str(i), ""), source=a.phrase, margin=grow)
         for i, a in enumerate(scene.actors)
     ]
-    if "background" in become:  # leaves no free pixel to reach into: the masks themselves are wider
+    if "background" in become:  # leaves no free pixels for margins, so the masks themselves grow
         labels = grown(labels, grow)
         rest = len(regions) + 1
         labels = np.where(labels == 0, rest, labels).astype(np.uint8)
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m storybook", description=__doc__)
     clip = parser.add_subparsers(dest="command", required=True).add_parser(
-        "clip", help="make a project of a drawn scene"
+        "clip", help="make a project from a drawn scene"
     )
     clip.add_argument("--seed", type=int, default=0)
     clip.add_argument("--frames", type=int, default=8)
@@ -88,10 +88,10 @@ def main(argv: list[str] | None = None) -> int:
         "--prompt",
         action="append",
         default=[],
-        help="edit by words instead, without masks; several are several edits in one run",
+        help="edit by words instead, without masks; repeat it for several edits in one run",
     )
-    clip.add_argument("--method", default="fatezero", help="that edits by words")
-    clip.add_argument("--preset", help="of that method")
+    clip.add_argument("--method", default="fatezero", help="method that edits by words")
+    clip.add_argument("--preset", help="preset of that method")
     clip.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:

@@ -81,7 +81,7 @@ def _solid(points: np.ndarray, color: Color, part: int, limb: str = "trunk") -> 
 
 
 def _eye(x: float, y: float, r: float, iris: Color = WHITE) -> Shapes:
-    """White, pupil and a spark; with another `iris` the pupil is a slit."""
+    """White, pupil and highlight; an `iris` colour makes the pupil a slit."""
     pupil = ellipse(x + 0.012, y + 0.004, r * (0.66 if iris == WHITE else 0.42), r * 0.95, n=14)
     return [
         Primitive(ellipse(x, y, r, r * 1.25, n=18), iris, HEAD, "head"),
@@ -524,7 +524,7 @@ BUILDERS: dict[str, Callable[[Color], Shapes]] = {
 
 
 class _Fit(NamedTuple):
-    """Where things sit: middle of the eyes, top of the head, neck, back; half the head's width."""
+    """Where accessories go: middle of the eyes, top of the head, neck, back; half the head's width."""
 
     eyes: tuple[float, float]
     top: tuple[float, float]
@@ -549,7 +549,7 @@ UPRIGHT = ("robot", "fairy", "astronaut")
 
 
 def _hat(fit: _Fit, limb: str) -> tuple[Shapes, Shapes]:
-    """What is behind the ears, and what is before them."""
+    """The shapes behind the ears, and those in front of them."""
     x, y = fit.top
     felt, ribbon, w = (50, 56, 124), (255, 196, 44), fit.half
     crown = blob("-0.7,0 -0.74,-0.33 0,-0.35 0.74,-0.33 0.7,0 0,0.02") * (w, 1) + (x, y)
@@ -612,10 +612,10 @@ def _carried() -> tuple[Shapes, Shapes]:
 
 
 def _wear(kind: str, body: Shapes, accessory: str) -> Shapes:
-    """The body with the thing put between its shapes, where it is worn."""
+    """The body with the accessory inserted between its shapes, where it is worn."""
     fit, limb = _FITS.get(kind, _BEAST), "trunk" if kind == "car" else "head"
     head = next(i for i, p in enumerate(body) if p.part == HEAD)
-    # Where an animal's head begins that hides its neck; ears stand behind the body.
+    # Where the head of an animal begins that hides its neck; the ears are behind the body.
     face = len(body) if kind in UPRIGHT or kind == "car" else _face(body)
     if accessory == "hat":
         crown, brim = _hat(fit, limb)

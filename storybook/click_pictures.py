@@ -1,4 +1,4 @@
-"""Pictures to learn clicking from: scenes of the drawn world, and textured shapes before textured grounds."""
+"""Training pictures for clicks: scenes of the drawn world, and textured shapes on textured backgrounds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FIRST_TRAINING_SEED = 1_000_000  # smaller seeds are held out
 
 
 class Picture(NamedTuple):
-    """A picture and what each pixel belongs to.
+    """A picture and the object each pixel belongs to.
 
     Attributes:
         image: uint8 [size, size, 3], black beyond the frame.
-        levels: uint8 [3, size, size]: number of the whole thing, of its part, of the part's part; 0 is
+        levels: uint8 [3, size, size]: number of the whole object, its part, and the part of that part; 0 is
             background. Numbers are unique within a level.
         frame: (width, height) of what is not padding.
     """
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
 
 def training_picture(seed: int, index: int, size: int) -> Picture:
-    """The picture of one training sample: four fifths drawn world, half of it as it is, one fifth shapes."""
+    """The picture of one training sample: 0.8 drawn world (half of it unchanged), 0.2 shapes."""
     rng = np.random.default_rng([seed, index])
     image, levels = drawn(rng, size) if rng.random() < 0.8 else shapes(rng, size)
     if rng.random() < 0.5:
@@ -40,7 +40,7 @@ def training_picture(seed: int, index: int, size: int) -> Picture:
 
 
 def drawn(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A scene as it is sampled, or with its actors moved, scaled and before a texture."""
+    """A scene as sampled, or with its actors moved, scaled and placed on a texture."""
     actors = int(rng.choice([1, 2, 2, 3, 3]))
     scene = world.sample_scene(FIRST_TRAINING_SEED + int(rng.integers(2**31)), 8, actors)
     frame = int(rng.integers(scene.frames))
@@ -69,7 +69,7 @@ def scene_levels(scene: world.Scene, size: int, frame: int) -> np.ndarray:
     table, shape = [(0, 0, 0)], 0
     for number, primitives in enumerate(cast, 1):
         for primitive in primitives:
-            # What has no outline belongs to what is below, within its part.
+            # A shape without an outline belongs to the one below it, within its part.
             shape += primitive.ink or table[-1][:2] != (number, len(draw.PARTS) * number + primitive.part)
             table.append((number, len(draw.PARTS) * number + primitive.part, shape))
     return np.ascontiguousarray(np.array(table, np.uint8)[ids].transpose(2, 0, 1))

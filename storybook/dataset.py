@@ -1,4 +1,4 @@
-"""Training pictures of the drawn world, rendered once into shards: `python -m storybook.dataset --count 60000
+"""Render training pictures of the drawn world into shards: `python -m storybook.dataset --count 60000
 --out DIR`.
 
 A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]) beside `captions_00000.json`. Existing shards are
@@ -32,7 +32,7 @@ def training_scene(seed: int) -> Scene:
 
 
 def render_shard(first: int, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-    """One random frame each of `count` scenes."""
+    """One random frame of each of `count` scenes."""
     scenes = [training_scene(first + i) for i in range(count)]
     pictures = [render_frames(s, size, (int(np.random.default_rng(s.seed).integers(8)),))[0] for s in scenes]
     return np.stack(pictures), [s.caption for s in scenes]
@@ -52,7 +52,7 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[np.ndarray], list
 
 
 def write_shard(shard: int, folder: Path, size: int) -> int:
-    """Render a shard where it is missing."""
+    """Render a shard if it is missing."""
     target = folder / f"pictures_{shard:05d}.npy"
     if not target.exists():
         cv2.setNumThreads(1)
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=60_000)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="shards rendered at once")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="shards rendered in parallel")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     args.out.mkdir(parents=True, exist_ok=True)

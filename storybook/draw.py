@@ -1,8 +1,8 @@
-"""How the drawn world is painted: polygons on limbs, so that the truth of every pixel is known.
+"""How the drawn world is painted: polygons on limbs, so that the ground truth of every pixel is known.
 
 A character is a fixed list of `Primitive`s in its own space (origin between the feet, height 1, y down,
-facing right). Each primitive hangs on a limb; a limb's motion is one affine map per frame. So whatever is
-drawn is known exactly: which actor and part a pixel shows, and where that point of the surface is in the next
+facing right). Each primitive hangs on a limb; a limb's motion is one affine map per frame. So it is
+known exactly which actor and part each pixel shows, and where that point of the surface is in the next
 frame.
 """
 
@@ -25,7 +25,7 @@ INK, CREAM, WHITE, ROSE, SOOT = (44, 36, 40), (250, 240, 222), (250, 250, 248), 
 class Primitive:
     """One filled polygon in actor space; `ink` draws its outline, `limb` names the motion it follows.
 
-    `lean` is how far a lighter patch lies towards the light, which comes from the left of the picture.
+    `lean` is how far a lighter patch shifts towards the light, which comes from the left.
     """
 
     points: np.ndarray
@@ -140,7 +140,7 @@ def paint(
 
 
 def paint_id(canvas: np.ndarray, points: np.ndarray, value: int, outline: bool, width: int) -> None:
-    """The same shape as `paint`, as a number and without antialiasing."""
+    """Paint the same shape as `paint`, as a number and without antialiasing."""
     p = (points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)
     cv2.fillPoly(canvas, [p], value, cv2.LINE_8, SUBPIXEL_BITS)
     if outline:

@@ -1,7 +1,7 @@
-"""The example projects: `python -m storybook.examples` makes them anew in `assets/examples/`.
+"""The example projects: `python -m storybook.examples` writes them to `assets/examples/`.
 
 With `--look NAME --count 6 -o sheet.png` it edits the scenes of the next seeds that would fit an example, and
-shows them side by side, with their seeds: how the ones that ship were chosen.
+shows them side by side with their seeds. The shipped ones were chosen this way.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _SHOWN = (0, 3, 5, 7)  # frames on a sheet
 
 @dataclass(frozen=True)
 class Example:
-    """A project to be made of a scene.
+    """How to make a project from a scene.
 
     Attributes:
         seed: Of the scene.
-        actors: How many it has.
-        fits: Whether another scene would do as well.
-        ask: What is asked of a scene; its frames are in the file.
-        plain: Natural colours, nothing worn, everyone walks, the camera stands still.
+        actors: Number of actors.
+        fits: Whether another scene would also do.
+        ask: Makes the request for a scene whose frames are in a file.
+        plain: Natural colours, no accessories, everyone walks, the camera is still.
     """
 
     seed: int
@@ -50,7 +50,7 @@ class Example:
 
 
 def scene_of(example: Example, seed: int) -> Scene:
-    """The scene of an example, or of another that might take its place."""
+    """The scene of an example, or one that might replace it."""
     return sample_scene(seed, FRAMES, example.actors, plain=example.plain)
 
 
@@ -67,7 +67,7 @@ def any_of(*names: str, where: tuple[str, ...] = tuple(WHERE)) -> Callable[[Scen
 
 
 def followed(*names: str) -> Callable[[Scene], bool]:
-    """Scenes in which one of these kinds runs or jumps, nothing worn, and the camera moves along."""
+    """Scenes in which one of these kinds runs or jumps without accessories while the camera moves."""
     return lambda scene: (
         scene.pan != 0
         and scene.style == "storybook"
@@ -77,13 +77,13 @@ def followed(*names: str) -> Callable[[Scene], bool]:
 
 
 def in_view(scene: Scene) -> bool:
-    """Hardly anybody leaves the picture."""
+    """Whether hardly any actor leaves the picture."""
     labels = render(scene, 48).labels[2:6]
     return bool((labels[..., [0, -1]] > 0).mean() < 0.04)
 
 
 def regions(**become: str) -> Callable[[Scene, Path], EditRequest]:
-    """Actors by `a0`, `a1`, or the `background`, become what is said; actors have room to grow."""
+    """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a margin."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         wishes = {key.removeprefix("a"): phrase for key, phrase in become.items() if key != "background"}
@@ -99,14 +99,14 @@ def regions(**become: str) -> Callable[[Scene, Path], EditRequest]:
 
 
 def by_edges(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
-    """The same edit, the source's edges kept in mind."""
+    """The same edit, guided by the source's edges."""
     return lambda scene, clip: dataclasses.replace(
         ask(scene, clip), params={"control": "canny=storybook/canny@0.5"}
     )
 
 
 def seeded(ask: Callable[[Scene, Path], EditRequest], seed: int) -> Callable[[Scene, Path], EditRequest]:
-    """The same edit from other fresh noise."""
+    """The same edit with other fresh noise."""
     return lambda scene, clip: dataclasses.replace(ask(scene, clip), seed=seed)
 
 
@@ -125,7 +125,7 @@ def words(
 
 
 def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
-    """Two of a kind are one region."""
+    """Two actors form one region."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request = as_request(scene, SIZE, {}, clip=clip)
@@ -142,7 +142,7 @@ def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
 
 
 def part(name: str, room: int, **look: str) -> Callable[[Scene, Path], EditRequest]:
-    """A part of the first actor gets another look."""
+    """Change the look of one part of the first actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request, drawn = as_request(scene, SIZE, {}, clip=clip), render(scene, SIZE)
@@ -155,7 +155,7 @@ def part(name: str, room: int, **look: str) -> Callable[[Scene, Path], EditReque
 
 
 def found(prompt: str) -> Callable[[Scene, Path], EditRequest]:
-    """The region is the cluster that the model names after the actor."""
+    """Use as region the cluster that the model names after the actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request, kind = as_request(scene, SIZE, {}, clip=clip), scene.actors[0].kind
@@ -226,7 +226,7 @@ def make(name: str, folder: Path) -> None:
 
 
 def candidates(name: str, first: int) -> Iterator[Scene]:
-    """Scenes that fit, from a seed on."""
+    """Matching scenes, starting from a seed."""
     example, seed = TABLE[name], first
     while True:
         if example.fits(scene := scene_of(example, seed)):
@@ -254,10 +254,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
-    parser.add_argument("--look", choices=tuple(TABLE), help="at other scenes that fit this example")
-    parser.add_argument("--first", type=int, default=0, help="seed to look from")
-    parser.add_argument("--count", type=int, default=6, help="scenes to look at")
-    parser.add_argument("-o", "--out", type=Path, help="of the examples, or of the sheet")
+    parser.add_argument("--look", choices=tuple(TABLE), help="edit other scenes that fit this example")
+    parser.add_argument("--first", type=int, default=0, help="first seed to try")
+    parser.add_argument("--count", type=int, default=6, help="number of scenes")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the examples, or file of the sheet")
     args = parser.parse_args()
     if args.look:
         Image.fromarray(look(args.look, args.first, args.count)).save(args.out or f"{args.look}.png")

@@ -1,4 +1,4 @@
-"""How those who walk through the drawn world move: one affine map per limb and frame."""
+"""How the actors of the drawn world move: one affine map per limb and frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from storybook.characters import UPRIGHT
 from storybook.draw import rotation
 
-# How far the cycle of a motion goes from one frame to the next, radians.
+# Phase of a motion per frame, radians.
 TEMPO = {"walk": 0.8, "run": 1.25, "jump": np.pi / 4, "stand": 0.4}
 WHEEL = 0.155  # radius
 _HIPS = {"leg0": (-0.23, -0.28), "leg1": (0.15, -0.28), "leg2": (-0.33, -0.28), "leg3": (0.05, -0.28)}
@@ -67,7 +67,7 @@ def limb_poses(kind: str, motion: str, phase: float, turns: float) -> dict[str, 
 
 
 def _leap(phase: float, upright: bool) -> tuple[np.ndarray, dict[str, float]]:
-    """A jump's arc: crouching for a fifth of the cycle, then up and down again, legs stretched in the air."""
+    """A jump's arc: crouching for 0.2 of the cycle, then up and down again, legs stretched in the air."""
     at = phase / (2 * np.pi) % 1.0
     if at < 0.2:
         low = float(np.sin(np.pi * at / 0.2))

@@ -1,7 +1,7 @@
 """Muon: steps that are orthogonal matrices (Jordan et al. 2024).
 
-Their sizes are after Liu et al. 2025, arXiv:2502.16982. PyTorch's own Muon takes flat matrices only; most of
-what is learnt here are kernels of convolutions.
+Step sizes follow Liu et al. 2025, arXiv:2502.16982. PyTorch's own Muon takes only flat matrices; most weights
+here are kernels of convolutions.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from storybook.training import DTYPE
 MOMENTUM = 0.95
 _AS_ADAM = 0.2  # root mean square of a step of size 1, about AdamW's
 _QUINTIC = (3.4445, -4.7750, 2.0315)
-_MATRIX = 16  # smaller sides are not worth it
+_MATRIX = 16  # smaller sides gain nothing
 
 
 class Muon(torch.optim.AdamW):
     """AdamW, but orthogonal steps for kernels and matrices inside the network.
 
-    What meets the outside (embeddings, the first and the last layer) and vectors stay AdamW's. Where
-    `torch.distributed` runs, every worker makes the steps of its share of the matrices.
+    Input and output layers (embeddings, the first and the last layer) and vectors use AdamW. If
+    `torch.distributed` runs, each worker computes the steps of its share of the matrices.
 
     Args:
-        model: What is to learn.
-        rate: Learning rate; one size suits both kinds of steps.
-        ends: Parts of names that are AdamW's.
+        model: The model to train.
+        rate: Learning rate, for both kinds of steps.
+        ends: Parts of the names of weights that use AdamW.
         decay: Weight decay.
     """
 
@@ -47,7 +47,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step of everything that has a gradient."""
+        """Update every weight that has a gradient."""
         inner = self.param_groups[-1]
         held = [(p, p.grad) for p in inner["params"] if p.grad is not None]
         for p, _ in held:
@@ -59,7 +59,7 @@ class Muon(torch.optim.AdamW):
             p.mul_(1 - inner["lr"] * inner["weight_decay"]).sub_(turned, alpha=inner["lr"])
 
     def _turned(self, learnt: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-        """Weights and their steps of size 1."""
+        """Weights and their steps, for a learning rate of 1."""
         count, own = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         owners = shares([p.numel() * min(p.flatten(1).shape) for p, _ in learnt], count)
         steps = [torch.zeros_like(p) for p, _ in learnt]
@@ -80,7 +80,7 @@ class Muon(torch.optim.AdamW):
 
 
 def shares(costs: list[int], count: int) -> list[int]:
-    """For each piece of work one of `count` workers, about equally much for all."""
+    """One of `count` workers for each piece of work; all get about the same amount."""
     owners, loads = [0] * len(costs), [0] * count
     for piece in sorted(range(len(costs)), key=lambda i: -costs[i]):
         owners[piece] = loads.index(min(loads))
@@ -89,7 +89,7 @@ def shares(costs: list[int], count: int) -> list[int]:
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """A matrix's nearest half-orthogonal one, roughly: singular values between about 0.7 and 1.2.
+    """Roughly the nearest semi-orthogonal matrix: singular values between about 0.7 and 1.2.
 
     Newton and Schulz's iteration with the quintic of Jordan et al., in `DTYPE`; float32 [m, n] both.
     """

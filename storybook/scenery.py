@@ -1,7 +1,7 @@
-"""Where the drawn world plays and how its pictures are finished: backgrounds and styles.
+"""Places and styles of the drawn world.
 
-A background is painted `wide` frame widths wide, so that a camera can move along it; what it is known by
-(sun, palm, moon) stands where every frame shows it.
+A background is painted `wide` frame widths wide, so that a camera can move along it; what identifies it
+(sun, palm, moon) is placed where every frame shows it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def _width(img: np.ndarray) -> float:
 
 
 def _seen(img: np.ndarray, rng: np.random.Generator, low: float, high: float) -> float:
-    """A place that lies between `low` and `high` of the frame when the camera stands in the middle."""
+    """A place between `low` and `high` of the frame when the camera is in the middle."""
     return float((_width(img) - 1) / 2 + rng.uniform(low, high))
 
 
 def _along(img: np.ndarray, rng: np.random.Generator, gap: float, jitter: float = 0.3) -> np.ndarray:
-    """Places about `gap` apart, all along."""
+    """Places about `gap` apart, along the whole width."""
     x = np.arange(-gap * rng.random(), _width(img) + gap, gap)
     return x + rng.uniform(-jitter, jitter, len(x)) * gap
 
@@ -316,7 +316,7 @@ def _noise(rng: np.random.Generator, n: int, cell: int) -> np.ndarray:
 
 
 def _contours(gray: np.ndarray, width: float) -> np.ndarray:
-    """How dark each pixel is against its surroundings, 0 to 1: a drawn line."""
+    """How dark each pixel is relative to its surroundings, 0 to 1: drawn lines."""
     soft = cv2.GaussianBlur(gray, (0, 0), width)
     return ((soft - gray) / 48).clip(0, 1)
 
@@ -350,7 +350,7 @@ def pixel_art(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def chalk(img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light coloured lines and rubbed colour on a dark board."""
+    """Light coloured lines and smudged colour on a dark board."""
     n = img.shape[0]
     values = img.astype(np.float32)
     gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Bring trained weights into the product: `python -m storybook.ship --unet RUN/model --vae RUN/vae`.
+"""Copy trained weights into the product: `python -m storybook.ship --unet RUN/model --vae RUN/vae`.
 
 Writes `assets/storybook/` as a diffusers folder in fp16, every file under 10 MB, with the words the model
-knows. `defaults.json` is kept as it is; without `--unet`, so is all but the autoencoder.
+knows. `defaults.json` does not change; without `--unet`, only the autoencoder does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
 
 
 def ship_decoder(vae_run: Path, target: Path = ASSETS) -> None:
-    """Convert an autoencoder whose latents are those of the one in `target`; its scale stays."""
+    """Convert an autoencoder with the same latents as the one in `target`; keeps its scale."""
     config = target / "vae" / "config.json"
     kept = config.read_bytes()
     AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16).save_pretrained(target / "vae")
@@ -30,11 +30,11 @@ def ship_decoder(vae_run: Path, target: Path = ASSETS) -> None:
 
 
 def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
-    """Convert both runs to half precision in `target`."""
+    """Convert both runs to half precision and write them to `target`."""
     unet = UNet2DConditionModel.from_pretrained(unet_run / "unet", torch_dtype=torch.float16)
     text = CLIPTextModel.from_pretrained(unet_run / "text_encoder", dtype=torch.float16)
     vae = AutoencoderDC.from_pretrained(vae_run, torch_dtype=torch.float16)
-    # Only now: a part that is to stay may be read from where it is written.
+    # Only now: a part that stays may be read from where it is written.
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         shutil.rmtree(target / name, ignore_errors=True)
     unet.save_pretrained(target / "unet", max_shard_size="9MB")
@@ -45,7 +45,7 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
     config.write_text(
         json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale, "sample_size": SIZE}, indent=2)
     )
-    for path in target.glob("*/config.json"):  # where a part was trained is nobody's business
+    for path in target.glob("*/config.json"):  # do not ship the paths of the training machine
         facts = json.loads(path.read_text())
         facts.pop("_name_or_path", None)
         path.write_text(json.dumps(facts, indent=2) + "\n")
@@ -57,7 +57,7 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unet", type=Path, help="default: the decoder learnt alone, see train_autoencoder")
+    parser.add_argument("--unet", type=Path, help="UNet to copy; default: only the decoder")
     parser.add_argument("--vae", type=Path, required=True)
     args = parser.parse_args()
     if args.unet:

@@ -42,7 +42,7 @@ def merges_for(words: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def build(words: tuple[str, ...], folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer's files into `folder` and open it."""
+    """Write the tokenizer's files to `folder` and load it."""
     rules = merges_for(words)
     alphabet = byte_alphabet()
     tokens = dict.fromkeys([*alphabet, *[c + "</w>" for c in alphabet], *["".join(r) for r in rules]])

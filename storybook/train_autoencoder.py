@@ -1,12 +1,12 @@
 """Train the autoencoder: `python -m storybook.train_autoencoder --data DIR --run RUN --samples 60000`.
 
-AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse: a copy of them shrunk by
-half must decode to the shrunk picture (scale equivariance, after Skorokhodov et al. 2025, arXiv:2502.14831),
-and the decoder sees them with a little noise, so that it forgives the UNet's errors. The
-run keeps its weights and the optimiser as safetensors and resumes from them; `--init` starts from shipped
-weights with a fresh optimiser. `--decoder` trains the decoder alone, so that a UNet keeps its latents;
-`--errors-of MODEL` too, to forgive what the UNet of a whole model gets wrong: half of the latents it sees
-come from a few denoising steps of that model.
+AutoencoderDC, 128 px to 16x16 latents. Two things make its latents easy to diffuse. A copy of them at half
+size must decode to the picture at half size (scale equivariance, after Skorokhodov et al. 2025,
+arXiv:2502.14831). And the decoder sees them with a little noise, so that it tolerates errors of the UNet. The
+run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
+with a fresh optimiser. `--decoder` trains only the decoder, so that the latents of a UNet stay valid.
+`--errors-of MODEL` also trains only the decoder, to tolerate what the UNet of that model gets wrong: half of
+the latents come from a few of its denoising steps.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
 
 @torch.no_grad()
 def denoised(model: Backbone, maps: list[np.ndarray], captions: list[str], seed: int, first: int) -> tuple:
-    """Pictures, float32 [BATCH / 2, 3, SIZE, SIZE] in [-1, 1], and their latents after its last steps.
+    """Pictures, float32 [BATCH / 2, 3, SIZE, SIZE] in [-1, 1], and their latents after the last steps.
 
-    Sampling of 20 steps is entered at one of its last six, with fresh noise and the caption.
+    Sampling with 20 steps starts at one of the last six, from fresh noise and with the caption.
     """
     rng = np.random.default_rng([seed, first, 1])
     shard = int(rng.integers(len(maps)))
@@ -105,13 +105,13 @@ def held_out(model: AutoencoderDC, count: int = 48) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train, resuming whatever stands in the run folder."""
+    """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=60_000, rate=1.2e-3)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--equivariance", type=float, default=0.25)
-    parser.add_argument("--decoder", action="store_true", help="leave the encoder as it is")
-    parser.add_argument("--errors-of", metavar="MODEL", help="a model folder whose encoder is `--init`'s")
+    parser.add_argument("--decoder", action="store_true", help="keep the encoder unchanged")
+    parser.add_argument("--errors-of", metavar="MODEL", help="model folder with the same encoder as `--init`")
     args = parser.parse_args()
     begin(args)
     model = (
@@ -125,7 +125,7 @@ def main() -> None:
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )
     run = Run(args.run, model, optimiser)
-    torch.manual_seed(args.seed + worker())  # noise of their own for workers that began alike
+    torch.manual_seed(args.seed + worker())  # different noise for workers that started alike
     maps, captions = dataset.load(args.data)
     whole = load_backbone(args.errors_of) if args.errors_of else None
     while run.done < args.samples:

@@ -1,9 +1,10 @@
 """Train the ControlNet on canny edges: `python -m storybook.train_control --data DIR --run RUN`.
 
-The shipped UNet's encoder, copied, that is also shown the edges and adds to the UNet through convolutions
-that begin as zeros (Zhang et al. 2023, arXiv:2302.05543); its middle goes without attention, so that it fits.
-UNet and text encoder stay as they are. The run folder keeps weights, averages and optimiser as safetensors
-and resumes; `--init` starts from shipped weights with a fresh optimiser; `--ship` writes half precision.
+It is a copy of the shipped UNet's encoder that also sees the edges and adds to the UNet through convolutions
+whose weights start at zero (Zhang et al. 2023, arXiv:2302.05543). Its middle has no attention, to save space.
+UNet and text encoder do not change. The run folder keeps weights, averages and optimiser as safetensors and
+resumes from them; `--init` starts from shipped weights with a fresh optimiser; `--ship` writes in half
+precision.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from storybook.world import render_frames
 
 log = logging.getLogger(__name__)
 TARGET = ASSETS / "canny"
-# Names of layers that meet the outside: their steps are AdamW's.
+# Names of input and output layers, which AdamW updates.
 ENDS = ("embedding", "conv_in", "controlnet")
-_EDGES = (16, 32, 64, 128)  # channels on the way from 128 pixels to 16
+_EDGES = (16, 32, 64, 128)  # channels of the layers from 128 pixels to 16
 
 
 def copied(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A new network: the UNet's encoder, and zeros where it adds to the UNet."""
+    """A new network: the UNet's encoder, with zero convolutions where it adds to the UNet."""
     shared = ("in_channels", "down_block_types", "block_out_channels", "layers_per_block")
     shared += ("cross_attention_dim", "attention_head_dim")
     net = ControlNetModel(
@@ -50,14 +51,14 @@ def copied(unet: UNet2DConditionModel) -> ControlNetModel:
 
 
 def edges(pictures: np.ndarray) -> Tensor:
-    """uint8 [n, s, s, 3] to their canny edges, float32 [n, 3, s, s], 0 or 1."""
+    """Canny edges of uint8 [n, s, s, 3]: float32 [n, 3, s, s], 0 or 1."""
     return torch.from_numpy(canny(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def predict(
     net: ControlNetModel, unet: UNet2DConditionModel, x: Tensor, t: Tensor, text: Tensor, hint: Tensor
 ) -> Tensor:
-    """v [n, 16, 16, 16], float32."""
+    """Predicted v: float32 [n, 16, 16, 16]."""
     with mixed():
         down, middle = net(x, t, text, hint, return_dict=False)
         return unet(
@@ -66,7 +67,7 @@ def predict(
 
 
 class HeldOut:
-    """Unseen scenes, and how well they are known by their edges, by others' and by none."""
+    """Held-out scenes, and the error with their own edges, with other edges and with none."""
 
     def __init__(self, vae: AutoencoderDC, captions: Captions, text: CLIPTextModel, scale: float) -> None:
         scenes = [dataset.training_scene(s) for s in range(500, 564)]
@@ -95,12 +96,12 @@ class HeldOut:
 
 
 def main() -> None:
-    """Train, resuming whatever stands in the run folder."""
+    """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=40_000, rate=2e-3, ema=0.998)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--latents", type=Path, help="encoded before by the same autoencoder")
-    parser.add_argument("--batch", type=int, default=24, help="of each worker")
-    parser.add_argument("--report", type=int, default=100, help="steps between lines of the curve")
+    parser.add_argument("--latents", type=Path, help="latents already encoded by the same autoencoder")
+    parser.add_argument("--batch", type=int, default=24, help="samples per batch of each worker")
+    parser.add_argument("--report", type=int, default=100, help="steps between points of the curve")
     parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {TARGET} and stop")
     args = parser.parse_args()
     begin(args)

@@ -1,11 +1,12 @@
 """Train the built-in SAM: `python -m storybook.train_sam --run RUN --samples 24000`.
 
-A sample is one picture with several prompts. Most begin with one click, answered by three masks: the whole
-thing, its part, the part's part. A wanted level is drawn; corrective clicks where the answer is wrong, with
-that answer as mask prompt, must lead the single mask there. The rest begin with a box, or, as in tracking,
-with a displaced mask and a click. Learning starts on small pictures. The run keeps its weights and the
-optimiser as safetensors and resumes from them; `--init` starts from shipped weights with a fresh optimiser;
-`--ship` writes half-precision weights. Every number drawn depends on the seed and the sample alone.
+A sample is one picture with several prompts. Most start with one click, answered by three masks: the whole
+object, its part, and the part of that part. One level is chosen as the target. Corrective clicks where the
+answer is wrong, with that answer as mask prompt, must then lead the single mask to it. The other prompts
+start with a box or, as in tracking, with a displaced mask and a click. Training starts on small pictures. The
+run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
+with a fresh optimiser; `--ship` writes half-precision weights. Random numbers depend only on the seed and the
+sample.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ log = logging.getLogger(__name__)
 PROMPTS = 3  # of each picture
 BLOCK, REUSE = 512, 2  # pictures kept in memory, and how often each is seen before the next block
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
-# Names of layers that meet the outside: their steps are AdamW's.
+# Names of input and output layers, which AdamW updates.
 ENDS = ("fine.1.", "sharp.", "prompt_encoder", "mask_tokens", "hypernetworks", "iou_prediction", "affinity")
-LEVELS = (0.3, 0.6, 0.1)  # how often the whole, the part, its part is wanted
-DEEPEST = 0.6  # how often a click is the deepest pixel of what it is to change, not one drawn at random
-MIN_AREA = 0.0008  # of the picture; smaller targets are not asked for
+LEVELS = (0.3, 0.6, 0.1)  # how often the target is the whole, the part, the part of the part
+DEEPEST = 0.6  # how often a click is the deepest pixel of what it should change, not a random one
+MIN_AREA = 0.0008  # of the picture; smaller targets are left out
 
 
 def decode(sam: Sam, features: Tensor, prompts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """All four masks of the decoder and their qualities, equally many prompts for each picture."""
+    """All four masks of the decoder and their qualities; every picture has the same number of prompts."""
     masks, quality = sam.mask_decoder.predict_masks(features, sam.prompt_encoder.get_dense_pe(), *prompts)
     return masks.float(), quality.float()
 
 
 class Affinity(nn.Module):
-    """Which tokens belong to a click, by the encoder's features alone: teaches it before the decoder can."""
+    """Which tokens belong to a click, from the encoder's features alone: trains it before the decoder can."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class Affinity(nn.Module):
 
 
 class Targets:
-    """What is wanted: per prompt a pixel of a thing, the masks of its three levels there, and one of them."""
+    """Targets: per prompt a pixel of an object, the masks of its three levels there, and one of them."""
 
     def __init__(self, pictures: list[Picture], rng: np.random.Generator) -> None:
         size = pictures[0].image.shape[0]
@@ -94,7 +95,7 @@ class Targets:
 
 
 def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[int, int]:
-    """A pixel of what is wanted of a random thing: the whole, or one of its parts."""
+    """A pixel of the target in a random object: the whole, or one of its parts."""
     things = [n for n in np.unique(levels[0]) if n and (levels[0] == n).mean() >= 2 * MIN_AREA]
     inside = levels[0] == rng.choice(things) if things else np.ones(levels[0].shape, bool)
     if things and level:
@@ -104,13 +105,13 @@ def _pixel(levels: np.ndarray, level: int, rng: np.random.Generator) -> tuple[in
 
 def _inner_pixel(inside: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).ravel()
-    odds = (np.minimum(depth, 1e3).astype(float) ** 1.5).cumsum()  # boundless where all is inside
+    odds = (np.minimum(depth, 1e3).astype(float) ** 1.5).cumsum()  # unbounded if everything is inside
     y, x = divmod(int(np.searchsorted(odds, rng.random() * odds[-1], side="right")), inside.shape[1])
     return x, y
 
 
 def correct(target: Tensor, answer: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Per prompt a click into what is missing (label 1) or too much (label 0), in pixels of the picture."""
+    """Per prompt a click on what is missing (label 1) or too much (label 0), in pixels of the picture."""
     points, labels = [], []
     for want, got in zip((target > 0.5).numpy(), answer.numpy(), strict=True):
         wrong = want ^ got
@@ -139,7 +140,7 @@ def boxes_of(target: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def displaced(target: Tensor, rng: np.random.Generator) -> Tensor:
-    """Masks as a tracker brings them: shifted, scaled, and grown or shrunk a little."""
+    """Masks as a tracker passes them: shifted, scaled, and slightly grown or shrunk."""
     out = []
     for mask in (target > 0.5).numpy().astype(np.uint8):
         size = len(mask)
@@ -172,7 +173,7 @@ def quality_loss(quality: Tensor, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def look_where_clicked(sam: Any) -> None:
-    """Start with attention that finds equal positions in tokens and picture: the rest comes sooner."""
+    """Start with attention that matches equal positions in tokens and picture, which speeds up training."""
     transformer = sam.mask_decoder.transformer
     pairs = [
         (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token) for layer in transformer.layers
@@ -189,7 +190,7 @@ def training_loss(
     rng: np.random.Generator,
     first: bool = False,
 ) -> Tensor:
-    """Loss of one batch over its first answer and one or two corrections; `first` asks for no corrections."""
+    """Loss of one batch over its first answer and one or two corrections; `first` means no corrections."""
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
     x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
@@ -221,7 +222,7 @@ def training_loss(
     for _ in range(0 if first else 1 + int(rng.random() < 0.6)):
         point, label = correct(targets.one, answer, rng)
         points, labels = torch.cat([points, point], 1), torch.cat([labels, label], 1)
-        # At times without it: clicks may come without the mask they correct.
+        # Sometimes without it: clicks may come without the mask they correct.
         prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.9 else None
         masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, prior))
         each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
@@ -231,7 +232,7 @@ def training_loss(
 
 
 def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
-    """IoU after clicks at the deepest point: of what is wanted, then of the largest mistakes."""
+    """IoU after clicks at the deepest point: first of the target, then of the largest mistakes."""
     predictor: Any = SamPredictor(sam)
     predictor.set_image(image)
     frame = Embedded(image, "", predictor.features, predictor.input_size)
@@ -247,7 +248,7 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
 
 @torch.no_grad()
 def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
-    """IoU on unseen scenes: one click on each actor; three clicks on each of its parts."""
+    """IoU on held-out scenes: one click on each actor; three clicks on each of its parts."""
     sam.eval()
     actors, parts = [], []
     for seed in range(scenes):
@@ -275,7 +276,7 @@ def _picture(seed: int, index: int, size: int) -> Picture:
 
 
 def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
-    """The batch of `count` that starts at `sample`: of a block of pictures, in another order each time."""
+    """The batch of `count` that starts at `sample`, from a block of pictures in a new order each time."""
     block, place = divmod(sample, BLOCK * REUSE)
     turn, start = divmod(place, BLOCK)
     order = np.random.default_rng([seed, block, turn]).permutation(BLOCK)[start : start + count]
@@ -283,7 +284,7 @@ def pictures_at(seed: int, sample: int, size: int, count: int) -> list[Picture]:
 
 
 def begins_anew(folder: Path, init: Path | None) -> bool:
-    """Whether a run began, or begins, without earlier weights."""
+    """Whether a run started, or starts, without earlier weights."""
     state = folder / "state.safetensors"
     if not state.exists():
         return init is None
@@ -291,16 +292,16 @@ def begins_anew(folder: Path, init: Path | None) -> bool:
 
 
 def main() -> None:
-    """Train, resuming whatever stands in the run folder."""
+    """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=24_000, rate=1.2e-3, ema=0.998)
-    parser.add_argument("--until", type=int, help="stop after this sample, to go on later")
-    parser.add_argument("--batch", type=int, default=8, help="of each worker")
-    parser.add_argument("--small", type=float, default=0.7, help="share of samples on smaller pictures")
-    parser.add_argument("--small-size", type=int, default=128, help="their pixels, a multiple of 16")
+    parser.add_argument("--until", type=int, help="stop after this sample; resume later")
+    parser.add_argument("--batch", type=int, default=8, help="samples per batch of each worker")
+    parser.add_argument("--small", type=float, default=0.7, help="share of samples that use smaller pictures")
+    parser.add_argument("--small-size", type=int, default=128, help="their side in pixels, a multiple of 16")
     parser.add_argument("--first", type=float, default=0.3, help="share of samples before corrections begin")
     parser.add_argument("--every", type=int, default=100, help="steps between saves")
     parser.add_argument("--ship", action="store_true", help=f"write the run's weights to {ASSETS} and stop")
-    parser.add_argument("--measure", action="store_true", help="of the run, or of `--init`, and stop")
+    parser.add_argument("--measure", action="store_true", help="measure the run, or `--init`, and stop")
     args = parser.parse_args()
     begin(args)
     sam = load_tiny_sam(args.init) if args.init else build_tiny_sam()

@@ -1,9 +1,9 @@
 """Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN`.
 
-v-prediction on the SD noise schedule, weights that fall at low noise, caption dropout, EMA. Latents are
-encoded once beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and resumes;
-`--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a diffusers folder of the EMA,
-ready for `storybook.ship`.
+v-prediction on the SD noise schedule, loss weights that fall at low noise, caption dropout, EMA. Latents are
+encoded once and kept beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and
+resumes from them; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a
+diffusers folder of the EMA, ready for `storybook.ship`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNET = {
     "layers_per_block": 1,
     "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "attention_head_dim": (2, 4, 8),  # diffusers means the number of heads
+    "attention_head_dim": (2, 4, 8),  # diffusers takes it as the number of heads
     "cross_attention_dim": 128,
 }
 TEXT = {
@@ -60,7 +60,7 @@ SCHEDULE = {
 # Of the latents. Neighbouring cells are alike, so at deviation 1 the schedule's last level still shows who is
 # where and an edit from inverted latents keeps the old shapes (after Chen 2023, arXiv:2301.10972).
 DEVIATION = 0.4
-# Names of layers that meet the outside: their steps are AdamW's.
+# Names of input and output layers, which AdamW updates.
 ENDS = ("embedding", "conv_in", "conv_out")
 PROBES = (100, 300, 500, 700, 850, 950)
 
@@ -72,7 +72,7 @@ def wordings(scene: Scene) -> tuple[str, str]:
 
 @torch.no_grad()
 def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
-    """uint8 [n, s, s, 3] to raw latents float16 [n, 16, 16, 16]."""
+    """Raw latents, float16 [n, 16, 16, 16], of uint8 [n, s, s, 3]."""
     x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with mixed():
         return (
@@ -83,7 +83,7 @@ def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
 
 
 def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
-    """Latents of every shard, encoded where missing, by each worker its share."""
+    """Latents of every shard; each worker encodes its share of the missing ones."""
     cache.mkdir(parents=True, exist_ok=True)
     shards = {path: cache / (path.stem + ".safetensors") for path in sorted(data.glob("pictures_?????.npy"))}
     for path, target in [*shards.items()][worker() :: workers()]:
@@ -98,7 +98,7 @@ def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
 
 
 class Captions:
-    """Token ids of every training caption, and of the held-out ones with a wrong and a swapped wording."""
+    """Token ids of every training caption, and of the held-out ones with wrong and swapped words."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.tokenizer = tokenizer.build(vocabulary(), folder)
@@ -124,13 +124,13 @@ class Captions:
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
-    """Text vectors [n, 32, d], padding zeroed: else its many copies of the sentence outweigh the words."""
+    """Text vectors [n, 32, d] with zero padding; otherwise its copies of the sentence outweigh the words."""
     end = (ids == text.config.eos_token_id).long()
     return text(ids).last_hidden_state * ((end.cumsum(1) - end) == 0)[..., None]
 
 
 class HeldOut:
-    """Unseen scenes, and how well the model knows them with right, wrong and swapped words."""
+    """Held-out scenes, and the error of the model with right, wrong and swapped words."""
 
     def __init__(self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor) -> None:
         scenes = [dataset.training_scene(s) for s in range(500, 564)]
@@ -160,7 +160,7 @@ class HeldOut:
 
 
 def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The models as they begin: new, or as shipped in `init`, whose words may be others."""
+    """The models at the start: new, or from `init`, whose vocabulary may differ."""
     special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), zero_padding=True, **special, **TEXT))
     unet = UNet2DConditionModel(**UNET)
@@ -177,7 +177,7 @@ def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel
 def carry_over(
     known: CLIPTextModel, known_words: CLIPTokenizer, text: CLIPTextModel, words: CLIPTokenizer
 ) -> None:
-    """Give `text` all that `known` has learnt; words and positions that it does not have begin at random."""
+    """Copy all that `known` has learnt into `text`; words and positions it does not have start at random."""
     values, before = text.state_dict(), known.state_dict()
     for name, value in values.items():
         if name.endswith("token_embedding.weight"):
@@ -195,7 +195,7 @@ def carry_over(
 
 
 def noised(x0: Tensor, abar: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents with noise of random levels, the levels, and v, which is to be found."""
+    """Latents with noise of random levels, the levels, and v, the target."""
     t = torch.randint(1000, (len(x0),), generator=rng)
     noise = torch.randn(x0.shape, generator=rng)
     a, s = abar[t].sqrt()[:, None, None, None], (1 - abar[t]).sqrt()[:, None, None, None]
@@ -221,12 +221,12 @@ def training_loss(
 
 
 def main() -> None:
-    """Train, resuming whatever stands in the run folder."""
+    """Train, resuming from the run folder if it exists."""
     parser = options(__doc__ or "", samples=200_000, rate=6e-4, ema=0.9993)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=16, help="of each worker")
-    parser.add_argument("--report", type=int, default=250, help="steps between lines of the curve")
+    parser.add_argument("--batch", type=int, default=16, help="samples per batch of each worker")
+    parser.add_argument("--report", type=int, default=250, help="steps between points of the curve")
     args = parser.parse_args()
     begin(args)
     folder = args.run / "model"

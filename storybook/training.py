@@ -1,8 +1,8 @@
-"""What the training scripts share: a run folder that resumes, one step of learning, the curve, workers.
+"""Shared by the training scripts: resumable run folders, training steps, the curve, workers.
 
-Where `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...` starts several processes they learn
-together: each draws batches of its own, gradients are averaged. On two cores two of one thread each learnt
-faster than one of two threads.
+With `torchrun --nproc-per-node 2 -m storybook.train_unet -- ...`, several processes train together: each
+draws its own batches, and gradients are averaged. On two cores, two workers of one thread each are faster
+than one of two threads.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DTYPE = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float
 
 
 def mixed() -> torch.autocast:
-    """Inside it networks compute in `DTYPE`."""
+    """Context in which networks compute in `DTYPE`."""
     return torch.autocast("cpu", torch.bfloat16, enabled=DTYPE is torch.bfloat16)
 
 
 def worker() -> int:
-    """This process's number among those `torchrun` started; 0 where it started none."""
+    """Rank of this process among those `torchrun` started; 0 without torchrun."""
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("gloo")
         atexit.register(dist.destroy_process_group)  # its threads must not outlive the interpreter
@@ -41,15 +41,15 @@ def worker() -> int:
 
 
 def workers() -> int:
-    """How many processes learn together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def options(about: str, *, samples: int, rate: float, ema: float = 0) -> argparse.ArgumentParser:
-    """The command line that all trainers share, with the defaults of one; `--ema` where it averages."""
+    """The command line that all trainers share, with the defaults of one; `--ema` if it averages weights."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--run", type=Path, required=True, help="folder of this training; resumed if it is")
-    parser.add_argument("--samples", type=int, default=samples, help="to learn from in all")
+    parser.add_argument("--run", type=Path, required=True, help="folder of this training; resumed if present")
+    parser.add_argument("--samples", type=int, default=samples, help="training samples in all")
     parser.add_argument("--rate", type=float, default=rate, help="learning rate at its peak")
     if ema:
         parser.add_argument("--ema", type=float, default=ema, help="decay of the averages per step")
@@ -60,7 +60,7 @@ def options(about: str, *, samples: int, rate: float, ema: float = 0) -> argpars
 
 
 def begin(args: argparse.Namespace) -> None:
-    """Set up workers, logging, threads and the random numbers of new weights: the same for every worker."""
+    """Set up workers, logging, threads, and the seed of new weights (the same for every worker)."""
     worker()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
@@ -70,12 +70,12 @@ def begin(args: argparse.Namespace) -> None:
 
 
 class Run:
-    """Weights, optimiser and average of one training, kept in a folder; going on where it stopped.
+    """Weights, optimiser and averages of one training, saved in a folder from which it resumes.
 
     Attributes:
-        done: Samples learnt from so far.
-        steps: Batches, of all workers together, so far.
-        ema: Running averages of the weights by name; empty unless asked for.
+        done: Samples used so far.
+        steps: Steps so far; a step uses one batch of every worker.
+        ema: Running averages of the weights by name; empty if `ema` is 0.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Run:
             group["lr"] = peak * min(1.0, (self.done + 1) / warm) * fall
 
     def step(self, loss: Tensor, batch: int) -> None:
-        """Learn from one batch of `batch` samples, and from every other worker's."""
+        """Train on one batch of `batch` samples, and on those of the other workers."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if workers() > 1:
@@ -114,21 +114,21 @@ class Run:
             torch._foreach_lerp_(list(self.ema.values()), values, 1 - decay)
 
     def _share(self) -> None:
-        """Put the mean of all workers' gradients in place of this one's."""
+        """Replace this worker's gradients by the mean over all workers."""
         learnt = [*self.learnt.values()]
-        # Not every batch uses every weight, and workers must send alike.
+        # Not every batch uses every weight, and all workers must send the same tensors.
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learnt])
         dist.all_reduce(flat)
         for p, mean in zip(learnt, (flat / workers()).split([p.numel() for p in learnt]), strict=True):
             p.grad = mean.view_as(p).clone()
 
     def exchange(self) -> None:
-        """Put the averages in place of the weights, or back."""
+        """Swap the weights and their averages."""
         for name, value in self.learnt.items():
             value.data, self.ema[name] = self.ema[name], value.data
 
     def save(self) -> None:
-        """Keep everything that going on needs; nothing half-written."""
+        """Save everything needed to resume; never leaves a half-written file."""
         tensors = {"w/" + k: v.detach().contiguous() for k, v in self.model.state_dict().items()}
         tensors |= {"e/" + k: v for k, v in self.ema.items()} | {"done": torch.tensor(self.done)}
         for name, p in self.learnt.items():
@@ -141,7 +141,7 @@ class Run:
         partial.replace(self._state)
 
     def report(self, figures: dict[str, float]) -> None:
-        """One line more of the curve, in the log and in `curve.jsonl`."""
+        """Add a point to the curve, in the log and in `curve.jsonl`."""
         rate = (self.done - self._first) / (time.time() - self._started)
         line = {"samples": self.done, "loss": round(self._loss, 4), "rate": round(rate, 1)} | figures
         log.info("%s", line)

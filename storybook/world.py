@@ -1,4 +1,4 @@
-"""Scenes of the drawn world: what happens, what it is called, how it looks, and the truth of every pixel."""
+"""Scenes of the drawn world: what happens, its caption, its pictures, and the ground truth of every pixel."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TRAVEL = {
 }  # widths in 8 frames
 _ARTICLES = ("a", "another", "a third")
 # {0} {1} {2} are the actors in order, {v0} .. what they do, {all} what all do, {at0} .. "on the left",
-# {where} the background, {depth} "in front of" or "behind". Places stand before the noun: a causal text
+# {where} the background, {depth} "in front of" or "behind". Places come before the noun: a causal text
 # encoder sees no later word.
 _TEMPLATES: dict[int, tuple[str, ...]] = {
     1: (
@@ -101,7 +101,7 @@ class Actor:
         kind: One of `KINDS`.
         color: One of `COLORS`, or None for the kind's natural colour.
         accessory: One of `ACCESSORIES`, or None.
-        article: "a", or "another" / "a third" where an earlier actor is of the same kind.
+        article: "a", or "another" / "a third" if an earlier actor is of the same kind.
         x: Start of the feet, fraction of the width. y: Ground line, fraction of the height.
         height: Of the actor, fraction of the frame. facing: 1 right, -1 left.
         speed: Widths per frame along `facing`, over the ground. phase: Of the step cycle at frame 0, radians.
@@ -122,7 +122,7 @@ class Actor:
 
     @property
     def phrase(self) -> str:
-        """The actor's own words, as they stand in the caption."""
+        """The actor's own words, as they appear in the caption."""
         words = [self.color, self.kind, _WEARING[self.accessory] if self.accessory else None]
         rest = " ".join(w for w in words if w)
         return f"an {rest}" if self.article == "a" and rest[0] in "aeiou" else f"{self.article} {rest}"
@@ -146,7 +146,7 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """English over the closed vocabulary; every actor's phrase stands in it once, in actor order."""
+        """English in the closed vocabulary; contains every actor's phrase once, in actor order."""
         cast, where = self.actors, WHERE[self.background]
         phrases, order = [a.phrase for a in cast], np.argsort(np.argsort([a.x for a in cast], kind="stable"))
         words = {"where": where}
@@ -186,7 +186,7 @@ def _named(actors: Sequence[Actor]) -> tuple[Actor, ...]:
 
 
 def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = False) -> Scene:
-    """A scene drawn at random; the same arguments always give the same scene.
+    """A random scene; the same arguments always give the same scene.
 
     Args:
         seed: Any non-negative integer.
@@ -198,7 +198,7 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
     """
     if not 1 <= actors <= 3 or frames < 1:
         raise ValueError(f"actors must be 1 to 3 and frames at least 1, got {actors} and {frames}")
-    rng = np.random.default_rng([seed, actors, 2])  # of the second world; the first was smaller
+    rng = np.random.default_rng([seed, actors, 2])  # the second world; the first was smaller
     pan = crossing = 0.0
     if not plain:
         pan = rng.uniform(0.06, 0.2 if actors < 3 else 0.1) * rng.choice([-1, 1]) * (rng.random() < 0.2)
@@ -214,7 +214,7 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
         if pan:
             facing = 1 if pan > 0 else -1
         if crossing:
-            # The one behind is taller and stands higher up, so that the one in front never hides it.
+            # The one behind is taller and higher up, so that the one in front never hides it.
             does, travel = does if does in ("walk", "run") else "walk", rng.uniform(0.4, 0.55)
             facing = 1 if slot < 0.5 else -1
             height, ground = ((0.46, 0.75), (0.36, 0.94))[i ^ (seed & 1)]
@@ -236,7 +236,7 @@ def _sample_look(rng: np.random.Generator, kind: str, plain: bool) -> tuple[str,
 
 
 def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[float, float]:
-    """Height and ground line; who jumps is smaller and nearer, so as to stay in the picture."""
+    """Height and ground line; actors that jump are smaller and nearer, to stay in the picture."""
     low, high = {1: (0.46, 0.66), 2: (0.38, 0.50), 3: (0.29, 0.35)}[actors]
     if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
@@ -248,7 +248,7 @@ def _plain_template(actors: int) -> int:
 
 
 def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
-    """A caption that is true in every frame; left and right in most captions where they are."""
+    """A caption that is true in every frame; most captions say left and right if that is true."""
     templates = _TEMPLATES[len(cast)]
     placed = [i for i, t in enumerate(templates) if "{at" in t]
     untrue = ["{at"]
@@ -274,8 +274,7 @@ def replace(
 ) -> Scene:
     """The same motion with another look: the true result of an edit.
 
-    An argument left out keeps what the scene has; `color=None` is the kind's natural colour, `accessory=None`
-    none.
+    Arguments left out do not change; `color=None` means the kind's natural colour, `accessory=None` none.
 
     Raises:
         ValueError: A word the world does not know, or a look given without `actor`.
@@ -306,7 +305,7 @@ def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
 
 
 def _camera(scene: Scene, size: int, frame: int) -> float:
-    """How far the camera has moved to the right, in pixels and halves."""
+    """How far the camera has moved to the right, in pixels, a multiple of 0.5."""
     return (
         float(
             np.clip(round(2 * size * scene.pan * frame), -round(2 * size * _STRIP), round(2 * size * _STRIP))
@@ -332,13 +331,13 @@ def _placements(
 
 
 def _cycle(actor: Actor, frame: int) -> tuple[float, float]:
-    """Where in its motion an actor is, and how far a wheel has rolled; radians."""
+    """Phase of an actor's motion, and how far a wheel has rolled; radians."""
     phase = actor.phase + frame * motion.TEMPO[actor.motion]
     return phase, actor.speed * frame / (actor.height * motion.WHEEL)
 
 
 def _back_to_front(scene: Scene) -> list[int]:
-    """Who stands lower in the picture is nearer."""
+    """Numbers of the actors; those lower in the picture are nearer, so they come last."""
     return sorted(range(len(scene.actors)), key=lambda i: scene.actors[i].y)
 
 
@@ -347,7 +346,7 @@ def _ink_width(actor: Actor, size: int) -> int:
 
 
 def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
-    """Darken the ground where an actor stands; `spot` in pixels."""
+    """Darken the ground under an actor; `spot` in pixels."""
     x0, y0 = np.maximum(np.floor(spot.min(0)).astype(int) - 1, 0)
     x1, y1 = np.ceil(spot.max(0)).astype(int) + 2
     ground = canvas[y0:y1, x0:x1]
@@ -360,14 +359,14 @@ def _shadow(canvas: np.ndarray, spot: np.ndarray) -> None:
 def _draw_frame(
     scene: Scene, cast: list[Sequence[draw.Primitive]], backdrop: np.ndarray, frame: int
 ) -> np.ndarray:
-    """The picture at twice the size, so that half pixels of the camera's way are whole ones."""
+    """The picture at twice the size, so that half pixels of camera motion become whole ones."""
     n = backdrop.shape[0]
     start = round(2 * _camera(scene, n // 2, frame)) + (backdrop.shape[1] - n) * (scene.pan < 0)
     canvas = backdrop[:, start : start + n].copy()
     for i in _back_to_front(scene):
         actor = scene.actors[i]
         x = 2 * center(scene, actor, n // 2, frame) / n
-        # The same for every kind, so that exchanging an actor leaves the ground beside it as it is.
+        # The same for every kind, so that exchanging an actor does not change the ground beside it.
         wide = actor.height * (1 - 0.8 * motion.lift(actor.motion, _cycle(actor, frame)[0]))
         spot = draw.ellipse(x, actor.y, 0.46 * wide, 0.05 * wide)
         _shadow(canvas, spot * n)
@@ -379,13 +378,13 @@ def _draw_frame(
 
 
 def _backdrop(scene: Scene, size: int) -> np.ndarray:
-    """uint8 [size, size or wider, 3]: all that the camera can come to see."""
+    """uint8 [size, size or wider, 3]: everything the camera can see."""
     rng = np.random.default_rng([scene.seed, 77])
     return scenery.SCENERY[scene.background](size, rng, 1 + _STRIP if scene.pan else 1)
 
 
 def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
-    """Only the pictures: uint8 [frames, size, size, 3]. Drawn at twice the size and averaged."""
+    """Only the frames: uint8 [frames, size, size, 3], drawn at twice the size and averaged."""
     cast, backdrop = cast_of(scene), _backdrop(scene, 2 * size)
     finish_seed = int(np.random.default_rng([scene.seed, 99]).integers(2**31))
     out = []
@@ -413,7 +412,7 @@ def surface_ids(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, f
 
 
 def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
-    """Where every visible surface point goes: its primitive's next map after the inverse of this one."""
+    """Where each visible surface point goes: its primitive's next map after the inverse of this one."""
     maps = np.stack([b @ np.linalg.inv(a) for a, b in zip(now, then, strict=True)])[ids]
     y, x = np.mgrid[: ids.shape[0], : ids.shape[1]].astype(np.float64)
     moved = np.einsum("hwij,jhw->ihw", maps[..., :2, :], np.stack([x, y, np.ones_like(x)]))

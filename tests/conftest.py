@@ -26,6 +26,29 @@ SCHEDULER = {
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, browsers' next: workers that share out the files end at about one time."""
+    files: dict[Path, int] = {}
+    for item in items:
+        weight = 20 * bool(item.get_closest_marker("slow")) + 4 * bool(item.get_closest_marker("browser"))
+        files[item.path] = files.get(item.path, 0) + weight
+    items.sort(key=lambda item: -files[item.path])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """What tests compute is kept for them alone, never in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache that begins empty."""
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
 def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     """Write a diffusers folder: 4 levels, 2 layers per block, 16 self- and 16 cross-attention layers, narrow
     channels.
@@ -33,7 +56,6 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     `vae` is "AutoencoderKL" (4 latent channels) or "AutoencoderDC" (16, as the built-in model has).
     """
     from diffusers import AutoencoderDC, AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -65,34 +87,74 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
                 decoder_qkv_multiscales=((), (), (), ()),
                 scaling_factor=0.5,
             )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=1,
-                projection_dim=32,
-            )
-        )
-    unet.save_pretrained(folder / "unet")
-    autoencoder.save_pretrained(folder / "vae")
-    text_encoder.save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
-    (folder / "scheduler").mkdir()
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+        save_parts(folder, unet, autoencoder)
     if vae == "AutoencoderDC":
         path = folder / "vae" / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_size": 64}))
     return folder
 
 
-def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float) -> Path:
+def write_small_model(folder: Path) -> Path:
+    """Write a diffusers folder smaller still: 3 levels with attention, a layer per block, 2 pixels a latent.
+
+    Queries and keys are large enough for attention to look somewhere.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 16, 16),
+            layers_per_block=1,
+            attention_head_dim=2,
+            cross_attention_dim=32,
+            norm_num_groups=4,
+            down_block_types=("CrossAttnDownBlock2D",) * 3,
+            up_block_types=("CrossAttnUpBlock2D",) * 3,
+        )
+        for name, weight in unet.named_parameters():
+            if name.endswith(("to_q.weight", "to_k.weight")):
+                weight.data *= 3
+        autoencoder = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(8, 8),
+            norm_num_groups=4,
+            sample_size=16,
+        )
+        save_parts(folder, unet, autoencoder)
+    return folder
+
+
+def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module) -> None:
+    """Save both with a narrow text encoder, CLIP's tokenizer and a scheduler."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=1,
+            projection_dim=32,
+        )
+    )
+    unet.save_pretrained(folder / "unet")
+    autoencoder.save_pretrained(folder / "vae")
+    text_encoder.save_pretrained(folder / "text_encoder")
+    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+
+
+def write_control_net(folder: Path, unet: torch.nn.Module, deviation: float, **options) -> Path:
     """A ControlNet made from a UNet, its zero convolutions filled at random so that it does something."""
     from diffusers import ControlNetModel
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = ControlNetModel.from_unet(unet)
+        net = ControlNetModel.from_unet(unet, **options)
         for name, parameter in net.named_parameters():
             if "controlnet" in name and parameter.ndim == 4:
                 parameter.data.normal_(0, deviation)
@@ -142,3 +204,9 @@ def tiny_double(tiny_folder):
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory) -> Path:
+    """The smallest model that the recipes run on."""
+    return write_small_model(tmp_path_factory.mktemp("models") / "small")

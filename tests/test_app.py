@@ -31,10 +31,6 @@ def set_steps(page, steps: str):
 # Without a browser
 
 
-def test_page_is_up_soon(server):
-    assert server.seconds < 300  # 3 s on an idle machine; benchmarks.app measures it
-
-
 def test_one_public_endpoint(server):
     info = json.loads(server.get("/gradio_api/info")[1])
     assert list(info["named_endpoints"]) == ["/edit_example"]
@@ -70,8 +66,8 @@ def test_endpoint_edits_an_example(server, tmp_path):
     [
         (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
         (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: region 'middle'"),
-        (("01_two_discs", "[]", "{}"), "prompts: is no JSON object"),
-        (("01_two_discs", "{", "{}"), "prompts: is no JSON"),
+        (("01_two_discs", "[]", "{}"), "prompts: must be a JSON object"),
+        (("01_two_discs", "{", "{}"), "prompts: must be JSON"),
         (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
         (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
@@ -129,7 +125,7 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
         # Expected frames, and a heat map per region.
         page.wait_for_function("document.querySelectorAll('.rg-strip').length == 3")
         assert page.locator(".rg-strip").first.locator("img").count() == 8
-        assert "left disc" in page.inner_text(".rg-live")
+        assert "Attention on “a robot”" in page.inner_text(".rg-live")
         page.wait_for_selector("text=/step 6 of 12, about 2 s left/")
         page.wait_for_selector(".rg-coming:not([hidden])")
     wait_for_result(page)
@@ -248,7 +244,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         first.click("#run")
         first.wait_for_selector("text=/step 3 of 12/")
         second.click("#run")
-        second.wait_for_selector("text=Waiting for its turn")
+        second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
     assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
@@ -260,7 +256,7 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
     [
         (("a unicorn", "a fox"), "nearest: 'robot'"),
         (("", ""), "none has a prompt"),
-        (("crash", ""), "fault of Regrain"),
+        (("crash", ""), "went wrong inside Regrain"),
     ],
 )
 def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):
@@ -350,7 +346,8 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")
     seen = "document.querySelector('.rg-strip img') && document.querySelectorAll('.rg-strip').length >= 2"
-    page.wait_for_function(seen, timeout=180_000)  # in the page: it may be gone before a question gets there
+    # In the page: it may be gone before a question gets there.
+    page.wait_for_function(seen, timeout=1_800_000)
     wait_for_result(page, 180)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
     assert report["params"]["steps"] == {"value": 30, "source": "given"}
@@ -367,7 +364,7 @@ def test_an_unknown_word_names_the_nearest(real_server, open_page):
     page = open_page(real_server)
     page.fill("#rg-prompt-0", "a pandda")
     page.click("#run")
-    page.wait_for_selector("[role=alert]", timeout=180_000)
+    page.wait_for_selector("[role=alert]", timeout=1_800_000)
     said = page.inner_text("[role=alert]")
     assert "pandda" in said
     assert "panda" in said.replace("pandda", "")

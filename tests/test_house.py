@@ -1,5 +1,6 @@
 """The repository itself: what the README promises is there, and small enough."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -59,3 +60,35 @@ def test_checkout_stays_small():
     assert [path.name for path, size in sizes.items() if size >= 10 * MEGABYTE] == []
     assert sum(assets.values()) <= 45 * MEGABYTE
     assert sum(sizes.values()) <= 50 * MEGABYTE
+
+
+BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+
+
+def functions():
+    for package in ("editing", "masks", "ui"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
+
+
+def depth(node: ast.AST) -> int:
+    """Control blocks within each other; `elif` is no deeper than its `if`, functions begin anew."""
+    found = 0
+    for field, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            chained = isinstance(node, ast.If) and isinstance(child, ast.If) and field == "orelse"
+            found = max(found, depth(child) + (isinstance(child, BLOCKS) and not chained))
+    return found
+
+
+def test_functions_fit_on_a_screen():
+    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions()}
+    assert {name: length for name, length in lengths.items() if length > 50} == {}
+
+
+def test_nothing_is_nested_deeper_than_three():
+    assert {name: found for name, node in functions() if (found := depth(node)) > 3} == {}

@@ -1,4 +1,4 @@
-"""What a page can open: a project folder, somebody's own clip, a project that was saved as a zip file."""
+"""What a page can open: a project folder, a user's own clip, a project saved as a zip file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -56,7 +57,7 @@ class Opened:
 
     @property
     def own(self) -> bool:
-        """Whether it is no example."""
+        """Whether it is the user's own clip, not an example."""
         return not self.name
 
     @property
@@ -99,7 +100,7 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
 def open_upload(
     file: Path, folder: Path, start: int | None = None, stride: int | None = None, frames: int | None = None
 ) -> tuple[Opened, str]:
-    """Open a file that somebody uploaded.
+    """Open an uploaded file.
 
     Args:
         file: A video, or a project in a zip file; stays where it is.
@@ -117,30 +118,40 @@ def open_upload(
     if file.suffix.lower() == ".zip":
         return _open_zip(file, folder)
     if file.suffix.lower() not in _CLIP_SUFFIXES:
-        raise ClipError("clip", f"{file.name!r} is no video; allowed are mp4, mov, webm, mkv, avi, gif")
+        raise ClipError(
+            "clip", f"{file.name!r} is not a video; choose an mp4, mov, webm, mkv, avi or gif file"
+        )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
         given = "{}x{}".format(*whole.size)
-        raise ClipError("clip", f"{given} pixels were given; allowed are {MAX_SOURCE_SIDE} a side; shrink it")
-    note, chosen = "", start is not None or stride is not None or frames is not None
-    total = len(whole)
-    first, step = start or 0, stride or 1
-    if not chosen and total > MAX_FRAMES:
-        step = max(1, min(int(whole.fps // USUAL_FPS), total // MAX_FRAMES))
-        used = min(MAX_FRAMES, len(range(0, total, step)))
-        every = "" if step == 1 else f", every {_ordinal(step)},"
-        note = (
-            f"This clip has {total} frames and the limit is {MAX_FRAMES} here: frames 1 to "
-            f"{(used - 1) * step + 1}{every} are used. Choose others above."
-        )
-    count = min(MAX_FRAMES, frames or MAX_FRAMES, len(range(first, total, step)))
-    clip = VideoClip(file, first, step, max(1, count))
+        said = f"{given} pixels are too many; scale it to at most {MAX_SOURCE_SIDE} on each side"
+        raise ClipError("clip", said)
+    chosen = start is not None or stride is not None or frames is not None
+    first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
+    there = len(range(first, len(whole), step))
+    notes = [] if chosen or len(whole) <= MAX_FRAMES else [_thinned(len(whole), min(MAX_FRAMES, there), step)]
+    clip = VideoClip(file, first, step, max(1, min(MAX_FRAMES, frames or MAX_FRAMES, there)))
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
-        note = f"{note} {smaller}".strip()
-    note = " ".join([note, *(f"Note: {warning}." for warning in clip.warnings)]).strip()
+        notes.append(smaller)
+    notes += [f"Note: {warning}." for warning in clip.warnings]
     opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
-    return replace(opened, file=file, total=total, start=first, stride=step), note
+    return replace(opened, file=file, total=len(whole), start=first, stride=step), " ".join(notes)
+
+
+def _usual_stride(clip: VideoClip) -> int:
+    """Thins a clip that is too long, no further than to the usual frames per second."""
+    if len(clip) <= MAX_FRAMES:
+        return 1
+    return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // MAX_FRAMES))
+
+
+def _thinned(total: int, used: int, step: int) -> str:
+    """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
+    last = (used - 1) * step + 1
+    which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
+    said = f"This clip has {total} frames and the page takes {MAX_FRAMES}, so it uses {which}."
+    return f"{said} Press Frames to choose others."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
@@ -149,7 +160,7 @@ def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
     write_video(path, small, clip.fps, audio_from=clip.audio, tags=clip.tags, comment=clip.comment)
-    return VideoClip(path), f"It was scaled to {width}x{height}."
+    return VideoClip(path), f"The clip was scaled to {width}x{height}."
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
@@ -159,7 +170,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
             _unpack(archive, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
-            "project", f"{file.name!r} is no zip file that can be read; save it again"
+            "project", f"{file.name!r} is damaged or not a zip file; save the project again"
         ) from None
     inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     if not (unpacked / FILE).is_file() and len(inner) == 1:
@@ -175,32 +186,47 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
 def _check_extent(clip: Clip) -> None:
     """Before masks are read: a small archive may hold large ones."""
     if len(clip) > MAX_FRAMES:
-        said = f"{len(clip)} frames were given; allowed are {MAX_FRAMES} here; trim it"
-        raise ClipError("clip.frames", f"{said}, or use the command line")
+        said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
+        raise ClipError("clip.frames", f"{said}; shorten the clip or use the command line")
     if max(clip.size) > MAX_SIDE:
-        raise ClipError("clip", f"allowed are {MAX_SIDE} pixels a side here; use the command line")
+        size = "{}x{}".format(*clip.size)
+        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} on each side"
+        raise ClipError("clip", f"{said}; shrink the clip or use the command line")
 
 
 def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
     """Extract ordinary files only, counting bytes as they come: archives may lie."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
-        raise RequestError("project", f"{len(entries)} files were given; allowed are {_MAX_FILES}")
+        raise RequestError(
+            "project", f"the archive has {len(entries)} files; at most {_MAX_FILES} are allowed"
+        )
     left, root = _MAX_UNPACKED, target.resolve()
     root.mkdir(parents=True)
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or stat.S_ISLNK(entry.external_attr >> 16) or "\\" in entry.filename:
-            raise RequestError("project", f"{entry.filename[:60]!r} leads out of the archive; remove it")
+            said = f"{entry.filename[:60]!r} points outside the archive; remove it"
+            raise RequestError("project", said)
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
-            while block := source.read(1 << 20):
-                left -= len(block)
-                if left < 0:
-                    shutil.rmtree(root, ignore_errors=True)
-                    raise RequestError("project", f"it unpacks to over {_MAX_UNPACKED // 10**6} MB; trim it")
-                sink.write(block)
+            left = _copy(source, sink, left)
+        if left < 0:
+            shutil.rmtree(root, ignore_errors=True)
+            said = f"it unpacks to more than {_MAX_UNPACKED // 10**6} MB; shorten the clip"
+            raise RequestError("project", said)
 
 
-def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
+def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
+    """Copy what is there, at most `most` bytes; how many of them are left, below 0 if there was more."""
+    while most >= 0 and (block := source.read(1 << 20)):
+        most -= len(block)
+        if most >= 0:
+            sink.write(block)
+    return most
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
+    teens = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

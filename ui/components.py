@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes import Base
 
+_HERE = Path(__file__).parent
+_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
+
 
 def _read(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 STYLE = _read("page.css") + _read("canvas.css")
 _HEADER = _read("header.html")
 
 
-def view(
-    mount: str,
-    value: Any = None,
-    template: str = "<div></div>",
-    scripts: Sequence[str] = ("page.js",),
-    **options: Any,
-) -> gr.HTML:
-    """Make a component drawn by the function `mount` of one of `scripts` from a value; None shows nothing.
+def modules(entry: Path) -> list[Path]:
+    """A script and all it imports, each once and after what it imports itself."""
+    found: list[Path] = []
+    for name in _IMPORT.findall(entry.read_text(encoding="utf-8")):
+        found += [path for path in modules((entry.parent / name).resolve()) if path not in found]
+    return [*found, entry]
+
+
+def bundle(script: str) -> str:
+    """A script of the folder `js` and all it imports as one piece of code, which a component can carry.
+
+    Names at the top of the modules share one scope, so no two modules of a bundle may have the same.
+    """
+    texts = (path.read_text(encoding="utf-8") for path in modules(_HERE / "js" / f"{script}.js"))
+    return "\n".join(re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE) for text in texts)
+
+
+def view(script: str, value: Any = None, template: str = "<div></div>", **options: Any) -> gr.HTML:
+    """Make a component drawn by the function `mount` of a script from a value; None shows nothing.
 
     Its template is constant: what a person wrote never becomes markup. No subclass of gr.HTML: gradio would
     write a stub file beside this one.
@@ -33,7 +47,7 @@ def view(
     return gr.HTML(
         value,
         html_template=template,
-        js_on_load=f"{''.join(map(_read, ('base.js', *scripts)))}\n{mount}(element, props, trigger, watch);",
+        js_on_load=f"{bundle(script)}\nmount(element, props, trigger, watch);",
         apply_default_css=False,
         **options,
     )
@@ -41,7 +55,7 @@ def view(
 
 def header() -> gr.HTML:
     """Name of the page, and the switch between light and dark."""
-    return view("mountHeader", template=_HEADER)
+    return view("header", template=_HEADER)
 
 
 def theme() -> Base:

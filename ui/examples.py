@@ -11,7 +11,7 @@ from editing.pictures import tint
 from editing.project import load_project, overlapping_masks
 from editing.request import EditRequest
 from ui.clips import Opened, prepare
-from ui.pictures import data_url
+from ui.thumbnails import data_url
 
 log = logging.getLogger(__name__)
 

@@ -18,16 +18,20 @@ from editing.errors import EditingError, RequestError
 from editing.events import Event, Preview, Progress, Stage
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import methods, settings, views
+from ui import method_choice, run_views, settings, views
+from ui.build_request import build_request, composed, whole_masks
+from ui.catalogue import BUILT_IN, Catalogue
+from ui.clip_files import ClipFiles
 from ui.clips import Opened
-from ui.masking import Followed, Masking
-from ui.runs import BUILT_IN, Runs, Saved
-from ui.session import Session
+from ui.document import Document, Past
+from ui.jobs import Job, Jobs, Saved
+from ui.masking import BROKEN, Masking
+from ui.tracking import Followed, Tracking, look
+from ui.visits import Visits
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a tracking is over
-_FAULT = ("This is a fault of Regrain", "it broke; the log says where")
 
 
 @dataclass(frozen=True)
@@ -51,79 +55,84 @@ class Parts:
     model: Component
     loras: Component
     seed: gr.Number
-    controls: settings.Controls
+    controls: settings.ParameterFields
 
 
 @dataclass(frozen=True)
 class MaskHandlers:
     """Clips, masks, words."""
 
-    runs: Runs
+    catalogue: Catalogue
     masking: Masking
+    tracking: Tracking
+    files: ClipFiles
     parts: Parts
+
+    @property
+    def visits(self) -> Visits:
+        """The documents of all open pages."""
+        return self.masking.visits
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """An example was picked."""
         name = getattr(event, "name", None)
-        example = self.runs.example(name)
-        session = self.masking.begin(page_of(request), example.opened)
-        return self._opened(session, "", model, str(name))
+        example = self.catalogue.example(name)
+        document = self.files.begin(page_of(request), example.opened)
+        return self._opened(document, "", model, str(name))
 
     def load(self, request: gr.Request, file: str, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.masking.upload(page_of(request), Path(file)), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), Path(file)), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""
-        return self._attempt(lambda: self.masking.trim(page_of(request), event._data or {}), model)
+        return self._attempt(lambda: self.files.trim(page_of(request), event._data or {}), model)
 
     def switch(self, event: gr.EventData, request: gr.Request) -> Any:
         """Another method was chosen."""
         try:
-            method = self.runs.method(getattr(event, "name", None))
-            session = self.masking.sessions.get(page_of(request))
+            method = self.catalogue.method(getattr(event, "name", None))
+            document = self.visits.get(page_of(request))
         except EditingError:
             return {self.parts.method: gr.skip()}
-        with session.lock:
-            session.method = method
+        with document.lock:
+            document.method = method
         return {
-            self.parts.prompt: composed(session),
+            self.parts.prompt: prompt_view(document),
             self.parts.seed: gr.Number(**seed_field(method)),
             **self._switched(method),
         }
 
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
-        shown, session = self.masking.act(page_of(request), event._data or {})
-        if session is None:
-            return {self.parts.canvas: shown}
-        return {
-            self.parts.canvas: shown,
-            self.parts.cards: views.cards(session),
-            self.parts.prompt: composed(session),
-        }
+        shown, document = self.masking.act(page_of(request), event._data or {})
+        changes = {self.parts.canvas: shown or gr.skip()}
+        return changes | (self._cards(document) if document else {})
 
     def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Masks, frame by frame, while they follow through the clip."""
-        for shown in self.masking.track(page_of(request), event._data or {}):
+        for shown in self.tracking.track(page_of(request), event._data or {}):
             yield shown or gr.skip()
 
     def discover(self, request: gr.Request, value: object, model: object) -> Iterator[Any]:
         """Regions found by the words alone."""
         try:
-            session = _described(self.masking, page_of(request), value)
-            chosen = self.runs.model(model)
-        except EditingError as error:
-            yield {self.parts.canvas: views.lost(f"{error.field}: {error.message}")}
+            document = described(self.visits, page_of(request), value)
+            chosen = self.catalogue.model(model)
+        except Past:
+            yield {self.parts.canvas: gr.skip()}
             return
-        for shown in self.masking.discover(session, value["have"], chosen):  # type: ignore[index]
+        except EditingError as error:
+            yield {self.parts.canvas: views.lost(views.sentence(error))}
+            return
+        for shown in self.tracking.discover(document, value["have"], chosen):  # type: ignore[index]
             yield {self.parts.canvas: shown} if shown else {self.parts.canvas: gr.skip()}
-        yield {self.parts.cards: views.cards(session), self.parts.prompt: composed(session)}
+        yield self._cards(document)
 
     def describe(self, request: gr.Request, value: object) -> Any:
         """The composed prompt, while words are typed."""
         try:
-            return composed(_described(self.masking, page_of(request), value))
+            return prompt_view(described(self.visits, page_of(request), value))
         except EditingError:
             return gr.skip()  # said when it is run; while typing it would only disturb
 
@@ -132,21 +141,23 @@ class MaskHandlers:
     ) -> dict[Any, Any]:
         """The project as an archive."""
         try:
-            session = _described(self.masking, page_of(request), value)
-            with session.lock:
-                asked = requested(self.runs, self.parts.controls, session, model, loras, seed, values)
-                whole = session.overlapping(asked)
-            saved = self.masking.save(session, asked, whole, page_of(request))
+            document = described(self.visits, page_of(request), value)
+            with document.lock:
+                asked = requested(self.catalogue, self.parts.controls, document, model, loras, seed, values)
+                whole = whole_masks(document, asked)
+            saved = self.files.save(document, asked, whole, page_of(request))
             return {self.parts.download: {"path": str(saved)}}
+        except Past:
+            return {self.parts.download: gr.skip()}
         except EditingError as error:
-            return {self.parts.progress: views.failed(error.field, error.message)}
+            return {self.parts.progress: run_views.failed(error.field, error.message)}
 
     def choose_model(self, request: gr.Request, model: object) -> Any:
         """Its recommendations, and whether it can edit this clip at all."""
         try:
-            session = self.masking.sessions.get(page_of(request))
-            notice = gr.HTML(visible=not session.opened.drawn and model == BUILT_IN)
-            return {self.parts.notice: notice, **self._filled(session, model)}
+            document = self.visits.get(page_of(request))
+            notice = gr.HTML(visible=not document.opened.drawn and model == BUILT_IN)
+            return {self.parts.notice: notice, **self._filled(document, model)}
         except EditingError:
             return {self.parts.notice: gr.skip()}
 
@@ -155,64 +166,78 @@ class MaskHandlers:
 
         def choose(preset: object, model: object) -> dict[Any, Any]:
             try:
-                values = self.runs.values(method, self.runs.model(model), {"preset": preset})
+                values = self.catalogue.values(method, self.catalogue.model(model), {"preset": preset})
             except EditingError as error:
-                return {self.parts.progress: views.failed(error.field, error.message)}
+                return {self.parts.progress: run_views.failed(error.field, error.message)}
             return self.parts.controls.fill(method, values)
 
         return choose
 
-    def _attempt(self, load: Callable[[], tuple[Session, str]], model: object) -> dict[Any, Any]:
+    def _attempt(self, load: Callable[[], tuple[Document, str]], model: object) -> dict[Any, Any]:
         try:
-            session, note = load()
+            document, note = load()
         except EditingError as error:
-            return {self.parts.canvas: views.lost(f"{error.field}: {error.message}")}
+            return {self.parts.canvas: views.lost(views.sentence(error))}
         except Exception:
             log.exception("a clip could not be opened")
-            return {self.parts.canvas: views.lost(": ".join(_FAULT))}
-        return self._opened(session, note, model)
+            return {self.parts.canvas: views.lost(BROKEN)}
+        return self._opened(document, note, model)
 
-    def _opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
+    def _opened(
+        self, document: Document, note: str, model: object, name: str | None = None
+    ) -> dict[Any, Any]:
+        opened, method = document.opened, document.method
         return {
-            self.parts.gallery: views.gallery(self.runs.examples, name),
-            self.parts.canvas: views.canvas(session, -1, note),
-            self.parts.cards: views.cards(session),
-            self.parts.prompt: composed(session),
-            self.parts.player: None if session.opened.own else views.player(session.opened),
-            self.parts.seed: gr.Number(value=session.opened.request.seed, **seed_field(session.method)),
-            **self._switched(session.method),
-            **self._filled(session, model),
-            self.parts.notice: gr.HTML(visible=not session.opened.drawn and model == BUILT_IN),
+            self.parts.gallery: views.gallery(self.catalogue.examples, name),
+            self.parts.canvas: views.canvas(document, -1, note),
+            self.parts.player: None if opened.own else views.player(opened),
+            self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
+            self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN),
+            **self._cards(document),
+            **self._switched(method),
+            **self._filled(document, model),
             **dict.fromkeys((self.parts.live, self.parts.result, self.parts.progress)),
         }
 
-    def _filled(self, session: Session, model: object) -> dict[Any, Any]:
+    def _cards(self, document: Document) -> dict[Any, Any]:
+        return {self.parts.cards: views.cards(document), self.parts.prompt: prompt_view(document)}
+
+    def _filled(self, document: Document, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""
-        chosen, base = str(model) if model in self.runs.models else BUILT_IN, session.opened.request
+        chosen, base = str(model) if model in self.catalogue.models else BUILT_IN, document.opened.request
         updates: dict[Any, Any] = {}
         for method in METHODS:
             given = base.params if method == base.method else {}
-            updates |= self.parts.controls.fill(method, self.runs.values(method, chosen, given))
+            updates |= self.parts.controls.fill(method, self.catalogue.values(method, chosen, given))
         return updates
 
     def _switched(self, method: str) -> dict[Any, Any]:
-        return {self.parts.method: methods.choice(method), **self.parts.controls.show(method)}
+        return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
 
 @dataclass(frozen=True)
 class RunHandlers:
     """What runs, shows and stops an edit."""
 
-    runs: Runs
-    masking: Masking
+    jobs: Jobs
+    tracking: Tracking
     parts: Parts
 
-    def begin(self) -> dict[Any, Any]:
+    @property
+    def visits(self) -> Visits:
+        """The documents of all open pages."""
+        return self.tracking.visits
+
+    def begin(self, request: gr.Request) -> dict[Any, Any]:
         """The page while a run waits for its turn."""
+        try:
+            method = self.visits.get(page_of(request)).method
+        except EditingError:  # no clip; `work` says so
+            method = next(iter(METHODS))
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: views.waiting(),
+            self.parts.progress: run_views.waiting(method),
             self.parts.live: None,
             self.parts.result: None,
         }
@@ -221,88 +246,94 @@ class RunHandlers:
         self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
     ) -> Iterator[Any]:
         """A run from first to last; what is not yet tracked is tracked before."""
+        page = page_of(request)
         try:
-            session, page = _described(self.masking, page_of(request), value), page_of(request)
-            identity, opened = session.id, session.opened
-            self.runs.model(model)
-            if methods.uses(session.method).regions != "ignored":
-                yield from self._complete(session, page, value["have"])  # type: ignore[index]
-            with session.lock:
-                if session.id != identity:
-                    raise RequestError("clip", "another was opened before the run began; run again")
-                asked = requested(self.runs, self.parts.controls, session, model, loras, seed, values)
-            started = False
-            with closing(in_thread(lambda: self.runs.run(asked, page, opened))) as items:
-                for item in items:
-                    if session.id != identity:  # another clip was opened: nobody waits for this one
-                        return
-                    self.masking.sessions.keep(page)
-                    if item is not None and not started:
-                        started = True
-                        yield {self.parts.player: views.player(opened)}
-                    yield self._show(item, asked, opened)
+            document = described(self.visits, page, value)
+            identity, catalogue = document.id, self.jobs.catalogue
+            catalogue.model(model)
+            if method_choice.uses(document.method).regions != "ignored":
+                yield from self._complete(document, page, value["have"])  # type: ignore[index]
+            with document.lock:
+                if document.id != identity:
+                    raise RequestError("clip", "another clip was opened before the run began; run again")
+                asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
+                job = Job(asked, page, document.opened, whole_masks(document, asked))
+            yield from self._run(document, identity, job)
+        except Past:
+            yield {self.parts.progress: None, self.parts.live: None}
         except EditingError as error:
-            yield {self.parts.progress: views.failed(error.field, error.message), self.parts.live: None}
+            yield {self.parts.progress: run_views.failed(error.field, error.message), self.parts.live: None}
         except Exception:
             log.exception("a run failed")
-            yield {self.parts.progress: views.failed(*_FAULT), self.parts.live: None}
+            yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
 
     def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
         """The page after a run, however it ended: its own tracking may have been stopped with it."""
         buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
         try:
-            session = _described(self.masking, page_of(request), value)
+            document = described(self.visits, page_of(request), value)
         except EditingError:
             return buttons | {self.parts.canvas: gr.skip()}
-        with session.lock:
-            return buttons | {self.parts.canvas: views.canvas(session, value["have"])}  # type: ignore[index]
+        with document.lock:
+            return buttons | {self.parts.canvas: views.canvas(document, value["have"])}  # type: ignore[index]
 
-    def _complete(self, session: Session, page: str, since: int) -> Iterator[Any]:
+    def _complete(self, document: Document, page: str, since: int) -> Iterator[Any]:
         """Track the regions that were drawn and never followed to the end.
 
         Raises:
             RequestError: The tracking was stopped.
         """
-        while session.tracking:  # begun by hand; the run waits for it
-            self.masking.sessions.keep(page)
+        while document.tracking:  # begun by hand; the run waits for it
+            self.visits.keep(page)
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
-        with session.lock:
-            labels, identity = session.to_track(only_untracked=True), session.id
+        with document.lock:
+            labels, identity = document.to_track(only_untracked=True), document.id
         if not labels:
             return
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.masking.follow(session, labels)) as steps:
+        with closing(self.tracking.follow(document, labels)) as steps:
             for step in steps:
-                self.masking.sessions.keep(page)
-                if isinstance(step, Followed) and (shown := self._look(session, identity, since)):
-                    yield {self.parts.canvas: shown, self.parts.progress: views.tracking(*step)}
-                else:
-                    yield {self.parts.progress: gr.skip()}
-        with session.lock:
-            partial = session.id == identity and session.to_track(only_untracked=True)
+                self.visits.keep(page)
+                yield self._followed(step, look(document, identity, since) if step else None)
+        with document.lock:
+            partial = document.id == identity and document.to_track(only_untracked=True)
         if partial:
-            raise RequestError("regions", "not tracked to the end; track them, then run")
-        if shown := self._look(session, identity, since):
+            raise RequestError("regions", "tracking was stopped before the end; track them, then run")
+        if shown := look(document, identity, since):
             yield {self.parts.canvas: shown}
 
-    def _look(self, session: Session, identity: str, since: int) -> views.View | None:
-        with session.lock:
-            return views.canvas(session, since) if session.id == identity else None
+    def _followed(self, step: Followed | None, shown: views.View | None) -> dict[Any, Any]:
+        if step is None or shown is None:
+            return {self.parts.progress: gr.skip()}
+        return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
+
+    def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
+        """Run a job and show what it tells, unless the page opens another clip meanwhile."""
+        started, opened = False, job.opened or document.opened
+        with closing(in_thread(lambda: self.jobs.run(job))) as items:
+            for item in items:
+                if document.id != identity:  # nobody waits for this one
+                    return
+                self.visits.keep(job.page)
+                if item is not None and not started:
+                    started = True
+                    yield {self.parts.player: views.player(opened)}
+                yield self._show(item, job.request, opened)
 
     def _show(self, item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Stage() | Progress():
-                return {self.parts.progress: views.progress(item)}
+                return {self.parts.progress: run_views.progress(item, asked.method)}
             case Preview():
-                return {self.parts.live: views.live(item, asked.regions)}
+                return {self.parts.live: run_views.live(item, asked)}
             case Saved(finished, files):
                 return {
                     self.parts.player: views.player(
                         opened, views.edits(asked, files), files.get("reconstruction.mp4")
                     ),
-                    self.parts.result: views.result(finished.result, finished.report, asked, files),
-                    self.parts.progress: views.done(finished.report),
+                    self.parts.result: run_views.result(finished.result, finished.report, asked, files),
+                    self.parts.progress: run_views.done(finished.report),
                     self.parts.live: None,
                 }
         return {self.parts.progress: gr.skip()}
@@ -313,42 +344,49 @@ def page_of(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
-def composed(session: Session) -> views.View:
-    """The composed prompt of a session."""
-    return views.prompts(session.composed, session.state.regions.values())
+def prompt_view(document: Document) -> views.View:
+    """The composed prompt of a document."""
+    return views.prompts(composed(document), document.state.regions.values())
 
 
 def seed_field(method: str) -> dict[str, Any]:
     """How the seed's field looks for a method."""
-    return {"info": methods.seed_words(method), "interactive": methods.uses(method).seed != "never"}
+    return {
+        "info": method_choice.seed_words(method),
+        "interactive": method_choice.uses(method).seed != "never",
+    }
 
 
 def requested(
-    runs: Runs,
-    controls: settings.Controls,
-    session: Session,
+    catalogue: Catalogue,
+    fields: settings.ParameterFields,
+    document: Document,
     model: object,
     loras: object,
     seed: object,
     values: Sequence[object],
 ) -> EditRequest:
-    """What a page asks for now, of the values of all its controls.
+    """What a page asks for now, of the values of all its fields.
 
     Raises:
-        EditingError: See `Session.request`; a model that is not offered, a bad parameter.
+        EditingError: See `build_request`; a model that is not offered, a bad parameter.
     """
-    chosen, method, base = runs.model(model), session.method, session.opened.request
+    chosen, method, base = catalogue.model(model), document.method, document.opened.request
     own = base.params if method == base.method else {}
-    params = controls.given(method, values, partial(runs.values, method, chosen), own)
+    params = fields.given(method, values, partial(catalogue.values, method, chosen), own)
     added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return session.request(params, method, chosen, seed, added or base.loras)
+    return build_request(document, params, method, chosen, seed, added or base.loras)
 
 
-def _described(masking: Masking, page: str, value: object) -> Session:
-    """The session of a page, with what its cards say."""
+def described(visits: Visits, page: str, value: object) -> Document:
+    """The document of a page, with what its cards say.
+
+    Raises:
+        RequestError: `Gone` or `Past`, see `Document.check`.
+    """
     words = value if isinstance(value, dict) else {}
-    session = masking.sessions.get(page)
-    with session.lock:
-        session.check(words.get("id"), words.get("have"))
-        session.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
-    return session
+    document = visits.get(page)
+    with document.lock:
+        document.check(words.get("id"), words.get("have"))
+        document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+    return document

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Bool
 
 from editing.request import Region
+from masks.draw import BrushStroke, brush, drop_specks, fill_holes, grow
 
 Mask = Bool[np.ndarray, "height width"]
+_SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 FINDERS = {"sam": "SAM", "grabcut": "GrabCut, from colours"}  # as `masks.segment` names them, as people do
 
 
 @dataclass(frozen=True)
-class Stroke:
-    """A polyline of the brush or the eraser, in pixels of the clip."""
+class Reshape:
+    """A mask tool used on a whole mask.
 
-    path: tuple[tuple[float, float], ...]
-    radius: float
-    erase: bool
+    Attributes:
+        kind: "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks.
+        pixels: At least 1; counts for growing and shrinking.
+    """
+
+    kind: Literal["grow", "shrink", "fill", "drop"]
+    pixels: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +36,20 @@ class Key:
 
     Attributes:
         points: (x, y, belongs to it).
-        strokes: Painted over what was found.
+        edits: Strokes and tools over what was found, in their order.
         found: Packed mask of the points, None for none.
         by: Who found it: one of `FINDERS`.
     """
 
     points: tuple[tuple[float, float, bool], ...] = ()
-    strokes: tuple[Stroke, ...] = ()
+    edits: tuple[BrushStroke | Reshape, ...] = ()
     found: bytes | None = None
     by: str = ""
 
     @property
     def counts(self) -> bool:
         """Whether it says what the mask is: points that found nothing do not."""
-        return self.found is not None or bool(self.strokes)
+        return self.found is not None or bool(self.edits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +98,23 @@ def unpack(packed: bytes | None, size: tuple[int, int]) -> Mask:
     return bits.reshape(height, width).astype(bool)
 
 
-def brushed(mask: Mask, strokes: Sequence[Stroke]) -> Mask:
-    """A mask with strokes painted into it and erased from it, in their order."""
-    canvas = mask.astype(np.uint8)
-    for stroke in strokes:
-        # OpenCV counts from the centre of a pixel, a browser from its corner; quarters of a pixel are kept.
-        path = np.round((np.array(stroke.path) - 0.5) * 4).astype(np.int32)
-        value, width = int(not stroke.erase), max(1, round(2 * stroke.radius))
-        if len(path) == 1:
-            cv2.circle(canvas, path[0].tolist(), max(1, round(4 * stroke.radius)), value, -1, shift=2)
-        else:
-            cv2.polylines(canvas, [path], False, value, width, shift=2)
-    return canvas.astype(bool)
+def touched_up(mask: Mask, edits: Sequence[BrushStroke | Reshape]) -> Mask:
+    """A mask with strokes and tools used on it, in their order; itself where there are none."""
+    for edit in edits:
+        mask = brush(mask, edit) if isinstance(edit, BrushStroke) else _reshaped(mask, edit)
+    return mask
+
+
+def _reshaped(mask: Mask, how: Reshape) -> Mask:
+    match how.kind:
+        case "grow":
+            return grow(mask, how.pixels)
+        case "shrink":
+            return grow(mask, -how.pixels)
+        case "fill":
+            return fill_holes(mask, mask.size)
+        case "drop":
+            return drop_specks(mask, mask.sum() * _SPECK)
 
 
 def encode_runs(mask: Mask) -> str:

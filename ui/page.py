@@ -12,22 +12,27 @@ import gradio as gr
 from gradio.components import Component
 
 from editing.registry import METHODS
-from ui import methods, settings, views
+from ui import method_choice, run_views, settings, views
+from ui.api import add_api
+from ui.catalogue import BUILT_IN, Catalogue
+from ui.clip_files import ClipFiles
 from ui.clips import ACCEPTED
 from ui.components import header, view
+from ui.document import Document
 from ui.examples import Example
-from ui.handlers import MaskHandlers, Parts, RunHandlers, composed, page_of, seed_field
-from ui.masking import Discover, Masking, Propagate
+from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.jobs import Edit, Jobs
+from ui.mask_edits import Segment
+from ui.masking import Masking
 from ui.media import Media
-from ui.runs import BUILT_IN, Edit, Runs, add_api
-from ui.session import Segment, Session
-from ui.sessions import Sessions
+from ui.tracking import Discover, Propagate, Tracking
+from ui.visits import Visits
 
 _NOTICE = (
-    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It has only ever seen "
-    "its own picture-book world; whatever it draws here means nothing. Regions and tracking work as they "
-    "should. For a real edit, put a Stable Diffusion checkpoint into the folder that $REGRAIN_MODELS names "
-    "and choose it under Settings, or save the project and run it elsewhere with --model.</p>"
+    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
+    "picture-book world, so its edits of real footage are meaningless. Masks and tracking work as usual. "
+    "For a real edit, put a Stable Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under "
+    "Settings, or save the project and run it elsewhere with --model.</p>"
 )
 
 
@@ -38,8 +43,8 @@ class Tools:
     Attributes:
         edit: Runs a request.
         segment: As `masks.segment`; fast when called again for the same frame.
-        propagate: See `Masking`.
-        discover: See `Masking`; None where nothing can be found without masks.
+        propagate: See `Tracking`.
+        discover: See `Tracking`; None where nothing can be found without masks.
         remark: What a user should know about how clicks are answered; None where SAM answers them.
     """
 
@@ -59,74 +64,95 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         media: The one folder that may be served.
         model_folder: The built-in model's.
     """
-    runs = Runs(tools.edit, examples, media, model_folder)
+    catalogue = Catalogue(examples, model_folder)
     first = next(iter(examples.values()), None)
     finder = "grabcut" if tools.remark else "sam"
-    start = Session(first.opened, finder) if first else None
-    shown = views.canvas(start) if start else None
-    chosen = start.method if start else next(iter(METHODS))
-    usual = {name: runs.values(name, BUILT_IN, {}) for name in METHODS}
+    start = Document(first.opened, finder) if first else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         header()
-        gallery = view(
-            "mountGallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
+        parts = _lay_out(catalogue, start, tools.remark)
+        visits = Visits(first.opened if first else None, media, finder)
+        tracking = Tracking(visits, tools.propagate, tools.discover)
+        jobs = Jobs(tools.edit, catalogue, media)
+        masks = MaskHandlers(
+            catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
-        upload = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
-        with gr.Row(elem_classes="rg-columns"):
-            with gr.Column(scale=8, min_width=340):
-                view("mountTabs", elem_id="tabs")
-                canvas = view(
-                    "mountCanvas", shown, scripts=("paint.js", "timeline.js", "canvas.js"), elem_id="canvas"
-                )
-                if tools.remark:
-                    gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
-                player = view("mountPlayer", views.player(start.opened) if start else None, elem_id="player")
-                live = view("mountLive", elem_id="live")
-                result = view("mountResult", elem_id="result")
-            with gr.Column(scale=5, min_width=320):
-                cards = view(
-                    "mountCards",
-                    views.cards(start) if start else None,
-                    scripts=("cards.js",),
-                    elem_id="cards",
-                )
-                method = view("mountMethod", methods.choice(chosen), elem_id="method")
-                prompt = view("mountPrompt", composed(start) if start else None, elem_id="prompt")
-                notice = gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False)
-                with gr.Column(elem_classes="rg-run", min_width=0):
-                    with gr.Row():
-                        run = gr.Button("Run", elem_id="run", variant="primary", scale=3)
-                        stop = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
-                    progress = view("mountProgress", elem_id="progress")
-                with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-                    choices = {"choices": runs.models, "label": "Model", "elem_id": "model"}
-                    model = gr.Dropdown(value=BUILT_IN, **choices) if runs.models[1:] else gr.State(BUILT_IN)
-                    loras = _choose_loras(runs.loras)
-                    controls = settings.make_controls(usual, chosen)
-                    seed = gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen))
-                _add_words(runs.words)
-        download = view("mountDownload", elem_id="download")
-        parts = Parts(
-            *(gallery, upload, canvas, player, live, result, cards, prompt, notice),
-            *(run, stop, progress, download, method, model, loras, seed, controls),
-        )
-        sessions = Sessions(first.opened if first else None, media, finder)
-        masking = Masking(sessions, tools.segment, tools.propagate, media, tools.discover)
-        _wire(MaskHandlers(runs, masking, parts), RunHandlers(runs, masking, parts))
-        add_api(runs)
+        runs = RunHandlers(jobs, tracking, parts)
+        _wire_masks(masks)
+        _wire_runs(runs)
+        add_api(jobs)
 
         def forget(request: gr.Request) -> None:
-            sessions.leave(page_of(request))
+            visits.leave(page_of(request))
 
         page.unload(forget)
     return page
+
+
+def _lay_out(catalogue: Catalogue, start: Document | None, remark: str | None) -> Parts:
+    """All components, showing the document a new page begins with."""
+    shown: dict[str, Any] = {}
+    examples = catalogue.examples
+    shown["gallery"] = view(
+        "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
+    )
+    shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
+    with gr.Row(elem_classes="rg-columns"):
+        with gr.Column(scale=8, min_width=340):
+            shown |= _clip_column(start, remark)
+        with gr.Column(scale=5, min_width=320):
+            shown |= _words_column(catalogue, start)
+    return Parts(**shown, download=view("download", elem_id="download"))
+
+
+def _clip_column(start: Document | None, remark: str | None) -> dict[str, Any]:
+    view("tabs", elem_id="tabs")
+    canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    if remark:
+        gr.HTML(f"<p class='rg-remark'>{html.escape(remark)}</p>", apply_default_css=False)
+    return {
+        "canvas": canvas,
+        "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
+        "live": view("live", elem_id="live"),
+        "result": view("result", elem_id="result"),
+    }
+
+
+def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
+    chosen = start.method if start else next(iter(METHODS))
+    shown: dict[str, Any] = {
+        "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
+        "method": view("method", method_choice.choice(chosen), elem_id="method"),
+        "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
+    }
+    with gr.Column(elem_classes="rg-run", min_width=0):
+        with gr.Row():
+            shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
+            shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["progress"] = view("progress", elem_id="progress")
+    shown |= _add_settings(catalogue, chosen)
+    _add_words(catalogue.words)
+    return shown
+
+
+def _add_settings(catalogue: Catalogue, chosen: str) -> dict[str, Any]:
+    usual = {name: catalogue.values(name, BUILT_IN, {}) for name in METHODS}
+    with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
+        choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
+        return {
+            "model": gr.Dropdown(value=BUILT_IN, **choices) if catalogue.models[1:] else gr.State(BUILT_IN),
+            "loras": _choose_loras(catalogue.loras),
+            "controls": settings.make_fields(usual, chosen),
+            "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),
+        }
 
 
 def _choose_loras(known: Sequence[str]) -> Component:
     """Files added to the model, NAME@WEIGHT; where there is none, nothing to choose."""
     if not known:
         return gr.State([])
-    info = "Added to the model's weights. How much: type NAME@WEIGHT, such as 0.7."
+    info = "Added to the model’s weights. To set the strength, type NAME@WEIGHT, for example ink@0.7."
     return gr.Dropdown(
         list(known), multiselect=True, allow_custom_value=True, label="LoRA", info=info, elem_id="loras"
     )
@@ -135,10 +161,9 @@ def _choose_loras(known: Sequence[str]) -> Component:
 def _add_words(words: Sequence[str]) -> None:
     count = f"{len(words)} words" if words else "the words of its own small world"
     note = (
-        f"The built-in model is small and draws a picture-book world. It knows only {count}; others are "
-        "refused by name. Real footage needs a real checkpoint: see the README. Files of this page are "
-        "removed half a minute after it is closed, or after an hour without use; what an inversion computed "
-        "stays in the cache of whoever serves the page."
+        f"The built-in model is small and draws a picture-book world. It knows only {count} and rejects all "
+        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted half a "
+        "minute after you close it, or after an hour without use. Cached inversions stay on the server."
     )
     chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
@@ -151,8 +176,8 @@ def _add_words(words: Sequence[str]) -> None:
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def _wire(masks: MaskHandlers, runs: RunHandlers) -> None:
-    """Connect events and what answers them; all private, the endpoint for programs is another."""
+def _wire_masks(masks: MaskHandlers) -> None:
+    """Connect events of clips, masks and words; all private, the endpoint for programs is another."""
     p = masks.parts
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     settled = [p.method, p.prompt, p.seed, *p.controls.groups.values()]
@@ -166,24 +191,32 @@ def _wire(masks: MaskHandlers, runs: RunHandlers) -> None:
     p.cards.discover(masks.discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **many)
     p.cards.prompts(masks.describe, p.cards, p.prompt, **many)
     p.method.choose(masks.switch, None, settled, **_QUIET)
-    asked = [p.cards, p.model, p.loras, p.seed, *p.controls.all]
-    p.canvas.save(masks.save, asked, [p.download, p.progress], **_QUIET)
+    p.canvas.save(masks.save, _request_inputs(p), [p.download, p.progress], **_QUIET)
     p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **_QUIET)  # type: ignore[attr-defined]
     for method, fields in p.controls.fields.items():
         if preset := fields.get("preset"):
             shown = [*fields.values(), p.progress]
             preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET)  # type: ignore[attr-defined]
 
+
+def _wire_runs(runs: RunHandlers) -> None:
+    """Connect Run and Stop; all private, the endpoint for programs is another."""
+    p = runs.parts
     began = p.run.click(
         runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result], queue=False, **_QUIET
     )
     running = began.then(
         runs.work,
-        asked,
+        _request_inputs(p),
         [p.canvas, p.player, p.live, p.result, p.progress],
         concurrency_id="edit",
         concurrency_limit=1,
         **_QUIET,
     )
     running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
-    p.stop.click(views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
+    p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
+
+
+def _request_inputs(parts: Parts) -> list[Component]:
+    """Whatever a request is built from."""
+    return [parts.cards, parts.model, parts.loras, parts.seed, *parts.controls.all]

@@ -1,4 +1,4 @@
-"""Controls for a method's parameters, made from their one declaration."""
+"""Fields for a method's parameters, made from their one declaration."""
 
 from __future__ import annotations
 
@@ -20,22 +20,7 @@ _REACH = {"steps": 100, "guidance_scale": 15}
 _FIRST = ("steps", "guidance_scale", "cross_strength", "self_strength")
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
-_TITLES = {
-    "guidance_scale": "Guidance scale",
-    "cross_strength": "Bind regions to their words",
-    "self_strength": "Keep regions apart",
-    "modulate_until": "Modulate until",
-    "schedule_power": "Fade of modulation",
-    "size_term": "More for small regions",
-    "guidance_half": "Half whose self-attention is modulated",
-    "levels": "Layers",
-    "blend": "Blend latents outside",
-    "feather": "Feather (pixels)",
-    "heat_from": "Attention maps from",
-    "heat_until": "Attention maps until",
-    "heat_grids": "Grids of attention maps",
-    "heat_pixel": "Where a pixel looks",
-}
+_STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
 
 
 def read_json(path: Path, default: Any) -> Any:
@@ -54,8 +39,8 @@ def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict
 
 
 @dataclass(frozen=True)
-class Controls:
-    """Controls of all methods, of which one's are shown.
+class ParameterFields:
+    """Input fields of all methods, of which one's are shown.
 
     Attributes:
         groups: By method, what is shown and hidden as a whole.
@@ -67,7 +52,7 @@ class Controls:
 
     @property
     def all(self) -> list[Component]:
-        """Every control, in the order in which `given` expects their values."""
+        """Every field, in the order in which `given` expects their values."""
         return [control for controls in self.fields.values() for control in controls.values()]
 
     def show(self, method: str) -> dict[Any, Any]:
@@ -77,9 +62,11 @@ class Controls:
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Updates that set one method's."""
         return {
-            control: gr.update(value=_as_text(value) if isinstance(control, gr.Textbox) else value)
+            control: gr.update(
+                value=_as_text(values[name]) if isinstance(control, gr.Textbox) else values[name]
+            )
             for name, control in self.fields[method].items()
-            if (value := values.get(name)) is not None
+            if name in values
         }
 
     def given(
@@ -89,31 +76,33 @@ class Controls:
         usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         project: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Parameters of a method whose controls are not where a run with nothing given has them.
+        """Parameters of a method whose fields are not where a run with nothing given has them.
 
         Args:
             method: Whose.
-            values: Of all controls; a browser may send 20.0.
+            values: Of all fields; a browser may send 20.0.
             usual: From what is given, at most a preset, to what a run would use.
-            project: What the project says; counts where there is no control.
+            project: What the project says; counts where there is no field.
         """
         fields = METHODS[method].Params.model_fields
         names = [(owner, name) for owner, controls in self.fields.items() for name in controls]
-        chosen = {
-            name: _read(fields[name], value)
-            for (owner, name), value in zip(names, values, strict=True)
-            if owner == method
-        }
+        shown = {name: value for (owner, name), value in zip(names, values, strict=True) if owner == method}
+        chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
         preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
         if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
             preset = {}  # nobody chose it: what the model recommends counts
         base = usual(preset)
-        return kept | preset | {n: value for n, value in chosen.items() if value != base.get(n, _NOTHING)}
+        changed = {
+            name: value
+            for name, value in chosen.items()
+            if value != base.get(name, _NOTHING) and shown[name] != _as_text(base.get(name))
+        }
+        return kept | preset | changed
 
 
-def make_controls(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Controls:
-    """Make the controls of every method; must run inside a layout.
+def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
+    """Make the fields of every method; must run inside a layout.
 
     Args:
         usual: By method, the parameters of a run with nothing given.
@@ -122,39 +111,46 @@ def make_controls(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Control
     groups, fields = {}, {}
     for method, values in usual.items():
         with gr.Column(visible=method == shown) as groups[method]:
-            fields[method] = _make_fields(method, values)
-    return Controls(groups, fields)
+            fields[method] = _make_group(method, values)
+    return ParameterFields(groups, fields)
 
 
-def _make_fields(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-    """A control per parameter, the important ones first."""
+def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+    """A field per parameter, the important ones first."""
     fields = METHODS[method].Params.model_fields
     names = [name for name in fields if name not in _HIDDEN and len(_choices(fields[name])) != 1]
     first = [name for name in _FIRST if name in names]
-    controls = {name: _control(name, fields[name], values[name]) for name in first}
+    controls = {name: _make_field(name, fields[name], values[name]) for name in first}
     with gr.Accordion("More", open=False, elem_classes="rg-more"):
-        controls |= {name: _control(name, fields[name], values[name]) for name in names if name not in first}
+        controls |= {
+            name: _make_field(name, fields[name], values[name]) for name in names if name not in first
+        }
     return controls
 
 
-def _control(name: str, field: FieldInfo, value: Any) -> Component:
-    title = _TITLES.get(name, name.replace("_", " ").capitalize())
+def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
+    said = {"label": field.title or name.replace("_", " ").capitalize(), "info": field.description}
     if field.annotation is bool:
-        return gr.Checkbox(value, label=title, info=field.description)
-    if field.annotation is str:
-        return gr.Textbox(value, label=title, info=field.description)
+        return gr.Checkbox(value, **said)
     if choices := _choices(field):
-        return gr.Radio(list(choices), value=value, label=title, info=field.description)
+        return gr.Radio(list(choices), value=value, **said)
+    if field.annotation not in (int, float):  # words, lists: as in a project file
+        return gr.Textbox(_as_text(value), **said)
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
-    if field.annotation not in (int, float):  # words, lists: as in a project file
-        return gr.Textbox(_as_text(value), label=title, info=field.description)
     if low is None or high is None:
         whole = {"precision": 0} if field.annotation is int else {}
-        return gr.Number(value, label=title, info=field.description, minimum=low, maximum=high, **whole)
+        return gr.Number(value, minimum=low, maximum=high, **whole, **said)
     top = max(_REACH.get(name, high), value)
-    step = 1 if field.annotation is int else 0.5 if high > 1 else 0.05
-    return gr.Slider(low, top, value=value, step=step, label=title, info=field.description)
+    step = 1 if field.annotation is int else slider_step(high, value)
+    return gr.Slider(low, top, value=value, step=step, **said)
+
+
+def slider_step(high: float, value: float) -> float:
+    """A slider's step: as coarse as its range allows where two of them or more make up its value."""
+    usual = [step for step in _STEPS if high > 1 or step <= 0.05]
+    fits = (step for step in usual if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step)
+    return next(fits, usual[-1])
 
 
 def _choices(field: FieldInfo) -> tuple[Any, ...]:
@@ -162,17 +158,11 @@ def _choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _read(field: FieldInfo, value: Any) -> Any:
-    """The value of a control as the parameter wants it; what cannot be read is left to the validation."""
+    """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
-    if isinstance(value, str) and field.annotation is not str and not _choices(field):
-        try:
-            read = json.loads(value) if value.strip() else None
-        except ValueError:
-            return value
-        return tuple(read) if isinstance(field.default, tuple) and isinstance(read, list) else read
     return value
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)

@@ -54,12 +54,17 @@ def grid_labels(
     for label in range(1, count):
         lost = (cover[:, label].amax(1) > 0) & ~(winner == label).any(1)
         for frame in lost.nonzero().flatten().tolist():
-            for cell in cover[frame, label].argsort(descending=True).tolist():
-                held = winner[frame, cell]
-                if cover[frame, label, cell] > 0 and (held == 0 or (winner[frame] == held).sum() > 1):
-                    winner[frame, cell] = label
-                    break
+            _take_a_cell(winner[frame], cover[frame, label], label)
     return winner
+
+
+def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:
+    """Give a label the cell it covers most of those that are not another's last."""
+    for cell in cover.argsort(descending=True).tolist():
+        held = winner[cell]
+        if cover[cell] > 0 and (held == 0 or (winner == held).sum() > 1):
+            winner[cell] = label
+            return
 
 
 def row_range(

@@ -51,23 +51,7 @@ def load(
     """
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _quiet_imports():
-        from diffusers.utils import logging as diffusers_logging
-        from safetensors import SafetensorError
-        from transformers.utils import logging as transformers_logging
-
-        diffusers_logging.set_verbosity_error()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-        try:
-            place = Path(download(id) if source.kind == "hub" else source.location)
-            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-            is_file = source.kind == "file"
-            parts = read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)
-        except SafetensorError as error:
-            raise ModelError(
-                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
-            ) from error
+    parts, dtype = _read(source, id, device, dtype)
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
@@ -90,6 +74,29 @@ def load(
         time.perf_counter() - began,
     )  # fmt: skip
     return model
+
+
+def _read(
+    source: Source, id: str, device: torch.device, dtype: torch.dtype | None
+) -> tuple[Parts, torch.dtype]:
+    """The parts of a model, and the dtype of its UNet and text encoder."""
+    with _quiet_imports():
+        from diffusers.utils import logging as diffusers_logging
+        from safetensors import SafetensorError
+        from transformers.utils import logging as transformers_logging
+
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            place = Path(download(id) if source.kind == "hub" else source.location)
+            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+            is_file = source.kind == "file"
+            return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
+        except SafetensorError as error:
+            raise ModelError(
+                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
+            ) from error
 
 
 def _check_architecture(parts: Parts, id: str) -> None:

@@ -37,22 +37,7 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    name = Path(path).name
-    if any(key.startswith("conditioner.embedders.") for key in checkpoint):
-        raise ModelError("model", f"{name!r} is SDXL; Stable Diffusion 1.x and 2.x checkpoints work")
-    version = "sd2" if f"{OPENCLIP}token_embedding.weight" in checkpoint else "sd1"
-    needed = {
-        "UNet": f"{UNET}input_blocks.0.0.weight",
-        "autoencoder": f"{VAE}encoder.conv_in.weight",
-        "text encoder": f"{CLIP}embeddings.token_embedding.weight"
-        if version == "sd1"
-        else f"{OPENCLIP}token_embedding.weight",
-    }
-    for part, key in needed.items():
-        if key not in checkpoint:
-            raise ModelError(
-                "model", f"{name!r} has no {part} ({key}); give a full Stable Diffusion checkpoint"
-            )
+    name, version = Path(path).name, _version(checkpoint, Path(path).name)
 
     from diffusers.loaders.single_file_utils import SingleFileComponentError
 
@@ -82,6 +67,26 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
     if version == "sd2" and scheduler["prediction_type"] == "v_prediction":
         unet.register_to_config(sample_size=96)
     return Parts(unet, vae, text_encoder, tokenizer, scheduler)
+
+
+def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
+    """ "sd1" or "sd2", by the text encoder; refuses what is neither, or not whole."""
+    if any(key.startswith("conditioner.embedders.") for key in checkpoint):
+        raise ModelError("model", f"{name!r} is SDXL; Stable Diffusion 1.x and 2.x checkpoints work")
+    version = "sd2" if f"{OPENCLIP}token_embedding.weight" in checkpoint else "sd1"
+    needed = {
+        "UNet": f"{UNET}input_blocks.0.0.weight",
+        "autoencoder": f"{VAE}encoder.conv_in.weight",
+        "text encoder": f"{CLIP}embeddings.token_embedding.weight"
+        if version == "sd1"
+        else f"{OPENCLIP}token_embedding.weight",
+    }
+    for part, key in needed.items():
+        if key not in checkpoint:
+            raise ModelError(
+                "model", f"{name!r} has no {part} ({key}); give a full Stable Diffusion checkpoint"
+            )
+    return version
 
 
 @torch.no_grad()

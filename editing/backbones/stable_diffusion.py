@@ -158,17 +158,18 @@ class StableDiffusion:
             return_offsets_mapping=True,
             return_tensors=None,
         )
-        for prompt, name, ids, offsets in zip(
+        for prompt, name, tokens_of, offsets in zip(
             prompts, fields, tokens.input_ids, tokens.offset_mapping, strict=True
         ):
-            self._check_length(prompt, name, len(ids), offsets)
-        ids = torch.tensor(tokens.input_ids, device=self.device)
+            self._check_length(prompt, name, len(tokens_of), offsets)
+        rows = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
-            vectors = self.text_encoder(ids).last_hidden_state.float()
+            vectors = self.text_encoder(rows).last_hidden_state.float()
         if getattr(self.text_encoder.config, "zero_padding", False):
             vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
         offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        return Text(tuple(prompts), vectors, tuple(map(sum, tokens.attention_mask)), offsets)
+        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        return Text(tuple(prompts), vectors, lengths, offsets, ids)
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
@@ -275,7 +276,10 @@ class StableDiffusion:
                     f"not a number in step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
                     "or fewer and weaker changes",
                 )
-        output = output.to(x)
+        return self._split(output.to(x), x, step)
+
+    def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """(x0, eps) of what the network answered."""
         told = self.schedule.level(step.t)
         x0, eps = split(output, x, *told, self.prediction)
         # An inversion step may tell another level than that of its latents.

@@ -31,12 +31,12 @@ from editing.attention.sites import AttentionFn, Grid, Site
 from editing.backbones.patches import Change, Patch, joint_norm
 from editing.blending import blend_latents, mask_from_attention, vary
 from editing.diffusion import Step, advance
-from editing.errors import PromptError, RequestError
+from editing.errors import PromptError
 from editing.events import EditResult, Event, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_walk, inversion_key
 from editing.inversion import invert as walk_up
 from editing.params import KEY_FRAMES
-from editing.params.fatezero import MAX_EMPHASIS, FateZeroParams
+from editing.params.fatezero import FateZeroParams
 from editing.preview import Previews
 from editing.recipe import EditedCells, Working, finish, working_clip
 from editing.request import EditRequest
@@ -193,7 +193,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
 def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: bool) -> Target:
     """Align a prompt with the source's; `by_attention` says whether words tell where the edit is."""
     lost, gained = new_words(source.prompts[0], text.prompts[0])
-    marks = [w.strip() for w in params.blend_words.split(",") if w.strip()] or list(lost)
+    marks = params.blend_words or lost
     if by_attention and not marks:
         raise PromptError(
             "params.blend_words",
@@ -219,22 +219,9 @@ def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple
 
 def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float]:
     """Factor of each emphasised word: `watercolor, sketch=5`."""
-    if not params.emphasis_words.strip():
+    if not params.emphasis_words:
         return dict.fromkeys(gained, params.emphasis) if params.emphasis != 1 else {}
-    weights = {}
-    for part in filter(None, (part.strip() for part in params.emphasis_words.split(","))):
-        word, equals, number = part.partition("=")
-        try:
-            weights[word.strip()] = float(number) if equals else params.emphasis
-            if not 0 <= weights[word.strip()] <= MAX_EMPHASIS:
-                raise ValueError("out of range, or not a number")
-        except ValueError:
-            raise RequestError(
-                "params.emphasis_words",
-                f"{part!r} was given; allowed is WORD or WORD=FACTOR with a factor of 0 to {MAX_EMPHASIS}; "
-                "change it",
-            ) from None
-    return weights
+    return {words: params.emphasis if own is None else own for words, own in params.emphasis_words}
 
 
 @dataclass(frozen=True, eq=False)

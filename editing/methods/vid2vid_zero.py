@@ -9,7 +9,7 @@ step (null-text inversion).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -193,7 +193,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParam
     )
 
 
-def dense_sites(sites: tuple[Site, ...], asked: str) -> frozenset[str]:
+def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]:
     """Names of the self-attention layers whose name begins with one of the listed.
 
     Raises:
@@ -201,7 +201,7 @@ def dense_sites(sites: tuple[Site, ...], asked: str) -> frozenset[str]:
     """
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
-    for part in filter(None, (part.strip().rstrip(".") for part in asked.split(","))):
+    for part in (part.rstrip(".") for part in asked):
         here = [name for name in names if f"{name}.".startswith(f"{part}.")]
         if not here:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})

@@ -29,14 +29,14 @@ from editing.backbones.control_net import ControlNets
 from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, Change, freeu, joint_norm
 from editing.blending import blend_latents, vary
-from editing.control import parse_control
 from editing.diffusion import Convention, Step, add_noise, advance
 from editing.errors import PromptError, RequestError
 from editing.events import EditResult, Event, Progress, RegionAttention, Stage
 from editing.flow import follow
 from editing.inversion import cached, inversion_key
 from editing.inversion import invert as walk_up
-from editing.params.videograin import VideoGrainParams, read_grids, read_pixel
+from editing.params.videograin import VideoGrainParams
+from editing.params.written import HeatPixel
 from editing.preview import Previews
 from editing.recipe import Working, finish, working_clip
 from editing.request import EditRequest
@@ -106,7 +106,7 @@ class GuidedModel:
         self.tracks: Tracks = follow(working.frames, sizes, params.flow)
         joint = (joint_norm(frames),) if params.joint_norm else ()
         self._patches = (*joint, freeu(FREEU[params.freeu])) if params.freeu != "off" else joint
-        self.control = ControlNets(parse_control(params.control), working.frames, backbone, joint)
+        self.control = ControlNets(params.control, working.frames, backbone, joint)
         self.source = backbone.embed([request.source_prompt], ["source_prompt"])
         self._controlled = dict(zip(("uncond", "cond"), embed_prompts(backbone, request), strict=True))
         both = Batch(frames, ("uncond", "cond"))
@@ -244,17 +244,17 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
     return Layout(request, grid, words), {"uncond": uncond, "cond": splice(cond, places)}
 
 
-def find_pixel(request: EditRequest, text: str) -> tuple[int, float, float] | None:
-    """The pixel whose attention is asked for."""
-    if (pixel := read_pixel(text)) is None:
+def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
+    """The pixel whose attention is asked for, if the clip has it."""
+    if pixel is None:
         return None
     frame, x, y = pixel
     width, height = request.clip.size
     if frame >= len(request.clip) or x >= width or y >= height:
         raise RequestError(
             "params.heat_pixel",
-            f"{text!r} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of {width} x "
-            f"{height}; choose one of them",
+            f"{frame},{x:g},{y:g} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of "
+            f"{width} x {height}; choose one of them",
         )
     return pixel
 
@@ -264,9 +264,7 @@ def make_heat(
 ) -> tuple[Heat, PixelHeat | None]:
     """What collects where words look, and where the chosen pixel does; refuses what the model has not."""
     pixel = find_pixel(request, params.heat_pixel)
-    scope = HeatScope.choose(
-        grid, backbone.sites, read_grids(params.heat_grids), params.heat_from, params.heat_until
-    )
+    scope = HeatScope.choose(grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until)
     return Heat(scope), PixelHeat(pixel, request.clip.size, scope) if pixel else None
 
 

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
-
-MAX_EMPHASIS = 20
+from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
 class FateZeroParams(MethodParams):
@@ -36,81 +35,113 @@ class FateZeroParams(MethodParams):
 
     preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
         "paper",
+        title="Preset",
         description="Naming a preset sets every parameter not given: the paper's, the released code's, or "
         "what suits an edit of style, attribute or shape.",
     )
     cross_until: float = Field(
         0.5,
+        title="Keep word attention until",
         ge=0,
         le=1,
         description=f"{FROM_NOISE}in which words kept from the source look where they looked there.",
     )
     self_until: float = Field(
-        0.5, ge=0, le=1, description=f"{FROM_NOISE}in which the layout of the source is taken over."
+        0.5,
+        title="Keep the layout until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}in which the layout of the source is taken over.",
     )
     cross_control: Literal["auto", "replace", "refine"] = Field(
         "auto",
+        title="Prompt fusion",
         description="Replace words in their places, refine by added words, or decide by the two prompts.",
     )
     emphasis: float = Field(
         1.0,
+        title="Emphasis",
         ge=0,
         le=MAX_EMPHASIS,
         description="Factor on the attention of the emphasised words while it is fused.",
     )
-    emphasis_words: str = Field(
+    emphasis_words: EmphasisWords = written(
         "",
-        max_length=400,
+        title="Emphasised words",
         description="Words of the prompt to emphasise, with commas, each with its own factor where given "
         "(sketch=5); empty takes the new words.",
     )
     blend_self: bool = Field(
-        False, description="Take over the layout only outside the edited area, to let its shape change."
+        False,
+        title="Let shapes change",
+        description="Take over the layout only outside the edited area, to let its shape change.",
     )
     blend_latents: Literal["masks", "always", "never"] = Field(
         "masks",
+        title="Keep latents outside",
         description="Outside the edited area, take the latents of the inversion: where regions have masks, "
         "always, or never.",
     )
     blend_from: float = Field(
-        0.2, ge=0, le=1, description="Share of the steps after which latents outside are taken."
+        0.2,
+        title="Keep latents from",
+        ge=0,
+        le=1,
+        description="Share of the steps after which latents outside are taken.",
     )
-    blend_until: float = Field(0.8, ge=0, le=1, description="Share of the steps up to which they are.")
+    blend_until: float = Field(
+        0.8, title="Keep latents until", ge=0, le=1, description="Share of the steps up to which they are."
+    )
     use_masks: bool = Field(
-        True, description="The edited area is that of the masks, where regions have any, not of attention."
+        True,
+        title="Use masks",
+        description="The edited area is that of the masks, where regions have any, not of attention.",
     )
     blend_threshold: float = Field(
         0.3,
+        title="Area threshold",
         ge=0,
         le=1,
         description="Without masks: share of the strongest attention from which on a place is in the area.",
     )
-    blend_words: str = Field(
+    blend_words: Words = written(
         "",
-        max_length=400,
+        title="Words that mark the area",
         description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
         "those that are replaced.",
     )
-    keys: Keys = Field("own_middle", description=KEYS_SEEN)
+    keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
     keys_levels: Literal["all", "coarse"] = Field(
-        "all", description="Layers in which a frame sees others: all, or all but the finest."
+        "all",
+        title="Layers that see other frames",
+        description="Layers in which a frame sees others: all, or all but the finest.",
     )
     levels: Literal["all", "coarse"] = Field(
-        "coarse", description="Layers that take over attention: all, or all but the finest."
+        "coarse",
+        title="Layers that take over attention",
+        description="Layers that take over attention: all, or all but the finest.",
     )
     guidance_half: Literal["cond", "both"] = Field(
-        "cond", description="Half of the guided batch that takes over the layout of the source."
+        "cond",
+        title="Half that takes over the layout",
+        description="Half of the guided batch that takes over the layout of the source.",
     )
     inversion_latents: Literal["aligned", "released"] = Field(
         "aligned",
+        title="Noise level of source latents",
         description="Noise level of the source latents: that of the edit, or as released one step cleaner "
         "for attention and one noisier for blending.",
     )
     alignment: Literal["fixed", "original"] = Field(
-        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+        "fixed",
+        title="Word alignment",
+        description="Alignment of the prompts: fixed, or as in the published code.",
     )
-    joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
-    reconstruct: bool = Field(False, description="Also rebuild the source from its inversion.")
-    variation: float = Field(0.0, ge=0, le=1, description=VARIATION)
-    feather: float = Field(2.0, ge=0, le=3, description=FEATHER)
-    preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")
+    joint_norm: bool = Field(
+        False,
+        title="Normalise over all frames",
+        description="Normalise over all frames together, as the references do.",
+    )
+    reconstruct: bool = Field(
+        False, title="Rebuild the source", description="Also rebuild the source from its inversion."
+    )

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FEATHER, FROM_NOISE, KEYS_SEEN, VARIATION, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params.written import Words, written
 
 
 class Vid2VidZeroParams(MethodParams):
@@ -23,66 +24,104 @@ class Vid2VidZeroParams(MethodParams):
     }
 
     preset: Literal["paper", "released"] = Field(
-        "paper", description="Naming a preset sets every parameter not given to that source's value."
+        "paper",
+        title="Preset",
+        description="Naming a preset sets every parameter not given to that source's value.",
     )
     inversion: Literal["negative_prompt", "null_text", "plain"] = Field(
         "negative_prompt",
+        title="Inversion",
         description="How guidance finds back to the source: the source prompt in place of no prompt, a "
         "learned text per step, or not at all.",
     )
     inner_steps: int = Field(
-        10, ge=1, le=100, description="Null-text: optimisation steps per denoising step at most."
+        10,
+        title="Null-text: inner steps",
+        ge=1,
+        le=100,
+        description="Null-text: optimisation steps per denoising step at most.",
     )
-    learning_rate: float = Field(0.01, ge=0, le=1, description="Null-text: of the first step; falls to half.")
+    learning_rate: float = Field(
+        0.01,
+        title="Null-text: learning rate",
+        ge=0,
+        le=1,
+        description="Null-text: of the first step; falls to half.",
+    )
     learned_share: float = Field(
         -0.5,
+        title="Null-text: share of steps",
         ge=-1,
         le=1,
         description="Null-text: share of the steps that use the learned text: the first ones, or if negative "
         "the last.",
     )
     pivot: Literal["empty", "source"] = Field(
-        "empty", description="Null-text: prompt of the inversion that is retraced: none, or the source's."
+        "empty",
+        title="Null-text: inversion prompt",
+        description="Null-text: prompt of the inversion that is retraced: none, or the source's.",
     )
     learn_with: Literal["plain", "sampling"] = Field(
         "plain",
+        title="Null-text: attention",
         description="Null-text: attention while learning: each frame on its own, or as in sampling.",
     )
     recompute: bool = Field(
-        True, description="Null-text: compute activations anew in the backward pass, to save memory."
+        True,
+        title="Null-text: save memory",
+        description="Null-text: compute activations anew in the backward pass, to save memory.",
     )
     cross_control: Literal["auto", "replace", "refine"] = Field(
         "auto",
+        title="Prompt fusion",
         description="Replace words in their places, refine by added words, or decide by the two prompts.",
     )
     replace_until: float = Field(
-        0.8, ge=0, le=1, description=f"{FROM_NOISE}with cross-attention of the source, where words replace."
+        0.8,
+        title="Replaced words until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}with cross-attention of the source, where words replace.",
     )
     refine_until: float = Field(
         0.4,
+        title="Added words until",
         ge=0,
         le=1,
         description=f"{FROM_NOISE}with cross-attention of the source, where words are added.",
     )
     self_until: float = Field(
-        0.0, ge=0, le=1, description=f"{FROM_NOISE}in which the layout of the source is taken over."
+        0.0,
+        title="Keep the layout until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}in which the layout of the source is taken over.",
     )
-    dense_layers: str = Field(
+    dense_layers: Words = written(
         "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
-        max_length=2000,
+        title="Layers that see all frames",
         description="Layers in which a frame sees all frames: beginnings of their names, with commas.",
     )
     keys: Keys = Field(
-        "first_previous", description=f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}"
+        "first_previous",
+        title="Frames each frame sees",
+        description=f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}",
     )
     alignment: Literal["fixed", "original"] = Field(
-        "fixed", description="Alignment of the prompts: mended, or as in the published code."
+        "fixed",
+        title="Word alignment",
+        description="Alignment of the prompts: fixed, or as in the published code.",
     )
-    joint_norm: bool = Field(False, description="Normalise over all frames together, as the references do.")
-    reconstruct: bool = Field(True, description="Also rebuild the source, on the way.")
+    joint_norm: bool = Field(
+        False,
+        title="Normalise over all frames",
+        description="Normalise over all frames together, as the references do.",
+    )
+    reconstruct: bool = Field(
+        True, title="Rebuild the source", description="Also rebuild the source, on the way."
+    )
     blend: bool = Field(
-        True, description="Outside the regions that have masks, take the latents of the inversion."
+        True,
+        title="Keep latents outside",
+        description="Outside the regions that have masks, take the latents of the inversion.",
     )
-    variation: float = Field(0.0, ge=0, le=1, description=VARIATION)
-    feather: float = Field(2.0, ge=0, le=3, description=FEATHER)
-    preview_every: int = Field(1, ge=0, le=1000, description="Steps between live previews; 0 shows none.")

@@ -152,3 +152,61 @@ def test_refine(tiny, source, target, start, original_pads):
     fixed = refine_map(source, target)[0]
     pads = torch.arange(77 - len(start)) + source.lengths[0]
     assert torch.equal(fixed[len(start) :], pads.clamp(max=76))
+
+
+def published_alignment(source, target):
+    """Needleman and Wunsch on token ids as published: of equal moves first a new token, then a lost one."""
+    ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
+    score = {(i, 0): 0 for i in range(len(ours) + 1)} | {(0, j): 0 for j in range(len(theirs) + 1)}
+    move = {}
+    for i in range(1, len(ours) + 1):
+        for j in range(1, len(theirs) + 1):
+            match = 1 if ours[i - 1] == theirs[j - 1] else -1
+            ways = [score[i, j - 1], score[i - 1, j], score[i - 1, j - 1] + match]
+            score[i, j] = max(ways)
+            move[i, j] = ways.index(score[i, j])
+    found, i, j = [-1] * len(theirs), len(ours), len(theirs)
+    while i and j:
+        if move[i, j] == 2:
+            found[j - 1] = i - 1
+        i, j = i - (move[i, j] > 0), j - (move[i, j] != 1)
+    return found + list(range(len(theirs), 77))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "start"),
+    [
+        ("a black swan", "a blackswan on a lake", [0, 1, -1, 3, -1, -1, -1, 4]),
+        ("a blackswan on a lake", "a black swan", [0, 1, -1, 3, 7]),
+        ("an iron ship", "an ironclad ship", [0, 1, -1, -1, 3, 4]),
+        ("black beside a blackswan", "black", [0, 1, 6]),
+        ("a jeep", "a jeep jeep", [0, 1, 2, -1, 3]),  # of equals the gap comes late
+        ("a cat dog", "a dog cat", [0, 1, 3, -1, 4]),
+        ("A Black SWAN, on ice", "a black swan on ICE", [0, 1, 2, 3, 5, 6, 7]),
+    ],
+)
+@pytest.mark.parametrize("variant", ["fixed", "original"])
+def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, variant):
+    """`black` that ends a word and `black` that begins one have the same letters and different ids."""
+    source, target = tiny.embed([source]), tiny.embed([target])
+    indices, aligned = refine_map(source, target, variant)
+    assert indices[: len(start)].tolist() == start
+    assert aligned.tolist() == [float(i >= 0) for i in indices]
+    if variant == "original":
+        assert indices.tolist() == published_alignment(source, target)
+
+
+def test_case_makes_an_edited_word_as_published(tiny):
+    """Between two edited words places are kept; behind the last one they are not."""
+    source, target = "a dog is eating A watermelon", "a Shiba-Inu is eating a watermelon"
+    mapper = replace_map(tiny.embed([source]), tiny.embed([target]), "original")
+    assert entries(mapper, range(3, 6)) == {3: {7: 1}, 4: {8: 1}, 5: {9: 1}}
+    assert entries(mapper, [10]) == {10: {10: 1}}
+    same_case = replace_map(tiny.embed([source.lower()]), tiny.embed([target]), "original")
+    assert entries(same_case, [3]) == {3: {}}
+
+
+def test_case_makes_no_difference_mended(tiny):
+    text = tiny.embed(["a Cat on the GRASS", "A cat on the grass"])
+    assert torch.equal(replace_map(text[0], text[1]), torch.eye(77))
+    assert torch.equal(refine_map(text[0], text[1])[0], torch.arange(77))

@@ -11,18 +11,18 @@ from conftest import write_control_net
 from editing import ArrayClip, EditRequest, Region
 from editing.backbones.control_net import ControlNets, load_control_net
 from editing.backbones.patches import Change
-from editing.control import ControlSpec, canny, control_maps, gray_depth, parse_control
+from editing.control import ControlSpec, canny, control_maps, gray_depth, read_control
 from editing.errors import ModelError, RequestError
 from editing.registry import check_params
 
 
 def test_specs_are_read():
-    assert parse_control("canny=owner/name@0.7, depth = my folder ,pose=x@0") == (
+    assert read_control("canny=owner/name@0.7, depth = my folder ,pose=x@0") == (
         ControlSpec("canny", "owner/name", 0.7),
         ControlSpec("depth", "my folder", 1.0),
         ControlSpec("pose", "x", 0.0),
     )
-    assert parse_control("") == ()
+    assert read_control("") == ()
 
 
 @pytest.mark.parametrize("text", ["canny", "edges=owner/name", "canny=a@2.5", "canny=@1"])
@@ -71,7 +71,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint
 def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     x = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     step, text = tiny.schedule.sampling(50)[5], tiny.embed(["", "a cat"])
-    specs = parse_control(f"canny={net_folder}@0.7, canny={net_folder}@0.5")
+    specs = read_control(f"canny={net_folder}@0.7, canny={net_folder}@0.5")
     nets = ControlNets(specs, FRAMES, tiny)
     down, middle = nets.reading(text)(x, torch.tensor(step.t))
     hint = torch.from_numpy(canny(FRAMES)).movedim(-1, 1).float() / 255
@@ -88,7 +88,7 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     assert nets.maps.shape == (2, 64, 128, 3)
     plain = tiny.predict(x, step, text)[1]
     assert not torch.allclose(tiny.predict(x, step, text, Change(control=nets.reading(text)))[1], plain)
-    silent = ControlNets(parse_control(f"canny={net_folder}@0"), FRAMES, tiny)
+    silent = ControlNets(read_control(f"canny={net_folder}@0"), FRAMES, tiny)
     assert torch.equal(tiny.predict(x, step, text, Change(control=silent.reading(text)))[1], plain)
     assert ControlNets((), FRAMES, tiny).reading(text) is None
 

@@ -88,6 +88,7 @@ def test_splice_checks_the_number_of_tokens(tiny):
 
 def test_text_of_numbers():
     """No model needed: offsets decide."""
-    text = Text(("ab c",), torch.zeros(1, 5, 2), (4,), (((0, 0), (0, 2), (3, 4), (0, 0), (0, 0)),))
+    offsets = (((0, 0), (0, 2), (3, 4), (0, 0), (0, 0)),)
+    text = Text(("ab c",), torch.zeros(1, 5, 2), (4,), offsets, ((0, 3, 2, 1, 1),))
     assert spans(text, 0, 4) == (1, 2)
     assert len(text) == 1

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.torch import load_file
 
 from storybook.ship import ASSETS, ship_decoder
@@ -14,6 +15,7 @@ from storybook.ship import ASSETS, ship_decoder
 ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)

@@ -11,7 +11,7 @@ from editing.clip.writing import write_video
 from editing.errors import EditingError
 from editing.project import save_project
 from editing.request import EditRequest, Region
-from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload
+from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload, ordinal
 
 
 def frames(count, height=32, width=48):
@@ -33,7 +33,7 @@ def test_a_long_clip_is_thinned_and_a_part_can_be_chosen(tmp_path):
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
     assert (len(opened.frames), opened.request.clip.fps, opened.total) == (MAX_FRAMES, 8, 120)
     assert "120 frames" in note
-    assert "every third" in note
+    assert "every 3rd frame" in note
     part, note = open_upload(tmp_path / "a.mp4", tmp_path / "part", 100, 2, 32)
     assert (len(part.frames), note) == (10, "")
     with pytest.raises(EditingError):
@@ -67,7 +67,7 @@ def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_pat
         for file in (tmp_path / "project").rglob("*"):
             archive.write(file, file.relative_to(tmp_path / "project"))
     monkeypatch.setattr("editing.project.read_labels", lambda *_: pytest.fail("the masks were read"))
-    with pytest.raises(EditingError, match="33 frames were given; allowed are 32"):
+    with pytest.raises(EditingError, match="33 frames are too many"):
         open_upload(tmp_path / "p.zip", tmp_path / "out")
 
 
@@ -90,6 +90,15 @@ def test_a_saved_project_comes_back(tmp_path):
 def test_an_archive_cannot_write_elsewhere(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         archive.writestr(name, "x")
-    with pytest.raises(EditingError, match="leads out"):
+    with pytest.raises(EditingError, match="points outside"):
         open_upload(tmp_path / "p.zip", tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("evil.txt"))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th")]
+    + [(21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th")],
+)
+def test_ordinals_are_english(number, said):
+    assert ordinal(number) == said

@@ -14,15 +14,17 @@ from pydantic import Field
 from editing import ArrayClip, EditRequest, Region
 from editing.params import MethodParams
 from editing.registry import METHODS
-from ui import methods, settings
+from ui import method_choice, settings
+from ui.build_request import build_request, composed
 from ui.clips import prepare
-from ui.session import Session
+from ui.document import Document
 
 
 class WholeParams(MethodParams):
     style: Literal["oil", "ink"] = Field("oil", description="Of the brush.")
     window: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
     word: str = Field("", description="Looked at.")
+    spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
 
 
@@ -40,12 +42,12 @@ def whole(monkeypatch):
 
 
 @pytest.fixture
-def session(tmp_path):
+def document(tmp_path):
     labels = np.zeros((3, 64, 64), np.uint8)
     labels[:, 5:20, 5:20] = 1
     clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
     request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat"),), "a cat runs")
-    return Session(prepare("", "clip", request, tmp_path / "clip"))
+    return Document(prepare("", "clip", request, tmp_path / "clip"))
 
 
 @pytest.mark.parametrize(
@@ -57,78 +59,81 @@ def session(tmp_path):
     ],
 )
 def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source_prompt, seed):
-    found = methods.uses(whole(*needs))
+    found = method_choice.uses(whole(*needs))
     assert (found.regions, found.source_prompt, found.seed) == (regions, source_prompt, seed)
-    shown = methods.choice("whole")
+    shown = method_choice.choice("whole")
     orjson.dumps(shown)
     assert [method["name"] for method in shown["methods"]] == [*METHODS]
     used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
     assert used == {
         "regions": regions != "ignored",
-        "what the clip shows": source_prompt,
+        "clip description": source_prompt,
         "several prompts": False,
         "seed": seed != "never",
     }
 
 
 def test_a_seed_that_only_varies_says_so():
-    assert methods.uses("videograin").seed == "variation"
-    assert "Variation" in methods.seed_words("videograin")
+    assert method_choice.uses("videograin").seed == "variation"
+    assert "Variation" in method_choice.seed_words("videograin")
 
 
-def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
-    session.method = whole("inversion")
-    session.describe(None, None, "a cat runs at night")
-    assert session.composed[0].text == "a cat runs at night"
-    asked = session.request({}, "whole", "storybook", 7)
+def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
+    document.method = whole("inversion")
+    document.describe(None, None, "a cat runs at night")
+    assert composed(document)[0].text == "a cat runs at night"
+    asked = build_request(document, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
     asked.check_runnable()
 
 
-def test_a_method_that_takes_regions_may_do_without(session, whole):
-    session.method = whole("masks")
-    assert session.composed[0].text == "a panda runs"
-    assert session.request({}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
-    session.describe(None, None, "an owl flies")
-    assert session.composed[0].text == "an owl flies, a panda"
-    session.delete_region(1)
-    assert session.request({}, "whole", "storybook").labels is None
+def test_a_method_that_takes_regions_may_do_without(document, whole):
+    document.method = whole("masks")
+    assert composed(document)[0].text == "a panda runs"
+    assert build_request(document, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    document.describe(None, None, "an owl flies")
+    assert composed(document)[0].text == "an owl flies, a panda"
+    document.delete_region(1)
+    assert build_request(document, {}, "whole", "storybook").labels is None
 
 
-def test_each_line_is_an_edit_of_its_own(session):
-    session.method = "fatezero"
-    assert methods.uses("fatezero").several
-    session.describe(None, None, "an owl runs\n\n  a red owl runs ")
-    asked = session.request({}, "fatezero", "storybook")
+def test_each_line_is_an_edit_of_its_own(document):
+    document.method = "fatezero"
+    assert method_choice.uses("fatezero").several
+    document.describe(None, None, "an owl runs\n\n  a red owl runs ")
+    asked = build_request(document, {}, "fatezero", "storybook")
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
-    assert tuple(one.text for one in session.composed) == asked.targets
+    assert tuple(one.text for one in composed(document)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
-    session.describe(None, None, "\na red owl runs")
-    assert session.request({}, "fatezero", "storybook").targets == ("a panda runs", "a red owl runs, a panda")
-    session.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
-    assert session.request({}, "fatezero", "storybook").targets == ("a red owl runs",)
+    document.describe(None, None, "\na red owl runs")
+    assert build_request(document, {}, "fatezero", "storybook").targets == (
+        "a panda runs",
+        "a red owl runs, a panda",
+    )
+    document.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
+    assert build_request(document, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
-    assert session.request({}, "videograin", "storybook").more_prompts == ()
+    assert build_request(document, {}, "videograin", "storybook").more_prompts == ()
 
 
-def test_the_lines_of_a_project_are_shown(session, tmp_path):
-    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
-    again = Session(prepare("", "clip", request, tmp_path / "again"))
+def test_the_lines_of_a_project_are_shown(document, tmp_path):
+    request = replace(document.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+    again = Document(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
-    assert again.request({}, "fatezero", "storybook").more_prompts == ("a fox",)
+    assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
 
 
 def test_whole_frame_methods_take_regions_where_there_are_any():
     """What the recipes do with masks, the records say."""
     for name in ("fatezero", "vid2vid_zero"):
-        assert methods.uses(name).regions == "taken"
+        assert method_choice.uses(name).regions == "taken"
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
     usual = {name: settings.values(name, tmp_path, {}) for name in (whole("inversion"), "videograin")}
     of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
-        controls = settings.make_controls(usual, "videograin")
+        controls = settings.make_fields(usual, "videograin")
     assert controls.groups["videograin"].visible
     assert not controls.groups["whole"].visible
     values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
@@ -138,15 +143,18 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     shown[names.index("steps")] = 7.0
     shown[names.index("style")] = "ink"
     shown[names.index("window")] = "[0.1, 0.5]"
+    shown[names.index("spot")] = "[3, 4]"
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
         "preview_every": 2,
         "steps": 7,
         "style": "ink",
         "window": (0.1, 0.5),
+        "spot": (3, 4),
     }
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
+    assert filled[controls.fields["whole"]["spot"]]["value"] == ""  # what was typed before goes
 
 
 def test_a_run_has_the_parameters_that_are_shown(tmp_path):
@@ -158,7 +166,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
         return settings.values("fatezero", tmp_path, given)
 
     with gr.Blocks():
-        controls = settings.make_controls({"fatezero": of({})}, "fatezero")
+        controls = settings.make_fields({"fatezero": of({})}, "fatezero")
     names = [*controls.fields["fatezero"]]
     for project in (
         {},
@@ -176,3 +184,26 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     assert of(controls.given("fatezero", chosen, of, {})) == of({"preset": "released"})
     paper = [of({"preset": "paper"})[name] for name in names]  # and back: not what the model recommends
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
+
+
+@pytest.mark.parametrize(
+    ("high", "value", "step"),
+    [(1, 0.3, 0.05), (1, 0.01, 0.001), (1, 0.37, 0.01), (1, 0.0, 0.05), (20, 5.0, 0.5), (15, 7.5, 0.5)]
+    + [(15, 4.2, 0.05), (1, -0.5, 0.05)],
+)
+def test_a_slider_reaches_its_value_by_steps(high, value, step):
+    assert settings.slider_step(high, value) == step
+
+
+def test_the_learning_rates_slider_is_fine_enough():
+    with gr.Blocks():
+        fields = settings.make_fields({"vid2vid_zero": METHODS["vid2vid_zero"].Params().model_dump()}, "")
+    slider = fields.fields["vid2vid_zero"]["learning_rate"]
+    assert (slider.value, slider.step) == (0.01, 0.001)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_declares_its_title(method):
+    fields = METHODS[method].Params.model_fields
+    assert [name for name, field in fields.items() if not field.title] == []
+    assert len({field.title for field in fields.values()}) == len(fields)

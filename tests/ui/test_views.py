@@ -14,10 +14,12 @@ from editing.clip import ArrayClip
 from editing.events import EditResult, Preview, Progress, RegionAttention, Stage, WordAttention
 from editing.pictures import heat, tint
 from editing.project import save_project
+from editing.registry import METHODS
 from editing.request import EditRequest, Region
-from ui import views
+from ui import run_views, views
+from ui.build_request import composed
+from ui.document import Document
 from ui.examples import load_examples
-from ui.session import Session
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def example(request_, tmp_path):
 
 
 def test_every_view_is_json(example):
-    request, session = example.request, Session(example.opened)
+    request, document = example.request, Document(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
@@ -61,19 +63,19 @@ def test_every_view_is_json(example):
     shown = [
         views.gallery({"01": example}, None),
         views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
-        views.canvas(session),
+        views.canvas(document),
         views.lost("gone"),
-        views.cards(session),
-        views.prompts(session.composed, request.regions),
-        views.tracking("left", 3, 5),
-        views.waiting(),
-        views.progress(Stage("editing")),
-        views.progress(Progress("inverting", 3, 20, 4.2)),
-        views.stopped(views.waiting()),
-        views.failed("regions.left.prompt", "wrong"),
-        views.done(report),
-        views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request.regions),
-        views.result(outcome, report, request, {"edited.mp4": "/x"}),
+        views.cards(document),
+        views.prompts(composed(document), request.regions),
+        run_views.tracking("left", 3, 5),
+        run_views.waiting("videograin"),
+        run_views.progress(Stage("editing"), "videograin"),
+        run_views.progress(Progress("inverting", 3, 20, 4.2), "videograin"),
+        run_views.stopped(run_views.waiting("videograin")),
+        run_views.failed("regions.left.prompt", "wrong"),
+        run_views.done(report),
+        run_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
+        run_views.result(outcome, report, request, {"edited.mp4": "/x"}),
     ]
     for view in shown:
         orjson.dumps(view)
@@ -102,8 +104,8 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
         frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
         words=WordAttention({"cat": spot}, {"fox": spot}), areas=dict.fromkeys(range(20), spot > 0.1),
     )  # fmt: skip
-    shown = views.result(outcome, {}, request_, {})
-    assert shown["looks"][0] == "Where the new words look"
+    shown = run_views.result(outcome, {}, replace(request_, method="fatezero"), {})
+    assert shown["looks"][0] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
     assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
     steps = shown["areas"]["steps"]
@@ -116,27 +118,39 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
 
 @pytest.mark.parametrize(
     ("field", "said"),
-    [("more_prompts", "It should show"), ("regions.left.prompt", "Left: prompt"), ("params.keys", "Keys")],
+    [("more_prompts", "It should show"), ("regions.left.prompt", "Left: Change to"), ("params.keys", "Keys")],
 )
 def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
-    assert views.failed(field, "wrong")["detail"] == said
+    assert run_views.failed(field, "wrong")["detail"] == said
 
 
 def test_progress_fills_the_stages_before():
-    stages = views.progress(Progress("editing", 5, 20, 12.0))["stages"]
-    assert [stage["share"] for stage in stages] == [1, 1, 0.25, 0, 0, 0]
-    assert views.progress(Progress("editing", 5, 20, 12.0))["detail"] == "step 5 of 20, about 12 s left"
+    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
+    assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
+    assert (
+        run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["detail"]
+        == "step 5 of 20, about 12 s left"
+    )
+
+
+def test_the_stages_are_the_methods(monkeypatch):
+    record = replace(METHODS["videograin"], name="other", stages=("tuning", "editing"))
+    monkeypatch.setitem(METHODS, "other", record)
+    stages = run_views.progress(Stage("tuning"), "other")["stages"]
+    assert [stage["name"] for stage in stages] == ["Load model", "Tuning", "Edit", "Measure", "Save"]
+    assert [stage["now"] for stage in stages] == [False, True, False, False, False]
+    assert run_views.progress(Stage("tuning"), "other")["text"] == "Tuning"
 
 
 def test_stopped_says_where():
-    shown = views.progress(Progress("editing", 5, 20, 12.0))
-    assert views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
-    assert views.stopped(None)["text"] == "Stopped. Nothing was saved."
+    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
+    assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
+    assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
 
 
 def test_long_clips_show_eight_frames_with_the_ends(request_):
     frames = np.zeros((30, 8, 8, 3), np.uint8)
-    view = views.live(Preview(frames, tuple(range(30)), {}), request_.regions)
+    view = run_views.live(Preview(frames, tuple(range(30)), {}), request_)
     assert len(view["frames"]) == 8
     assert (view["indices"][0], view["indices"][-1]) == (1, 30)
 
@@ -144,9 +158,12 @@ def test_long_clips_show_eight_frames_with_the_ends(request_):
 def test_heat_maps_of_words_get_colours_of_their_own(request_):
     frames = np.zeros((2, 8, 8, 3), np.uint8)
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
-    rows = views.live(Preview(frames, (0, 1), maps), request_.regions)["heat"]
+    rows = run_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
     assert [row["name"] for row in rows] == ["left", "snow", "moon"]
-    assert [row["caption"] for row in rows[:2]] == ["left: where its words look", "snow: where it looks"]
+    assert [row["caption"] for row in rows[:2]] == [
+        "Attention on “a panda”",
+        "Attention of the pixel in snow",
+    ]
     assert rows[0]["color"] == request_.regions[0].color
     assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
 
@@ -155,7 +172,7 @@ def test_heat_maps_of_words_get_colours_of_their_own(request_):
 def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
     frames = request_.clip.read(0, 5)
     outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
-    facts = views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
+    facts = run_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
     assert facts[0]["value"] == said
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from running import finish
 
 import storybook
 from editing import ArrayClip, EditRequest, Region, load_backbone
@@ -25,9 +26,7 @@ FRAMES, SIZE, STEPS = 3, 64, 4
 SELF, CROSS = Site("s", "self", "mid_block"), Site("c", "cross", "mid_block")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def request(masks=False, **changes) -> EditRequest:
@@ -45,15 +44,6 @@ def request(masks=False, **changes) -> EditRequest:
 
 def params(**given) -> FateZeroParams:
     return check_params("fatezero", {"steps": STEPS, "preview_every": 0, **given})
-
-
-def finish(events):
-    """Run to the end; the result."""
-    try:
-        while True:
-            next(events)
-    except StopIteration as stop:
-        return stop.value
 
 
 def last_latents(tiny, asked, given, monkeypatch):
@@ -489,7 +479,7 @@ def test_emphasis_words():
     assert fatezero.emphasis(params(), gained) == {}
     for factor in ("much", "nan", "-1", "21"):
         with pytest.raises(RequestError, match="WORD=FACTOR with a factor of 0 to 20"):
-            fatezero.emphasis(params(emphasis_words=f"sketch={factor}"), gained)
+            check_params("fatezero", {"emphasis_words": f"sketch={factor}"})
 
 
 # --- Runs

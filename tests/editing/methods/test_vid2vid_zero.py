@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from running import finish
 
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.backends import attention
@@ -23,9 +24,7 @@ from editing.registry import check_params
 FRAMES, SIZE, STEPS = 3, 64, 2
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def request(masks=False, **changes) -> EditRequest:
@@ -41,15 +40,6 @@ def request(masks=False, **changes) -> EditRequest:
 
 def params(**given) -> Vid2VidZeroParams:
     return check_params("vid2vid_zero", {"steps": STEPS, "preview_every": 0, **given})
-
-
-def finish(events):
-    """Run to the end; the result."""
-    try:
-        while True:
-            next(events)
-    except StopIteration as stop:
-        return stop.value
 
 
 def run(tiny, asked, given):
@@ -84,7 +74,7 @@ def test_placement(tiny, layers, dense):
 
 def test_an_unknown_layer_is_named_with_the_nearest(tiny):
     with pytest.raises(RequestError, match=r"params.dense_layers: 'up_blocks.0'.*up_blocks.1.attentions.0"):
-        vid2vid_zero.dense_sites(tiny.sites, "mid_block, up_blocks.0")
+        vid2vid_zero.dense_sites(tiny.sites, ("mid_block", "up_blocks.0"))
 
 
 def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(tiny):
@@ -379,7 +369,7 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
     run = threading.Thread(target=other)
     try:
         run.start()
-        assert entered.wait(10)
+        assert entered.wait(600)
         found = torch.autograd.grad((x0 + eps).square().sum(), asked)[0]
     finally:
         run.join()

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from running import finish
 
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.frames import all_frames
@@ -18,9 +19,7 @@ from editing.params.videograin import VideoGrainParams
 FRAMES, SIZE = 3, 64
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def two_regions(**changes) -> EditRequest:
@@ -33,15 +32,6 @@ def two_regions(**changes) -> EditRequest:
     )
     clip = ArrayClip(rng.integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8), fps=Fraction(8))
     return EditRequest(clip, labels, regions, source_prompt="a cat and a dog on the grass", **changes)
-
-
-def finish(events):
-    """Run to the end; the result."""
-    try:
-        while True:
-            next(events)
-    except StopIteration as stop:
-        return stop.value
 
 
 def params(**given) -> VideoGrainParams:
@@ -254,4 +244,4 @@ def test_what_to_look_at_is_checked_with_the_request(given):
 def test_one_grid_may_be_given_as_a_number():
     """What the command line makes of `--set heat_grids=2`."""
     assert two_regions(params={"heat_grids": 2}).params["heat_grids"] in (2, "2")
-    assert VideoGrainParams(heat_grids=2).heat_grids == "2"  # type: ignore[arg-type]
+    assert VideoGrainParams(heat_grids=2).heat_grids == (2,)  # type: ignore[arg-type]

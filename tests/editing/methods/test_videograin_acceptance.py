@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
@@ -32,9 +33,7 @@ FRAMES, SIZE = 3, 64
 SELF, CROSS = Site("x", "self", "mid_block"), Site("x", "cross", "mid_block")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, **given):
@@ -63,14 +62,6 @@ def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), **give
 
 def random(*shape, seed=0, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def finish(events):
-    try:
-        while True:
-            next(events)
-    except StopIteration as stop:
-        return stop.value
 
 
 # --- 1 to 4: the formula
@@ -469,6 +460,7 @@ def outside_of(model, request):
     return (layout.blend_mask == 0).expand(len(request.clip), -1, -1, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 50])
 def test_12_released_as_a_whole_ends_with_noise_outside(tiny, monkeypatch, steps):
     request, told, predict = ask_for(two_boxes(1), "a panda", "a fox", seed=4), [], tiny.predict
@@ -565,6 +557,7 @@ def masses(at, amount=1.0, **given):
     return inside, outside, float(np.mean(own))
 
 
+@pytest.mark.slow
 def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     *rest, steps = trained
     for step in steps:

@@ -1,0 +1,160 @@
+"""Parameters that people write as a short text: read into values when the request is made.
+
+Each accepts its text (`2, 4`), or the same as JSON (`[2, 4]`), and is written back as its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic.fields import FieldInfo
+
+from editing.control import ControlSpec, read_control, write_control
+
+MAX_EMPHASIS = 20
+MAX_TEXT = 2000
+_NUMBER = r"\d+(?:\.\d+)?"
+
+
+class HeatPixel(NamedTuple):
+    """A pixel of the clip: its frame, from 0, and its place in pixels."""
+
+    frame: int
+    x: float
+    y: float
+
+
+class Emphasis(NamedTuple):
+    """Words of the prompt, and the factor on their attention; None takes that of `emphasis`."""
+
+    words: str
+    factor: float | None = None
+
+
+def written(default: str, **about: Any) -> Any:
+    """A field whose default is given as its text; `about` is as for pydantic's `Field`."""
+    return Field(default, **about)
+
+
+def is_text(field: FieldInfo) -> bool:
+    """Whether a parameter is written as a text, whatever it is kept as."""
+    return field.annotation is str or any(isinstance(part, WithJsonSchema) for part in field.metadata)
+
+
+def read_words(given: object) -> tuple[str, ...]:
+    """`a cat, the grass`, or a list of such words.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    parts = _parts(given)
+    if not all(isinstance(part, str) and "," not in part for part in parts):
+        raise ValueError("expected words with commas between them, or a list of words")
+    return tuple(filter(None, (part.strip() for part in parts)))
+
+
+def read_grids(given: object) -> tuple[int, ...]:
+    """Divisors of the latents' grid: `2, 4`, a list of them, or one number.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    parts = [given] if type(given) is int else _parts(given)
+    numbers = [str(part).strip() for part in parts if type(part) is int or isinstance(part, str)]
+    if len(numbers) < len(parts) or not {*numbers} - {""} <= {"1", "2", "4", "8"}:
+        raise ValueError("expected 1, 2, 4 or 8, with commas between several")
+    return tuple(int(number) for number in numbers if number)
+
+
+def read_pixel(given: object) -> HeatPixel | None:
+    """Frame, x and y: `0,120,80`, a list of them, or an object with these names; None if empty.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    if isinstance(given, Mapping):
+        given = [given.get(name) for name in HeatPixel._fields]
+    text = ",".join(map(str, given)) if isinstance(given, list | tuple) else given
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    # 1e3 and the like do not count as numbers here.
+    pattern = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
+    found = re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
+    if not found:
+        raise ValueError("expected FRAME,X,Y")
+    return HeatPixel(int(found[1]), float(found[2]), float(found[3]))
+
+
+def read_emphasis(given: object) -> tuple[Emphasis, ...]:
+    """`sketch=5, red fox`; a list of such words or of [words, factor]; or an object of factors by words.
+
+    Raises:
+        ValueError: Anything else, or a factor out of range.
+    """
+    parts = list(given.items()) if isinstance(given, Mapping) else _parts(given)
+    return tuple(_read_emphasis(part) for part in parts if part != "" and not _is_blank(part))
+
+
+def _read_emphasis(part: object) -> Emphasis:
+    words, factor = part if isinstance(part, list | tuple) and len(part) == 2 else (part, None)
+    if isinstance(words, str) and factor is None:
+        words, equals, number = words.partition("=")
+        factor = number.strip() if equals else None
+    try:
+        number = None if factor is None or isinstance(factor, bool) else float(factor)
+    except (TypeError, ValueError):
+        number = -1.0
+    wrong = number is not None and not 0 <= number <= MAX_EMPHASIS
+    if wrong or not isinstance(words, str) or not words.strip() or {",", "="} & set(words):
+        raise ValueError(f"expected WORD or WORD=FACTOR with a factor of 0 to {MAX_EMPHASIS}")
+    return Emphasis(words.strip(), number)
+
+
+def _is_blank(part: object) -> bool:
+    return isinstance(part, str) and not part.strip()
+
+
+def _parts(given: object) -> list[Any]:
+    """Items of a list, or of a text with commas between them; None has none."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        if len(given) > MAX_TEXT:
+            raise ValueError(f"expected at most {MAX_TEXT} characters, not {len(given)}")
+        return given.split(",")
+    if isinstance(given, list | tuple):
+        return list(given)
+    raise ValueError("expected a text or a list")
+
+
+def _write_words(words: Iterable[object]) -> str:
+    return ", ".join(map(str, words))
+
+
+def _write_pixel(pixel: HeatPixel | None) -> str:
+    return "" if pixel is None else ",".join(map(_shortest, pixel))
+
+
+def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
+    parts = (words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis)
+    return ", ".join(parts)
+
+
+def _shortest(number: float | int) -> str:
+    """5 for 5.0; the value stays exact."""
+    return str(int(number)) if number == int(number) else repr(number)
+
+
+_TEXT = WithJsonSchema({"type": "string"})
+Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_write_words), _TEXT]
+Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_write_words), _TEXT]
+Pixel = Annotated[HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT]
+EmphasisWords = Annotated[
+    tuple[Emphasis, ...], PlainValidator(read_emphasis), PlainSerializer(_write_emphasis), _TEXT
+]
+Controls = Annotated[
+    tuple[ControlSpec, ...], PlainValidator(read_control), PlainSerializer(write_control), _TEXT
+]

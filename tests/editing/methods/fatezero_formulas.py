@@ -1,0 +1,254 @@
+"""FateZero written out: what every call of the model should be given, and what becomes of its answers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from wiring import (
+    FINEST,
+    FRAMES,
+    GRIDS,
+    Call,
+    Layer,
+    Run,
+    answers,
+    any_in,
+    each,
+    guided,
+    has_text,
+    marked,
+    mass,
+    near,
+    plain,
+    see,
+    softmax,
+    varied,
+    walk,
+)
+
+from editing.diffusion import Step
+
+# Token of the source for each of the target, -1 where it is new; the end of the prompts is behind.
+ALIGNED = {
+    ("a cat on the grass", "a fox on the grass"): [0, 1, -1, 3, 4, 5, 6],
+    ("a cat on the grass", "a red fox on the grass"): [0, 1, -1, -1, 3, 4, 5, 6],
+}
+NEW = {"a fox on the grass": {"fox": [2]}, "a red fox on the grass": {"red": [2], "fox": [3]}}
+WORDS = {"cat": [2], "grass": [5]}  # of the source
+
+
+def check(run: Run) -> None:
+    """The whole run, by the formulas of the paper and the parameters given."""
+    params, model = run.params, run.model
+    cleaner = params.inversion_latents == "released"
+    rising = model.schedule.inversion(params.steps, "fatezero" if cleaner else "paper")
+    falling = model.schedule.sampling(params.steps)
+    inverting = run.of("inverting")
+    latents = walk(model.encode(run.request.clip.read(0, FRAMES)), inverting[: params.steps], rising)
+    source = model.embed([run.request.source_prompt]).vectors
+    for call in inverting:
+        assert call.branches == 1
+        assert has_text(call, 0, source)
+        check_plain(run, call)
+    if params.reconstruct:
+        rebuilt = walk(latents[-1], inverting[params.steps :], falling)
+        near(run.decoded[-1], rebuilt[-1], "reconstruction")
+        assert run.result.reconstruction is not None
+    else:
+        assert len(inverting) == params.steps
+        assert run.result.reconstruction is None
+    targets = run.request.targets
+    assert [call.step for call in run.of("editing")] == list(falling)
+    inside = region_mask(run)
+    x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
+    x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting[: params.steps]], x)
+    for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
+        near(found, expected, "last latents")
+    check_shown(run, inverting[: params.steps])
+
+
+def region_mask(run: Run, tokens: int = FINEST) -> Tensor | None:
+    """The regions' masks on a grid, where they say what is edited."""
+    if not (run.params.use_masks and run.request.edited):
+        return None
+    return any_in(run.request.edited_mask, GRIDS[tokens])
+
+
+def check_editing(run: Run, latents: list[Tensor], looks: list[Tensor], x: Tensor) -> Tensor:
+    """Every step of the edit; the latents it ends with."""
+    params, targets = run.params, run.request.targets
+    count, cleaner = len(targets), params.inversion_latents == "released"
+    texts = run.model.embed([run.request.source_prompt, run.request.negatives, *targets]).vectors
+    own = [torch.zeros(0)] * count
+    for call in run.of("editing"):
+        step = call.step
+        cross, within = windows(run, step)
+        first = int(cross or within)
+        source = [latents[step.total - step.index - cleaner]] * first
+        near(call.x, torch.cat([*source, x, x]), f"x of step {step.index}")
+        order = [0] * first + [1] * count + list(range(2, 2 + count))
+        assert call.branches == len(order)
+        for branch, text in enumerate(order):
+            near(call.text(branch), texts[text], f"text of step {step.index}")
+        area = min(step.total - step.index - cleaner, len(looks) - 1)
+        check_attention(run, call, [source_area(run, looks[area], t) for t in targets] if first else [])
+        halves = [[answers(call, first + i + count * half) for i in range(count)] for half in (0, 1)]
+        ends = zip(*halves, strict=True)
+        x = torch.cat([guided(u, c, params.guidance_scale, step) for u, c in ends])
+        for i in range(count):
+            here = mass(call, call.branch(first + count + i))[None]
+            own[i] = torch.cat([own[i], here]) if len(own[i]) else here
+        mask = blend_mask(run, step, looks[area], [maps.mean(0) for maps in own])
+        if mask is not None:
+            known = latents[step.total - 1 - step.index + cleaner].repeat(count, 1, 1, 1)
+            x = mask * x + (1 - mask) * known
+        check_areas(run, step, mask, looks[area], within)
+    return x
+
+
+def windows(run: Run, step: Step) -> tuple[bool, bool]:
+    """Whether cross- and self-attention are taken over: of N + 1 steps and of N."""
+    cross = int((step.total + 1) * run.params.cross_until + 1e-9)
+    return step.index < cross, step.index < int(step.total * run.params.self_until + 1e-9)
+
+
+# --- The edited area
+
+
+def marks(run: Run) -> list[int]:
+    named = [word.strip() for word in run.params.blend_words.split(",") if word.strip()] or ["cat"]
+    return [token for word in named for token in WORDS[word]]
+
+
+def source_area(run: Run, looks: Tensor, target: str, tokens: int = FINEST) -> dict[int, Tensor]:
+    """Where the words that go look in the source at this level of noise, on every grid."""
+    if run.params.use_masks and run.request.edited:
+        return {tokens: any_in(run.request.edited_mask, grid) for tokens, grid in GRIDS.items()}
+    words = looks[..., marks(run)].sum(-1)
+    return {tokens: marked(words, grid, run.params.blend_threshold) for tokens, grid in GRIDS.items()}
+
+
+def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Tensor | None:
+    """What is kept of the edit after this step; None where all is. Where words of either prompt look."""
+    params = run.params
+    masks = region_mask(run)
+    wanted = params.blend_latents == "always" or (params.blend_latents == "masks" and masks is not None)
+    done, total = step.index + 1, step.total
+    after, before = params.blend_from * total, params.blend_until * total
+    if not (wanted and after + 1e-9 < done and (done < before - 1e-9 or params.blend_until == 1)):
+        return None
+    if masks is not None:
+        return masks.repeat(len(own), 1, 1, 1)
+    found = []
+    for target, maps in zip(run.request.targets, own, strict=True):
+        gained = [token for tokens in NEW[target].values() for token in tokens]
+        edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], params.blend_threshold)
+        found.append(torch.maximum(source_area(run, looks, target)[FINEST], edit))
+    return torch.cat(found)
+
+
+def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within: bool) -> None:
+    """The result tells the area of the first edit, at every step that used one."""
+    expected = mask
+    if mask is None and run.params.blend_self and within:
+        expected = source_area(run, looks, run.request.targets[0])[FINEST]
+    if expected is None or region_mask(run) is not None:
+        assert step.index not in run.result.areas
+    else:
+        assert (run.result.areas[step.index] == (expected[:FRAMES, 0] > 0).numpy()).all()
+
+
+# --- Attention
+
+
+def keys_of(run: Run, tokens: int) -> str:
+    return "own" if tokens == FINEST and run.params.keys_levels == "coarse" else run.params.keys
+
+
+def check_plain(run: Run, call: Call) -> None:
+    for layer in each(call.layers, "cross"):
+        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    for layer in each(call.layers, "self"):
+        near(layer.out, see(layer.q, layer.k, layer.v, keys_of(run, layer.tokens)), layer.site.name)
+
+
+def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
+    """The source and, by default, the unconditional half are free; the edits take over what they should."""
+    cross, within = windows(run, call.step)
+    first, count = int(cross or within), len(run.request.targets)
+    edits = range(first + count, first + 2 * count)
+    for layer in each(call.layers, "cross"):
+        expected = plain(layer.q, layer.k, layer.v)
+        if cross and is_taken(run, layer):
+            for branch, target in zip(edits, run.request.targets, strict=True):
+                rows = call.branch(branch)
+                source, edit = (
+                    softmax(layer.q[:FRAMES], layer.k[:FRAMES]),
+                    softmax(layer.q[rows], layer.k[rows]),
+                )
+                expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
+        near(layer.out, expected, layer.site.name)
+    taking = [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
+    for layer in each(call.layers, "self"):
+        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer.tokens))
+        if within and is_taken(run, layer):
+            for branch in taking:
+                area = areas[(branch - first) % count][layer.tokens]
+                expected[call.branch(branch)] = taken_over(run, layer, call.branch(branch), area)
+        near(layer.out, expected, layer.site.name)
+
+
+def is_taken(run: Run, layer: Layer) -> bool:
+    return run.params.levels == "all" or layer.tokens < FINEST
+
+
+def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
+    """The source's attention on the edit's values; inside the area, if blended, the edit's own."""
+    keys = keys_of(run, layer.tokens)
+    source = see(layer.q[:FRAMES], layer.k[:FRAMES], layer.v[rows], keys)
+    if not run.params.blend_self:
+        return source
+    inside = area.flatten(2)[..., None]
+    return inside * see(layer.q[rows], layer.k[rows], layer.v[rows], keys) + (1 - inside) * source
+
+
+def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
+    """Words replaced in their places, or kept words as in the source and new ones their own."""
+    aligned = ALIGNED[run.request.source_prompt, target]
+    replaces = run.params.cross_control == "replace" or (
+        run.params.cross_control == "auto" and len(target.split()) == 5
+    )
+    if replaces:
+        maps = source.clone()
+    else:
+        length, limit = len(aligned), source.shape[-1]
+        shift = 7 - length if run.params.alignment == "fixed" else 0
+        indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
+        maps = torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
+    for word, factor in emphasised(run, target).items():
+        maps[..., {**{"grass": [len(aligned) - 2]}, **NEW[target]}[word]] *= factor
+    return maps
+
+
+def emphasised(run: Run, target: str) -> dict[str, float]:
+    """The factor of each emphasised word: of all new ones, or of those named."""
+    params = run.params
+    if not params.emphasis_words:
+        return dict.fromkeys(NEW[target], params.emphasis)
+    parts = [part.strip().partition("=") for part in params.emphasis_words.split(",")]
+    return {word: float(factor) if factor else params.emphasis for word, _, factor in parts}
+
+
+def check_shown(run: Run, inverting: Sequence[Call]) -> None:
+    """Where words look: in the source while it is inverted, in the edit before anything is changed."""
+    words = run.result.words
+    source = torch.stack([mass(call, call.branch(0)) for call in inverting]).mean(0)
+    assert set(words.source) == set(WORDS)
+    for word, tokens in WORDS.items():
+        near(torch.from_numpy(words.source[word]), source[..., tokens].sum(-1), word)
+    count, target = len(run.request.targets), run.request.targets[0]
+    calls = run.of("editing")
+    edit = torch.stack([mass(call, call.branch(call.branches - count)) for call in calls]).mean(0)
+    for word, tokens in NEW[target].items():
+        near(torch.from_numpy(words.edit[word]), edit[..., tokens].sum(-1), word)
+        near(torch.from_numpy(run.result.attention[word].before), edit[..., tokens].sum(-1), word)

@@ -1,0 +1,245 @@
+"""vid2vid-zero written out: what every call of the model should be given, and what becomes of its answers."""
+
+import torch
+from fatezero_formulas import ALIGNED
+from torch import Tensor
+from wiring import (
+    FINEST,
+    FRAMES,
+    GRIDS,
+    Call,
+    Layer,
+    Run,
+    answers,
+    any_in,
+    each,
+    guided,
+    has_text,
+    near,
+    plain,
+    see,
+    softmax,
+    varied,
+    walk,
+)
+
+from editing.diffusion import Step
+
+
+def check(run: Run) -> None:
+    """The whole run, by the formulas of the paper and the parameters given."""
+    params, model = run.params, run.model
+    inverting = run.of("inverting")
+    latents = check_inversion(run, inverting[: params.steps])
+    learned = check_learning(run, inverting[params.steps :], latents)
+    targets = run.request.targets
+    inside = any_in(run.request.edited_mask, GRIDS[FINEST]) if params.blend and run.request.edited else None
+    x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
+    rebuilt = latents[-1]
+    calls = run.of("editing")
+    assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
+    for call in calls:
+        step = call.step
+        rows = Branches(run, call, x, rebuilt, learned)
+        check_attention(run, call, rows)
+        ends = [
+            guided(rows.uncond(i), rows.cond(i), params.guidance_scale, step) for i in range(len(targets))
+        ]
+        x = torch.cat(ends)
+        if rows.source is not None:
+            rebuilt = guided(rows.source_uncond, answers(call, rows.source), params.guidance_scale, step)
+        if inside is not None:
+            known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
+            x = inside.repeat(len(targets), 1, 1, 1) * x + (1 - inside).repeat(len(targets), 1, 1, 1) * known
+    for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
+        near(found, expected, "last latents")
+    assert (run.result.reconstruction is not None) == params.reconstruct
+    if params.reconstruct:
+        near(run.decoded[-1], rebuilt, "reconstruction")
+
+
+def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
+    """Each frame on its own, told the level it goes to, with the source prompt where that guides back."""
+    params = run.params
+    empty = params.inversion == "plain" or (params.inversion == "null_text" and params.pivot == "empty")
+    text = run.model.embed(["" if empty else run.request.source_prompt]).vectors
+    rising = run.model.schedule.inversion(params.steps, "fatezero")
+    latents = walk(run.model.encode(run.request.clip.read(0, FRAMES)), calls, rising)
+    for call in calls:
+        assert call.branches == 1
+        assert has_text(call, 0, text)
+        check_own_frame(call)
+    return latents
+
+
+def check_own_frame(call: Call) -> None:
+    for layer in call.layers:
+        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+
+
+def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[int, Tensor]:
+    """Text by text, each from the one before: Adam towards the latents of the inversion; texts by step."""
+    params, model = run.params, run.model
+    if params.inversion != "null_text":
+        assert not calls
+        return {}
+    source, text = (model.embed([p]).vectors for p in (run.request.source_prompt, run.request.negatives))
+    x, learned, left = latents[-1], {}, list(calls)
+    for step in model.schedule.sampling(params.steps):
+        here = [call for call in left if call.step == step]
+        cond, *tries, last = here
+        for call in here:
+            near(call.x, x, f"x while learning step {step.index}")
+            assert call.recompute == (params.recompute and call.learns)
+            check_seen(run, call) if params.learn_with == "sampling" else check_own_frame(call)
+        assert has_text(cond, 0, source)
+        assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
+        assert has_text(tries[0], 0, text)
+        goal, share = latents[step.total - 1 - step.index], step.index / step.total
+        losses = [
+            float(
+                (guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) - goal).square().mean()
+            )
+            for t in tries
+        ]
+        enough = [loss < 1e-5 + 1e-3 * share for loss in losses]
+        assert len(tries) == (enough.index(True) + 1 if True in enough else params.inner_steps)
+        rate = params.learning_rate * (1 - share / 2)
+        moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
+        # Adam's first step is the learning rate against the gradient's sign, wherever that is not tiny.
+        assert float(moved.abs().amax()) <= rate * 1.01
+        if params.learn_with == "plain" and not params.joint_norm:
+            slope = gradient(run, cond, text, goal)
+            steep = slope.abs() > 1e-3 * slope.abs().max()
+            near(moved[steep], -rate * slope[steep].sign(), "learned text", atol=rate / 50)
+        text = last.text(0)[None]
+        learned[step.index] = text
+        x = guided(answers(last, 0), answers(cond, 0), params.guidance_scale, step)
+    return learned
+
+
+def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
+    """Of the squared distance between where a guided step leads and its goal, by the text: [L, d]."""
+    step, text = cond.step, text.clone().requires_grad_(True)
+    with torch.enable_grad():
+        told = torch.tensor(step.t)
+        eps = run.model.unet(cond.x, told, text.expand(FRAMES, -1, -1)).sample
+        x0 = (cond.x - step.noise * eps) / step.signal
+        error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
+        return torch.autograd.grad(error.square().mean(), text)[0][0]
+
+
+class Branches:
+    """Which rows of a call are whose, known by their texts and latents."""
+
+    def __init__(self, run: Run, call: Call, x: Tensor, rebuilt: Tensor, learned: dict[int, Tensor]) -> None:
+        params, model = run.params, run.model
+        targets, step = run.request.targets, call.step
+        texts = model.embed([run.request.source_prompt, *targets]).vectors.split(1)
+        self._call = call
+        negative = params.inversion == "negative_prompt"
+        unguided = texts[0] if negative else model.embed([run.request.negatives]).vectors
+        if uses_learned(params, step):
+            unguided = learned[step.index]
+        left = list(range(call.branches))
+
+        def take(text: Tensor, latents: Tensor) -> int:
+            for branch in left:
+                if has_text(call, branch, text) and torch.allclose(
+                    call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4
+                ):
+                    left.remove(branch)
+                    return branch
+            raise AssertionError(f"step {step.index} has no row of such a text and such latents")
+
+        parts = x.split(FRAMES)
+        self.edits = [take(text, part) for text, part in zip(texts[1:], parts, strict=True)]
+        self._unconds = [take(unguided, part) for part in parts]
+        self.source = take(texts[0], rebuilt) if needs_source(run, step) else None
+        self._source_uncond = self.source
+        if self.source is not None and not negative:
+            self._source_uncond = take(unguided, rebuilt)
+        assert not left
+
+    def uncond(self, edit: int) -> tuple[Tensor, Tensor]:
+        return answers(self._call, self._unconds[edit])
+
+    def cond(self, edit: int) -> tuple[Tensor, Tensor]:
+        return answers(self._call, self.edits[edit])
+
+    @property
+    def source_uncond(self) -> tuple[Tensor, Tensor]:
+        assert self._source_uncond is not None
+        return answers(self._call, self._source_uncond)
+
+
+def uses_learned(params, step: Step) -> bool:
+    share, total = params.learned_share, step.total
+    if params.inversion != "null_text":
+        return False
+    return step.index <= total * share if share > 0 else step.index >= total * (1 + share)
+
+
+def replaces(run: Run, target: str) -> bool:
+    control = run.params.cross_control
+    return control == "replace" or (control == "auto" and len(target.split()) == 5)
+
+
+def crosses(run: Run, step: Step, target: str) -> bool:
+    share = run.params.replace_until if replaces(run, target) else run.params.refine_until
+    return step.index < int((step.total + 1) * share + 1e-9)
+
+
+def is_within(run: Run, step: Step) -> bool:
+    return step.index < int(step.total * run.params.self_until + 1e-9)
+
+
+def needs_source(run: Run, step: Step) -> bool:
+    taken = [crosses(run, step, target) for target in run.request.targets]
+    return run.params.reconstruct or any(taken) or is_within(run, step)
+
+
+# --- Attention
+
+
+def seen(run: Run, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """All frames in the dense layers, some in the others."""
+    dense = [name.strip() for name in run.params.dense_layers.split(",") if name.strip()]
+    is_dense = any(layer.site.name.startswith(f"{name}.") for name in dense)
+    return see(q, k, v, "all" if is_dense else run.params.keys)
+
+
+def check_seen(run: Run, call: Call) -> None:
+    for layer in call.layers:
+        expected = plain if layer.site.kind == "cross" else lambda *qkv, layer=layer: seen(run, layer, *qkv)
+        near(layer.out, expected(layer.q, layer.k, layer.v), layer.site.name)
+
+
+def check_attention(run: Run, call: Call, rows: Branches) -> None:
+    """Source and unconditional rows are free; the edits follow the source in their windows."""
+    source = call.branch(rows.source) if rows.source is not None else None
+    for layer in each(call.layers, "cross"):
+        expected = plain(layer.q, layer.k, layer.v)
+        for branch, target in zip(rows.edits, run.request.targets, strict=True):
+            if not crosses(run, call.step, target):
+                continue
+            part = call.branch(branch)
+            maps = [softmax(layer.q[r], layer.k[r]) for r in (source, part)]
+            expected[part] = exchanged(run, *maps, target) @ layer.v[part]
+        near(layer.out, expected, layer.site.name)
+    for layer in each(call.layers, "self"):
+        q, k = layer.q.clone(), layer.k.clone()
+        for branch in rows.edits if is_within(run, call.step) else ():
+            q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
+        near(layer.out, seen(run, layer, q, k, layer.v), layer.site.name)
+
+
+def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
+    """Words replaced in their places, or kept words as in the source and new ones their own."""
+    if replaces(run, target):
+        return source
+    aligned = ALIGNED[run.request.source_prompt, target]
+    length, limit = len(aligned), source.shape[-1]
+    shift = 7 - length if run.params.alignment == "fixed" else 0
+    indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
+    return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])

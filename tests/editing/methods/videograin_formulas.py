@@ -1,0 +1,337 @@
+"""VideoGrain written out: what every call of the model should be given, and what becomes of its answers."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from wiring import (
+    FINEST,
+    FRAMES,
+    GRIDS,
+    HEIGHT,
+    WIDTH,
+    Call,
+    Layer,
+    Run,
+    answers,
+    any_in,
+    differs,
+    each,
+    gathered,
+    guided,
+    has_text,
+    near,
+    plain,
+    see,
+    varied,
+    walk,
+)
+
+from editing.diffusion import Step
+from editing.flow import estimate_flow, occlusion, trajectories
+
+TOLD = {"paper": "paper", "released": "videograin"}
+SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}
+WORDS = {1: 1, 2: 1, 4: 2, 5: 2}  # token -> region, of "a panda and a fox on the grass"
+UNCOND, COND = 0, 1
+
+
+def check(run: Run) -> None:
+    """The whole run, by the formulas of the paper and the parameters given."""
+    edits = [call for call in run.of("editing") if call.branches == 2]
+    sources = [call for call in run.of("editing") if call.branches == 1]
+    steps = run.model.schedule.sampling(run.params.steps)
+    rising = run.model.schedule.inversion(run.params.steps, TOLD[run.params.inversion])
+    first = run.model.encode(run.request.clip.read(0, FRAMES))
+    latents = walk(first, run.of("inverting"), rising)
+    source = run.model.embed([run.request.source_prompt]).vectors
+    for call in [*run.of("inverting"), *sources]:
+        assert has_text(call, 0, source)
+        check_plain(run, call)
+    undone = list(reversed(rising))[: sum(in_first(run.params.inject_until, s) for s in steps)]
+    assert [call.step for call in sources] == undone
+    for call in sources:
+        near(call.x, latents[call.step.index], "source latents")
+    kept = dict(zip((s.index for s in steps), sources, strict=False))
+    near(run.decoded[0], check_editing(run, edits, latents, kept), "last latents")
+    check_free_u(run)
+    check_control(run)
+    check_heat(run, edits)
+    check_pixel(run, edits)
+
+
+def check_editing(run: Run, edits: list[Call], latents: list[Tensor], kept: dict[int, Call]) -> Tensor:
+    """Every step of the edit; the latents it ends with."""
+    params, request = run.params, run.request
+    steps = run.model.schedule.sampling(params.steps)
+    inside = any_in(request.edited_mask, GRIDS[FINEST])
+    x = varied(latents[-1], inside, params, request.seed)
+    fresh = torch.Generator().manual_seed(request.seed)
+    assert [call.step for call in edits] == list(steps)
+    for call in edits:
+        step = call.step
+        near(call.x, torch.cat([x, x]), f"x of step {step.index}")
+        check_texts(run, call)
+        check_attention(run, call, kept.get(step.index))
+        x = guided(answers(call, UNCOND), answers(call, COND), params.guidance_scale, step)
+        if params.blend and params.blend_with == "noise":
+            noise = torch.randn(latents[0].shape, generator=fresh)
+            x = inside * x + (1 - inside) * (step.signal * latents[0] + step.noise * noise)
+        elif params.blend:
+            level = max(len(latents) - 2 - step.index, 0)
+            x = inside * x + (1 - inside) * latents[level]
+    return x
+
+
+def in_first(share: float, step: Step) -> bool:
+    return step.index < share * step.total - 1e-9
+
+
+def check_texts(run: Run, call: Call) -> None:
+    """The negative prompt, and the prompt with each region's phrase as it is alone."""
+    negative, whole, panda, fox = run.model.embed(
+        [run.request.negatives, "a panda and a fox on the grass", "a panda", "a fox"]
+    ).vectors
+    spliced = whole.clone()
+    spliced[1:3], spliced[4:6] = panda[1:3], fox[1:3]
+    near(call.text(UNCOND), negative, "negative prompt")
+    near(call.text(COND), spliced, "prompt")
+
+
+# --- Attention
+
+
+def check_plain(run: Run, call: Call) -> None:
+    """Frames see each other and follow the motion, and nothing is modulated."""
+    for layer in each(call.layers, "cross"):
+        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    for layer in each(call.layers, "self"):
+        near(layer.out, along_tracks(run, layer, spanned(run, layer)), layer.site.name)
+
+
+def spanned(run: Run, layer: Layer) -> Tensor:
+    return see(layer.q, layer.k, layer.v, span(run))
+
+
+def span(run: Run) -> str:
+    return SPANS[run.params.attention_span]
+
+
+def tracks_of(run: Run) -> dict[int, Tensor]:
+    """Track of every token, by how many a frame has: of the finest `track_levels` grids."""
+    frames = run.request.clip.read(0, FRAMES)
+    if "tracks" in run.kept:
+        return run.kept["tracks"]
+    there, back = estimate_flow(frames[:-1], frames[1:], "dis"), estimate_flow(frames[1:], frames[:-1], "dis")
+    hidden = occlusion(there, back)
+    levels = list(GRIDS.items())[: run.params.track_levels]
+    run.kept["tracks"] = {tokens: trajectories(there, hidden, grid).flatten(1) for tokens, grid in levels}
+    return run.kept["tracks"]
+
+
+def along_tracks(run: Run, layer: Layer, seen: Tensor) -> Tensor:
+    """Each token sees its own track, in what attention gave before; alone it keeps that."""
+    tracks = tracks_of(run).get(layer.tokens)
+    if tracks is None:
+        return seen
+    same = tracks.flatten()[:, None] == tracks.flatten()[None]
+    assert same.sum() > 2 * len(same)  # the clip moves slowly enough to be followed
+    out = []
+    for branch in range(len(seen) // FRAMES):
+        rows = slice(branch * FRAMES, (branch + 1) * FRAMES)
+        q, k, v = (x[rows].transpose(0, 1).flatten(1, 2) for x in (layer.q, layer.k, seen))
+        logits = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~same, -torch.inf)
+        out.append((torch.softmax(logits, -1) @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
+    return torch.cat(out)
+
+
+def codes(run: Run, tokens: int) -> Tensor:
+    """Region of each token: what most of its pixels are, of equals rather a region than the background."""
+    if tokens in run.kept:
+        return run.kept[tokens]
+    labels, (height, width) = run.request.labels, GRIDS[tokens]
+    high, wide = labels.shape[1] // height, labels.shape[2] // width
+    cells = (
+        labels.reshape(FRAMES, height, high, width, wide).transpose(0, 1, 3, 2, 4).reshape(FRAMES, tokens, -1)
+    )
+    counts = np.stack([(cells == label).sum(-1) for label in (0, 1, 2)])
+    found = 2 - counts[::-1].argmax(0)
+    assert all({1, 2} <= set(frame.tolist()) for frame in found)
+    run.kept[tokens] = torch.from_numpy(found)
+    return run.kept[tokens]
+
+
+def fade(run: Run, step: Step) -> float:
+    if not in_first(run.params.modulate_until, step):
+        return 0.0
+    return ((step.t - 1) / 1000) ** run.params.schedule_power
+
+
+def strengths(run: Run, step: Step, own: Tensor, keys: Tensor, weights: Tensor, over: int = 1) -> Tensor:
+    """a = xi w (1 - S), with S the share of the keys that are of the query's own region."""
+    params = run.params
+    if params.levels == "coarse" and own.shape[1] == FINEST:
+        return torch.zeros(own.shape)
+    size = (keys[:, None] == own[..., None]).float().mean(-1) / over
+    spare = 1 - size if params.size_term else torch.ones(own.shape)
+    if params.uncovered == "repelled" and params.size_term:
+        spare = torch.where(own == 0, 1.0, spare)
+    return fade(run, step) * weights[own] * spare
+
+
+def region_strengths(run: Run) -> Tensor:
+    return torch.tensor([1.0, *(region.strength for region in run.request.regions)])
+
+
+def lifted(q: Tensor, k: Tensor, same: Tensor, a: Tensor) -> Tensor:
+    """softmax of (1 - a) s + a (largest of the row inside the region, smallest elsewhere)."""
+    s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    extreme = torch.where(same[:, None], s.amax(-1, keepdim=True), s.amin(-1, keepdim=True))
+    a = a[:, None, :, None]
+    return torch.softmax((1 - a) * s + a * extreme, -1)
+
+
+def cross_maps(run: Run, step: Step, layer: Layer) -> Tensor:
+    own = codes(run, layer.tokens)
+    words = torch.full((layer.k.shape[2],), -1)
+    for token, region in WORDS.items():
+        words[token] = region
+    bound = torch.ones(3)
+    if run.params.uncovered == "region":
+        bound[0] = 0
+    weights = run.params.cross_strength * region_strengths(run) * bound
+    a = strengths(run, step, own, own, weights)
+    return lifted(layer.q, layer.k, own[..., None] == words, a)
+
+
+def self_maps(run: Run, step: Step, layer: Layer) -> Tensor:
+    own = codes(run, layer.tokens)
+    keys = gathered(own[:, None, :, None].float(), span(run))[:, 0, :, 0].long()
+    weights = run.params.self_strength * region_strengths(run)
+    a = strengths(run, step, own, keys, weights, over=FRAMES if run.params.size_over_frames else 1)
+    same = own[..., None] == keys[:, None]
+    if run.params.uncovered == "repelled":
+        same &= (own > 0)[..., None]
+    return lifted(layer.q, gathered(layer.k, span(run)), same, a)
+
+
+def check_attention(run: Run, call: Call, source: Call | None) -> None:
+    """Modulated in the halves that are, along the tracks in both; queries and keys of the source injected."""
+    halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[run.params.guidance_half]
+    for layer in each(call.layers, "cross"):
+        expected = plain(layer.q, layer.k, layer.v)
+        rows = call.branch(COND)
+        expected[rows] = cross_maps(run, call.step, layer.rows(rows)) @ layer.v[rows]
+        near(layer.out, expected, layer.site.name)
+    injected = 0
+    originals = {one.site.name: one for one in source.layers} if source else {}
+    for layer in each(call.layers, "self"):
+        if layer.site.name in originals and layer.site.name.startswith("up_blocks"):
+            original = originals[layer.site.name]
+            q, k = (x.repeat(2, 1, 1, 1) for x in (original.q, original.k))
+            taken = Layer(layer.site, q, k, layer.v, layer.out)
+            if differs(layer.out, self_attention(run, call, layer, halves)):
+                layer, injected = taken, injected + 1
+        near(layer.out, self_attention(run, call, layer, halves), layer.site.name)
+    # Of six self-attention layers in the decoder those at four to nine twelfths of the way.
+    assert injected == (3 if source else 0)
+
+
+def self_attention(run: Run, call: Call, layer: Layer, halves: tuple[int, ...]) -> Tensor:
+    expected = spanned(run, layer)
+    for half in halves:
+        rows = call.branch(half)
+        maps = self_maps(run, call.step, layer.rows(rows))
+        expected[rows] = maps @ gathered(layer.v[rows], span(run))
+    return along_tracks(run, layer, expected)
+
+
+# --- What else changes a call
+
+
+def check_free_u(run: Run) -> None:
+    """Half of the channels from below grow where they are strong; so in inversion and in denoising."""
+    factors = {"off": [], "released": [1.2], "full": [1.2, 1.4]}[run.params.freeu]
+    for call in run.calls:
+        for index, (before, after) in enumerate(call.hidden):
+            if index >= len(factors):
+                near(after, before, "features")
+                continue
+            below = 16
+            mean = before[:, :below].mean(1, keepdim=True)
+            low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+            gain = 1 + (factors[index] - 1) * (mean - low) / (high - low)
+            near(after[:, : below // 2], before[:, : below // 2] * gain, "strong features", atol=1e-4)
+            near(after[:, below // 2 : below], before[:, below // 2 : below], "other features")
+            if run.params.freeu == "full":
+                assert differs(after[:, below:], before[:, below:])
+            else:
+                near(after[:, below:], before[:, below:], "skipped features")
+
+
+def check_control(run: Run) -> None:
+    """The networks read the source prompt, then the negative prompt and the prompt as it was composed."""
+    assert len(run.controls) == (len(run.calls) if run.params.control else 0)
+    texts = run.model.embed(
+        [run.request.source_prompt, run.request.negatives, "a panda and a fox on the grass"]
+    ).vectors
+    for call, seen in zip(run.calls, run.controls, strict=False):
+        expected = texts[1:] if call.branches == 2 else texts[:1]
+        near(seen["text"], expected.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
+        assert seen["conditioning_scale"] == float(run.params.control.split("@")[1])
+        assert len(seen["hint"]) == len(seen["x"])
+
+
+# --- What is shown
+
+
+def check_heat(run: Run, edits: list[Call]) -> None:
+    """Maps of each region's words, averaged over the layers and steps asked for that were modulated."""
+    params = run.params
+    divisors = [int(part) for part in params.heat_grids.split(",") if part.strip()] or [1, 2, 4]
+    read = [tokens for tokens, (height, _) in GRIDS.items() if 8 // height in divisors]
+    size = GRIDS[read[0]]
+    found: dict[bool, list[Tensor]] = {True: [], False: []}
+    for call in edits:
+        step = call.step
+        counts = (
+            step.index + 1
+        ) / step.total > params.heat_from and step.index / step.total < params.heat_until
+        for layer in each(call.layers, "cross"):
+            if not counts or layer.tokens not in read:
+                continue
+            cond = layer.rows(call.branch(COND))
+            before = torch.softmax(cond.q @ cond.k.transpose(-1, -2) / cond.q.shape[-1] ** 0.5, -1)
+            after = cross_maps(run, step, cond)
+            modulated = fade(run, step) > 0 and not (params.levels == "coarse" and layer.tokens == FINEST)
+            modulated &= params.cross_strength > 0
+            maps = torch.stack([before, after]).mean(2).transpose(-1, -2).unflatten(-1, GRIDS[layer.tokens])
+            maps = interpolate(maps.flatten(0, 1), size, mode="bilinear", align_corners=False)
+            found[modulated].append(maps.unflatten(0, (2, -1)))
+    mean = torch.stack(found[True] or found[False]).mean(0)
+    for index, region in enumerate(run.request.regions, 1):
+        own = [token for token, label in WORDS.items() if label == index]
+        before, after = mean[:, :, own].sum(2)
+        near(torch.from_numpy(run.result.attention[region.name].before), before, "heat")
+        near(torch.from_numpy(run.result.attention[region.name].after), after, "heat")
+
+
+def check_pixel(run: Run, edits: list[Call]) -> None:
+    """Where pixel (x 10, y 6) of frame 1 looks: its cell's self-attention, averaged over layers and steps."""
+    if not run.params.heat_pixel:
+        assert set(run.result.attention) == {"left", "right"}
+        return
+    assert run.params.heat_pixel == "1,10,6"
+    found = []
+    for call in edits:
+        for layer in each(call.layers, "self"):
+            cond, (height, width) = layer.rows(call.branch(COND)), GRIDS[layer.tokens]
+            cell = 6 * height // HEIGHT * width + 10 * width // WIDTH
+            before = torch.softmax(cond.q @ gathered(cond.k, "all").mT / cond.q.shape[-1] ** 0.5, -1)
+            if fade(run, call.step) > 0:
+                maps = torch.stack([before, self_maps(run, call.step, cond)])[:, 1, :, cell].mean(1)
+                maps = maps.unflatten(-1, (FRAMES, height, width)) * layer.tokens / FINEST
+                found.append(interpolate(maps, GRIDS[FINEST], mode="bilinear", align_corners=False))
+    before, after = torch.stack(found).mean(0)
+    near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].before), before, "heat of a pixel")
+    near(torch.from_numpy(run.result.attention["frame 1 at 10,6"].after), after, "heat of a pixel")

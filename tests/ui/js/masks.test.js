@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cellKind } from "../../../ui/js/canvas/cells.js";
+import { crowns, isRim, silhouettePixels, stackLabels, tintPixels } from "../../../ui/js/canvas/outline.js";
+import { decodeRuns } from "../../../ui/js/canvas/run_lengths.js";
+import { coverage } from "../../../ui/js/cards/coverage.js";
+import { fromMargin, toMargin } from "../../../ui/js/cards/margin.js";
+
+const grid = (text) => Uint8Array.from(text.replaceAll(/\s/g, ""), Number);
+const pixel = (pixels, i) => [...pixels.slice(4 * i, 4 * i + 4)];
+
+test("runs alternate, outside first", () => {
+  assert.deepEqual(decodeRuns("2 3 1", 6), grid("001110"));
+  assert.deepEqual(decodeRuns("0 2 4", 6), grid("110000"));
+  assert.deepEqual(decodeRuns("", 3), grid("000"));
+});
+
+test("the uppermost region covers those below", () => {
+  const layers = [
+    { label: 2, grid: grid("1100") },
+    { label: 5, grid: grid("0110") },
+  ];
+  assert.deepEqual(stackLabels(layers, 4), grid("2250"));
+});
+
+test("a rim is where another label is near, and not at the frame's edge", () => {
+  const top = grid("11111 11111 11110");
+  const rim = (x, y, reach) => isRim(top, y * 5 + x, x, y, 5, 3, reach);
+  assert.ok(rim(4, 1, 1));
+  assert.ok(rim(3, 2, 1));
+  assert.ok(!rim(0, 0, 1));
+  assert.ok(!rim(2, 2, 1));
+  assert.ok(rim(2, 2, 2));
+});
+
+test("a tint is a wash with a rim and a hair of white around it", () => {
+  const top = grid("00000 01110 01110 01110 00000");
+  const colors = { 1: [10, 20, 30] };
+  const pixels = tintPixels(top, 5, 5, colors, 0);
+  assert.deepEqual(pixel(pixels, 12), [10, 20, 30, 78]);
+  assert.deepEqual(pixel(pixels, 7), [10, 20, 30, 255]);
+  assert.deepEqual(pixel(pixels, 2), [255, 255, 255, 150]);
+  assert.deepEqual(pixel(pixels, 0), [0, 0, 0, 0]);
+  assert.deepEqual(pixel(tintPixels(top, 5, 5, colors, 1), 12), [10, 20, 30, 112]);
+});
+
+test("a silhouette is of one label, or of all", () => {
+  const top = grid("0120");
+  const shown = (pixels) => [0, 1, 2, 3].map((i) => pixels[4 * i + 3] > 0);
+  assert.deepEqual(shown(silhouettePixels(top, 2, [1, 2, 3])), [false, false, true, false]);
+  assert.deepEqual(shown(silhouettePixels(top, null, [1, 2, 3])), [false, true, true, false]);
+  assert.deepEqual(pixel(silhouettePixels(top, 2, [1, 2, 3]), 2), [1, 2, 3, 255]);
+});
+
+test("a number sits in the middle of the first run of its region's uppermost row", () => {
+  const top = grid("000000 011100 222011");
+  assert.deepEqual(crowns(top, 6), { 1: [2, 1], 2: [1, 2] });
+});
+
+test("a cell says drawn, tracked, uncertain or none", () => {
+  assert.equal(cellKind(undefined), "");
+  assert.equal(cellKind({ runs: "1 2", key: true, points: [], score: 1 }), "rg-is-key");
+  assert.equal(cellKind({ runs: "1 2", key: false, points: [], score: 0.8 }), "rg-is-sure");
+  assert.equal(cellKind({ runs: "1 2", key: false, points: [], score: 0.4 }), "rg-is-doubtful");
+  assert.equal(cellKind({ runs: "", key: false, points: [], score: 0.9 }), "rg-is-doubtful");
+  assert.equal(cellKind({ runs: "", key: false, points: [[1, 1, 1]], score: 0.9 }), "");
+});
+
+test("a card counts the frames that have a mask", () => {
+  const masks = [{ 1: { runs: "1 2", key: true } }, { 1: { runs: "1 2", key: false } }, undefined];
+  assert.equal(coverage(masks, 1, 8), "Mask on 2 of 8 frames, 1 drawn by hand");
+  assert.equal(coverage(masks, 2, 8), "No mask yet");
+});
+
+test("the slider of a margin comes back to its place", () => {
+  for (let place = 0; place <= 20; place++) assert.equal(fromMargin(toMargin(place)), place);
+  assert.equal(toMargin(20), 200);
+});

@@ -1,0 +1,483 @@
+"""A page's work: points, strokes, undo, tracking, and the request that comes of it."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import numpy as np
+import orjson
+import pytest
+
+from editing.clip import ArrayClip
+from editing.errors import RequestError
+from editing.request import EditRequest, Region
+from masks.draw import BrushStroke, brush
+from ui import mask_edits, views
+from ui.build_request import build_request, composed, whole_masks
+from ui.clip_files import ClipFiles
+from ui.clips import open_upload, prepare
+from ui.document import Document, Gone, Past
+from ui.layers import Key, Reshape, encode_runs, pack, unpack
+from ui.masking import Masking
+from ui.media import MAX_AGE, Media
+from ui.tracking import Tracking
+from ui.visits import MAX_PAGES, Visits
+
+FRAMES, HEIGHT, WIDTH = 6, 40, 60
+
+
+def left_of(image, points, point_labels, previous=None, method="sam", strokes=()):
+    """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none.
+
+    By "grabcut", all rows down to the last point or stroke.
+    """
+    mask = np.zeros(image.shape[:2], bool)
+    if method == "grabcut":
+        ends = [y for _, y in points] + [stroke.points[-1][1] for stroke in strokes]
+        mask[: int(max(ends))] = True
+        return mask
+    for (x, _), inside in zip(points, point_labels, strict=True):
+        mask[:, : int(x)] = True if inside else mask[:, : int(x)]
+        mask[:, int(x) :] &= bool(inside)
+    return mask
+
+
+def shift(clip, keys):
+    """A made-up tracker: a pixel to the right with each frame."""
+    for frame in range(len(clip)):
+        key = min(keys, key=lambda key: abs(key - frame))
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for label, mask in reversed(keys[key].items()):
+            labels[np.roll(mask, frame - key, 1)] = label
+        yield frame, labels, 1 - 0.2 * abs(frame - key)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    clip = ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), Fraction(8))
+    return prepare("", "clip.mp4", EditRequest(clip, None, ()), tmp_path / "bare")
+
+
+@pytest.fixture
+def masked(tmp_path):
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[:, 5:20, 5:20], labels[:, 5:20, 30:50] = 1, 2
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
+    clip = ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 90, np.uint8), Fraction(8))
+    request = EditRequest(clip, labels, regions, "a cat and a dog", prompt="a panda runs to a dog")
+    return prepare("01", "One", request, tmp_path / "masked")
+
+
+@pytest.fixture
+def document(bare):
+    return Document(bare)
+
+
+def draw(runs):
+    lengths = [int(part) for part in runs.split()]
+    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return flat.reshape(HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_runs_and_packed_masks_come_back(share):
+    mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < share
+    assert (draw(encode_runs(mask)) == mask).all()
+    assert (unpack(pack(mask), (WIDTH, HEIGHT)) == mask).all()
+    assert encode_runs(np.zeros((4, 4), bool)) == ""
+
+
+def test_the_margin_around_a_region_reaches_the_run(masked):
+    document = Document(masked)
+    label = document.add_region()
+    # Not of the drawn world's clips, or no example: no room unless it is given.
+    assert document.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
+    document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
+    request = build_request(document, {}, "videograin", "storybook")
+    assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
+    assert request.edited_mask[0][12, 22]
+    assert not request.edited_mask[0][12, 28]
+
+
+def test_points_strokes_undo_and_redo(document):
+    label = document.add_region()
+    assert mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True), left_of)
+    mask = document.mask(label, 2)
+    assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
+    # Strokes stay when another point finds the mask anew.
+    mask_edits.add_point(document, label, 2, (10.0, 5.0), False, left_of)
+    assert document.mask(label, 2)[20, 45]
+    assert not document.mask(label, 2)[20, 15]
+    for _ in range(3):
+        document.undo()
+    assert encode_runs(document.mask(label, 2)) == encode_runs(np.arange(WIDTH) < np.full((HEIGHT, 1), 20))
+    document.redo()
+    assert document.mask(label, 2)[20, 45]
+    for _ in range(9):
+        document.undo()
+    assert document.state.regions == {}
+    assert document.can == {"undo": False, "redo": True}
+
+
+def test_a_region_asks_colours_where_sam_fails(document):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
+    before = document.mask(label, 2)
+    mask_edits.find_by(document, label, 2, "grabcut", left_of)
+    key = document.state.layers[label].keys[2]
+    assert key.by == "grabcut"
+    assert document.mask(label, 2).sum() == 5 * WIDTH
+    # A stroke is a hint to it, and holds where it is; other regions still ask SAM.
+    mask_edits.add_stroke(document, label, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
+    assert document.mask(label, 2)[10].all()
+    assert document.mask(label, 2)[11, 30]
+    other = document.add_region()
+    assert (mask_edits.finder_of(document, label), mask_edits.finder_of(document, other)) == (
+        "grabcut",
+        "sam",
+    )
+    mask_edits.add_stroke(document, other, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
+    assert document.mask(other, 2).sum() < 30
+    for _ in range(4):
+        document.undo()
+    assert (document.mask(label, 2) == before).all()
+    assert mask_edits.finder_of(document, label) == "sam"
+
+
+def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
+    document = Document(bare, "grabcut")
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    assert document.mask(label, 0).sum() == 5 * WIDTH
+    with pytest.raises(RequestError, match="choose grabcut"):
+        mask_edits.find_by(document, label, 0, "sam", left_of)
+
+
+def test_points_that_find_nothing_leave_the_mask(masked):
+    document = Document(masked)
+    nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
+    assert not mask_edits.add_point(document, 1, 0, (3.0, 3.0), True, nothing)
+    assert document.mask(1, 0).sum() == 15 * 15
+    assert document.to_track() == []
+
+
+def test_revisions_tell_what_changed(document):
+    label = document.add_region()
+    have = document.rev
+    mask_edits.add_point(document, label, 3, (20.0, 5.0), True, left_of)
+    view = views.canvas(document, have)
+    assert list(view["changes"]) == ["3"]
+    assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
+    assert view["rev"] > have
+    assert list(views.canvas(document)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    orjson.dumps(view)
+    with pytest.raises(Gone):
+        document.check("", document.rev + 1)
+    with pytest.raises(Gone):
+        document.check("another", 0)
+
+
+def test_events_for_the_clip_before_are_passed_over(document, masked):
+    document.open(masked, "second")
+    with pytest.raises(Past):
+        document.check("", 0)
+    document.check("second", 0)
+    with pytest.raises(Gone):
+        document.check("third", 0)
+
+
+def test_words_order_and_colours_are_taken_over_and_checked(masked):
+    document = Document(masked)
+    assert composed(document)[0].text == "a panda runs to a dog"
+    document.describe(
+        "a cat and a dog",
+        [
+            {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
+            {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
+            {"label": 7, "name": "none"},
+            "no region",
+        ],
+    )
+    assert list(document.state.regions) == [2, 1]
+    assert document.state.regions[2].name == "Region 2"
+    assert document.state.regions[2].color != "red"
+    assert (document.state.regions[1].name, document.state.regions[1].color) == ("${x}", "#010203")
+    assert composed(document)[0].text == "a panda and a fox"
+
+
+def test_what_stands_first_covers(masked):
+    document = Document(masked)
+    mask_edits.add_point(document, 2, 0, (15.0, 5.0), True, left_of)
+    asked = build_request(document, {"steps": 3}, "videograin", "storybook")
+    assert asked.labels[0][10, 10] == 1
+    document.describe("", [{"label": 2}, {"label": 1}])
+    assert build_request(document, {}, "videograin", "storybook").labels[0][10, 10] == 2
+    assert [region.label for region in build_request(document, {}, "videograin", "storybook").regions] == [
+        2,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(("prompt", "field"), [("", "regions"), ("a fox", "regions.Region 1.mask")])
+def test_a_run_without_masks_says_what_is_missing(document, prompt, field):
+    label = document.add_region()
+    document.describe("", [{"label": label, "prompt": prompt}])
+    with pytest.raises(RequestError) as error:
+        build_request(document, {}, "videograin", "storybook")
+    assert error.value.field == field
+
+
+def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp_path):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    mask_edits.add_point(document, label, 4, (30.0, 5.0), True, left_of)
+    assert document.to_track(only_untracked=True) == [label]
+    tracking = Tracking(Visits(bare, Media(tmp_path)), shift)
+    steps = [step for step in tracking.follow(document, [label]) if step]
+    assert [step.done for step in steps] == list(range(FRAMES + 1))
+    assert document.mask(label, 4).sum() == 30 * HEIGHT
+    assert document.mask(label, 5).any()
+    assert document.state.layers[label].score[1] == 0.8
+    assert document.to_track() == []
+    mask_edits.add_stroke(document, label, 5, BrushStroke(((50.0, 20.0),), 2, False), left_of)
+    assert document.to_track() == [label]
+    document.undo()
+    document.undo()
+    assert not document.mask(label, 5).any()
+
+
+def test_a_tracking_that_was_broken_off_is_not_done(document, bare, tmp_path):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    tracking = Tracking(Visits(bare, Media(tmp_path)), shift)
+    steps = tracking.follow(document, [label])
+    next(step for step in steps if step and step.done == 2)
+    steps.close()  # Stop, or the page was closed
+    assert document.to_track(only_untracked=True) == document.to_track() == [label]
+    assert [step.done for step in tracking.follow(document, [label]) if step][-1] == FRAMES
+    assert document.to_track(only_untracked=True) == document.to_track() == []
+
+
+def test_nothing_is_handed_out_under_the_lock(document, bare, tmp_path):
+    """The next step may be asked for in another thread, or never."""
+    visits = Visits(bare, Media(tmp_path))
+    tracking = Tracking(visits, shift)
+    opened = visits.get("page")
+
+    def is_free():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: opened.lock.acquire(timeout=60) and not opened.lock.release()).result()
+
+    nothing = {"id": opened.id, "have": opened.rev}
+    for _ in tracking.track("page", nothing):
+        assert is_free()
+    mask_edits.add_point(opened, opened.add_region(), 0, (20.0, 5.0), True, left_of)
+    for _ in tracking.track("page", {"id": opened.id, "have": opened.rev}):
+        assert is_free()
+
+
+def test_a_deleted_region_comes_back_to_where_it_was(masked):
+    document = Document(masked)
+    document.delete_region(2)
+    document.undo()
+    assert list(document.state.regions) == [1, 2]
+    document.delete_region(1)
+    document.undo()
+    assert list(document.state.regions) == [1, 2]
+
+
+def test_deleting_stops_the_tracker_which_writes_by_label(bare, tmp_path):
+    visits = Visits(bare, Media(tmp_path))
+    masking = Masking(visits, left_of)
+    document = visits.get("page")
+    label = document.add_region()
+    document.stop.clear()
+    masking.act("page", {"id": document.id, "have": document.rev, "act": "delete", "label": label})
+    assert document.stop.is_set()
+    assert not document.state.regions
+
+
+def test_a_page_that_lost_its_connection_may_come_back(bare, tmp_path):
+    visits = Visits(bare, Media(tmp_path), grace=1.0)
+    first = visits.get("page")
+    visits.leave("page")
+    assert visits.get("page") is first
+    time.sleep(1.5)
+    assert visits.get("page") is first
+    visits.leave("page")
+    visits.keep("page")  # what still runs for it does not bring it back
+    for _ in range(1000):
+        if not len(visits):
+            break
+        time.sleep(0.05)
+    assert len(visits) == 0
+
+
+def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):
+    now = [0.0]
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0])
+    first = visits.get("first")
+    assert visits.get("first") is first
+    now[0] = MAX_AGE + 1
+    visits.get("second")
+    assert visits.get("first") is not first
+    for number in range(MAX_PAGES + 5):
+        visits.get(str(number))
+    assert len(visits) == MAX_PAGES
+    visits.forget("0")
+
+
+def test_strange_events_do_nothing(bare, tmp_path):
+    masking = Masking(Visits(bare, Media(tmp_path)), left_of)
+    good = {"id": "", "have": 0, "nonce": 1}
+    strange = [
+        {"act": "point", "frame": 0, "at": ["1", 2], "label": 1},
+        {"act": "point", "frame": 99, "at": [1, 2], "label": 1},
+        {"act": "point", "frame": 0, "at": [float("nan"), 2], "label": 1},
+        {"act": "stroke", "frame": 0, "path": [], "radius": 3, "label": 1},
+        {"act": "stroke", "frame": 0, "path": [[1, 1]], "radius": "x", "label": 1},
+        {"act": "unpoint", "frame": 0, "at": [1, 1], "label": 77},
+        {"act": "delete", "label": None},
+        {"act": "__class__"},
+        {},
+    ]
+    for data in strange:
+        view, _ = masking.act("page", good | data)
+        orjson.dumps(view)
+        assert view["labels"] == [], data
+    assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]
+
+
+def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document, bare, tmp_path):
+    media = Media(tmp_path / "media")
+    files = ClipFiles(Visits(bare, media), media)
+    for at in (40, 20):  # the second, smaller, lies on top of the first
+        label = document.add_region()
+        mask_edits.add_point(document, label, 2, (at, 10), True, left_of)
+        for frame in range(FRAMES):
+            document.set_tracked(label, frame, document.mask(label, 2), 0.9)
+    request = build_request(document, {}, "videograin", "storybook")
+    assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
+    archive = files.save(document, request, whole_masks(document, request), "page")
+
+    opened, _ = open_upload(archive, tmp_path / "again")
+    again = Document(opened)
+    assert (opened.request.labels == request.labels).all()
+    assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
+    assert again.state.layers[1].drawn == [2]
+    # A correction elsewhere is followed from both frames a person has drawn.
+    mask_edits.add_stroke(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False), left_of)
+    assert sorted(again.begin_track([1])) == [2, 4]
+
+
+def test_a_region_that_nobody_can_see_is_named(document):
+    for _ in range(2):
+        mask_edits.add_point(document, document.add_region(), 0, (30, 10), True, left_of)
+    with pytest.raises(RequestError, match="regions above it cover it completely"):
+        build_request(document, {}, "videograin", "storybook")
+
+
+def test_no_identity_at_all_is_gone_and_not_past(document, masked):
+    document.open(masked, "second")
+    with pytest.raises(Gone):
+        document.check(None, 0)
+
+
+def test_a_late_event_for_the_clip_before_changes_and_says_nothing(bare, masked, tmp_path):
+    visits = Visits(bare, Media(tmp_path))
+    late = {"id": "", "have": 0, "act": "add", "nonce": 1}
+    visits.get("page").open(masked, "second")
+    assert Masking(visits, left_of).act("page", late) == (None, None)
+    assert list(Tracking(visits, shift).track("page", late)) == []
+    assert list(visits.get("page").state.regions) == [1, 2]
+
+
+def test_a_stroke_is_drawn_where_the_browser_saw_it(bare, tmp_path):
+    """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at (10.5, 20.5)."""
+    visits = Visits(bare, Media(tmp_path))
+    data = {"id": "", "have": 0, "act": "stroke", "frame": 0, "label": 0, "path": [[10.5, 20.5]], "radius": 3}
+    Masking(visits, left_of).act("page", data)
+    expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
+    assert (visits.get("page").mask(1, 0) == expected).all()
+
+
+# Mask tools
+
+
+def square(document, label, frame):
+    rows, columns = np.nonzero(document.mask(label, frame))
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))], ids=["grow", "shrink"]
+)
+def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
+    document = Document(masked)
+    mask_edits.reshape(document, 1, [0], Reshape(kind, 2))
+    assert square(document, 1, 0) == expected
+    assert square(document, 1, 1) == (5, 19, 5, 19)
+    assert document.to_track() == [1]  # a correction like any other
+    document.undo()
+    assert square(document, 1, 0) == (5, 19, 5, 19)
+
+
+def test_holes_are_filled_and_specks_removed(document):
+    label = document.add_region()
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:25, 5:25], mask[10:12, 10:12], mask[30:32, 40:42] = True, False, True
+    document.set_tracked(label, 0, mask, 0.9)
+    mask_edits.reshape(document, label, [0], Reshape("fill"))
+    mask_edits.reshape(document, label, [0], Reshape("drop"))
+    assert document.mask(label, 0).sum() == 20 * 20
+
+
+def test_all_frames_change_in_one_step_and_stay_tracked(masked):
+    document = Document(masked)
+    document.set_key(1, 2, Key(points=((10.0, 10.0, True),), found=document.state.layers[1].track[2]))
+    document.begin_track([1])
+    document.end_track([1], True)
+    mask_edits.reshape(document, 1, list(range(FRAMES)), Reshape("grow", 3))
+    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
+    assert document.to_track() == []
+    document.undo()
+    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
+
+
+def test_tracking_from_a_grown_mask_grows_it_no_further(masked):
+    document = Document(masked)
+    mask_edits.reshape(document, 1, [0], Reshape("grow", 2))
+    for _ in range(2):
+        document.begin_track([1])
+        document.end_track([1], True)
+        assert square(document, 1, 0) == (3, 21, 3, 21)
+
+
+def test_a_tool_outlasts_the_next_click(document):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+    mask_edits.reshape(document, label, [0], Reshape("shrink", 4))
+    assert square(document, label, 0)[3] == 15
+    mask_edits.add_point(document, label, 0, (30.0, 5.0), True, left_of)
+    assert square(document, label, 0)[3] == 25
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"kind": "grow", "pixels": 2, "label": 1, "frame": 0}, "click the object or paint it first"),
+        ({"kind": "melt", "pixels": 2, "label": 1, "frame": 0}, "one of grow, shrink, fill, drop"),
+        ({"kind": "grow", "pixels": 0, "label": 1, "frame": 0}, "1 to 64 pixels"),
+        ({"kind": "grow", "pixels": "2", "label": 1, "frame": 0}, "1 to 64 pixels"),
+        ({"kind": ["grow"], "pixels": 2, "label": 1, "frame": 0}, "one of grow"),
+        ({"kind": "grow", "pixels": 2, "label": 7, "frame": 0}, "number 7 does not exist"),
+    ],
+)
+def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(bare, tmp_path, data, said):
+    visits = Visits(bare, Media(tmp_path))
+    visits.get("page").add_region()
+    view, _ = Masking(visits, left_of).act("page", {"id": "", "have": 1, "act": "reshape"} | data)
+    assert said in view["note"]
+    assert view["alarm"]

@@ -1,0 +1,140 @@
+"""From what a page works on to what is run: prompts and the request, checked by field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from editing.errors import RequestError
+from editing.prompts import Composed, compose
+from editing.request import EditRequest, Region
+from ui.document import MAX_TEXT, Document
+from ui.method_choice import uses
+
+
+def composed(document: Document) -> tuple[Composed, ...]:
+    """The prompts a run would use, one per edit."""
+    regions = () if uses(document.method).regions == "ignored" else tuple(document.state.regions.values())
+    prompts = own_prompts(document, document.method)
+    return tuple(compose(document.source_prompt, own, regions) for own in prompts)
+
+
+def build_request(
+    document: Document,
+    params: Mapping[str, object],
+    method: str,
+    model: str,
+    seed: object = 0,
+    loras: tuple[str, ...] = (),
+) -> EditRequest:
+    """What a run would be given now.
+
+    Raises:
+        RequestError: No region, a text too long, a region with words and no mask, a bad parameter.
+    """
+    regions = _regions(document, method)
+    labels = _flatten(document, regions)
+    prompt, *more = own_prompts(document, method)
+    layers = document.state.layers
+    return replace(
+        document.opened.request,
+        regions=tuple(
+            replace(r, prompt=r.prompt.strip(), drawn=tuple(sorted(layers[r.label].drawn))) for r in regions
+        ),
+        labels=labels if regions else None,
+        source_prompt=document.source_prompt,
+        prompt=prompt,
+        more_prompts=tuple(more),
+        method=method,
+        params=dict(params),
+        model=model,
+        loras=loras,
+        seed=seed,  # type: ignore[arg-type]  # checked there
+    )
+
+
+def build_discovery(document: Document, model: str) -> EditRequest:
+    """The clip and its words, for whoever looks for objects in it.
+
+    Raises:
+        RequestError: Nobody said what the clip shows, or no more regions are allowed.
+    """
+    if not document.source_prompt.strip():
+        raise RequestError("The clip shows", "is empty; name the objects to find, such as 'a cat and a dog'")
+    document.check_space(document.state.regions)
+    base = document.opened.request
+    return EditRequest(
+        base.clip, None, (), document.source_prompt, model=model, size=base.size, method=base.method
+    )
+
+
+def whole_masks(document: Document, request: EditRequest) -> dict[int, np.ndarray] | None:
+    """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
+    frames = range(len(document.opened.frames))
+    whole = {r.label: np.stack([document.mask(r.label, f) for f in frames]) for r in request.regions}
+    return whole if sum(mask.sum() for mask in whole.values()) > np.sum(request.labels != 0) else None
+
+
+def own_prompts(document: Document, method: str) -> tuple[str, ...]:
+    """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.
+
+    An empty first line stands for the prompt composed from the regions, where there are any with words.
+    """
+    if uses(method).regions != "needed":
+        first, *more = (line.strip() for line in document.prompt.split("\n"))
+        more = [line for line in more if line]
+        words = any(region.prompt.strip() for region in document.state.regions.values())
+        composes = words and uses(method).regions == "taken"
+        return tuple(more) if more and not (first or composes) else (first, *more)
+    base = document.opened.request
+    words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
+    same = words(base.regions) == words(document.state.regions.values())
+    return (base.prompt if same and document.source_prompt == base.source_prompt else "",)
+
+
+def check_lengths(regions: Iterable[Region]) -> None:
+    """Refuse words that are too many for any model.
+
+    Raises:
+        RequestError: Naming the region and the text.
+    """
+    for region in regions:
+        for key in ("prompt", "source"):
+            if (count := len(getattr(region, key))) > MAX_TEXT:
+                said = f"{count} characters are too many; shorten it to {MAX_TEXT}"
+                raise RequestError(f"regions.{region.name}.{key}", said)
+
+
+def _regions(document: Document, method: str) -> list[Region]:
+    """The regions a method gets, each with a mask somewhere."""
+    wanted, known = uses(method).regions, document.state.regions.values()
+    drawn = {label for label in document.state.layers if _has_mask(document, label)}
+    regions = [r for r in known if r.label in drawn or r.prompt.strip()] if wanted != "ignored" else []
+    if not regions and wanted == "needed":
+        raise RequestError("regions", "there are none yet; click an object in the frame")
+    for region in regions:
+        if region.label not in drawn:
+            said = "the region has no mask; click the object or paint it"
+            raise RequestError(f"regions.{region.name}.mask", said)
+    check_lengths(regions)
+    return regions
+
+
+def _flatten(document: Document, regions: list[Region]) -> np.ndarray:
+    """Labels, uint8 [frames, height, width]: the earlier regions cover the later."""
+    labels = np.zeros((len(document.opened.frames), *document.size[::-1]), np.uint8)
+    for region in reversed(regions):
+        for frame in range(len(labels)):
+            labels[frame][document.mask(region.label, frame)] = region.label
+    for region in regions:
+        if not (labels == region.label).any():
+            said = "regions above it cover it completely; move it up or erase part of theirs"
+            raise RequestError(f"regions.{region.name}.mask", said)
+    return labels
+
+
+def _has_mask(document: Document, label: int) -> bool:
+    layer = document.state.layers[label]
+    return any(document.mask(label, frame).any() for frame in {*layer.keys, *layer.track})

@@ -1,0 +1,102 @@
+"""Clips come and go: an example, an upload, another part of it, a project saved."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editing.errors import RequestError
+from editing.project import save_project
+from editing.request import EditRequest
+from ui.clips import Opened, open_upload
+from ui.document import Document
+from ui.media import Media
+from ui.visits import Visits
+
+_UPLOAD = "upload"
+
+
+class ClipFiles:
+    """Opens clips for pages and saves their projects.
+
+    Args:
+        visits: The documents of all open pages.
+        media: Where clips that were uploaded go.
+    """
+
+    def __init__(self, visits: Visits, media: Media) -> None:
+        self.visits, self.media = visits, media
+
+    def begin(self, page: str, opened: Opened) -> Document:
+        """Begin anew on a clip; the files of the one before go."""
+        document = self.visits.get(page, opened)
+        with document.lock:
+            old = document.opened
+            document.open(opened, secrets.token_hex(8))
+        if old is not opened:
+            self.media.drop(old.folder)
+        return document
+
+    def upload(self, page: str, file: Path) -> tuple[Document, str]:
+        """Open an uploaded file; it moves into the page's folder.
+
+        Raises:
+            EditingError: It cannot be opened; the page keeps what it had.
+        """
+        folder = self.media.new_clip(page)
+        kept = _place_for(file, folder)
+        shutil.move(file, kept)
+        return self._open(page, kept, folder)
+
+    def trim(self, page: str, part: dict[str, Any]) -> tuple[Document, str]:
+        """Use another part of one's own clip: `start` from 0, `stride` and `frames` from 1.
+
+        Raises:
+            EditingError: It cannot be opened; the page keeps what it had.
+        """
+        file = self.visits.get(page).opened.file
+        values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
+        if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
+            raise RequestError("clip", "first frame, step and number of frames must be whole numbers")
+        folder = self.media.new_clip(page)
+        kept = _place_for(file, folder)
+        shutil.copyfile(file, kept)
+        start, stride, frames = values
+        return self._open(page, kept, folder, start, max(1, stride), max(1, frames))
+
+    def _open(self, page: str, file: Path, folder: Path, *part: int) -> tuple[Document, str]:
+        try:
+            opened, note = open_upload(file, folder, *part)
+        except BaseException:
+            self.media.drop(folder)
+            raise
+        return self.begin(page, opened), note
+
+    def save(
+        self, document: Document, request: EditRequest, whole: dict[int, np.ndarray] | None, page: str
+    ) -> Path:
+        """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
+        folder = self.media.new_clip(page)
+        archive = pack_project(request, whole, folder)
+        if document.saved:
+            self.media.drop(document.saved)
+        document.saved = folder
+        return archive
+
+
+def pack_project(request: EditRequest, whole: dict[int, np.ndarray] | None, folder: Path) -> Path:
+    """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
+    project = folder / "project"
+    save_project(request, project, whole)
+    return Path(shutil.make_archive(str(project), "zip", project))
+
+
+def _place_for(file: Path, folder: Path) -> Path:
+    """Where an upload goes: apart from files made here, some of which have usual names."""
+    kept = folder / _UPLOAD / file.name
+    kept.parent.mkdir()
+    return kept

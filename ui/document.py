@@ -1,0 +1,344 @@
+"""What one open page works on, kept by the server: clip, regions, masks, words, undo. NumPy only."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from editing.errors import RequestError
+from editing.labels import read_regions
+from editing.request import MAX_PROMPTS, Region, default_color
+from ui.clips import Opened
+from ui.layers import Key, Layer, Mask, State, encode_runs, pack, touched_up, unpack
+
+MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
+MARGIN, MAX_MARGIN = (
+    1 / 16,
+    200,
+)  # of a new region, in shares of the shorter side; what a card allows, in pixels
+
+
+class Gone(RequestError):
+    """The page shows what the server no longer has."""
+
+    def __init__(self) -> None:
+        super().__init__("page", "This page was idle for too long and its masks are gone. Reload it.")
+
+
+class Past(RequestError):
+    """The event was for a clip that the page has left; nothing is to be said about it."""
+
+    def __init__(self) -> None:
+        super().__init__("page", "the clip has changed; try again")
+
+
+class Document:
+    """One page's work; every method that changes it is to be called while `lock` is held.
+
+    Args:
+        opened: What is shown first.
+        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+    """
+
+    def __init__(self, opened: Opened, finder: str = "sam") -> None:
+        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+        self.used = 0.0  # when its last event came
+        self.left: object = None  # set by `Visits` when the page has gone
+        self.saved: Path | None = None
+        self.id = ""
+        self._past: set[str] = set()
+        self.open(opened, "")
+
+    def open(self, opened: Opened, identity: str) -> None:
+        """Begin anew on a clip; masks and words are its project's, if it has any."""
+        self.stop.set()
+        if self.id != identity:
+            self._past.add(self.id)
+        self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        request = opened.request
+        self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
+        self.source_prompt, self.method = request.source_prompt, request.method
+        self.prompt = "\n".join((request.prompt, *request.more_prompts))
+        self.changed = dict.fromkeys(range(len(opened.frames)), 0)
+        self.acknowledged: deque[int] = deque(maxlen=32)
+        self._undo: deque[State] = deque(maxlen=MAX_UNDO)
+        self._redo: deque[State] = deque(maxlen=MAX_UNDO)
+        self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def check(self, identity: object, have: object) -> None:
+        """Refuse a page that shows another clip or a later state than this.
+
+        Raises:
+            Gone: It does.
+            Past: It is a clip that was left a moment ago.
+        """
+        if identity != self.id and identity in self._past:
+            raise Past
+        if identity != self.id or not isinstance(have, int) or have > self.rev:
+            raise Gone
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the clip in pixels."""
+        return self.opened.request.clip.size
+
+    @property
+    def can(self) -> dict[str, bool]:
+        """Whether there is something to undo and to redo."""
+        return {"undo": bool(self._undo), "redo": bool(self._redo)}
+
+    # Regions
+
+    def add_region(self) -> int:
+        """Make an empty region on top of the others; its label.
+
+        Raises:
+            RequestError: There are as many as allowed.
+        """
+        region = self._new_region(self.state.regions)
+        regions = {region.label: region, **self.state.regions}
+        self.commit(State({**self.state.layers, region.label: Layer()}, regions))
+        return region.label
+
+    def check_space(self, known: Collection[int]) -> None:
+        """Refuse one more region.
+
+        Raises:
+            RequestError: There are as many as allowed.
+        """
+        if len(known) >= MAX_REGIONS:
+            raise RequestError("regions", f"at most {MAX_REGIONS} are allowed here; delete one first")
+
+    def _new_region(self, known: Mapping[int, Region], name: str = "") -> Region:
+        """A region that no other is like, called `name` where that is free."""
+        self.check_space(known)
+        label = next(n for n in range(1, 256) if n not in known)
+        names = {region.name.casefold() for region in known.values()}
+        numbered = (f"{name or 'Region'} {i}" for i in range(label, 300))
+        name = next(n for n in (*([name] if name else []), *numbered) if n.casefold() not in names)
+        used = {region.color for region in known.values()}
+        colors = [default_color(n) for n in range(label, label + MAX_REGIONS)]
+        color = next((color for color in colors if color not in used), colors[0])
+        # In the drawn world things are told by their outline: a rabbit's ears need a margin.
+        margin = round(MARGIN * min(self.size)) if self.opened.drawn else 0
+        return Region(name, label, color=color, margin=margin)
+
+    def add_found(self, labels: np.ndarray, names: Sequence[str], fit: Sequence[float]) -> list[str]:
+        """Make regions of clusters that have a name and fit it; the names. One step to undo.
+
+        Args:
+            labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
+        """
+        layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
+        for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
+            if not name or how_well <= 1 or len(regions) >= MAX_REGIONS:
+                continue
+            region = replace(self._new_region(regions, name), source=name)
+            track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, 0.8))
+            regions = {region.label: region, **regions}
+            made.append(region.name)
+        if made:
+            self.commit(State(layers, regions))
+        return made
+
+    def delete_region(self, label: int) -> None:
+        """Remove a region with its masks."""
+        drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
+        self.commit(State(drop(self.state.layers), drop(self.state.regions)))
+
+    def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
+        """Take words, colours and order over from the cards; masks and the set of regions stay."""
+        known, described = self.state.regions, {}
+        for entry in entries if isinstance(entries, list) else ():
+            region = known.get(entry.get("label", 0)) if isinstance(entry, dict) else None
+            if region:
+                described[region.label] = _described(region, entry)
+        self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
+        if isinstance(source_prompt, str):
+            self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+        if isinstance(prompt, str):
+            self.prompt = prompt[: MAX_PROMPTS * MAX_TEXT]
+
+    # Masks
+
+    def layer(self, label: int) -> Layer:
+        """The masks of a region.
+
+        Raises:
+            RequestError: There is no such region.
+        """
+        if label not in self.state.layers:
+            raise RequestError("region", f"number {label} does not exist; choose another or add one")
+        return self.state.layers[label]
+
+    def mask(self, label: int, frame: int) -> Mask:
+        """Where a region is on a frame, bool [height, width]: work by hand over what was found or tracked."""
+        layer = self.state.layers[label]
+        key = layer.keys.get(frame, Key())
+        return touched_up(self.unpack(layer.track.get(frame) if key.found is None else key.found), key.edits)
+
+    def run_lengths(self, label: int, frame: int) -> str:
+        """The mask as lengths of runs, row by row, outside first; empty where there is none."""
+        layer = self.state.layers[label]
+        key, track = layer.keys.get(frame), layer.track.get(frame)
+        if key is None and track is None:
+            return ""
+        kept = self._run_lengths.get((label, frame))
+        if kept is None or kept[0] is not key or kept[1] is not track:
+            kept = self._run_lengths[label, frame] = (key, track, encode_runs(self.mask(label, frame)))
+        return kept[2]
+
+    def unpack(self, packed: bytes | None) -> Mask:
+        """A packed mask of this clip; an empty one for None."""
+        return unpack(packed, self.size)
+
+    def set_layer(self, label: int, layer: Layer) -> None:
+        """Replace the masks of a region; one step to undo."""
+        self.commit(replace(self.state, layers={**self.state.layers, label: layer}))
+
+    def set_key(self, label: int, frame: int, key: Key) -> None:
+        """Replace what a person did to a region on a frame; one step to undo."""
+        layer = self.layer(label)
+        keys = {**layer.keys, frame: key}
+        if not (key.points or key.edits):
+            del keys[frame]
+        layer = replace(layer, keys=keys)
+        self.set_layer(label, replace(layer, fresh=not layer.drawn))
+
+    # Undo
+
+    def undo(self) -> None:
+        """Take the last operation back; words typed since stay."""
+        if self._undo:
+            self._redo.append(self.state)
+            self._restore(self._undo.pop())
+
+    def redo(self) -> None:
+        """Do what was taken back again."""
+        if self._redo:
+            self._undo.append(self.state)
+            self._restore(self._redo.pop())
+
+    def join_steps(self) -> None:
+        """Make one undo take the last two operations back."""
+        self._undo.pop()
+
+    def commit(self, state: State) -> None:
+        """Take a state over; undo brings the present one back."""
+        self._undo.append(self.state)
+        self._redo.clear()
+        self._restore(state)
+
+    def _restore(self, state: State) -> None:
+        old, now = self.state, state.regions
+        # What was typed meanwhile, and the order, outlive an undo.
+        kept = {label: region for label, region in old.regions.items() if label in now}
+        order = [*kept]
+        for place, label in enumerate(now):
+            if label not in kept:  # it comes back to where it was
+                order.insert(min(place, len(order)), label)
+        self.state = replace(state, regions={label: kept.get(label, now[label]) for label in order})
+        empty = Layer()
+        pairs = [(old.layers.get(n, empty), state.layers.get(n, empty)) for n in {*old.layers, *state.layers}]
+        self.mark([f for f in self.changed if any(a is not b and a.differs(b, f) for a, b in pairs)])
+
+    def mark(self, frames: Sequence[int]) -> None:
+        """Begin a new revision, in which these frames changed."""
+        self.rev += 1
+        self.changed.update(dict.fromkeys(frames, self.rev))
+
+    # Tracking
+
+    def to_track(self, only_untracked: bool = False) -> list[int]:
+        """Labels of regions that were drawn by hand and not followed since (or never to the end)."""
+        return [
+            label
+            for label, layer in self.state.layers.items()
+            if layer.drawn and (not layer.track or layer.partial if only_untracked else not layer.fresh)
+        ]
+
+    def begin_track(self, labels: Collection[int]) -> dict[int, dict[int, Mask]]:
+        """Key frames of all regions that have any, by frame and label, the uppermost first.
+
+        From here on undo brings the old tracks of `labels` back.
+        """
+        layers, keys = dict(self.state.layers), {}
+        for label in self.state.regions:
+            layer = layers[label]
+            drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
+            for frame, mask in drawn.items():
+                keys.setdefault(frame, {})[label] = mask
+            if label in labels:
+                layers[label] = _to_be_tracked(layer, drawn, self.unpack)
+        self.commit(replace(self.state, layers=layers))
+        return keys
+
+    def end_track(self, labels: Collection[int], finished: bool) -> None:
+        """The tracker has seen all frames, or was stopped before."""
+        change = {"partial": False} if finished else {"fresh": False}
+        layers = {
+            label: replace(layer, **change) if label in labels else layer
+            for label, layer in self.state.layers.items()
+        }
+        self.state = replace(self.state, layers=layers)
+
+    def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
+        """Take one frame over from the tracker; key frames stay as they were drawn."""
+        layer = self.state.layers.get(label)
+        if layer is None or frame in layer.drawn:
+            return
+        layer = replace(
+            layer,
+            track={**layer.track, frame: pack(mask)},
+            score={**layer.score, frame: float(confidence)},
+        )
+        self.state = replace(self.state, layers={**self.state.layers, label: layer})
+        self.mark([frame])
+
+
+def _project_layers(opened: Opened) -> dict[int, Layer]:
+    """The masks a project comes with, by label."""
+    request = opened.request
+    if request.labels is None:
+        return {}
+    whole = read_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
+    layers, labels = {}, np.asarray(request.labels)
+    for region in request.regions:
+        inside = whole.get(region.label, labels == region.label)
+        track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
+        keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
+        layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
+    return layers
+
+
+def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[bytes | None], Mask]) -> Layer:
+    """A layer whose drawn frames are part of its track from now on."""
+    # Work by hand lies over the track, which is about to hold its outcome: what it lay over is kept.
+    keys = {
+        frame: replace(key, found=pack(unpack(layer.track.get(frame))))
+        if frame in drawn and key.found is None
+        else key
+        for frame, key in layer.keys.items()
+    }
+    track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
+    score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
+    return replace(layer, keys=keys, track=track, score=score, fresh=True, partial=True)
+
+
+def _described(region: Region, entry: Mapping[str, Any]) -> Region:
+    text = {key: entry[key] for key in ("prompt", "source") if isinstance(entry.get(key), str)}
+    name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        text["color"] = color
+    margin = entry.get("margin")
+    if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
+        text["margin"] = margin
+    return replace(region, name=name or f"Region {region.label}", **text)

@@ -1,0 +1,174 @@
+// The frame with its masks, and everything around it.
+import { button, icon, make } from "./shared/dom.js";
+import { hub, openFile, showStage } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
+import { makeFinders } from "./canvas/finders.js";
+import { loadFrames } from "./canvas/frames.js";
+import { makeHelp } from "./canvas/help.js";
+import { listenToKeys } from "./canvas/keyboard.js";
+import { makeMaskTools } from "./canvas/mask_tools.js";
+import { watchPointer } from "./canvas/pointer.js";
+import { accept, frameOf, newEditor, selection } from "./canvas/state.js";
+import { makeSurface } from "./canvas/surface.js";
+import { makeAsk, makeNote, makeTrack } from "./canvas/talk.js";
+import { makeTimeline } from "./canvas/timeline.js";
+import { makeToolbar } from "./canvas/toolbar.js";
+
+const makeDrop = () => {
+  const drop = button("rg-drop", "", () => openFile());
+  drop.append(
+    icon("open"),
+    make("strong", "", "Drop a clip here, or choose one"),
+    make("span", "", "mp4, mov, webm, gif, or a project saved as zip"),
+  );
+  return drop;
+};
+
+const makeChip = (surface) => {
+  const chip = make("span", "rg-chip", "Finding the mask");
+  chip.hidden = true;
+  surface.node.append(chip);
+  return chip;
+};
+
+const makeHeard = () => {
+  const heard = make("p", "rg-heard");
+  heard.setAttribute("aria-live", "polite");
+  return heard;
+};
+
+const lay = (editor, trigger) => {
+  const root = make("div", "rg-editor"),
+    surface = makeSurface(editor),
+    heard = makeHeard(),
+    note = makeNote(editor);
+  editor.ask = makeAsk(editor, trigger);
+  editor.track = makeTrack(editor, trigger);
+  const toolbar = makeToolbar(editor, surface, heard),
+    finders = makeFinders(editor),
+    maskTools = makeMaskTools(editor),
+    line = makeTimeline(editor),
+    help = makeHelp(),
+    chip = makeChip(surface),
+    below = make("div", "rg-below");
+  below.append(note, finders.node);
+  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help);
+  root.editor = editor;
+  editor.refresh = () => {
+    toolbar.refresh();
+    finders.refresh();
+    maskTools.refresh();
+    chip.hidden = !editor.pending.length;
+    root.dataset.tracking = String(Boolean(editor.tracking));
+  };
+  const showHelp = () => help.showModal();
+  watchPointer(editor, surface.canvas);
+  listenToKeys(editor, root, surface.canvas, showHelp);
+  editor.choose("add");
+  return { editor, root, surface, line, bars: [toolbar.node, maskTools.node], showHelp };
+};
+
+const addPlaying = ({ editor, line }) => {
+  editor.go = (frame) => {
+    if (!editor.clip) return;
+    editor.frame = frameOf(editor, frame);
+    editor.draw();
+    line.draw();
+    editor.refresh();
+  };
+  editor.play = (on) => {
+    clearInterval(editor.playing);
+    const next = () => editor.go((editor.frame + 1) % editor.clip.count);
+    editor.playing = on && editor.clip ? setInterval(next, 1000 / editor.clip.fps) : 0;
+    line.playing(Boolean(editor.playing));
+    editor.draw();
+  };
+};
+
+// What others in the page say.
+const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
+  const redraw = () => {
+    surface.forget();
+    line.draw();
+  };
+  hub.on("regions", () => {
+    editor.hintAnew();
+    redraw();
+  });
+  hub.on("choose", (label) => {
+    hub.active = label;
+    editor.say("");
+    redraw();
+    editor.refresh();
+  });
+  hub.on("method", (method) => {
+    for (const bar of bars) bar.inert = method?.regions === "ignored";
+  });
+  hub.on("act", ({ act, ...data }) => editor.ask(act, data));
+  hub.on("trim", (part) => trigger("trim", part));
+  hub.on("save", () => trigger("save", {}));
+  hub.on("help", showHelp);
+  hub.on("stage", (name) => {
+    if (name === "masks") requestAnimationFrame(surface.fit);
+    else editor.play(false);
+  });
+};
+
+const openClip = ({ editor, surface, line }, { id, clip }) => {
+  editor.play(false);
+  editor.bitmaps.forEach((bitmap) => bitmap?.close());
+  const empty = { frame: 0, rev: -1, masks: [], bitmaps: [], loaded: 0, pending: [], labels: [] };
+  Object.assign(editor, { id, clip, ...empty });
+  hub.hidden.clear();
+  surface.forget();
+  editor.resize(Math.max(clip.width, clip.height) / 28);
+  loadFrames(editor, (frame) => {
+    if (frame === editor.frame) editor.draw();
+    line.film();
+  });
+  surface.fit();
+  hub.clip = clip;
+  hub.tell("clip", clip);
+  showStage("masks");
+};
+
+const showLost = (editor, note) => {
+  editor.pending = [];
+  editor.tracking = 0;
+  editor.say(note, true);
+  editor.refresh();
+  editor.draw();
+};
+
+const showView = (parts, value) => {
+  const { editor, surface, line } = parts,
+    fresh = value.id !== editor.id,
+    before = editor.labels;
+  if (fresh) openClip(parts, value);
+  if (!accept(editor, value)) {
+    editor.refresh();
+    return;
+  }
+  surface.forget(Object.keys(value.changes));
+  const active = selection(before, editor.labels, hub.active, fresh);
+  if (active !== hub.active) hub.tell("choose", active);
+  editor.say(value.note, value.alarm);
+  editor.refresh();
+  line.draw();
+  hub.tell("masks");
+};
+
+export function mount(element, props, trigger, watch) {
+  const editor = (hub.editor = newEditor()),
+    parts = lay(editor, trigger),
+    drop = makeDrop();
+  element.replaceChildren(drop, parts.root);
+  addPlaying(parts);
+  listenToPage(parts, trigger);
+  follow(props, watch, (value) => {
+    parts.root.hidden = !value && !editor.clip;
+    drop.hidden = !parts.root.hidden;
+    if (value?.gone) showLost(editor, value.note);
+    else if (value) showView(parts, value);
+  });
+}

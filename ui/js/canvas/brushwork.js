@@ -1,0 +1,68 @@
+// Points, strokes, numbers and cursors on the canvas, in pixels of the clip; `unit` is one of the screen in those.
+import { inkOn, isColor } from "../shared/color.js";
+
+export const drawPoint = (context, [x, y], inside, color, unit, strong) => {
+  const r = 7 * unit;
+  context.globalAlpha = strong ? 1 : 0.55;
+  context.beginPath();
+  context.arc(x, y, r, 0, 7);
+  context.fillStyle = inside ? "#fff" : "#111";
+  context.fill();
+  context.lineWidth = 2.5 * unit;
+  context.strokeStyle = isColor(color) ? color : "#fff";
+  context.stroke();
+  context.lineWidth = 2 * unit;
+  context.strokeStyle = inside ? "#111" : "#fff";
+  context.beginPath();
+  context.moveTo(x - r / 2, y);
+  context.lineTo(x + r / 2, y);
+  if (inside) {
+    context.moveTo(x, y - r / 2);
+    context.lineTo(x, y + r / 2);
+  }
+  context.stroke();
+  context.globalAlpha = 1;
+};
+
+export const drawNumber = (context, { label, color }, x, top, unit) => {
+  const r = 9 * unit,
+    y = Math.max(top, r + unit);
+  context.globalAlpha = 0.92;
+  context.beginPath();
+  context.roundRect(x - r, y - r, 2 * r, 2 * r, 5 * unit);
+  context.fillStyle = color;
+  context.fill();
+  context.lineWidth = unit;
+  context.strokeStyle = "rgba(255,255,255,.85)";
+  context.stroke();
+  context.fillStyle = inkOn(color);
+  context.font = "700 " + 12 * unit + "px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(String(label), x, y + unit / 2);
+  context.globalAlpha = 1;
+};
+
+export const drawStroke = (context, { path, radius, erase }, color) => {
+  context.globalAlpha = 0.55;
+  context.strokeStyle = erase ? "#fff" : color;
+  context.lineWidth = 2 * radius;
+  context.beginPath();
+  path.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  if (path.length === 1) context.lineTo(path[0][0] + 0.01, path[0][1]);
+  context.stroke();
+  context.globalAlpha = 1;
+};
+
+export const drawRing = (context, [x, y], radius, unit) => {
+  for (const [color, wide] of [
+    ["#000", 3],
+    ["#fff", 1.5],
+  ]) {
+    context.strokeStyle = color;
+    context.lineWidth = wide * unit;
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.stroke();
+  }
+};

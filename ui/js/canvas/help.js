@@ -1,0 +1,58 @@
+// The list of keys.
+import { button, make } from "../shared/dom.js";
+
+const KEYS = {
+  Mask: [
+    ["V", "add points"],
+    ["X", "switch between add and remove"],
+    ["Right-click | Alt+click", "the other kind of point"],
+    ["Click a point", "remove it"],
+    ["B | E", "brush, eraser"],
+    ["[ | ]", "brush size (or Shift+wheel)"],
+    ["+ | -", "grow, shrink the mask"],
+    ["F | S", "fill holes, remove specks"],
+    ["C", "find masks by colour or with SAM"],
+    ["H", "hide masks"],
+    ["Shift+arrows | Enter", "move a cursor, use the tool there"],
+    ["Esc", "put the tool down"],
+  ],
+  Clip: [
+    [", | .", "previous, next frame (or arrow keys)"],
+    ["Home | End", "first, last frame"],
+    ["Space", "play or pause"],
+    ["N", "new region"],
+    ["1 to 9", "select a region"],
+    ["T", "start or stop tracking"],
+    ["Ctrl+Z", "undo"],
+    ["Ctrl+Shift+Z", "redo"],
+    ["Ctrl+Enter", "run"],
+    ["?", "show this list"],
+  ],
+};
+
+const makeList = (name, keys) => {
+  const box = make("section"),
+    list = make("dl");
+  for (const [text, does] of keys) {
+    const key = make("dt");
+    key.append(...text.split(" | ").map((part) => make("kbd", "", part)));
+    list.append(key, make("dd", "", does));
+  }
+  box.append(make("h3", "", name), list);
+  return box;
+};
+
+export const makeHelp = () => {
+  const dialog = make("dialog", "rg-help"),
+    lists = make("div", "rg-help-lists"),
+    title = make("h2", "", "Keyboard shortcuts");
+  title.id = "rg-help-title";
+  dialog.setAttribute("aria-labelledby", title.id);
+  lists.append(...Object.entries(KEYS).map(([name, keys]) => makeList(name, keys)));
+  dialog.append(
+    title,
+    lists,
+    button("rg-tool", "Close", () => dialog.close()),
+  );
+  return dialog;
+};

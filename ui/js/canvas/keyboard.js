@@ -1,0 +1,85 @@
+// Keys of the canvas; those that are written into a field stay there.
+import { hub } from "../shared/hub.js";
+import { clickAt, sendStroke, strokeFrom } from "./pointer.js";
+import { finderOf, isBrush, moveCursor } from "./state.js";
+
+const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
+const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
+
+const swapFinder = (editor) => {
+  if (editor.sam) editor.ask("find", { by: finderOf(editor, hub.active) === "sam" ? "grabcut" : "sam" });
+};
+
+const keysOf = (editor, showHelp) => {
+  const step = (by) => () => editor.go(editor.frame + by);
+  return {
+    v: () => editor.choose("add"),
+    x: () => editor.choose(editor.tool === "add" ? "remove" : "add"),
+    b: () => editor.choose("brush"),
+    e: () => editor.choose("erase"),
+    "[": () => editor.resize(editor.radius * 0.85 - 0.5),
+    "]": () => editor.resize(editor.radius * 1.15 + 0.5),
+    "+": () => editor.reshape("grow"),
+    "-": () => editor.reshape("shrink"),
+    f: () => editor.reshape("fill"),
+    s: () => editor.reshape("drop"),
+    ",": step(-1),
+    ".": step(1),
+    arrowleft: step(-1),
+    arrowright: step(1),
+    home: () => editor.go(0),
+    end: () => editor.go(Infinity),
+    " ": () => editor.play(!editor.playing),
+    n: () => hub.tell("add"),
+    t: () => editor.track(),
+    c: () => swapFinder(editor),
+    h: () => {
+      editor.hide = !editor.hide;
+      editor.draw();
+    },
+    "?": showHelp,
+    escape: () => {
+      editor.stroke = editor.cursor = null;
+      editor.choose("add");
+    },
+  };
+};
+
+const useTool = (editor) => {
+  if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
+  else sendStroke(editor, strokeFrom(editor, editor.cursor, editor.tool === "erase"));
+};
+
+// What a key does here; null for nothing.
+const actOf = (editor, canvas, keys, event, key) => {
+  const { target, shiftKey } = event;
+  if (shiftKey && SIDES[key])
+    return () => {
+      editor.cursor = moveCursor(editor, SIDES[key]);
+      editor.draw();
+    };
+  if (key === "enter" && editor.cursor && target === canvas) return () => useTool(editor);
+  if ((key === " " || key === "enter") && target.closest("button, a, summary")) return null;
+  if (editor.labels.includes(Number(key))) return () => hub.tell("choose", Number(key));
+  return target.type === "range" && key.startsWith("arrow") ? null : keys[key];
+};
+
+export const listenToKeys = (editor, root, canvas, showHelp) => {
+  const keys = keysOf(editor, showHelp);
+  const press = (event) => {
+    if (!root.isConnected) {
+      document.removeEventListener("keydown", press);
+      return;
+    }
+    const key = event.key.toLowerCase(),
+      commands = event.ctrlKey || event.metaKey;
+    if (event.target.closest(FIELDS) || document.body.dataset.stage === "edit") return;
+    let act = null;
+    if (commands && key === "z") act = () => editor.ask(event.shiftKey ? "redo" : "undo");
+    else if (!commands && !event.altKey && editor.clip) act = actOf(editor, canvas, keys, event, key);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  };
+  document.addEventListener("keydown", press);
+};

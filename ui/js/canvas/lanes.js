@@ -1,0 +1,52 @@
+// One lane per region: where its mask is, how sure the tracker is, which frames were drawn.
+import { isColor } from "../shared/color.js";
+import { make, setCount } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { badge } from "../shared/marks.js";
+import { cellKind } from "./cells.js";
+
+const SIGNS = {
+  "rg-is-key": "drawn by hand",
+  "rg-is-sure": "tracked",
+  "rg-is-doubtful": "uncertain",
+  "rg-is-none": "no mask",
+};
+
+export const makeLegend = () => {
+  const legend = make("p", "rg-legend");
+  for (const [name, text] of Object.entries(SIGNS)) {
+    const sign = make("span", "rg-sign", text);
+    sign.prepend(make("i", name));
+    legend.append(sign);
+  }
+  return legend;
+};
+
+const makeLane = () => {
+  const row = make("div", "rg-time-row rg-lane");
+  row.append(make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count"));
+  return row;
+};
+
+const drawLane = (row, region, masks, total) => {
+  const [name, cells, covered] = row.children;
+  row.dataset.label = region.label;
+  row.classList.toggle("rg-active", region.label === hub.active);
+  if (isColor(region.color)) row.style.setProperty("--region", region.color);
+  name.replaceChildren(badge(region.label, region.color), make("span", "", region.name));
+  setCount(cells, total, () => make("i"));
+  let masked = 0;
+  for (let frame = 0; frame < total; frame++) {
+    const entry = masks[frame]?.[region.label],
+      cell = cells.children[frame];
+    cell.className = "rg-cell " + cellKind(entry);
+    cell.style.setProperty("--sure", entry ? Math.max(0.25, entry.score) : 0);
+    masked += Boolean(entry?.runs);
+  }
+  covered.textContent = masked + " / " + total;
+};
+
+export const drawLanes = (lanes, editor) => {
+  setCount(lanes, hub.regions.length, makeLane);
+  hub.regions.forEach((region, i) => drawLane(lanes.children[i], region, editor.masks, editor.clip.count));
+};

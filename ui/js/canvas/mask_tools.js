@@ -1,0 +1,65 @@
+// Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks.
+import { button, group, iconButton, make, press } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+
+const RESHAPES = {
+  shrink: ["Shrink", "shrink", "Shrink the mask (-)"],
+  grow: ["Grow", "grow", "Grow the mask (+)"],
+  fill: ["Fill holes", "fill", "Fill every hole in the mask (F)"],
+  drop: ["Remove specks", "specks", "Remove small loose pieces of the mask (S)"],
+};
+const PIXELS = [1, 2, 4, 8, 16];
+
+const makePixels = () => {
+  const node = make("select", "rg-pixels");
+  node.append(...PIXELS.map((count) => new Option(count + " px", count)));
+  node.value = 2;
+  node.title = "Pixels to grow or shrink by";
+  node.setAttribute("aria-label", node.title);
+  return node;
+};
+
+const makeScope = (refresh) => {
+  const scope = { all: false };
+  const buttons = [
+    [false, "This frame", "Change the mask on this frame"],
+    [true, "All frames", "Change the masks on all frames"],
+  ].map(([all, text, hint]) => {
+    const choose = () => {
+      scope.all = all;
+      buttons.forEach((one, i) => press(one, Boolean(i) === all));
+      refresh();
+    };
+    return button("rg-tool rg-small", text, choose, hint);
+  });
+  buttons.forEach((one, i) => press(one, i === 0));
+  scope.node = group("Frames the mask tools change", ...buttons);
+  return scope;
+};
+
+export const makeMaskTools = (editor) => {
+  const node = make("div", "rg-mask-tools"),
+    pixels = makePixels();
+  node.setAttribute("role", "group");
+  node.setAttribute("aria-label", "Mask tools");
+  editor.reshape = (kind) => {
+    editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.all });
+  };
+  const tools = Object.entries(RESHAPES).map(([kind, [text, picture, hint]]) => {
+    const tool = iconButton("rg-tool rg-small", picture, hint, () => editor.reshape(kind), text);
+    tool.dataset.reshape = kind;
+    return tool;
+  });
+  const refresh = () => {
+    const masked = (frame) => Boolean(frame?.[hub.active]?.runs);
+    const usable = scope.all ? editor.masks.some(masked) : masked(editor.masks[editor.frame]);
+    for (const one of [...tools, pixels]) one.disabled = !usable;
+  };
+  const scope = makeScope(refresh);
+  const [shrink, grow, ...rest] = tools;
+  const sizes = make("div", "rg-pick");
+  sizes.append(shrink, pixels, grow);
+  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, scope.node);
+  refresh();
+  return { node, refresh };
+};

@@ -1,0 +1,68 @@
+// Pixels of masks; nothing here touches the document.
+
+// The topmost label of each pixel, 0 for none; `layers` are { label, grid }, the uppermost first.
+export const stackLabels = (layers, size) => {
+  const top = new Uint8Array(size);
+  for (const { label, grid } of [...layers].reverse())
+    for (let i = 0; i < size; i++) if (grid[i]) top[i] = label;
+  return top;
+};
+
+// Whether another label is within `reach` pixels of pixel i = (x, y), across or down.
+export const isRim = (top, i, x, y, width, height, reach) => {
+  const label = top[i];
+  for (let d = 1; d <= reach; d++) {
+    if (x >= d && top[i - d] !== label) return true;
+    if (x + d < width && top[i + d] !== label) return true;
+    if (y >= d && top[i - d * width] !== label) return true;
+    if (y + d < height && top[i + d * width] !== label) return true;
+  }
+  return false;
+};
+
+const RIM = 255,
+  ACTIVE = 112,
+  WASH = 78,
+  HAIR = 150;
+
+// RGBA: a wash, a rim of the region's colour, and a hair of white around it. `colors` are [r, g, b] by label.
+export const tintPixels = (top, width, height, colors, active) => {
+  const pixels = new Uint8ClampedArray(4 * width * height);
+  const thick = Math.max(width, height) > 420 ? 2 : 1;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const label = top[i],
+        rim = isRim(top, i, x, y, width, height, label ? thick : 1);
+      if (!label && !rim) continue;
+      const [red, green, blue] = label ? colors[label] : [255, 255, 255];
+      const alpha = !label ? HAIR : rim ? RIM : label === active ? ACTIVE : WASH;
+      pixels.set([red, green, blue, alpha], 4 * i);
+    }
+  }
+  return pixels;
+};
+
+// RGBA: where the topmost label is `label`, any for null, in one colour.
+export const silhouettePixels = (top, label, [red, green, blue]) => {
+  const pixels = new Uint8ClampedArray(4 * top.length);
+  for (let i = 0; i < top.length; i++)
+    if (top[i] && (label === null || top[i] === label)) pixels.set([red, green, blue, 255], 4 * i);
+  return pixels;
+};
+
+// By label, the middle of the first run of its uppermost row, as [x, y].
+export const crowns = (top, width) => {
+  const found = {};
+  for (let i = 0; i < top.length; i++) {
+    const label = top[i];
+    if (!label) continue;
+    const x = i % width,
+      y = (i - x) / width,
+      known = found[label];
+    if (!known) found[label] = [x, x, y];
+    else if (known[2] === y && known[1] === x - 1) known[1] = x;
+  }
+  return Object.fromEntries(
+    Object.entries(found).map(([label, [first, last, y]]) => [label, [(first + last) / 2, y]]),
+  );
+};

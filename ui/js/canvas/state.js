@@ -1,0 +1,103 @@
+// What the canvas knows. The server's masks are the truth; points and strokes show at once and wait for it.
+// Nothing here touches the document.
+import { clamp, hundredths } from "../shared/numbers.js";
+
+const MAX_PATH = 4000; // places in a stroke
+const APART = 0.7; // pixels of the clip between two of them
+
+export const newEditor = () => ({
+  id: null,
+  rev: -1,
+  frame: 0, // from 0
+  tool: "add",
+  radius: 12, // of the brush, in pixels of the clip
+  masks: [], // by frame and label: { runs, points, key, by, score }
+  bitmaps: [],
+  loaded: 0,
+  pending: [], // points and strokes the server has not answered
+  clip: null,
+  labels: [],
+  stale: [], // labels to be tracked
+  tracking: 0,
+  stroke: null, // being drawn
+  hover: null,
+  cursor: null, // moved by keys
+  playing: 0,
+  hide: false,
+  scale: 1, // pixels of the screen in one of the clip
+});
+
+export const isBrush = (tool) => tool === "brush" || tool === "erase";
+
+export const frameOf = (editor, frame) => clamp(frame, 0, (editor.clip?.count ?? 1) - 1);
+
+// Where in the clip a place of the screen is; `box` is the canvas's on the screen.
+export const placeIn = (box, clip, x, y) => [
+  hundredths(clamp(((x - box.left) / box.width) * clip.width, 0, clip.width - 0.01)),
+  hundredths(clamp(((y - box.top) / box.height) * clip.height, 0, clip.height - 0.01)),
+];
+
+// The cursor after a step to a side, [-1, 0] being left; it begins in the middle.
+export const moveCursor = (editor, side) => {
+  const sizes = [editor.clip.width, editor.clip.height],
+    step = 4 / editor.scale;
+  const from = editor.cursor ?? sizes.map((size) => size / 2);
+  return from.map((value, i) => hundredths(clamp(value + side[i] * step, 0, sizes[i] - 1)));
+};
+
+export const extend = (path, at) => {
+  const last = path[path.length - 1];
+  if (Math.hypot(at[0] - last[0], at[1] - last[1]) >= APART && path.length < MAX_PATH) path.push(at);
+};
+
+// Points on this frame, [x, y, belongs to it, label]: those the server knows, then those it has yet to hear of.
+export const pointsHere = ({ masks, pending, frame }) => {
+  const kept = Object.entries(masks[frame] ?? {}).flatMap(([label, entry]) =>
+    entry.points.map((point) => [...point, Number(label)]),
+  );
+  const known = new Set(kept.map(([x, y]) => x + "," + y));
+  const waiting = pending.filter(
+    ({ point, frame: at }) => point && at === frame && !known.has(point[0] + "," + point[1]),
+  );
+  return [...kept, ...waiting.map(({ point, label }) => [...point, label])];
+};
+
+// The point of a region that a click takes back; null for none in reach.
+export const pointAt = (editor, at, label) => {
+  const reach = 9 / editor.scale;
+  const hit = pointsHere(editor).find(
+    ([x, y, , owner]) => owner === label && Math.hypot(x - at[0], y - at[1]) < reach,
+  );
+  return hit ? hit.slice(0, 2) : null;
+};
+
+export const finderOf = ({ finders, sam }, label) => finders?.[label] ?? (sam ? "sam" : "grabcut");
+
+// Take what the server says of the clip that is open; false if something newer is known already.
+export const accept = (editor, value) => {
+  const seen = new Set(value.acknowledged);
+  editor.pending = editor.pending.filter((wait) => !seen.has(wait.nonce));
+  if (value.rev < editor.rev) return false;
+  for (const [frame, entries] of Object.entries(value.changes)) editor.masks[frame] = entries;
+  const { rev, tracking, stale, labels, undo, redo, finders, sam } = value;
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam });
+  return true;
+};
+
+// Which region is selected once the labels have changed: a new one, or else the same as before, or the first.
+export const selection = (before, labels, active, fresh) => {
+  const added = labels.find((label) => !before.includes(label));
+  if (!fresh && added !== undefined) return added;
+  return labels.includes(active) ? active : (labels[0] ?? 0);
+};
+
+// What a click does now.
+export const hintFor = (tool, name, touch) => {
+  const click = touch ? "Tap" : "Click";
+  return {
+    add: `${click} an object to add it to ${name}.${touch ? "" : " Right-click to remove."}`,
+    remove: `${click} what does not belong to ${name}.`,
+    brush: `Paint onto ${name}.${touch ? "" : " Hold Alt to erase."}`,
+    erase: `Erase from ${name}.`,
+  }[tool];
+};

@@ -1,0 +1,53 @@
+// What the canvas asks of the server, and what it says below the frame.
+import { make } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { hintFor } from "./state.js";
+
+export const makeNote = (editor) => {
+  const node = make("p", "rg-say"),
+    touch = matchMedia("(pointer: coarse)");
+  let noted = false;
+  node.setAttribute("role", "status");
+  const hint = () => {
+    const region = hub.regions.find((one) => one.label === hub.active);
+    return hintFor(editor.tool, region ? "“" + region.name + "”" : "a new region", touch.matches);
+  };
+  // Without a text, what a click does now.
+  editor.say = (text, alarm = false) => {
+    noted = Boolean(text);
+    node.textContent = text || hint();
+    node.classList.toggle("rg-alarm", noted && alarm);
+  };
+  editor.hintAnew = () => {
+    if (!noted) editor.say("");
+  };
+  return node;
+};
+
+// `wait` is what shows until the server has answered.
+export const makeAsk = (editor, trigger) => {
+  let nonce = 0;
+  return (act, data = {}, wait = null) => {
+    if (editor.id === null) {
+      editor.say("Load a clip first.", true);
+      return;
+    }
+    nonce += 1;
+    const { id, rev: have, frame } = editor,
+      label = hub.active;
+    if (wait) editor.pending.push({ nonce, frame, label, ...wait });
+    trigger("act", { act, id, have, nonce, frame, label, ...data });
+    editor.refresh();
+    editor.draw();
+  };
+};
+
+export const makeTrack = (editor, trigger) => () => {
+  if (editor.tracking) {
+    editor.ask("stop");
+  } else if (editor.clip) {
+    editor.tracking = -1;
+    editor.refresh();
+    trigger("track", { id: editor.id, have: editor.rev });
+  }
+};

@@ -1,0 +1,168 @@
+// One card per region. What is typed here is the truth; which regions there are, the server says.
+import { iconButton, make } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
+import { makeCard } from "./cards/card.js";
+import { coverage } from "./cards/coverage.js";
+import { makePrompts } from "./cards/prompts.js";
+
+const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
+const FIND = "Find the objects named in “The clip shows”, without a click";
+const EMPTY = "None yet. Click an object in the frame to make the first region.";
+const OF_REGION = ["label", "name", "color", "source", "prompt", "margin"];
+
+const makeHead = (deck) => {
+  const head = make("div", "rg-cards-head"),
+    buttons = make("div", "rg-pick-loose");
+  const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find");
+  const add = iconButton("rg-tool", "plus", "New region (N)", () => deck.act("add"), "New region");
+  find.id = "rg-find";
+  add.id = "rg-add";
+  buttons.append(find, add);
+  head.append(make("h2", "", "Regions"), buttons);
+  return { head, add };
+};
+
+// What the page says now, and that it was said.
+const addSaying = (deck, props, trigger) => {
+  let timer = 0;
+  const read = () => {
+    const regions = hub.regions.map((region) =>
+      Object.fromEntries(OF_REGION.map((key) => [key, region[key]])),
+    );
+    return { id: deck.id, have: deck.have, ...deck.prompts.read(), regions };
+  };
+  // The run reads this value, so it follows every letter; the prompt below only every pause.
+  deck.keep = () => {
+    deck.take(props.value); // the server's newest word, should it not have been heard yet
+    props.value = { ...read(), full: Boolean(props.value?.full) };
+    deck.taken = JSON.stringify(props.value);
+  };
+  deck.changed = () => {
+    deck.keep();
+    clearTimeout(timer);
+    timer = setTimeout(() => trigger("prompts", {}), PAUSE);
+  };
+  deck.act = (name, label = hub.active) => hub.tell("act", { act: name, label, cards: read() });
+  // Triggered on this component: its value holds the words the search goes by.
+  deck.find = () => {
+    deck.keep();
+    trigger("discover", {});
+  };
+  deck.move = (label, by) => {
+    const from = hub.regions.findIndex((region) => region.label === label),
+      to = from + by;
+    if (to < 0 || to >= hub.regions.length) return;
+    hub.regions.splice(to, 0, ...hub.regions.splice(from, 1));
+    deck.arrange();
+    hub.tell("regions");
+    deck.changed();
+  };
+};
+
+const markActive = ({ cards }) => {
+  for (const [label, { card }] of cards) card.classList.toggle("rg-active", label === hub.active);
+};
+
+const addArranging = (deck, column, empty) => {
+  deck.arrange = () => {
+    hub.regions.forEach((region, i) => {
+      const { card } = deck.cards.get(region.label);
+      // Moving a card would take the cursor out of its field.
+      if (column.children[i] !== card) column.insertBefore(card, column.children[i] ?? null);
+      for (const key of ["prompt", "source"]) {
+        const input = card.querySelector(`[data-key=${key}]`);
+        input.id = `rg-${key}-${i}`;
+        input.previousSibling.htmlFor = input.id;
+      }
+      card.querySelector("[data-move=up]").disabled = i === 0;
+      card.querySelector("[data-move=down]").disabled = i === hub.regions.length - 1;
+    });
+    empty.hidden = hub.regions.length > 0;
+    markActive(deck);
+  };
+};
+
+// Which regions there are; known cards keep what was typed, newer than what the server echoes.
+const takeRegions = (deck, regions) => {
+  const labels = regions.map((region) => region.label);
+  const same = labels.join() === hub.regions.map((region) => region.label).join();
+  if (!deck.fresh && same && labels.every((label) => deck.cards.has(label))) return;
+  for (const label of [...deck.cards.keys()]) {
+    if (labels.includes(label)) continue;
+    deck.cards.get(label).card.remove();
+    deck.cards.delete(label);
+  }
+  for (const region of regions)
+    if (!deck.cards.has(region.label)) deck.cards.set(region.label, makeCard({ ...region }, deck));
+  hub.regions = labels.map((label) => deck.cards.get(label).region);
+  deck.arrange();
+  hub.tell("regions");
+  hub.tell("masks");
+  deck.keep();
+};
+
+const addTaking = (deck, root, column, add) => {
+  deck.take = (value) => {
+    const text = JSON.stringify(value ?? null);
+    if (text === deck.taken) return;
+    deck.taken = text;
+    root.hidden = !value;
+    if (!value) return;
+    add.disabled = Boolean(value.full);
+    deck.fresh = deck.id !== value.id || !deck.cards.size;
+    if (deck.id !== value.id) {
+      deck.cards.clear();
+      column.replaceChildren();
+      deck.prompts.fill(value);
+      Object.assign(deck, { id: value.id, have: value.have });
+    }
+    takeRegions(deck, value.regions);
+  };
+};
+
+const settle = (deck, unused, parts) => {
+  const method = hub.method,
+    ignored = method?.regions === "ignored";
+  deck.prompts.settle(method);
+  for (const part of parts) {
+    part.inert = ignored;
+    part.classList.toggle("rg-off", ignored);
+  }
+  unused.hidden = !ignored;
+  const said = "edits the whole frame. It keeps your regions and masks but does not use them.";
+  unused.textContent = ignored ? method.title + " " + said : "";
+};
+
+const showMasks = (deck, props) => {
+  const editor = hub.editor;
+  if (!editor?.clip || editor.id !== deck.id) return;
+  if (editor.rev !== deck.have) {
+    deck.have = editor.rev;
+    if (props.value) deck.keep();
+  }
+  for (const [label, { card }] of deck.cards)
+    card.querySelector(".rg-covered").textContent = coverage(editor.masks, label, editor.clip.count);
+};
+
+export function mount(element, props, trigger, watch) {
+  const root = make("div", "rg-cards-box"),
+    column = make("div", "rg-cards"),
+    empty = make("p", "rg-note", EMPTY),
+    unused = make("p", "rg-note");
+  const deck = { id: null, have: 0, taken: undefined, fresh: false, cards: new Map() };
+  deck.prompts = makePrompts(() => deck.changed());
+  const { head, add } = makeHead(deck);
+  addSaying(deck, props, trigger);
+  addArranging(deck, column, empty);
+  addTaking(deck, root, column, add);
+  root.append(...deck.prompts.nodes, head, unused, column, empty);
+  element.replaceChildren(root);
+  const settleHere = () => settle(deck, unused, [head, column, empty]);
+  hub.on("method", settleHere);
+  hub.on("add", () => deck.act("add"));
+  hub.on("choose", () => markActive(deck));
+  hub.on("masks", () => showMasks(deck, props));
+  settleHere();
+  deck.take(props.value);
+  watch("value", () => deck.take(props.value));
+}

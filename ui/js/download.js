@@ -1,0 +1,13 @@
+import { make } from "./shared/dom.js";
+import { fileUrl, follow } from "./shared/server.js";
+
+// A saved project goes to the browser's downloads.
+export function mount(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    if (!value) return;
+    const link = make("a");
+    link.href = fileUrl(value.path);
+    link.download = "project.zip";
+    link.click();
+  });
+}

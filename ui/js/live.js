@@ -1,0 +1,54 @@
+import { make, setCount } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
+import { badge, heatLegend } from "./shared/marks.js";
+import { follow } from "./shared/server.js";
+
+const emptyFigure = () => {
+  const box = make("figure");
+  box.append(make("img"), make("figcaption"));
+  return box;
+};
+
+// Pictures of some frames in a row; `numbers` are those of the frames, null for none shown.
+const fillStrip = (row, pictures, numbers) => {
+  setCount(row, pictures.length, emptyFigure);
+  pictures.forEach((picture, i) => {
+    const [image, caption] = row.children[i].children;
+    image.src = picture;
+    image.alt = numbers ? "frame " + numbers[i] : "";
+    caption.textContent = numbers ? numbers[i] : "";
+  });
+};
+
+const makeRows = (count) => {
+  const root = make("div", "rg-live");
+  root.dataset.rows = count;
+  for (let i = 0; i < count; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
+  return root;
+};
+
+// Frames and attention while the run goes on.
+export function mount(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    hub.live = value;
+    if (!value) {
+      element.replaceChildren();
+      return;
+    }
+    const count = value.heat.length + 1;
+    let root = element.querySelector(".rg-live");
+    if (root?.dataset.rows !== String(count)) {
+      root = makeRows(count);
+      element.replaceChildren(root);
+    }
+    const rows = root.querySelectorAll(".rg-strip"),
+      names = root.querySelectorAll(".rg-row-name");
+    root.style.setProperty("--count", value.frames.length);
+    names[0].replaceChildren(make("span", "", "Live preview"));
+    fillStrip(rows[0], value.frames, value.indices);
+    value.heat.forEach(({ label, color, caption, frames }, i) => {
+      names[i + 1].replaceChildren(badge(label, color), make("span", "", caption), heatLegend(color));
+      fillStrip(rows[i + 1], frames, null);
+    });
+  });
+}

@@ -1,0 +1,61 @@
+import { make } from "./shared/dom.js";
+import { hub, showStage } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
+import { addComparison } from "./player/compare.js";
+import { arrange, keepInStep, makeControls, setPlaying } from "./player/controls.js";
+import { makeEmptyPane, makePane, showPreview } from "./player/panes.js";
+
+const makePlayer = (value, mode) => {
+  const root = make("div", "rg-player"),
+    stage = make("div", "rg-stage");
+  root.style.setProperty("--aspect", value.width + " / " + value.height);
+  root.style.setProperty("--ratio", value.width / value.height);
+  const several = value.edits.length > 1;
+  const source = makePane("source", "Source", value.source);
+  const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : "Edited", path));
+  edits.forEach(({ box }) => box.classList.add("rg-edited"));
+  const empty = edits.length ? null : makeEmptyPane();
+  stage.append(source.box, ...edits.map(({ box }) => box), ...(empty ? [empty] : []));
+  return { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, root, stage, source, edits, empty };
+};
+
+const build = (value, mode) => {
+  const player = makePlayer(value, mode),
+    bar = makeControls(player);
+  if (player.empty) arrange(player);
+  else addComparison(player, bar, () => arrange(player));
+  setPlaying(player, true);
+  player.root.append(player.stage, bar);
+  return player;
+};
+
+const keepUp = (player) => {
+  const { root, empty, seek } = player;
+  if (!root.isConnected) return;
+  if (empty) showPreview(empty, Number(seek.value));
+  keepInStep(player);
+  player.due = requestAnimationFrame(() => keepUp(player));
+};
+
+// The source clip beside its edits.
+export function mount(element, props, trigger, watch) {
+  let player = null;
+  hub.on("stage", (name) => {
+    if (name === "edit" && player) setPlaying(player, true);
+  });
+  follow(props, watch, (value) => {
+    cancelAnimationFrame(player?.due);
+    if (!value) {
+      player = null;
+      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here beside the clip."));
+      return;
+    }
+    player = build(value, player?.mode ?? "side");
+    element.replaceChildren(player.root);
+    keepUp(player);
+    if (player.empty) return;
+    showStage("edit");
+    if (matchMedia("(max-width: 900px)").matches)
+      player.root.scrollIntoView({ behavior: "smooth", block: "center" });
+  });
+}

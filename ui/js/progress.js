@@ -1,0 +1,56 @@
+import { make, setCount } from "./shared/dom.js";
+import { showStage } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
+
+const bar = () => {
+  const box = make("div", "rg-step");
+  box.append(make("i"), make("span"));
+  return box;
+};
+
+const drawStages = (bars, stages) => {
+  bars.hidden = !stages.length;
+  setCount(bars, stages.length, bar);
+  stages.forEach((stage, i) => {
+    const box = bars.children[i];
+    box.classList.toggle("rg-now", stage.now);
+    box.classList.toggle("rg-long", stage.long);
+    box.firstChild.style.setProperty("--share", stage.share);
+    box.lastChild.textContent = stage.name;
+  });
+};
+
+const drawLine = (line, value) => {
+  const failed = value.state === "error";
+  line.setAttribute("role", failed ? "alert" : "status");
+  const said = [make("strong", "", value.text), make("span", "rg-detail", value.detail)];
+  line.replaceChildren(...(failed ? said.reverse() : said));
+};
+
+// How far the run is, and what went wrong.
+export function mount(element, props, trigger, watch) {
+  const root = make("div", "rg-progress"),
+    bars = make("div", "rg-stages"),
+    line = make("div", "rg-line");
+  bars.setAttribute("aria-hidden", "true");
+  root.append(bars, line);
+  element.replaceChildren(root);
+  let begun = false,
+    stopped = false;
+  follow(props, watch, (value) => {
+    // What a stopped run still had to say can arrive after the notice that it was stopped.
+    if (stopped && value && value.state === "running" && !value.asked) return;
+    stopped = value?.state === "stopped";
+    root.hidden = !value;
+    root.dataset.state = value ? value.state : "";
+    if (!value) {
+      line.textContent = "";
+      return;
+    }
+    const now = value.state === "running" && value.stages.some((stage) => stage.now);
+    if (now && !begun) showStage("edit");
+    begun = now;
+    drawStages(bars, value.stages);
+    drawLine(line, value);
+  });
+}

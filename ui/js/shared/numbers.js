@@ -1,0 +1,19 @@
+// Small sums; nothing here touches the document.
+
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+// To two places behind the point, as places in the clip are sent.
+export const hundredths = (value) => Math.round(value * 100) / 100;
+
+// Which of some frame numbers is nearest to a frame: its place in the list, the first of equals.
+export const nearest = (numbers, frame) =>
+  numbers.reduce(
+    (best, number, i) => (Math.abs(number - frame) < Math.abs(numbers[best] - frame) ? i : best),
+    0,
+  );
+
+// How far apart two times of a loop are, either way round.
+export const loopGap = (a, b, length) => {
+  const gap = Math.abs(a - b);
+  return Math.min(gap, Math.abs(length - gap));
+};

@@ -1,0 +1,129 @@
+"""Masks made by hand: points, strokes and tools change one region of a document; each is a step to undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from editing.errors import RequestError
+from masks.draw import BrushStroke
+from ui.document import Document
+from ui.layers import FINDERS, Key, Layer, Mask, Reshape, pack, touched_up
+
+MAX_POINTS, MAX_PATH = 64, 4000
+Segment = Callable[..., Mask]
+
+
+def add_point(
+    document: Document, label: int, frame: int, at: tuple[float, float], inside: bool, segment: Segment
+) -> bool:
+    """Add a point (x, y), in pixels from the frame's corner, and find the mask anew; whether one was found.
+
+    Raises:
+        RequestError: There is no such region, or the frame has enough points.
+    """
+    key = document.layer(label).keys.get(frame, Key())
+    if len(key.points) >= MAX_POINTS:
+        raise RequestError("points", f"at most {MAX_POINTS} are allowed on a frame; use the brush")
+    before = document.mask(label, frame)
+    key = replace(key, points=(*key.points, (*at, inside)))
+    return _find(document, label, frame, key, before, segment)
+
+
+def remove_point(
+    document: Document, label: int, frame: int, at: tuple[float, float], segment: Segment
+) -> bool:
+    """Take a point back; the others find the mask anew."""
+    key = document.layer(label).keys.get(frame, Key())
+    points = tuple(point for point in key.points if point[:2] != at)
+    return _find(document, label, frame, replace(key, points=points), None, segment)
+
+
+def add_stroke(document: Document, label: int, frame: int, stroke: BrushStroke, segment: Segment) -> None:
+    """Brush or erase on a frame; where colours find the mask, the stroke is also a hint to them."""
+    key = document.layer(label).keys.get(frame, Key())
+    before, key = document.mask(label, frame), _with_edit(key, stroke)
+    if finder_of(document, label) == "sam":
+        document.set_key(label, frame, key)
+    else:
+        _find(document, label, frame, key, before, segment)
+
+
+def reshape(document: Document, label: int, frames: list[int], how: Reshape) -> None:
+    """Use a mask tool on a region's masks on these frames.
+
+    Raises:
+        RequestError: There is no such region, or it has no mask there.
+    """
+    layer = document.layer(label)
+    masked = [frame for frame in frames if document.mask(label, frame).any()]
+    if not masked:
+        where = "on this frame" if len(frames) == 1 else "on any frame"
+        raise RequestError("mask", f"the region has none {where}; click the object or paint it first")
+    if len(frames) == 1:  # a correction, to be followed from here
+        (frame,) = frames
+        document.set_key(label, frame, _with_edit(layer.keys.get(frame, Key()), how))
+        return
+    # All frames alike: what was tracked stays tracked.
+    drawn = set(layer.drawn)
+    keys = {f: _with_edit(key, how) if f in drawn and f in masked else key for f, key in layer.keys.items()}
+    track = {
+        f: pack(touched_up(document.unpack(packed), [how])) if f in masked and f not in drawn else packed
+        for f, packed in layer.track.items()
+    }
+    document.set_layer(label, replace(layer, keys=keys, track=track))
+
+
+def clear(document: Document, label: int) -> None:
+    """Take all masks of a region away."""
+    document.set_layer(label, Layer())
+
+
+def finder_of(document: Document, label: int) -> str:
+    """Who finds the masks of a region."""
+    return document.layer(label).by or document.finder
+
+
+def find_by(document: Document, label: int, frame: int, finder: str, segment: Segment) -> None:
+    """Choose who finds the masks of a region; this frame's is found anew at once.
+
+    Raises:
+        RequestError: There is no such finder here.
+    """
+    allowed: Mapping[str, str] = FINDERS if document.finder == "sam" else {document.finder: ""}
+    if finder not in allowed:
+        raise RequestError("finder", f"{finder[:20]!r} is unknown; choose {' or '.join(allowed)}")
+    layer = replace(document.layer(label), by=finder)
+    document.set_layer(label, layer)
+    key = layer.keys.get(frame, Key())
+    if key.points or (key.edits and finder == "grabcut"):
+        _find(document, label, frame, key, None, segment)
+        document.join_steps()
+
+
+def _with_edit(key: Key, edit: BrushStroke | Reshape) -> Key:
+    return replace(key, edits=(*key.edits, edit))
+
+
+def _find(
+    document: Document, label: int, frame: int, key: Key, before: Mask | None, segment: Segment
+) -> bool:
+    """Find the mask of a key frame by its points; `before` is what there was. Whether one was found."""
+    found, by = np.zeros(document.size[::-1], bool), finder_of(document, label)
+    strokes = [edit for edit in key.edits if isinstance(edit, BrushStroke)] if by == "grabcut" else []
+    # Colours begin anew from all clicks: what they found before would bind them.
+    base = before if by != "grabcut" else None
+    if base is None:
+        base = document.unpack(document.layer(label).track.get(frame))
+    positive = any(inside for *_, inside in key.points) or any(not stroke.erase for stroke in strokes)
+    if positive or ((key.points or strokes) and base.any()):
+        points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
+        inside = np.array([int(point[2]) for point in key.points], int)
+        previous = base if base.any() else None
+        image = np.array(document.opened.frames[frame])
+        answer = segment(image, points, inside, previous=previous, method=by, strokes=strokes)
+        found = np.asarray(answer, bool)
+    document.set_key(label, frame, replace(key, found=pack(found) if found.any() else None, by=by))
+    return bool(found.any()) or not key.points

@@ -1,0 +1,268 @@
+"""What the page shows of a run, as values that JSON can hold: how far it is, previews, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from editing.events import EditResult, Preview, Progress, Stage
+from editing.pictures import heat, washed
+from editing.registry import METHODS
+from editing.request import EditRequest, Region, default_color
+from ui.method_choice import uses
+from ui.thumbnails import data_url
+from ui.views import View, capital, place
+
+# Of stages: what is done, and what the bar of each is called.
+_STAGES = {
+    "loading": ("Loading the model", "Load model"),
+    "inverting": ("Inverting the clip", "Invert clip"),
+    "editing": ("Editing", "Edit"),
+    "decoding": ("Decoding frames", "Decode"),
+    "measuring": ("Measuring the result", "Measure"),
+    "saving": ("Writing the video", "Save"),
+}
+_LONG = ("inverting", "editing")  # their bars are wider
+_SHOWN = 8  # frames in a strip, steps in a row
+_FEW = 4  # frames of the small pictures, of which there are many
+_IDENTICAL = 99.0  # dB; equal frames are reported as 100
+
+
+def waiting(method: str) -> View:
+    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
+    stages = _stages(method, None, 0)
+    return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
+
+
+def tracking(name: str, done: int, total: int) -> View:
+    """A region is followed through the clip before the run."""
+    detail = f"frame {done} of {total}" if done else ""
+    return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
+
+
+def progress(event: Stage | Progress, method: str) -> View:
+    """How far a run is."""
+    if isinstance(event, Stage):
+        return _running(method, event.name, 0.0, "")
+    parts = [f"step {event.done} of {event.total}"] if event.total > 1 else []
+    if event.seconds_left is not None and event.done < event.total:
+        what = "until editing starts" if event.stage == "inverting" else "left"
+        parts.append(f"about {_duration(event.seconds_left)} {what}")
+    return _running(method, event.stage, event.done / max(event.total, 1), ", ".join(parts))
+
+
+def stopped(last: object) -> View:
+    """A run was stopped where `last`, the progress shown, says."""
+    where = ""
+    if isinstance(last, dict) and last.get("detail"):
+        where = f" at {str(last['detail']).split(',')[0]}"
+    return {"state": "stopped", "text": f"Stopped{where}. Nothing was saved.", "detail": "", "stages": []}
+
+
+def failed(field: str, message: str) -> View:
+    """A run failed; the field says what to change."""
+    return {"state": "error", "text": capital(message), "detail": place(field), "stages": []}
+
+
+def done(report: Mapping[str, Any]) -> View:
+    """A run has ended well."""
+    seconds = sum(report.get("seconds", {}).values())
+    return {
+        "state": "done",
+        "text": "Done" + (f" in {_duration(seconds)}" if seconds else ""),
+        "detail": "",
+        "stages": [],
+    }
+
+
+def live(event: Preview, request: EditRequest) -> View:
+    """The frames the model expects at this step, and the attention on each region's words, or of a pixel."""
+    picked = _spread(len(event.frames))
+    colors = _colors(event.attention, request.regions)
+    return {
+        "frames": [data_url(event.frames[i], 160, 76) for i in picked],
+        "indices": [event.indices[i] + 1 for i in picked],
+        "heat": [
+            {
+                "name": name,
+                "caption": _caption(name, request),
+                "color": colors[name][0],
+                "label": colors[name][1],
+                "frames": [
+                    data_url(heat(event.frames[i], maps[i], colors[name][0]), 128, 70) for i in picked
+                ],
+            }
+            for name, maps in event.attention.items()
+        ],
+    }
+
+
+def result(
+    outcome: EditResult, report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str]
+) -> View:
+    """What came out: in plain words, as pictures of attention, and to take away."""
+    metrics = report.get("metrics", {})
+    return {
+        "facts": _facts(metrics),
+        "looks": _LOOKS[_by_regions(request)],
+        "attention": _attention(outcome, request, metrics.get("attention", {})),
+        "words": _words(outcome),
+        "areas": _areas(outcome),
+        "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "indices": [i + 1 for i in _spread(len(outcome.source))],
+        "files": [{"name": name, "path": path} for name, path in files.items()],
+    }
+
+
+# Of the pictures of attention, by whether the method goes by regions: a heading, and the captions of a pair.
+_LOOKS = {
+    True: ("Attention on each region’s words", "without guidance", "guided by the masks"),
+    False: ("Attention on the new words", "on its own", "with the source’s attention"),
+}
+
+
+def _by_regions(request: EditRequest) -> bool:
+    return uses(request.method).regions == "needed"
+
+
+def _caption(name: str, request: EditRequest) -> str:
+    """What a map of attention shows: a region's words, a word of the prompt, or a chosen pixel's view."""
+    words = {region.name: region.prompt or region.source or region.name for region in request.regions}
+    if _by_regions(request) and name not in words:
+        return f"Attention of the pixel in {name}"
+    return f"Attention on “{words.get(name, name)}”"
+
+
+def _attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]) -> list[View]:
+    """Maps before and after the method guided attention, on one scale for each pair."""
+    colors = _colors(outcome.attention, request.regions)
+    picked = _spread(len(outcome.source))
+    frames = {i: outcome.source[i] for i in picked}  # decoded once: the source is the clip itself
+    regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
+
+    def pictures(maps: np.ndarray, brightest: float, color: str) -> list[str]:
+        return [data_url(heat(frames[i], np.asarray(maps[i]) / brightest, color), 200, 70) for i in picked]
+
+    shown = []
+    for name, maps in outcome.attention.items():
+        brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
+        (color, label), caption = colors[name], _caption(name, request)
+        shown.append(
+            {
+                "name": name if name in regions or not by_regions else caption,
+                "caption": caption,
+                "color": color,
+                "label": label,
+                "before": pictures(maps.before, brightest, color),
+                "after": pictures(maps.after, brightest, color),
+                "text": _attention_words(measured.get(name, {})),
+            }
+        )
+    return shown
+
+
+def _words(outcome: EditResult) -> View | None:
+    """A small picture for each word of source and edit, in a few frames of the clip."""
+    if outcome.words is None:
+        return None
+    picked = _spread(len(outcome.source), _FEW)
+    frames = {i: outcome.source[i] for i in picked}
+
+    def rows(maps: Mapping[str, np.ndarray]) -> list[View]:
+        return [{"word": word, "frames": [look(values, i) for i in picked]} for word, values in maps.items()]
+
+    def look(values: np.ndarray, frame: int) -> str:
+        level = values[frame] / max(float(values.max()), 1e-12)
+        return data_url(heat(frames[frame], level, default_color(1)), 96, 60)
+
+    source, edit = rows(outcome.words.source), rows(outcome.words.edit)
+    return {"indices": [i + 1 for i in picked], "source": source, "edit": edit}
+
+
+def _areas(outcome: EditResult) -> View | None:
+    """The area the edit was kept to, at a few steps and in a few frames of the clip."""
+    if not outcome.areas:
+        return None
+    picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
+    frames = {i: outcome.source[i] for i in picked}
+
+    def picture(step: int, frame: int) -> str:
+        area = outcome.areas[step][frame]
+        return data_url(washed(frames[frame], area, default_color(1)), 128, 66)
+
+    steps = [numbers[i] for i in _spread(len(numbers))]
+    return {
+        "indices": [i + 1 for i in picked],
+        "steps": [{"step": step + 1, "frames": [picture(step, i) for i in picked]} for step in steps],
+    }
+
+
+def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[str, int]]:
+    """Colour and label of each heat map: its region's; for a word of the prompt, the next that is free."""
+    colors = {region.name: (region.color, region.label) for region in regions}
+    label = max((region.label for region in regions), default=0)
+    for name in names:
+        if name not in colors:
+            label += 1
+            colors[name] = default_color(label), label
+    return colors
+
+
+def _running(method: str, stage: str, share: float, detail: str) -> View:
+    text, _ = _STAGES.get(stage, (stage.capitalize(), ""))
+    return {"state": "running", "text": text, "detail": detail, "stages": _stages(method, stage, share)}
+
+
+def _stages(method: str, current: str | None, share: float) -> list[View]:
+    """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
+    names = ("loading", *METHODS[method].stages, "measuring", "saving")
+    at = names.index(current) if current in names else -1
+    return [
+        {
+            "name": _STAGES.get(name, ("", name.capitalize()))[1],
+            "share": 1.0 if i < at else round(share, 3) if i == at else 0.0,
+            "now": i == at,
+            "long": name in _LONG,
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def _facts(metrics: Mapping[str, Any]) -> list[View]:
+    outside, alone, strays = (
+        metrics.get(name) for name in ("outside_psnr", "outside_psnr_uncomposited", "warp_error")
+    )
+    facts = []
+    if outside is not None:
+        same = outside >= _IDENTICAL
+        value = "unchanged" if same else f"{outside:.1f} dB"
+        said = "Identical to the source." if same else "Identical to the source, except for a soft edge."
+        facts.append(("Outside the regions", value, said))
+    if alone is not None:
+        said = "How well the model alone preserves the outside."
+        facts.append(("Without compositing", f"{alone:.1f} dB", said))
+    if strays is not None:
+        said = "Deviation from the source’s motion (lower is better)."
+        facts.append(("Motion error", f"{100 * strays:.1f} %", said))
+    return [dict(zip(("name", "value", "text"), fact, strict=True)) for fact in facts]
+
+
+def _attention_words(entry: Mapping[str, Any]) -> str:
+    before, after = entry.get("inside_before"), entry.get("inside_after")
+    if before is None or after is None:
+        return ""
+    shares = (f"{100 * share:.0f} %" for share in (before, after))
+    return "Attention inside the mask: {} without guidance, {} with it.".format(*shares)
+
+
+def _spread(count: int, most: int = _SHOWN) -> list[int]:
+    """At most so many indices, evenly spread, the first and the last among them."""
+    return sorted({round(i * (count - 1) / max(1, min(count, most) - 1)) for i in range(min(count, most))})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"
