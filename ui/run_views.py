@@ -139,11 +139,12 @@ def _attention(outcome: EditResult, request: EditRequest, measured: Mapping[str,
     """Maps before and after the method guided attention, on one scale for each pair."""
     colors = _colors(outcome.attention, request.regions)
     picked = _spread(len(outcome.source))
-    frames = {i: outcome.source[i] for i in picked}  # decoded once: the source is the clip itself
+    source = {i: outcome.source[i] for i in picked}  # read once: each is decoded anew
     regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
 
     def pictures(maps: np.ndarray, brightest: float, color: str) -> list[str]:
-        return [data_url(heat(frames[i], np.asarray(maps[i]) / brightest, color), 200, 70) for i in picked]
+        levels = ((i, np.asarray(maps[i]) / brightest) for i in picked)
+        return [data_url(heat(source[i], level, color), 200, 70) for i, level in levels]
 
     shown = []
     for name, maps in outcome.attention.items():
