@@ -78,7 +78,7 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
             come after, by number.
 
     Raises:
-        MaskError: No folder, wrong count or size, or a file that is no mask.
+        MaskError: No folder, wrong count or size, or a file that is not a mask.
     """
     path, shape = Path(path), (frames, size[1], size[0])
     if path.suffix.lower() != ".json" and path.is_dir() and not _folders(path):
@@ -145,7 +145,7 @@ def _clear(path: Path) -> None:
 
 def _label_of(folder: Path) -> int:
     if not (folder.name.isascii() and folder.name.isdigit() and 1 <= int(folder.name) <= 255):
-        raise MaskError("masks", f"folder {folder.name!r} was given; allowed are labels 1 to 255; rename it")
+        raise MaskError("masks", f"Folder {folder.name!r} is not named by a label. Use labels 1 to 255.")
     return int(folder.name)
 
 
@@ -244,7 +244,7 @@ def flatten(
         MaskError: No mask, and so no size.
     """
     if not masks:
-        raise MaskError("masks", "none was given; give one or more")
+        raise MaskError("masks", "None were given. Give at least one.")
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
     for label, mask in reversed(list(masks.items())):
         labels[mask] = label

@@ -36,21 +36,22 @@ NAMES = (
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
-_WORD_COLOR = "#ffe11a"  # of a heat map that is no region's
+_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:
     """Refuse, before any work, a folder whose content a run would endanger or could not write.
 
     Raises:
-        RequestError: `out` is a file, holds anything but earlier results, or cannot be written.
+        RequestError: `out` is a file, holds anything but earlier results, or cannot be written to.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError("--out", f"{out.name!r} is a file; choose a folder")
+        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder.")
     foreign = sorted({entry.name for entry in out.iterdir()} - set(NAMES)) if out.is_dir() else []
     if foreign:
         raise RequestError(
-            "--out", f"{out.name!r} holds {foreign[0]!r}, which is no result; choose a new or empty folder"
+            "--out",
+            f"{out.name!r} holds {foreign[0]!r}, which is not a result. Choose a new or empty folder.",
         )
     check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
@@ -63,7 +64,7 @@ def write_outputs(
 
     Args:
         result: What the run made.
-        request: What was asked for.
+        request: The edit that was run.
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.

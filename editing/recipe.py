@@ -88,7 +88,7 @@ def finish(
 
     Args:
         backbone: The model.
-        request: What was asked for.
+        request: The edit.
         edits: Clean latents of every edit, in the order of `request.targets`.
         feather: Pixels of the source over which an edit fades into it.
         attention: As `words`, `areas` and `control`: see `EditResult`.

@@ -1,4 +1,4 @@
-"""What is asked for: frozen values, checked once, without a model."""
+"""A request for an edit: frozen values, checked once, without a model."""
 
 from __future__ import annotations
 
@@ -66,23 +66,25 @@ class Region:
     drawn: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        self._require("name", self.name.strip() != "", "a region needs a name")
+        self._require("name", self.name.strip() != "", "give the region a name")
         self._require(
-            "label", _is_int(self.label) and 1 <= self.label <= 255, "allowed is a whole number 1 to 255"
+            "label", _is_int(self.label) and 1 <= self.label <= 255, "use a whole number from 1 to 255"
         )
-        self._require("strength", _is_fraction(self.strength), "allowed is a number 0 to 1")
+        self._require("strength", _is_fraction(self.strength), "use a number from 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
-        self._require("margin", in_range, f"allowed is a whole number of pixels, 0 to {MAX_MARGIN}")
+        self._require("margin", in_range, f"use a whole number of pixels from 0 to {MAX_MARGIN}")
         known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
-        self._require("drawn", known, "allowed are whole numbers from 0")
+        self._require("drawn", known, "use whole numbers from 0")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
-        self._require("color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "allowed is #rrggbb")
+        self._require(
+            "color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "use the form #rrggbb"
+        )
 
     def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise RequestError(
-                f"regions.{self.name}.{key}", f"{shorten(getattr(self, key))} was given; {allowed}; change it"
+                f"regions.{self.name}.{key}", f"{shorten(getattr(self, key))} is not allowed; {allowed}."
             )
 
 
@@ -132,15 +134,17 @@ class EditRequest:
         self._require(
             "more_prompts",
             len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
-            f"allowed are up to {MAX_PROMPTS - 1} prompts that are not empty",
+            f"give at most {MAX_PROMPTS - 1} prompts, none of them empty",
         )
-        self._require("loras", len(self.loras) <= MAX_LORAS, f"allowed are up to {MAX_LORAS} files")
-        self._require("model", self.model.strip() != "", "allowed is the id of a model")
+        self._require("loras", len(self.loras) <= MAX_LORAS, f"give at most {MAX_LORAS} files")
+        self._require("model", self.model.strip() != "", "give the id of a model")
         self._require(
-            "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"
+            "seed",
+            _is_int(self.seed) and 0 <= self.seed <= MAX_SEED,
+            f"use a whole number from 0 to {MAX_SEED}",
         )
         in_range = self.size is None or (_is_int(self.size) and MIN_SIZE <= self.size <= MAX_SIZE)
-        self._require("size", in_range, f"allowed is {MIN_SIZE} to {MAX_SIZE} pixels, or nothing")
+        self._require("size", in_range, f"use {MIN_SIZE} to {MAX_SIZE} pixels, or leave it out")
         find_method(self.method)
         check_params(self.method, self.params)
         object.__setattr__(self, "params", dict(self.params))
@@ -209,34 +213,35 @@ class EditRequest:
         return Frames((len(self.clip), height, width), bool, self.read_edited_mask)
 
     def check_runnable(self) -> None:
-        """Refuse a request that is well-formed but asks for nothing.
+        """Refuse a request that is well-formed but cannot be run.
 
         Raises:
             RequestError: Nothing has a prompt, the method edits regions and none has one, it compares with a
-                source prompt and there is none, or it makes one edit and several are asked for.
+                source prompt and there is none, or it makes one edit and there are several prompts.
         """
         method = find_method(self.method)
         if self.more_prompts and not method.several:
             raise RequestError(
-                "more_prompts", f"{self.method} makes one edit a run; remove them or choose another method"
+                "more_prompts", f"{self.method} makes one edit a run. Remove them or choose another method."
             )
         if "source_prompt" in method.needs and not self.source_prompt.strip():
             raise RequestError(
-                "source_prompt", f"empty; {self.method} compares it with the prompt; say what the clip shows"
+                "source_prompt",
+                f"empty, but {self.method} compares it with the prompt. Say what the clip shows.",
             )
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions",
-                f"none has a prompt; {self.method} edits regions; give at least one region a prompt",
+                f"none has a prompt, but {self.method} edits regions. Give at least one region a prompt.",
             )
         if not self.edited and not self.prompt.strip():
             raise RequestError(
-                "prompt", "empty, as is every region's; say what the clip or a region should become"
+                "prompt", "empty, like that of every region. Say what the clip or a region should become."
             )
 
     def _require(self, key: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise RequestError(key, f"{shorten(getattr(self, key))} was given; {allowed}; change it")
+            raise RequestError(key, f"{shorten(getattr(self, key))} is not allowed; {allowed}.")
 
     def _check_unique(self) -> None:
         for key in ("label", "name"):
@@ -247,14 +252,16 @@ class EditRequest:
                 if value in seen:
                     shown = shorten(getattr(region, key))
                     raise RequestError(
-                        f"regions.{index}.{key}", f"{shown} was given twice; each region needs its own"
+                        f"regions.{index}.{key}", f"{shown} is used twice. Give each region its own."
                     )
                 seen.add(value)
 
     def _check_labels(self) -> None:
         if self.labels is None:
             if self.regions:
-                raise MaskError("masks", "missing; regions need masks; add them or remove the regions")
+                raise MaskError(
+                    "masks", "None were given, but there are regions. Add masks or remove the regions."
+                )
             return
         labels = self.labels if isinstance(self.labels, Labels) else Labels(self.labels)
         width, height = self.clip.size
@@ -265,12 +272,12 @@ class EditRequest:
             )
         known = {region.label: region for region in self.regions}
         if unlisted := sorted(labels.present - set(known)):
-            raise MaskError(
-                "masks", f"hold label {unlisted[0]}; regions have {sorted(known)}; add a region or erase it"
-            )
+            said = f"They use label {unlisted[0]}, but the regions have {sorted(known)}"
+            raise MaskError("masks", f"{said}. Add a region or erase it.")
         for label in sorted(set(known) - labels.present):
             raise MaskError(
-                "masks", f"region {known[label].name!r} (label {label}) is empty in every frame; draw it"
+                "masks",
+                f"Region {known[label].name!r} (label {label}) is empty in every frame. Draw its mask.",
             )
         object.__setattr__(self, "labels", labels)
 

@@ -32,7 +32,9 @@ def from_runs(
     lengths = _unpacked(counts) if isinstance(counts, str | bytes) else list(counts)
     # Summed by Python: NumPy's sum could wrap round to what is expected.
     if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) != width * height:
-        raise MaskError("masks", f"runs do not add up to {width}x{height} pixels; write the file again")
+        raise MaskError(
+            "masks", f"The run lengths do not add up to {width}x{height} pixels. Export the masks again."
+        )
     inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(inside, np.array(lengths, int)).reshape(height, width, order="F")
 
@@ -60,7 +62,7 @@ def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path
         MaskError: No mask, and so no size.
     """
     if not masks:
-        raise MaskError("masks", "none was given; give one or more")
+        raise MaskError("masks", "None were given. Give at least one.")
     frames, height, width = next(iter(masks.values())).shape
     found = [
         {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}

@@ -212,11 +212,11 @@ def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
 
 
 def _appended_words(request: EditRequest) -> list[str]:
-    """Words of regions stand at the end of a prompt where their place in it was not found."""
+    """A warning for each region's words that were appended to a prompt that does not contain them."""
     regions = {region.label: region for region in request.regions}
     return [
         f"Region {regions[label].name!r}: {shorten(sought)} is not in the prompt as whole words, so "
-        f"{shorten(regions[label].prompt)} stands at its end: {shorten(text, 200)}. Use the prompt's own "
+        f"{shorten(regions[label].prompt)} was added at its end: {shorten(text, 200)}. Use the prompt's own "
         "words to bind it elsewhere."
         for prompt, text in zip((request.prompt, *request.more_prompts), request.targets, strict=True)
         for label, sought in missing_phrases(request.source_prompt, prompt, request.regions).items()
@@ -224,7 +224,7 @@ def _appended_words(request: EditRequest) -> list[str]:
 
 
 def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
-    """Where the source prompt stands in for no prompt, none is left to say what should not be."""
+    """Warn where negative prompts are given but the source prompt takes their place."""
     entry = resolved.get("inversion")
     if not request.negatives or entry is None or entry["value"] != "negative_prompt":
         return []
