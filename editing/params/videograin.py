@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from editing.params import MethodParams
-from editing.params.written import Controls, Pixel, written
+from editing.params.written import Controls, Grids, Pixel, written
 
 
 class VideoGrainParams(MethodParams):
@@ -152,7 +152,7 @@ class VideoGrainParams(MethodParams):
         le=1,
         description="Share of the schedule up to which they are.",
     )
-    heat_grids: str = Field(
+    heat_grids: Grids = written(
         "",
         title="Attention map grids",
         description="Grids that attention maps are read from, with commas: 1 the latents' own, 2 half of it, "
