@@ -35,13 +35,6 @@ class MethodParams(BaseModel):
         title="Preset",
         description="Naming a preset sets every parameter not given to that source's value.",
     )
-    variation: float = Field(
-        0.0,
-        title="Variation",
-        ge=0,
-        le=1,
-        description="Fresh noise mixed into the edited regions, or the whole frame: another result per seed.",
-    )
     feather: float = Field(
         2.0,
         title="Feather (pixels)",
@@ -55,6 +48,18 @@ class MethodParams(BaseModel):
         ge=0,
         le=1000,
         description="Steps between live previews; 0 shows none.",
+    )
+
+
+class InvertedParams(MethodParams):
+    """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
+
+    variation: float = Field(
+        0.0,
+        title="Variation",
+        ge=0,
+        le=1,
+        description="Fresh noise mixed into the edited regions, or the whole frame: another result per seed.",
     )
 
 
