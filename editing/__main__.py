@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from editing import events
@@ -114,7 +113,7 @@ def new(
     labels = None
     if masks:
         labels = read_labels(masks, len(opened), opened.size, list(regions))
-        present = sorted(set(np.unique(labels).tolist()) - {0} - set(regions))
+        present = sorted(labels.present - set(regions))
         regions |= {label: {"label": label, "name": f"region {label}"} for label in present}
     request = EditRequest(
         clip=opened,

@@ -79,7 +79,7 @@ class Frames(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.read(index, index + 1)[0] for index in range(len(self)))
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         if not all(_is_plain(part) for part in (first, *rest)) or first is None or first is ...:
             return np.asarray(self)[key]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editing.clip import DRAWN
-from editing.errors import PromptError, ResourceError, shorten
+from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
@@ -98,11 +98,11 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
+    fields, texts = zip(*_texts(request), strict=True)
+    backbone.check_prompts(texts, fields)
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
-    except PromptError as error:
-        raise _own(error, request, backbone) from None
     except ResourceError as error:
         if not request.more_prompts:
             raise
@@ -144,16 +144,6 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
     for region in request.regions:
         for key in ("source", "prompt", "negative"):
             yield f"regions.{region.name}.{key}", getattr(region, key)
-
-
-def _own(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
-    """The error of the field whose own words are too many; else of the prompt they make together."""
-    fields, texts = zip(*_texts(request), strict=True)
-    try:
-        backbone.embed(texts, fields)
-    except PromptError as own:
-        return own
-    return error
 
 
 def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:

@@ -83,6 +83,10 @@ class Backbone(Protocol):
         """Prompts to vectors; errors name the field each stands in."""
         ...
 
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
+        """Refuse prompts that cannot be encoded, by their fields; nothing is encoded yet."""
+        ...
+
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call; height and width in latents."""
         ...

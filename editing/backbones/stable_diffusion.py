@@ -145,10 +145,28 @@ class StableDiffusion:
             prompts: What to encode.
             fields: The field of the request each comes from, for errors; default "prompt".
         Raises:
+            PromptError: See `check_prompts`.
+        """
+        tokens = self.check_prompts(prompts, ["prompt"] * len(prompts) if fields is None else fields)
+        rows = torch.tensor(tokens.input_ids, device=self.device)
+        with self._turn(self.text_encoder):
+            vectors = self.text_encoder(rows).last_hidden_state.float()
+        if getattr(self.text_encoder.config, "zero_padding", False):
+            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        return Text(tuple(prompts), vectors, lengths, offsets, ids)
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+        """Refuse prompts that cannot be encoded; their tokens. Nothing is encoded yet.
+
+        Args:
+            prompts: What is to be encoded.
+            fields: The field of the request each comes from, for errors.
+        Raises:
             PromptError: A prompt beyond the token limit, or a word the model does not know (case and
                 punctuation do not matter).
         """
-        fields = ["prompt"] * len(prompts) if fields is None else fields
         for prompt, name in zip(prompts, fields, strict=True):
             check_words(self.words, prompt, name)
         tokens = self.tokenizer(
@@ -158,18 +176,11 @@ class StableDiffusion:
             return_offsets_mapping=True,
             return_tensors=None,
         )
-        for prompt, name, tokens_of, offsets in zip(
+        for prompt, name, ids, offsets in zip(
             prompts, fields, tokens.input_ids, tokens.offset_mapping, strict=True
         ):
-            self._check_length(prompt, name, len(tokens_of), offsets)
-        rows = torch.tensor(tokens.input_ids, device=self.device)
-        with self._turn(self.text_encoder):
-            vectors = self.text_encoder(rows).last_hidden_state.float()
-        if getattr(self.text_encoder.config, "zero_padding", False):
-            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
-        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
-        return Text(tuple(prompts), vectors, lengths, offsets, ids)
+            self._check_length(prompt, name, len(ids), offsets)
+        return tokens
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""

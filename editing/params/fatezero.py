@@ -110,6 +110,12 @@ class FateZeroParams(InvertedParams):
         description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
         "those that are replaced.",
     )
+    edit_words: Words = written(
+        "",
+        title="Words that mark the edit",
+        description="Without masks: words of the prompt that also mark the area, with commas; empty takes the "
+        "new ones.",
+    )
     keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
     keys_levels: Literal["all", "coarse"] = Field(
         "all",

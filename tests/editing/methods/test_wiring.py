@@ -28,7 +28,7 @@ def latents_of(run: Run) -> list[Any]:
 
 
 def frames_of(run: Run) -> list[Any]:
-    return run.result.frames.tolist()
+    return np.asarray(run.result.frames).tolist()
 
 
 def heat_of(run: Run) -> list[Any]:
@@ -114,6 +114,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
         "blend_threshold": Row(0.95, AREAS),
         "blend_words": Row("grass", AREAS),
+        "edit_words": Row("grass", AREAS),
         "keys": Row("first_previous"),
         "keys_levels": Row("coarse"),
         "levels": Row("all", AREAS | FULL),

@@ -149,7 +149,7 @@ def codes(run: Run, tokens: int) -> Tensor:
     """Region of each token: what most of its pixels are, of equals rather a region than the background."""
     if tokens in run.kept:
         return run.kept[tokens]
-    labels, (height, width) = run.request.labels, GRIDS[tokens]
+    labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
     high, wide = labels.shape[1] // height, labels.shape[2] // width
     cells = (
         labels.reshape(FRAMES, height, high, width, wide).transpose(0, 1, 3, 2, 4).reshape(FRAMES, tokens, -1)
