@@ -28,8 +28,8 @@ class Uses:
 
 
 def uses(name: str) -> Uses:
-    """Read a method's record: `regions` among its needs, or `masks` where they are optional; those, `inversion`
-    or `source_prompt`; `seed`, or a parameter `variation`; `several`."""
+    """Read a method's record: `regions` among its needs, or `masks` where they are optional; either of them,
+    `inversion` or `source_prompt`; `seed`, or a parameter `variation`; `several`."""
     method = METHODS[name]
     needs = method.needs
     varies = "variation" in method.Params.model_fields
