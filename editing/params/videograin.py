@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from editing.params import MethodParams
+from editing.params import InvertedParams
 from editing.params.written import Controls, Grids, Pixel, written
 
 
-class VideoGrainParams(MethodParams):
+class VideoGrainParams(InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
