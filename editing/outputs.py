@@ -36,7 +36,7 @@ NAMES = (
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
-_WORD_COLOR = "#ffe11a"  # of a heat map that is no region's
+_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
 from editing.params import MethodParams
 from editing.params.fatezero import FateZeroParams
+from editing.params.sdedit import SDEditParams
 from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.params.videograin import VideoGrainParams
 
@@ -35,7 +36,8 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: What the request must have (regions, or masks if they are optional, and source_prompt) and what
+        needs: What the request must have (regions, or masks if they are optional, source_prompt, and seed if
+            it always acts) and what
             the model must offer (keys of `OFFERS`). The needs of single parameters are in `Params.NEEDS`.
         stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.
         entry: `module:function` of the recipe, a generator of events.
@@ -88,6 +90,16 @@ METHODS: dict[str, Method] = {
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             stages=("inverting", "editing", "decoding"),
             entry="editing.methods.vid2vid_zero:run",
+            several=True,
+        ),
+        Method(
+            name="sdedit",
+            title="SDEdit",
+            paper="Meng et al. 2022, arXiv:2108.01073",
+            Params=SDEditParams,
+            needs=frozenset({"masks", "seed"}),
+            stages=("editing", "decoding"),
+            entry="editing.methods.sdedit:run",
             several=True,
         ),
     )

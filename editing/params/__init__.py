@@ -35,14 +35,6 @@ class MethodParams(BaseModel):
         title="Preset",
         description="A preset sets every parameter that is not given to its value.",
     )
-    variation: float = Field(
-        0.0,
-        title="Variation",
-        ge=0,
-        le=1,
-        description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
-        "seed gives another result.",
-    )
     feather: float = Field(
         2.0,
         title="Feather (pixels)",
@@ -56,6 +48,19 @@ class MethodParams(BaseModel):
         ge=0,
         le=1000,
         description="Steps between live previews; 0 shows none.",
+    )
+
+
+class InvertedParams(MethodParams):
+    """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
+
+    variation: float = Field(
+        0.0,
+        title="Variation",
+        ge=0,
+        le=1,
+        description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
+        "seed gives another result.",
     )
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, InvertedParams, Keys
 from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
-class FateZeroParams(MethodParams):
+class FateZeroParams(InvertedParams):
     """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
     PRESETS = {

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, InvertedParams, Keys
 from editing.params.written import Words, written
 
 
-class Vid2VidZeroParams(MethodParams):
+class Vid2VidZeroParams(InvertedParams):
     """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
 
     PRESETS = {

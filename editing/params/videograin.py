@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from editing.params import MethodParams
-from editing.params.written import Controls, Pixel, written
+from editing.params import InvertedParams
+from editing.params.written import Controls, Grids, Pixel, written
 
 
-class VideoGrainParams(MethodParams):
+class VideoGrainParams(InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -156,7 +156,7 @@ class VideoGrainParams(MethodParams):
         le=1,
         description="Share of the schedule up to which attention maps are averaged.",
     )
-    heat_grids: str = Field(
+    heat_grids: Grids = written(
         "",
         title="Attention map grids",
         description="Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of "

@@ -472,7 +472,7 @@ def test_incomplete_folders_are_refused(tmp_path, tiny_folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"beta_schedule": "sigmoid"}, "beta_schedule 'sigmoid' is not known"),
+        ({"beta_schedule": "sigmoid"}, "unknown beta_schedule 'sigmoid'"),
         ({"prediction_type": "flow_prediction"}, "unknown prediction type 'flow_prediction'"),
     ],
 )
@@ -742,7 +742,7 @@ def test_other_single_files_are_refused(tmp_path, tiny):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "is SDXL" in refusal("xl", {"conditioner.embedders.0.x": torch.zeros(1)})
+    assert "an SDXL checkpoint" in refusal("xl", {"conditioner.embedders.0.x": torch.zeros(1)})
     assert "has no UNet" in refusal("lora", {"lora_unet_down": torch.zeros(1)})
     without = {key: value for key, value in weights.items() if not key.startswith("first_stage_model.")}
     assert "has no autoencoder" in refusal("pruned", without)

@@ -294,8 +294,9 @@ def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
 
 def check_norm(run: Run) -> None:
     """Statistics over all frames of a branch, or of each frame, in every call."""
+    joint = getattr(run.params, "joint_norm", False)
     for call in run.calls:
-        assert call.normed == (call.branches if run.params.joint_norm else len(call.x)), call.stage
+        assert call.normed == (call.branches if joint else len(call.x)), call.stage
 
 
 def check_pixels(run: Run) -> None:
