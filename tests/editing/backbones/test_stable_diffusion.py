@@ -754,7 +754,7 @@ def test_other_single_files_are_refused(tmp_path, tiny):
     inpainting = weights | {first: torch.zeros(32, 9, 3, 3)}
     assert "9 input channels" in refusal("inpainting", inpainting)
     shape = weights | {"model.diffusion_model.out.2.weight": torch.zeros(4, 16, 3, 3)}
-    assert "does not fit sd1" in refusal("shape", shape)
+    assert "not a complete Stable Diffusion 1.x checkpoint" in refusal("shape", shape)
     (tmp_path / "text.safetensors").write_text("hello, this is not a checkpoint")
     with pytest.raises(ModelError, match="damaged"):
         load_backbone(str(tmp_path / "text.safetensors"))
