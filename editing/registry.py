@@ -36,9 +36,9 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: What the request must have (regions, or masks if they are optional, source_prompt, and seed if
-            it always acts) and what
-            the model must offer (keys of `OFFERS`). The needs of single parameters are in `Params.NEEDS`.
+        needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
+            always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
+            in `Params.NEEDS`.
         stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.
         entry: `module:function` of the recipe, a generator of events.
         several: Whether one run can make several edits, one per prompt.

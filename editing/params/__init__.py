@@ -64,6 +64,26 @@ class InvertedParams(MethodParams):
     )
 
 
+class ByWordsParams(InvertedParams):
+    """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
+
+    cross_control: Literal["auto", "replace", "refine"] = Field(
+        "auto",
+        title="Prompt fusion",
+        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
+    )
+    alignment: Literal["fixed", "original"] = Field(
+        "fixed",
+        title="Word alignment",
+        description="How words of the two prompts are matched: corrected, or as in the published code.",
+    )
+    joint_norm: bool = Field(
+        False,
+        title="Normalise over all frames",
+        description="Normalise over all frames together, as the references do.",
+    )
+
+
 FROM_NOISE = "Share of the steps, counted from pure noise, "
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
