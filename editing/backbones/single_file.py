@@ -49,7 +49,8 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
         reason = "weights are missing" if lacks else " ".join(str(error).split()).split(". ")[0][:160]
         raise ModelError(
             "model",
-            f"{name!r} is not a complete Stable Diffusion {version[2:]}.x checkpoint ({reason}). Use another.",
+            f"{name!r} is not a complete Stable Diffusion {version[2:]}.x checkpoint ({reason}). "
+            "Use another.",
         ) from error
     for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         part.to(kept_as).eval()
