@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
 PredictText = Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]]
-"""(x, step, vectors) -> (x0, eps): the same, told the text."""
+"""(x, step, vectors) -> (x0, eps): the same, with a text."""
 
 
 def ddim_walk(

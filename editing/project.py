@@ -71,7 +71,7 @@ class ProjectRegion(_Model):
         0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
     )
     drawn: list[int] = Field(
-        [], description="Used frames whose mask a person made; in the others it was tracked."
+        [], description="Used frames with a mask made by a person; the other masks were tracked."
     )
 
 

@@ -48,8 +48,8 @@ class Region:
         negative: What it should not become.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
             another region.
-        drawn: Used frames, from 0, whose mask a person made; in the others it was tracked. Kept for the page;
-            a run ignores it.
+        drawn: Used frames, from 0, with a mask made by a person; the other masks were tracked. Kept for the
+            page; a run ignores it.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.

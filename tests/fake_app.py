@@ -74,7 +74,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
     for region in request.edited:
         if "unicorn" in region.prompt:
             raise PromptError(
-                f"regions.{region.name}.prompt", "'unicorn' is not known; nearest: 'robot'; use that"
+                f"regions.{region.name}.prompt", "Unknown word 'unicorn'. Did you mean 'robot'?"
             )
         if "crash" in region.prompt:
             raise RuntimeError("a fault")

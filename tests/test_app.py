@@ -72,7 +72,7 @@ def test_endpoint_edits_an_example(server, tmp_path):
         (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
         (("01_two_discs", "{}", '{"guidance_scale": NaN}'), "params.guidance_scale"),
-        (("01_two_discs", '{"left disc": "a unicorn"}', "{}"), "nearest: 'robot'"),
+        (("01_two_discs", '{"left disc": "a unicorn"}', "{}"), "Did you mean 'robot'?"),
     ],
 )
 def test_endpoint_refuses_by_name(server, given, said):
@@ -254,8 +254,8 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("a unicorn", "a fox"), "nearest: 'robot'"),
-        (("", ""), "none has a prompt"),
+        (("a unicorn", "a fox"), "Did you mean 'robot'?"),
+        (("", ""), "No region has a prompt"),
         (("crash", ""), "went wrong inside Regrain"),
     ],
 )

@@ -73,6 +73,37 @@ def functions():
                     yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
 
+def user_messages():
+    """Place and text of every literal message that a user can see; what is filled in is an x."""
+    kinds = {"Request", "Clip", "Mask", "Prompt", "Model", "Resource", "Diverged"}
+    for name, function in functions():
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            kind = getattr(call.func, "id", "").removesuffix("Error")
+            if (
+                kind in kinds
+                and len(call.args) == 2
+                and isinstance(call.args[1], ast.Constant | ast.JoinedStr)
+            ):
+                parts = getattr(call.args[1], "values", [call.args[1]])
+                yield (
+                    name,
+                    "".join(
+                        getattr(part, "value", "x") if isinstance(part, ast.Constant) else "x"
+                        for part in parts
+                    ),
+                )
+
+
+def test_messages_are_sentences():
+    messages = list(user_messages())
+    assert len(messages) > 100
+    translated = re.compile(r"\b(was|were) given\b|\ballowed (is|are)\b|\bis no\b|\bmend\b|; change it")
+    for name, text in messages:
+        assert re.match(r"[A-Z'\"x`]", text), (name, text)
+        assert text.endswith((".", "?", "x")), (name, text)
+        assert not translated.search(text), (name, text)
+
+
 def depth(node: ast.AST) -> int:
     """Control blocks within each other; `elif` is no deeper than its `if`, functions begin anew."""
     found = 0

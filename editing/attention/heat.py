@@ -144,7 +144,11 @@ class Heat:
         return on_grid(mass.float(), size or self.scope.size, self.scope.size)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
-        """The mean of this step's layers, after the change."""
+        """The mean of this step's layers, after the change.
+
+        Raises:
+            ValueError: No layer was added in this step.
+        """
         if self._step is None:
             raise ValueError(f"no attention layer has a grid of {self.scope.size}")
         return self._step / self._step_count

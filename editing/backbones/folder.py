@@ -96,7 +96,11 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
 
 
 def read_config(path: Path, id: str):
-    """Read a JSON file from a model's folder."""
+    """Read a JSON file from a model's folder.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -114,7 +118,11 @@ PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
-    """Download the needed files of a hub repository, safetensors only; return their local folder."""
+    """Download the needed files of a hub repository, safetensors only; return their local folder.
+
+    Raises:
+        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

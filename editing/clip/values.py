@@ -123,13 +123,21 @@ def resize(
 
 
 def check_window(start: int, stop: int, length: int) -> None:
-    """Raise IndexError unless 0 <= start <= stop <= length, in frames."""
+    """Check that frames start to stop - 1 are in a clip of `length` frames.
+
+    Raises:
+        IndexError: Unless 0 <= start <= stop <= length.
+    """
     if not 0 <= start <= stop <= length:
         raise IndexError(f"frames {start} to {stop} of a clip of {length}")
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Raise ClipError if a frame of (width, height) pixels is too large."""
+    """Check the size of a frame, (width, height) in pixels.
+
+    Raises:
+        ClipError: It is too large.
+    """
     if max(size) > MAX_SIDE:
         raise ClipError(
             "clip.path",

@@ -191,7 +191,11 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
 
 
 def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: bool) -> Target:
-    """Align a prompt with the source's; `by_attention` says whether words mark the edited area."""
+    """Align a prompt with the source's; `by_attention` says whether words mark the edited area.
+
+    Raises:
+        PromptError: A given word is not in its prompt, or no word marks the edited area.
+    """
     lost, gained = new_words(source.prompts[0], text.prompts[0])
     marks = params.blend_words or lost
     if by_attention and not marks:
@@ -304,11 +308,11 @@ def invert(
 
 
 class Edits:
-    """The edits of a run on their way: where their words look, where they are, what they take over.
+    """The edits of a run during denoising: where their words look, where they are, what they reuse.
 
     Attributes:
         heats: Per target where its words look.
-        areas: By step where the edit was let through, as attention told it.
+        areas: The edited area found by attention, by step.
     """
 
     def __init__(self, plan: Plan, params: FateZeroParams, source: Source) -> None:
@@ -347,7 +351,7 @@ class Edits:
         """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
         if self.plan.edited is not None:
             return self.plan.edited.on(size)
-        # The noisiest latents of all never entered the inversion: the call before stands for them.
+        # The model never saw the noisiest latents during inversion, so use the call before.
         cleaner = self.params.inversion_latents == "released"
         call = min(step.total - step.index - cleaner, len(self.source.mass) - 1)
         mass = of_columns(self.source.mass[call], self.plan.targets[target].source_area)

@@ -220,7 +220,11 @@ def embed_prompts(backbone: Backbone, request: EditRequest) -> Text:
 
 
 def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layout, dict[str, Text]]:
-    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone."""
+    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone.
+
+    Raises:
+        PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
+    """
     composed = request.composed
     phrases = {
         r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
@@ -246,7 +250,11 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
 
 
 def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
-    """Check that the pixel whose attention is mapped, if any, is inside the clip."""
+    """Check that the pixel whose attention is mapped, if any, is inside the clip.
+
+    Raises:
+        RequestError: It is outside.
+    """
     if pixel is None:
         return None
     frame, x, y = pixel

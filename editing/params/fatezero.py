@@ -11,7 +11,7 @@ from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
 class FateZeroParams(ByWordsParams):
-    """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
+    """FateZero: the edit reuses attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
     PRESETS = {
         "paper": {},
@@ -112,8 +112,8 @@ class FateZeroParams(ByWordsParams):
     edit_words: Words = written(
         "",
         title="Words that mark the edit",
-        description="Without masks: words of the prompt that also mark the area, with commas; empty takes "
-        "the new ones.",
+        description="Without masks, words of the prompt that also mark the area, separated by commas; empty "
+        "takes the new words.",
     )
     keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
     keys_levels: Literal["all", "coarse"] = Field(

@@ -192,11 +192,11 @@ def test_a_failed_run_leaves_nothing(project, tmp_path, capsys, monkeypatch):
 
     def edit(request, backbone=None):
         yield events.Stage("editing")
-        raise ResourceError("memory", "3 frames of 32x16 do not fit; lower size")
+        raise ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
 
     monkeypatch.setitem(sys.modules, "editing.runner", types.SimpleNamespace(edit=edit))
     assert call("run", project, "-o", tmp_path / "out") == 2
-    assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit; lower size"
+    assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
     assert not (tmp_path / "out").exists()
 
 

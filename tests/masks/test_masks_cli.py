@@ -42,7 +42,7 @@ def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
         for label, center in ((1, 25 + t), (2, 70 - t)):
             disc = np.hypot(x - center, y - 32) < 12
             assert ((labels[t] == label) ^ disc).sum() < 0.15 * disc.sum()
-    assert "No SAM weights" in capsys.readouterr().err
+    assert "SAM weights are missing" in capsys.readouterr().err
 
 
 def test_used_frames(clip, tmp_path):
@@ -78,7 +78,7 @@ def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, options
 def test_other_files_are_not_overwritten(clip, tmp_path, capsys):
     (tmp_path / "thesis.doc").touch()
     assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path) == 2
-    assert "holds" in capsys.readouterr().err
+    assert "contains" in capsys.readouterr().err
     assert (tmp_path / "thesis.doc").exists()
 
 
@@ -201,7 +201,7 @@ def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     labels = labelled(tmp_path / "in")
     write_labels(np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {})
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv") == 2
-    assert "labels 1 and 9 are both" in capsys.readouterr().err
+    assert "Labels 1 and 9 are both" in capsys.readouterr().err
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 0
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 2
     assert "exists already" in capsys.readouterr().err

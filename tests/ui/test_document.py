@@ -467,12 +467,12 @@ def test_a_tool_outlasts_the_next_click(document):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"kind": "grow", "pixels": 2, "label": 1, "frame": 0}, "click the object or paint it first"),
+        ({"kind": "grow", "pixels": 2, "label": 1, "frame": 0}, "Click the object or paint it first"),
         ({"kind": "melt", "pixels": 2, "label": 1, "frame": 0}, "one of grow, shrink, fill, drop"),
         ({"kind": "grow", "pixels": 0, "label": 1, "frame": 0}, "1 to 64 pixels"),
         ({"kind": "grow", "pixels": "2", "label": 1, "frame": 0}, "1 to 64 pixels"),
         ({"kind": ["grow"], "pixels": 2, "label": 1, "frame": 0}, "one of grow"),
-        ({"kind": "grow", "pixels": 2, "label": 7, "frame": 0}, "number 7 does not exist"),
+        ({"kind": "grow", "pixels": 2, "label": 7, "frame": 0}, "Number 7 does not exist"),
     ],
 )
 def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(bare, tmp_path, data, said):
