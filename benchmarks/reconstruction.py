@@ -65,7 +65,7 @@ def come_back(
     )  # fmt: skip
     result = next(event.result for event in edit(request, backbone) if isinstance(event, Finished))
     back = result.uncomposited if result.reconstruction is None else result.reconstruction
-    working = resize(result.source, backbone.fit(size, size))
+    working = resize(np.asarray(result.source), backbone.fit(size, size))
     again = resize(backbone.decode(backbone.encode(working)), (size, size))
     everywhere = np.ones(back.shape[:3], bool)
     return psnr(again, back, everywhere) or 0.0, psnr(result.source, back, everywhere) or 0.0

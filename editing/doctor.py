@@ -1,4 +1,4 @@
-"""What this machine can run: versions, device, memory, models, and estimates of what fits."""
+"""Describe what this machine can run: versions, device, memory, models, and estimates of what fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1
 
 
 def examine() -> Iterator[tuple[str, str]]:
-    """Give one fact after the other: what, and how it stands. Imports torch."""
+    """Yield facts about this machine as (name, value). Imports torch."""
     import torch
 
     from editing.attention.backends import describe

@@ -176,7 +176,8 @@ def edited_as(model, request, **params):
     """dB of an edit before compositing to the round trip of the clip: everywhere, outside the regions."""
     request = dataclasses.replace(request, params={"preview_every": 0, **params})
     result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
-    small, again = (resize(x, (model.size, model.size)) for x in (result.source, result.uncomposited))
+    pair = (np.asarray(x) for x in (result.source, result.uncomposited))
+    small, again = (resize(x, (model.size, model.size)) for x in pair)
     trip = model.decode(model.encode(small))
     cells = model.grid(1, model.size, model.size)[1:]
     near = F.interpolate(

@@ -116,8 +116,7 @@ def windows(run: Run, step: Step) -> tuple[bool, bool]:
 
 
 def marks(run: Run) -> list[int]:
-    named = [word.strip() for word in run.params.blend_words.split(",") if word.strip()] or ["cat"]
-    return [token for word in named for token in WORDS[word]]
+    return [token for word in run.params.blend_words or ["cat"] for token in WORDS[word]]
 
 
 def edit_marks(run: Run, target: str) -> list[int]:
@@ -241,8 +240,8 @@ def emphasised(run: Run, target: str) -> dict[str, float]:
     params = run.params
     if not params.emphasis_words:
         return dict.fromkeys(NEW[target], params.emphasis)
-    parts = [part.strip().partition("=") for part in params.emphasis_words.split(",")]
-    return {word: float(factor) if factor else params.emphasis for word, _, factor in parts}
+    own = dict(params.emphasis_words)
+    return {word: params.emphasis if factor is None else factor for word, factor in own.items()}
 
 
 def check_shown(run: Run, inverting: Sequence[Call]) -> None:
