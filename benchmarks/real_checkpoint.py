@@ -87,12 +87,11 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
     everywhere = np.ones(small.shape[:3], bool)
     round_trip = backbone.decode(backbone.encode(small))
 
-    reconstruction = resize(
-        np.asarray(run(unchanged(request), backbone)[0].uncomposited), small.shape[2:0:-1]
-    )
+    size = small.shape[2:0:-1]
+    reconstruction = resize(np.asarray(run(unchanged(request), backbone)[0].uncomposited), size)
     result, report = run(request, backbone)
     figures = {
-        "size": list(small.shape[2:0:-1]),
+        "size": list(size),
         "frames": len(small),
         "round trip dB": psnr(small, round_trip, everywhere),
         "reconstruction dB": psnr(round_trip, reconstruction, everywhere),
@@ -102,7 +101,7 @@ def verify(request: EditRequest, backbone: Backbone) -> tuple[dict[str, object],
         "params": report["params"],
     }
     shown = np.linspace(0, len(small) - 1, min(len(small), 6)).round().astype(int)
-    rows = (small, round_trip, reconstruction, resize(np.asarray(result.frames), small.shape[2:0:-1]))
+    rows = (small, round_trip, reconstruction, resize(np.asarray(result.frames), size))
     return figures, np.concatenate([np.concatenate(list(row[shown]), 1) for row in rows])
 
 

@@ -162,9 +162,8 @@ def trajectories(
     lost = torch.zeros_like(forward[:, 0], dtype=torch.bool) if occluded is None else occluded
     for flow, gone in zip(forward / pixels, lost.to(forward), strict=True):
         at = (2 * (positions + 0.5) / sizes - 1)[None, None]
-        sampled = grid_sample(
-            torch.cat([flow, gone[None]])[None], at, padding_mode="border", align_corners=False
-        )
+        both = torch.cat([flow, gone[None]])[None]
+        sampled = grid_sample(both, at, padding_mode="border", align_corners=False)
         dx_dy, hidden = sampled[0, :2, 0].T, sampled[0, 2, 0]
         moved = positions + dx_dy * sizes
         nearest = (moved + 0.5).floor()

@@ -97,7 +97,6 @@ def finish(
         feather: Pixels of the source over which an edit fades into it.
         attention: See `EditResult`, as for `words`, `areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
-
     """
     clip, (width, height) = request.clip, request.clip.size
 

@@ -36,7 +36,7 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: What is used of the request (regions, or masks if they are optional; source_prompt; seed, if it
+        needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
             always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
             in `Params.NEEDS`.
         stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.

@@ -52,7 +52,7 @@ class MethodParams(BaseModel):
 
 
 class InvertedParams(MethodParams):
-    """What methods have that start from the clip's own noise, where a seed alone changes nothing."""
+    """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
 
     variation: float = Field(
         0.0,
@@ -61,6 +61,26 @@ class InvertedParams(MethodParams):
         le=1,
         description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
         "seed gives another result.",
+    )
+
+
+class ByWordsParams(InvertedParams):
+    """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
+
+    cross_control: Literal["auto", "replace", "refine"] = Field(
+        "auto",
+        title="Prompt fusion",
+        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
+    )
+    alignment: Literal["fixed", "original"] = Field(
+        "fixed",
+        title="Word alignment",
+        description="How words of the two prompts are matched: corrected, or as in the published code.",
+    )
+    joint_norm: bool = Field(
+        False,
+        title="Normalise over all frames",
+        description="Normalise over all frames together, as the references do.",
     )
 
 

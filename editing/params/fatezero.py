@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, InvertedParams, Keys
+from editing.params import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
 from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
-class FateZeroParams(InvertedParams):
+class FateZeroParams(ByWordsParams):
     """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
     PRESETS = {
@@ -52,11 +52,6 @@ class FateZeroParams(InvertedParams):
         ge=0,
         le=1,
         description=f"{FROM_NOISE}that keep the layout of the source.",
-    )
-    cross_control: Literal["auto", "replace", "refine"] = Field(
-        "auto",
-        title="Prompt fusion",
-        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
     )
     emphasis: float = Field(
         1.0,
@@ -141,16 +136,6 @@ class FateZeroParams(InvertedParams):
         title="Noise level of source latents",
         description="Noise level of the source latents: the edit's or, as released, one step cleaner for "
         "attention and one step noisier for blending.",
-    )
-    alignment: Literal["fixed", "original"] = Field(
-        "fixed",
-        title="Word alignment",
-        description="How words of the two prompts are matched: corrected, or as in the published code.",
-    )
-    joint_norm: bool = Field(
-        False,
-        title="Normalise over all frames",
-        description="Normalise over all frames together, as the references do.",
     )
     reconstruct: bool = Field(
         False, title="Rebuild the source", description="Also rebuild the source from its inversion."

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, InvertedParams, Keys
+from editing.params import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
 from editing.params.written import Words, written
 
 
-class Vid2VidZeroParams(InvertedParams):
+class Vid2VidZeroParams(ByWordsParams):
     """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
 
     PRESETS = {
@@ -71,11 +71,6 @@ class Vid2VidZeroParams(InvertedParams):
         title="Null-text: save memory",
         description="Recompute activations in the backward pass of null-text inversion, to save memory.",
     )
-    cross_control: Literal["auto", "replace", "refine"] = Field(
-        "auto",
-        title="Prompt fusion",
-        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
-    )
     replace_until: float = Field(
         0.8,
         title="Replaced words until",
@@ -107,16 +102,6 @@ class Vid2VidZeroParams(InvertedParams):
         "first_previous",
         title="Frames each frame sees",
         description=f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}",
-    )
-    alignment: Literal["fixed", "original"] = Field(
-        "fixed",
-        title="Word alignment",
-        description="How words of the two prompts are matched: corrected, or as in the published code.",
-    )
-    joint_norm: bool = Field(
-        False,
-        title="Normalise over all frames",
-        description="Normalise over all frames together, as the references do.",
     )
     reconstruct: bool = Field(
         True, title="Rebuild the source", description="Also rebuild the source from its inversion."

@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks.real_checkpoint import main, unchanged
 from editing import ArrayClip, EditRequest, Region
+from editing.attention.sites import Grid
 from editing.clip.writing import write_video
 from editing.labels import write_labels
 from editing.methods.videograin import lay_out
@@ -54,9 +55,10 @@ def test_the_reconstruction_goes_by_the_words_of_the_inversion(tiny):
     request = EditRequest(ArrayClip(frames), labels, (region,), "a cat on the grass, snow")
     same = unchanged(request)
     assert same.composed.text == request.source_prompt
-    _, text = lay_out(tiny, same, (8, 8))
-    expected = tiny.embed(["", request.source_prompt]).vectors
-    torch.testing.assert_close(text, expected, atol=1e-5, rtol=1e-5)
+    _, text = lay_out(tiny, same, Grid(2, 8, 8))
+    for half, prompt in (("uncond", ""), ("cond", request.source_prompt)):
+        expected = tiny.embed([prompt]).vectors
+        torch.testing.assert_close(text[half].vectors, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_what_cannot_be_done_is_one_line(tiny_folder, clip, capsys):

@@ -8,15 +8,20 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region
+from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
-from editing.attention.sites import Site
+from editing.attention.heat import Heat, HeatScope
+from editing.attention.sites import Grid, Site
+from editing.backbones.patches import Change
 from editing.blending import vary
 from editing.errors import ModelError, RequestError
 from editing.events import Preview, Progress
 from editing.methods import videograin
 from editing.params.videograin import VideoGrainParams
+from editing.recipe import working_clip
 
 FRAMES, SIZE = 3, 64
+GRID = Grid(FRAMES, 8, 8)
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -38,14 +43,20 @@ def params(**given) -> VideoGrainParams:
     return VideoGrainParams(steps=4, preview_every=0, **given)
 
 
+def full_strength(tiny, layout, **given):
+    """Attention of the first step, in both halves of guidance, with xi = 1."""
+    heat = Heat(HeatScope.choose(GRID, tiny.sites))
+    modulation = videograin.Modulation(layout, params(schedule_power=0, **given), "all", heat)
+    return modulation.attend(tiny.schedule.sampling(4)[0], Batch(FRAMES, ("uncond", "cond")))
+
+
 def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
     request = two_regions()
     latents = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    layout, text = videograin.lay_out(tiny, request, (8, 8))
+    layout, text = videograin.lay_out(tiny, request, GRID)
     step = tiny.schedule.sampling(4)[0]
-    hook = videograin.region_attention(
-        layout, params(self_strength=0, cross_strength=0), 1.0, videograin.HeatMaps(layout)
-    )
+    hook = full_strength(tiny, layout, self_strength=0, cross_strength=0)
+    both = Batch(FRAMES, ("uncond", "cond")).texts(text)
 
     def plain(q, k, v, site):
         return (
@@ -54,8 +65,8 @@ def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
             else torch.nn.functional.scaled_dot_product_attention(q, k, v)
         )
 
-    modulated = tiny.predict(latents, step, text, attend=hook)
-    reference = tiny.predict(latents, step, text, attend=plain)
+    modulated = tiny.predict(latents, step, both, Change(hook))
+    reference = tiny.predict(latents, step, both, Change(plain))
     assert all(torch.equal(a, b) for a, b in zip(modulated, reference, strict=True))
 
 
@@ -63,48 +74,46 @@ def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
     ("half", "changed"), [("cond", (False, True)), ("uncond", (True, False)), ("both", (True, True))]
 )
 def test_self_modulation_touches_exactly_the_chosen_half(tiny, half, changed):
-    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
-    heats = videograin.HeatMaps(layout)
+    layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
     q, k, v = torch.randn(3, 2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(1))
     site = Site("x", "self", "mid_block")
-    out = videograin.region_attention(layout, params(guidance_half=half), 1.0, heats)(q, k, v, site)
+    out = full_strength(tiny, layout, guidance_half=half)(q, k, v, site)
     plain = all_frames(q, k, v, FRAMES)
     assert tuple(not torch.equal(a, b) for a, b in zip(out.chunk(2), plain.chunk(2), strict=True)) == changed
 
 
 def test_cross_modulation_leaves_the_unconditional_half_and_unbound_pixels(tiny):
-    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
     q = torch.randn(2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(2))
     k, v = torch.randn(2, 2 * FRAMES, 2, len(layout.words), 8, generator=torch.Generator().manual_seed(3))
-    out = videograin.region_attention(layout, params(), 1.0, videograin.HeatMaps(layout))(
-        q, k, v, Site("x", "cross", "mid_block")
-    )
+    site = Site("x", "cross", "mid_block")
+    out = full_strength(tiny, layout)(q, k, v, site)
     plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     assert torch.equal(out[:FRAMES], plain[:FRAMES])
-    background = layout.codes(64) == 0
+    background = layout.codes(site) == 0
     difference = (out - plain)[FRAMES:].abs().amax((1, 3))
     assert difference[background].max() < 1e-5
     assert (difference[~background] > 1e-4).float().mean() > 0.9
 
 
 def test_words_of_each_region_are_bound_to_it(tiny):
-    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
+    layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
     # start, a panda, and, a fox, on the grass
     assert layout.words[:10].tolist() == [-1, 1, 1, -1, 2, 2, -1, -1, -1, -1]
 
 
 def test_size_term_is_one_minus_the_share_of_the_own_region(tiny):
-    layout, _ = videograin.lay_out(tiny, two_regions(), (8, 8))
-    codes = layout.codes(64)
-    spare = layout.spare(codes)
+    layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
+    codes = layout.codes(Site("x", "self", "mid_block"))
+    term = layout.size_term(codes)
     for frame, code in ((0, 1), (1, 2), (2, 0)):
         share = (codes[frame] == code).float().mean()
-        assert torch.allclose(spare[frame][codes[frame] == code], 1 - share)
+        assert torch.allclose(term[frame][codes[frame] == code], 1 - share)
 
 
 def test_fade_follows_the_schedule_table(tiny):
     given = VideoGrainParams(steps=50)
-    xi = [videograin.fade(given, step, tiny) for step in tiny.schedule.sampling(50)]
+    xi = [videograin.fade(given, step) for step in tiny.schedule.sampling(50)]
     assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
     assert sum(x > 0 for x in xi) == 15
 
@@ -125,8 +134,7 @@ def test_outside_the_blend_mask_the_last_latents_are_the_clips_own(tiny, monkeyp
     decode = tiny.decode
     monkeypatch.setattr(tiny, "decode", lambda latents: last.append(latents) or decode(latents))
     finish(videograin.run(tiny, request, params()))
-    layout, _ = videograin.lay_out(tiny, request, (8, 8))
-    outside = (layout.blend_mask == 0).expand_as(last[0])
+    outside = (working_clip(tiny, request).inside() == 0).expand_as(last[0])
     own = tiny.encode(request.clip.read(0, FRAMES))
     assert torch.equal(last[0][outside], own[outside])
     assert not torch.allclose(last[0][~outside], own[~outside])
@@ -161,17 +169,18 @@ def test_attention_mass_moves_into_the_region(tiny):
 
 
 def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
-    request = two_regions()
-    layout, _ = videograin.lay_out(tiny, request, (8, 8))
-    x = torch.randn(FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    mask = layout.blend_mask
-    varied = vary(x, mask, 0.5, seed=1)
-    assert vary(x, mask, 0.0, seed=1) is x
-    assert torch.equal(varied, vary(x, mask, 0.5, seed=1))
-    assert not torch.equal(varied, vary(x, mask, 0.5, seed=2))
+    def seeded(seed):
+        return torch.Generator().manual_seed(seed)
+
+    x = torch.randn(FRAMES, 4, 8, 8, generator=seeded(0))
+    mask = working_clip(tiny, two_regions()).inside()
+    varied = vary(x, mask, 0.5, seeded(1))
+    assert vary(x, mask, 0.0, seeded(1)) is x
+    assert torch.equal(varied, vary(x, mask, 0.5, seeded(1)))
+    assert not torch.equal(varied, vary(x, mask, 0.5, seeded(2)))
     outside = (mask == 0).expand_as(x)
     assert torch.equal(varied[outside], x[outside])
-    fresh = vary(x, mask, 1.0, seed=1)
+    fresh = vary(x, mask, 1.0, seeded(1))
     inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
     assert torch.equal(fresh[0][inside], fresh[1][inside])
 
@@ -183,10 +192,10 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
     finish(videograin.run(tiny, request, params()))
     finish(videograin.run(tiny, request, params(flow="dis")))
     assert len(begun) == 1  # without weights "auto" is "dis"
-    frames = request.clip.read(0, FRAMES)
-    other = {64: torch.arange(64).roll(1).expand(FRAMES, 64)}
+    working = working_clip(tiny, request)
+    other = {(8, 8): torch.arange(64).roll(1).expand(FRAMES, 64)}
     monkeypatch.setattr(videograin, "follow", lambda *_: other)
-    finish(videograin.invert(videograin.Wiring(tiny, frames, request, params()), frames))
+    finish(videograin.invert(videograin.GuidedModel(tiny, working, request, params()), working))
     assert len(begun) == 2
 
 

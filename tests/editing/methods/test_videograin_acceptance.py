@@ -16,21 +16,32 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
 from editing.attention.backends import attention
+from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
+from editing.attention.heat import Heat, HeatScope
 from editing.attention.regions import modulate, modulated_attention, row_range
-from editing.attention.sites import Site, install
+from editing.attention.sites import Grid, Site, install
 from editing.backbones import ASSETS
-from editing.backbones.patches import joint_norm
+from editing.backbones.patches import PLAIN, Change, joint_norm
 from editing.clip import resize
 from editing.diffusion import add_noise
 from editing.methods import videograin
 from editing.params.videograin import VideoGrainParams
 from editing.prompts import compose, missing_phrases
+from editing.recipe import working_clip
 from editing.registry import resolve_params
 from editing.text import spans
 
 FRAMES, SIZE = 3, 64
-SELF, CROSS = Site("x", "self", "mid_block"), Site("x", "cross", "mid_block")
+GRID = Grid(FRAMES, 8, 8)
+
+
+def layer(kind, side=1):
+    """An attention layer whose tokens span so many latents a side."""
+    return Site("x", kind, "mid_block", (1, side, side))
+
+
+SELF, CROSS = layer("self"), layer("cross")
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -54,10 +65,21 @@ def two_boxes(frames=FRAMES, size=SIZE):
     return labels
 
 
-def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), **given):
+def with_xi(step, amount):
+    """A step at which xi is `amount`, where the schedule's power is 1."""
+    return replace(step, time=amount)
+
+
+def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=None, **given):
+    """The attention that a run has in a step, or in the first one if its xi were `amount`."""
+    grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
-    params = VideoGrainParams(**given)
-    return videograin.region_attention(layout, params, amount, videograin.HeatMaps(layout), rows), layout
+    params = VideoGrainParams(**given | {"track_levels": 0} | ({} if step else {"schedule_power": 1}))
+    model = videograin.GuidedModel(tiny, working_clip(tiny, request), request, params)
+    heat = Heat(HeatScope.choose(grid, tiny.sites))
+    modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
+    step = step or with_xi(tiny.schedule.sampling(params.steps)[0], amount)
+    return modulation.attend(step, Batch(grid.time, rows)), layout
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -94,9 +116,10 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     request = ask_for(two_boxes(), "", "", prompt="a panda on the moon", source="a clip")
     regions = tuple(replace(region, source="") for region in request.regions)
     request = replace(request, regions=regions)
-    layout, text = videograin.lay_out(tiny, request, (8, 8))
+    layout, text = videograin.lay_out(tiny, request, GRID)
     assert (layout.words == -1).all()
-    torch.testing.assert_close(text[1], tiny.embed([request.composed.text]).vectors[0], atol=1e-6, rtol=0)
+    expected = tiny.embed([request.composed.text]).vectors
+    torch.testing.assert_close(text["cond"].vectors, expected, atol=1e-6, rtol=0)
     attend, _ = hook(tiny, request)
     q, keys = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
     assert torch.equal(attend(q, keys, keys, CROSS), attention(q, keys, keys))
@@ -174,6 +197,7 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
             },
         )
     assert len(sites) == len(tokens) == 32
+    assert all(Grid(1, 64, 64).at(site).tokens == tokens[site.name] for site in sites)
     request = ask_for(two_boxes(1, 512), "a panda", "a fox", size=512)
     for preset, expected in (("paper", (16, 16)), ("released", (11, 11))):
         given = VideoGrainParams.PRESETS[preset]
@@ -183,21 +207,25 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
             q, k = random(2, 2, 1, side * side, 8, seed=side)
             text = random(2, 1, 77, 8)
             plain = attention(q, k, k), attention(q, text, text)
-            ours = attend(q, k, k, SELF), attend(q, text, text, CROSS)
+            ours = tuple(
+                attend(q, x, x, layer(kind, 64 // side)) for kind, x in (("self", k), ("cross", text))
+            )
             changed[side * side] = [not torch.equal(a, b) for a, b in zip(ours, plain, strict=True)]
         counts = [
             sum(changed[tokens[site.name]][index] for site in sites if site.kind == kind)
             for index, kind in enumerate(("self", "cross"))
         ]
         assert tuple(counts) == expected
-    xi = [videograin.fade(VideoGrainParams(), step, tiny) for step in tiny.schedule.sampling(50)]
+    steps = tiny.schedule.sampling(50)
+    xi = [videograin.fade(VideoGrainParams(), step) for step in steps]
     assert [x > 0 for x in xi] == [True] * 15 + [False] * 35
     assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
-    attend, _ = hook(tiny, two := ask_for(two_boxes(), "a panda", "a fox"), amount=xi[15])
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
-    assert torch.equal(attend(q, k, k, SELF), all_frames(q, k, k, len(two.clip)))
     text = random(2 * FRAMES, 2, 77, 8)
-    assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text))
+    for step, plain in ((steps[14], False), (steps[15], True)):
+        attend, _ = hook(tiny, ask_for(two_boxes(), "a panda", "a fox"), step=step)
+        assert torch.equal(attend(q, k, k, SELF), all_frames(q, k, k, FRAMES)) == plain
+        assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
 
 
 def test_06_the_papers_half_is_the_conditional_the_releases_the_other():
@@ -241,15 +269,15 @@ def test_07_size_term_by_formula(tiny, monkeypatch):
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     text = random(2 * FRAMES, 2, 77, 8)
     layout = hook(tiny, request)[1]
-    codes = layout.codes(64)
+    codes = layout.codes(SELF)
     whole = {c: (codes == c).sum() / codes.numel() for c in range(3)}
     for preset, uncovered, over in (("paper", None, 1), ("released", 1.0, FRAMES)):
         given = VideoGrainParams.PRESETS[preset] | {"guidance_half": "both", "levels": "all"}
         attend, _ = hook(tiny, request, amount=0.5, **given)
         label, _, a = strengths(monkeypatch, attend, q, k, SELF)
         for code in range(3):
-            spare = 1 - whole[code] / over if code or uncovered is None else torch.tensor(uncovered)
-            torch.testing.assert_close(a[codes.view(1, -1) == code].unique(), (0.5 * 0.3 * spare)[None])
+            term = 1 - whole[code] / over if code or uncovered is None else torch.tensor(uncovered)
+            torch.testing.assert_close(a[codes.view(1, -1) == code].unique(), (0.5 * 0.3 * term)[None])
         assert (label.view(FRAMES, -1)[codes == 0] == (0 if preset == "paper" else -1)).all()
         _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
         for frame in range(FRAMES):
@@ -266,7 +294,7 @@ def test_07_in_cross_attention_the_size_is_each_frames_own(tiny, monkeypatch):
     attend, layout = hook(tiny, ask_for(labels, "a panda", "a fox"))
     q, text = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
     _, _, a = strengths(monkeypatch, attend, q, text, CROSS)
-    codes = layout.codes(64)
+    codes = layout.codes(SELF)
     first, second = (a[frame][codes[frame] == 1].unique() for frame in (0, 1))
     assert len(first) == len(second) == 1
     assert (codes[1] == 1).sum() < (codes[0] == 1).sum()
@@ -378,7 +406,7 @@ def test_08_repeated_words_plurals_and_punctuation(tiny):
 
 def test_08_start_end_and_padding_belong_to_nobody(tiny):
     request = ask_for(two_boxes(), "a panda", "")
-    layout, _ = videograin.lay_out(tiny, request, (8, 8))
+    layout, _ = videograin.lay_out(tiny, request, GRID)
     length = tiny.embed([request.composed.text]).lengths[0]
     assert layout.words[0] == -1
     assert (layout.words[length - 1 :] == -1).all()
@@ -387,14 +415,15 @@ def test_08_start_end_and_padding_belong_to_nobody(tiny):
 
 def test_09_phrases_are_spliced_and_the_negative_prompt_is_read(tiny):
     request = ask_for(two_boxes(), "a panda", "a fox", negative_prompt="ugly")
-    _, text = videograin.lay_out(tiny, request, (8, 8))
+    _, text = videograin.lay_out(tiny, request, GRID)
     whole, alone = tiny.embed(["ugly", request.composed.text]), tiny.embed(["a panda", "a fox"])
     expected = whole.vectors[1].clone()
     for row, phrase in enumerate(("a panda", "a fox")):
         start = request.composed.text.index(phrase)
         places = list(spans(whole[1], start, start + len(phrase)))
         expected[places] = alone.vectors[row, 1 : 1 + len(places)]
-    torch.testing.assert_close(text, torch.stack([whole.vectors[0], expected]), atol=1e-5, rtol=1e-5)
+    for half, vectors in (("uncond", whole.vectors[0]), ("cond", expected)):
+        torch.testing.assert_close(text[half].vectors[0], vectors, atol=1e-5, rtol=1e-5)
 
 
 # --- 10 to 12: inflation, inversion, blending
@@ -402,19 +431,19 @@ def test_09_phrases_are_spliced_and_the_negative_prompt_is_read(tiny):
 
 def test_10_one_frame_is_the_image_model_and_equal_frames_are_that_frame(tiny):
     x = random(1, 4, 8, 8)
-    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"]).vectors
+    step, text = tiny.schedule.sampling(50)[10], tiny.embed(["a cat"])
 
     def full(frames):
         def attend(q, k, v, site):
             plain = scaled_dot_product_attention(q, k, v)
             return plain if site.kind == "cross" else all_frames(q, k, v, frames)
 
-        return {"attend": attend, "adapter": joint_norm(frames)}
+        return Change(attend, (joint_norm(frames),))
 
-    one = tiny.predict(x, step, text, **full(1))[1]
+    one = tiny.predict(x, step, text, full(1))[1]
     with torch.no_grad():
-        torch.testing.assert_close(one, tiny.unet(x, step.t, text).sample, atol=1e-5, rtol=1e-4)
-    many = tiny.predict(x.repeat(FRAMES, 1, 1, 1), step, text, **full(FRAMES))[1]
+        torch.testing.assert_close(one, tiny.unet(x, step.t, text.vectors).sample, atol=1e-5, rtol=1e-4)
+    many = tiny.predict(x.repeat(FRAMES, 1, 1, 1), step, text, full(FRAMES))[1]
     torch.testing.assert_close(many, one.expand(FRAMES, -1, -1, -1), atol=1e-5, rtol=1e-4)
 
 
@@ -456,8 +485,7 @@ def whole_run(model, request, params, monkeypatch):
 
 def outside_of(model, request):
     """True where a latent lies in no edited region: [frames, 1, h, w]."""
-    layout, _ = videograin.lay_out(model, request, model.grid(1, *request.clip.size[::-1])[1:])
-    return (layout.blend_mask == 0).expand(len(request.clip), -1, -1, -1)
+    return working_clip(model, request).inside() == 0
 
 
 @pytest.mark.slow
@@ -524,31 +552,33 @@ def trained():
         source_prompt=request.source_prompt,
     )
     latents = model.encode(frames)
-    layout, text = videograin.lay_out(model, request, tuple(latents.shape[-2:]))
-    steps = [s for s in model.schedule.sampling(20) if videograin.fade(VideoGrainParams(), s, model) > 0]
+    layout, text = videograin.lay_out(model, request, model.grid(*frames.shape[:3]))
+    steps = [s for s in model.schedule.sampling(20) if videograin.fade(VideoGrainParams(), s) > 0]
     return model, layout, text, latents, steps
 
 
-def masses(at, amount=1.0, **given):
+def masses(known, amount=1.0, **given):
     """Mean share of words inside their region and outside, and of same-region keys, over layers and heads."""
-    model, layout, text, latents, step = at
+    model, layout, text, latents, step = known
     x = add_noise(latents, random(*latents.shape), step)
-    params, heats = VideoGrainParams(guidance_half="cond", **given), videograin.HeatMaps(layout)
-    attend = videograin.region_attention(layout, params, amount, heats, ("cond",))
+    params = VideoGrainParams(guidance_half="cond", schedule_power=1, **given)
+    heat = Heat(HeatScope.choose(layout.grid, model.sites))
+    modulation = videograin.Modulation(layout, params, "all", heat)
+    attend = modulation.attend(with_xi(step, amount), Batch(len(x), ("cond",)))
     own = []
 
     def watch(q, k, v, site):
         if site.kind == "self":
-            codes = layout.codes(q.shape[2]).reshape(1, -1)
+            codes = layout.codes(site).reshape(1, -1)
             same = torch.zeros_like(v)  # a column for each region
             same[..., :3] = torch.nn.functional.one_hot(codes, 3).view(len(x), 1, -1, 3)
             share = attend(q, k, same, site)[..., :3].mean(1).reshape(1, -1, 3)
             own.append(float(share.gather(2, codes[..., None])[codes > 0].mean()))
         return attend(q, k, v, site)
 
-    model.predict(x, step, text[1:], attend=watch)
-    maps = heats.mean()
-    labels = layout.codes(heats.size[0] * heats.size[1]).view(len(x), *heats.size).numpy()
+    model.predict(x, step, text["cond"], Change(watch))
+    maps, finest = heat.maps(layout.columns), Site("x", "cross", "", min(heat.scope.strides))
+    labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
     means = [
         [maps[name].after[(labels == i) == inside].mean() for inside in (True, False)]
         for i, name in enumerate(layout.names, 1)
@@ -561,8 +591,8 @@ def masses(at, amount=1.0, **given):
 def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
     *rest, steps = trained
     for step in steps:
-        at = (*rest, step)
-        cross = [masses(at, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
+        known = (*rest, step)
+        cross = [masses(known, cross_strength=c, self_strength=0.0) for c in (0.0, 0.5, 1.0)]
         assert [m[0] for m in cross] == sorted(m[0] for m in cross)
         assert cross[2][0] > cross[0][0] + 0.02
         # Outside, the share of a region's words need not fall: where the start token holds most, levelling
@@ -570,7 +600,7 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
         contrast = [inside / outside for inside, outside, _ in cross]
         assert contrast == sorted(contrast)
         assert contrast[2] > 2 * contrast[0]
-        within = [masses(at, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
+        within = [masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
         assert within == sorted(within)
         assert within[2] > within[0] + 0.02
     faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
@@ -584,11 +614,17 @@ def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them
     request, seen = ask_for(two_boxes(), "a panda", "a fox"), []
     predict = tiny.predict
 
-    def spy(x, step, *args, **given):
-        seen.append((len(x) // FRAMES, step.t, given["features"] is not None))
-        return predict(x, step, *args, **given)
+    def spy(x, step, text, change=PLAIN):
+        seen.append((len(x) // FRAMES, step.t, change in featured))
+        return predict(x, step, text, change)
 
+    def noting(make):
+        return lambda *given: featured.append(make(*given)) or featured[-1]
+
+    featured = []  # changes that record or inject features
     monkeypatch.setattr(tiny, "predict", spy)
+    for name in ("recording", "injecting"):
+        monkeypatch.setattr(videograin, name, noting(getattr(videograin, name)))
     counts = {}
     for share, used in ((0.0, 0), (0.5, 2)):
         seen.clear()
@@ -610,7 +646,7 @@ def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them
 def test_16_each_of_fifty_steps_takes_the_features_of_the_step_it_undoes(tiny, monkeypatch, inversion):
     request = ask_for(two_boxes(1), "a panda", "a fox")
     params = VideoGrainParams(inversion=inversion, inject_until=1.0, track_levels=0)
-    model = videograin.Wiring(tiny, request.clip.read(0, 1), request, params)
+    model = videograin.GuidedModel(tiny, working_clip(tiny, request), request, params)
     inverted = [random(1, 4, 8, 8)] * (51 if inversion == "paper" else 50)
     told, predict = [], tiny.predict
     monkeypatch.setattr(
@@ -676,13 +712,14 @@ def test_18_degenerate_layouts_stay_finite_and_within_bounds(tiny, monkeypatch, 
     request = ask_for(labels, *("a panda", "a fox")[: int(labels.max())])
     attend, layout = hook(tiny, request, uncovered=uncovered, guidance_half="both")
     for side in (8, 4, 2, 1):
-        codes = layout.codes(side * side)
+        sites = layer("self", 8 // side), layer("cross", 8 // side)
+        codes = layout.codes(sites[0])
         for frame in range(FRAMES):
             if side > 2:  # as many cells as regions and background
                 assert set(np.unique(labels[frame])) - {0} <= set(codes[frame].tolist())
         q, k = random(2, 2 * FRAMES, 2, side * side, 8)
         text = random(2 * FRAMES, 2, 77, 8)
-        for site, keys in ((SELF, k), (CROSS, text)):
+        for site, keys in zip(sites, (k, text), strict=True):
             assert attend(q, keys, keys, site).isfinite().all()
             with monkeypatch.context() as patched:
                 _, _, a = strengths(patched, attend, q, keys, site)
@@ -718,7 +755,7 @@ def test_a_narrower_span_is_modulated_among_the_keys_it_sees(tiny, span):
     attend, layout = hook(tiny, request, amount=0.5, guidance_half="cond", attention_span=span)
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     out = attend(q, k, k, SELF)
-    codes = layout.codes(64)
+    codes = layout.codes(SELF)
     for frame in range(FRAMES):
         seen = [0, max(frame - 1, 0)] if span == "sparse_causal" else [frame]
         for half, at in enumerate((0, FRAMES)):
