@@ -34,17 +34,22 @@ from benchmarks.judge import judge, summary
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks
 from editing import Finished, edit, load_backbone
 from editing.backbones import Backbone
-from editing.diffusion import add_noise, advance, guide
 from storybook.world import render_frames
 
 FIRST_SEED = 20_000
-SDEDIT_STRENGTH, SDEDIT_STEPS, SDEDIT_GUIDANCE = 0.6, 20, 5.0
 ROWS: dict[str, dict[str, object]] = {
     "videograin": {},
     "no modulation": {"cross_strength": 0.0, "self_strength": 0.0},
     "cross only": {"self_strength": 0.0},
     "per frame": {"attention_span": "own_frame"},
-    "SDEdit": {"method": "sdedit"},
+    "SDEdit": {
+        "method": "sdedit",
+        "strength": 0.6,
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "blend": False,
+        "feather": 0.0,
+    },
     "fatezero": {"method": "fatezero"},
     "fatezero by words": {"method": "fatezero", "by_words": True},
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
@@ -88,10 +93,6 @@ _COLUMNS = {
 
 def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
     """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
-    if params.get("method") == "sdedit":
-        frames = sdedit(task, backbone)
-        source = task.request.clip.read(0, len(task.request.clip))
-        return np.where(task.request.edited_mask[..., None], frames, source), frames
     given = replace(
         task.request,
         method=str(params.get("method", "videograin")),
@@ -111,24 +112,6 @@ def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict
     if row.get("method") == "fatezero" and "preset" not in row:
         preset = {"preset": FATEZERO.get(task, "shape"), **backbone.defaults.get("fatezero", {})}
     return preset | dict(row)
-
-
-@torch.no_grad()
-def sdedit(task: Task, backbone: Backbone) -> np.ndarray:
-    """Noise the clip part of the way and denoise it with the target prompt (Meng et al. 2022).
-
-    Every frame alone, the same noise in all.
-    """
-    steps = backbone.schedule.sampling(SDEDIT_STEPS)
-    steps = [s for s in steps if s.t <= SDEDIT_STRENGTH * len(backbone.schedule.alphas_cumprod)]
-    clean = backbone.encode(task.request.clip.read(0, len(task.request.clip)))
-    noise = torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(clean)
-    x = add_noise(clean, noise, steps[0])
-    text = backbone.embed(["", task.request.composed.text])
-    for step in steps:
-        x0, eps = backbone.predict(torch.cat([x, x]), step, text)
-        x = advance(*(guide(*both.chunk(2), SDEDIT_GUIDANCE) for both in (x0, eps)), step)
-    return backbone.decode(x)
 
 
 def begin_worker(cores: Any = None) -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from editing import events
@@ -53,12 +52,12 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed instead of the project's.")] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help="Prompt instead of the project's; each further one is another edit in the run."),
+        typer.Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32, float16 or bfloat16 instead of what suits device and memory."),
+        typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
     ] = None,
 ) -> None:
     """Edit a project and write videos and a report."""
@@ -70,7 +69,7 @@ def run(
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
     if dtype not in (None, *_DTYPES):
-        raise RequestError("--dtype", f"invalid type {shorten(dtype)}. Choose from {', '.join(_DTYPES)}.")
+        raise RequestError("--dtype", f"{shorten(dtype)} is not a type. Choose from {', '.join(_DTYPES)}.")
     from editing.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype) if dtype else None))
@@ -86,14 +85,16 @@ def run(
 @app.command()
 def new(
     clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Project folder to make.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New project folder.")],
     masks: Annotated[
-        Path | None, typer.Option(help="Masks: a folder, one PNG per used frame, or JSON.")
+        Path | None, typer.Option(help="Masks: a folder with one PNG per used frame, or a JSON file.")
     ] = None,
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
-    frames: Annotated[int | None, typer.Option(help="Number of frames used; all if not given.")] = None,
-    size: Annotated[int | None, typer.Option(help="Short side worked on; the model's if not given.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Working size of the short side in pixels; the model's by default.")
+    ] = None,
     region: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."),
@@ -108,13 +109,13 @@ def new(
 ) -> None:
     """Make a project folder from a clip."""
     if (out / FILE).exists():
-        raise RequestError("--out", f"{out.name!r} is a project already; choose another folder")
+        raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
     labels = None
     if masks:
         labels = read_labels(masks, len(opened), opened.size, list(regions))
-        present = sorted(set(np.unique(labels).tolist()) - {0} - set(regions))
+        present = sorted(labels.present - set(regions))
         regions |= {label: {"label": label, "name": f"region {label}"} for label in present}
     request = EditRequest(
         clip=opened,
@@ -132,20 +133,24 @@ def new(
 
 @app.command()
 def clusters(
-    project: Annotated[Path, typer.Argument(help="Project folder; its regions are not looked at.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Project folder to make, one region a cluster.")],
-    count: Annotated[int, typer.Option(min=2, max=8, help="Clusters to find.")] = 3,
+    project: Annotated[Path, typer.Argument(help="Project folder; its regions are ignored.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="New project folder, with one region per cluster.")
+    ],
+    count: Annotated[int, typer.Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the search for clusters.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the clustering.")] = 0,
     model: Annotated[
         str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
     ] = None,
 ) -> None:
-    """Find regions without masks: what the model's own features hold together, named from the prompt."""
+    """Find regions without masks by clustering the model's features; the prompt names them."""
     check_project_path(out)
     request = load_project(project)
     if not request.source_prompt.strip():
-        raise RequestError("source_prompt", "empty; clusters are named from it; say what the clip shows")
+        raise RequestError(
+            "source_prompt", "Clusters are named by its words, but it is empty. Describe what the clip shows."
+        )
     from editing.backbones import load_backbone
     from editing.clusters import find_clusters
 
@@ -173,7 +178,7 @@ def print_schema() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Tell what this machine can run."""
+    """Show what this machine can run."""
     from editing.doctor import examine
 
     for what, how in examine():
@@ -204,14 +209,12 @@ def _load_as(request: EditRequest, dtype: str) -> Backbone:
 def _override(
     request: EditRequest, model: str | None, method: str | None, settings: list[str], seed: int | None
 ) -> tuple[EditRequest, list[str]]:
-    """Apply the options of `run`; also what the report should say about it."""
+    """Apply the options of `run`; also return notes for the report."""
     notes = []
     if method is not None and method != request.method:
         if request.params:
             dropped = ", ".join(sorted(request.params))
-            notes.append(
-                f"the project's params for {request.method} were dropped by --method {method}: {dropped}"
-            )
+            notes.append(f"--method {method} dropped the project's params for {request.method}: {dropped}.")
         request = replace(request, method=method, params={})
     params = {**request.params, **parse_settings(settings)}
     changes: dict[str, Any] = {"model": model, "seed": seed}
@@ -225,7 +228,7 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
     for text in regions:
         label, name, prompt = _parse_region("--region", text)
         if label in result:
-            raise RequestError("--region", f"label {label} was given twice; give it once")
+            raise RequestError("--region", f"Label {label} is given twice. Give it once.")
         result[label] = {"label": label, "name": name or f"region {label}", "prompt": prompt}
     for text in sources:
         label, _, phrase = _parse_region("--region-source", text)
@@ -238,14 +241,14 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     label, _, name = head.partition(":")
     if not equals or not (label.strip().isascii() and label.strip().isdigit()):
         raise RequestError(
-            option, f"{shorten(text)} was given; allowed is LABEL[:NAME]=WORDS with a label 1 to 255"
+            option, f"Expected LABEL[:NAME]=WORDS with a label from 1 to 255, got {shorten(text)}."
         )
     return int(label), name.strip(), words.strip()
 
 
 def _follow(stream: Iterator[events.Event]) -> Any:
-    """Show the events of a run as progress bars; its last event, or what the generator returns."""
-    # Here, as the engine above: neither is needed to refuse a bad project.
+    """Show the events of a run as progress bars; return its last event, or the generator's result."""
+    # Imported here, like the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

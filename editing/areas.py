@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 def grow_labels(
     labels: UInt8[np.ndarray, "frames height width"], pixels: Mapping[int, float | int]
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Each label within its `pixels` of what it has; nobody loses a pixel, free ones go to the nearest."""
+    """Grow each label by its `pixels` into the background; a pixel that several reach goes to the nearest."""
     if not any(pixels.values()):
         return labels
     import cv2  # slow to import, and seldom needed

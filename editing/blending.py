@@ -1,4 +1,4 @@
-"""What stays of the source: in the latents while denoising, in the pixels at the end."""
+"""Keep the source outside the edit: in the latents while denoising, in the pixels at the end."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ def blend_latents(
     source: Float[Tensor, "frames c h w"],
     mask: Float[Tensor, "frames 1 h w"],
 ) -> Float[Tensor, "frames c h w"]:
-    """`edited` inside the mask, `source` outside; both at the same noise level. mask: 0..1."""
+    """Take `edited` inside the mask and `source` outside, at the same noise level. mask: 0..1."""
     return mask * edited + (1 - mask) * source
 
 
@@ -23,13 +23,13 @@ def vary(
     variation: float,
     fresh: torch.Generator,
 ) -> Float[Tensor, "frames c h w"]:
-    """Mix fresh noise into inverted latents inside the mask, or everywhere, keeping their variance.
+    """Mix fresh noise into inverted latents inside the mask, or everywhere, preserving the variance.
 
     Args:
         x: Inverted latents.
         mask: 0..1; None is everywhere.
         variation: Share of the variance that is fresh, 0..1; at 0 nothing is drawn.
-        fresh: Where the noise is drawn from, once for all frames.
+        fresh: Generator of the noise, which is drawn once for all frames.
     """
     if not variation:
         return x
@@ -41,15 +41,15 @@ def vary(
 def mask_from_attention(
     mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
 ) -> Float[Tensor, "frames 1 height width"]:
-    """Where words look: 1 where their mass exceeds a share of the frame's largest, else 0.
+    """Find where words look: 1 where their mass exceeds a share of the frame's maximum, else 0.
 
     Args:
-        mass: Attention of the words, 0 or more.
-        size: Height and width wanted.
-        threshold: The share; at 1 or above nothing exceeds it, at 0 everything does that is not 0.
+        mass: Attention to the words, 0 or more.
+        size: Height and width of the result.
+        threshold: The share, 0..1; nothing exceeds 1, everything but 0 exceeds 0.
 
-    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: widened by one cell, then resized to the
-    nearest.
+    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: max-pooled over 3 x 3 cells, then resized by
+    nearest neighbour.
     """
     wide = F.max_pool2d(mass[:, None], 3, stride=1, padding=1)
     wide = F.interpolate(wide, size, mode="nearest")
@@ -62,10 +62,10 @@ def composite(
     mask: Bool[np.ndarray, "frames height width"],
     feather: float,
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Lay the edited pixels over the source's.
+    """Composite the edit over the source.
 
-    Inside the mask the edit, `feather` pixels or more outside it the source bit for bit, between them a
-    linear fade.
+    The result is the edit inside the mask, the source bit for bit from `feather` pixels outside it, and a
+    linear fade between.
     """
     out = source.copy()
     for frame in range(len(source)):

@@ -1,7 +1,7 @@
-"""A store for results that are expensive and depend only on their key, such as inversions.
+"""A cache for expensive results that depend only on their key, such as inversions.
 
 Entries are safetensors files named by the SHA-256 of their key. They are written under another name and
-renamed, so a stopped run leaves no half entry; the least recently used go when the store outgrows its cap.
+renamed, so a stopped run leaves no half entry; the least recently used are dropped above a size limit.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _DEFAULT_CAP = 4 << 30
 
 
 def cache_folder() -> Path:
-    """`$REGRAIN_CACHE`, else the user's cache directory."""
+    """The cache folder: `$REGRAIN_CACHE`, else `regrain` in the user's cache directory."""
     if chosen := os.environ.get("REGRAIN_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrain"
 
 
 def digest(key: Mapping[str, object]) -> str:
-    """SHA-256 of a JSON-able key; bytes values count by their content."""
+    """Compute the SHA-256 of a JSON-able key; bytes values count by their content."""
     plain = {k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
-    """The entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
+    """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -60,9 +60,9 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
 
 
 def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
-    """Keep `tensors` under `key` and drop the oldest entries beyond `cap` bytes.
+    """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes.
 
-    A disk that is full or read-only is logged, nothing more.
+    If the disk is full or read-only, this is only logged.
     """
     from safetensors.torch import save_file
 

@@ -1,8 +1,9 @@
-"""Regions without masks: what a model's own features hold together, followed through the clip.
+"""Find regions without masks by clustering a model's features over all frames.
 
 VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives coarse layouts. Here
 the features are the keys of that attention, and all frames are clustered together, so a cluster is the same
-thing in every frame. Each is offered with the noun of the source prompt its cross-attention answers to most.
+object in every frame. Each is named by the noun of the source prompt to which its cross-attention responds
+most.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from editing.text import Text, spans, words
 if TYPE_CHECKING:
     from editing.backbones import Backbone
 
-# Features are read on a grid of a cell for this many pixels (the paper's 32 x 32 at 512), or of enough cells.
+# One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
 _CELL = 16
 _LEAST_CELLS = 256
 _RESTARTS = 8
-# Words that are no things: what the source prompt is made of beside its nouns.
+# Words of source prompts that are not nouns.
 _NO_NOUNS = frozenset(
     [
         "a",
@@ -84,12 +85,12 @@ _NO_NOUNS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """A clip cut into things, without masks.
+    """The clusters of a clip.
 
     Attributes:
-        labels: Cluster of each source pixel, 1 .. count; the same thing has the same number in every frame.
-        names: Per cluster the words of the source prompt that fit best, or "".
-        fit: Per cluster how much more its pixels attend to those words than other pixels do; 1 is no more.
+        labels: Cluster of each source pixel, 1 .. count; an object has the same number in every frame.
+        names: Per cluster the word of the source prompt that fits best, or "".
+        fit: Per cluster, the attention of its pixels to that word relative to the mean; 1 is no difference.
         pca: The features' first three principal components as RGB, one scale for the clip.
     """
 
@@ -109,16 +110,17 @@ def find_clusters(
     seed: int = 0,
     size: int | None = None,
 ) -> Generator[Event, None, Clusters]:
-    """Cluster a clip by what a model sees in it on the way to noise; yields events, returns the clusters.
+    """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
 
     Args:
         backbone: The model.
         clip: The frames.
         source_prompt: What they show; names are taken from it.
-        count: Clusters to find.
-        steps: Of the inversion whose second half is looked at.
-        seed: For k-means.
-        size: Short side worked on, in pixels; default the model's.
+        count: Number of clusters.
+        steps: Steps of the inversion; features come from its first half.
+        seed: Seed of k-means.
+        size: Working size of the short side in pixels; default the model's.
+
     """
     source = clip.read(0, len(clip))
     frames = resize(source, backbone.fit(*clip.size, size))
@@ -134,7 +136,7 @@ def find_clusters(
     yield Stage("inverting")
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        # The less noise, the finer the things.
+        # Less noise shows finer objects.
         attend = seen.attend if step.index < step.total // 2 else seen.plain
         return backbone.predict(x, step, text, Change(attend))
 
@@ -151,7 +153,7 @@ def find_clusters(
 
 
 class _Seen:
-    """What attention shows on one grid: features by layer, and where nouns look."""
+    """Attention recorded on one grid: features by layer, and where nouns look."""
 
     def __init__(self, latents: Grid, grid: Grid, indicator: Float[Tensor, "tokens nouns"]) -> None:
         self._latents, self._grid, self._indicator = latents, grid, indicator
@@ -163,13 +165,13 @@ class _Seen:
         return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, self._grid.time)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        """The same, looked at."""
+        """The same, recorded."""
         size = self._latents.at(site).size
         if site.kind == "cross" and not site.block.startswith("mid"):
             own = self._indicator.to(q).expand(*k.shape[:2], -1, -1)
             self._heat.add(attention(q, k, own).mean(1), size=size)
         elif site.block.startswith("up"):
-            # Frames and heads side by side; a key says what a token is, to whoever looks for it.
+            # Heads side by side; keys describe what a token is.
             one = k.transpose(1, 2).flatten(2).float()
             one = on_grid(F.normalize(one - one.mean((0, 1)), dim=-1), size, self._grid.size)
             self._features[site.name] = self._features.get(site.name, 0) + one
@@ -183,7 +185,7 @@ class _Seen:
 
 
 def find_nouns(text: Text) -> dict[str, tuple[int, ...]]:
-    """Words of a prompt that may name a thing, and their tokens; what repeats gets all of its tokens."""
+    """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words(text.prompts[0]):
         if word.text not in _NO_NOUNS:
@@ -205,7 +207,7 @@ def kmeans(
     restarts: int = _RESTARTS,
     rounds: int = 50,
 ) -> Int[Tensor, "n"]:
-    """Clusters 0 .. count - 1 of the points, the tightest of some restarts; larger clusters first.
+    """Cluster points by k-means, the best of several restarts: 0 .. count - 1 per point, largest first.
 
     Starting points are drawn far from each other (k-means++, Arthur and Vassilvitskii 2007).
     """
@@ -225,7 +227,7 @@ def kmeans(
 
 
 def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int) -> Int[Tensor, "n"]:
-    """Move the centres until no point changes its own; the centre of each point."""
+    """Move the centres until no point changes its centre; return the centre of each point."""
     nearest = torch.cdist(x, centres).argmin(1)
     for _ in range(rounds):
         for i in nearest.unique().tolist():
@@ -239,7 +241,7 @@ def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int)
 def name_clusters(
     cells: Int[Tensor, "frames h w"], mass: Float[Tensor, "frames h w nouns"], nouns: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Give each cluster the free noun it attends to most, against the clip's mean; the best pair first."""
+    """Assign each cluster the unused noun it attends to most relative to the mean, best pairs first."""
     count = int(cells.max()) + 1
     names, fit = [""] * count, [0.0] * count
     if not nouns:
@@ -254,7 +256,7 @@ def name_clusters(
 
 
 def pca_rgb(features: Float[Tensor, "frames h w c"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """The first three principal components over the whole clip as red, green and blue."""
+    """Show the first three principal components of the whole clip as red, green and blue, 0..255."""
     flat = features.flatten(0, 2)
     flat = flat - flat.mean(0)
     _, _, directions = torch.linalg.svd(flat.T @ flat)

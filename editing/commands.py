@@ -1,4 +1,4 @@
-"""What command lines share: how settings are written, and how a command ends: exit code, line of error."""
+"""What the command lines share: parsing of settings, exit codes and error lines."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and print an error as one line on stderr.
 
     Args:
         app: The commands.
-        name: The program's, for the help.
+        name: Name of the program, for the help.
         arguments: Without the program's name; None takes those of the process.
 
     Returns:
@@ -35,7 +35,8 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        typer.echo(f"error: {shorten(str(error.filename))}: the name is too long; choose a shorter", err=True)
+        name = shorten(str(error.filename))
+        typer.echo(f"error: {name}: The name is too long. Choose a shorter one.", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return 130
@@ -43,16 +44,16 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, object]:
-    """Values by key of `KEY=VALUE` each; a value is JSON, or else text.
+    """Parse settings of the form `KEY=VALUE`; a value is JSON, or else text.
 
     Raises:
-        RequestError: Another form.
+        RequestError: A setting has another form; the field is `--set`.
     """
     result: dict[str, object] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise RequestError("--set", f"invalid setting {shorten(setting)}: expected KEY=VALUE.")
+            raise RequestError("--set", f"Invalid setting {shorten(setting)}: expected KEY=VALUE.")
         try:
             result[key.strip()] = json.loads(value)
         except ValueError:
@@ -64,4 +65,4 @@ def _explain(error: Any) -> str:
     parameter = getattr(error, "param", None)
     names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
     field = next(name for name in names if name)
-    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}; see --help"
+    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}. See --help."

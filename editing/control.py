@@ -1,4 +1,4 @@
-"""What a control network is shown: edges, depth or poses of every frame. Imports no torch until it must."""
+"""Input of control networks: edges, depth or poses of every frame. Imports torch only when needed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ControlSpec(NamedTuple):
     """One control network to use.
 
     Attributes:
-        kind: What it is shown: a key of `KINDS`.
+        kind: Its input, a key of `KINDS`.
         model: Hub id, name in $REGRAIN_MODELS or folder.
-        weight: Factor on what it adds, 0..2.
+        weight: Factor on its output, 0..2.
     """
 
     kind: str
@@ -39,7 +39,7 @@ def read_control(given: object) -> tuple[ControlSpec, ...]:
         given: The text; or a list of such texts, of [kind, model, weight], or of objects with these names.
 
     Raises:
-        ValueError: Another form, an unknown kind, a weight out of range.
+        ValueError: The form or the kind is unknown, or a weight is out of range.
     """
     if given is not None and not isinstance(given, str | list | tuple):
         raise ValueError(_EXPECTED)
@@ -48,7 +48,7 @@ def read_control(given: object) -> tuple[ControlSpec, ...]:
 
 
 def write_control(specs: Iterable[ControlSpec]) -> str:
-    """The text that `read_control` reads as these."""
+    """Write control networks as the text that `read_control` reads."""
     return ",".join(f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs)
 
 
@@ -64,23 +64,23 @@ def _read_spec(part: object) -> ControlSpec:
     if kind not in KINDS or not isinstance(model, str) or not model.strip() or {",", "@"} & set(model):
         raise ValueError(_EXPECTED)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MAX_WEIGHT:
-        raise ValueError(f"allowed is a weight of 0 to {_MAX_WEIGHT:g}")
+        raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
     return ControlSpec(kind, model, float(weight))
 
 
 def control_maps(
     frames: UInt8[np.ndarray, "frames height width 3"], kind: str
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """What a control network of this kind is shown of a clip, RGB.
+    """Compute the input of a control network from a clip; RGB in and out, of the same size.
 
     Raises:
-        ModelError: The kind needs a package or weights that are not here.
+        ModelError: The kind needs a package or weights that are missing.
     """
     return KINDS[kind](frames)
 
 
 def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """White edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey values."""
+    """Draw white edges on black, by OpenCV's Canny with thresholds 100 and 200 on grey values."""
     import cv2  # see editing.clip.resize
 
     edges = [cv2.Canny(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 100, 200) for frame in frames]
@@ -88,7 +88,11 @@ def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
 
 
 def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Near is white, on one scale for the whole clip, by a depth model of transformers."""
+    """Estimate depth with a model of transformers: near is white, on one scale for the whole clip.
+
+    Raises:
+        ModelError: The weights are missing.
+    """
     import cv2
     import torch
 
@@ -111,7 +115,7 @@ def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
 
 
 def gray_depth(nearness: Float[np.ndarray, "frames h w"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Nearness (inverse depth, any unit) as grey values: one scale for the clip, so a still scene does not
+    """Convert nearness (inverse depth, any unit) to grey values, on one scale so that a still scene does not
     flicker. The 2nd percentile of the clip is black, the 98th white.
     """
     far, near = np.percentile(nearness, [_FAR, _NEAR])
@@ -120,7 +124,11 @@ def gray_depth(nearness: Float[np.ndarray, "frames h w"]) -> UInt8[np.ndarray, "
 
 
 def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Skeletons as OpenPose draws them, by controlnet-aux."""
+    """Draw skeletons as OpenPose does, by controlnet-aux.
+
+    Raises:
+        ModelError: The package or its weights are missing.
+    """
     import cv2
 
     try:
@@ -136,9 +144,9 @@ def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames
 
 def _missing(kind: str, what: str) -> ModelError:
     return ModelError(
-        "params.control", f"{kind} needs {what}, not found here; install them, or use canny, which needs none"
+        "params.control", f"{kind} needs {what}, which are missing. Install them, or use canny instead."
     )
 
 
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"canny": canny, "depth": depth, "pose": pose}
-_EXPECTED = f"allowed is KIND=MODEL@WEIGHT with a kind of {', '.join(KINDS)}"
+_EXPECTED = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"

@@ -1,8 +1,8 @@
 """The arithmetic of diffusion: noise levels, one update, guidance. Numbers and tensors only.
 
 A latent at a level is x = signal * x0 + noise * eps with signal = sqrt(alphas_cumprod[t]) and
-noise = sqrt(1 - alphas_cumprod[t]). A network's answer is turned into (x0, eps) once; every update mixes
-those two.
+noise = sqrt(1 - alphas_cumprod[t]). A network's output is converted to (x0, eps) once; every update mixes
+the two.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ class Step:
     """One move between two noise levels: the clock of a run, passed as a value.
 
     Attributes:
-        index: 0, 1, ... in the order the steps are taken. `index / total` is the fraction of the schedule
-            behind us.
-        total: How many steps there are.
-        t: What the network is told, 0 .. train_steps - 1.
+        index: 0, 1, ... in the order of the steps. `index / total` is the fraction of the schedule completed.
+        total: Number of steps.
+        t: Timestep passed to the network, 0 .. train_steps - 1.
         signal: Weight of x0 in the latents that enter the step.
         noise: Weight of eps in them.
         signal_next: Weight of x0 in the latents that leave it.
@@ -48,16 +47,17 @@ class Step:
     time: float
 
     def after(self) -> Step:
-        """The step's successor, as far as windows are concerned."""
+        """The next step as far as windows are concerned: only `index` changes."""
         return replace(self, index=self.index + 1)
 
     def within(self, share: float, *, of: int | None = None, begun: bool = False) -> bool:
-        """Whether the step lies in the first `share` of the schedule: every window is asked for here.
+        """Whether the step is in the first `share` of the schedule; all windows use this.
 
         Args:
-            share: 0..1; 0 holds no step, 1 all.
-            of: Steps the share is taken of; default `total`. Prompt-to-Prompt's code counts one more.
-            begun: A step that begins in the share and ends beyond it counts too.
+            share: 0..1; 0 includes no step, 1 all.
+            of: Number of steps that the share refers to; default `total`. Prompt-to-Prompt's code counts one
+                more.
+            begun: Also count a step that starts inside the share and ends outside.
         """
         steps = share * (self.total if of is None else of)
         # A share is a decimal fraction, which binary ones only approach.
@@ -82,19 +82,19 @@ class Schedule:
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> "Schedule":
-        """Build from the keys of a diffusers scheduler_config.json; keys left out take diffusers' DDIM
+        """Build from the keys of a diffusers scheduler_config.json; missing keys take diffusers' DDIM
         defaults.
 
         Raises:
-            ValueError: A beta schedule, spacing or rescaling that is not known here.
+            ValueError: The beta schedule or spacing is unknown, or rescaling to zero SNR is set.
         """
         start, end = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
         count, shape = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
         spacing = config.get("timestep_spacing", "leading")
         if config.get("rescale_betas_zero_snr"):
-            raise ValueError("rescale_betas_zero_snr is not supported: inversion divides by the signal")
+            raise ValueError("rescale_betas_zero_snr is not supported, since inversion divides by the signal")
         if spacing not in ("leading", "trailing", "linspace"):
-            raise ValueError(f"timestep_spacing {spacing!r} is not known; known: leading, trailing, linspace")
+            raise ValueError(f"unknown timestep_spacing {spacing!r}, not leading, trailing or linspace")
         if config.get("trained_betas") is not None:
             betas = np.asarray(config["trained_betas"], dtype=np.float64)
         elif shape == "linear":
@@ -106,7 +106,7 @@ class Schedule:
             betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
         else:
             raise ValueError(
-                f"beta_schedule {shape!r} is not known; known: linear, scaled_linear, squaredcos_cap_v2"
+                f"unknown beta_schedule {shape!r}, not linear, scaled_linear or squaredcos_cap_v2"
             )
         return cls(
             np.cumprod(1 - betas),
@@ -124,17 +124,17 @@ class Schedule:
         return alpha**0.5, (1 - alpha) ** 0.5
 
     def levels(self, steps: int) -> tuple[int, ...]:
-        """The levels a run of `steps` steps visits, rising, the end of sampling (-1) not included.
+        """The levels of a run of `steps` steps, rising, without the end of sampling (-1).
 
-        "leading" does not round the distance between levels down as diffusers does: equal where `steps`
-        divides the training steps, and elsewhere the schedule still starts near pure noise.
+        Unlike diffusers, "leading" does not round the spacing down. The levels are the same if `steps`
+        divides the training steps; otherwise the schedule still starts near pure noise.
 
         Raises:
-            ValueError: `steps` outside 1 .. train_steps.
+            ValueError: `steps` is not in 1 .. train_steps.
         """
         count = len(self.alphas_cumprod)
         if not 1 <= steps <= count:
-            raise ValueError(f"steps: {steps} given, 1 to {count} allowed")
+            raise ValueError(f"steps: expected 1 to {count}, got {steps}")
         if self.spacing == "leading":
             levels = np.arange(steps) * count // steps
             levels = levels + min(self.offset, count - 1 - int(levels[-1]))
@@ -145,23 +145,31 @@ class Schedule:
         return tuple(int(t) for t in levels)
 
     def sampling(self, steps: int) -> tuple[Step, ...]:
-        """From noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion; ends at level -1."""
+        """The steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then level -1.
+
+        Raises:
+            ValueError: See `levels`.
+        """
         levels = (-1, *self.levels(steps))
         return tuple(
             self._step(i, steps, levels[-1 - i], levels[-1 - i], levels[-2 - i]) for i in range(steps)
         )
 
     def inversion(self, steps: int, convention: Convention = "paper") -> tuple[Step, ...]:
-        """From clean to noise: the levels of `sampling(steps)` reversed; ends exactly where sampling starts.
+        """The steps from clean to noise: the levels of `sampling(steps)` reversed, up to where it starts.
 
         Args:
-            steps: The number of sampling steps the result is meant for.
-            convention: What the network is told, and what level a clean latent has.
-                "paper": `steps` steps, told the level the latents are at (DDIM, arXiv:2010.02502, Eq. 14).
-                    Clean latents are taken to be at the level where sampling ends and told the lowest one
-                    (t = 1), so latent k of the N + 1 is at the level sampling reaches after N - k steps.
-                "videograin": the released grid, `steps` - 1 steps: clean latents are taken to be at t = 1.
-                "fatezero": `steps` steps, told the level the latents are going to.
+            steps: Number of steps of the sampling that follows.
+            convention: The timestep passed to the network, and the level of clean latents.
+                "paper": `steps` steps; the network gets the latents' level (DDIM, arXiv:2010.02502, Eq. 14).
+                    Clean latents count as being at the level where sampling ends, and the network gets the
+                    lowest timestep (t = 1) for them, so latent k of the N + 1 is at the level that sampling
+                    reaches after N - k steps.
+                "videograin": the released grid, `steps` - 1 steps; clean latents count as being at t = 1.
+                "fatezero": `steps` steps; the network gets the level that the latents are going to.
+
+        Raises:
+            ValueError: The convention is unknown, or see `levels`.
         """
         rising = self.levels(steps)
         if convention == "videograin":
@@ -170,7 +178,7 @@ class Schedule:
                 for i, (low, high) in enumerate(zip(rising, rising[1:], strict=False))
             )
         if convention not in ("paper", "fatezero"):
-            raise ValueError(f"convention {convention!r} is not known; known: paper, videograin, fatezero")
+            raise ValueError(f"unknown convention {convention!r}, not paper, videograin or fatezero")
         told = rising if convention == "fatezero" else (rising[0], *rising[:-1])
         return tuple(
             self._step(i, steps, t, low, high)
@@ -182,7 +190,7 @@ class Schedule:
         return Step(index, total, t, *self.level(start), *self.level(stop), time)
 
     def at(self, t: int) -> Step:
-        """A single step from level t to where sampling ends."""
+        """A single step from level t to the end of sampling."""
         return self._step(0, 1, t, t, -1)
 
 
@@ -193,7 +201,10 @@ def split(
     noise: float,
     prediction: Prediction,
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """Turn what a network answered for `x` at a level into (x0, eps).
+    """Convert a network's output for `x` at a level to (x0, eps).
+
+    Raises:
+        ValueError: The prediction is unknown.
 
     Source: v = signal * eps - noise * x0 is Salimans and Ho, arXiv:2202.00512, App. D.
     """
@@ -203,11 +214,11 @@ def split(
         return signal * x - noise * output, signal * output + noise * x
     if prediction == "sample":
         return output, (x - signal * output) / noise
-    raise ValueError(f"prediction {prediction!r} is not known; known: epsilon, v_prediction, sample")
+    raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction or sample")
 
 
 def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step) -> Float[Tensor, "*shape"]:
-    """The deterministic update (DDIM, eta 0): the same x0 and eps, mixed for the next level.
+    """Take a deterministic step (DDIM, eta 0): the same x0 and eps, mixed for the next level.
 
     Source: arXiv:2010.02502, Eq. 12 with sigma 0.
     """
@@ -217,7 +228,7 @@ def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Ste
 def ddpm_step(
     x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step, fresh: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The ancestral update: a draw from q(x_next | x, x0), with `fresh` standard normal noise.
+    """Take an ancestral step: a draw from q(x_next | x, x0), with `fresh` standard normal noise.
 
     Source: Ho et al., arXiv:2006.11239, Eq. 6 and 7, written as DDIM with eta 1.
     """
@@ -229,15 +240,15 @@ def ddpm_step(
 def add_noise(
     x0: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], step: Step
 ) -> Float[Tensor, "*shape"]:
-    """Clean latents brought to the level at which `step` starts."""
+    """Add noise to clean latents, up to the level where `step` starts."""
     return step.signal * x0 + step.noise * noise
 
 
 def guide(
     uncond: Float[Tensor, "*shape"], cond: Float[Tensor, "*shape"], scale: float
 ) -> Float[Tensor, "*shape"]:
-    """Classifier-free guidance; valid for eps and, at the same x, for x0. Scale 1 is `cond`.
+    """Apply classifier-free guidance to eps or, at the same x, to x0. Scale 1 gives `cond`.
 
-    Source: Ho and Salimans, arXiv:2207.12598, Eq. 6 (their w + 1 is our scale).
+    Source: Ho and Salimans, arXiv:2207.12598, Eq. 6 (`scale` is their w + 1).
     """
     return uncond + scale * (cond - uncond)

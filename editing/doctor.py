@@ -1,4 +1,4 @@
-"""What this machine can run: versions, device, memory, models, and estimates of what fits."""
+"""Describe what this machine can run: versions, device, memory, models, and estimates of what fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from editing.memory import free_memory
+from editing.memory import free_memory, weights_dtype
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
 # Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
@@ -15,8 +15,10 @@ _NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1
 
 
 def examine() -> Iterator[tuple[str, str]]:
-    """Give one fact after the other: what, and how it stands. Imports torch."""
+    """Yield facts about this machine as (name, value). Imports torch."""
     import torch
+
+    from editing.attention.backends import describe
 
     yield (
         "Python",
@@ -25,9 +27,10 @@ def examine() -> Iterator[tuple[str, str]]:
     yield from ((name, _version(name)) for name in PACKAGES)
     on_gpu = torch.cuda.is_available()
     yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
-    free = free_memory(torch.device("cuda" if on_gpu else "cpu"))
+    device = torch.device("cuda" if on_gpu else "cpu")
+    free = free_memory(device)
     yield "free memory", f"{free / 2**30:.1f} GiB"
-    yield "attention", f"torch scaled_dot_product_attention on {'CUDA' if on_gpu else 'CPU'}"
+    yield "attention", describe(device, weights_dtype(device, 0, free))
     yield "optical flow", _flow()
     yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
     for model, side, weights, per_frame in _NEEDS:

@@ -17,6 +17,7 @@ Bugs stay ordinary exceptions.
 from __future__ import annotations
 
 import inspect
+import textwrap
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeGuard, get_args
 
@@ -26,13 +27,24 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
+_LISTED = 200  # characters of names that a message lists
+_NOUNS = {
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_unicode": "valid Unicode text",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
 
 class EditingError(Exception):
-    """What a user can cause and mend.
+    """An error that a user can cause and fix.
 
     Attributes:
         field: What the error is about, as the user wrote it: `regions.0.strength`, `masks`, `--seed`.
-        message: What was given, what is allowed, what to do; one line.
+        message: What is wrong, then what to do: one or two short sentences in one line.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -65,46 +77,91 @@ class ModelError(EditingError):
 
 
 class ResourceError(EditingError):
-    """Out of memory or disk; the message states frames x size and the next setting to lower."""
+    """Out of memory or disk; the message names what did not fit and the setting to lower."""
 
 
 class DivergedError(EditingError):
-    """NaN or Inf in the latents; the field is the site, the message states the step."""
+    """NaN or Inf in the latents; the field is the layer, the message names the step."""
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
-    """State the allowed names, the nearest one first asked about: `allowed: a, b; did you mean 'a'?`."""
+    """List the allowed names, after the nearest one: `Did you mean 'a'? Choose from a, b.`"""
     names = list(allowed)
     near = get_close_matches(word, names, n=1)
-    return f"allowed: {', '.join(names)}" + (f"; did you mean '{near[0]}'?" if near else "")
+    listed = textwrap.shorten(", ".join(names), _LISTED, placeholder=" ...")
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"Choose from {listed.removesuffix('.')}."
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], prefix: str = "") -> RequestError:
-    """Turn the first complaint of pydantic into a RequestError that names the field by its dotted path.
+    """Turn pydantic's first complaint into a RequestError that names the field by its dotted path.
 
     Args:
         error: What `model.model_validate` raised.
-        model: The model that was validated; lists the allowed names where a key is unknown.
+        model: The model that was validated; it knows the allowed names and ranges.
         prefix: Put before the path, for example `params.`.
     """
     first = error.errors(include_url=False)[0]
     path = prefix + ".".join(str(part) for part in first["loc"])
-    return RequestError(path or "project.json", _explain(first, model))
+    return RequestError(path.strip(".") or "project.json", _explain(first, model))
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        *parents, key = detail["loc"]
+        return f"Unknown key. {suggest(str(key), _model_at(model, parents).model_fields)}"
+    if kind == "missing":
+        return "This key is required. Add it."
+    if kind == "too_long":
+        context = detail.get("ctx", {})
+        return f"At most {context['max_length']} entries are allowed, got {context['actual_length']}."
+    if kind == "value_error":
+        reason = str(detail.get("ctx", {}).get("error"))
+        if not reason.startswith("expected "):
+            return f"{reason[:1].upper()}{reason[1:].removesuffix('.')}."
+        expected = reason.removeprefix("expected ")
+    else:
+        expected = _expected(detail, model)
+    return f"Expected {expected}, got {shorten(detail['input'])}."
+
+
+def _expected(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """What a value should have been, for the kinds of error that a check of types and ranges has."""
     match detail["type"]:
-        case "extra_forbidden":
-            *parents, key = detail["loc"]
-            allowed = suggest(str(key), _model_at(model, parents).model_fields)
-            return f"unknown key; {allowed}; rename or remove it"
-        case "missing":
-            return "missing; this key is required, add it"
-        case "value_error":
-            reason = str(detail.get("ctx", {}).get("error"))
-        case _:
-            reason = detail["msg"][:1].lower() + detail["msg"][1:]
-    return f"{shorten(detail['input'])} was given; {reason}; change the value"
+        case (
+            "int_type"
+            | "int_from_float"
+            | "float_type"
+            | "finite_number"
+            | "greater_than_equal"
+            | ("less_than_equal")
+        ):
+            return _number(detail, model)
+        case "literal_error":
+            return str(detail.get("ctx", {})["expected"])
+        case "string_too_short":
+            return "text that is not empty"
+        case "string_pattern_mismatch":  # colours alone have a pattern
+            return "a colour as #rrggbb"
+        case kind:
+            return _NOUNS.get(kind, "another value")
+
+
+def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """The number that a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
+    *parents, name = [*detail["loc"]]
+    while isinstance(name, int):
+        *parents, name = parents
+    field = _model_at(model, parents).model_fields[name]
+    whole = int in (field.annotation, *get_args(field.annotation))
+    low, high = (
+        next((getattr(part, bound) for part in field.metadata if hasattr(part, bound)), None)
+        for bound in ("ge", "le")
+    )
+    noun = "a whole number" if whole else "a number"
+    if low is None:
+        return noun
+    return f"{noun} from {low} to {high}" if high is not None else f"{noun} of at least {low}"
 
 
 def shorten(value: object, limit: int = 60) -> str:

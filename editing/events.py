@@ -1,4 +1,4 @@
-"""What a run tells the outside, in the order it happens. Values that hold arrays compare by identity."""
+"""Events of a run, in the order in which they happen. Events with arrays compare by identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from editing.frames import Frames
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A part of the run begins.
+    """A stage of the run begins.
 
     Attributes:
         name: loading, inverting, editing, decoding or measuring.
@@ -30,7 +30,7 @@ class Progress:
         stage: Name of the stage.
         done: Units done, counted from 1 to `total` within the stage.
         total: Units of the stage.
-        seconds_left: Estimate for this stage; None while there is none.
+        seconds_left: Estimated seconds left in this stage; None while unknown.
     """
 
     stage: str
@@ -41,10 +41,10 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The clean frames the model expects at this step.
+    """The clean frames that the model expects at this step.
 
     Attributes:
-        frames: RGB at any size; maybe fewer than the clip's.
+        frames: RGB at any size; possibly fewer than the clip has.
         indices: Clip frame number of each of `frames`.
         attention: Heat per region name, word or chosen pixel, 0..1, one map per frame of `frames`.
     """
@@ -56,9 +56,9 @@ class Preview:
 
 @dataclass(frozen=True, eq=False)
 class RegionAttention:
-    """Probability mass that each pixel gives to a region's words, before and after modulation.
+    """Attention of each pixel to a region's words, before and after modulation.
 
-    Or that a chosen pixel gives to each. Averaged over heads, layers and modulated steps; 0..1.
+    For a chosen pixel: its attention to each pixel. Averaged over heads, layers and modulated steps; 0..1.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]
@@ -67,7 +67,7 @@ class RegionAttention:
 
 @dataclass(frozen=True, eq=False)
 class WordAttention:
-    """Where each word of the two prompts looks, before anything is changed: averages over the run, 0..1.
+    """Where each word of the two prompts looks before any change, averaged over the run; 0..1.
 
     Articles and prepositions are left out.
 
@@ -82,7 +82,7 @@ class WordAttention:
 
 @dataclass(frozen=True, eq=False)
 class OtherEdit:
-    """The edit to a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
+    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
 
     prompt: str
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]
@@ -91,19 +91,19 @@ class OtherEdit:
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """What a run made, at source size, RGB. Frames are arrays or are read by window, see `editing.frames`.
+    """The result of a run, RGB at source size. Frames are arrays or are read by window, see `editing.frames`.
 
     Attributes:
         frames: The edit, composited: outside the feathered mask the source's pixels, bit for bit.
-        uncomposited: The edit as decoded, everywhere.
+        uncomposited: The edit as decoded, without compositing.
         source: The frames that were edited.
         edited_mask: Union of the regions with a prompt; True inside.
-        attention: Per region name, or per word where the method goes by words; and of a chosen pixel.
-        reconstruction: The source rebuilt from its inversion, where the method does so.
-        control: Control maps, where the method uses them.
-        others: The edits to further prompts, in their order.
-        words: Where words look, where the method goes by words.
-        areas: By number of a step, from 0: where the edit was let through, as attention told it.
+        attention: By region name, or by word for methods that edit by words; and of a chosen pixel.
+        reconstruction: The source rebuilt from its inversion, if the method does so.
+        control: Input of the control networks, if the method uses any.
+        others: The edits for further prompts, in their order.
+        words: Where words look, for methods that edit by words.
+        areas: The edited area found by attention, by step number from 0.
     """
 
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]
@@ -124,7 +124,7 @@ class Finished:
 
     Attributes:
         result: Frames and maps.
-        report: What report.json will hold.
+        report: The content of report.json.
     """
 
     result: EditResult

@@ -1,4 +1,4 @@
-"""Optical flow: estimate it, warp by it, find what it cannot see. Displacements are pixels, x then y."""
+"""Optical flow: estimation, warping, occlusion, tracks. Displacements are (dx, dy) in pixels."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def estimate_flow(
     targets: UInt8[np.ndarray, "frames h w 3"],
     method: FlowMethod = "auto",
 ) -> Float32[Tensor, "frames 2 h w"]:
-    """Where each pixel of a frame is found in the target frame.
+    """Estimate how far each pixel of a frame moves to its place in the target frame.
 
     Args:
         frames: RGB; for the flow of a clip, all frames but the last.
         targets: RGB, one per frame; for the flow of a clip, all frames but the first.
         method: "raft", a network whose weights are in `$REGRAIN_MODELS` (`editing.raft.find_raft`); "dis",
-            which needs none; "auto" takes RAFT where there are weights.
+            which needs none; "auto" uses RAFT if its weights are present.
 
     Returns:
         (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
 
     Raises:
-        ModelError: "raft" without weights, or weights of something else.
+        ModelError: RAFT is chosen without weights, or its file holds others.
+        ResourceError: Memory does not suffice for RAFT.
 
     Source: DIS: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV, on grey values.
     """
@@ -50,11 +51,13 @@ def estimate_flow(
                 raise
             height, width = frames.shape[1:3]
             raise ResourceError(
-                "params.flow", f"no memory left for RAFT on frames of {width} x {height} pixels; use dis"
+                "params.flow",
+                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis.",
             ) from error
     if method == "raft":
         raise ModelError(
-            "flow", "raft has no weights here; put raft_large.safetensors into $REGRAIN_MODELS, or use dis"
+            "flow",
+            "The weights of RAFT are missing. Put raft_large.safetensors into $REGRAIN_MODELS, or use dis.",
         )
     return _estimate_dis_flow(frames, targets)
 
@@ -105,14 +108,14 @@ def warp(
 def occlusion(
     forward: Float[Tensor, "frames 2 h w"], backward: Float[Tensor, "frames 2 h w"]
 ) -> Bool[Tensor, "frames h w"]:
-    """Pixels of the first frame that the second does not show.
+    """Find the pixels of the first frame that the second does not show.
 
     Args:
         forward: From the first frame to the second, (dx, dy) in pixels.
         backward: From the second to the first.
 
     Returns:
-        True where forward and backward do not cancel, or where the target lies outside the frame.
+        True where forward and backward flow do not cancel, or the target is outside the frame.
 
     Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large displacement optical
     flow", Eq. 5.
@@ -133,17 +136,17 @@ def trajectories(
 ) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
     """Follow the cells of a grid through a clip; every cell of every frame is on exactly one track.
 
-    A track keeps its position in fractions of a cell, so slow motion adds up, and is in the cell it is
-    nearest to. It ends where it leaves the frame or is occluded, and where another track is nearer to the
-    centre of the same cell; a cell that no track reaches begins one. A track has one cell a frame at most.
+    A track keeps its position in fractions of a cell, so slow motion accumulates, and occupies the nearest
+    cell. It ends where it leaves the frame or is occluded, and where another track is nearer to the centre
+    of the same cell; a cell that no track reaches starts a new one. A track has at most one cell per frame.
 
     Args:
         forward: From each frame to the next, (dx, dy) in pixels of its own grid.
-        occluded: What `occlusion` says of the same pairs; default: nothing is.
+        occluded: The result of `occlusion` for the same pairs; by default nothing is occluded.
         grid: Height and width of the grid of cells; default: the flow's own.
 
     Returns:
-        Track of every cell, numbered from 0 without gaps, in the order tracks begin.
+        Track of every cell, numbered from 0 without gaps in the order of their start.
 
     Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
     """
@@ -159,9 +162,8 @@ def trajectories(
     lost = torch.zeros_like(forward[:, 0], dtype=torch.bool) if occluded is None else occluded
     for flow, gone in zip(forward / pixels, lost.to(forward), strict=True):
         at = (2 * (positions + 0.5) / sizes - 1)[None, None]
-        sampled = grid_sample(
-            torch.cat([flow, gone[None]])[None], at, padding_mode="border", align_corners=False
-        )
+        both = torch.cat([flow, gone[None]])[None]
+        sampled = grid_sample(both, at, padding_mode="border", align_corners=False)
         dx_dy, hidden = sampled[0, :2, 0].T, sampled[0, 2, 0]
         moved = positions + dx_dy * sizes
         nearest = (moved + 0.5).floor()
@@ -182,7 +184,7 @@ def trajectories(
 def _nearest_track(
     target: Int[Tensor, "tracks"], off: Float[Tensor, "tracks"], ids: Int[Tensor, "tracks"], cells: int
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
-    """Which track gets each cell that tracks reach: the nearest to its centre, of equals the oldest.
+    """Which track gets each cell that tracks reach: the nearest to its centre, or the oldest in a tie.
 
     Returns:
         The track of each cell that is taken, in their order; which cells are taken.
@@ -201,12 +203,15 @@ def follow(
     sizes: Sequence[tuple[int, int]],
     method: FlowMethod = "auto",
 ) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
-    """Tracks through a clip on some attention grids, by the height and width of each.
+    """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
 
     Args:
         frames: RGB.
         sizes: Height and width of each grid; tokens are its cells, row by row.
         method: See `estimate_flow`.
+
+    Raises:
+        EditingError: See `estimate_flow`.
     """
     if len(frames) < 2 or not sizes:
         return {}

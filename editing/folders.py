@@ -1,4 +1,4 @@
-"""Folders that commands write: checked before any work, filled as a whole or not at all."""
+"""Output folders: checked before any work, then written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from editing.errors import RequestError, ResourceError
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written, or made.
+    """Check, before any work, that a folder can be written or made.
 
     Raises:
-        RequestError: Naming --out.
+        RequestError: It cannot; the field is `--out`.
     """
     whole = folder.absolute()
     nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise RequestError("--out", f"{str(nearest)!r} cannot be written; choose another folder")
+        raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
 
 
 @contextmanager
 def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Give a folder beside `target` whose entries move into it at the end; a failure leaves it as it was.
+    """Yield a folder next to `target` and move its entries there at the end; a failure changes nothing.
 
     Args:
         target: Folder to write into; made if missing. Entries of the same name are replaced.
@@ -48,7 +48,8 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
             os.replace(entry, target / entry.name)
     except OSError as error:
         raise ResourceError(
-            "--out", f"cannot be written ({error.strerror or error}); free space or choose another"
+            "--out",
+            f"The folder cannot be written ({error.strerror or error}). Free some space or choose another.",
         ) from error
     finally:
         if staging:

@@ -1,4 +1,4 @@
-"""Frames of a clip that are read a window at a time, and results that wait on disk."""
+"""Frames that are read one window at a time, and results that are kept on disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOW = 4  # frames that are read at a time
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """What frames or labels can be read from, a clip for instance.
+    """A source of frames or labels, such as a clip.
 
     Attributes:
         size: (width, height) in pixels.
@@ -32,19 +32,19 @@ class FrameSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames start to stop - 1: [frames, height, width], with a last axis of 3 if they have colours."""
+        """Read frames start to stop - 1: [frames, height, width], or [..., 3] if they are in colour."""
         ...
 
 
 class Frames(NDArrayOperatorsMixin):
     """Frames that look like an array but are read when they are needed.
 
-    A frame or a slice of frames reads just those; any other index, arithmetic, and whatever else an array
-    can do, reads all of them into one array. Read-only.
+    Indexing a frame or a slice of frames reads only those. Any other index, arithmetic, and other methods of
+    an array read all frames into one array. Read-only.
 
     Args:
-        shape: Of the array: frames, height, width, and 3 if they have colours.
-        dtype: Of the array.
+        shape: (frames, height, width), with a last 3 if they are in colour.
+        dtype: Type of the elements.
         read: Returns frames start to stop - 1 as an array.
     """
 
@@ -67,10 +67,10 @@ class Frames(NDArrayOperatorsMixin):
         return self.shape[0]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames start to stop - 1.
+        """Read frames start to stop - 1.
 
         Raises:
-            IndexError: Not 0 <= start <= stop <= len.
+            IndexError: Unless 0 <= start <= stop <= len.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"frames {start} to {stop} of {len(self)}")
@@ -79,7 +79,7 @@ class Frames(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.read(index, index + 1)[0] for index in range(len(self)))
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         if not all(_is_plain(part) for part in (first, *rest)) or first is None or first is ...:
             return np.asarray(self)[key]
@@ -114,16 +114,16 @@ class Frames(NDArrayOperatorsMixin):
 
 
 class Spool(Frames):
-    """Frames that were appended, kept in a temporary file that vanishes with this object.
+    """RGB frames in a temporary file, which is deleted with this object.
 
-    The file is made in `$TMPDIR`, or where else Python makes temporary files.
+    The file is made in `$TMPDIR`, or in Python's default folder for temporary files.
 
     Args:
-        height: Of a frame, in pixels.
-        width: Of a frame, in pixels.
+        height: Height of a frame in pixels.
+        width: Width of a frame in pixels.
 
     Raises:
-        ResourceError: No temporary file can be made.
+        ResourceError: A temporary file cannot be made.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -131,10 +131,10 @@ class Spool(Frames):
         super().__init__((0, height, width, 3), np.uint8, self._file.read)
 
     def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
-        """Write frames behind those that are there.
+        """Append frames.
 
         Raises:
-            ValueError: Frames of another size.
+            ValueError: The frames have another size.
             ResourceError: The disk is full.
         """
         count, *frame = self.shape
@@ -175,12 +175,12 @@ class _File:
 
 
 def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
-    """Start and stop of every window of at most `size` frames, in order."""
+    """Split `count` frames into windows of at most `size`: (start, stop) of each, in order."""
     return ((start, min(start + size, count)) for start in range(0, count, size))
 
 
 def frames_of(clip: FrameSource) -> UInt8[Frames, "frames height width 3"]:
-    """The frames of a clip, read from it when they are needed."""
+    """The frames of a clip as `Frames`, read when they are needed."""
     width, height = clip.size
     return Frames((len(clip), height, width, 3), np.uint8, clip.read)
 
@@ -192,8 +192,8 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             "TMPDIR",
-            f"The folder for temporary files cannot be written ({error.strerror or error}). "
-            "Free space in it, or set TMPDIR to another folder.",
+            f"Temporary files cannot be written ({error.strerror or error}). "
+            "Free some space, or set TMPDIR to another folder.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""From a clip's latents to the noise that would have made them, and what guidance needs to come back."""
+"""Invert a clip's latents to noise, and learn what guided sampling needs to reconstruct them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PredictText = Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]]
 def ddim_walk(
     latents: Float[Tensor, "*shape"], predict: Predict, steps: Sequence[Step]
 ) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
-    """Walk latents along the steps, deterministically: up to noise (DDIM inversion) or down to a clean clip.
+    """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
 
-    Yields after every step: the step and the latents it led to. Going up, with `latents` in front, these are
-    the N + 1 latents an edit may look back at; `Schedule.inversion` says at which level each one is.
+    Yields each step and the latents after it. Going up, with `latents` in front, these are the N + 1 latents
+    that an edit uses; `Schedule.inversion` gives their levels.
 
     Args:
-        latents: Where the first step starts.
+        latents: Latents at the start of the first step.
         predict: The model, without guidance.
         steps: From `Schedule.inversion` or `Schedule.sampling`.
     Source: Song et al., arXiv:2010.02502, Sec. 4.3.
@@ -44,7 +44,7 @@ def ddim_walk(
 
 
 ddim_invert = ddim_walk
-"""The walk up: the name the field knows it by."""
+"""The usual name of the walk up."""
 
 
 def null_text(
@@ -58,23 +58,23 @@ def null_text(
     inner_steps: int,
     learning_rate: float = 1e-2,
 ) -> Iterator[tuple[Step, Float[Tensor, "1 L d"], float]]:
-    """Learn, step by step, the "empty" text with which guided sampling retraces an inversion.
+    """Learn, step by step, an "empty" text with which guided sampling retraces an inversion.
 
-    One text for all frames. Each step starts from the one before's, and takes Adam steps until the latents
-    it leads to are near enough to the pivot. The learned text, its gradient and Adam's state are float32
-    whatever the model computes in, and the gradient is scaled on its way through the model, so that half
-    precision neither loses nor overflows it. A step costs 2 + 2 `inner_steps` times a forward pass, one more
-    per inner step where activations are recomputed.
+    One text for all frames. Each step starts from the previous text and takes Adam steps until its latents
+    are close enough to the pivot. The learned text, its gradient and Adam's state are float32 for any model
+    dtype. The gradient is scaled inside the model, so that it neither vanishes nor overflows in half
+    precision. A step costs 2 + 2 `inner_steps` forward passes, one more per inner step if activations are
+    recomputed.
 
     Args:
         pivots: The N + 1 latents of the inversion, clean ones first.
         predict: The model; gradients must flow to the text.
         steps: `Schedule.sampling(N)`.
-        empty: Where the first step starts.
-        cond: The source prompt.
-        guidance_scale: Of the sampling; at 1 nothing is learned.
-        inner_steps: Adam steps at most.
-        learning_rate: Of the first step; falls linearly to half.
+        empty: The encoded text at the start of the first step.
+        cond: The encoded source prompt.
+        guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
+        inner_steps: Most Adam steps per step.
+        learning_rate: Learning rate of the first step; it falls linearly to half.
     Yields:
         The step, its text, and the mean squared distance to the pivot before its last Adam step.
     Source: Mokady et al., arXiv:2211.09794, Sec. 3.2.
@@ -104,7 +104,7 @@ def _descend(
     rate: float,
     enough: float,
 ) -> tuple[Tensor, float]:
-    """Adam steps on `text` towards `goal`; stops after the step that began near enough."""
+    """Take Adam steps on `text` towards `goal`; stop after the step that started close enough."""
     text, loss = text.detach().clone().requires_grad_(True), float("nan")
     adam = torch.optim.Adam([text], lr=rate)
     for _ in range(inner_steps):
@@ -123,7 +123,7 @@ def _descend(
 
 
 def is_learned(step: Step, share: float) -> bool:
-    """Whether a step uses the learned text: those of the first share and one more, or if negative, the last.
+    """Whether a step uses the learned text: the first share and one more, or if negative, the last share.
 
     Source: vid2vid-zero as released.
     """
@@ -133,7 +133,7 @@ def is_learned(step: Step, share: float) -> bool:
 
 
 def inversion_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
-    """What an inversion and all that is learned from it depend on."""
+    """Make the cache key of an inversion: everything that it, and what is learned from it, depend on."""
     return {
         "kind": "inversion",
         "version": 2,
@@ -148,7 +148,7 @@ def inversion_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> di
 def invert(
     backbone: Backbone, frames: np.ndarray, predict: Predict, steps: Sequence[Step], total: int
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """The latents of a clip from clean to noise; one unit of progress per step, of `total`."""
+    """Invert a clip: the latents from clean to noise. Each step is one unit of progress, of `total`."""
     latents = [backbone.encode(frames)]
     for step, x in ddim_walk(latents[0], predict, steps):
         latents.append(x)
@@ -162,17 +162,17 @@ def cached(
     done: Progress,
     device: torch.device,
 ) -> Generator[Event, None, dict[str, Tensor]]:
-    """The tensors kept under `key`, or those that `make` returns, which are then kept.
+    """The tensors cached under `key`; if there are none, run `make` and cache its result.
 
     Args:
-        key: What they depend on.
-        make: Makes them, and says how far it is.
-        done: Said where they are kept: how far the stage is with them.
-        device: Where they should be.
+        key: Everything that they depend on.
+        make: Makes them, yielding progress.
+        done: Progress of the stage if they are cached.
+        device: Device to put cached tensors on.
     """
     if kept := cache.load(key):
         yield done
-        # Copies of their own: the last bits of a CPU result depend on how memory is aligned.
+        # Copies, since the last bits of a CPU result depend on memory alignment.
         return {name: x.to(device).clone() for name, x in kept.items()}
     tensors = yield from make()
     cache.store(key, tensors)

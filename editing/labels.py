@@ -1,8 +1,9 @@
 """Labels of a clip, and the folders of PNG files that hold them.
 
-Either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of their names,
-whose values are labels; or, where masks overlap, one folder of such files per label, named by it, in which
-every value but 0 is inside. There, and as JSON, masks stay whole; labels keep what is in front.
+A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of
+their names, whose values are labels; or, where masks overlap, one folder of such files per label, named by
+the label, in which every value but 0 is inside. Such folders, and JSON, keep overlapping masks whole; labels
+keep only the mask in front.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from editing.rle import from_runs, open_rle
 class Labels(Frames):
     """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
 
-    Every frame is read once when this is made.
+    Creating it reads every frame once.
 
     Args:
-        source: An array, or anything that is read by window.
+        source: An array, or a source that is read by window.
 
     Attributes:
-        present: The labels that occur, 0 left out.
+        present: The labels that occur, without 0.
 
     Raises:
-        MaskError: Not uint8 [frames, height, width].
+        MaskError: The source is not uint8 [frames, height, width].
     """
 
     def __init__(self, source: np.ndarray | Frames | FrameSource) -> None:
@@ -52,7 +53,7 @@ class Labels(Frames):
             part = self.read(start, stop)
             if part.dtype != np.uint8 or part.shape != (stop - start, *shape[1:]) or part.ndim != 3:
                 given = f"{part.dtype} of shape {part.shape}"
-                raise MaskError("masks", f"{given} was given. Allowed is uint8 [frames, height, width].")
+                raise MaskError("masks", f"Expected uint8 labels [frames, height, width], got {given}.")
             found[part] = True
         self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
 
@@ -72,13 +73,13 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
 
     Args:
         path: Folder of PNG files, or of one folder per label; or JSON that `write_rle` wrote.
-        frames: Used frames of the clip; as many masks must be there.
+        frames: Number of used frames of the clip, and so of masks.
         size: (width, height) of the clip.
-        order: Labels in list order: where masks overlap, the earlier covers the later. Labels not named
-            come after, by number.
+        order: Labels in list order: where masks overlap, the earlier covers the later. Other labels follow
+            by number.
 
     Raises:
-        MaskError: No folder, wrong count or size, or a file that is no mask.
+        MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
     """
     path, shape = Path(path), (frames, size[1], size[0])
     if path.suffix.lower() != ".json" and path.is_dir() and not _folders(path):
@@ -100,7 +101,7 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
 def write_labels(
     labels: UInt8[np.ndarray | Frames, "frames height width"], path: str | Path, colors: Mapping[int, str]
 ) -> None:
-    """Write one indexed PNG per frame, `00000.png` on; masks written there before go.
+    """Write one indexed PNG per frame, from `00000.png` on; masks written there before are removed.
 
     Args:
         labels: 0 = background.
@@ -121,7 +122,7 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def is_written(file: Path, mode: str = "P") -> bool:
-    """Whether we may have written it: five digits, indexed ("P") or, in a label's folder, grey ("L")."""
+    """Whether a file looks written by this module: five digits, indexed ("P") or, per label, grey ("L")."""
     if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
         return False
     try:
@@ -132,7 +133,7 @@ def is_written(file: Path, mode: str = "P") -> bool:
 
 
 def _clear(path: Path) -> None:
-    """A folder without the masks that were written into it before; what we do not write stays."""
+    """Remove the masks that were written into a folder before; other files stay."""
     path.mkdir(parents=True, exist_ok=True)
     folders = [e for e in path.iterdir() if e.is_dir() and re.fullmatch(r"[1-9]\d{0,2}", e.name)]
     for folder, mode in ((path, "P"), *((folder, "L") for folder in folders)):
@@ -145,7 +146,7 @@ def _clear(path: Path) -> None:
 
 def _label_of(folder: Path) -> int:
     if not (folder.name.isascii() and folder.name.isdigit() and 1 <= int(folder.name) <= 255):
-        raise MaskError("masks", f"folder {folder.name!r} was given; allowed are labels 1 to 255; rename it")
+        raise MaskError("masks", f"Folder {folder.name!r} is not a label from 1 to 255. Rename it.")
     return int(folder.name)
 
 
@@ -159,10 +160,10 @@ def _open_masks(
         return {label: Frames(shape, bool, partial(_unroll, counts[label], size)) for label in counts}
     if not path.is_dir():
         raise MaskError(
-            "masks", f"{path.name!r} is not a folder. Give a folder of PNG files 00000.png, 00001.png ..."
+            "masks", f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
         )
     if stray := next(iter(_pictures(path)), None):
-        raise MaskError("masks", f"{stray.name} lies beside folders of masks. Keep either files or folders.")
+        raise MaskError("masks", f"{stray.name} is next to folders of masks. Keep either files or folders.")
     by_label = {_label_of(folder): folder for folder in _folders(path)}
     files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
 
@@ -186,12 +187,12 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
-    """Its masks, one per frame, whose headers say that they fit."""
+    """The masks in a folder, one per frame, after checking their headers."""
     files = _pictures(path)
     if len(files) != frames:
         raise MaskError(
             "masks",
-            f"{path.name!r} holds {len(files)} masks, but the clip uses {frames} frames. Give one per frame.",
+            f"{path.name!r} has {len(files)} masks, but the clip uses {frames} frames. Add one per frame.",
         )
     for file in files:
         with _open_mask(file, size):
@@ -209,42 +210,40 @@ def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarra
 
 @contextmanager
 def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
-    """A mask whose header says that it fits; what goes wrong on reading it is said of it."""
+    """Open a mask and check its header; errors on reading it name the file."""
     try:
         with Image.open(file) as image:
             if image.size != size:
                 given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
-                raise MaskError(
-                    "masks", f"{file.name} is {given}, but the clip is {wanted}. Make them equal."
-                )
+                raise MaskError("masks", f"{file.name} is {given}, but the clip is {wanted}. Resize it.")
             if image.mode not in ("P", "L", "1"):
                 raise MaskError(
-                    "masks", f"{file.name} has mode {image.mode}. Convert it to indexed or grey with 8 bits."
+                    "masks", f"{file.name} has mode {image.mode}. Convert it to indexed or 8-bit grey."
                 )
             yield image
     except MaskError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise MaskError("masks", f"{file.name} cannot be read as a PNG. Replace it.") from None
+        raise MaskError("masks", f"{file.name} is not a readable PNG file. Replace it.") from None
 
 
 def split(
     labels: UInt8[np.ndarray, "frames height width"],
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """One mask per label that occurs."""
+    """Split labels into one mask per label that occurs."""
     return {label: labels == label for label in np.unique(labels).tolist() if label}
 
 
 def flatten(
     masks: Mapping[int, Bool[np.ndarray, "frames height width"]],
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Labels of masks that may overlap: the earlier covers the later.
+    """Join masks that may overlap into labels: the earlier covers the later.
 
     Raises:
-        MaskError: No mask, and so no size.
+        MaskError: There is no mask, and so no size.
     """
     if not masks:
-        raise MaskError("masks", "none was given; give one or more")
+        raise MaskError("masks", "No mask is given. Add at least one.")
     labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
     for label, mask in reversed(list(masks.items())):
         labels[mask] = label
@@ -252,7 +251,7 @@ def flatten(
 
 
 def write_regions(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
-    """Write one folder per label, `1/00000.png` on, white inside; masks written there before go."""
+    """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier call are removed."""
     _clear(Path(path))
     for label, mask in masks.items():
         folder = Path(path) / str(label)
@@ -266,8 +265,13 @@ def read_regions(
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or `write_rle` wrote.
 
+    Args:
+        path: Folder or JSON file.
+        frames: Number of used frames of the clip.
+        size: (width, height) of the clip.
+
     Raises:
-        MaskError: As `read_labels` and `read_rle`.
+        MaskError: See `read_labels` and `read_rle`.
     """
     path = Path(path)
     if path.suffix.lower() != ".json" and (not path.is_dir() or _pictures(path) or not _folders(path)):
@@ -276,7 +280,7 @@ def read_regions(
 
 
 def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
-    """RGB of every label, from "#rrggbb"; black where there is none."""
+    """RGB of every label from its "#rrggbb"; black for labels without a colour."""
     table = np.zeros((256, 3), np.uint8)
     for label, color in colors.items():
         table[label] = list(bytes.fromhex(color.removeprefix("#")))

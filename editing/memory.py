@@ -44,7 +44,7 @@ _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Available memory of a device in bytes; on a CPU without swapping, or the total if unknown."""
+    """Available memory of a device in bytes; on a CPU without swap, or the total if unknown."""
     if device is not None and device.type == "cuda":
         import torch
 
@@ -58,7 +58,7 @@ def free_memory(device: torch.device | None = None) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start measuring `peak_memory` anew where the device can; a process has one peak since it started."""
+    """Reset `peak_memory` on a CUDA device; elsewhere the process has one peak since it started."""
     if device.type == "cuda":
         import torch
 
@@ -66,7 +66,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak: of a CUDA device since `reset_peak`, else of this process since it started."""
+    """Peak memory in bytes: of a CUDA device since `reset_peak`, else of this process since it started."""
     if device.type == "cuda":
         import torch
 
@@ -78,24 +78,24 @@ def peak_memory(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch raised it because memory was not enough, on a device or a CPU."""
+    """Whether an error of PyTorch means that memory did not suffice, on a device or a CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def frames_at_once(height: int, width: int, free: int) -> int:
-    """Frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
+    """How many frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
     return min(FRAMES_AT_ONCE, int(_SHARE * free / (_AUTOENCODER_BYTES * height * width)))
 
 
 def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
-    """What UNet and text encoder are kept in.
+    """Choose the dtype of UNet and text encoder.
 
     Args:
-        device: Where.
-        numbers: How many weights they have.
-        free: Bytes that can be had there.
+        device: Device on which they run.
+        numbers: Number of their weights.
+        free: Bytes available there.
     """
     import torch
 
@@ -105,15 +105,15 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
-    """Whether a model's parts are on their device one at a time.
+    """Whether a model's parts take turns on their device.
 
     Args:
-        device: Where they compute.
+        device: Device on which they run.
         parts: Bytes of each part's weights.
-        free: Bytes that can be had there.
+        free: Bytes available there.
 
     Raises:
-        ResourceError: One of them alone is more than is free.
+        ResourceError: One part alone does not fit.
     """
     if device.type != "cuda":
         return False
@@ -121,17 +121,16 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     if parts[largest] > free:
         raise ResourceError(
             "model",
-            f"its {largest} takes {parts[largest] / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free on "
-            f"{device}; close other programs, use a smaller model, or none of its devices: "
-            "CUDA_VISIBLE_DEVICES=''",
+            f"Its {largest} needs {parts[largest] / 2**30:.1f} GiB, but {device} has {free / 2**30:.1f} GiB "
+            "free. Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='').",
         )
     return sum(parts.values()) > _SHARE * free
 
 
 def count_weights(path: Path) -> int:
-    """Numbers in a .safetensors file, or in those that are loaded of a diffusers folder or one of its parts.
+    """Count the weights in a .safetensors file, or in the loaded files of a diffusers folder or a part of it.
 
-    Their headers alone are read. Folders hold more than is loaded: other precisions, a safety checker.
+    Reads only headers. Folders hold more than is loaded: other precisions, a safety checker.
     """
     from safetensors import safe_open
 
@@ -147,10 +146,10 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
     """Whether both halves of guidance fit into one call of the UNet.
 
     Args:
-        frames: Of the clip.
-        cells: Latent cells of a frame.
-        channels: Of the UNet's finest level.
-        itemsize: Bytes of one of its numbers.
-        free: Bytes that can be had.
+        frames: Number of frames.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
     """
     return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free

@@ -1,4 +1,4 @@
-"""What a run is judged by: what changed outside, what flickers, where attention went."""
+"""Metrics of a run: change outside the regions, flicker, and where attention went."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
 
 
 def measure(result: EditResult, request: EditRequest) -> Metrics:
-    """Compute what report.json shows under `metrics`.
+    """Compute the `metrics` of report.json.
 
     Args:
-        result: What the run made.
-        request: Whose labels tell each region's pixels.
+        result: The result of the run.
+        request: The request; its labels give each region's pixels.
 
     Returns:
         outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited, warp_error (0..1), and
-        attention: per region inside_before, inside_after, outside_before, outside_after (0..1). None where
-        there is nothing to measure: no pixel outside, one frame only.
+        attention: per region inside_before, inside_after, outside_before, outside_after (0..1). None if
+        there is nothing to measure: no pixel outside, or only one frame.
     """
     squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
     seen = {r.name: _Inside(result.attention[r.name]) for r in request.regions if r.name in result.attention}
@@ -56,13 +56,13 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
 
 
 class Mean:
-    """A mean of what is added bit by bit; None while nothing is."""
+    """A running mean; None while it is empty."""
 
     def __init__(self) -> None:
         self.total, self.weight = 0.0, 0.0
 
     def add(self, total: float, weight: float | int) -> None:
-        """Add the sum of some values, each times its weight, and the sum of their weights."""
+        """Add a weighted sum of values, and the sum of the weights."""
         self.total, self.weight = self.total + total, self.weight + weight
 
     @property
@@ -76,7 +76,7 @@ def psnr(
     b: UInt8[np.ndarray | Frames, "frames h w 3"],
     where: Bool[np.ndarray | Frames, "frames h w"],
 ) -> float | None:
-    """Peak signal-to-noise ratio over the pixels `where`, in dB, at most 100; None for no pixel."""
+    """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100; None for no pixel."""
     squares = Mean()
     for start, stop in windows(len(a)):
         _add_squares(squares, *(x[start:stop] for x in (a, b, where)))
@@ -88,7 +88,7 @@ def ssim(
     b: UInt8[np.ndarray | Frames, "frames h w 3"],
     where: Bool[np.ndarray | Frames, "frames h w"],
 ) -> float | None:
-    """Structural similarity averaged over the pixels `where` and the channels; None for no pixel.
+    """Compute the structural similarity averaged over the pixels `where` and channels; None for no pixel.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity",
     Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
@@ -102,10 +102,10 @@ def ssim(
 def warp_error(
     source: UInt8[np.ndarray | Frames, "frames h w 3"], edited: UInt8[np.ndarray | Frames, "frames h w 3"]
 ) -> float | None:
-    """How much the edit does not follow the source's motion: 0 = it moves exactly as the source does.
+    """Measure the deviation from the source's motion: 0 if the edit moves exactly like the source.
 
-    Mean absolute difference between each edited frame and the next one brought back by the source's flow,
-    over pixels the next frame shows, 0..1; None for one frame.
+    Mean absolute difference between each edited frame and the next one warped back by the source's flow,
+    over pixels that the next frame shows, 0..1; None for one frame.
 
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of squared differences).
     """
@@ -193,7 +193,7 @@ def _ssim_map(a: UInt8[np.ndarray, "h w 3"], b: UInt8[np.ndarray, "h w 3"]) -> F
 
 
 class _Inside:
-    """How much attention of a region's words lies inside and outside its area, before and after."""
+    """How much attention to a region's words lies inside and outside its area, before and after."""
 
     def __init__(self, maps: RegionAttention) -> None:
         self._maps = maps

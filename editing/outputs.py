@@ -1,4 +1,4 @@
-"""The one writer of results, for command line, app and API."""
+"""Write results, for command line, app and API."""
 
 from __future__ import annotations
 
@@ -36,21 +36,22 @@ NAMES = (
 _MAX_STEM = 60  # characters of a file's name that are a region's
 _SIDE = 640  # longest side of the videos that explain, not of the edit
 _GIF_SIDE = 480
-_WORD_COLOR = "#ffe11a"  # of a heat map that is no region's
+_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
 def check_out(out: Path) -> None:
-    """Refuse, before any work, a folder whose content a run would endanger or could not write.
+    """Check, before any work, that results can be written to a folder without harming other files.
 
     Raises:
-        RequestError: `out` is a file, holds anything but earlier results, or cannot be written.
+        RequestError: `out` is a file, contains anything but earlier results, or cannot be written.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError("--out", f"{out.name!r} is a file; choose a folder")
+        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder.")
     foreign = sorted({entry.name for entry in out.iterdir()} - set(NAMES)) if out.is_dir() else []
     if foreign:
         raise RequestError(
-            "--out", f"{out.name!r} holds {foreign[0]!r}, which is no result; choose a new or empty folder"
+            "--out",
+            f"{out.name!r} contains {foreign[0]!r}, which is not a result. Choose a new or empty folder.",
         )
     check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
@@ -62,8 +63,8 @@ def write_outputs(
     """Write videos and report into a folder; everything or nothing.
 
     Args:
-        result: What the run made.
-        request: What was asked for.
+        result: The result of the run.
+        request: The request.
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
@@ -106,12 +107,16 @@ def write_clusters(
 
 
 def to_json(report: Mapping[str, object]) -> str:
-    """Report as JSON text; fractions become text, NumPy scalars numbers; NaN is a bug: ValueError."""
+    """Write a report as JSON text; fractions become text, NumPy scalars numbers.
+
+    Raises:
+        ValueError: The report has a NaN, which is a bug.
+    """
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
 
 def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
-    """A file name stem for each region name: letters, digits, - and _ only, all different."""
+    """Make a file name stem for each region name: letters, digits, - and _ only, all different."""
     stems: dict[str, str] = {}
     for name in names:
         stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")[:_MAX_STEM] or "region"
@@ -123,7 +128,7 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
 
 
 def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
-    """Name and frames of each video beside the edit; the frames are made while they are written."""
+    """Name and frames of each video besides the edit; frames are made while they are written."""
     edits = (result.frames, *(other.frames for other in result.others))
     beside = zip(*(_shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
     yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)

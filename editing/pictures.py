@@ -15,7 +15,7 @@ Frame = UInt8[np.ndarray, "height width 3"]
 
 
 def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]) -> Frame:
-    """A frame with each region washed in its colour and rimmed with it.
+    """Tint each region of a frame with its colour, and draw its rim.
 
     Args:
         frame: RGB.
@@ -32,17 +32,17 @@ def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[i
 
 
 def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
-    """A frame with an area of any grid washed in one colour, "#rrggbb"."""
+    """Tint an area of a frame, given on any grid, with one colour, "#rrggbb"."""
     sides = zip(frame.shape[:2], area.shape, strict=True)
     cells = (np.arange(side) * count // side for side, count in sides)
     return tint(frame, area[np.ix_(*cells)].astype(np.uint8), {1: color})
 
 
 def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
-    """A map over the darkened grey frame: from dark over the region's colour to white.
+    """Draw a map over the darkened grey frame: from dark through the region's colour to white.
 
     Args:
-        frame: RGB, shows where things are.
+        frame: RGB.
         values: 0..1, any grid; scaled up smoothly.
         color: "#rrggbb".
     """
@@ -93,7 +93,7 @@ class _Change(NamedTuple):
 
 
 def _changes(frames: Iterable[Frame]) -> Iterator[_Change]:
-    """What differs from frame to frame, in up to 256 colours; a frame like the last adds to its times."""
+    """The changes from frame to frame, in up to 256 colours; an unchanged frame extends the last one."""
     last: _Change | None = None
     shown = Image.new("RGB", (0, 0))
     for frame in frames:

@@ -1,4 +1,4 @@
-"""Cheap pictures of what happens inside a run: the clean frames the model expects."""
+"""Cheap previews of a run: the clean frames that the model expects."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _SHOWN = 8
 
 
 class LatentPreview:
-    """Latents to small RGB frames by a linear map fitted once on a clip and its own latents.
+    """Convert latents to small RGB frames by a linear map, fitted once to a clip and its latents.
 
-    No decoder, no table of constants: least squares from latent channels (and 1) to the frames averaged over
-        the latent grid's cells. Good enough to see what a step expects, a thousand times cheaper than the
-        decoder.
+    Least squares from latent channels (and 1) to the frames averaged over the cells of the latents' grid. Far
+    cheaper than the decoder, and good enough for a preview.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class LatentPreview:
     def __call__(
         self, x0: Float[Tensor, "frames c h w"]
     ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
-        """Frames of `zoom` pixels per latent cell."""
+        """Convert latents to frames with `zoom` pixels per latent cell."""
         n, _, h, w = x0.shape
         colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
         size = (w * self._zoom, h * self._zoom)
@@ -55,7 +54,7 @@ class LatentPreview:
 
 
 def shown_frames(count: int) -> tuple[int, ...]:
-    """Frames of a clip of `count` that a live preview shows: up to 8, evenly spread, the ends among them."""
+    """Choose the frames of a live preview: indices of up to 8 of `count`, evenly spaced, ends included."""
     return tuple(np.linspace(0, count - 1, min(count, _SHOWN)).round().astype(int).tolist())
 
 
@@ -68,13 +67,13 @@ class Previews:
         frames: UInt8[np.ndarray, "frames height width 3"],
         every: int,
     ) -> None:
-        """`latents` are those of `frames`; `every` is the number of steps between previews, 0 for none."""
+        """Fit to `frames` and their `latents`; `every` counts the steps between previews, 0 for none."""
         self._colors = LatentPreview(latents, frames) if every else None
         self._shown, self._every = shown_frames(len(frames)), every
 
     def __call__(
         self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]
     ) -> Iterator[Preview]:
-        """The preview of a step, if one is due; `heat` gives the maps of some frames."""
+        """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen frames."""
         if self._colors is not None and step.index % self._every == 0:
             yield Preview(self._colors(x0[list(self._shown)]), self._shown, heat(self._shown))

@@ -1,4 +1,4 @@
-"""The project folder: project.json, the clip and the masks. Read, checked and written here only."""
+"""The project folder: project.json, the clip and the masks. Only this module reads and writes it."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class ProjectClip(_Model):
     path: str = Field(description="Video file or folder of images, inside the project folder.")
     start: int = Field(0, ge=0, description="First frame used.")
     stride: int = Field(1, ge=1, description="Use every stride-th frame.")
-    frames: int | None = Field(None, ge=1, description="Number of frames used; all if not given.")
+    frames: int | None = Field(None, ge=1, description="Number of frames used; all by default.")
     size: int | None = Field(
         None,
         ge=MIN_SIZE,
         le=MAX_SIZE,
-        description="Short side worked on, in pixels; the model's if not given.",
+        description="Working size of the short side in pixels; the model's by default.",
     )
 
 
@@ -62,18 +62,16 @@ class ProjectRegion(_Model):
 
     name: str = Field(min_length=1, description="Unique; names its files and its row in the report.")
     label: int = Field(ge=1, le=255, description="Its value in the masks; unique.")
-    source: str = Field("", description="What it is, in the words of the source prompt.")
+    source: str = Field("", description="What it is now, in words of the source prompt.")
     prompt: str = Field("", description="What it should become; empty keeps the source.")
-    color: str = Field(
-        "", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette if not given."
-    )
+    color: str = Field("", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette by default.")
     strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
     negative: str = Field("", description="What it should not become.")
     margin: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
     )
     drawn: list[int] = Field(
-        [], description="Used frames whose mask a person made; elsewhere it was followed from there."
+        [], description="Used frames whose mask a person made; in the others it was tracked."
     )
 
 
@@ -85,14 +83,16 @@ class Project(_Model):
     source_prompt: str = Field("", description="What the clip shows.")
     prompt: str = Field("", description="What it should show; composed from the regions if empty.")
     more_prompts: list[str] = Field(
-        [], max_length=MAX_PROMPTS - 1, description="Further edits made in the same run, a prompt each."
+        [], max_length=MAX_PROMPTS - 1, description="Prompts of further edits in the same run."
     )
     negative_prompt: str = Field("", description="What it should not show.")
-    regions: list[ProjectRegion] = Field([], description="Where masks overlap, the earlier covers the later.")
+    regions: list[ProjectRegion] = Field(
+        [], description="Regions; where masks overlap, the earlier covers the later."
+    )
     masks: str | None = Field(None, description="Folder of masks inside the project folder.")
     method: str = Field("videograin", description=f"One of: {', '.join(METHODS)}.")
     params: dict[str, Any] = Field(
-        {}, description="Parameters of the method; what is not given is decided when run."
+        {}, description="Parameters of the method; the others are decided when it runs."
     )
     model: str = Field(
         "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
@@ -100,13 +100,13 @@ class Project(_Model):
     loras: list[str] = Field(
         [],
         max_length=MAX_LORAS,
-        description="LoRA files added to the model, NAME@WEIGHT, named as models are.",
+        description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
     )
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of project.json; `params` lists those of every method."""
+    """The JSON schema of project.json; `params` lists those of every method."""
     result = Project.model_json_schema()
     result["properties"]["params"]["anyOf"] = [
         method.Params.model_json_schema() for method in METHODS.values()
@@ -119,10 +119,11 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
 
     Args:
         path: The folder, or the project.json in it.
-        check_clip: Called before masks are read; may refuse the clip by raising.
+        check_clip: Called before masks are read; may raise to refuse the clip.
 
     Raises:
-        RequestError: Anything in it that is not allowed; the field is the dotted key.
+        RequestError: A value is not allowed; the field is the dotted key.
+        ModelError: A LoRA or a control network is a path; a project may come from anyone.
     """
     folder = Path(path)
     if folder.name == FILE:
@@ -151,7 +152,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
-    """The folder of a project's masks if it holds one folder per region: masks that may overlap.
+    """The folder of a project's masks if it has one folder per region, so that masks may overlap; else None.
 
     Raises:
         RequestError: See `load_project`.
@@ -166,17 +167,18 @@ def save_project(
 ) -> None:
     """Write a request as a project folder that `load_project` reads back to the same frames and values.
 
-    A clip from a file or folder is copied whole; one in memory is written without loss. A project already
-    there is replaced, other files beside it stay.
+    A clip from a file or folder is copied whole; one in memory is written without loss. An existing project
+    is replaced; other files in its folder stay.
 
     Args:
-        request: What to write.
+        request: The request.
         path: Folder to make.
-        overlapping: Whole masks by label, bool [frames, height, width], where they overlap; they are written
-            in place of the request's labels, which are those flattened.
+        overlapping: Whole masks by label, bool [frames, height, width], if they overlap; written instead of
+            the request's labels, which are the same masks flattened.
 
     Raises:
-        RequestError: There is something at `path` that is no project.
+        RequestError: `path` contains something that is not a project.
+        ResourceError: The disk is full or cannot be written.
     """
     folder = Path(path)
     check_project_path(folder)
@@ -206,17 +208,17 @@ def describe(request: EditRequest) -> dict[str, Any]:
 
 
 def check_project_path(folder: Path) -> None:
-    """Refuse to write a project over anything but a project or an empty folder.
+    """Check that a path is free, an empty folder or a project, so that a project may be written there.
 
     Raises:
-        RequestError: Naming --out.
+        RequestError: It is none of these; the field is `--out`.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
         raise RequestError(
-            "--out", f"{folder.name!r} holds other files; choose a new or empty folder, or a project"
+            "--out", f"{folder.name!r} contains other files. Choose a new or empty folder, or a project."
         )
     if folder.exists() and not folder.is_dir():
-        raise RequestError("--out", f"{folder.name!r} is a file; choose a folder")
+        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
@@ -226,12 +228,12 @@ def _parse(file: Path) -> Project:
     if not file.is_file():
         raise RequestError(
             "project",
-            f"{shorten(str(file.parent))} holds no {FILE}; name a project folder, or make one with `new`",
+            f"{shorten(str(file.parent))} has no {FILE}. Choose a project folder, or make one with "
+            "`python -m editing new`.",
         )
     if file.stat().st_size > _MAX_BYTES:
-        raise RequestError(
-            FILE, f"{file.stat().st_size} bytes were given; allowed are {_MAX_BYTES}; this is no project"
-        )
+        size = f"{file.stat().st_size / 1e6:.1f} MB"
+        raise RequestError(FILE, f"The file has {size}, but a project has at most 1 MB. Choose another file.")
     try:
         content = json.loads(
             file.read_text(encoding="utf-8-sig"),
@@ -241,7 +243,7 @@ def _parse(file: Path) -> Project:
     except RequestError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RequestError(FILE, f"not valid JSON ({error}). Correct the file.") from None
+        raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
     try:
         return Project.model_validate(content)
     except ValidationError as error:
@@ -249,7 +251,7 @@ def _parse(file: Path) -> Project:
 
 
 def _refuse_constant(name: str) -> None:
-    raise RequestError(FILE, f"{name} was given; allowed are finite numbers; change it")
+    raise RequestError(FILE, f"Expected finite numbers, got {name}.")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -257,36 +259,41 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise RequestError(FILE, f"key {shorten(twice)} was given twice; remove one")
+        raise RequestError(FILE, f"Key {shorten(twice)} is given twice. Remove one.")
     return result
 
 
 def _check_model(model: str, loras: Iterable[str]) -> None:
-    """A project may come from anyone, so it names models, never places on this machine."""
+    """A project may come from anyone, so it may name models but not paths on this machine."""
     if not is_name(model):
         raise RequestError(
             "model",
-            f"{shorten(model)} given; allowed: storybook, a hub id, a name in $REGRAIN_MODELS; use --model",
+            f"A project may name storybook, a hub id or a name in $REGRAIN_MODELS, not {shorten(model)}. Use "
+            "--model for a path.",
         )
     for text in loras:
         if not is_name(parse_lora(text).model):
-            allowed = "allowed: NAME@WEIGHT, the name a hub id or in $REGRAIN_MODELS; use --lora"
-            raise ModelError("loras", f"{shorten(text)} given; {allowed}")
+            raise ModelError(
+                "loras",
+                f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(text)}. Use --lora "
+                "for a path.",
+            )
 
 
 def _check_control(given: object) -> None:
-    """The same for the control networks among the parameters; what cannot be read is refused with those."""
+    """The same for control networks; unreadable ones are refused later, with the parameters."""
     with suppress(ValueError):
         for spec in read_control(given):
             if not is_name(spec.model):
                 raise ModelError(
                     "params.control",
-                    f"{shorten(spec.model)} given; allowed: a hub id, a name in $REGRAIN_MODELS; use --set",
+                    f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(spec.model)}. "
+                    "Use --set for a path.",
                 )
 
 
 def is_name(model: str) -> bool:
-    """Whether a text names a model, here or on the hub, and no place on this machine."""
+    """Whether a text is the name of a model, local or on the hub, and not a path."""
     return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model)) and not {".", ".."} & set(model.split("/"))
 
 
@@ -296,22 +303,22 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     if not given.strip() or is_absolute or ".." in re.split(r"[\\/]", given) or "\0" in given:
         raise RequestError(
             field,
-            f"{shorten(given)} was given; allowed is a relative path inside the project; move it there",
+            f"Expected a relative path inside the project folder, got {shorten(given)}.",
         )
     root, path = folder.resolve(), folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
-        raise RequestError(field, f"{shorten(given)} does not exist in the project folder; add it")
+        raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
     entries = path.rglob("*") if path.is_dir() else ()
     for entry in (path, *entries):
         if not entry.resolve().is_relative_to(root):
             raise RequestError(
-                field, f"{shorten(entry.name)} leads out of the project folder; copy the file into it"
+                field, f"{shorten(entry.name)} leads out of the project folder. Copy the file into it."
             )
     return path
 
 
 def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
-    """Copy or write the frames into the folder; the value of the key `clip`."""
+    """Copy or write the frames into the folder; return the value of the key `clip`."""
     if isinstance(clip, VideoClip):
         target = folder / f"clip{clip.path.suffix.lower()}"
         shutil.copyfile(clip.path, target)
@@ -327,7 +334,7 @@ def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
 
 
 def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
-    # A clip in memory has neither: all its frames are used.
+    # A clip in memory has neither; all its frames are used.
     start, stride = getattr(clip, "start", 0), getattr(clip, "stride", 1)
     result = {"path": path, "start": start, "stride": stride, "frames": len(clip), "size": size}
     return {key: value for key, value in result.items() if value is not None}

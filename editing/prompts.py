@@ -1,4 +1,4 @@
-"""The words of the regions brought into one prompt. Text only; no model."""
+"""Compose one prompt from the words of the regions. Text only; no model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Composed(NamedTuple):
 
 
 def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Composed:
-    """Bring the words of the regions into one prompt.
+    """Compose one prompt from the words of the regions.
 
-    An empty `prompt` becomes `source_prompt` with each region's source phrase exchanged for its prompt. Whole
-    words are matched, whatever their case, phrases of more words first, equal phrases to successive
-    occurrences in the order of the regions. A region prompt that finds no place is appended.
+    An empty `prompt` becomes `source_prompt` with each region's source phrase replaced by its prompt. Whole
+    words are matched, ignoring case: longer phrases first, and equal phrases to successive occurrences in
+    the order of the regions. A region prompt without a match is appended.
 
     Returns:
-        The text, and where in it each region's words stand: its prompt, else its source, else None.
+        The text, and the position in it of each region's prompt, else of its source, else None.
     """
     exchange = not prompt.strip()
     text = source_prompt if exchange else prompt
@@ -49,7 +49,7 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
 
 
 def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) -> dict[int, str]:
-    """What `compose` looks for in vain, by label, and so puts a region's words at the end."""
+    """The phrases, by label, that `compose` does not find, so that it appends the region's words."""
     exchange = not prompt.strip()
     text, sought = source_prompt if exchange else prompt, _sought(exchange, regions)
     places = _find_places(text, sought)

@@ -1,4 +1,4 @@
-"""RAFT: optical flow by a network, where its weights are. They are never fetched."""
+"""RAFT: optical flow by a network, if its weights are present. They are never downloaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MULTIPLE = 8
 
 
 def find_raft() -> Path | None:
-    """Weights in the folder `$REGRAIN_MODELS`, a large network's before a small one's.
+    """Find weights in the folder `$REGRAIN_MODELS`, the large network's before the small one's.
 
     Files are `raft_large.safetensors`, `raft_small.safetensors` or torchvision's own, like
     `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
@@ -34,10 +34,10 @@ def find_raft() -> Path | None:
 
 
 def load_raft(path: Path) -> nn.Module:
-    """The network of a file; it is kept.
+    """Load the network from a file, and keep it for later calls.
 
     Raises:
-        ModelError: Weights of something else, or a pickle that torchvision did not publish.
+        ModelError: The weights are not RAFT's, or the file is a pickle that torchvision did not publish.
     """
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
@@ -46,9 +46,9 @@ def load_raft(path: Path) -> nn.Module:
 def estimate_raft_flow(
     network: nn.Module, frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
 ) -> Float32[Tensor, "frames 2 h w"]:
-    """What `editing.flow.estimate_flow` returns, by a network of torchvision's kind.
+    """Estimate flow as `editing.flow.estimate_flow` returns it, by a RAFT network of torchvision.
 
-    Small frames are enlarged to 128 pixels; the edges of others are repeated to multiples of 8.
+    Small frames are enlarged to 128 pixels; edges are repeated up to multiples of 8 pixels.
 
     Source: Teed and Deng 2020, arXiv:2003.12039, as in torchvision.
     """
@@ -89,7 +89,7 @@ def _load(path: Path, _changed: int) -> nn.Module:
             weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError("flow", f"{path.name!r} holds no weights of {kind}; fetch it again") from error
+        raise ModelError("flow", f"{path.name!r} has no weights of {kind}. Download it again.") from error
     return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -101,6 +101,6 @@ def _check_published(path: Path, published: Iterable) -> None:
     if not digest.startswith(tuple(digits)):
         raise ModelError(
             "flow",
-            f"{path.name!r} is none of torchvision's checkpoints; other pickles are not opened; fetch one "
-            "again, or use .safetensors",
+            f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code. "
+            "Download it again, or use .safetensors.",
         )

@@ -1,4 +1,4 @@
-"""How every recipe begins and ends: the clip at the size worked on, and frames from the last latents."""
+"""The beginning and end of every recipe: the clip at its working size, and frames from the final latents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
 
 
 class EditedCells:
-    """Where the edit is, on any grid: a cell counts if the edited regions touch it. Pooled once per grid."""
+    """The edited area on any grid: every cell that the edited regions touch. Each grid is pooled once."""
 
     def __init__(self, request: EditRequest, device: torch.device) -> None:
         def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
@@ -44,12 +44,12 @@ class EditedCells:
 
 @dataclass(frozen=True, eq=False)
 class Working:
-    """A clip as a recipe works on it.
+    """A clip at its working size.
 
     Attributes:
-        frames: At the working size.
-        grid: Of its latents.
-        edited: The edited regions; None where the whole frame is edited.
+        frames: RGB at the working size.
+        grid: Grid of its latents.
+        edited: The edited regions; None if the whole frame is edited.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
@@ -57,12 +57,16 @@ class Working:
     edited: EditedCells | None
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
-        """The edited regions on the grid of the latents."""
+        """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
         return None if self.edited is None else self.edited.on(self.grid.size)
 
 
 def working_clip(backbone: Backbone, request: EditRequest) -> Working:
-    """The clip of a request at the size its model works on."""
+    """Read the clip of a request at the working size of the model.
+
+    Raises:
+        ClipError: A frame cannot be decoded.
+    """
     clip = request.clip
     width, height = backbone.fit(*clip.size, request.size)
     frames = np.empty((len(clip), height, width, 3), np.uint8)
@@ -84,15 +88,15 @@ def finish(
     areas: Mapping[int, np.ndarray] | None = None,
     control: UInt8[np.ndarray, "frames height width 3"] | None = None,
 ) -> EditResult:
-    """Decode the edits and lay them over the source, a window at a time; results wait on disk.
+    """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
 
     Args:
         backbone: The model.
-        request: What was asked for.
+        request: The request.
         edits: Clean latents of every edit, in the order of `request.targets`.
         feather: Pixels of the source over which an edit fades into it.
-        attention: As `words`, `areas` and `control`: see `EditResult`.
-        reconstruction: Clean latents of the source rebuilt.
+        attention: See `EditResult`, as for `words`, `areas` and `control`.
+        reconstruction: Clean latents of the reconstructed source.
     """
     clip, (width, height) = request.clip, request.clip.size
 

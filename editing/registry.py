@@ -12,18 +12,19 @@ from pydantic import ValidationError
 from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
 from editing.params import MethodParams
 from editing.params.fatezero import FateZeroParams
+from editing.params.sdedit import SDEditParams
 from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.params.videograin import VideoGrainParams
 
 Resolved = dict[str, dict[str, object]]
 
 OFFERS: Mapping[str, str] = {
-    "inversion": "noise levels that can be walked back from a clip",
-    "image_unet": "a UNet that sees each frame as an image",
-    "features": "features that can be taken over from the source",
+    "inversion": "noise levels that can be inverted",
+    "image_unet": "a UNet for single images",
+    "features": "features that can be taken from the source",
     "control": "control networks",
 }
-"""What a model may offer and a method may need, as told to users."""
+"""What a model may offer and a method may need, as named in errors."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,12 @@ class Method:
         title: As shown to users.
         paper: Where it comes from.
         Params: Its parameters.
-        needs: Of the request: regions, or masks where they are optional, and source_prompt. Of the model:
-            keys of `OFFERS`; what single parameters need is in `Params.NEEDS`.
-        stages: Of the recipe, in order. The runner adds loading before them and measuring after.
+        needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
+            always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
+            in `Params.NEEDS`.
+        stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.
         entry: `module:function` of the recipe, a generator of events.
-        several: It makes several edits, one per prompt, in one run.
+        several: Whether one run can make several edits, one per prompt.
     """
 
     name: str
@@ -90,6 +92,16 @@ METHODS: dict[str, Method] = {
             entry="editing.methods.vid2vid_zero:run",
             several=True,
         ),
+        Method(
+            name="sdedit",
+            title="SDEdit",
+            paper="Meng et al. 2022, arXiv:2108.01073",
+            Params=SDEditParams,
+            needs=frozenset({"masks", "seed"}),
+            stages=("editing", "decoding"),
+            entry="editing.methods.sdedit:run",
+            several=True,
+        ),
     )
 }
 
@@ -98,10 +110,10 @@ def find_method(name: str) -> Method:
     """Look a method up by name.
 
     Raises:
-        RequestError: There is none of that name.
+        RequestError: No method has this name.
     """
     if name not in METHODS:
-        raise RequestError("method", f"{shorten(name)} was given; {suggest(str(name), METHODS)}")
+        raise RequestError("method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}")
     return METHODS[name]
 
 
@@ -113,7 +125,7 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
     """
     record = find_method(method)
     if not isinstance(given, Mapping):
-        raise RequestError("params", f"{shorten(given)} was given; allowed is a set of names and values")
+        raise RequestError("params", f"Expected an object of names and values, got {shorten(given)}.")
     try:
         return record.Params.model_validate(dict(given))
     except ValidationError as error:
@@ -123,33 +135,35 @@ def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
 def check_needs(
     method: str, values: Mapping[str, object], offers: Collection[str], model: str, kind: str = ""
 ) -> None:
-    """Refuse a model that lacks what the method, or one of these parameters, needs.
+    """Check that a model offers everything that the method and these parameters need.
 
     Args:
         method: Name of the method.
         values: Parameters by name; one that is 0 or empty needs nothing.
-        offers: Keys of `OFFERS`; none where the program cannot run such a model at all.
+        offers: Keys of `OFFERS`; empty if such a model is not supported at all.
         model: Its id, for the message.
-        kind: What sort of model it is, for the message.
+        kind: Its kind, for the message.
 
     Raises:
-        ModelError: The field is `model`, or `params.NAME` where a parameter asks too much.
+        ModelError: It does not; the field is `model`, or `params.NAME` if one parameter needs more.
     """
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        raise ModelError("model", f"{shown}; use a Stable Diffusion 1.x or 2.x model")
+        raise ModelError(
+            "model", f"{shown}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
+        )
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
         raise ModelError(
             "model",
-            f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have; use another "
-            "model or method",
+            f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have. Use another "
+            "model or method.",
         )
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
             raise ModelError(
                 f"params.{name}",
-                f"{shorten(model)} does not have {OFFERS[need]}; remove it or use another model",
+                f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model.",
             )
 
 
@@ -160,22 +174,22 @@ def resolve_params(
 
     Args:
         method: Name of the method.
-        given: What the user wrote; a `preset` in it sets what is not given to that preset's values.
-        recommended: What the model recommends for this method.
+        given: The user's values; a `preset` among them sets all other parameters to that preset's values.
+        recommended: The model's recommendations for this method.
 
     Returns:
-        The parameters, and per name its value and source: method, model, preset or given.
+        The parameters; and per name the value and its source: method, model, preset or given.
 
     Raises:
         RequestError: A given name or value is not allowed.
-        ModelError: A recommended one is not.
+        ModelError: A recommended name or value is not allowed.
     """
     defaults = check_params(method, {}).model_dump()
     check_params(method, given)
     try:
         check_params(method, recommended)
     except RequestError as error:
-        raise ModelError("defaults.json", f"{error}; correct the model's recommendations") from None
+        raise ModelError("defaults.json", f"{error} Correct the model's recommendations.") from None
     presets = find_method(method).Params.PRESETS
     layers = {
         "method": defaults,

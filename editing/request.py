@@ -1,4 +1,4 @@
-"""What is asked for: frozen values, checked once, without a model."""
+"""The request of an edit: frozen values, checked once, without a model."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ MAX_MARGIN = 1024
 
 
 def default_color(label: int) -> str:
-    """Colour of a label that was given none, "#rrggbb"."""
+    """The default colour of a label, "#rrggbb"."""
     return PALETTE[(label - 1) % len(PALETTE)]
 
 
 @dataclass(frozen=True)
 class Region:
-    """One thing in the clip and what it should become.
+    """One object in the clip and what it should become.
 
     Attributes:
         name: Unique in the request; names its files and its row in the report.
-        label: Its value in the label arrays, 1..255.
+        label: Its value in label arrays, 1..255.
         prompt: What it should become; empty keeps the source.
-        source: What it is now, in the words of the source prompt.
-        color: "#rrggbb"; empty takes the palette's.
+        source: What it is now, in words of the source prompt.
+        color: "#rrggbb"; empty takes one from the palette.
         strength: How strongly its attention is modulated, 0..1.
         negative: What it should not become.
-        margin: Pixels of the clip by which what it becomes may be larger than it is: how far beyond its mask
-            the edit may reach, but never into another region. 0..1024.
-        drawn: Used frames, from 0, whose mask a person made; elsewhere it was followed from there. For
-            whoever goes on drawing; a run does not look at it.
+        margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
+            another region.
+        drawn: Used frames, from 0, whose mask a person made; in the others it was tracked. Kept for the page;
+            a run ignores it.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -66,49 +66,49 @@ class Region:
     drawn: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        self._require("name", self.name.strip() != "", "a region needs a name")
-        self._require(
-            "label", _is_int(self.label) and 1 <= self.label <= 255, "allowed is a whole number 1 to 255"
-        )
-        self._require("strength", _is_fraction(self.strength), "allowed is a number 0 to 1")
+        self._require("name", self.name.strip() != "", "a name")
+        is_label = _is_int(self.label) and 1 <= self.label <= 255
+        self._require("label", is_label, "a whole number from 1 to 255")
+        self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
-        self._require("margin", in_range, f"allowed is a whole number of pixels, 0 to {MAX_MARGIN}")
+        self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
         known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
-        self._require("drawn", known, "allowed are whole numbers from 0")
+        self._require("drawn", known, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
-        self._require("color", re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None, "allowed is #rrggbb")
+        is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
+        self._require("color", is_color, "a colour as #rrggbb")
 
-    def _require(self, key: str, holds: bool, allowed: str) -> None:
+    def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
             raise RequestError(
-                f"regions.{self.name}.{key}", f"{shorten(getattr(self, key))} was given; {allowed}; change it"
+                f"regions.{self.name}.{key}", f"Expected {expected}, got {shorten(getattr(self, key))}."
             )
 
 
 @dataclass(frozen=True, eq=False)
 class EditRequest:
-    """One edit, complete and checked except for what only a model knows.
+    """One edit, complete, and checked as far as possible without the model.
 
     Attributes:
         clip: The frames.
-        labels: Region of each source pixel, 0 = background, as an array or read by window; kept as
-            `Labels`. None when there are no regions.
+        labels: Region of each source pixel, 0 = background, as an array or a source read by window; kept as
+            `Labels`. None without regions.
         regions: In list order, labels and names unique.
         source_prompt: What the clip shows.
-        prompt: What it should show; empty composes it from the regions.
+        prompt: What it should show; if empty, it is composed from the regions.
         negative_prompt: What it should not show.
         method: A key of `editing.methods.METHODS`.
-        params: Given parameters only; the rest is decided when the run starts.
+        params: The given parameters only; the rest is decided when the run starts.
         model: Id of the backbone.
         seed: 0..2**63 - 1.
-        size: Short side worked on, in pixels; None takes the model's.
-        more_prompts: Further edits of the same clip, made in the same run: what it should show in each.
-        loras: Files added to the backbone's weights, `FILE@WEIGHT`.
+        size: Working size of the short side, 64..4096 pixels; None takes the model's.
+        more_prompts: Prompts of further edits of the same clip in the same run.
+        loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
 
     Raises:
-        MaskError: Labels of the wrong shape, with a value no region has, or a region without a pixel.
-        RequestError: Any other value is not allowed.
+        MaskError: Labels have the wrong shape or a value without a region, or a region has no pixel.
+        RequestError: Another value is not allowed.
     """
 
     clip: Clip
@@ -132,15 +132,14 @@ class EditRequest:
         self._require(
             "more_prompts",
             len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
-            f"allowed are up to {MAX_PROMPTS - 1} prompts that are not empty",
+            f"at most {MAX_PROMPTS - 1} prompts, none of them empty",
         )
-        self._require("loras", len(self.loras) <= MAX_LORAS, f"allowed are up to {MAX_LORAS} files")
-        self._require("model", self.model.strip() != "", "allowed is the id of a model")
-        self._require(
-            "seed", _is_int(self.seed) and 0 <= self.seed <= MAX_SEED, f"allowed is 0 to {MAX_SEED}"
-        )
+        self._require("loras", len(self.loras) <= MAX_LORAS, f"at most {MAX_LORAS} files")
+        self._require("model", self.model.strip() != "", "the id of a model")
+        is_seed = _is_int(self.seed) and 0 <= self.seed <= MAX_SEED
+        self._require("seed", is_seed, f"a whole number from 0 to {MAX_SEED}")
         in_range = self.size is None or (_is_int(self.size) and MIN_SIZE <= self.size <= MAX_SIZE)
-        self._require("size", in_range, f"allowed is {MIN_SIZE} to {MAX_SIZE} pixels, or nothing")
+        self._require("size", in_range, f"a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or nothing")
         find_method(self.method)
         check_params(self.method, self.params)
         object.__setattr__(self, "params", dict(self.params))
@@ -160,23 +159,23 @@ class EditRequest:
 
     @property
     def negatives(self) -> str:
-        """What nothing should become: the negative prompt and those of the regions."""
+        """The negative prompt and those of the regions, joined by commas."""
         return ", ".join(filter(None, [self.negative_prompt, *(r.negative for r in self.regions)]))
 
     @property
     def edited(self) -> tuple[Region, ...]:
-        """The regions that become something else."""
+        """The regions that have a prompt."""
         return tuple(region for region in self.regions if region.prompt.strip())
 
     def read_areas(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
-        """`labels` with every region grown by its margin: where each edit may reach.
+        """Read `labels` with every region grown by its margin: where each edit may reach.
 
         Args:
             start: First frame.
             stop: The frame after the last.
 
         Returns:
-            Labels at the clip's size; 0 everywhere where there are no regions.
+            Labels at the clip's size; 0 everywhere without regions.
         """
         if self.labels is None:
             width, height = self.clip.size
@@ -185,7 +184,7 @@ class EditRequest:
         return grow_labels(cast(Labels, self.labels).read(start, stop), pixels)
 
     def read_edited_mask(self, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
-        """Union of the edited regions' areas; True inside. The whole frame where no region has a prompt.
+        """Read the union of the edited regions' areas, True inside; the whole frame if no region is edited.
 
         Args:
             start: First frame.
@@ -198,45 +197,44 @@ class EditRequest:
 
     @property
     def areas(self) -> UInt8[Frames, "frames height width"]:
-        """What `read_areas` reads, as an array."""
+        """`read_areas` as an array."""
         width, height = self.clip.size
         return Frames((len(self.clip), height, width), np.uint8, self.read_areas)
 
     @property
     def edited_mask(self) -> Bool[Frames, "frames height width"]:
-        """What `read_edited_mask` reads, as an array."""
+        """`read_edited_mask` as an array."""
         width, height = self.clip.size
         return Frames((len(self.clip), height, width), bool, self.read_edited_mask)
 
     def check_runnable(self) -> None:
-        """Refuse a request that is well-formed but asks for nothing.
+        """Check that the request has the prompts that its method needs.
 
         Raises:
-            RequestError: Nothing has a prompt, the method edits regions and none has one, it compares with a
-                source prompt and there is none, or it makes one edit and several are asked for.
+            RequestError: There is no prompt; the method edits regions and no region has one; it needs a
+                source prompt and there is none; or it makes one edit and there are several prompts.
         """
         method = find_method(self.method)
         if self.more_prompts and not method.several:
             raise RequestError(
-                "more_prompts", f"{self.method} makes one edit a run; remove them or choose another method"
+                "more_prompts", f"{self.method} makes one edit per run. Remove them or use another method."
             )
         if "source_prompt" in method.needs and not self.source_prompt.strip():
             raise RequestError(
-                "source_prompt", f"empty; {self.method} compares it with the prompt; say what the clip shows"
+                "source_prompt", f"{self.method} needs it, but it is empty. Describe what the clip shows."
             )
         if "regions" in method.needs and not self.edited:
             raise RequestError(
-                "regions",
-                f"none has a prompt; {self.method} edits regions; give at least one region a prompt",
+                "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."
             )
         if not self.edited and not self.prompt.strip():
             raise RequestError(
-                "prompt", "empty, as is every region's; say what the clip or a region should become"
+                "prompt", "It is empty, and so is every region's. Describe what the clip should become."
             )
 
-    def _require(self, key: str, holds: bool, allowed: str) -> None:
+    def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise RequestError(key, f"{shorten(getattr(self, key))} was given; {allowed}; change it")
+            raise RequestError(key, f"Expected {expected}, got {shorten(getattr(self, key))}.")
 
     def _check_unique(self) -> None:
         for key in ("label", "name"):
@@ -247,30 +245,29 @@ class EditRequest:
                 if value in seen:
                     shown = shorten(getattr(region, key))
                     raise RequestError(
-                        f"regions.{index}.{key}", f"{shown} was given twice; each region needs its own"
+                        f"regions.{index}.{key}", f"{shown} is used twice. Give each region its own."
                     )
                 seen.add(value)
 
     def _check_labels(self) -> None:
         if self.labels is None:
             if self.regions:
-                raise MaskError("masks", "missing; regions need masks; add them or remove the regions")
+                raise MaskError("masks", "Regions need masks. Add masks or remove the regions.")
             return
         labels = self.labels if isinstance(self.labels, Labels) else Labels(self.labels)
         width, height = self.clip.size
         expected = (len(self.clip), height, width)
         if labels.shape != expected:
-            raise MaskError(
-                "masks", f"Labels of shape {labels.shape} were given, but the clip needs {expected}."
-            )
+            raise MaskError("masks", f"Expected labels of shape {expected}, got {labels.shape}.")
         known = {region.label: region for region in self.regions}
         if unlisted := sorted(labels.present - set(known)):
             raise MaskError(
-                "masks", f"hold label {unlisted[0]}; regions have {sorted(known)}; add a region or erase it"
+                "masks",
+                f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label.",
             )
         for label in sorted(set(known) - labels.present):
             raise MaskError(
-                "masks", f"region {known[label].name!r} (label {label}) is empty in every frame; draw it"
+                "masks", f"Region {known[label].name!r} (label {label}) is empty in every frame. Draw it."
             )
         object.__setattr__(self, "labels", labels)
 

@@ -14,7 +14,7 @@ from editing.errors import MaskError
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
-    """Lengths of runs down the columns, outside and inside in turn, outside first: COCO's RLE."""
+    """Encode a mask as COCO's RLE: lengths of runs down the columns, outside and inside in turn."""
     flat = mask.ravel(order="F")
     ends = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
     return [0] * bool(flat[0]) + np.diff(ends).tolist()
@@ -23,16 +23,18 @@ def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
 def from_runs(
     counts: Sequence[object] | str | bytes, size: tuple[int, int]
 ) -> Bool[np.ndarray, "height width"]:
-    """The mask of (width, height) that `runs` describes, or COCO's compressed form of it.
+    """Decode what `runs` returned, or COCO's compressed form of it, to a mask of (width, height).
 
     Raises:
-        MaskError: Not whole numbers, or not as many pixels as the size has.
+        MaskError: The runs are not whole numbers, or do not add up to the size.
     """
     width, height = size
     lengths = _unpacked(counts) if isinstance(counts, str | bytes) else list(counts)
     # Summed by Python: NumPy's sum could wrap round to what is expected.
     if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) != width * height:
-        raise MaskError("masks", f"runs do not add up to {width}x{height} pixels; write the file again")
+        raise MaskError(
+            "masks", f"The runs do not add up to {width}x{height} pixels. Export the masks again."
+        )
     inside = np.arange(len(lengths)) % 2 == 1
     return np.repeat(inside, np.array(lengths, int)).reshape(height, width, order="F")
 
@@ -57,10 +59,10 @@ def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path
     """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`).
 
     Raises:
-        MaskError: No mask, and so no size.
+        MaskError: There is no mask, and so no size.
     """
     if not masks:
-        raise MaskError("masks", "none was given; give one or more")
+        raise MaskError("masks", "No mask is given. Add at least one.")
     frames, height, width = next(iter(masks.values())).shape
     found = [
         {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}
@@ -74,7 +76,12 @@ def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path
 def read_rle(
     path: str | Path, frames: int, size: tuple[int, int]
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
-    """Read what `write_rle` wrote; a mask left out is empty, `counts` may be compressed.
+    """Read what `write_rle` wrote; missing masks are empty, and `counts` may be compressed.
+
+    Args:
+        path: JSON file.
+        frames: Number of used frames of the clip.
+        size: (width, height) of the clip.
 
     Raises:
         MaskError: See `open_rle`.
@@ -88,15 +95,15 @@ def read_rle(
 
 
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
-    """What a file holds for `from_runs`, by label and frame.
+    """Read the run lengths of a file, for `from_runs`, by label and frame.
 
     Args:
         path: JSON that `write_rle` wrote, `counts` compressed or not.
-        frames: Used frames of the clip.
+        frames: Number of used frames of the clip.
         size: (width, height) of the clip.
 
     Raises:
-        MaskError: No such file, wrong count or size, or not this format.
+        MaskError: The file is missing, has another format, or the count or size is wrong.
     """
     name = Path(path).name
     try:
@@ -111,15 +118,15 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
         raise MaskError(
             "masks",
             f"{name!r} has {given[0]} frames of {given[1][0]}x{given[1][1]}, but the clip uses {frames} of"
-            f" {size[0]}x{size[1]}. Make them equal.",
+            f" {size[0]}x{size[1]}. Use masks of this clip.",
         )
     masks: dict[int, dict[int, Any]] = {}
     for frame, label, counts in entries:
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(
                 "masks",
-                f"{name!r} has a mask for frame {frame}, label {label}. Allowed are frames 0 to {frames - 1}"
-                " and labels 1 to 255.",
+                f"{name!r} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} and "
+                "labels 1 to 255.",
             )
         masks.setdefault(label, {})[frame] = counts
     return masks

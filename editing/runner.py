@@ -1,4 +1,4 @@
-"""One edit from request to report: load the backbone, run the recipe, time it, pass its events on."""
+"""Run one edit from request to report: load the backbone, run the recipe, time it, pass its events on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editing.clip import DRAWN
-from editing.errors import PromptError, ResourceError, shorten
+from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage
 from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
@@ -29,7 +29,7 @@ _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 
 class Clock:
-    """Seconds spent in each stage, and what is left of the present one."""
+    """Seconds spent in each stage, and an estimate for the rest of the current one."""
 
     def __init__(self) -> None:
         self.device: torch.device | None = None  # known once the model is loaded
@@ -40,7 +40,7 @@ class Clock:
         self._first, self._begun, self._ended = 0, 0.0, 0.0
 
     def enter(self, stage: str) -> None:
-        """Close the present stage and begin another."""
+        """End the current stage and begin another."""
         now = time.perf_counter()
         if self._stage:
             self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + now - self._since, 3)
@@ -50,14 +50,14 @@ class Clock:
         self._done = self._total = 0
 
     def left(self, done: int, total: int) -> float | None:
-        """Seconds left if the rest goes like the units so far, counted anew where a stage counts anew.
+        """Estimate the seconds left from the units so far, counted anew when a stage starts over.
 
         Args:
             done: Units done.
-            total: Units there are.
+            total: Number of units.
 
         Returns:
-            None where nothing is known: after a jump, which took no time per unit.
+            None if nothing is known: after a jump, which took no time per unit.
         """
         now = time.perf_counter()
         if total != self._total or done != self._done + 1:
@@ -70,16 +70,15 @@ class Clock:
 def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
     """Run an edit.
 
-    Closing the iterator stops the run; nothing of it stays on the model.
+    Closing the iterator stops the run and leaves no trace on the model.
 
     Args:
-        request: What to do.
+        request: The request.
         backbone: A loaded model to use instead of `request.model`.
     Yields:
         Stage, Progress and Preview events, and Finished as the last.
     Raises:
-        EditingError: The request asks for nothing, the model is not there, or the run failed; see
-            `editing.errors`.
+        EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
     request.check_runnable()
     if backbone is None:
@@ -98,15 +97,15 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
+    fields, texts = zip(*_texts(request), strict=True)
+    backbone.check_prompts(texts, fields)
     recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result = yield from _timed(recipe, clock)
-    except PromptError as error:
-        raise _own(error, request, backbone) from None
     except ResourceError as error:
         if not request.more_prompts:
             raise
-        advice = f"{error.message.rstrip('.')}; or give fewer prompts in one run."
+        advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.enter("measuring")
     yield Stage("measuring")
@@ -117,7 +116,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
 
 
 def _check_model(request: EditRequest) -> None:
-    """Refuse a model that the method cannot use before it is loaded, where its configuration is here."""
+    """Refuse a model that the method cannot use before loading it, if its configuration is present."""
     from editing.backbones import find
     from editing.backbones.offers import family_of
 
@@ -126,7 +125,7 @@ def _check_model(request: EditRequest) -> None:
 
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
-    """Refuse words a small model does not know, before it is loaded and by the field they stand in."""
+    """Refuse words that a small model does not know before loading it, and name their field."""
     from editing.backbones import find
     from editing.backbones.words import check_words, read_words
 
@@ -136,7 +135,7 @@ def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
 
 
 def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
-    """Every field of words, and what it says."""
+    """Every field with a prompt, and its text."""
     for key in ("source_prompt", "prompt", "negative_prompt"):
         yield key, getattr(request, key)
     for prompt in request.more_prompts:
@@ -144,16 +143,6 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
     for region in request.regions:
         for key in ("source", "prompt", "negative"):
             yield f"regions.{region.name}.{key}", getattr(region, key)
-
-
-def _own(error: PromptError, request: EditRequest, backbone: Backbone) -> PromptError:
-    """The error of the field whose own words are too many; else of the prompt they make together."""
-    fields, texts = zip(*_texts(request), strict=True)
-    try:
-        backbone.embed(texts, fields)
-    except PromptError as own:
-        return own
-    return error
 
 
 def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:
@@ -177,7 +166,7 @@ def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generato
 def make_report(
     request: EditRequest, result: EditResult, resolved: Resolved, backbone: Backbone
 ) -> dict[str, object]:
-    """Everything report.json holds but the seconds."""
+    """Make the content of report.json, except the seconds."""
     from editing.metrics import measure
     from editing.project import describe
 
@@ -212,33 +201,33 @@ def make_report(
 
 
 def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:
-    """A model of a closed world says so of every clip that was not drawn in it."""
+    """A model of a closed world warns about every clip that was not drawn in it."""
     if backbone.words is None or request.clip.comment == DRAWN:
         return []
     return [
-        f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on any other clip its "
-        "edit means nothing. Use a Stable Diffusion checkpoint for real clips."
+        f"{backbone.id} knows only its own drawn world ({len(backbone.words)} words); on other clips its "
+        "edits are meaningless. Use a Stable Diffusion checkpoint for real footage."
     ]
 
 
 def _appended_words(request: EditRequest) -> list[str]:
-    """Words of regions stand at the end of a prompt where their place in it was not found."""
+    """Words of regions are appended to a prompt if their place in it was not found."""
     regions = {region.label: region for region in request.regions}
     return [
-        f"Region {regions[label].name!r}: {shorten(sought)} is not in the prompt as whole words, so "
-        f"{shorten(regions[label].prompt)} stands at its end: {shorten(text, 200)}. Use the prompt's own "
-        "words to bind it elsewhere."
+        f"Region {regions[label].name!r}: {shorten(sought)} does not match whole words of the prompt, so "
+        f"{shorten(regions[label].prompt)} was appended: {shorten(text, 200)}. To bind it elsewhere, use "
+        "words of the prompt."
         for prompt, text in zip((request.prompt, *request.more_prompts), request.targets, strict=True)
         for label, sought in missing_phrases(request.source_prompt, prompt, request.regions).items()
     ]
 
 
 def _unused_negatives(request: EditRequest, resolved: Resolved) -> list[str]:
-    """Where the source prompt stands in for no prompt, none is left to say what should not be."""
+    """Negative-prompt inversion uses the source prompt in place of the negative prompt."""
     entry = resolved.get("inversion")
     if not request.negatives or entry is None or entry["value"] != "negative_prompt":
         return []
     return [
-        "Negative prompts are not used with inversion=negative_prompt, whose negative is the source prompt; "
-        "choose null_text or plain."
+        "Negative prompts have no effect with inversion=negative_prompt, which uses the source prompt as the "
+        "negative. Choose null_text or plain."
     ]

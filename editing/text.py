@@ -1,12 +1,12 @@
-"""Prompts as a model reads them: which tokens a phrase became, phrases encoded on their own, and which tokens
-of one prompt stand for which of another."""
+"""Prompts as a model reads them: the tokens of a phrase, phrases encoded alone, and the alignment of two
+prompts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.errors import PromptError
+from editing.errors import PromptError, shorten, suggest
 
 Variant = Literal["fixed", "original"]
-"""How prompts are aligned: with what is wrong in the published code mended, or as it is."""
+"""How prompts are aligned: with the bugs of the published code fixed, or unchanged."""
 _LITTLE = frozenset(["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"])
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """What a backbone's `embed` returns, all of it: recipes pass texts to the model whole.
+    """Encoded prompts, as returned by a backbone's `embed`; recipes pass them to the model whole.
 
     Attributes:
         prompts: The n prompts as given.
@@ -33,7 +33,7 @@ class Text:
             for the start, the end and the padding.
         ids: For each prompt the L numbers of its tokens in the vocabulary. A token that ends a word has
             another number than the same letters inside one.
-        pooled: One vector per prompt, where the model has such.
+        pooled: One vector per prompt, if the model has pooled vectors.
     """
 
     prompts: tuple[str, ...]
@@ -59,12 +59,12 @@ class Text:
         return (self[row] for row in range(len(self)))
 
     def with_vectors(self, vectors: Float[Tensor, "n L d"]) -> Text:
-        """The same prompts with other vectors: learned ones, or some exchanged."""
+        """The same prompts with other vectors, for example learned ones."""
         return replace(self, vectors=vectors)
 
     @staticmethod
     def cat(texts: Sequence[Text]) -> Text:
-        """Several texts of one model as one, in order."""
+        """Join several texts of one model, in order."""
         pooled = [text.pooled for text in texts if text.pooled is not None]
         return Text(
             tuple(prompt for text in texts for prompt in text.prompts),
@@ -77,14 +77,14 @@ class Text:
 
 
 def spans(text: Text, start: int, stop: int) -> tuple[int, ...]:
-    """Positions of the tokens that touch the characters [start, stop) of a prompt.
+    """Find the tokens that touch the characters [start, stop) of a prompt.
 
     Args:
         text: A single prompt (`text[i]` of several).
         start: First character.
         stop: One past the last character.
     Returns:
-        Rising positions into `vectors`' rows of tokens; the start token is 0. Empty if only spaces are meant.
+        Token positions in rising order; the start token is 0. Empty if the characters are only spaces.
     Raises:
         ValueError: `text` holds several prompts.
     """
@@ -94,16 +94,16 @@ def spans(text: Text, start: int, stop: int) -> tuple[int, ...]:
 
 
 def splice(text: Text, phrases: Mapping[tuple[int, ...], Text]) -> Text:
-    """A prompt with the vectors of some phrases replaced by those of the phrases encoded alone.
+    """Replace the vectors of some phrases of a prompt by those of the phrases encoded alone.
 
-    A phrase in its sentence has seen the words before it; alone it has not, so another region's words do not
-    leak into it.
+    In its sentence, a phrase is encoded with the words before it; alone it is not, so other regions' words do
+    not leak into it.
 
     Args:
         text: A single prompt.
-        phrases: Token positions in `text` -> the single phrase that stands there, embedded on its own.
+        phrases: Token positions in `text` -> the phrase at these positions, embedded alone.
     Raises:
-        ValueError: A phrase has another number of tokens than the positions it should fill.
+        ValueError: `text` holds several prompts, or a phrase has another number of tokens than positions.
     Source: VideoGrain, arXiv:2502.17258, Sec. 3.2 (after DenseDiffusion, arXiv:2308.12964).
     """
     if len(text) != 1:
@@ -132,26 +132,26 @@ def words(prompt: str) -> tuple[Word, ...]:
 
 
 def telling_words(prompt: str) -> tuple[str, ...]:
-    """Its words without articles and prepositions, each once."""
+    """The words of a prompt without articles and prepositions, each once."""
     return tuple(dict.fromkeys(word.text for word in words(prompt) if word.text not in _LITTLE))
 
 
 def _changes(source: str, target: str) -> tuple[list[str], list[str], list[tuple[str, int, int, int, int]]]:
-    """Words of both prompts, and the runs in which they differ: what, [from, to) here, [from, to) there."""
+    """Words of both prompts, and the runs that differ: kind, [start, stop) in source and in target."""
     ours, theirs = ([word.text for word in words(prompt)] for prompt in (source, target))
     runs = SequenceMatcher(None, ours, theirs, False).get_opcodes()
     return ours, theirs, [run for run in runs if run[0] != "equal"]
 
 
 def is_swap(source: str, target: str) -> bool:
-    """Whether the prompts differ only by words that stand for each other, one for one."""
+    """Whether the prompts differ only by one-for-one word swaps."""
     return all(stop - start == end - begin for _, start, stop, begin, end in _changes(source, target)[2])
 
 
 def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words of `source` that `target` lost, and those it gained, in order.
+    """Find the words of `source` that `target` lost, and those it gained, in order.
 
-    Of articles and prepositions only if there is no other.
+    Articles and prepositions are left out unless nothing else changed.
 
     Source: longest common runs of words (Ratcliff and Obershelp, 1988).
     """
@@ -163,14 +163,17 @@ def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def find_words(text: Text, phrase: str, field: str = "prompt") -> tuple[int, ...]:
-    """Positions of the tokens of every occurrence of a word or phrase; case and punctuation do not matter.
+    """Find the tokens of every occurrence of a word or phrase, ignoring case and punctuation.
 
     Args:
         text: A single prompt.
-        phrase: One or more words that follow each other in the prompt.
-        field: Named in the error.
+        phrase: One or more consecutive words of the prompt.
+        field: Field to name in the error.
+
+    Returns:
+        Token positions in rising order.
     Raises:
-        PromptError: It does not occur; names the nearest words of the prompt.
+        PromptError: The phrase does not occur; names the nearest word of the prompt.
     """
     asked, there = [w.text for w in words(phrase)], words(text.prompts[0])
     starts = [
@@ -180,16 +183,15 @@ def find_words(text: Text, phrase: str, field: str = "prompt") -> tuple[int, ...
     ]
     if not starts:
         known = list(dict.fromkeys(w.text for w in there))
-        near = get_close_matches(phrase.casefold(), known, n=3, cutoff=0.5) or known
         raise PromptError(
-            field, f'"{phrase}" is not in the prompt "{text.prompts[0]}"; nearest: {", ".join(near)}'
+            field, f"{shorten(phrase)} is not in the prompt. {suggest(phrase.casefold(), known)}"
         )
     found = [spans(text, there[i].start, there[i + len(asked) - 1].stop) for i in starts]
     return tuple(sorted({token for tokens in found for token in tokens}))
 
 
 def equalizer(text: Text, weights: Mapping[str, float], field: str = "prompt") -> Float[Tensor, "L"]:
-    """A factor for every token: those of the listed words or phrases their own, all others 1.
+    """A factor per token: the given weight for tokens of listed words and phrases, 1 for all others.
 
     Raises:
         PromptError: See `find_words`.
@@ -201,28 +203,28 @@ def equalizer(text: Text, weights: Mapping[str, float], field: str = "prompt") -
 
 
 def replace_map(source: Text, target: Text, variant: Variant = "fixed") -> Float[Tensor, "L L"]:
-    """Which tokens of `target` take the attention of which tokens of `source`, word for word.
+    """Map the attention of the tokens of `source` to those of `target`, word for word.
 
     Rows are source tokens, columns target tokens: `maps @ replace_map(...)` moves attention from the source's
-    tokens to the target's. Words stand for each other by their place. A word of as many tokens as its
-    counterpart hands over token by token; any other shares its attention evenly among them. Every row sums to
-    1: no attention is lost or doubled.
+    tokens to the target's. Words correspond by position. Words with the same number of tokens map token by
+    token; otherwise attention is shared evenly among the target's tokens. Every row sums to 1: no attention
+    is lost or doubled.
 
     Args:
         source: A single prompt.
         target: Another one, of as many words.
-        variant: "original": words are what stands between single spaces, case and punctuation included, and
-            behind the last changed word a token takes the attention of the source's token of the same number,
-            whatever it is.
+        variant: "original": words are split at single spaces, with case and punctuation, and after the last
+            changed word a token takes the attention of the source's token at the same position.
     Raises:
-        PromptError: They differ in their number of words.
+        PromptError: The prompts differ in their number of words.
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (word swap).
     """
     ours, theirs = _word_tokens(source, variant), _word_tokens(target, variant)
     if len(ours) != len(theirs):
         raise PromptError(
             "prompt",
-            f"{len(theirs)} words for the source prompt's {len(ours)}; replacing needs as many; use refine",
+            f"It has {len(theirs)} words, but the source prompt has {len(ours)}, and replacing needs equal "
+            "numbers. Use cross_control=refine.",
         )
     pairs = list(zip(ours, theirs, strict=True))
     if variant == "original":
@@ -236,7 +238,7 @@ def replace_map(source: Text, target: Text, variant: Variant = "fixed") -> Float
             mapper[list(s), list(t)] = 1
         else:
             mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = 1 / len(t)
-        # Punctuation up to the next word: to its counterpart, else to the token before it.
+        # Punctuation before the next word maps to its counterpart, or else to the token before it.
         for i in range(s[-1] + 1, s_next[0]):
             mapper[i, min(t[-1] + i - s[-1], t_next[0] - 1)] = 1
     for i in range(end, limit):
@@ -269,7 +271,7 @@ def _walk(edited: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], source: Tex
 def refine_map(
     source: Text, target: Text, variant: Variant = "fixed"
 ) -> tuple[Int[Tensor, "L"], Float[Tensor, "L"]]:
-    """For every token of `target` the token of `source` it was, and 1 where there is one, 0 where it is new.
+    """Find the token of `source` for each token of `target`, and whether there is one (1) or it is new (0).
 
     The sequences of token ids are aligned by Needleman and Wunsch: a match counts 1, a mismatch -1, a gap 0,
     so a changed word is one deleted and one inserted. A whole word never matches the beginning of a longer
@@ -278,10 +280,10 @@ def refine_map(
     Args:
         source: A single prompt.
         target: Another one.
-        variant: "fixed": padding stands for the padding as far behind the end; "original": for whatever the
-            source has at the same number.
+        variant: "fixed" maps padding to padding at the same distance from the end; "original" maps it to the
+            source's token at the same position.
     Returns:
-        indices, -1 where the token is new; aligned, 1 or 0.
+        Indices, -1 for new tokens; and 1 or 0 per token.
     Source: Hertz et al., arXiv:2208.01626, Sec. 3.2 (adding a new phrase).
     """
     limit = source.vectors.shape[1]
@@ -295,7 +297,7 @@ def refine_map(
 
 
 def _align(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of positions of the best global alignment; of equals the one with its gaps latest."""
+    """Pairs of positions in the best global alignment; among ties, the one with the latest gaps."""
     score = np.zeros((len(a) + 1, len(b) + 1), int)
     for i, left in enumerate(a):
         for j, right in enumerate(b):
@@ -318,7 +320,7 @@ def _word_tokens(text: Text, variant: Variant) -> list[tuple[str, tuple[int, ...
     (prompt,), (length,), (offsets,) = text.prompts, text.lengths, text.offsets
     if variant == "fixed":
         return [(word.text, spans(text, word.start, word.stop)) for word in words(prompt)]
-    # As published: a word ends with the token that brings the count of its characters to its length.
+    # As published: a word ends at the token with which its character count reaches its length.
     pieces = prompt.split(" ")
     tokens: list[list[int]] = [[] for _ in pieces]
     at = seen = 0

@@ -15,7 +15,8 @@ from PIL import Image
 from editing.clip import open_clip
 from editing.errors import MaskError, RequestError, ResourceError
 from editing.folders import check_writable, staged
-from editing.labels import flatten, is_written, read_regions, split, write_labels, write_regions, write_rle
+from editing.labels import flatten, is_written, read_regions, split, write_labels, write_regions
+from editing.rle import write_rle
 from masks.video import read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")

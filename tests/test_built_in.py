@@ -104,7 +104,7 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
     frames = open_clip(out / "edited.mp4").read(0, len(request.clip))
     for region in request.regions:
         actor = region.label - 1
-        place = grown(np.asarray(request.labels), region.margin) == region.label
+        place = grown(request.labels, region.margin) == region.label
         for t in range(len(frames)):
             far = {
                 k: distance(frames, replace(truth, actor=actor, kind=k), place, actor, (t,)) for k in KINDS
@@ -176,8 +176,8 @@ def edited_as(model, request, **params):
     """dB of an edit before compositing to the round trip of the clip: everywhere, outside the regions."""
     request = dataclasses.replace(request, params={"preview_every": 0, **params})
     result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
-    size, decoded = (model.size, model.size), (result.source, result.uncomposited)
-    small, again = (resize(np.asarray(frames), size) for frames in decoded)
+    pair = (np.asarray(x) for x in (result.source, result.uncomposited))
+    small, again = (resize(x, (model.size, model.size)) for x in pair)
     trip = model.decode(model.encode(small))
     cells = model.grid(1, model.size, model.size)[1:]
     near = F.interpolate(

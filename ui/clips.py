@@ -134,7 +134,7 @@ def open_upload(
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
-    notes += [f"Note: {warning}." for warning in clip.warnings]
+    notes += [f"Note: {warning}" for warning in clip.warnings]
     opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
     return replace(opened, file=file, total=len(whole), start=first, stride=step), " ".join(notes)
 

@@ -310,9 +310,9 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
     if request.labels is None:
         return {}
     whole = read_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
-    layers = {}
+    layers, labels = {}, np.asarray(request.labels)
     for region in request.regions:
-        inside = whole.get(region.label, request.labels == region.label)
+        inside = whole.get(region.label, labels == region.label)
         track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
         keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
         layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))

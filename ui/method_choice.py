@@ -16,7 +16,7 @@ class Uses:
 
     Attributes:
         regions: Whether it needs them, takes them where there are any, or ignores them.
-        source_prompt: Whether it reads what the clip shows.
+        source_prompt: Whether it reads what the clip shows, if only to compose prompts from the regions.
         seed: Whether the seed acts always, only with `variation` above 0, or never.
         several: Whether it takes several prompts and makes as many edits.
     """
@@ -28,14 +28,14 @@ class Uses:
 
 
 def uses(name: str) -> Uses:
-    """Read a method's record: `regions` among its needs, or `masks` where they are optional; `inversion` or
-    `source_prompt`; `seed`, or a parameter `variation`; `several`."""
+    """Read a method's record: `regions` among its needs, or `masks` where they are optional; either of them,
+    `inversion` or `source_prompt`; `seed`, or a parameter `variation`; `several`."""
     method = METHODS[name]
     needs = method.needs
     varies = "variation" in method.Params.model_fields
     return Uses(
         regions="needed" if "regions" in needs else "taken" if "masks" in needs else "ignored",
-        source_prompt=bool(needs & {"inversion", "source_prompt"}),
+        source_prompt=bool(needs & {"regions", "masks", "inversion", "source_prompt"}),
         seed="always" if "seed" in needs else "variation" if varies else "never",
         several=method.several,
     )

@@ -139,12 +139,12 @@ def _attention(outcome: EditResult, request: EditRequest, measured: Mapping[str,
     """Maps before and after the method guided attention, on one scale for each pair."""
     colors = _colors(outcome.attention, request.regions)
     picked = _spread(len(outcome.source))
+    source = {i: outcome.source[i] for i in picked}  # read once: each is decoded anew
     regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
 
     def pictures(maps: np.ndarray, brightest: float, color: str) -> list[str]:
-        return [
-            data_url(heat(outcome.source[i], np.asarray(maps[i]) / brightest, color), 200, 70) for i in picked
-        ]
+        levels = ((i, np.asarray(maps[i]) / brightest) for i in picked)
+        return [data_url(heat(source[i], level, color), 200, 70) for i, level in levels]
 
     shown = []
     for name, maps in outcome.attention.items():
@@ -169,13 +169,14 @@ def _words(outcome: EditResult) -> View | None:
     if outcome.words is None:
         return None
     picked = _spread(len(outcome.source), _FEW)
+    frames = {i: outcome.source[i] for i in picked}
 
     def rows(maps: Mapping[str, np.ndarray]) -> list[View]:
         return [{"word": word, "frames": [look(values, i) for i in picked]} for word, values in maps.items()]
 
     def look(values: np.ndarray, frame: int) -> str:
         level = values[frame] / max(float(values.max()), 1e-12)
-        return data_url(heat(outcome.source[frame], level, default_color(1)), 96, 60)
+        return data_url(heat(frames[frame], level, default_color(1)), 96, 60)
 
     source, edit = rows(outcome.words.source), rows(outcome.words.edit)
     return {"indices": [i + 1 for i in picked], "source": source, "edit": edit}
@@ -186,10 +187,11 @@ def _areas(outcome: EditResult) -> View | None:
     if not outcome.areas:
         return None
     picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
+    frames = {i: outcome.source[i] for i in picked}
 
     def picture(step: int, frame: int) -> str:
         area = outcome.areas[step][frame]
-        return data_url(washed(outcome.source[frame], area, default_color(1)), 128, 66)
+        return data_url(washed(frames[frame], area, default_color(1)), 128, 66)
 
     steps = [numbers[i] for i in _spread(len(numbers))]
     return {

@@ -17,7 +17,7 @@ from editing.registry import METHODS, resolve_params
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
 _REACH = {"steps": 100, "guidance_scale": 15}
-_FIRST = ("steps", "guidance_scale", "cross_strength", "self_strength")
+_FIRST = ("steps", "guidance_scale", "strength", "cross_strength", "self_strength")
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders

@@ -1,4 +1,4 @@
-"""Models: what a recipe needs of one, and how an id becomes one.
+"""Models: the protocol that recipes use, and how to find and load one by id.
 
 Importing this module loads no torch; `load_backbone` does.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parents[2] / "assets"
-# The model that comes with the program, and its control network.
+# The model and the control network that ship with the code.
 BUILT_IN = ("storybook", "storybook/canny")
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
@@ -60,11 +60,11 @@ class Backbone(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Tells its weights from any others; what is cached is kept under it."""
+        """Identifies the weights; part of every cache key."""
         ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """The size to work at for a clip of this size."""
+        """Choose the working size for a clip of this size; both are (width, height) in pixels."""
         ...
 
     def grid(self, frames: int, height: int, width: int) -> "Grid":
@@ -72,15 +72,19 @@ class Backbone(Protocol):
         ...
 
     def encode(self, frames: "np.ndarray") -> "Tensor":
-        """Frames uint8 [f, h, w, 3] to latents."""
+        """Encode frames, uint8 [f, h, w, 3], to latents."""
         ...
 
     def decode(self, latents: "Tensor") -> "np.ndarray":
-        """Latents to frames uint8 [f, h, w, 3]."""
+        """Decode latents to frames, uint8 [f, h, w, 3]."""
         ...
 
     def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> "Text":
-        """Prompts to vectors; errors name the field each stands in."""
+        """Encode prompts; errors name the field of each."""
+        ...
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
+        """Refuse prompts that cannot be encoded, by their fields; nothing is encoded yet."""
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
@@ -90,13 +94,13 @@ class Backbone(Protocol):
     def predict(
         self, x: "Tensor", step: "Step", text: "Text", change: "Change" = ..., *, recompute: bool = False
     ) -> "tuple[Tensor, Tensor]":
-        """What the model makes of noisy latents: (x0, eps)."""
+        """Predict (x0, eps) from noisy latents."""
         ...
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's weights are: a diffusers folder, one .safetensors file, or a repository on the hub."""
+    """The location of a model: a diffusers folder, a .safetensors file, or a repository on the hub."""
 
     kind: Literal["folder", "file", "hub"]
     location: str
@@ -104,7 +108,7 @@ class Source:
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """A LoRA file: hub id, name in $REGRAIN_MODELS, folder or file, and a factor on what it changes."""
+    """A LoRA file (hub id, name in $REGRAIN_MODELS, folder or file) and its weight, -4..4."""
 
     model: str
     weight: float = 1.0
@@ -114,40 +118,40 @@ def parse_lora(text: str) -> LoraSpec:
     """Read `FILE@WEIGHT`; the weight, -4 to 4, may be left out.
 
     Raises:
-        ModelError: Another form, or a weight out of range.
+        ModelError: The text has another form, or the weight is out of range.
     """
     match = re.fullmatch(r"\s*([^@]+?)\s*(?:@\s*(-?\d*\.?\d+)\s*)?", text)
     if not match or abs(float(match[2] or 1)) > _MAX_LORA:
-        allowed = f"allowed is FILE@WEIGHT with a weight of {-_MAX_LORA:g} to {_MAX_LORA:g}"
-        raise ModelError("loras", f"{shorten(text)} was given; {allowed}; change it")
+        expected = f"FILE@WEIGHT with a weight from {-_MAX_LORA:g} to {_MAX_LORA:g}"
+        raise ModelError("loras", f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(match[1], float(match[2] or 1))
 
 
 def find(id: str, config: str = _UNET) -> Source:
-    """Find a model by id without loading anything; a tenth of a second at most.
+    """Find a model by id without loading it; takes at most a tenth of a second.
 
-    In this order: what is built in; a name in the folder $REGRAIN_MODELS (".safetensors" may be left out);
-    a path; a hub id "owner/name". A folder is one that holds `config`.
+    Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS (".safetensors" may be left
+    out); a path; a hub id "owner/name". A folder must contain `config`.
 
     Raises:
-        ModelError: Nothing by that id, or a file that could run code when opened.
+        ModelError: The id is unknown, or the file could run code when opened.
     """
     if id in BUILT_IN:
         return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in _PICKLES:
         raise ModelError(
-            "model", f"{id!r} is a pickle, which can run code when opened; use its .safetensors version"
+            "model", f"{id!r} is a pickle and could run code when opened. Use its .safetensors version."
         )
     if path := find_local(id, ".safetensors"):
         return _check(path, id, config)
-    if id and os.path.exists(id):  # unlike Path.exists, quiet about impossible names
+    if id and os.path.exists(id):  # unlike Path.exists, does not raise
         return _check(Path(id), id, config)
     if _HUB_ID.fullmatch(id):
         return Source("hub", id)
     raise ModelError(
         "model",
-        f"{id!r} is not known; give storybook, a hub id like owner/name, a name in ${MODELS_VARIABLE}, "
-        "a diffusers folder or a .safetensors file that exists",
+        f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a name in "
+        f"${MODELS_VARIABLE}, a diffusers folder or a .safetensors file.",
     )
 
 
@@ -164,14 +168,12 @@ def on_shelf() -> list[str]:
 def _check(path: Path, id: str, config: str) -> Source:
     if path.is_file():
         if path.suffix.lower() != ".safetensors":
-            raise ModelError(
-                "model", f"{id!r} is not a .safetensors file; only those and diffusers folders are opened"
-            )
+            raise ModelError("model", f"{id!r} is not a .safetensors file. Use one, or a diffusers folder.")
         return Source("file", str(path.resolve()))
     # Other families of models have no UNet; `family_of` tells what they are.
     names = (config, "model_index.json") if config == _UNET else (config,)
     if not any((path / name).is_file() for name in names):
-        raise ModelError("model", f"{id!r} holds no {config}; give a diffusers folder or a .safetensors file")
+        raise ModelError("model", f"{id!r} has no {config}. Use a diffusers folder or a .safetensors file.")
     return Source("folder", str(path.resolve()))
 
 
@@ -186,16 +188,16 @@ def load_backbone(
     device: "str | torch.device | None" = None,
     dtype: "torch.dtype | None" = None,
 ) -> Backbone:
-    """Load a model, or return the one already loaded; the last two stay in memory, shared by all callers.
+    """Load a model, or return the loaded one; the last two stay loaded and are shared by all callers.
 
     Args:
         id: See `find`.
         loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See `lora.add_loras`.
         device: Default: the first CUDA device, else the CPU.
-        dtype: Default: float16 on CUDA; elsewhere float32 where it fits, else bfloat16.
+        dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
     Raises:
-        ModelError: Unknown id, missing or unsafe weights, an architecture that is not Stable Diffusion 1.x or
-            2.x, a hub that cannot be reached, a gated repository, a LoRA that does not fit.
+        ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
+            1.x or 2.x, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
     """
     source = find(id)
     key = (source, tuple(loras), str(device), str(dtype))

@@ -1,4 +1,4 @@
-"""Control networks from diffusers folders, for one run: what they add to a UNet's forward."""
+"""Control networks for one run, from diffusers folders; they add residuals to a UNet's forward."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
 
 
 class ControlNets:
-    """The control networks of one run and what they are shown.
+    """The control networks of one run, and their input.
 
     Attributes:
-        maps: What they are shown, side by side, RGB; None if there is none.
-        fingerprint: Tells these networks, kinds and weights from others.
+        maps: Their input, side by side, RGB; None without networks.
+        fingerprint: Identifies networks, kinds and weights, for cache keys.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class ControlNets:
         """Load the networks and draw their maps; `patches` are entered on each network for each forward.
 
         Raises:
-            ModelError: Missing, unsafe, or of another family than the backbone; a map that cannot be drawn.
+            ModelError: A network is missing, unsafe or of another family than the backbone, or a map cannot
+                be drawn.
         """
         self._nets = [(load_control_net(spec.model, backbone), spec.weight) for spec in specs]
         drawn = [control_maps(frames, spec.kind) for spec in specs]
@@ -58,7 +59,7 @@ class ControlNets:
         ]
 
     def reading(self, text: Text) -> ControlFn | None:
-        """What a `Change` takes as `control`; the networks read these texts, one per branch."""
+        """Make the `control` of a `Change`; the networks read these texts, one per branch."""
         if not self._nets:
             return None
 
@@ -78,19 +79,19 @@ class ControlNets:
 
 
 def load_control_net(id: str, backbone: StableDiffusion) -> tuple[nn.Module, Lock]:
-    """A control network for this backbone, on its device, and the lock to hold while it is patched.
+    """Load a control network for this backbone, on its device, with the lock to hold while it is patched.
 
-    Backbones of one kind share the network, so their own locks do not keep its users apart.
+    Backbones of one kind share the network, so their own locks do not separate its users.
 
     Raises:
-        ModelError: Not found, no safetensors, not a ControlNet, or made for another family of models.
-        ResourceError: No memory left for it.
+        ModelError: It is missing, not safetensors, not a ControlNet, or made for another family of models.
+        ResourceError: Memory does not suffice.
     """
     try:
         source = find(id, "config.json")
         folder = Path(download(id, PART_FILES) if source.kind == "hub" else source.location)
         if source.kind == "file":
-            raise ModelError(FIELD, f"{id!r} is a file; give a diffusers folder of a ControlNet")
+            raise ModelError(FIELD, f"{id!r} is a file. Use a ControlNet folder in diffusers format.")
         config = read_config(folder / "config.json", id)
         _check_family(config, id, backbone)
         return _load(str(folder), id, str(backbone.device), str(backbone.dtype).removeprefix("torch."))
@@ -99,13 +100,15 @@ def load_control_net(id: str, backbone: StableDiffusion) -> tuple[nn.Module, Loc
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise ResourceError(FIELD, f"no memory left for {id!r}; use fewer control networks") from error
+        raise ResourceError(
+            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
+        ) from error
 
 
 def _check_family(config: Mapping[str, object], id: str, backbone: StableDiffusion) -> None:
     if config.get("_class_name") != "ControlNetModel":
         raise ModelError(
-            FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}; give a ControlNetModel"
+            FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}. Use a ControlNetModel."
         )
     unet = backbone.unet.config
     for fact in _FACTS:
@@ -113,8 +116,8 @@ def _check_family(config: Mapping[str, object], id: str, backbone: StableDiffusi
         if given is not None and given != needed:
             raise ModelError(
                 FIELD,
-                f"{id!r} is of another family: its {fact} is {given}, {backbone.id!r} has {needed}; "
-                "give a ControlNet made for this model",
+                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}. "
+                "Use a ControlNet made for this model.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Plug-and-Play: features of a source clip, kept during one forward and injected into another.
+"""Plug-and-Play: record features of the source clip in one forward and inject them into another.
 
 Each extends the `Change` of one call; see `editing.backbones.patches`.
 """
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from editing.attention.sites import Site, plain
 from editing.backbones.patches import Change, hooked
 
-# Which of the decoder's twelve layers Plug-and-Play takes features from (Stable Diffusion 1.x: three layers
-# in each of four up blocks); models with fewer layers take those at the same share of the way.
+# Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable Diffusion 1.x (three in
+# each of four up blocks); smaller models use those at the same relative depth.
 _LAYERS = 12
 _RESIDUALS = (3, 4, 6)
 _ATTENTION = range(4, 10)
@@ -23,23 +23,23 @@ _ATTENTION = range(4, 10)
 
 @dataclass(eq=False)
 class Features:
-    """What one forward of a source clip gave, by layer: residual branches of ResNets, queries and keys."""
+    """Features of one forward of the source clip, by layer: residual branches of ResNets, queries, keys."""
 
     residuals: dict[str, Tensor] = field(default_factory=dict)
     attention: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """Memory they take."""
+        """Their size in bytes."""
         tensors = [*self.residuals.values(), *(x for pair in self.attention.values() for x in pair)]
         return sum(x.numel() * x.element_size() for x in tensors)
 
 
 def recording(features: Features, change: Change) -> Change:
-    """A change that also fills `features` during one forward.
+    """Extend a change so that it also records `features` during one forward.
 
     Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer 4, queries and keys of
-    layers 4 to 11; the layers are those VideoGrain's released code takes.
+    layers 4 to 11; the layers are those of VideoGrain's released code.
     """
     wanted: set[str] = set()
     attend = change.attend or plain
@@ -62,7 +62,7 @@ def recording(features: Features, change: Change) -> Change:
 
 
 def injecting(features: Features, change: Change) -> Change:
-    """A change that also puts `features` of a source clip in place of a forward's own, in every branch."""
+    """Extend a change so that it also replaces a forward's own features with `features`, in every branch."""
     attend = change.attend or plain
 
     def repeated(x: Tensor, rows: int) -> Tensor:

@@ -15,7 +15,7 @@ from editing.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source holds, weights as stored on the CPU in the dtype asked for."""
+    """The parts of a model; weights on the CPU in the requested dtype."""
 
     unet: nn.Module
     vae: nn.Module
@@ -27,10 +27,10 @@ class Parts:
 
 
 def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
-    """Read a diffusers folder; `words.json` and `defaults.json` beside the parts are optional.
+    """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are optional.
 
     Raises:
-        ModelError: A part or some of its weights missing, or only there as a pickle.
+        ModelError: A part or some of its weights are missing, or exist only as a pickle.
     """
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -41,12 +41,14 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
-            raise ModelError(
-                "model", f"{id!r} has no folder {part}/; a diffusers folder has one, fetch it again"
-            )
+            raise ModelError("model", f"{id!r} has no folder {part}/. Download the model again.")
     autoencoder = read_config(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
-        raise ModelError("model", f"{id!r}: {autoencoder} is not supported; {', '.join(autoencoders)} are")
+        raise ModelError(
+            "model",
+            f"{id!r} has an unsupported autoencoder, {autoencoder}. Use a model with "
+            f"{' or '.join(autoencoders)}.",
+        )
 
     defaults = folder / "defaults.json"
     return Parts(
@@ -64,12 +66,12 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
     """Read one diffusers or transformers model from its folder.
 
     Raises:
-        ModelError: No safetensors, or some weights missing.
+        ModelError: There are no safetensors, or weights are missing.
     """
     if not any(folder.glob("*.safetensors")):
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
         raise ModelError(
-            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}; fetch its safetensors"
+            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}. Download them."
         )
     try:
         model, report = kind.from_pretrained(
@@ -81,23 +83,25 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError("model", f"{id!r}: cannot load {folder.name}/: {reason}; fetch it again") from error
+        raise ModelError(
+            "model", f"{id!r}: {folder.name}/ cannot be loaded ({reason}). Download it again."
+        ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
             "model",
-            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, first {missing[0]}; fetch it again",
+            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it again.",
         )
     return model
 
 
 def read_config(path: Path, id: str):
-    """A JSON file of a model's folder."""
+    """Read a JSON file from a model's folder."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            "model", f"{id!r}: {path.parent.name}/{path.name} cannot be read; fetch it again"
+            "model", f"{id!r}: {path.parent.name}/{path.name} cannot be read. Download it again."
         ) from error
 
 
@@ -110,7 +114,7 @@ PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
-    """Fetch the files of a hub repository that are needed, safetensors only; the local folder they are in."""
+    """Download the needed files of a hub repository, safetensors only; return their local folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -124,19 +128,19 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     except GatedRepoError as error:
         raise ModelError(
             "model",
-            f"{id!r} is gated: accept its terms on its page, then set HF_TOKEN or run `hf auth login`",
+            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            "model", f"{id!r} is not on the hub, or private; check the spelling or set HF_TOKEN"
+            "model", f"{id!r} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
         ) from error
     except (LocalEntryNotFoundError, ConnectionError) as error:
         raise ModelError(
             "model",
-            f"{id!r} is not on this machine and the hub cannot be reached; go online once, or use storybook",
+            f"{id!r} is not downloaded, and the hub cannot be reached. Go online once, or use storybook.",
         ) from error
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            "model", f"{id!r} cannot be fetched: {reason}; try again or use storybook"
+            "model", f"{id!r} cannot be downloaded ({reason}). Try again, or use storybook."
         ) from error

@@ -1,4 +1,4 @@
-"""From what `editing.backbones.find` found to a loaded model."""
+"""Load the model that `editing.backbones.find` found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def _quiet_imports() -> Iterator[None]:
-    """Import diffusers without xformers where that has nothing to offer: a blocked name is not installed."""
+    """Import diffusers without xformers if it is of no use here; diffusers then sees it as not installed."""
     block = not torch.cuda.is_available() and "xformers" not in sys.modules
     if block:
         sys.modules["xformers"] = None
@@ -44,7 +44,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> StableDiffusion:
-    """Load what `editing.backbones.find` found; `load_backbone` is the cached way.
+    """Load the model that `editing.backbones.find` found; `load_backbone` also caches it.
 
     Raises:
         ModelError: See `load_backbone`.
@@ -55,7 +55,8 @@ def load(
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
-        raise ModelError("model", f"{id!r}: {error}; use another model") from error
+        said = f"{id!r} has an unsupported schedule ({error}). Use another model."
+        raise ModelError("model", said) from error
     _check_architecture(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     weights = {
@@ -95,7 +96,7 @@ def _read(
             return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
         except SafetensorError as error:
             raise ModelError(
-                "model", f"{id!r}: a .safetensors file is damaged ({error}); fetch it again"
+                "model", f"{id!r}: a .safetensors file is damaged ({error}). Download it again."
             ) from error
 
 
@@ -104,9 +105,11 @@ def _check_architecture(parts: Parts, id: str) -> None:
     if unet.addition_embed_type or unet.in_channels != unet.out_channels:
         kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
         raise ModelError(
-            "model", f"{id!r} is {kind}; text-to-image models like Stable Diffusion 1.x and 2.x work"
+            "model", f"{id!r} is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
         )
     if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
         raise ModelError(
-            "model", f"{id!r} predicts {parts.scheduler['prediction_type']!r}, which is not known"
+            "model",
+            f"{id!r} has the unknown prediction type {parts.scheduler['prediction_type']!r}. Use a model "
+            "that predicts epsilon, v_prediction or sample.",
         )

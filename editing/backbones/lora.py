@@ -1,7 +1,7 @@
 """LoRA files: low-rank changes of a model's weights, added once when it is loaded.
 
 Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the names that diffusers,
-peft and kohya's trainers write, for UNet and text encoder, of linear layers and convolutions.
+peft and kohya's trainers write, for linear layers and convolutions of UNet and text encoder.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from editing.backbones import find, parse_lora
+from editing.backbones import LoraSpec, find, parse_lora
 from editing.backbones.folder import download
 from editing.errors import ModelError, shorten
 
 FILE = "pytorch_lora_weights.safetensors"
-# What tensors are called after the layer they change.
+# Endings of tensor names after the layer that they change.
 _ENDS = {
     r"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down)(?:\.\w+)?\.weight": "down",
     r"[._](?:lora_B|lora\.up|lora_up|lora_linear_layer\.up)(?:\.\w+)?\.weight": "up",
@@ -36,12 +36,12 @@ _PREFIXES = {
 
 @torch.no_grad()
 def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) -> None:
-    """Add files to the weights of a model that nobody else uses yet.
+    """Add LoRA files to the weights of a model that is not shared yet.
 
     Args:
         specs: See `parse_lora`. unet: Changed in place. text_encoder: Changed in place.
     Raises:
-        ModelError: Not found, no LoRA, of another kind, or made for a model of another size.
+        ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
     """
     layers = {"unet": _layers(unet), "text_encoder": _layers(text_encoder)}
     for spec in map(parse_lora, specs):
@@ -49,21 +49,23 @@ def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) ->
         for (part, name), change in changes.items():
             weight = layers[part].get(name.replace(".", "_"))
             if weight is None:
-                reason = f"the model has no layer {part}.{name}"
-                raise ModelError("loras", f"{spec.model!r} does not fit: {reason}; use one made for it")
+                raise _misfit(spec, f"the model has no layer {part}.{name}")
             delta = _delta(change, facts.get(f"{part}.lora_alpha"))
             if delta is None:
-                raise ModelError("loras", f"{spec.model!r}: layer {name} is not whole; fetch it again")
+                raise ModelError("loras", f"{spec.model!r}: layer {name} is incomplete. Download it again.")
             given, needed = tuple(delta.shape), tuple(weight.flatten(1).shape)
             if given != needed:
-                sizes = f"{given[0]} x {given[1]} there, {needed[0]} x {needed[1]} in the model"
-                reason = f"{part}.{name} is {sizes}"
-                raise ModelError("loras", f"{spec.model!r} does not fit: {reason}; use one made for it")
+                sizes = f"{given[0]} x {given[1]}, but {needed[0]} x {needed[1]} in the model"
+                raise _misfit(spec, f"{part}.{name} is {sizes}")
             weight += (spec.weight * delta).view_as(weight).to(weight)
 
 
+def _misfit(spec: LoraSpec, reason: str) -> ModelError:
+    return ModelError("loras", f"{spec.model!r} does not fit: {reason}. Use a LoRA made for this model.")
+
+
 def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
-    """[out, in * kernel]: what is added at weight 1; None if its halves are not there or do not match."""
+    """The change at weight 1, [out, in * kernel]; None if a factor is missing or they do not match."""
     if not {"up", "down"} <= set(change):
         return None
     up, down = (change[role].float().flatten(1) for role in ("up", "down"))
@@ -74,7 +76,7 @@ def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
 
 
 def _layers(model: nn.Module) -> dict[str, Tensor]:
-    """Weights by the layer's name, dots as underscores; a text encoder's with and without its outer name."""
+    """Weights by layer, dots as underscores; those of a text encoder with and without its outer name."""
     weights = {
         name.replace(".", "_"): layer.weight
         for name, layer in model.named_modules()
@@ -86,7 +88,7 @@ def _layers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[str, object]]:
-    """The changes in a file by part and layer, and what it says of itself."""
+    """The changes in a file by part and layer, and its metadata."""
     try:
         source = find(id, FILE)
         place = Path(download(id, (FILE,)) if source.kind == "hub" else source.location)
@@ -95,7 +97,7 @@ def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[st
     changes: dict[tuple[str, str], dict[str, Tensor]] = {}
     path = place if source.kind == "file" else place / FILE
     if not path.is_file():
-        raise ModelError("loras", f"{id!r} holds no {FILE}; give a .safetensors file, or another repository")
+        raise ModelError("loras", f"{id!r} has no {FILE}. Name a .safetensors file or another repository.")
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
@@ -104,10 +106,10 @@ def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[st
                 changes.setdefault((part, name), {})[role] = file.get_tensor(key)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
-            "loras", f"{id!r} is damaged or no .safetensors file ({error}); fetch it again"
+            "loras", f"{id!r} is damaged or not a .safetensors file ({error}). Download it again."
         ) from error
     if not changes:
-        raise ModelError("loras", f"{id!r} holds no tensors; fetch it again")
+        raise ModelError("loras", f"{id!r} is empty. Download it again.")
     return changes, facts if isinstance(facts, dict) else {}
 
 
@@ -122,8 +124,8 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
                 return part, match[1].removeprefix(prefix), role
     raise ModelError(
         "loras",
-        f"{id!r} holds {shorten(key)}: no plain LoRA of Stable Diffusion 1.x or 2.x (other kinds, such as "
-        "LoHa or DoRA, and those of other models are not read); use another",
+        f"{id!r} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use another; "
+        "kinds such as LoHa and DoRA are not supported.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a model offers to methods, told from its configuration alone: no weights, no torch."""
+"""What a model offers to methods, from its configuration alone: no weights, no torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from editing.backbones import Source
 
 STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
-"""What `StableDiffusion` offers; see `editing.registry.OFFERS` for what the words mean."""
+"""What `StableDiffusion` offers: keys of `editing.registry.OFFERS`."""
 
 _CONFIGS = ("model_index.json", "unet/config.json")
 
 
 class Family(NamedTuple):
-    """A kind of model, as shown to users, and what its backbone offers: nothing where there is none."""
+    """A kind of model, as shown to users, and what its backbone offers; nothing if it is not supported."""
 
     title: str
     offers: frozenset[str]
 
 
 def family_of(source: Source) -> Family | None:
-    """What kind of model this is; None where its configuration is not on this machine or cannot be read."""
+    """Find the kind of a model; None if its configuration is not on this machine or cannot be read."""
     if source.kind == "file":
         return _of_file(Path(source.location))
     if source.kind == "folder":

@@ -1,8 +1,8 @@
-"""What a call may change of a model: one value, `Change`, and the patches it can hold.
+"""Changes to a model for one call: one value, `Change`, and the patches that it can hold.
 
 A `Patch` is a context manager that `Backbone.predict` enters before the network runs and leaves before it
-returns. Those here (joint normalisation, FreeU, recomputed activations) work on any UNet of diffusers' blocks
-and leave nothing behind.
+returns. Those here (joint normalisation, FreeU, recomputed activations) work on any UNet made of diffusers'
+blocks and leave no trace.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ControlFn = Callable[[Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """All that alters one forward of a model.
+    """Everything that changes one forward of a model.
 
     Attributes:
         attend: Computes every attention layer; None is plain attention.
@@ -43,14 +43,14 @@ class Change:
 PLAIN = Change()
 """The model as it is."""
 
-# FreeU per up block: factors on the backbone's features and on the low frequencies of the skipped ones.
+# FreeU per up block: factors on backbone features and on the low frequencies of skip features.
 FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
 _LOW_FREQUENCIES = 1
 
 
 @contextmanager
 def hooked(register: Callable[[], Sequence[torch.utils.hooks.RemovableHandle]]) -> Iterator[None]:
-    """Hooks that are registered on the way in and removed on the way out."""
+    """Register hooks on entry and remove them on exit."""
     handles = register()
     try:
         yield
@@ -69,18 +69,18 @@ def patched(model: nn.Module, patches: Sequence[Patch]) -> Iterator[None]:
 
 
 def joint_norm(frames: int) -> Patch:
-    """GroupNorm outside the attention layers takes its statistics over all frames of a branch.
+    """Normalise over all frames of a branch in every GroupNorm outside the attention layers.
 
-    Equals the image model for one frame and for equal frames.
+    With one frame, or equal frames, the result is that of the image model.
 
     Args:
-        frames: Frames in a branch; rows are (branch frame).
-    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released, whose
-        normalisation gets five dimensions.
+        frames: Frames per branch; rows are (branch frame).
+    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released, which
+        normalise tensors of five dimensions.
     """
 
     def fold(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # Frames on top of each other: the statistics are taken over channels of a group and all positions.
+        # Frames on top of each other: statistics cover the channels of a group and all positions.
         return (rearrange(inputs[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames),)
 
     def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -103,13 +103,13 @@ def joint_norm(frames: int) -> Patch:
 
 
 def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
-    """Strengthen what an up block received from below against what skipped over to it.
+    """Strengthen the backbone features of an up block relative to its skip features (FreeU).
 
     Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their mean over channels,
-    scaled to 0..1 in each frame; the lowest frequencies of the skipped ones by s.
+    scaled to 0..1 in each frame; the lowest frequencies of the skip features by s.
 
     Args:
-        factors: (b, s) of each up block, from the first; (1, 1) leaves a block as it is.
+        factors: (b, s) of each up block, from the first; (1, 1) changes nothing.
     Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
     """
 
@@ -151,11 +151,11 @@ def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Floa
 
 
 def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
-    """Keep only the inputs of each part of the UNet for the backward pass, which computes the rest anew.
+    """Keep only the inputs of each part of the UNet for the backward pass, which recomputes the rest.
 
     Args:
-        again: Makes what is entered around each recomputation, which happens after the call: the other
-            patches of the call, and what keeps others off the network meanwhile.
+        again: Makes the context of each recomputation, which happens after the call: the call's other patches
+            and the lock on the network.
     """
 
     @contextmanager

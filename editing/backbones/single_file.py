@@ -1,7 +1,7 @@
-"""One .safetensors file in the original Stable Diffusion layout, read without network.
+"""One .safetensors file in the original Stable Diffusion layout, read offline.
 
-Shape and constants come from `assets/checkpoints`, widths from the tensors themselves, so a narrow or a
-pruned checkpoint loads too.
+The architecture comes from `assets/checkpoints` and widths from the tensors, so narrow and pruned checkpoints
+load too.
 """
 
 import json
@@ -26,13 +26,13 @@ EPS_CORRELATION = 0.5
 def read_file(path: str, dtype: torch.dtype) -> Parts:
     """Read one checkpoint file.
 
-    Stable Diffusion 2.x is told from 1.x by its OpenCLIP text encoder (cross-attention 1024 wide). What it
-    predicts is not written in most files; in this order: the file's metadata (`modelspec.prediction_type`),
-    an empty tensor named `v_pred`, and for 2.x a question to the network itself (`guess_prediction`). 2.x
-    with v-prediction works at 768 pixels, all others at 512.
+    Stable Diffusion 2.x is recognised by its OpenCLIP text encoder (cross-attention 1024 wide). Most files do
+    not say what the network predicts. It is taken from, in this order: the metadata
+    (`modelspec.prediction_type`), an empty tensor named `v_pred`, and for 2.x the network itself
+    (`guess_prediction`). 2.x with v-prediction works at 768 pixels, all others at 512.
 
     Raises:
-        ModelError: Not such a checkpoint.
+        ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x or 2.x.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -48,7 +48,7 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
         lacks = "meta tensor" in str(error)  # what diffusers says where a weight was never filled in
         reason = "weights are missing" if lacks else " ".join(str(error).split())[:200]
         raise ModelError(
-            "model", f"{name!r} does not fit {version}: {reason}; give a full checkpoint"
+            "model", f"{name!r} is not a complete {version} checkpoint ({reason}). Use another."
         ) from error
     for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         part.to(kept_as).eval()
@@ -70,9 +70,9 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
 
 
 def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
-    """ "sd1" or "sd2", by the text encoder; refuses what is neither, or not whole."""
+    """Recognise "sd1" or "sd2" by the text encoder; other or incomplete files raise ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
-        raise ModelError("model", f"{name!r} is SDXL; Stable Diffusion 1.x and 2.x checkpoints work")
+        raise ModelError("model", f"{name!r} is an SDXL checkpoint. Use Stable Diffusion 1.x or 2.x.")
     version = "sd2" if f"{OPENCLIP}token_embedding.weight" in checkpoint else "sd1"
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
@@ -84,17 +84,17 @@ def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     for part, key in needed.items():
         if key not in checkpoint:
             raise ModelError(
-                "model", f"{name!r} has no {part} ({key}); give a full Stable Diffusion checkpoint"
+                "model", f"{name!r} has no {part} ({key}). Use a complete Stable Diffusion checkpoint."
             )
     return version
 
 
 @torch.no_grad()
 def guess_prediction(unet: Callable, text: Tensor) -> str:
-    """Ask a network what it predicts: at the last level its input is almost pure noise.
+    """Find out what a network predicts from its output at the noisiest level, on almost pure noise.
 
-    Predicting eps it must answer nearly that noise (correlation close to 1); predicting v it answers minus
-    the image it imagines, which does not resemble the noise. `text` is the empty prompt's [1, L, d].
+    A network for eps returns nearly that noise (correlation close to 1). One for v returns minus the image
+    that it expects, which does not resemble the noise. `text` is the encoded empty prompt, [1, L, d].
     """
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     answer = unet(noise.to(text), 999, text).sample.float()

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x, and whatever else has their parts: UNet, autoencoder, CLIP text encoder."""
+"""Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP text encoder."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ from editing.backbones.offers import STABLE_DIFFUSION
 from editing.backbones.patches import PLAIN, Change, checkpointed, patched
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
-from editing.errors import DivergedError, PromptError, ResourceError
+from editing.errors import DivergedError, PromptError, ResourceError, shorten
 from editing.memory import (
     frames_at_once,
     free_memory,
@@ -36,23 +36,23 @@ FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 @dataclass(eq=False, repr=False)
 class StableDiffusion:
-    """A loaded model. The weights are shared by everyone who loaded it: nothing about a run is kept here.
+    """A loaded model. All callers share its weights, so it keeps no state of a run.
 
     Attributes:
-        id: As it was asked for.
-        size: Short side in pixels the model was trained at.
-        coarsest: Latents a side that a cell of the coarsest attention grid spans.
-        multiple: Pixels by which both sides of a working size divide, so that every level of the UNet does.
-        token_limit: Tokens in a prompt, start and end included.
+        id: Id as given by the caller.
+        size: Short side in pixels at which the model was trained.
+        coarsest: Side of a cell of the coarsest attention grid, in latents.
+        multiple: Both sides of a working size are multiples of this, in pixels, as the UNet's levels need.
+        token_limit: Most tokens in a prompt, start and end included.
         prediction: What the network outputs.
         schedule: Its noise levels.
         sites: Its attention layers.
         defaults: Recommended parameters by method name.
         words: The words it was trained on, lower case; None if it takes any.
-        offers: What methods can use of it; see `editing.registry.OFFERS`.
-        device: Where it is.
-        dtype: Of UNet and text encoder. Autoencoder and latents are float32.
-        takes_turns: Its parts stay in main memory, but for the one at work.
+        offers: What it offers to methods; see `editing.registry.OFFERS`.
+        device: Device on which it computes.
+        dtype: Type of UNet and text encoder. Autoencoder and latents are float32.
+        takes_turns: Whether its parts stay in main memory except the one in use.
     """
 
     id: str
@@ -72,7 +72,7 @@ class StableDiffusion:
         home = torch.device("cpu") if self.takes_turns else self.device
         for part in (self.unet, self.vae, self.text_encoder):
             part.eval().requires_grad_(False)
-            # Memory of our own: a mapped file can change, and CPU kernels round otherwise at odd addresses.
+            # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
             for tensor in (*part.parameters(), *part.buffers()):
                 tensor.data = tensor.data.to(home, copy=True)
         self._present: nn.Module | None = None
@@ -91,7 +91,7 @@ class StableDiffusion:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells these weights from others of the same id, for keys of what was computed with them."""
+        """Identifies these weights among others of the same id; part of cache keys."""
         with torch.no_grad():
             parts = (self.unet, self.vae, self.text_encoder)
             sums = [float(p.double().sum()) for part in parts for p in part.parameters()]
@@ -99,7 +99,7 @@ class StableDiffusion:
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """The size to work at: the clip's aspect ratio, the short side near `size` (default the model's own).
+        """Choose the working size: the clip's aspect ratio, the short side near `size` (default the model's).
 
         Returns:
             (width, height) in pixels, each the nearest multiple of `multiple`.
@@ -114,7 +114,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
-        """Latents of frames at a working size: the mean of the posterior, scaled to about unit deviation."""
+        """Encode frames at a working size to the mean of the posterior, scaled to about unit deviation."""
         latents = []
         at_once = self._frames_at_once(*frames.shape[1:3])
         for start in range(0, len(frames), max(1, at_once)):
@@ -122,12 +122,12 @@ class StableDiffusion:
             with self._turn(self.vae, len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
                 out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
-        # Contiguous: convolutions round differently on another memory layout, which a cached copy would have.
+        # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
         return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Frames of latents."""
+        """Decode latents to RGB frames."""
         frames = []
         height, width = (side * self.factor for side in latents.shape[-2:])
         at_once = self._frames_at_once(height, width)
@@ -142,13 +142,31 @@ class StableDiffusion:
         """Encode prompts, padded to the token limit.
 
         Args:
-            prompts: What to encode.
-            fields: The field of the request each comes from, for errors; default "prompt".
+            prompts: The prompts.
+            fields: The field of the request of each, for errors; default "prompt".
         Raises:
-            PromptError: A prompt beyond the token limit, or a word the model does not know (case and
-                punctuation do not matter).
+            PromptError: See `check_prompts`.
         """
-        fields = ["prompt"] * len(prompts) if fields is None else fields
+        tokens = self.check_prompts(prompts, ["prompt"] * len(prompts) if fields is None else fields)
+        rows = torch.tensor(tokens.input_ids, device=self.device)
+        with self._turn(self.text_encoder):
+            vectors = self.text_encoder(rows).last_hidden_state.float()
+        if getattr(self.text_encoder.config, "zero_padding", False):
+            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        return Text(tuple(prompts), vectors, lengths, offsets, ids)
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+        """Tokenise prompts without encoding them, and refuse those that cannot be encoded.
+
+        Args:
+            prompts: The prompts.
+            fields: The field of the request of each, for errors.
+        Raises:
+            PromptError: A prompt exceeds the token limit or has a word that the model does not know (ignoring
+                case and punctuation).
+        """
         for prompt, name in zip(prompts, fields, strict=True):
             check_words(self.words, prompt, name)
         tokens = self.tokenizer(
@@ -158,18 +176,11 @@ class StableDiffusion:
             return_offsets_mapping=True,
             return_tensors=None,
         )
-        for prompt, name, tokens_of, offsets in zip(
+        for prompt, name, ids, offsets in zip(
             prompts, fields, tokens.input_ids, tokens.offset_mapping, strict=True
         ):
-            self._check_length(prompt, name, len(tokens_of), offsets)
-        rows = torch.tensor(tokens.input_ids, device=self.device)
-        with self._turn(self.text_encoder):
-            vectors = self.text_encoder(rows).last_hidden_state.float()
-        if getattr(self.text_encoder.config, "zero_padding", False):
-            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
-        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
-        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
-        return Text(tuple(prompts), vectors, lengths, offsets, ids)
+            self._check_length(prompt, name, len(ids), offsets)
+        return tokens
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
@@ -183,12 +194,12 @@ class StableDiffusion:
 
     @contextmanager
     def _turn(self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None) -> Iterator[None]:
-        """Have the model, with this part of it on the device; the last one stays there until another comes.
+        """Lock the model and put this part on the device; it stays there until another is needed.
 
         Args:
             part: UNet, autoencoder or text encoder.
-            frames: At work, to be told where memory does not suffice.
-            size: Of a frame; None where nothing as large as frames is at work.
+            frames: Number of frames being processed, for the out-of-memory error.
+            size: Height and width of a frame in pixels; None if no frames are processed.
         """
         with self._lock, self._memory(frames, size) if size else nullcontext():
             if self.takes_turns and part is not self._present:
@@ -199,7 +210,7 @@ class StableDiffusion:
 
     @contextmanager
     def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
-        """Say what did not fit, and what to lower: frames of a long clip, else the size."""
+        """Say on an out-of-memory error what to lower: frames of a long clip, else the size."""
         try:
             yield
         except RuntimeError as error:
@@ -209,15 +220,15 @@ class StableDiffusion:
             smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
             fewer = f"{frames // 2} frame{'s' if frames // 2 > 1 else ''}"
             if frames > 1 and (frames > FEW_FRAMES or smaller == min(size)):
-                field, advice = "clip.frames", f"use {fewer}"
+                field, advice = "clip.frames", f"Use {fewer}"
                 advice += f", or lower size to {smaller}" if smaller < min(size) else ""
             elif smaller < min(size):
-                field, advice = "size", f"lower size to {smaller}"
+                field, advice = "size", f"Lower size to {smaller}"
                 advice += f", or use {fewer}" if frames > 1 else ""
             else:
-                field, advice = "model", "nothing is left to lower; use a smaller model or a larger machine"
+                field, advice = "model", "Use a smaller model or a larger machine"
             raise ResourceError(
-                field, f"no memory left for {frames} frames of {width} x {height} pixels; {advice}"
+                field, f"Out of memory with {frames} frames of {width} x {height} pixels. {advice}."
             ) from error
 
     def _check_length(self, prompt: str, name: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
@@ -227,8 +238,8 @@ class StableDiffusion:
         word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
         raise PromptError(
             name,
-            f'{length - 2} tokens given, {self.token_limit - 2} allowed; "{word[0]}" is the first word '
-            f"that does not fit (character {word.start() + 1}); shorten the prompt",
+            f"The prompt has {length - 2} tokens, but at most {self.token_limit - 2} fit. Shorten it; "
+            f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit.",
         )
 
     def predict(
@@ -240,21 +251,22 @@ class StableDiffusion:
         *,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
-        """What the network makes of noisy latents, whatever it outputs.
+        """Predict (x0, eps) from noisy latents, whatever the network outputs.
 
-        One model call for all rows. Gradients flow if `text.vectors` or what `change` brings asks for them.
+        One model call for all rows. Gradients flow if `text.vectors` or tensors of `change` require them.
 
         Args:
             x: Rows (branch frame), at the level where `step` starts.
             step: The clock.
             text: One prompt per row, or one per branch, which is then used for each of its frames.
-            change: What is different in this call.
-            recompute: Keep less for the backward pass, which then computes activations anew, each part under
-                the same patches and the same lock as the call itself.
+            change: Changes to the model for this call.
+            recompute: Recompute activations in the backward pass to save memory, each part under the same
+                patches and the same lock as the call itself.
         Returns:
             (x0, eps), in x's dtype.
         Raises:
-            DivergedError: The network answered NaN or Inf.
+            ValueError: The prompts do not divide the rows.
+            DivergedError: The output of the network has NaN or Inf.
             ResourceError: Out of memory.
         """
         if len(x) % len(text):
@@ -273,16 +285,16 @@ class StableDiffusion:
             if not output.isfinite().all():
                 raise DivergedError(
                     _first_not_finite(self.unet, network),
-                    f"not a number in step {step.index + 1} of {step.total} (t = {step.t}); use float32, "
-                    "or fewer and weaker changes",
+                    f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use --dtype "
+                    "float32, or weaker settings.",
                 )
         return self._split(output.to(x), x, step)
 
     def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """(x0, eps) of what the network answered."""
+        """Convert the network's output to (x0, eps)."""
         told = self.schedule.level(step.t)
         x0, eps = split(output, x, *told, self.prediction)
-        # An inversion step may tell another level than that of its latents.
+        # An inversion step may pass the model a level other than that of its latents.
         if told != (step.signal, step.noise):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
@@ -318,7 +330,7 @@ def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
         yield
         return
     vae.enable_tiling()
-    # AutoencoderKL's tiles are as large as the pictures it was trained on: one of those would not be cut.
+    # AutoencoderKL's tiles are as large as its training pictures, so one of those would not be cut.
     usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
     for name, size in usual.items():
         setattr(vae, name, size // 2)
@@ -331,7 +343,7 @@ def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
 
 
 def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
-    """Run once more to find the innermost module whose output is the first that is not a number."""
+    """Run once more to find the first innermost module whose output is NaN or Inf."""
 
     class Found(Exception):
         pass

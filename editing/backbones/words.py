@@ -1,4 +1,4 @@
-"""The closed vocabulary of a small model. Loads no torch: a word can be refused before the model is read."""
+"""The vocabulary of a small model. Loads no torch, so that unknown words are refused before loading it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from editing.errors import ModelError, PromptError
 
 
 def read_words(folder: Path) -> frozenset[str] | None:
-    """The words a model folder lists in words.json, lower case; None if it lists none.
+    """Read the words that a model folder lists in words.json, lower case; None without that file.
 
     Raises:
-        ModelError: The file is no JSON list of words.
+        ModelError: The file is not a JSON list of words.
     """
     path = folder / "words.json"
     if not path.is_file():
@@ -22,17 +22,19 @@ def read_words(folder: Path) -> frozenset[str] | None:
     try:
         return frozenset(word.lower() for word in json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, AttributeError, TypeError) as error:
-        raise ModelError("model", f"{path.name} is no JSON list of words; fetch the model again") from error
+        raise ModelError(
+            "model", f"{path.name} is not a JSON list of words. Download the model again."
+        ) from error
 
 
 def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") -> None:
-    """Refuse a text with a word outside `words`; case and punctuation do not matter.
+    """Check that all words of a text are in `words`, ignoring case and punctuation.
 
     Raises:
-        PromptError: Names the first unknown word and the nearest known ones.
+        PromptError: One is not; names the first such word and the nearest known ones.
     """
     for word in re.findall(r"\w+", text.lower()) if words is not None else ():
         if word not in words:
             near = get_close_matches(word, sorted(words), n=3, cutoff=0.5)
-            hint = f"nearest: {', '.join(near)}" if near else f"for example {', '.join(sorted(words)[:8])}"
-            raise PromptError(field, f'unknown word "{word}"; this model knows {len(words)} words, {hint}')
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(sorted(words)[:8])} ..."
+            raise PromptError(field, f'Unknown word "{word}"; this model knows {len(words)} words. {hint}')

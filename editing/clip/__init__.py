@@ -1,4 +1,4 @@
-"""Clips: sources of frames. Files are opened here and written by `editing.clip.writing`."""
+"""Clips: sources of frames. This package opens files; `editing.clip.writing` writes them."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def open_clip(
         path: Local path; URLs are refused.
         start: First frame used.
         stride: Use every stride-th frame; fps is divided by it.
-        frames: Number of frames used; None takes all there are.
+        frames: Number of frames used; None uses all.
 
     Raises:
-        ClipError: Nothing there, no video, or fewer frames than asked for.
+        ClipError: The file is missing or not a readable video, or has fewer frames than requested.
     """
     if "://" in str(path):
         raise ClipError(
             "clip.path",
-            f"{shorten(str(path))} is a URL; allowed is a local file or folder; download it first",
+            f"{shorten(str(path))} is a URL. Download it first and use the local file.",
         )
     path = Path(path)
     if path.is_dir():
         return ImageClip(path, start, stride, frames)
     if not path.is_file():
         raise ClipError(
-            "clip.path", f"{shorten(str(path))} does not exist; name a video file or a folder of images"
+            "clip.path", f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
         )
     return VideoClip(path, start, stride, frames)

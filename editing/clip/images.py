@@ -26,7 +26,7 @@ class ImageClip:
         )
         if not files:
             raise ClipError(
-                "clip.path", f"{path.name!r} holds no image; allowed are {', '.join(IMAGE_SUFFIXES)}"
+                "clip.path", f"{path.name!r} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."
             )
         self.path, self.start, self.stride = path, start, stride
         self.folder_files = files
@@ -39,7 +39,8 @@ class ImageClip:
             if _image_size(file) != self.size:
                 raise ClipError(
                     "clip.path",
-                    f"{file.name} is {_image_size(file)}, the first image {self.size}; make them equal",
+                    f"{file.name} is {'x'.join(map(str, _image_size(file)))}, but the first image is "
+                    f"{'x'.join(map(str, self.size))}. Make all images equal in size.",
                 )
         check_size(self.size)
 
@@ -53,7 +54,7 @@ class ImageClip:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """What names of frames are sorted by: numbers by value, `9.png` before `10.png`."""
+    """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -70,16 +71,14 @@ def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
             if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
                 upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
             elif upright.mode in ("I", "F"):
-                raise ValueError(f"its pixels are {upright.mode}; allowed are 8 and 16 bits")
+                raise ValueError(f"mode {upright.mode} is neither 8 nor 16 bits")
             return np.asarray(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
-            raise ClipError("clip.path", f"{file.name} cannot be decoded ({error}); replace it") from None
+            raise ClipError("clip.path", f"{file.name} cannot be decoded ({error}). Replace it.") from None
 
 
 def _open_image(file: Path) -> Image.Image:
     try:
         return Image.open(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClipError(
-            "clip.path", f"{file.name} is no image that can be read ({error}); replace it"
-        ) from None
+        raise ClipError("clip.path", f"{file.name} is not a readable image ({error}). Replace it.") from None

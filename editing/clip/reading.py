@@ -33,7 +33,7 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a video file says about itself before rotation."""
+    """What the headers of a video file say, before rotation."""
 
     frames: int
     fps: Fraction
@@ -45,7 +45,7 @@ class _Facts:
 
 
 class VideoClip:
-    """A video file; see `open_clip`. Frames are taken one by one as they are stored, whatever their times."""
+    """A video file; see `open_clip`. Frames are read in stored order, whatever their times."""
 
     def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
         self.path, self.start, self.stride, self.name = path, start, stride, path.name
@@ -54,7 +54,7 @@ class VideoClip:
         self.fps = facts.fps / stride
         first = next(_decode(path), None)
         if first is None:
-            raise ClipError("clip.path", f"{path.name!r} holds no frame that can be decoded; re-encode it")
+            raise ClipError("clip.path", f"{path.name!r} has no readable frames. Re-encode it.")
         self._pixel = facts.pixel
         self.size = _upright(first, self._pixel).shape[1::-1]
         check_size(self.size)
@@ -64,7 +64,7 @@ class VideoClip:
         self.warnings, self.comment = list[str](), facts.comment
         if not facts.steady:
             self.warnings.append(
-                f"the frame rate varies; frames are kept one by one at {float(self.fps):.4g} per second"
+                f"The frame rate varies; the edit has a constant {float(self.fps):.4g} frames per second."
             )
         self._lock = Lock()
         self._decoder: Iterator[av.VideoFrame] = iter(())
@@ -74,7 +74,7 @@ class VideoClip:
         return len(range(*self._used.indices(self._used.stop)))
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
-        """See `Clip.read`. Reading on from where the last call ended decodes nothing twice."""
+        """See `Clip.read`. A call that continues where the last one ended decodes nothing twice."""
         check_window(start, stop, len(self))
         wanted = range(*self._used.indices(self._used.stop))[start:stop]
         with self._lock:
@@ -88,9 +88,7 @@ class VideoClip:
         self._next = index + 1
         if frame is None:
             self._next = -1
-            raise ClipError(
-                "clip.path", f"{self.name!r} breaks off before frame {index}; trim or re-encode it"
-            )
+            raise ClipError("clip.path", f"{self.name!r} ends before frame {index}. Trim or re-encode it.")
         return frame
 
 
@@ -98,14 +96,10 @@ def _open_video(path: Path) -> av.container.InputContainer:
     try:
         container = av.open(str(path.resolve()), container_options={"format_whitelist": CONTAINERS})
     except (av.FFmpegError, OSError, ValueError):
-        raise ClipError(
-            "clip.path", f"{path.name!r} is no video that can be read; convert it to MP4"
-        ) from None
+        raise ClipError("clip.path", f"{path.name!r} is not a readable video. Convert it to MP4.") from None
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise ClipError(
-            "clip.path", f"{path.name!r} holds no video stream that can be decoded; convert it to MP4"
-        )
+        raise ClipError("clip.path", f"{path.name!r} has no readable video stream. Convert it to MP4.")
     return container
 
 
@@ -118,7 +112,7 @@ def _probe(path: Path) -> _Facts:
             ]
         except av.FFmpegError as error:
             raise ClipError(
-                "clip.path", f"{path.name!r} cannot be read to its end ({error}); re-encode it"
+                "clip.path", f"{path.name!r} cannot be read to its end ({error}). Re-encode it."
             ) from None
         packs_frames = stream.codec_context.name == "mpeg4" and None in times
         known = sorted(time for time in times if time is not None)
@@ -144,11 +138,13 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
         try:
             yield from container.decode(video=0)
         except av.FFmpegError as error:
-            raise ClipError("clip.path", f"{path.name!r} cannot be decoded ({error}); re-encode it") from None
+            raise ClipError(
+                "clip.path", f"{path.name!r} cannot be decoded ({error}). Re-encode it."
+            ) from None
 
 
 def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
-    """Size of a frame once its pixels, `pixel` times as wide as high, are square; no side shrinks."""
+    """Size of a frame after making its pixels, `pixel` times as wide as high, square; no side shrinks."""
     return (round(width * pixel), height) if pixel > 1 else (width, round(height / pixel))
 
 

@@ -1,4 +1,4 @@
-"""Frames and what is known of them: the protocol of clips, clips in memory, what all readers check."""
+"""The protocol of clips, clips in memory, and checks that all readers share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEFAULT_FPS = Fraction(8)
 DRAWN = "Drawn by Regrain's storybook"
 """The comment of clips of the drawn world.
 
-Their pictures do not tell: the built-in autoencoder repeats real clips at 25 to 30 dB, drawn ones at 24
-to 29.
+Pixels do not tell them apart: the built-in autoencoder reconstructs real clips at 25 to 30 dB and drawn ones
+at 24 to 29 dB.
 """
 
 
 class ColorTags(NamedTuple):
-    """How YUV values are meant, in the numbers of ISO/IEC 23091-2; the default is BT.709, limited range."""
+    """Colour tags of a video, as numbered by ISO/IEC 23091-2; the default is BT.709, limited range."""
 
     matrix: int = 1
     range: int = 1
@@ -32,7 +32,7 @@ class ColorTags(NamedTuple):
 
 
 class AudioSpan(NamedTuple):
-    """Sound that belongs to a clip: from `start` to `stop` seconds of the file's clock."""
+    """The sound of a clip: from `start` to `stop`, in seconds of the file's clock."""
 
     path: Path
     start: Fraction
@@ -45,12 +45,12 @@ class Clip(Protocol):
 
     Attributes:
         name: File or folder name.
-        size: (width, height) as shown, rotation and the shape of its pixels applied.
-        fps: Frames of this clip per second, the stride taken out.
+        size: (width, height) as shown, after rotation and with square pixels.
+        fps: Frames per second of this clip, with the stride applied.
         tags: Colour tags of the source, for the writer.
-        audio: Sound of the used span, None where there is none.
+        audio: Sound of the used span; None without sound.
         warnings: What a user should know about how the source was read.
-        comment: What the file says of itself; "" where it says nothing.
+        comment: The comment in the file; "" without one.
     """
 
     name: str
@@ -64,26 +64,26 @@ class Clip(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
-        """Frames start to stop - 1 of the clip, RGB.
+        """Read frames start to stop - 1 of the clip, RGB.
 
         Raises:
-            IndexError: Not 0 <= start <= stop <= len.
+            IndexError: Unless 0 <= start <= stop <= len.
             ClipError: A frame cannot be decoded.
         """
         ...
 
 
 class ArrayClip:
-    """Frames in memory.
+    """A clip in memory.
 
     Args:
         frames: RGB.
         fps: Frames per second.
-        name: Shown to users.
+        name: Name shown to users.
         comment: See `Clip`.
 
     Raises:
-        ClipError: Not uint8 [frames, height, width, 3], or no frame.
+        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ArrayClip:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ClipError(
                 "clip",
-                f"{frames.dtype} {frames.shape} was given; allowed is uint8 [frames, height, width, 3]",
+                f"Expected uint8 [frames, height, width, 3], got {frames.dtype} of shape {frames.shape}.",
             )
         self._frames = frames
         self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
@@ -133,38 +133,51 @@ def check_size(size: tuple[int, int]) -> None:
     if max(size) > MAX_SIDE:
         raise ClipError(
             "clip.path",
-            f"frames of {size[0]}x{size[1]} were given; allowed are {MAX_SIDE} a side; scale it down",
+            f"Frames are {size[0]}x{size[1]}, but at most {MAX_SIDE} per side are allowed. Scale it down.",
         )
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> slice:
-    """The source frames a clip uses, of `total` there are."""
+    """Choose the source frames of a clip.
+
+    Args:
+        total: Frames of the source.
+        start: First frame used.
+        stride: Use every stride-th frame.
+        frames: Number of frames used; None uses all.
+
+    Raises:
+        ClipError: A number is out of range, or the source has too few frames.
+    """
     if start < 0 or stride < 1 or (frames is not None and frames < 1):
         key, value = (
             ("start", start) if start < 0 else ("stride", stride) if stride < 1 else ("frames", frames)
         )
         raise ClipError(
-            f"clip.{key}", f"{value} was given; allowed is {int(key != 'start')} or more; change it"
+            f"clip.{key}", f"Expected a whole number of at least {int(key != 'start')}, got {value}."
         )
     available = len(range(start, total, stride))
     if not available:
-        raise ClipError("clip.start", f"{start} was given; the clip has {total} frames; start earlier")
+        raise ClipError(
+            "clip.start", f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
+        )
     if frames is not None and frames > available:
         raise ClipError(
             "clip.frames",
-            f"{frames} was given; there are {available} from start {start} at stride {stride}; ask for fewer",
+            f"The clip has {available} frames from frame {start} at stride {stride}; {frames} were "
+            "requested. Lower clip.frames.",
         )
     count = available if frames is None else frames
     return slice(start, start + (count - 1) * stride + 1, stride)
 
 
 def stack(frames: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width 3"]:
-    """One array of frames of (width, height); none make an empty one.
+    """Stack frames of (width, height) into one array, which may be empty.
 
     Raises:
-        ClipError: A frame of another size.
+        ClipError: A frame has another size.
     """
     width, height = size
     if any(frame.shape != (height, width, 3) for frame in frames):
-        raise ClipError("clip.path", "the frame size changes within the clip; re-encode it at one size")
+        raise ClipError("clip.path", "The frame size changes within the clip. Re-encode it at one size.")
     return np.stack(frames) if frames else np.empty((0, height, width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""The one writer of video files. Encoding is PyAV's."""
+"""Write video files, encoded by PyAV."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def write_video(
 ) -> None:
     """Write an MP4: H.264 yuv420p at CRF 7, AAC, index first, the same bytes for the same input.
 
-    yuv420p has even sizes only. A frame of odd size is encoded with its last row or column repeated, and the
+    yuv420p has only even sizes. A frame of odd size is encoded with its last row or column repeated, and the
     container declares the true size, to which decoders crop.
 
     Args:
         path: File to write.
         frames: RGB frames of one size.
         fps: Frames per second.
-        audio_from: Sound to carry over, cut to its span.
-        tags: Colour tags to write and to convert by; None is BT.709.
-        comment: What the file says of itself.
+        audio_from: Sound to copy, cut to its span.
+        tags: Colour tags to write and to convert with; None is BT.709.
+        comment: Comment written into the file.
 
     Raises:
-        ValueError: No frame.
+        ValueError: There is no frame.
     """
     iterator = iter(frames)
     first = next(iterator, None)
@@ -69,7 +69,7 @@ def write_video(
 
 
 def write_lossless(path: Path, clip: Clip) -> None:
-    """Write a clip as RGB FFV1 in Matroska: every pixel as it is, in about half the bytes."""
+    """Write a clip as RGB FFV1 in Matroska: lossless, in about half the bytes."""
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
         stream = container.add_stream("ffv1", rate=clip.fps)
@@ -130,7 +130,7 @@ def _fill(
     start: Fraction,
     rate: int,
 ) -> None:
-    """Put sound in its place by its times; sample 0 is at `start` seconds. What lies outside is left out."""
+    """Place sound by its times; sample 0 is at `start` seconds. Sound outside the span is left out."""
     for frame in frames:
         offset = round((frame.pts * frame.time_base - start) * rate)
         if offset >= samples.shape[1]:

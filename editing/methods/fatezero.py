@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from editing.attention.backends import attention
@@ -130,7 +130,7 @@ class Plan:
     grid: Grid
     patches: tuple[Patch, ...]
     seen: Seen
-    seen_finest: Seen
+    seen_finest: Int[Tensor, "frames seen_finest"] | Literal["all"]
 
     def batch(self, window: Window) -> Batch:
         """The rows of a step: the source if it runs, uncond and cond of every target."""
@@ -209,7 +209,7 @@ def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: 
         {word: find_words(text, word) for word in gained},
         {word: find_words(text, word) for word in telling_words(text.prompts[0])},
         _tokens(source, marks, "params.blend_words") if by_attention else (),
-        _tokens(text, gained, "params.blend_words") if by_attention else (),
+        _tokens(text, params.edit_words or gained, "params.edit_words") if by_attention else (),
     )  # fmt: skip
 
 

@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class MethodParams(BaseModel):
-    """What every method has."""
+    """Parameters that every method has."""
 
     # Defaults are written as users write them, so they are read like what users write.
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
-    # What a named preset sets beyond the defaults, which are the paper's.
+    # Values of a preset that differ from the defaults, which are the paper's.
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
-    # What single parameters need of a model, keys of `editing.registry.OFFERS`, unless they are 0 or empty.
+    # What single parameters, unless 0 or empty, need from a model: keys of `editing.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
 
     steps: int = Field(
@@ -28,19 +28,12 @@ class MethodParams(BaseModel):
         title="Guidance scale",
         ge=0,
         le=50,
-        description="How much the prompt outweighs no prompt; 1 is the prompt alone.",
+        description="How strongly the prompt guides the edit; 1 adds no guidance.",
     )
     preset: Literal["paper"] = Field(
         "paper",
         title="Preset",
-        description="Naming a preset sets every parameter not given to that source's value.",
-    )
-    variation: float = Field(
-        0.0,
-        title="Variation",
-        ge=0,
-        le=1,
-        description="Fresh noise mixed into the edited regions, or the whole frame: another result per seed.",
+        description="A preset sets every parameter that is not given to its value.",
     )
     feather: float = Field(
         2.0,
@@ -58,10 +51,43 @@ class MethodParams(BaseModel):
     )
 
 
-FROM_NOISE = "Share of the steps, from pure noise on, "
+class InvertedParams(MethodParams):
+    """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
+
+    variation: float = Field(
+        0.0,
+        title="Variation",
+        ge=0,
+        le=1,
+        description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
+        "seed gives another result.",
+    )
+
+
+class ByWordsParams(InvertedParams):
+    """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
+
+    cross_control: Literal["auto", "replace", "refine"] = Field(
+        "auto",
+        title="Prompt fusion",
+        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
+    )
+    alignment: Literal["fixed", "original"] = Field(
+        "fixed",
+        title="Word alignment",
+        description="How words of the two prompts are matched: corrected, or as in the published code.",
+    )
+    joint_norm: bool = Field(
+        False,
+        title="Normalise over all frames",
+        description="Normalise over all frames together, as the references do.",
+    )
+
+
+FROM_NOISE = "Share of the steps, counted from pure noise, "
 KEYS_SEEN = (
-    "Frames whose content a frame sees: itself and the middle one, the middle one only, the first and the "
-    "one before, or itself only."
+    "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
+    "one, or only itself."
 )
 Keys = Literal["own_middle", "middle", "first_previous", "own"]
 KEY_FRAMES = {
@@ -70,4 +96,4 @@ KEY_FRAMES = {
     "first_previous": ("first", "previous"),
     "own": ("own",),
 }
-"""The selectors of `editing.attention.frames.sparse_causal` that each choice of `keys` stands for."""
+"""The selectors of `editing.attention.frames.sparse_causal` for each choice of `keys`."""

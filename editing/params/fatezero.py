@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
 from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 
-class FateZeroParams(MethodParams):
+class FateZeroParams(ByWordsParams):
     """FateZero: the edit takes over attention of the source (Qi et al. 2023, arXiv:2303.09535)."""
 
     PRESETS = {
@@ -36,111 +36,106 @@ class FateZeroParams(MethodParams):
     preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
         "paper",
         title="Preset",
-        description="Naming a preset sets every parameter not given: the paper's, the released code's, or "
-        "what suits an edit of style, attribute or shape.",
+        description="A preset sets every parameter that is not given: the paper's values, the release's, or "
+        "values for edits of style, attribute or shape.",
     )
     cross_until: float = Field(
         0.5,
         title="Keep word attention until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}in which words kept from the source look where they looked there.",
+        description=f"{FROM_NOISE}in which words of both prompts look where they looked in the source.",
     )
     self_until: float = Field(
         0.5,
         title="Keep the layout until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}in which the layout of the source is taken over.",
-    )
-    cross_control: Literal["auto", "replace", "refine"] = Field(
-        "auto",
-        title="Prompt fusion",
-        description="Replace words in their places, refine by added words, or decide by the two prompts.",
+        description=f"{FROM_NOISE}that keep the layout of the source.",
     )
     emphasis: float = Field(
         1.0,
         title="Emphasis",
         ge=0,
         le=MAX_EMPHASIS,
-        description="Factor on the attention of the emphasised words while it is fused.",
+        description="Factor on the attention to emphasised words while the prompts are fused.",
     )
     emphasis_words: EmphasisWords = written(
         "",
         title="Emphasised words",
-        description="Words of the prompt to emphasise, with commas, each with its own factor where given "
+        description="Words of the prompt to emphasise, separated by commas, with their own factors if given "
         "(sketch=5); empty takes the new words.",
     )
     blend_self: bool = Field(
         False,
         title="Let shapes change",
-        description="Take over the layout only outside the edited area, to let its shape change.",
+        description="Keep the layout only outside the edited area, so that shapes inside can change.",
     )
     blend_latents: Literal["masks", "always", "never"] = Field(
         "masks",
         title="Keep latents outside",
-        description="Outside the edited area, take the latents of the inversion: where regions have masks, "
-        "always, or never.",
+        description="When to keep the latents of the inversion outside the edited area: if regions have "
+        "masks, always, or never.",
     )
     blend_from: float = Field(
         0.2,
         title="Keep latents from",
         ge=0,
         le=1,
-        description="Share of the steps after which latents outside are taken.",
+        description="Share of the steps from which on latents outside are kept.",
     )
     blend_until: float = Field(
-        0.8, title="Keep latents until", ge=0, le=1, description="Share of the steps up to which they are."
+        0.8,
+        title="Keep latents until",
+        ge=0,
+        le=1,
+        description="Share of the steps up to which latents outside are kept.",
     )
     use_masks: bool = Field(
         True,
         title="Use masks",
-        description="The edited area is that of the masks, where regions have any, not of attention.",
+        description="Take the edited area from the regions' masks, if there are any, rather than attention.",
     )
     blend_threshold: float = Field(
         0.3,
         title="Area threshold",
         ge=0,
         le=1,
-        description="Without masks: share of the strongest attention from which on a place is in the area.",
+        description="Without masks, share of the strongest attention above which a place is in the area.",
     )
     blend_words: Words = written(
         "",
         title="Words that mark the area",
-        description="Without masks: words of the source prompt that mark the area, with commas; empty takes "
-        "those that are replaced.",
+        description="Without masks, words of the source prompt that mark the area, separated by commas; "
+        "empty takes the replaced words.",
+    )
+    edit_words: Words = written(
+        "",
+        title="Words that mark the edit",
+        description="Without masks: words of the prompt that also mark the area, with commas; empty takes "
+        "the new ones.",
     )
     keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
     keys_levels: Literal["all", "coarse"] = Field(
         "all",
         title="Layers that see other frames",
-        description="Layers in which a frame sees others: all, or all but the finest.",
+        description="Layers in which frames see others: all, or all but the finest.",
     )
     levels: Literal["all", "coarse"] = Field(
         "coarse",
-        title="Layers that take over attention",
-        description="Layers that take over attention: all, or all but the finest.",
+        title="Layers with source attention",
+        description="Layers that use the source's attention: all, or all but the finest.",
     )
     guidance_half: Literal["cond", "both"] = Field(
         "cond",
-        title="Half that takes over the layout",
-        description="Half of the guided batch that takes over the layout of the source.",
+        title="Half that keeps the layout",
+        description="Half of the guided batch that keeps the layout of the source.",
     )
     inversion_latents: Literal["aligned", "released"] = Field(
         "aligned",
         title="Noise level of source latents",
-        description="Noise level of the source latents: that of the edit, or as released one step cleaner "
-        "for attention and one noisier for blending.",
-    )
-    alignment: Literal["fixed", "original"] = Field(
-        "fixed",
-        title="Word alignment",
-        description="Alignment of the prompts: fixed, or as in the published code.",
-    )
-    joint_norm: bool = Field(
-        False,
-        title="Normalise over all frames",
-        description="Normalise over all frames together, as the references do.",
+        description="Noise level of the source latents: the edit's or, as released, one step cleaner for "
+        "attention and one step noisier for blending.",
     )
     reconstruct: bool = Field(
         False, title="Rebuild the source", description="Also rebuild the source from its inversion."

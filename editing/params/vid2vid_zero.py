@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, Keys, MethodParams
+from editing.params import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
 from editing.params.written import Words, written
 
 
-class Vid2VidZeroParams(MethodParams):
+class Vid2VidZeroParams(ByWordsParams):
     """vid2vid-zero: cross-frame attention without training (Wang et al. 2023, arXiv:2303.17599)."""
 
     PRESETS = {
@@ -26,102 +26,88 @@ class Vid2VidZeroParams(MethodParams):
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",
-        description="Naming a preset sets every parameter not given to that source's value.",
+        description="A preset sets every parameter that is not given: the paper's values or the release's.",
     )
     inversion: Literal["negative_prompt", "null_text", "plain"] = Field(
         "negative_prompt",
         title="Inversion",
-        description="How guidance finds back to the source: the source prompt in place of no prompt, a "
-        "learned text per step, or not at all.",
+        description="How guidance returns to the source: with the source prompt as the negative, with a text "
+        "learned for each step, or not at all.",
     )
     inner_steps: int = Field(
         10,
         title="Null-text: inner steps",
         ge=1,
         le=100,
-        description="Null-text: optimisation steps per denoising step at most.",
+        description="Most optimisation steps of null-text inversion per denoising step.",
     )
     learning_rate: float = Field(
         0.01,
         title="Null-text: learning rate",
         ge=0,
         le=1,
-        description="Null-text: of the first step; falls to half.",
+        description="Learning rate of null-text inversion at the first step; it falls to half.",
     )
     learned_share: float = Field(
         -0.5,
         title="Null-text: share of steps",
         ge=-1,
         le=1,
-        description="Null-text: share of the steps that use the learned text: the first ones, or if negative "
-        "the last.",
+        description="Share of the steps that use the text of null-text inversion: the first ones, or the "
+        "last if negative.",
     )
     pivot: Literal["empty", "source"] = Field(
         "empty",
         title="Null-text: inversion prompt",
-        description="Null-text: prompt of the inversion that is retraced: none, or the source's.",
+        description="Prompt of the inversion that null-text inversion retraces: none, or the source prompt.",
     )
     learn_with: Literal["plain", "sampling"] = Field(
         "plain",
         title="Null-text: attention",
-        description="Null-text: attention while learning: each frame on its own, or as in sampling.",
+        description="Attention while null-text inversion learns: each frame alone, or as in sampling.",
     )
     recompute: bool = Field(
         True,
         title="Null-text: save memory",
-        description="Null-text: compute activations anew in the backward pass, to save memory.",
-    )
-    cross_control: Literal["auto", "replace", "refine"] = Field(
-        "auto",
-        title="Prompt fusion",
-        description="Replace words in their places, refine by added words, or decide by the two prompts.",
+        description="Recompute activations in the backward pass of null-text inversion, to save memory.",
     )
     replace_until: float = Field(
         0.8,
         title="Replaced words until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}with cross-attention of the source, where words replace.",
+        description=f"{FROM_NOISE}with the source's cross-attention if words are replaced.",
     )
     refine_until: float = Field(
         0.4,
         title="Added words until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}with cross-attention of the source, where words are added.",
+        description=f"{FROM_NOISE}with the source's cross-attention if words are added.",
     )
     self_until: float = Field(
         0.0,
         title="Keep the layout until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}in which the layout of the source is taken over.",
+        description=f"{FROM_NOISE}that keep the layout of the source.",
     )
     dense_layers: Words = written(
         "down_blocks.0.attentions.0, mid_block.attentions.0, up_blocks.1.attentions.0",
         title="Layers that see all frames",
-        description="Layers in which a frame sees all frames: beginnings of their names, with commas.",
+        description="Layers in which each frame sees all frames, by the start of their names, separated by "
+        "commas.",
     )
     keys: Keys = Field(
         "first_previous",
         title="Frames each frame sees",
         description=f"In the other layers: {KEYS_SEEN[0].lower()}{KEYS_SEEN[1:]}",
     )
-    alignment: Literal["fixed", "original"] = Field(
-        "fixed",
-        title="Word alignment",
-        description="Alignment of the prompts: fixed, or as in the published code.",
-    )
-    joint_norm: bool = Field(
-        False,
-        title="Normalise over all frames",
-        description="Normalise over all frames together, as the references do.",
-    )
     reconstruct: bool = Field(
-        True, title="Rebuild the source", description="Also rebuild the source, on the way."
+        True, title="Rebuild the source", description="Also rebuild the source from its inversion."
     )
     blend: bool = Field(
         True,
         title="Keep latents outside",
-        description="Outside the regions that have masks, take the latents of the inversion.",
+        description="Keep the latents of the inversion outside the regions with masks.",
     )

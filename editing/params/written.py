@@ -1,6 +1,6 @@
-"""Parameters that people write as a short text: read into values when the request is made.
+"""Parameters that users write as a short text, parsed into values when the request is made.
 
-Each accepts its text (`2, 4`), or the same as JSON (`[2, 4]`), and is written back as its text.
+Each accepts its text (`2, 4`) or the same as JSON (`[2, 4]`), and is written back as text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NUMBER = r"\d+(?:\.\d+)?"
 
 
 class HeatPixel(NamedTuple):
-    """A pixel of the clip: its frame, from 0, and its place in pixels."""
+    """A pixel of the clip: its frame, from 0, and its position (x, y) in pixels from the top left."""
 
     frame: int
     x: float
@@ -28,36 +28,36 @@ class HeatPixel(NamedTuple):
 
 
 class Emphasis(NamedTuple):
-    """Words of the prompt, and the factor on their attention; None takes that of `emphasis`."""
+    """Words of the prompt, and the factor on their attention, 0..20; None takes that of `emphasis`."""
 
     words: str
     factor: float | None = None
 
 
 def written(default: str, **about: Any) -> Any:
-    """A field whose default is given as its text; `about` is as for pydantic's `Field`."""
+    """Declare a field whose default is given as text; `about` goes to pydantic's `Field`."""
     return Field(default, **about)
 
 
 def is_text(field: FieldInfo) -> bool:
-    """Whether a parameter is written as a text, whatever it is kept as."""
+    """Whether users write a parameter as text, whatever its type."""
     return field.annotation is str or any(isinstance(part, WithJsonSchema) for part in field.metadata)
 
 
 def read_words(given: object) -> tuple[str, ...]:
-    """`a cat, the grass`, or a list of such words.
+    """Read words: `a cat, the grass`, or a list of them.
 
     Raises:
         ValueError: Anything else.
     """
     parts = _parts(given)
     if not all(isinstance(part, str) and "," not in part for part in parts):
-        raise ValueError("expected words with commas between them, or a list of words")
+        raise ValueError("expected words separated by commas, or a list of words")
     return tuple(filter(None, (part.strip() for part in parts)))
 
 
 def read_grids(given: object) -> tuple[int, ...]:
-    """Divisors of the latents' grid: `2, 4`, a list of them, or one number.
+    """Read divisors of the latents' grid: `2, 4`, a list of them, or one number.
 
     Raises:
         ValueError: Anything else.
@@ -65,12 +65,12 @@ def read_grids(given: object) -> tuple[int, ...]:
     parts = [given] if type(given) is int else _parts(given)
     numbers = [str(part).strip() for part in parts if type(part) is int or isinstance(part, str)]
     if len(numbers) < len(parts) or not {*numbers} - {""} <= {"1", "2", "4", "8"}:
-        raise ValueError("expected 1, 2, 4 or 8, with commas between several")
+        raise ValueError("expected 1, 2, 4 or 8, separated by commas")
     return tuple(int(number) for number in numbers if number)
 
 
 def read_pixel(given: object) -> HeatPixel | None:
-    """Frame, x and y: `0,120,80`, a list of them, or an object with these names; None if empty.
+    """Read a pixel: `0,120,80` (frame, x, y), a list of these, or an object with these names; None if empty.
 
     Raises:
         ValueError: Anything else.
@@ -89,7 +89,7 @@ def read_pixel(given: object) -> HeatPixel | None:
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
-    """`sketch=5, red fox`; a list of such words or of [words, factor]; or an object of factors by words.
+    """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}.
 
     Raises:
         ValueError: Anything else, or a factor out of range.
@@ -109,7 +109,7 @@ def _read_emphasis(part: object) -> Emphasis:
         number = -1.0
     wrong = number is not None and not 0 <= number <= MAX_EMPHASIS
     if wrong or not isinstance(words, str) or not words.strip() or {",", "="} & set(words):
-        raise ValueError(f"expected WORD or WORD=FACTOR with a factor of 0 to {MAX_EMPHASIS}")
+        raise ValueError(f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}")
     return Emphasis(words.strip(), number)
 
 
@@ -118,16 +118,16 @@ def _is_blank(part: object) -> bool:
 
 
 def _parts(given: object) -> list[Any]:
-    """Items of a list, or of a text with commas between them; None has none."""
+    """Items of a list, or of a text separated by commas; None has none."""
     if given is None:
         return []
     if isinstance(given, str):
         if len(given) > MAX_TEXT:
-            raise ValueError(f"expected at most {MAX_TEXT} characters, not {len(given)}")
+            raise ValueError(f"expected at most {MAX_TEXT} characters")
         return given.split(",")
     if isinstance(given, list | tuple):
         return list(given)
-    raise ValueError("expected a text or a list")
+    raise ValueError("expected text or a list")
 
 
 def _write_words(words: Iterable[object]) -> str:

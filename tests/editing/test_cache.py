@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from editing import cache
+from editing.events import Progress
+from editing.inversion import cached
 
 KEY = {"kind": "inversion", "clip": b"frames", "steps": 4}
 
@@ -74,3 +76,21 @@ def test_an_entry_that_cannot_be_opened_is_kept(folder, monkeypatch):
     monkeypatch.setattr("safetensors.torch.load_file", refuse)
     assert cache.load(KEY) is None
     assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_what_is_kept_says_how_far_its_stage_is():
+    """The second part of a stage goes on from the first: never 10 of 10, then 6 of 10."""
+    made = []
+
+    def make():
+        made.append(True)
+        yield Progress("inverting", 5, 10, None)
+        return {"latents": torch.zeros(2)}
+
+    def progress(key):
+        events = cached({"kind": key}, make, Progress("inverting", 5, 10, None), torch.device("cpu"))
+        return [event.done for event in events]
+
+    assert progress("a") == [5]
+    assert progress("a") == [5]
+    assert made == [True]

@@ -1,6 +1,7 @@
 """Control maps without a model, and control networks in diffusers' format with random weights."""
 
 import json
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from conftest import write_control_net
 
 from editing import ArrayClip, EditRequest, Region
+from editing.backbones import find
 from editing.backbones.control_net import ControlNets, load_control_net
+from editing.backbones.loading import load
 from editing.backbones.patches import Change
 from editing.control import ControlSpec, canny, control_maps, gray_depth, read_control
 from editing.errors import ModelError, RequestError
@@ -148,3 +151,24 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
     assert np.array_equal(with_control.control, canny(FRAMES))
     assert without.control is None
     assert not np.array_equal(with_control.uncomposited, without.uncomposited)
+
+
+def test_backbones_that_share_a_network_patch_it_one_at_a_time(tiny, tiny_folder, net_folder, monkeypatch):
+    """Each backbone has a lock of its own, the network they share has another, held while it is patched."""
+    other = load(find(str(tiny_folder)), str(tiny_folder))
+    (net, lock), (same, same_lock) = (load_control_net(str(net_folder), model) for model in (tiny, other))
+    assert net is same
+    assert lock is same_lock
+    held = []
+
+    @contextmanager
+    def patch(model):
+        held.append((model is net, lock.locked()))
+        yield
+
+    specs = read_control(f"canny={net_folder}")
+    text = tiny.embed(["a cat"])
+    x = torch.zeros(2, 4, 8, 8)
+    ControlNets(specs, FRAMES, other, (patch,)).reading(text)(x, torch.tensor(1))
+    assert held == [(True, True)]
+    assert not lock.locked()

@@ -223,7 +223,7 @@ def test_runs_that_are_none_are_refused(counts):
 
 def test_no_mask_is_refused(tmp_path):
     for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
-        with pytest.raises(MaskError, match="none was given"):
+        with pytest.raises(MaskError, match="None were given"):
             act()
 
 

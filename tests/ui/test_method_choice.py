@@ -54,7 +54,8 @@ def document(tmp_path):
     ("needs", "regions", "source_prompt", "seed"),
     [
         (("regions", "inversion"), "needed", True, "never"),
-        (("masks", "seed"), "taken", False, "always"),
+        (("masks", "seed"), "taken", True, "always"),
+        (("seed",), "ignored", False, "always"),
         (("source_prompt",), "ignored", True, "never"),
     ],
 )
@@ -76,6 +77,7 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
 def test_a_seed_that_only_varies_says_so():
     assert method_choice.uses("videograin").seed == "variation"
     assert "Variation" in method_choice.seed_words("videograin")
+    assert method_choice.seed_words("sdedit") == "Each seed gives another result."
 
 
 def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
@@ -125,7 +127,7 @@ def test_the_lines_of_a_project_are_shown(document, tmp_path):
 
 def test_whole_frame_methods_take_regions_where_there_are_any():
     """What the recipes do with masks, the records say."""
-    for name in ("fatezero", "vid2vid_zero"):
+    for name in ("fatezero", "vid2vid_zero", "sdedit"):
         assert method_choice.uses(name).regions == "taken"
 
 

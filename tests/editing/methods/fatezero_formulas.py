@@ -116,8 +116,13 @@ def windows(run: Run, step: Step) -> tuple[bool, bool]:
 
 
 def marks(run: Run) -> list[int]:
-    named = [word.strip() for word in run.params.blend_words.split(",") if word.strip()] or ["cat"]
-    return [token for word in named for token in WORDS[word]]
+    return [token for word in run.params.blend_words or ["cat"] for token in WORDS[word]]
+
+
+def edit_marks(run: Run, target: str) -> list[int]:
+    if run.params.edit_words:
+        return [token for word in run.params.edit_words for token in WORDS[word]]
+    return [token for tokens in NEW[target].values() for token in tokens]
 
 
 def source_area(run: Run, looks: Tensor, target: str, tokens: int = FINEST) -> dict[int, Tensor]:
@@ -134,14 +139,14 @@ def blend_mask(run: Run, step: Step, looks: Tensor, own: Sequence[Tensor]) -> Te
     masks = region_mask(run)
     wanted = params.blend_latents == "always" or (params.blend_latents == "masks" and masks is not None)
     done, total = step.index + 1, step.total
-    after, before = params.blend_from * total, params.blend_until * total
-    if not (wanted and after + 1e-9 < done and (done < before - 1e-9 or params.blend_until == 1)):
+    after, before = int(params.blend_from * total + 1e-9), int(params.blend_until * total + 1e-9)
+    if not (wanted and after < done and (done < before or params.blend_until == 1)):
         return None
     if masks is not None:
         return masks.repeat(len(own), 1, 1, 1)
     found = []
     for target, maps in zip(run.request.targets, own, strict=True):
-        gained = [token for tokens in NEW[target].values() for token in tokens]
+        gained = edit_marks(run, target)
         edit = marked(maps[..., gained].sum(-1), GRIDS[FINEST], params.blend_threshold)
         found.append(torch.maximum(source_area(run, looks, target)[FINEST], edit))
     return torch.cat(found)
@@ -235,8 +240,8 @@ def emphasised(run: Run, target: str) -> dict[str, float]:
     params = run.params
     if not params.emphasis_words:
         return dict.fromkeys(NEW[target], params.emphasis)
-    parts = [part.strip().partition("=") for part in params.emphasis_words.split(",")]
-    return {word: float(factor) if factor else params.emphasis for word, _, factor in parts}
+    own = dict(params.emphasis_words)
+    return {word: params.emphasis if factor is None else factor for word, factor in own.items()}
 
 
 def check_shown(run: Run, inverting: Sequence[Call]) -> None:

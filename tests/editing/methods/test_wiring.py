@@ -12,6 +12,7 @@ from typing import Any
 import fatezero_formulas
 import numpy as np
 import pytest
+import sdedit_formulas
 import vid2vid_zero_formulas
 import videograin_formulas
 from conftest import write_control_net
@@ -28,7 +29,7 @@ def latents_of(run: Run) -> list[Any]:
 
 
 def frames_of(run: Run) -> list[Any]:
-    return run.result.frames.tolist()
+    return np.asarray(run.result.frames).tolist()
 
 
 def heat_of(run: Run) -> list[Any]:
@@ -114,6 +115,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "use_masks": Row(False, {"blend_latents": "always", "blend_self": True}),
         "blend_threshold": Row(0.95, AREAS),
         "blend_words": Row("grass", AREAS),
+        "edit_words": Row("grass", AREAS),
         "keys": Row("first_previous"),
         "keys_levels": Row("coarse"),
         "levels": Row("all", AREAS | FULL),
@@ -152,12 +154,22 @@ ROWS: dict[str, dict[str, Row]] = {
         "preview_every": Row(2, shown=steps_shown),
     },
 }
-# Refused before any work, so that no run can follow formulas; tested by hand below.
+# Tested by hand below, being refused before any work, or of one value.
 ELSEWHERE = {"videograin": {"flow"}, "fatezero": set(), "vid2vid_zero": set()}
 FORMULAS = {
     "videograin": videograin_formulas.check,
     "fatezero": fatezero_formulas.check,
     "vid2vid_zero": vid2vid_zero_formulas.check,
+}
+BASES["sdedit"], FORMULAS["sdedit"], ELSEWHERE["sdedit"] = {"steps": 4}, sdedit_formulas.check, {"preset"}
+BASES["sdedit"] |= {"preview_every": 0, "strength": 1.0}
+ROWS["sdedit"] = {
+    "steps": Row(3),
+    "guidance_scale": Row(2.0),
+    "strength": Row(0.5),
+    "blend": Row(False),
+    "feather": Row(0.0, shown=frames_of),
+    "preview_every": Row(2, shown=steps_shown),
 }
 
 
@@ -250,12 +262,12 @@ def test_the_flow_is_found_as_told(model, tmp_path):
 
 
 def test_without_masks_the_words_alone_edit_the_whole_frame(run_of):
-    for method in ("fatezero", "vid2vid_zero"):
+    for method in ("fatezero", "vid2vid_zero", "sdedit"):
         beside = {"blend_latents": "always", "blend_self": True} if method == "fatezero" else {}
         run_of(method, BASES[method] | beside, "", False, False)
 
 
-@pytest.mark.parametrize("method", ["fatezero", "vid2vid_zero"])
+@pytest.mark.parametrize("method", ["fatezero", "vid2vid_zero", "sdedit"])
 def test_several_prompts_at_once_follow_the_formulas(model, tmp_path, method):
     request = replace(requested(method, masks=False), more_prompts=(REFINED,))
     beside = AREAS if method == "fatezero" else {}

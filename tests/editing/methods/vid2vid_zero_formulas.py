@@ -204,7 +204,7 @@ def needs_source(run: Run, step: Step) -> bool:
 
 def seen(run: Run, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """All frames in the dense layers, some in the others."""
-    dense = [name.strip() for name in run.params.dense_layers.split(",") if name.strip()]
+    dense = run.params.dense_layers
     is_dense = any(layer.site.name.startswith(f"{name}.") for name in dense)
     return see(q, k, v, "all" if is_dense else run.params.keys)
 

@@ -149,7 +149,7 @@ def codes(run: Run, tokens: int) -> Tensor:
     """Region of each token: what most of its pixels are, of equals rather a region than the background."""
     if tokens in run.kept:
         return run.kept[tokens]
-    labels, (height, width) = run.request.labels, GRIDS[tokens]
+    labels, (height, width) = np.asarray(run.request.labels), GRIDS[tokens]
     high, wide = labels.shape[1] // height, labels.shape[2] // width
     cells = (
         labels.reshape(FRAMES, height, high, width, wide).transpose(0, 1, 3, 2, 4).reshape(FRAMES, tokens, -1)
@@ -278,7 +278,7 @@ def check_control(run: Run) -> None:
     for call, seen in zip(run.calls, run.controls, strict=False):
         expected = texts[1:] if call.branches == 2 else texts[:1]
         near(seen["text"], expected.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
-        assert seen["conditioning_scale"] == float(run.params.control.split("@")[1])
+        assert seen["conditioning_scale"] == run.params.control[0].weight
         assert len(seen["hint"]) == len(seen["x"])
 
 
@@ -288,7 +288,7 @@ def check_control(run: Run) -> None:
 def check_heat(run: Run, edits: list[Call]) -> None:
     """Maps of each region's words, averaged over the layers and steps asked for that were modulated."""
     params = run.params
-    divisors = [int(part) for part in params.heat_grids.split(",") if part.strip()] or [1, 2, 4]
+    divisors = params.heat_grids or [1, 2, 4]
     read = [tokens for tokens, (height, _) in GRIDS.items() if 8 // height in divisors]
     size = GRIDS[read[0]]
     found: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -321,7 +321,7 @@ def check_pixel(run: Run, edits: list[Call]) -> None:
     if not run.params.heat_pixel:
         assert set(run.result.attention) == {"left", "right"}
         return
-    assert run.params.heat_pixel == "1,10,6"
+    assert run.params.heat_pixel == (1, 10, 6)
     found = []
     for call in edits:
         for layer in each(call.layers, "self"):

@@ -4,8 +4,8 @@ Formulas are written out here, on whole matrices, and share no code with what th
 a step. `read` and `with_attention` are the only places that know how `predict` is called.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from editing import EditRequest
 from editing.attention.sites import Site
+from editing.backbones.patches import PLAIN, Change
 from editing.diffusion import Step, advance, guide
 from editing.events import EditResult, Preview, Stage
 from editing.registry import METHODS, resolve_params
@@ -103,24 +104,14 @@ class Run:
         return [call for call in self.calls if call.stage == stage]
 
 
-def read(args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Tensor, Step, Tensor, Any]:
+def read(x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple[Tensor, Step, Tensor, Any]:
     """(x, step, vectors, attend) of a call of `predict`."""
-    x, step, text, *rest = args
-    change = named.get("change", rest[0] if rest else None)
-    attend = named.get("attend") if change is None else change.attend
-    return x, step, text.vectors if isinstance(text, Text) else text, attend
+    return x, step, text.vectors, change.attend
 
 
-def with_attention(args: Sequence[Any], named: Mapping[str, Any], attend: Callable) -> tuple[tuple, dict]:
+def with_attention(attend: Callable, x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple:
     """The same call with another attention."""
-    x, step, text, *rest = args
-    if not isinstance(text, Text):
-        return tuple(args), {**named, "attend": attend}
-    from editing.backbones.patches import PLAIN
-
-    change = named.get("change", rest[0] if rest else PLAIN)
-    others = {name: value for name, value in named.items() if name != "change"}
-    return (x, step, text, change._replace(attend=attend)), others
+    return x, step, text, replace(change, attend=attend)
 
 
 def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
@@ -130,7 +121,7 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
     predict, decode = model.predict, model.decode
 
     def spy(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        x, step, vectors, attend = read(args, named)
+        x, step, vectors, attend = read(*args)
         learns = torch.is_grad_enabled() and vectors.requires_grad
         call = Call(stage[0], x.clone(), step, vectors.detach().clone(), bool(named.get("recompute")), learns)
         calls.append(call)
@@ -142,8 +133,7 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
             return out
 
         with sensors(model.unet, call):
-            more, others = with_attention(args, named, attending)
-            call.x0, call.eps = x0, eps = predict(*more, **others)
+            call.x0, call.eps = x0, eps = predict(*with_attention(attending, *args), **named)
         call.x0, call.eps = x0.detach(), eps.detach()
         return x0, eps
 
@@ -255,7 +245,7 @@ def see(q: Tensor, k: Tensor, v: Tensor, frames: str) -> Tensor:
 def any_in(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     """1 in each cell that any pixel of the mask touches: [frames, 1, h, w]."""
     high, wide = mask.shape[1] // size[0], mask.shape[2] // size[1]
-    cells = mask.reshape(len(mask), size[0], high, size[1], wide)
+    cells = np.asarray(mask).reshape(len(mask), size[0], high, size[1], wide)
     return torch.from_numpy(cells.any((2, 4))).float()[:, None]
 
 
@@ -304,24 +294,26 @@ def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
 
 def check_norm(run: Run) -> None:
     """Statistics over all frames of a branch, or of each frame, in every call."""
+    joint = getattr(run.params, "joint_norm", False)
     for call in run.calls:
-        assert call.normed == (call.branches if run.params.joint_norm else len(call.x)), call.stage
+        assert call.normed == (call.branches if joint else len(call.x)), call.stage
 
 
 def check_pixels(run: Run) -> None:
     """Inside the mask the edit, next to it a fade as wide as `feather`, outside the source."""
-    result, mask, feather = run.result, run.request.edited_mask, run.params.feather
-    near(torch.from_numpy(result.uncomposited), torch.from_numpy(run.model.decode(run.decoded[0])), atol=0)
+    mask, feather = np.asarray(run.request.edited_mask), run.params.feather
+    source, alone, frames = (np.asarray(getattr(run.result, n)) for n in ("source", "uncomposited", "frames"))
+    assert np.array_equal(alone, run.model.decode(run.decoded[0]))
     ys, xs = np.mgrid[: mask.shape[1], : mask.shape[2]]
     for frame in range(len(mask)):
         inside = np.argwhere(mask[frame])
         away = np.hypot(ys[..., None] - inside[:, 0], xs[..., None] - inside[:, 1]).min(-1)
         weight = (1 - away / max(feather, 1e-6)).clip(0, 1)[..., None]
-        mixed = weight * result.uncomposited[frame] + (1 - weight) * result.source[frame]
+        mixed = weight * alone[frame] + (1 - weight) * source[frame]
         straight = (away % 1 == 0) & (away < 3) | (away >= feather)  # others are measured approximately
-        assert np.abs(result.frames[frame] - mixed)[straight].max() <= 0.51
+        assert np.abs(frames[frame] - mixed)[straight].max() <= 0.51
         outside = (away > 0) & (away >= feather)
-        assert np.array_equal(result.frames[frame][outside], result.source[frame][outside])
+        assert np.array_equal(frames[frame][outside], source[frame][outside])
 
 
 def check_previews(run: Run) -> None:

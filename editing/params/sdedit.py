@@ -1,0 +1,16 @@
+"""Parameters of SDEdit."""
+
+from pydantic import Field
+
+from editing.params import MethodParams
+
+
+class SDEditParams(MethodParams):
+    """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
+
+    strength: float = Field(
+        0.6, title="Strength", ge=0, le=1, description="Share of the schedule that is run; 0 keeps the clip."
+    )
+    blend: bool = Field(
+        True, title="Keep latents outside", description="Outside the regions, take the source's latents."
+    )
