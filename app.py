@@ -31,21 +31,21 @@ def edit(request):
 
 
 def segment(image, points, point_labels, **how):
-    """Points and strokes on a frame to a mask."""
+    """Find a mask from points and strokes on a frame."""
     import masks
 
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
 def propagate(clip, keys):
-    """Key frames to labels on every frame."""
+    """Track key frames to labels on every frame."""
     import masks
 
     yield from masks.propagate(clip, keys)  # type: ignore[operator]
 
 
 def discover(request):
-    """The things of a clip, found by what a model sees in it: events, and the clusters as the last."""
+    """Find the objects of a clip by the model's features: events, and the clusters as the last."""
     from editing.backbones import load_backbone
     from editing.clusters import find_clusters
 
@@ -54,12 +54,12 @@ def discover(request):
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
-    """Serve the page until interrupted; $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT say where.
+    """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
 
     Args:
-        tools: Edits, segments and tracks.
+        tools: Functions that edit, segment and track.
         examples: Folder of project folders.
-        model_folder: The built-in model's.
+        model_folder: Folder of the built-in model.
     """
     # Leave through the interpreter's own end, which removes the media folder, and on a Space the cache: what
     # was computed from strangers' clips goes with the process.

@@ -69,7 +69,7 @@ def run(
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
     if dtype not in (None, *_DTYPES):
-        raise RequestError("--dtype", f"{shorten(dtype)} is not a type. Choose from {', '.join(_DTYPES)}.")
+        raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
     from editing.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype) if dtype else None))

@@ -147,7 +147,6 @@ def trajectories(
 
     Returns:
         Track of every cell, numbered from 0 without gaps in the order of their start.
-
     Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
     """
     height, width = grid or forward.shape[2:]

@@ -1,4 +1,4 @@
-"""Masks: from files, drawn, clicked and followed through a clip.
+"""Masks: read from files, drawn, clicked, and tracked through a clip.
 
 Names are loaded when first used: importing this package loads no torch.
 """

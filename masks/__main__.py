@@ -22,8 +22,10 @@ from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_
 if TYPE_CHECKING:
     from editing.clip import Clip
 
-app = typer.Typer(help="Masks of things in a clip.", add_completion=False, pretty_exceptions_enable=False)
-_OUT = "Where to write: a folder, or a .json, .mkv or .mp4 file. .mkv keeps a video exact."
+app = typer.Typer(
+    help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
+)
+_OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _COLOR = "Colour of a label in a video; repeatable."
 _UNSURE = 0.5
 
@@ -39,24 +41,24 @@ def track(
         list[str],
         typer.Option(
             metavar="LABEL:FRAME,X,Y[,0|1]",
-            help="Point on the thing that gets this label, in a used frame; 0: not part of it. Repeatable.",
+            help="Point on the object of this label in a used frame; 0 marks a point outside it; repeatable.",
         ),
     ],
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
-    frames: Annotated[int | None, typer.Option(help="Number of frames used; all if not given.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
     method: Annotated[str, typer.Option(help="sam, or grabcut, which needs no weights.")] = "sam",
     model: Annotated[
-        str | None, typer.Option(help="Published SAM checkpoint; else the built-in one.")
+        str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
-    flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft where its weights are.")] = "auto",
+    flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
 ) -> None:
-    """Follow clicked things through a clip."""
+    """Track clicked objects through a clip."""
     clicks = _parse(click)
     if method not in ("sam", "grabcut"):
-        raise RequestError("--method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
+        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
     if flow not in ("auto", "dis", "raft"):
-        raise RequestError("--flow", f"{shorten(flow)} was given; allowed: auto, dis, raft; choose one")
+        raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
@@ -70,8 +72,8 @@ def track(
         lost = [index for index, regions in enumerate(sure) if regions.get(label, 0) < _UNSURE]
         if lost:
             typer.echo(
-                f"warning: label {label} is uncertain or hidden in {len(lost)} of {len(sure)} frames, first"
-                f" in frame {lost[0]}; click it there too",
+                f"warning: Label {label} is uncertain or hidden in {len(lost)} of {len(sure)} frames, first"
+                f" in frame {lost[0]}. Click it there too.",
                 err=True,
             )
     typer.echo(f"masks: {out}")
@@ -84,7 +86,7 @@ def convert(
     color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
 ) -> None:
-    """Write masks in another form: PNG files, JSON with COCO run lengths, or a video."""
+    """Convert masks to another form: PNG files, JSON with COCO run lengths, or a video."""
     check_out(out, masks)
     colors = _parse_colors(color or [])
     _save(read_masks(masks, colors), out, colors, fps)
@@ -95,13 +97,13 @@ def clean(
     masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
     out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
     grow: Annotated[
-        float, typer.Option(min=-1024, max=1024, help="Pixels to grow by; negative shrinks.")
+        float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
     ] = 0,
     fill_holes: Annotated[int, typer.Option(min=0, help="Fill holes of up to this many pixels.")] = 0,
     drop_specks: Annotated[int, typer.Option(min=0, help="Remove pieces of fewer pixels than this.")] = 0,
     label: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=255, help="Label to change; repeatable. All of them if not given."),
+        typer.Option(min=1, max=255, help="Label to change; repeatable; all by default."),
     ] = None,
     color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
@@ -109,12 +111,15 @@ def clean(
     """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels of another."""
     check_out(out, masks)
     if not (grow or fill_holes or drop_specks):
-        raise RequestError("--grow", "nothing to do. Give --grow, --fill-holes or --drop-specks.")
+        raise RequestError("--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks.")
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
     for number in label or ():
         if number not in found:
-            raise RequestError("--label", f"{number} is not in the masks. Choose from {sorted(found)}.")
+            raise RequestError(
+                "--label",
+                f"Label {number} is not in the masks. Choose from {', '.join(map(str, sorted(found)))}.",
+            )
     apart = not overlap(found)
     cleaned = {number: np.empty_like(mask) for number, mask in found.items()}
     for index, frame in enumerate(zip(*found.values(), strict=True)):
@@ -138,7 +143,7 @@ def _parse_colors(texts: list[str]) -> dict[int, str]:
         found = re.fullmatch(r"(\d{1,3})=(#[0-9a-fA-F]{6})", text.strip(), re.ASCII)
         if not found or not 1 <= int(found[1]) <= 255:
             raise RequestError(
-                "--color", f"invalid colour {shorten(text)}. Write LABEL=#RRGGBB with a label from 1 to 255."
+                "--color", f"Expected LABEL=#RRGGBB with a label from 1 to 255, got {shorten(text)}."
             )
         colors[int(found[1])] = found[2]
     return colors
@@ -164,8 +169,8 @@ def _parse(texts: list[str]) -> Clicks:
         if not found or not 1 <= int(found[1]) <= 255:
             raise RequestError(
                 "--click",
-                f"{shorten(text)} was given; allowed is LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label 1"
-                " to 255; write it so",
+                "Expected LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label from 1 to 255, got "
+                f"{shorten(text)}.",
             )
         points, kinds = clicks.setdefault(int(found[1]), {}).setdefault(int(found[2]), ([], []))
         points.append((float(found[3]), float(found[4])))
@@ -179,7 +184,7 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
             if frame >= len(clip):
                 raise RequestError(
                     "--click",
-                    f"frame {frame} was given; the clip uses 0 to {len(clip) - 1}; choose one of them",
+                    f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
                 )
             _check_points(label, frame, points, kinds, clip.size)
 
@@ -194,19 +199,19 @@ def _check_points(
     for x, y in points:
         if x >= size[0] or y >= size[1]:
             raise RequestError(
-                "--click", f"{x:g},{y:g} was given; frames are {size[0]}x{size[1]}; click inside"
+                "--click", f"Point {x:g},{y:g} is outside the frame of {size[0]}x{size[1]}. Click inside it."
             )
     if 1 not in kinds:
         raise RequestError(
-            "--click", f"label {label} has only points outside it in frame {frame}; add one on it"
+            "--click", f"Label {label} has only points marked 0 in frame {frame}. Add a point on the object."
         )
 
 
 def _track(
     clip: Clip, clicks: Clicks, method: str, model: str | None, flow: Any
 ) -> tuple[np.ndarray, list[dict[int, float]]]:
-    """Labels of all frames, and how sure each region is in each."""
-    # Here, for torch comes with it: a bad request must be refused at once.
+    """Labels of all frames, and the confidence of each region in each."""
+    # Imported here, since torch comes with it and a bad request must be refused at once.
     from rich.console import Console
     from rich.progress import track as show
 
@@ -227,7 +232,7 @@ def _track(
             if not mask.any():
                 raise MaskError(
                     "--click",
-                    f"nothing was found for label {label} in frame {frame}; click nearer the middle",
+                    f"Nothing was found for label {label} in frame {frame}. Click nearer to its middle.",
                 )
             keys.setdefault(frame, {})[label] = mask
     labels = np.zeros((len(clip), *clip.size[::-1]), np.uint8)

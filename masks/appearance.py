@@ -1,4 +1,4 @@
-"""What a region looks like while it is followed: a layer that remembers itself, and the ground behind all."""
+"""The appearance of tracked regions: layers that remember how they looked, and the background behind them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Layer:
     """One region during a pass.
 
     Attributes:
-        distance: Signed distance to the edge of the whole thing, hidden parts too.
-        memory: How it looked when it was last free of others, [h, w, 4]: red, green, blue, outline (0..1).
+        distance: Signed distance to the edge of the whole object in pixels, hidden parts included.
+        memory: How it looked when last clear of others, [h, w, 4]: red, green, blue, outline (0..1).
         palette: See `palette_of`.
-        refine: How its edges are straightened.
-        place: Where in `memory` a pixel is, 3 x 3.
-        shown: `memory`, brought to the frame.
-        touched: Whether another region was beside it, or where it should be.
-        velocity: Mean displacement per frame when last seen, from a frame to the one before.
+        refine: How its edges are refined.
+        place: Transform from frame to `memory`, 3 x 3.
+        shown: `memory`, transformed to the frame.
+        touched: Whether another region was next to it, or where it should be.
+        velocity: Mean displacement per frame when last seen, from a frame to the one before, in pixels.
     """
 
     distance: np.ndarray
@@ -51,13 +51,13 @@ class Layer:
 
     @property
     def outline(self) -> Mask:
-        """Where the whole thing should be in the frame, as remembered."""
+        """Where the whole object should be in the frame, according to memory."""
         return self.shown[..., 3] > 0.5
 
 
 @dataclass
 class Ground:
-    """What is behind all regions: its colours, where they have been seen, and `palette_of`."""
+    """The background of all regions: its colours, where they have been seen, and `palette_of`."""
 
     look: np.ndarray
     known: np.ndarray
@@ -72,7 +72,7 @@ def new_layer(
     refine: Refine | None,
     before: Layer | None,
 ) -> Layer:
-    """A region as a key frame states it, and as it was remembered where another now hides it."""
+    """Make a region's layer from a key frame, with its earlier memory where another region now hides it."""
     others = (labels != BACKGROUND) & ~seen
     whole, look, palette = mask, image, palette_of(image, seen)
     if before is not None and mask.any():
@@ -91,7 +91,7 @@ def move_layer(layer: Layer, flow: Float32[np.ndarray, "2 h w"]) -> None:
 
 
 def move_ground(ground: Ground, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
-    """Move what is behind all along `flow`, where `own` says it was followed; in place."""
+    """Move the background along `flow`, where `own` says that it was tracked; in place."""
     flow = own_flow(flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32))
     stack = _warped(np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow)
     ground.known = (stack[0] > 0.99) & _inside_frame(flow)
@@ -99,7 +99,7 @@ def move_ground(ground: Ground, flow: Float32[np.ndarray, "2 h w"], own: Mask) -
 
 
 def carry(layer: Layer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray) -> None:
-    """Move what is remembered as a whole, as what is in view moves; then to where it fits best."""
+    """Move a memory as a whole, following its visible part, then to where it fits best."""
     share = own.sum() / max(int(layer.outline.sum()), 1)
     if share > _ENOUGH:
         layer.velocity = np.median(flow[:, own], axis=1)
@@ -123,7 +123,7 @@ def _placed(layer: Layer) -> np.ndarray:
 
 
 def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
-    """The shift (x, y) by which a memory looks most like the frame; what hides it counts the same for all."""
+    """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count the same for all."""
     y, x = np.nonzero(shown[..., 3] > 0.5)
     y, x = (part[:: max(1, len(y) // 1500)] for part in (y, x))
     if not len(y):
@@ -139,13 +139,13 @@ def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
 
 
 def bounds(layer: Layer) -> Mask:
-    """What the layer may claim: its remembered outline and a little around it, for limbs."""
+    """The pixels that a layer may claim: its remembered outline and a little around it, for limbs."""
     outline = layer.outline
     return signed_distance(outline) > -_LIMB * float(outline.sum()) ** 0.5 - 1
 
 
 def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]:
-    """For each colour, in steps of eight, how many grey levels it is from the nearest that the mask shows."""
+    """For each colour, in steps of eight, its distance in grey levels to the nearest colour in the mask."""
     shown = np.zeros((32, 32, 32), np.uint8)
     shown[tuple(image[mask].T // 8)] = 1
     apart = [np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3 for _ in range(3)]
@@ -156,9 +156,9 @@ def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]
 
 
 def error_of(layer: Layer | Ground, target: np.ndarray) -> np.ndarray:
-    """Grey levels by which colours differ from the frame: from what is known there, or from the nearest.
+    """Difference in grey levels between frame and colours: the known ones there, or the nearest.
 
-    A layer's limbs move within its outline: there too the nearest may be right.
+    A layer's limbs move within its outline, so the nearest may be right there too.
     """
     nearest = layer.palette[tuple(target.reshape(-1, 3).T // 8)].reshape(target.shape[:2]) + _UNKNOWN
     if isinstance(layer, Ground):
@@ -172,7 +172,7 @@ def error_of(layer: Layer | Ground, target: np.ndarray) -> np.ndarray:
 def own_flow(
     flow: Float32[np.ndarray, "2 h w"], own: Mask, velocity: np.ndarray
 ) -> Float32[np.ndarray, "2 h w"]:
-    """A layer's motion everywhere: its own where it is in view, spread from there, far off its velocity."""
+    """A layer's motion everywhere: its own where visible, spread from there, and far away its velocity."""
     weight = own.astype(np.float32)
     spread = 0.03 * max(own.shape)
     share = cv2.GaussianBlur(weight, (0, 0), spread)
@@ -182,7 +182,7 @@ def own_flow(
 
 
 def _inside_frame(flow: np.ndarray) -> Mask:
-    """Where `flow` leads to a pixel of the frame, not to its border repeated."""
+    """Where `flow` leads to a pixel inside the frame."""
     height, width = flow.shape[1:]
     y, x = np.mgrid[:height, :width]
     x, y = x + flow[0], y + flow[1]
@@ -194,7 +194,7 @@ def _warped(stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]) -> Float32[np
 
 
 def clear_background(labels: np.ndarray) -> Mask:
-    """Background that no edge of a region shines into."""
+    """Background pixels away from the edges of regions."""
     return ~near(labels != BACKGROUND)
 
 

@@ -32,32 +32,31 @@ def segment(
     strokes: Sequence[BrushStroke] = (),
     model: str | Path | None = None,
 ) -> Bool[np.ndarray, "height width"]:
-    """The mask of what is clicked, boxed or drawn over.
+    """Find the mask of the object that is clicked, boxed or drawn over.
 
-    One click alone means the whole thing. Where there is more, it means what fits all of it; hand in the
-    mask that further clicks correct as `previous`.
+    A single click selects the whole object; several prompts select what fits all of them. To correct a mask
+    with further clicks, pass it as `previous`.
 
     Args:
-        image: RGB, or what `embed` made of it.
-        points: (x, y) in pixels; may be empty where there is a box, a stroke or an earlier mask.
-        point_labels: Per point 1, belongs to it, or 0, does not.
+        image: RGB, or the result of `embed`.
+        points: (x, y) in pixels; may be empty with a box, a stroke or an earlier mask.
+        point_labels: 1 per point on the object, 0 per point outside it.
         box: x0, y0, x1, y1 in pixels.
-        previous: Mask to be corrected.
-        index: Choose of the three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: "sam", or "grabcut", which needs no weights; where there are none it stands in, with a
-            warning.
-        strokes: Lines drawn over what belongs to it or, erasing, over what does not.
+        previous: Mask to correct.
+        index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
+        method: "sam", or "grabcut", which needs no weights and replaces SAM, with a warning, if SAM has none.
+        strokes: Lines drawn over the object or, erasing, over what does not belong to it.
         model: Path of a published SAM checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is the
             built-in one.
 
     Raises:
-        MaskError: Points, labels, box or mask that do not fit the image; nothing to go by.
-        ModelError: No such weights.
+        MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
+        ModelError: The weights are missing.
     """
     pixels = image.image if isinstance(image, Embedded) else image
     coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", "grabcut"):
-        raise MaskError("method", f"{shorten(method)} was given; allowed: sam, grabcut; choose one")
+        raise MaskError("method", f"Expected sam or grabcut, got {shorten(method)}.")
     if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
         warnings.warn(lacking, stacklevel=2)
         method = "grabcut"
@@ -84,9 +83,9 @@ def _with_strokes(
 def _with_middle(
     coords: np.ndarray, labels: np.ndarray, previous: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clicks, and one in the middle of the mask they correct, where none of them confirms it.
+    """Add a click in the middle of the mask to correct, unless one of the clicks confirms it.
 
-    A lone corrective click outweighs the mask prompt: what was right is lost with what was wrong.
+    A lone corrective click outweighs the mask prompt: the right part is lost with the wrong one.
     """
     x, y = np.minimum(coords.round().astype(int), np.array(previous.shape[::-1]) - 1).T
     if previous[y, x][labels == 1].any() or not previous.any():
@@ -101,31 +100,32 @@ def _with_middle(
 def _check(
     pixels: np.ndarray, points: Any, labels: Any, box: Any, previous: Any, strokes: Sequence[BrushStroke]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The prompts as arrays, once they fit the frame."""
+    """Check that the prompts fit the frame; return them as arrays."""
     height, width = pixels.shape[:2]
     coords = np.array(points, float).reshape(-1, 2) if np.size(points) % 2 == 0 else None
     marks = np.array(labels, float).reshape(-1)
     if coords is None or len(marks) != len(coords):
-        raise MaskError("points", f"{np.shape(points)} and {len(marks)} labels were given; give (x, y) each")
+        raise MaskError(
+            "points", f"Expected one (x, y) per label, got shape {np.shape(points)} and {len(marks)} labels."
+        )
     if not np.isin(marks, (0, 1)).all():
-        raise MaskError("point_labels", f"{shorten(marks.tolist())} was given; allowed are 0 and 1")
+        raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}.")
     if not ((coords >= 0) & (coords < (width, height))).all():
-        raise MaskError("points", f"{shorten(coords.tolist())} leaves the frame of {width}x{height}; move it")
+        raise MaskError(
+            "points",
+            f"A point of {shorten(coords.tolist())} is outside the frame of {width}x{height}. Move it.",
+        )
     corners = None
     if box is not None:
         corners = np.array(box, float).reshape(-1)
         if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
-            raise MaskError(
-                "box", f"{shorten(box)} was given; allowed is x0, y0, x1, y1 with x0 < x1, y0 < y1"
-            )
+            raise MaskError("box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.")
         if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
-            raise MaskError("box", f"{shorten(box)} lies outside the frame of {width}x{height}; move it")
+            raise MaskError("box", f"{shorten(box)} is outside the frame of {width}x{height}. Move it.")
         corners = corners.clip(0, (width, height, width, height))
     if previous is not None and np.shape(previous) != (height, width):
-        raise MaskError(
-            "previous", f"{np.shape(previous)} was given; the frame is {(height, width)}; match it"
-        )
+        raise MaskError("previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.")
     positive = marks.any() or any(not stroke.erase for stroke in strokes)
     if not positive and box is None and (previous is None or not np.any(previous)):
-        raise MaskError("points", "nothing says what is meant; give a point with label 1, a stroke or a box")
+        raise MaskError("points", "Nothing marks the object. Add a point with label 1, a stroke or a box.")
     return coords, marks.astype(int), corners

@@ -1,4 +1,4 @@
-"""Masks by hand: brush and eraser, grow, holes, specks. In pixels; nothing is changed in place."""
+"""Edit masks by hand: brush, eraser, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class BrushStroke:
     """A line drawn with a round brush.
 
     Attributes:
-        points: (x, y) on the way, at least one; (0, 0) is the centre of the first pixel.
-        radius: Of the brush; below half a pixel it draws single pixels.
-        erase: Takes away instead of adding.
+        points: (x, y) along the line in pixels, at least one; (0, 0) is the centre of the top left pixel.
+        radius: Radius of the brush in pixels; below 0.5 it draws single pixels.
+        erase: Whether it erases instead of adding.
     """
 
     points: tuple[tuple[float | int, float | int], ...]
@@ -28,7 +28,7 @@ class BrushStroke:
 
 
 def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[np.ndarray, "height width"]:
-    """The mask after one stroke."""
+    """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
     path = np.round(np.array(stroke.points) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     radius = round(stroke.radius * (1 << _SUBPIXEL_BITS))
@@ -42,12 +42,12 @@ def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[n
 
 
 def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np.ndarray, "height width"]:
-    """Everything within `pixels` of the mask; where negative, what is farther than that from its edge."""
+    """Grow a mask by `pixels`, or shrink it if negative."""
     return signed_distance(mask) > -pixels if pixels else mask.copy()
 
 
 def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Bool[np.ndarray, "height width"]:
-    """Fill what the mask encloses, where it is at most `most` pixels large."""
+    """Fill enclosed holes of at most `most` pixels."""
     count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
     edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] <= most)
@@ -58,7 +58,7 @@ def fill_holes(mask: Bool[np.ndarray, "height width"], most: float | int) -> Boo
 def drop_specks(
     mask: Bool[np.ndarray, "height width"], least: float | int
 ) -> Bool[np.ndarray, "height width"]:
-    """Drop pieces of fewer than `least` pixels."""
+    """Remove pieces of fewer than `least` pixels."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return mask & np.isin(numbers, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= least))
 
@@ -72,15 +72,15 @@ def clean(
     labels: Collection[int] = (),
     apart: bool = True,
 ) -> dict[int, Bool[np.ndarray, "height width"]]:
-    """The masks of one frame without specks and holes, then grown.
+    """Remove specks from the masks of one frame, fill holes, then grow.
 
     Args:
         masks: By label; the earlier covers the later.
-        pixels: As `grow`.
-        holes: As `fill_holes`, in pixels.
-        specks: As `drop_specks`, in pixels.
-        labels: Those to change; none changes all.
-        apart: What is added takes no pixel of another mask.
+        pixels: See `grow`.
+        holes: See `fill_holes`, in pixels.
+        specks: See `drop_specks`, in pixels.
+        labels: Labels to change; empty changes all.
+        apart: Whether added pixels must be free of other masks.
     """
     taken = np.any(list(masks.values()), axis=0) if apart else None
     result = {}
@@ -96,7 +96,7 @@ def clean(
 
 
 def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:
-    """Distance to the edge, which runs between pixels: positive inside; far beyond reach where all is one."""
+    """Signed distance to the edge, which runs between pixels; positive inside, huge if there is no edge."""
     inside = mask.astype(np.uint8)
     if not mask.any() or mask.all():
         return np.full(mask.shape, sum(mask.shape) * (1 if mask.all() else -1), np.float32)
@@ -107,7 +107,7 @@ def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarra
 
 
 def deepest(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int]:
-    """The pixel (x, y) of the mask farthest from its edge, the frame's border being one too."""
+    """Find the pixel (x, y) of the mask farthest from its edge and from the border of the frame."""
     padded = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), mask.shape)

@@ -1,4 +1,4 @@
-"""Straighter edges for a mask that was moved: by the colours a region had, or by asking SAM."""
+"""Refine the edges of a moved mask: by the colours that the region had, or by SAM."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AGREED = 0.7  # IoU of SAM's answer with the moved mask, from which it is belie
 
 
 def reprompt(image: np.ndarray, mask: Mask, others: Mask) -> Mask:
-    """Ask the built-in SAM about a moved mask: itself, a click inside, a click on what is beside it."""
+    """Refine a moved mask with the built-in SAM, given the mask, a click inside and a click next to it."""
     points, labels = [deepest(mask)], [1]
     near = others & (signed_distance(mask) > -0.1 * max(mask.shape))
     if near.any():
@@ -31,7 +31,7 @@ def reprompt(image: np.ndarray, mask: Mask, others: Mask) -> Mask:
 
 
 def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
-    """Edges by the colours of a mask that is right; None where they do not tell it from the rest."""
+    """Make a refiner from the colours of a correct mask; None if they do not separate it from the rest."""
     if (colors := learn(image, mask)) is None:
         return None
     again = tighten(image, mask, np.zeros_like(mask), colors)
@@ -39,12 +39,12 @@ def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:
 
 
 def refined(refine: Refine, image: np.ndarray, mask: Mask, others: Mask) -> tuple[Mask, float]:
-    """The better mask, if it speaks of the same thing; and how far it agrees, at least one half."""
+    """The refined mask if it shows the same object, and how far it agrees, at least 0.5."""
     answer = refine(image, mask, others) & ~others
     agreed = iou(answer, mask)
     return answer if agreed >= _AGREED else mask, 0.5 + 0.5 * agreed
 
 
 def iou(a: Mask, b: Mask) -> float:
-    """Intersection over union, 0 to 1; 0 where both are empty."""
+    """Compute the intersection over union, 0 to 1; 0 if both are empty."""
     return float((a & b).sum() / max(int((a | b).sum()), 1))

@@ -1,4 +1,4 @@
-"""Masks in any of the forms they are kept in: a folder of PNG files, JSON with run lengths, a mask video."""
+"""Read and write masks in any form: a folder of PNG files, JSON with run lengths, or a mask video."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from masks.video import read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
 COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
-"""Of labels 1 to 8, and again from 9 on, where no others are given."""
+"""Default colours of labels 1 to 8, repeated from 9 on."""
 
 Masks = Mapping[int, Bool[np.ndarray, "frames height width"]]
 
 
 def colors_of(labels: Mapping[int, object]) -> dict[int, str]:
-    """A colour "#rrggbb" for every label, the same one whenever it is asked for."""
+    """The default colour, "#rrggbb", of every label."""
     return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
 
 
 def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
-    """Read masks of any form, whole where the form keeps them whole.
+    """Read masks of any form, whole if the form keeps overlapping masks whole.
 
     Args:
         path: Folder of PNG files or of one folder per label, `.json` file, or video.
         colors: "#rrggbb" by label, for a video; none takes those of labels 1 to 8.
 
     Raises:
-        MaskError: Nothing that can be read, or no label in any frame.
-        ClipError: A video that cannot be read.
+        MaskError: The masks cannot be read, or have no label in any frame.
+        ClipError: The video cannot be read.
     """
     if path.is_dir():
         masks = read_regions(path, *_extent_of_folder(path))
@@ -52,16 +52,16 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         masks = split(read_mask_video(path, len(video), video.size, known))
     if not masks:
         raise MaskError(
-            "masks", f"{path.name!r} has no label in any frame. Give masks of at least one thing."
+            "masks", f"{path.name!r} has no label in any frame. Use masks with at least one object."
         )
     return masks
 
 
 def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fraction) -> None:
-    """Write masks in the form that the ending names: everything or nothing.
+    """Write masks in the form of the path's ending; everything or nothing.
 
-    A folder gets one PNG per frame, or, where masks overlap, one folder per label. A video shows what is in
-    front: the lower label.
+    A folder gets one PNG per frame or, if masks overlap, one folder per label. A video shows the mask in
+    front, that of the lower label.
 
     Args:
         masks: By label.
@@ -70,7 +70,7 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
         fps: Frames per second of a video.
 
     Raises:
-        MaskError: Two labels of a video have one colour.
+        MaskError: Two labels of a video have the same colour.
         ResourceError: The disk is full or cannot be written.
     """
     if not _is_file(path):
@@ -93,36 +93,36 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
     except OSError as error:
         reason = error.strerror or error
         raise ResourceError(
-            "--out", f"{path.name!r} cannot be written ({reason}). Choose another."
+            "--out", f"{path.name!r} cannot be written ({reason}). Free some space or choose another."
         ) from error
 
 
 def check_out(out: Path, source: Path) -> None:
-    """Refuse, before any work, a place that masks would spoil or that cannot be written.
+    """Check, before any work, that masks can be written to a path without harming other files.
 
     Args:
         out: See `write_masks`.
-        source: What is read.
+        source: Path of the input.
 
     Raises:
-        RequestError: Naming --out.
+        RequestError: They cannot; the field is `--out`.
     """
     if _is_file(out):
         if out.exists():
-            raise RequestError("--out", f"{out.name!r} exists already. Choose another name.")
+            raise RequestError("--out", f"{out.name!r} already exists. Choose another name.")
         check_writable(out.absolute().parent)
         return
     if out.exists() and not out.is_dir():
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
     if out.is_dir() and source.is_dir() and out.samefile(source):
-        raise RequestError("--out", f"{out.name!r} is also what is read. Choose another folder.")
+        raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
     check_writable(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
         if not _is_ours(entry):
             raise RequestError(
                 "--out",
-                f"{out.name!r} holds {entry.name!r}, which is not a mask. Choose a new or empty folder.",
+                f"{out.name!r} contains {entry.name!r}, which is not a mask. Choose a new or empty folder.",
             )
 
 
@@ -138,7 +138,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_ours(entry: Path) -> bool:
-    """Whether it is a mask as `write_masks` writes them, or a label's folder of such masks."""
+    """Whether an entry looks written by `write_masks`: a mask, or a label's folder of masks."""
     if not entry.is_dir():
         return is_written(entry)
     named = entry.name.isascii() and entry.name.isdigit() and 1 <= int(entry.name) <= 255
@@ -154,7 +154,7 @@ def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
     folder = next((entry for entry in sorted(path.iterdir()) if entry.is_dir()), path)
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
     if not files:
-        raise MaskError("masks", f"{folder.name!r} has no PNG files. Give a folder of masks.")
+        raise MaskError("masks", f"{folder.name!r} has no PNG files. Use a folder of masks.")
     try:
         with Image.open(files[0]) as image:
             return len(files), image.size
@@ -178,5 +178,5 @@ def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:
         first = by_color.setdefault(colors[label].lower(), label)
         if first != label:
             raise MaskError(
-                "--color", f"labels {first} and {label} are both {colors[label]}. Give each its own colour."
+                "--color", f"Labels {first} and {label} are both {colors[label]}. Give each its own colour."
             )

@@ -1,4 +1,4 @@
-"""Masks from clicks and strokes without weights: colours inside against colours outside, cut along edges."""
+"""Masks from clicks and strokes without weights: colours inside and outside, cut along edges."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def cut(
     previous: Bool[np.ndarray, "height width"] | None = None,
     strokes: Sequence[BrushStroke] = (),
 ) -> Bool[np.ndarray, "height width"]:
-    """Cut out what clicks, strokes, a box or an earlier mask point at.
+    """Cut out the object marked by clicks, strokes, a box or an earlier mask.
 
-    Clicks and strokes hold where they are. A box bounds the answer; an earlier mask is where it starts; with
-    neither, what is near positive clicks and strokes. Pieces that no positive click or stroke touches are
-    dropped, if there is one.
+    Pixels under clicks and strokes are fixed. A box bounds the result. The search starts from an earlier mask
+    or, without one, near positive clicks and strokes. If there are any, pieces that none of them touches are
+    dropped.
 
     Args:
         image: RGB.
         points: (x, y) in pixels.
-        labels: 1 belongs to it, 0 does not.
+        labels: 1 per point on the object, 0 per point outside it.
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to start from.
-        strokes: Lines that belong to it, or, where they erase, do not.
+        strokes: Lines on the object or, if they erase, outside it.
 
     Source: Rother et al. 2004, "GrabCut", as in OpenCV.
     """
@@ -66,7 +66,7 @@ def _drawn(
     ratio: np.ndarray,
     size: tuple[int, int],
 ) -> list[BrushStroke]:
-    """Clicks, as dots, and strokes, in pixels of the (width, height) worked on: `ratio` times those given."""
+    """Draw clicks, as dots, and strokes at the working size (width, height), `ratio` times the frame's."""
     dots = [
         BrushStroke(((x, y),), _SEED * min(size), erase=not label)
         for (x, y), label in zip(points * ratio, labels, strict=True)
@@ -84,7 +84,7 @@ def _trimap(
     ratio: np.ndarray,
     size: tuple[int, int],
 ) -> UInt8[np.ndarray, "height width"]:
-    """What surely and what perhaps belongs to it, in the numbers of OpenCV's GrabCut."""
+    """Mark sure and probable pixels of object and background, in the codes of OpenCV's GrabCut."""
     none = np.zeros(size[::-1], bool)
     sure_in, sure_out, maybe = none, none, none
     for stroke in drawn:  # the later stroke covers the earlier
@@ -107,7 +107,7 @@ def _trimap(
 
 
 class Colors(NamedTuple):
-    """Colours outside and inside a region, as OpenCV's mixtures of Gaussians."""
+    """Colours outside and inside a region, as mixtures of Gaussians of OpenCV."""
 
     outside: np.ndarray
     inside: np.ndarray
@@ -116,7 +116,7 @@ class Colors(NamedTuple):
 def learn(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
 ) -> Colors | None:
-    """The colours of a region and of what is around it; None where one of them is nothing."""
+    """Learn the colours of a region and of its surroundings; None if either is empty."""
     if mask.all() or not mask.any():
         return None
     colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
@@ -133,13 +133,13 @@ def tighten(
     others: Bool[np.ndarray, "height width"],
     colors: Colors,
 ) -> Bool[np.ndarray, "height width"]:
-    """Put the edge of a roughly right mask where colours part, at most `BAND` of the long side away.
+    """Move the edge of a roughly correct mask to where colours change, at most `BAND` of the long side away.
 
     Args:
         image: RGB.
-        mask: Roughly right.
-        others: What surely does not belong to it.
-        colors: Learned where the mask was right.
+        mask: The roughly correct mask.
+        others: Pixels that surely do not belong to it.
+        colors: Colours learned where the mask was correct.
     """
     distance = signed_distance(mask)
     reach = BAND * max(mask.shape)

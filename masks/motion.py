@@ -1,4 +1,4 @@
-"""One frame to the next: layers move along the flow, then colours decide which of them is in view where."""
+"""From one frame to the next: layers move along the flow, then colours decide which one is visible where."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def advance(
     target: np.ndarray,
     method: FlowMethod,
 ) -> tuple[np.ndarray, dict[int, float]]:
-    """Move all layers from `image` to `target`: the labels in view there; how sure each region is, 0 to 1.
+    """Move all layers from `image` to `target`; return the visible labels and each region's confidence, 0..1.
 
-    Layers and ground are changed in place; `labels` are those of `image`.
+    Changes layers and background in place; `labels` are those of `image`.
     """
     flow = estimate_flow(target[None], image[None], method)
     unseen = occlusion(flow, estimate_flow(image[None], target[None], method))[0].numpy()
@@ -70,7 +70,7 @@ def advance(
 def _straighten(
     layers: dict[int, Layer], view: np.ndarray, target: np.ndarray, errors: dict[int, np.ndarray]
 ) -> dict[int, float]:
-    """Refine the edges of each layer in `view`, in place; how sure each is, 0 to 1."""
+    """Refine the edges of each layer in `view`, in place; return the confidence of each, 0..1."""
     sure = {}
     for label, layer in layers.items():
         mask, whole = view == label, layer.distance > 0
@@ -87,7 +87,7 @@ def _straighten(
 
 
 def _remember(layer: Layer, seen: Mask, others: Mask, target: np.ndarray) -> None:
-    """Look at a layer anew where it is free of the others; where they touch, only what is far from them."""
+    """Update a layer's memory where it is clear of the others; if they touch, only far from them."""
     layer.touched = bool((near(seen | layer.outline) & others).any())
     free = signed_distance(others) < (-_APART * max(seen.shape) if layer.touched else np.inf)
     if free.any():
@@ -98,7 +98,7 @@ def _remember(layer: Layer, seen: Mask, others: Mask, target: np.ndarray) -> Non
 
 
 def _arrange(layers: dict[int, Layer], followed: dict[int, Mask], errors: dict) -> np.ndarray:
-    """The label in view at each pixel: of the layers that may be there, the one that looks most like it."""
+    """The visible label at each pixel: of the possible layers, the one that looks most like it."""
     best = errors[BACKGROUND].copy()
     view = np.zeros(best.shape, np.uint8)
     reach = 0.03 * max(view.shape)
@@ -116,7 +116,7 @@ def _arrange(layers: dict[int, Layer], followed: dict[int, Mask], errors: dict) 
 
 
 def _redrawn(distance: np.ndarray, inside: Mask) -> np.ndarray:
-    """Signed distance of what is inside now, finer than a pixel where the edge did not change."""
+    """Signed distance of the current inside, with subpixel edges where they did not change."""
     new = signed_distance(inside)
     return np.where((inside == (distance > 0)) & (np.abs(new) < 2), distance, new).astype(np.float32)
 

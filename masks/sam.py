@@ -1,4 +1,4 @@
-"""SAM: frames shown to it, prompts in, masks out. Torch is imported when a network is first used."""
+"""SAM: frames and prompts in, masks out. Torch is imported when a network is first used."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PUBLISHED = {
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """A frame that SAM has seen: clicks on it cost milliseconds.
+    """A frame that SAM has encoded, so that clicks on it take milliseconds.
 
     Attributes:
         image: uint8 [height, width, 3], RGB.
         model: Which SAM; see `segment`.
-        features: What its encoder made of it.
+        features: Output of the encoder.
         input_size: (height, width) of the frame as the encoder saw it.
     """
 
@@ -49,14 +49,14 @@ class Embedded:
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
-    """Show a frame to SAM. The last frames are kept: the same pixels are seen once.
+    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
 
     Args:
         image: RGB.
         model: See `segment`.
 
     Raises:
-        ModelError: No such weights.
+        ModelError: The weights are missing or unknown.
     """
     from segment_anything import SamPredictor
 
@@ -81,12 +81,10 @@ _lock = Lock()
 
 
 def missing() -> str | None:
-    """What to tell a user where no SAM weights are; None where the built-in ones are there."""
+    """A warning for the user if the built-in SAM weights are missing; else None."""
     if (BUILT_IN_SAM / "model.safetensors").is_file():
         return None
-    return (
-        "No SAM weights are here: masks are cut by colours (GrabCut). Expect to need more clicks or strokes."
-    )
+    return "SAM weights are missing. Masks are cut by colours (GrabCut) and may need more clicks."
 
 
 def predict(
@@ -98,7 +96,7 @@ def predict(
     previous: np.ndarray | None,
     index: int | None = None,
 ) -> Bool[np.ndarray, "height width"]:
-    """What SAM answers; arguments as in `segment`, which checks them."""
+    """Predict a mask with SAM; arguments as in `segment`, which checks them."""
     from segment_anything import SamPredictor
 
     predictor: Any = SamPredictor(sam)
@@ -123,23 +121,21 @@ def predict(
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
-    """The network, kept for the process.
+    """Load a SAM network, and keep it for the process.
 
     Args:
         model: See `segment`.
 
     Raises:
-        ModelError: Nothing there, or a file that is no published checkpoint.
+        ModelError: The file is missing, or is not a published checkpoint.
     """
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
     if path.name == name and not path.exists():
         path = find_local(name) or path
     if not path.exists():
-        allowed = ", ".join(file for _, file in PUBLISHED.values())
-        raise ModelError(
-            "model", f"{path.name!r} is not there; allowed is a path of {allowed}; download one of them"
-        )
+        allowed = " or ".join(file for _, file in PUBLISHED.values())
+        raise ModelError("model", f"{path.name!r} was not found. Download {allowed} and use its path.")
     return _load(path.resolve(), path.stat().st_mtime_ns)
 
 
@@ -151,7 +147,7 @@ def _load(path: Path, _changed: int) -> Sam:
         from masks.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
-            raise ModelError("model", f"{path.name!r} is a folder without {FILE}; name a checkpoint's file")
+            raise ModelError("model", f"{path.name!r} is a folder without {FILE}. Use a checkpoint's file.")
         return load_tiny_sam(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -159,8 +155,8 @@ def _load(path: Path, _changed: int) -> Sam:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         raise ModelError(
             "model",
-            f"{path.name!r} is none of the published checkpoints ({allowed}); other pickles are not opened;"
-            " download one of these again",
+            f"{path.name!r} is not a published checkpoint ({allowed}), and another pickle could run code. "
+            "Download one of these.",
         )
     from segment_anything import sam_model_registry
 
@@ -170,7 +166,7 @@ def _load(path: Path, _changed: int) -> Sam:
 
 
 def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
-    """A mask as the logits SAM takes back: on its grid, padded like the frame."""
+    """Convert a mask to logits for SAM: on its grid, padded like the frame."""
     import cv2
 
     size = predictor.model.image_encoder.img_size

@@ -1,7 +1,7 @@
 """The built-in SAM: `segment_anything`'s own prompt encoder and mask decoder behind a small image encoder.
 
-What the encoder sees at 4 and 2 pixels travels with the embedding, folded into channels, and joins the
-decoder while it enlarges its answer: edges and thin things are lost at 8 pixels per token.
+Features at 4 and 2 pixels are folded into channels of the embedding and join the decoder while it upsamples,
+since edges and thin objects are lost at 8 pixels per token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Encoder(nn.Module):
     """Convolutions down to 8 pixels per token, attention at 16, both fused at 8.
 
     Attributes:
-        img_size: What `SamPredictor` scales the long side of a frame to.
+        img_size: Size in pixels to which `SamPredictor` scales the long side of a frame.
     """
 
     def __init__(self, channels: tuple[int, int] = (48, 96), depth: int = 3) -> None:
@@ -67,13 +67,13 @@ class Encoder(nn.Module):
 
 
 def unfolded(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The embedding and what was seen at 4 and 2 pixels: [b, width, g, g], [.., 2g, 2g], [.., 4g, 4g]."""
+    """Split into embedding and features at 4 and 2 pixels: [b, width, g, g], [.., 2g, 2g], [.., 4g, 4g]."""
     out, near, edges = features.split([WIDTH, 4 * EDGES[0], 16 * EDGES[1]], 1)
     return out, F.pixel_shuffle(near, 2), F.pixel_shuffle(edges, 4)
 
 
 class Decoder(MaskDecoder):
-    """The library's, with `EDGES` added where it enlarges; one or several pictures at once."""
+    """The library's decoder, with `EDGES` added where it upsamples, for one or several pictures at once."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class Decoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """All four masks and their qualities; equally many prompts for each picture, picture by picture."""
+        """Predict all four masks and their qualities; the prompts of each picture follow each other."""
         prompts = len(sparse_prompt_embeddings)
         each = prompts // len(image_embeddings)
         embedding, near, edges = unfolded(image_embeddings)
@@ -113,7 +113,7 @@ class Decoder(MaskDecoder):
 
 
 def _added(x: Tensor, per_picture: Tensor) -> Tensor:
-    """`x`, several for each picture, plus what belongs to the picture."""
+    """Add each picture's features to its rows of `x`."""
     return (x.unflatten(0, (len(per_picture), -1)) + per_picture[:, None]).flatten(0, 1)
 
 
@@ -133,7 +133,7 @@ class _Residual(nn.Module):
 
 
 def build_tiny_sam() -> Sam:
-    """The network with fresh weights, in float32, for training or to load weights into."""
+    """Build the network with fresh weights, in float32."""
     prompts = PromptEncoder(
         WIDTH, (SIZE // STRIDE, SIZE // STRIDE), (SIZE, SIZE), mask_in_chans=16, activation=nn.ReLU
     )
@@ -142,7 +142,7 @@ def build_tiny_sam() -> Sam:
 
 
 def set_size(sam: Sam, size: int) -> None:
-    """Work at `size` pixels, a multiple of 16: training starts small."""
+    """Set the working size in pixels, a multiple of 16; training starts small."""
     encoder: Any = sam.image_encoder
     encoder.img_size = size
     grid = (size // STRIDE, size // STRIDE)
@@ -152,7 +152,7 @@ def set_size(sam: Sam, size: int) -> None:
 
 
 def load_tiny_sam(folder: Path) -> Sam:
-    """Weights written by `save_tiny_sam`, ready to predict."""
+    """Load weights written by `save_tiny_sam`, ready to predict."""
     sam = build_tiny_sam()
     sam.load_state_dict({name: value.float() for name, value in load_file(folder / FILE).items()})
     return sam.eval()

@@ -1,9 +1,9 @@
-"""Masks through a clip: from key frames both ways along optical flow, each region a layer of its own.
+"""Track masks through a clip: from key frames both ways along optical flow, with one layer per region.
 
-Flow moves a layer; colours decide who is in front and straighten its edges. A layer remembers how it looked
-when it last stood free of the others. While they touch, that memory goes along as a whole, put where it fits
-the frame best: it bounds what the layer may claim, and what was hidden comes back where it is remembered.
-Between two key frames both ways are blended.
+Flow moves a layer; colours decide which layer is in front and refine its edges. A layer remembers how it
+looked when it was last clear of the others. While they touch, that memory moves as a whole to where it fits
+the frame best: it bounds what the layer may claim, and hidden parts come back where memory expects them.
+Between two key frames, both directions are blended.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _WINDOW = 16  # frames read at once
 
 
 class Confidence(float):
-    """Of a frame: the least of its regions, 0 lost to 1 sure.
+    """Confidence of a frame, the least of its regions: 0 is lost, 1 is sure.
 
     Attributes:
-        regions: Confidence by label: how much of the whole thing is in view and looks as it did.
+        regions: Confidence by label: how much of the whole object is visible and looks as before.
     """
 
     regions: dict[int, float]
@@ -54,28 +54,27 @@ def propagate(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
     """Carry masks from key frames to all others.
 
-    Each frame comes once: from the first key frame to the end, then from there back to the start. A region is
-    bound by those key frames that state it, so that regions may have key frames of their own. To correct a
-    frame, make it a key frame and call again; `start` and `stop` limit the work to what that changes.
+    Each frame comes once: from the first key frame to the end, then from there back to the start. A region
+    follows the key frames that contain it, so regions may have their own key frames. To correct a frame, make
+    it a key frame and call again; `start` and `stop` limit the work to what that changes.
 
     Args:
         clip: Frames.
-        keys: By frame, labels [height, width] (uint8, 0 = background, stating every label present), or masks
-            by label (bool [height, width], stating also what is empty; the earlier covers the later).
-        start: First frame to do.
+        keys: By frame, labels [height, width] (uint8, 0 = background) of all visible regions, or masks by
+            label (bool [height, width]), which may be empty; the earlier covers the later.
+        start: First frame to track.
         stop: Frame after the last; None is the end of the clip.
-        refine: Given a frame, a moved mask and the pixels of other regions, a better mask; "colors" is a cut
-            by the colours the region had in its key frame; "sam" asks the built-in SAM, which helps
-            less (of crossing actors it keeps a mean IoU of .88, colours .92, flow alone .83); None keeps what
-            flow gave.
-        flow: How motion is found; see `editing.flow.estimate_flow`.
+        refine: Returns a better mask, given a frame, a moved mask and the pixels of other regions. "colors"
+            cuts by the region's colours in its key frame; "sam" uses the built-in SAM, which helps less (mean
+            IoU of crossing actors: 0.88; colours 0.92, flow alone 0.83); None keeps the result of flow.
+        flow: How motion is estimated; see `editing.flow.estimate_flow`.
 
     Yields:
-        Frame, its labels, and the confidence. Key frames are as they were given.
+        Frame number, its labels, and the confidence. Key frames are unchanged.
 
     Raises:
-        MaskError: No key frame, or one outside the clip or of another size.
-        ModelError: "raft" without weights.
+        MaskError: There is no key frame, or one is outside the clip or has another size.
+        ModelError: "raft" is chosen without weights.
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
@@ -85,21 +84,22 @@ def propagate(
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
     width, height = clip.size
     if not keys:
-        raise MaskError("keys", "no key frame was given; give the labels of at least one frame")
+        raise MaskError("keys", "No key frame is given. Give the labels of at least one frame.")
     stated: dict[int, dict[int, Mask]] = {}
     for frame, value in sorted(keys.items()):
         if not 0 <= frame < len(clip):
-            raise MaskError("keys", f"frame {frame} was given; the clip has {len(clip)}; choose one of them")
+            raise MaskError("keys", f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
         masks = (
             value if isinstance(value, Mapping) else {n: value == n for n in np.unique(value).tolist() if n}
         )
         for mask in [value] if not isinstance(value, Mapping) else value.values():
             if np.shape(mask) != (height, width):
-                raise MaskError("keys", f"frame {frame} is {np.shape(mask)}; the clip is {(height, width)}")
+                given = f"{np.shape(mask)} for frame {frame}"
+                raise MaskError("keys", f"Expected masks of shape {(height, width)}, got {given}.")
         if start <= frame < stop and masks:
             stated[frame] = {int(label): np.asarray(mask, bool) for label, mask in masks.items()}
     if not stated:
-        raise MaskError("keys", f"no key frame from {start} to {stop - 1} names a region; paint or click one")
+        raise MaskError("keys", f"No key frame from {start} to {stop - 1} has a region. Paint or click one.")
     return stated
 
 
@@ -118,7 +118,7 @@ def _propagate(
         for frame, masks in stated.items()
     }
     first, last = min(stated), max(stated)
-    # What comes from later key frames is needed first, packed as labels; the rest streams.
+    # Masks from later key frames are needed first, so they are packed as labels; the rest streams.
     later = {}
     backwards = _follow(clip, range(last, start - 1, -1), small, size, refine, method)
     if last > first:
@@ -138,7 +138,7 @@ def _propagate(
 
 
 def _blend(frame: int, stated: dict, earlier: dict, later: tuple) -> dict[int, tuple[Mask, float]]:
-    """Both ways' masks: their edges meet in between, nearer to the nearer key frame's and the surer one's."""
+    """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
     labels, sure = later
     blended = {}
     for label in [*earlier, *(label for label in sure if label not in earlier)]:
@@ -179,7 +179,7 @@ def _follow(
     refine: Refine | Literal["colors"] | None,
     method: FlowMethod,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
-    """One way through the clip: labels of what is in view, and how sure each region is."""
+    """Track in one direction: visible labels, and the confidence of each region."""
     layers: dict[int, Layer] = {}
     labels, image, ground, sure = np.zeros(size[::-1], np.uint8), None, None, {}
     for frame, picture in _read(clip, order, size):
@@ -210,7 +210,7 @@ def _scaled(mask: Mask, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
 
 
 def _read(clip: Clip, order: range, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames in order, a window at a time: a video file cannot be read backwards one by one."""
+    """Frames in order, read by window, since a video file cannot be read backwards one by one."""
     for first in range(0, len(order), _WINDOW):
         window = order[first : first + _WINDOW]
         low = min(window)

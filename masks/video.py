@@ -1,4 +1,4 @@
-"""Mask videos <-> label arrays."""
+"""Convert label arrays to mask videos and back."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def write_mask_video(
     fps: Fraction,
     colors: Mapping[int, str],
 ) -> None:
-    """Write labels as colours: without loss where the name ends in `.mkv`, else as MP4.
+    """Write labels as colours: lossless if the name ends in `.mkv`, else as MP4.
 
-    MP4 mixes colours at edges: read back, a mixture may be nearest to a third region's colour.
+    MP4 mixes colours at edges, and a mixture may be nearest to a third region's colour when read back.
 
     Args:
         labels: 0 = background, drawn black.
@@ -43,24 +43,24 @@ def write_mask_video(
 def read_mask_video(
     path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
 ) -> UInt8[np.ndarray, "frames height width"]:
-    """Read a mask video: each pixel gets the label whose colour is nearest, or none where black is.
+    """Read a mask video: each pixel gets the label with the nearest colour, or none if black is nearer.
 
     Args:
-        path: Video, or folder of images; black and white ones have `colors={1: "#ffffff"}`.
-        frames: Used frames of the clip.
+        path: Video, or folder of images; for black and white, use `colors={1: "#ffffff"}`.
+        frames: Number of used frames of the clip.
         size: (width, height) of the clip.
         colors: "#rrggbb" by label.
 
     Raises:
-        MaskError: Wrong count or size.
-        ClipError: No video.
+        MaskError: The count or size is wrong.
+        ClipError: The file is not a readable video.
     """
     clip = open_clip(path)
     if len(clip) != frames or tuple(clip.size) != tuple(size):
         raise MaskError(
             "masks",
-            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}; the clip uses {frames}"
-            f" of {size[0]}x{size[1]}; make them equal",
+            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}, but the clip uses "
+            f"{frames} of {size[0]}x{size[1]}. Use masks of this clip.",
         )
     labels, known = np.zeros((frames, size[1], size[0]), np.uint8), palette(colors).astype(np.int32)
     for index in range(frames):

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio import FileData
 from gradio.events import api
 
-from editing.errors import EditingError, RequestError, suggest
+from editing.errors import EditingError, RequestError, shorten, suggest
 from editing.request import EditRequest
 from ui.build_request import check_lengths
 from ui.examples import Example
@@ -61,9 +61,9 @@ def from_example(
     known = [region.name for region in base.regions]
     for name, text in prompts.items():
         if name not in known:
-            raise RequestError("prompts", f"region {name[:60]!r} was given; {suggest(name, known)}")
+            raise RequestError("prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}")
         if not isinstance(text, str):
-            raise RequestError(f"regions.{name}.prompt", "must be text")
+            raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
     regions = tuple(
         replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
         for region in base.regions
@@ -78,7 +78,7 @@ def _read_object(field: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise RequestError(field, f"must be JSON ({error}); give an object such as {{}}") from None
+        raise RequestError(field, f"The text is not JSON ({error}). Use an object such as {{}}.") from None
     if not isinstance(value, dict):
-        raise RequestError(field, "must be a JSON object of names and values, such as {}")
+        raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
     return value

@@ -62,7 +62,9 @@ def build_discovery(document: Document, model: str) -> EditRequest:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
     """
     if not document.source_prompt.strip():
-        raise RequestError("The clip shows", "is empty; name the objects to find, such as 'a cat and a dog'")
+        raise RequestError(
+            "The clip shows", "It is empty. Name the objects to find, such as 'a cat and a dog'."
+        )
     document.check_space(document.state.regions)
     base = document.opened.request
     return EditRequest(
@@ -103,7 +105,7 @@ def check_lengths(regions: Iterable[Region]) -> None:
     for region in regions:
         for key in ("prompt", "source"):
             if (count := len(getattr(region, key))) > MAX_TEXT:
-                said = f"{count} characters are too many; shorten it to {MAX_TEXT}"
+                said = f"{count} characters are too many. Shorten it to {MAX_TEXT}."
                 raise RequestError(f"regions.{region.name}.{key}", said)
 
 
@@ -113,10 +115,10 @@ def _regions(document: Document, method: str) -> list[Region]:
     drawn = {label for label in document.state.layers if _has_mask(document, label)}
     regions = [r for r in known if r.label in drawn or r.prompt.strip()] if wanted != "ignored" else []
     if not regions and wanted == "needed":
-        raise RequestError("regions", "there are none yet; click an object in the frame")
+        raise RequestError("regions", "There are none yet. Click an object in the frame.")
     for region in regions:
         if region.label not in drawn:
-            said = "the region has no mask; click the object or paint it"
+            said = "The region has no mask. Click the object or paint it."
             raise RequestError(f"regions.{region.name}.mask", said)
     check_lengths(regions)
     return regions
@@ -130,7 +132,7 @@ def _flatten(document: Document, regions: list[Region]) -> np.ndarray:
             labels[frame][document.mask(region.label, frame)] = region.label
     for region in regions:
         if not (labels == region.label).any():
-            said = "regions above it cover it completely; move it up or erase part of theirs"
+            said = "Regions above it cover it completely. Move it up or erase part of theirs."
             raise RequestError(f"regions.{region.name}.mask", said)
     return labels
 

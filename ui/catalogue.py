@@ -80,8 +80,8 @@ class Catalogue:
         """
         for text in request.loras:
             if (name := parse_lora(text).model) not in self.loras:
-                advice = "put it into $REGRAIN_MODELS/loras"
-                said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} is not here; {advice}"
+                advice = "Put it into $REGRAIN_MODELS/loras."
+                said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} was not found. {advice}"
                 raise RequestError("loras", said)
         known = ["storybook/canny", *(entry.name for entry in _shelf() if (entry / "config.json").is_file())]
         for spec in read_control(request.params.get("control")):
@@ -90,7 +90,7 @@ class Catalogue:
 
 
 def _unknown(name: object, known: list[str]) -> str:
-    return f"{str(name)[:60]!r} was given; {suggest(str(name), known)}"
+    return f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}"
 
 
 def _local_loras() -> list[str]:

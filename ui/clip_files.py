@@ -61,7 +61,7 @@ class ClipFiles:
         file = self.visits.get(page).opened.file
         values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
-            raise RequestError("clip", "first frame, step and number of frames must be whole numbers")
+            raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
         folder = self.media.new_clip(page)
         kept = _place_for(file, folder)
         shutil.copyfile(file, kept)

@@ -119,12 +119,12 @@ def open_upload(
         return _open_zip(file, folder)
     if file.suffix.lower() not in _CLIP_SUFFIXES:
         raise ClipError(
-            "clip", f"{file.name!r} is not a video; choose an mp4, mov, webm, mkv, avi or gif file"
+            "clip", f"{file.name!r} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file."
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
         given = "{}x{}".format(*whole.size)
-        said = f"{given} pixels are too many; scale it to at most {MAX_SOURCE_SIDE} on each side"
+        said = f"{given} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
         raise ClipError("clip", said)
     chosen = start is not None or stride is not None or frames is not None
     first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
@@ -170,7 +170,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
             _unpack(archive, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
-            "project", f"{file.name!r} is damaged or not a zip file; save the project again"
+            "project", f"{file.name!r} is damaged or not a zip file. Save the project again."
         ) from None
     inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     if not (unpacked / FILE).is_file() and len(inner) == 1:
@@ -187,11 +187,11 @@ def _check_extent(clip: Clip) -> None:
     """Before masks are read: a small archive may hold large ones."""
     if len(clip) > MAX_FRAMES:
         said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
-        raise ClipError("clip.frames", f"{said}; shorten the clip or use the command line")
+        raise ClipError("clip.frames", f"{said}. Shorten the clip or use the command line.")
     if max(clip.size) > MAX_SIDE:
         size = "{}x{}".format(*clip.size)
-        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} on each side"
-        raise ClipError("clip", f"{said}; shrink the clip or use the command line")
+        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
 
 
 def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
@@ -199,21 +199,21 @@ def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
         raise RequestError(
-            "project", f"the archive has {len(entries)} files; at most {_MAX_FILES} are allowed"
+            "project", f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
         )
     left, root = _MAX_UNPACKED, target.resolve()
     root.mkdir(parents=True)
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or stat.S_ISLNK(entry.external_attr >> 16) or "\\" in entry.filename:
-            said = f"{entry.filename[:60]!r} points outside the archive; remove it"
+            said = f"{entry.filename[:60]!r} points outside the archive. Remove it."
             raise RequestError("project", said)
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
             left = _copy(source, sink, left)
         if left < 0:
             shutil.rmtree(root, ignore_errors=True)
-            said = f"it unpacks to more than {_MAX_UNPACKED // 10**6} MB; shorten the clip"
+            said = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
             raise RequestError("project", said)
 
 

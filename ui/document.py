@@ -114,7 +114,7 @@ class Document:
             RequestError: There are as many as allowed.
         """
         if len(known) >= MAX_REGIONS:
-            raise RequestError("regions", f"at most {MAX_REGIONS} are allowed here; delete one first")
+            raise RequestError("regions", f"At most {MAX_REGIONS} are allowed here. Delete one first.")
 
     def _new_region(self, known: Mapping[int, Region], name: str = "") -> Region:
         """A region that no other is like, called `name` where that is free."""
@@ -176,7 +176,7 @@ class Document:
             RequestError: There is no such region.
         """
         if label not in self.state.layers:
-            raise RequestError("region", f"number {label} does not exist; choose another or add one")
+            raise RequestError("region", f"Number {label} does not exist. Choose another or add one.")
         return self.state.layers[label]
 
     def mask(self, label: int, frame: int) -> Mask:

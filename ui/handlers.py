@@ -255,7 +255,7 @@ class RunHandlers:
                 yield from self._complete(document, page, value["have"])  # type: ignore[index]
             with document.lock:
                 if document.id != identity:
-                    raise RequestError("clip", "another clip was opened before the run began; run again")
+                    raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
                 job = Job(asked, page, document.opened, whole_masks(document, asked))
             yield from self._run(document, identity, job)
@@ -299,7 +299,7 @@ class RunHandlers:
         with document.lock:
             partial = document.id == identity and document.to_track(only_untracked=True)
         if partial:
-            raise RequestError("regions", "tracking was stopped before the end; track them, then run")
+            raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
         if shown := look(document, identity, since):
             yield {self.parts.canvas: shown}
 

@@ -26,7 +26,7 @@ def add_point(
     """
     key = document.layer(label).keys.get(frame, Key())
     if len(key.points) >= MAX_POINTS:
-        raise RequestError("points", f"at most {MAX_POINTS} are allowed on a frame; use the brush")
+        raise RequestError("points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush.")
     before = document.mask(label, frame)
     key = replace(key, points=(*key.points, (*at, inside)))
     return _find(document, label, frame, key, before, segment)
@@ -61,7 +61,7 @@ def reshape(document: Document, label: int, frames: list[int], how: Reshape) -> 
     masked = [frame for frame in frames if document.mask(label, frame).any()]
     if not masked:
         where = "on this frame" if len(frames) == 1 else "on any frame"
-        raise RequestError("mask", f"the region has none {where}; click the object or paint it first")
+        raise RequestError("mask", f"The region has none {where}. Click the object or paint it first.")
     if len(frames) == 1:  # a correction, to be followed from here
         (frame,) = frames
         document.set_key(label, frame, _with_edit(layer.keys.get(frame, Key()), how))
@@ -94,7 +94,7 @@ def find_by(document: Document, label: int, frame: int, finder: str, segment: Se
     """
     allowed: Mapping[str, str] = FINDERS if document.finder == "sam" else {document.finder: ""}
     if finder not in allowed:
-        raise RequestError("finder", f"{finder[:20]!r} is unknown; choose {' or '.join(allowed)}")
+        raise RequestError("finder", f"{finder[:20]!r} was not found. Choose {' or '.join(allowed)}.")
     layer = replace(document.layer(label), by=finder)
     document.set_layer(label, layer)
     key = layer.keys.get(frame, Key())

@@ -104,7 +104,7 @@ class Masking:
     def _stroke(self, document: Document, data: Data) -> None:
         path, radius = data.get("path"), data.get("radius")
         if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
-            raise RequestError("stroke", f"it needs 1 to {MAX_PATH} points and a radius")
+            raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
         radius = min(max(float(radius), 0.5), float(max(document.size)))
         # A browser counts from the corner of a pixel, the brush from its centre.
         places = [_place(document, at) for at in path]
@@ -115,7 +115,7 @@ class Masking:
     def _reshape(self, document: Document, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")
         if kind not in _KINDS or not isinstance(pixels, int) or not 1 <= pixels <= MAX_RESHAPE:
-            allowed = f"it needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels"
+            allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
         everywhere = range(len(document.opened.frames))
         frames = list(everywhere) if data.get("all") is True else [_frame(document, data)]
@@ -143,21 +143,21 @@ class Masking:
 def _label(data: Data) -> int:
     label = data.get("label")
     if not isinstance(label, int):
-        raise RequestError("region", "none is selected; click one in the list")
+        raise RequestError("region", "None is selected. Click one in the list.")
     return label
 
 
 def _frame(document: Document, data: Data) -> int:
     frame, count = data.get("frame"), len(document.opened.frames)
     if not isinstance(frame, int) or not 0 <= frame < count:
-        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip; choose 0 to {count - 1}")
+        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
     return frame
 
 
 def _place(document: Document, at: object) -> tuple[float, float]:
     """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
     if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
-        raise RequestError("point", "it needs two numbers, x and y")
+        raise RequestError("point", "It needs two numbers, x and y.")
     (x, y), (width, height) = at, document.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
 

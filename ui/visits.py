@@ -50,7 +50,7 @@ class Visits:
             document = self._documents.pop(page, None)
             if document is None:
                 if (start := self._first or opened) is None:
-                    raise RequestError("clip", "none is open; choose an example or open your own")
+                    raise RequestError("clip", "None is open. Choose an example or open your own.")
                 document = Document(start, self._finder)
             self._documents[page] = document
             document.used, document.left = self._clock(), None

@@ -1,1 +1,1 @@
-"""Attention: where it sits in a model, who computes it, and whose keys a frame sees."""
+"""Attention: the layers of a model, the function that computes it, and the frames whose keys a frame sees."""

@@ -1,4 +1,4 @@
-"""The one place that computes attention. Everything else calls `attention` or `attention_in_runs`.
+"""The only module that computes attention. Everything else calls `attention` or `attention_in_runs`.
 
 PyTorch's `scaled_dot_product_attention` does most of it; on a GPU its memory-efficient kernel also takes keys
 wider than values. xformers 0.0.35 runs PyTorch's own kernels (`cutlassF-pt`, `fa2F-pt`) and adds one thing:
@@ -24,7 +24,7 @@ def attention(
     v: Float[Tensor, "batch heads keys width"],
     scale: float | None = None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Softmax attention, exact, without a queries x keys matrix in memory.
+    """Compute exact softmax attention without a queries x keys matrix in memory.
 
     Args:
         q: Queries, unscaled.
@@ -37,7 +37,7 @@ def attention(
     dim, width = q.shape[-1], v.shape[-1]
     if dim == width or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
-    # The CPU kernel wants equal widths and would otherwise fall back, silently, to the full matrix.
+    # The CPU kernel needs equal widths; otherwise it silently falls back to the full matrix.
     if scale is None:
         scale = dim**-0.5
     if width < dim:
@@ -52,7 +52,7 @@ def attention_in_runs(
     v: Float[Tensor, "batch tokens heads dim"],
     lengths: Int[Tensor, "runs"],
 ) -> Float[Tensor, "batch tokens heads dim"]:
-    """Attention within each of some runs of tokens that follow each other.
+    """Compute attention within consecutive runs of tokens.
 
     Args:
         q: Queries, unscaled.
@@ -79,7 +79,7 @@ def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:
-    """What computes attention on a device, in words."""
+    """Describe what computes attention on a device."""
     runs = "xformers" if uses_xformers(device, dtype) else "PyTorch, by length"
     return f"PyTorch scaled_dot_product_attention; along tracks {runs}"
 

@@ -1,4 +1,4 @@
-"""The order of the rows of one model call, said once."""
+"""The order of rows in a model call."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Batch(NamedTuple):
     """Branches that run together, each with all frames of the clip: rows are (branch frame).
 
     Attributes:
-        frames: Frames in a branch.
-        branches: Their names in order: the source where it runs ("source_uncond", "source"), then "uncond"
-            and "cond". With several edits those are groups, of "uncond/0", "uncond/1", ..., "cond/0", ...
+        frames: Frames per branch.
+        branches: Their names in order: the source if it runs ("source_uncond", "source"), then "uncond" and
+            "cond". With several edits these are groups, of "uncond/0", "uncond/1", ..., "cond/0", ...
     """
 
     frames: int
@@ -32,10 +32,10 @@ class Batch(NamedTuple):
         return cls(frames, (*source, *halves))
 
     def rows(self, name: str) -> slice:
-        """Where the rows of a branch or a group are.
+        """The rows of a branch or a group.
 
         Raises:
-            ValueError: It does not run.
+            ValueError: The branch is not in this batch.
         """
         found = [i for i, branch in enumerate(self.branches) if name in (branch, _group(branch))]
         if not found:
@@ -43,17 +43,17 @@ class Batch(NamedTuple):
         return slice(found[0] * self.frames, (found[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
-        """The rows of a call from what each group is given; groups that do not run are left out."""
+        """Join the tensors of the groups into the rows of a call; groups not in this batch are left out."""
         return torch.cat([parts[name] for name in dict.fromkeys(map(_group, self.branches))])
 
     def texts(self, texts: Mapping[str, Text]) -> Text:
-        """One text per branch, from those of branches or of whole groups."""
+        """Join texts into one per branch, from those of branches or of whole groups."""
         return Text.cat([texts[name] if name in texts else texts[_group(name)] for name in self.branches])
 
     def guide(
         self, answer: tuple[Tensor, Tensor], scale: float, uncond: str = "uncond", cond: str = "cond"
     ) -> tuple[Tensor, Tensor]:
-        """Guided (x0, eps) of two groups of a call's answer."""
+        """Apply guidance to two groups of a call's output (x0, eps)."""
         x0, eps = (guide(both[self.rows(uncond)], both[self.rows(cond)], scale) for both in answer)
         return x0, eps
 

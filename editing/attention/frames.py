@@ -1,9 +1,9 @@
-"""Whose keys a frame sees.
+"""The frames whose keys a frame sees.
 
 In image models a row of q, k, v is one frame, ordered (branch frame): all frames of the first branch, then
 all of the next. Which frames a frame sees is data (`Seen`), which keys, values and labels all follow. The
-functions compute attention with `attend` (plain by default; a modulated one fits too) and return the rows in
-their order. Branches never mix.
+functions compute attention with `attend` (plain by default) and return the rows in their original order.
+Branches never mix.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Seen = Int[Tensor, "frames seen"] | Literal["all"]
 
 
 def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int) -> Seen:
-    """Which frames each frame of a clip sees.
+    """List the frames that each frame of a clip sees.
 
     Args:
         selectors: "first", "middle" (the lower of two) and "last" name a frame of the clip; "own" is the
-            frame itself, "previous" the one before it, kept inside the clip; so is an int, any offset. Or
-            "all".
-        frames: Frames in the clip.
+            frame itself; "previous" is the one before it, and an int an offset, both kept inside the clip.
+            Or "all".
+        frames: Number of frames in the clip.
     Raises:
-        ValueError: No selector given.
+        ValueError: There is no selector.
     """
     if selectors == "all":
         return "all"
     if not selectors:
-        raise ValueError("selectors: a frame must see at least one frame")
+        raise ValueError("selectors: give at least one")
     named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
     offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
     return torch.tensor(
@@ -61,7 +61,7 @@ def unfold_frames(x: Float[Tensor, "branch heads clip_tokens dim"], frames: int)
 
 
 def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: Attend = attention) -> Rows:
-    """Each frame sees the frames that `seen` lists for it.
+    """Compute attention in which each frame sees the frames that `seen` lists for it.
 
     Args:
         q: Queries, rows (branch frame).
@@ -70,7 +70,7 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
         frames: Frames in a branch.
         seen: See `frames_seen`.
         attend: Called once: for "all" with the folded q, k, v [branch, heads, (frame tokens), dim]; else with
-            q as it is and keys and values [(branch frame), heads, (seen tokens), dim].
+            unchanged q and keys and values [(branch frame), heads, (seen tokens), dim].
     """
     if isinstance(seen, str):
         return unfold_frames(attend(*(fold_frames(x, frames) for x in (q, k, v))), frames)
@@ -88,14 +88,14 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
 def labels_seen(
     labels: Int[Tensor, "frames tokens"], seen: Seen
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
-    """Labels of the queries and keys that `across_frames` hands to `attend`, for one branch."""
+    """The labels of the queries and keys that `across_frames` passes to `attend`, for one branch."""
     if isinstance(seen, str):
         return labels.reshape(1, -1), labels.reshape(1, -1)
     return labels, labels[seen.to(labels.device)].flatten(1)
 
 
 def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attention) -> Rows:
-    """Each frame sees every frame of its branch (full-frame attention); see `across_frames`.
+    """Compute attention in which each frame sees every frame of its branch; see `across_frames`.
 
     Source: VideoGrain, arXiv:2502.17258, Sec. 3.1.
     """
@@ -110,24 +110,24 @@ def sparse_causal(
     selectors: Sequence[Selector] = ("first", "previous"),
     attend: Attend = attention,
 ) -> Rows:
-    """Each frame sees the frames its `selectors` name, concatenated in that order; see `across_frames`.
+    """Compute attention in which each frame sees the frames of its `selectors`; see `across_frames`.
 
     Raises:
-        ValueError: No selector given.
+        ValueError: There is no selector.
     Source: Tune-A-Video, arXiv:2212.11565, Eq. 2: the first and the previous frame.
     """
     return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
 
 
 def tracks(q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"]) -> Rows:
-    """Each token sees the tokens of its own track, itself among them.
+    """Compute attention in which each token sees the tokens of its own track, including itself.
 
     Args:
         q: Queries, rows (branch frame).
         k: Keys, same rows.
         v: Values, same rows.
         frames: Frames in a branch.
-        ids: Track of every token; a track has at most one token a frame (`editing.flow.trajectories`).
+        ids: Track of every token; a track has at most one token per frame (`editing.flow.trajectories`).
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """
     by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other

@@ -1,4 +1,4 @@
-"""Where attention goes: mass averaged over heads, layers and steps, as it was and as it was changed to."""
+"""Where attention goes: mass averaged over heads, layers and steps, before and after it is changed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from editing.diffusion import Step
 from editing.errors import RequestError
 from editing.events import RegionAttention
 
-# Maps are read from layers of at most this many tokens a frame, unless told otherwise: the paper's 32 x 32.
+# By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
 HEAT_TOKENS = 1024
 Columns = Mapping[str, Collection[int]]
-"""By name which columns of the mass are added up: tokens of a word, the one column of a region."""
+"""Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
 
 
 @dataclass(frozen=True)
 class HeatScope:
-    """What heat is averaged over.
+    """The layers and steps that heat is averaged over.
 
     Attributes:
-        strides: Layers that are read.
-        size: Height and width on which it is shown: those of the finest such layer.
-        first: Share of the schedule, from pure noise on, at which it begins.
-        last: And ends; steps that are partly in it count.
+        strides: Strides of the layers that are read.
+        size: Height and width of the maps: those of the finest such layer.
+        first: Share of the schedule at which averaging starts, counted from pure noise.
+        last: Share at which it ends; partly covered steps count.
     """
 
     strides: frozenset[tuple[int, int, int]]
@@ -41,7 +41,7 @@ class HeatScope:
     last: float = 1.0
 
     def counts(self, step: Step) -> bool:
-        """Whether a step belongs to it."""
+        """Whether a step is averaged."""
         return step.within(self.last, begun=True) and not step.within(self.first)
 
     @classmethod
@@ -58,17 +58,17 @@ class HeatScope:
         first: float = 0.0,
         last: float = 1.0,
     ) -> HeatScope:
-        """Choose among a model's layers.
+        """Choose layers of a model.
 
         Args:
-            grid: Of the latents.
+            grid: Grid of the latents.
             sites: The model's attention layers.
-            divisors: Grids that are read, 1 the latents' own, 2 half of it; empty takes all of up to 1024
-                cells, or the coarsest where none is that small.
+            divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty takes all of up to 1024
+                cells, or the coarsest if none is that small.
             first: See `HeatScope`.
             last: See `HeatScope`.
         Raises:
-            RequestError: The model has none of the grids given.
+            RequestError: The model has none of these grids.
         """
         there = sorted({site.stride for site in sites if site.kind == "cross"})
         if divisors:
@@ -78,15 +78,15 @@ class HeatScope:
         if not strides:
             given, known = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in there]))
             raise RequestError(
-                "params.heat_grids", f"this model has no attention on grid {given}; choose from {known}"
+                "params.heat_grids", f"This model has no attention on grid {given}. Choose from {known}."
             )
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 
 
 class Heat:
-    """Attention mass at every pixel in some columns, before and after attention is changed.
+    """The attention mass of some columns at every pixel, before and after attention is changed.
 
-    Sums are kept, so memory does not grow with steps.
+    Only sums are kept, so memory does not grow with steps.
     """
 
     def __init__(self, scope: HeatScope) -> None:
@@ -99,12 +99,12 @@ class Heat:
         self._step_count = 0
 
     def begin(self, step: Step) -> None:
-        """A new step."""
+        """Start a new step."""
         self._in_scope = self.scope.counts(step)
         self._step, self._step_count = None, 0
 
     def reads(self, site: Site) -> bool:
-        """Whether a layer is among those averaged."""
+        """Whether a layer is averaged."""
         return site.stride in self.scope.strides
 
     def add(
@@ -115,13 +115,13 @@ class Heat:
         size: tuple[int, int] | None = None,
         changed: bool = False,
     ) -> None:
-        """One layer's mass, averaged over heads.
+        """Add one layer's mass, averaged over heads.
 
-        The mean is taken over changed layers and steps alone once there is one.
+        Once a layer is changed, only changed layers and steps count.
 
         Args:
-            before: What attention was.
-            after: What it was changed to; None if it was not.
+            before: Attention before the change.
+            after: Attention after it; None if unchanged.
             size: Height and width of the layer's grid; default: that of the scope.
             changed: Whether this layer is changed in this step.
         """
@@ -140,7 +140,7 @@ class Heat:
     def _laid_out(
         self, mass: Float[Tensor, "frames tokens columns"], size: tuple[int, int] | None
     ) -> Float[Tensor, "frames h w columns"]:
-        """On the grid of the scope."""
+        """Resize a mass to the grid of the scope."""
         return on_grid(mass.float(), size or self.scope.size, self.scope.size)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
@@ -150,11 +150,11 @@ class Heat:
         return self._step / self._step_count
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
-        """The mean of what attention was."""
+        """Mean attention before the change."""
         return self._mean(0)
 
     def after(self) -> Float[Tensor, "frames h w columns"]:
-        """The mean of what it was changed to."""
+        """Mean attention after the change."""
         return self._mean(1)
 
     def _mean(self, which: int) -> Tensor:
@@ -179,14 +179,14 @@ class Heat:
 def of_columns(
     mass: Float[Tensor, "frames h w columns"], columns: Collection[int]
 ) -> Float[Tensor, "frames h w"]:
-    """Some columns of a mass, added up."""
+    """Add up some columns of a mass."""
     return mass[..., list(columns)].sum(-1)
 
 
 def on_grid(
     x: Float[Tensor, "frames tokens columns"], size: tuple[int, int], new_size: tuple[int, int]
 ) -> Float[Tensor, "frames h w columns"]:
-    """Tokens laid out on their grid, height and width, and resized to another, bilinearly."""
+    """Arrange tokens on their grid (height, width) and resize it bilinearly."""
     if size == new_size:
         return x.unflatten(1, size)
     maps = x.movedim(2, 1).unflatten(2, size)
@@ -194,7 +194,7 @@ def on_grid(
 
 
 def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
-    """Mass scaled so that the clip's strongest pixel is 1."""
+    """Scale a mass so that the clip's strongest pixel is 1."""
     top = maps.amax().clamp(min=1e-8)
     return (maps / top).clamp(0, 1).float().cpu().numpy()
 
@@ -203,7 +203,7 @@ class PixelHeat:
     """Where one pixel of one frame looks, in all frames, by self-attention.
 
     Attributes:
-        heat: Its probabilities in one column; they add up to 1 over the clip on the grid they are shown on.
+        heat: Its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
         columns: Its name.
     """
 
@@ -222,14 +222,14 @@ class PixelHeat:
         seen: Seen,
         change: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None,
     ) -> None:
-        """One layer of one half of guidance.
+        """Add one layer of one half of guidance.
 
         Args:
-            q: Queries, as `across_frames` lays them out.
+            q: Queries, in the layout of `across_frames`.
             k: Keys, likewise.
-            grid: Of the layer.
-            seen: Whose keys a frame sees.
-            change: (q, k, row, query) -> modulated q and k of that query; None if nothing is modulated.
+            grid: Grid of the layer.
+            seen: The frames whose keys a frame sees.
+            change: (q, k, row, query) -> modulated q and k of that query; None without modulation.
         """
         y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
         own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens

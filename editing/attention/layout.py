@@ -1,4 +1,4 @@
-"""Where the regions of a request are on every attention grid, and which tokens are theirs."""
+"""The regions of a request on every attention grid, and the tokens bound to them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class Layout:
-    """Where the regions are on every attention grid, and their tokens: 0 background, i + 1 region i.
+    """The regions on every attention grid, and their tokens. Codes: 0 is background, i + 1 is region i.
 
     Attributes:
-        names: Of the regions.
-        words: Region of every token of the prompt, -1 where it is none's.
-        grid: Of the latents.
-        strength: Of the background, 1, and of every region.
-        has_words: 1 for regions with words, else 0; their pixels keep their cross-attention: flattening it
-            would only erase them.
-        columns: By name of a region its column in `indicator`.
-        indicator: [tokens, regions], 1 where a token is a region's.
+        names: Names of the regions.
+        words: Code of every token of the prompt, -1 for tokens of no region.
+        grid: Grid of the latents.
+        strength: Strengths of the background, 1, and of every region.
+        has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
+            flattening it would erase them.
+        columns: The column of each region in `indicator`, by name.
+        indicator: [tokens, regions], 1 if a token belongs to a region.
     """
 
     def __init__(self, request: EditRequest, grid: Grid, words: Int[Tensor, "tokens"]) -> None:
@@ -55,16 +55,16 @@ class Layout:
         self._cells = cache(cells)
 
     def codes(self, site: Site) -> Int[Tensor, "frames tokens"]:
-        """Region of every token of a layer."""
+        """The code of every token of a layer."""
         return self._cells(*self.grid.at(site).size)
 
     def size_term(
         self, codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"] | None = None
     ) -> Float[Tensor, "rows tokens"]:
-        """1 - S: the share of the keys of its row that are not of a token's own region.
+        """The size term 1 - S: for each token, the share of keys in its row that belong to other regions.
 
         Args:
-            codes: Region of each query. keys: Region of each key; default: the queries' own tokens.
+            codes: Code of each query. keys: Code of each key; default: the queries' own tokens.
         """
         share = F.one_hot(codes if keys is None else keys, len(self.strength)).float().mean(1)
         return 1 - share.gather(1, codes)

@@ -1,6 +1,6 @@
-"""Cross-attention written out: where each word looks, and maps of one prompt made from those of another.
+"""Cross-attention as explicit maps: where each word looks, and maps of one prompt built from another's.
 
-Text has some dozens of tokens, so these maps are small; self-attention is never written out.
+A prompt has a few dozen tokens, so these maps are small; self-attention is never materialised.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from editing.text import Text, Variant, equalizer, is_swap, refine_map, replace_
 
 Maps = Float[Tensor, "rows heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
-# The references read their maps at 16 x 16 of 64 x 64 latents: the coarsest grid of this many cells a side.
+# The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side of the grid to read.
 _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[Site]) -> tuple[int, int, int]:
-    """The stride of the layers on which words are looked for.
+    """Choose the stride of the layers from which maps of words are read.
 
-    Of the grids with cross-attention the coarsest of at least 16 cells a side, or the finest.
+    It is the coarsest grid with cross-attention and at least 16 cells per side, else the finest.
 
     Args:
-        grid: Of the latents.
+        grid: Grid of the latents.
         sites: The model's attention layers.
     """
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
@@ -43,20 +43,20 @@ def probabilities(
     k: Float[Tensor, "rows heads keys dim"],
     scale: float | None = None,
 ) -> Maps:
-    """softmax(scale q k^T), in single precision at least; the scale is dim ** -0.5 if not given."""
+    """Compute softmax(scale q k^T) in at least single precision; the default scale is dim ** -0.5."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """How the cross-attention of an edit is made from that of the source.
+    """How to compute an edit's cross-attention from the source's.
 
     Attributes:
         mapper: Replace: rows are source tokens, columns target tokens; None to refine.
-        indices: Refine: for every target token the source token it was.
-        aligned: Refine: 1 where there is one, 0 where the token is new and keeps the edit's attention.
-        factors: Reweight: what every target token's attention is multiplied by; rows then do not sum to 1.
+        indices: Refine: the source token that each target token corresponds to.
+        aligned: Refine: 1 if there is one, 0 if the token is new and keeps the edit's attention.
+        factors: Reweight: a factor for each target token's attention; rows then no longer sum to 1.
     """
 
     mapper: Float[Tensor, "L L"] | None
@@ -87,13 +87,13 @@ def exchange(
     Args:
         source: A single prompt.
         target: Another one.
-        control: "replace" words in their places, "refine" by new words; "auto" replaces where the prompts
-            differ only by words that stand for each other.
+        control: "replace" swaps words in place, "refine" adds new words; "auto" replaces if the prompts
+            differ only by one-for-one word swaps.
         weights: Factors of words of the target.
         variant: See `editing.text`.
-        field: Named where a word of `weights` is not in the prompt.
+        field: Field named in the error if a word of `weights` is not in the prompt.
     Raises:
-        PromptError: Replacing prompts of different numbers of words, or an unknown word in `weights`.
+        PromptError: Prompts to replace differ in their number of words, or a word of `weights` is missing.
     """
     device = source.vectors.device
     if control == "auto":
@@ -112,15 +112,15 @@ def fuse_cross(
     exchanges: Mapping[str, Exchange | None],
     seen: Callable[[str, Maps, Maps], None] | None = None,
 ) -> Tensor:
-    """Cross-attention in which some branches take over that of the branch `source`.
+    """Compute cross-attention in which some branches use that of the branch `source`.
 
     Args:
         q: Queries, rows of `batch`.
         k: Keys, same rows.
         v: Values, same rows.
         batch: The order of the rows.
-        exchanges: By branch how its attention is made from the source's; None leaves it as it is.
-        seen: Receives name, own maps and final maps of every branch in `exchanges`.
+        exchanges: Per branch, how its attention is computed from the source's; None leaves it unchanged.
+        seen: Called with name, own maps and final maps of every branch in `exchanges`.
     Source: Prompt-to-Prompt, arXiv:2208.01626, Sec. 3.2.
     """
     out = attention(q, k, v)

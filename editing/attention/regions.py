@@ -1,13 +1,14 @@
-"""ST-Layout attention: tokens of one region are drawn together, all others pushed apart. Tensors in, tensors
-out.
+"""ST-Layout attention: it pulls the tokens of a region together and pushes all others apart. Tensors in,
+tensors out.
 
 For query i with strength a_i and same-region indicator R_ij the modulated logits are
 
     s'_ij = (1 - a_i) s_ij + a_i (max_i if R_ij else min_i),    max_i, min_i over all keys of s_i.
 
-A constant per row leaves a softmax as it is, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row
+A softmax ignores a constant per row, so s' is (1 - a_i) s_ij + a_i (max_i - min_i) R_ij up to a row
 constant, and for disjoint regions R_ij = onehot(r_i) . onehot(r_j): ordinary attention with a few more
-channels, exact, in O(N) memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6; the channel form is ours.
+channels, exact, in O(N) memory. Source: VideoGrain, arXiv:2502.17258, Eq. 4 to 6. The channel form is not in
+the paper.
 """
 
 import torch
@@ -33,14 +34,14 @@ _LANES = 8
 def grid_labels(
     labels: Integer[Tensor, "frames height width"], height: int, width: int, count: int
 ) -> Int[Tensor, "frames cells"]:
-    """Labels on a coarser grid: each cell goes to the label that covers most of it.
+    """Reduce labels to a coarser grid: each cell takes the label that covers most of it.
 
-    A region that is in the frame but would win no cell takes the one it covers most of those that are not
-    another region's last, so that small parts survive.
+    A region that would lose every cell keeps the one it covers most, unless that is the last cell of another
+    region, so that small parts survive.
 
     Args:
         labels: 0..count - 1.
-        height: Of the grid. width: Of the grid.
+        height: Height of the grid. width: Width of the grid.
         count: Number of labels, background included.
     Returns:
         int64, cells in row-major order.
@@ -59,7 +60,7 @@ def grid_labels(
 
 
 def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], label: int) -> None:
-    """Give a label the cell it covers most of those that are not another's last."""
+    """Give a label the cell it covers most, of those that are not another label's last."""
     for cell in cover.argsort(descending=True).tolist():
         held = winner[cell]
         if cover[cell] > 0 and (held == 0 or (winner == held).sum() > 1):
@@ -72,7 +73,7 @@ def row_range(
 ) -> Float[Tensor, "batch heads queries"]:
     """Largest minus smallest logit of every row of q k^T / sqrt(dim), streamed over blocks of queries.
 
-    In single precision at least.
+    Computed in at least single precision.
     """
     keys, unit = k.transpose(-1, -2), _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
@@ -86,7 +87,7 @@ def row_range(
 
 
 def _unit(q: Tensor) -> float:
-    """By what logits are divided to stay within the numbers of `q`."""
+    """Divisor that keeps logits within the range of q's dtype."""
     return _HALF_SCALE if q.dtype == torch.float16 else 1.0
 
 
@@ -97,12 +98,12 @@ def modulate(
     key_label: Int[Tensor, "#batch keys"],
     strength: Float[Tensor, "#batch queries"],
 ) -> tuple[Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]]:
-    """Queries and keys whose plain attention, scaled by the original dim, is the modulated attention.
+    """Widen queries and keys so that their plain attention, scaled by the original dim, is modulated.
 
     Args:
         q: Unscaled queries. k: Keys.
         query_label: Region of each query. key_label: Region of each key; -1 belongs to no region.
-        strength: a_i, 0 leaves a row as it is, 1 flattens it to max inside its region and min elsewhere.
+        strength: a_i in [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min elsewhere.
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
     """
@@ -123,7 +124,7 @@ def modulated_attention(
     key_label: Int[Tensor, "#batch keys"],
     strength: Float[Tensor, "#batch queries"],
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
+    """Compute attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
     if not bool(strength.any()):
         return attention(q, k, v)
     learns = any(x.requires_grad for x in (q, k, v))
@@ -143,7 +144,7 @@ def _in_blocks(
     key_label: Int[Tensor, "#batch keys"],
     strength: Float[Tensor, "#batch queries"],
 ) -> Float[Tensor, "batch heads queries width"]:
-    """The same without widening: scores are computed once, and their range is at hand."""
+    """The same without widening: computes the scores once and takes their range from them."""
     regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1)
     same_q = (query_label[..., None] == regions).to(q.dtype).expand(len(q), -1, -1)
     same_k = (key_label[:, None] == regions[:, None]).to(k.dtype).expand(len(k), -1, -1)

@@ -1,7 +1,7 @@
-"""Where attention happens in a model, and the one hook that reaches it.
+"""The attention layers of a model, and the one hook into them.
 
-Every attention layer gets a stateless `SiteProcessor` when a model is loaded. What it should compute travels
-with each call: `unet(..., cross_attention_kwargs={"attend": fn})`. Nothing stays on the model afterwards.
+Each layer gets a stateless `SiteProcessor` when the model is loaded. What it computes is passed with each
+call: `unet(..., cross_attention_kwargs={"attend": fn})`. Nothing stays on the model afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Site:
         name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
         kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
         block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
-        stride: Latents in time, down and across that one of its tokens spans.
+        stride: Latents that one of its tokens spans in time, down and across.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Site:
 
 
 class Grid(NamedTuple):
-    """How many latents, or tokens of a layer, a clip has in time, down and across."""
+    """The number of latents of a clip, or tokens of a layer, in time, down and across."""
 
     time: int
     height: int
     width: int
 
     def at(self, site: Site) -> Grid:
-        """The grid of a layer's tokens, where this is the grid of the latents."""
+        """The grid of a layer's tokens, if this is the grid of the latents."""
         return self.over(site.stride)
 
     def over(self, stride: tuple[int, int, int]) -> Grid:
@@ -74,7 +74,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
 
 @runtime_checkable
 class HasAttention(Protocol):
-    """What `install` needs of a diffusers model (UNet2DConditionModel, ControlNetModel)."""
+    """The parts of a diffusers model (UNet2DConditionModel, ControlNetModel) that `install` uses."""
 
     @property
     def attn_processors(self) -> dict:
@@ -91,7 +91,7 @@ class HasAttention(Protocol):
 
 
 class SiteProcessor:
-    """A diffusers attention processor that hands q, k and v to `attend`; plain attention without one."""
+    """A diffusers attention processor that passes q, k and v to `attend`; plain attention without one."""
 
     def __init__(self, site: Site):
         self.site = site
@@ -132,7 +132,7 @@ class SiteProcessor:
 
 
 def install(model: HasAttention) -> tuple[Site, ...]:
-    """Give every attention layer of `model` its `SiteProcessor`; done once, when the model is loaded.
+    """Give every attention layer of `model` a `SiteProcessor`; call it once, when the model is loaded.
 
     Returns:
         The sites in the order in which they run: down, middle, up.
@@ -151,7 +151,7 @@ def install(model: HasAttention) -> tuple[Site, ...]:
 
 
 def _strides(model: nn.Module) -> dict[str, int]:
-    """Latents a side that a token of each block spans: attention runs before a block changes its grid."""
+    """Latents per side that a token of each block spans; attention runs before a block changes its grid."""
     stride, found = 1, {}
     for index, block in enumerate(model.down_blocks):
         found[f"down_blocks.{index}"] = stride

@@ -82,7 +82,7 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0][:160]
         raise ModelError(
             "model", f"{id!r}: {folder.name}/ cannot be loaded ({reason}). Download it again."
         ) from error

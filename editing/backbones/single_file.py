@@ -46,9 +46,11 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
         text_encoder = _text_encoder(checkpoint, version)
     except (KeyError, RuntimeError, ValueError, SingleFileComponentError) as error:
         lacks = "meta tensor" in str(error)  # what diffusers says where a weight was never filled in
-        reason = "weights are missing" if lacks else " ".join(str(error).split())[:200]
+        reason = "weights are missing" if lacks else " ".join(str(error).split()).split(". ")[0][:160]
         raise ModelError(
-            "model", f"{name!r} is not a complete {version} checkpoint ({reason}). Use another."
+            "model",
+            f"{name!r} is not a complete Stable Diffusion {version[2:]}.x checkpoint ({reason}). "
+            "Use another.",
         ) from error
     for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         part.to(kept_as).eval()

@@ -1,4 +1,4 @@
-"""The recipes, one file each: a generator function that reads like its paper."""
+"""The recipes, one file each: generator functions that read like their papers."""
 
 from editing.registry import METHODS
 

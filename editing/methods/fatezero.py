@@ -1,12 +1,12 @@
-"""FateZero: an edit by words that takes over attention of the source, without training.
+"""FateZero: edits by words that reuse the source's attention, without training.
 
 Qi et al. 2023, arXiv:2303.09535. The clip is inverted to noise with the source prompt (DDIM). On the way
-back, in the first steps, words that the target prompt kept look where they looked in the source, and
-self-attention takes over the source's layout: everywhere, or outside the area whose words changed.
+back, in the first steps, the words that both prompts share look where they looked in the source, and
+self-attention keeps the source's layout: everywhere, or outside the area whose words changed.
 
-Nothing of the source's attention is stored. Its latents are, and at a step that takes over attention they run
-as one more branch of the same batch: the injected self-attention is attention with the source's queries and
-keys and the edit's values. When no later step needs it, the branch is left out.
+The source's latents are stored, not its attention. At a step that reuses attention they run as one more
+branch of the same batch: injected self-attention uses the source's queries and keys and the edit's values.
+The branch ends when no later step needs it.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Target:
     """One target prompt.
 
     Attributes:
-        text: As composed, encoded.
-        exchange: How its cross-attention is made from the source's.
+        text: The composed prompt, encoded.
+        exchange: How to compute its cross-attention from the source's.
         words: Tokens of its new words, whose heat is shown.
         all_words: Tokens of each of its words.
         source_area: Tokens of the source prompt that mark the edited area; empty if none are needed.
@@ -106,16 +106,16 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is decided before the first step.
+    """Everything decided before the first step.
 
     Attributes:
-        frames: Of the clip.
-        scope: The layers in which words are looked for.
+        frames: Number of frames.
+        scope: The layers from which maps of words are read.
         source: The source prompt. source_words: Tokens of each of its words.
         uncond: The negative prompt.
         targets: The prompts of the edits.
-        edited: The regions, where they say where the edit is; None where attention does, or nothing.
-        grid: Of the latents.
+        edited: The regions, if they define the edited area; None if attention does, or nothing.
+        grid: Grid of the latents.
         patches: Joint normalisation, if chosen.
         seen: Whose keys a frame sees. seen_finest: In the finest layers.
     """
@@ -142,17 +142,17 @@ class Plan:
         return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
-        """The edited regions on the grid of the latents, where they are used."""
+        """The edited regions on the grid of the latents, if they are used."""
         return None if self.edited is None else self.edited.on(self.grid.size)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        """Spatio-temporal self-attention: each frame sees the frames chosen for it."""
+        """Spatio-temporal self-attention: each frame sees the chosen frames."""
         return across_frames(q, k, v, self.frames, self.seen_finest if site.finest else self.seen)
 
 
 @dataclass(frozen=True)
 class Window:
-    """Which kinds of attention a step takes over; false if none."""
+    """The kinds of attention that a step takes from the source; false if none."""
 
     cross: bool
     within: bool
@@ -167,7 +167,7 @@ class Window:
 
 
 def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, working: Working) -> Plan:
-    """Encode and align the prompts; refuses words that are not there."""
+    """Encode and align the prompts; raises if a given word is not in them."""
     source, uncond, *texts = backbone.embed(
         [request.source_prompt, request.negatives, *request.targets],
         ["source_prompt", "negative_prompt", "prompt", *["more_prompts"] * len(request.more_prompts)],
@@ -191,14 +191,14 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
 
 
 def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: bool) -> Target:
-    """Align a prompt with the source's; `by_attention` says whether words tell where the edit is."""
+    """Align a prompt with the source's; `by_attention` says whether words mark the edited area."""
     lost, gained = new_words(source.prompts[0], text.prompts[0])
     marks = params.blend_words or lost
     if by_attention and not marks:
         raise PromptError(
             "params.blend_words",
-            "no word of the source prompt is replaced, so none tells where the edit is; name one, give a "
-            "region a mask, or do not blend",
+            "No word of the source prompt is replaced, so the edited area is unknown. Name a word, add a "
+            "region with a mask, or set blend_latents=never and blend_self=false.",
         )
     return Target(
         text,
@@ -218,7 +218,7 @@ def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple
 
 
 def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float]:
-    """Factor of each emphasised word: `watercolor, sketch=5`."""
+    """The factor of each emphasised word."""
     if not params.emphasis_words:
         return dict.fromkeys(gained, params.emphasis) if params.emphasis != 1 else {}
     return {words: params.emphasis if own is None else own for words, own in params.emphasis_words}
@@ -226,7 +226,7 @@ def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The source on its way to noise.
+    """The inversion of the source.
 
     Attributes:
         latents: The N + 1 latents from clean to noise.
@@ -239,15 +239,15 @@ class Source:
     rebuilt: Float[Tensor, "frames c h w"] | None
 
     def at(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
-        """What the source branch sees: the latents of the edit's level, or as released those one cleaner.
+        """The latents of the source branch: at the edit's level or, as released, one step cleaner.
 
-        The released code uses at timestep t the attention of the inversion step that was told t.
+        At timestep t, the released code uses the attention of the inversion step with timestep t.
         """
         cleaner = params.inversion_latents == "released"
         return self.latents[step.total - step.index - cleaner]
 
     def blended(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
-        """What is blended in after a step: latents of the level it led to, or as released one noisier."""
+        """The latents blended in after a step: at its new level or, as released, one step noisier."""
         noisier = params.inversion_latents == "released"
         return self.latents[step.total - 1 - step.index + noisier]
 
@@ -255,7 +255,7 @@ class Source:
 def invert(
     backbone: Backbone, working: Working, plan: Plan, params: FateZeroParams
 ) -> Generator[Event, None, Source]:
-    """The clip's way to noise with the source prompt, and back if it is to be rebuilt; cached."""
+    """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
     told = "fatezero" if params.inversion_latents == "released" else "paper"
     key = inversion_key(
         backbone, working.frames, prompt=plan.source.prompts[0], steps=params.steps, told=told,
@@ -331,7 +331,7 @@ class Edits:
         )
 
     def blend(self, x: Float[Tensor, "rows c h w"], step: Step) -> Float[Tensor, "rows c h w"]:
-        """The latents after a step; outside the edited area the source's, where they are blended."""
+        """The latents after a step; with blending, outside the edited area the source's."""
         plan, params, area = self.plan, self.params, None
         if blends_latents(step, params, plan):
             area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
@@ -354,7 +354,7 @@ class Edits:
         return mask_from_attention(mass, size, self.params.blend_threshold)
 
     def area_of_edit(self, step: Step, target: int) -> Float[Tensor, "frames 1 h w"]:
-        """The same or where the edit's own words have looked so far, on the grid of the latents."""
+        """The same, joined with where the edit's own words have looked so far, on the grid of the latents."""
         area, tokens = self.area_of_source(step, target, self.plan.grid.size), self.plan.targets[target].area
         if self.plan.edited is not None or not tokens:
             return area
@@ -380,10 +380,10 @@ def fused_attention(
     Args:
         plan: Prompts and shapes.
         params: Levels, halves, blending.
-        window: What is taken over at this step.
+        window: The attention taken from the source at this step.
         batch: The rows of the call.
-        area: The edited area on a grid.
-        heats: Per target, receives where its words look.
+        area: Gives the edited area on a grid.
+        heats: Per target, collects where its words look.
     """
     count = len(plan.targets)
 

@@ -1,9 +1,9 @@
-"""vid2vid-zero: an edit by words whose frames see each other, without training.
+"""vid2vid-zero: edits by words with attention across frames, without training.
 
-Wang et al. 2023, arXiv:2303.17599. The clip is inverted to noise frame by frame. Source and edit then come
-back side by side, with attention across frames: a few layers see all frames at once, the others some of them.
-In the first steps the edit's cross-attention follows the source's. What guidance would do to the source is
-undone by the source prompt in place of no prompt (negative-prompt inversion), or by a text learned at every
+Wang et al. 2023, arXiv:2303.17599. The clip is inverted to noise frame by frame. Source and edit are then
+denoised side by side, with attention across frames: a few layers see all frames at once, the others some of
+them. In the first steps the edit's cross-attention follows the source's. To keep guidance from changing the
+source, the source prompt replaces the empty prompt (negative-prompt inversion), or a text is learned at every
 step (null-text inversion).
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from editing.attention.sites import AttentionFn, Site
 from editing.backbones.patches import Change, Patch, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Step, advance
-from editing.errors import RequestError
+from editing.errors import RequestError, shorten, suggest
 from editing.events import EditResult, Event, Progress, Stage
 from editing.inversion import cached, inversion_key, is_learned, null_text
 from editing.inversion import invert as walk_up
@@ -90,23 +89,23 @@ class Target:
     words: Columns
 
     def crosses(self, step: Step, params: Vid2VidZeroParams) -> bool:
-        """Whether its cross-attention is made from the source's at a step; counted of N + 1 as released."""
+        """Whether a step computes its cross-attention from the source's; a share of N + 1 as released."""
         share = params.replace_until if self.exchange.mapper is not None else params.refine_until
         return step.within(share, of=step.total + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is decided before the first step.
+    """Everything decided before the first step.
 
     Attributes:
-        frames: Of the clip.
-        scope: The layers in which words are looked for.
+        frames: Number of frames.
+        scope: The layers from which maps of words are read.
         source: The source prompt. empty: The negative prompt.
         targets: The prompts of the edits.
         dense: Names of the self-attention layers that see all frames.
-        seen: Whose keys a frame sees in the others.
-        inside: Edited area on the grid of the latents, if it is blended.
+        seen: The frames whose keys a frame sees in the others.
+        inside: Edited area on the grid of the latents, if latents are blended.
         patches: Joint normalisation, if chosen.
     """
 
@@ -123,8 +122,8 @@ class Plan:
     def rows(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> tuple[Batch, Text]:
         """The branches of a step and their texts.
 
-        The source runs while its attention is taken over, or to the end to rebuild it; without its prompt too
-        unless that stands in for no prompt.
+        The source runs while its attention is used, or to the end to rebuild it; also without its prompt,
+        except in negative-prompt inversion.
         """
         uncond, source = self.unguided(step, params, learned), []
         takes_over = step.within(params.self_until) or any(t.crosses(step, params) for t in self.targets)
@@ -157,7 +156,7 @@ def advance_source(
     step: Step,
     params: Vid2VidZeroParams,
 ) -> Float[Tensor, "frames c h w"]:
-    """The source after a step: guided if it also ran without its prompt, as it was if it did not run."""
+    """The source after a step: guided if it also ran without its prompt; unchanged if it did not run."""
     if "source" not in batch.branches:
         return source
     if "source_uncond" in batch.branches:
@@ -194,10 +193,10 @@ def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParam
 
 
 def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]:
-    """Names of the self-attention layers whose name begins with one of the listed.
+    """Find the names of the self-attention layers that start with one of the listed prefixes.
 
     Raises:
-        RequestError: A listed one is the beginning of none; names the nearest layers.
+        RequestError: A prefix matches no layer; names the nearest one.
     """
     names = [site.name for site in sites if site.kind == "self"]
     found: set[str] = set()
@@ -205,9 +204,8 @@ def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]
         here = [name for name in names if f"{name}.".startswith(f"{part}.")]
         if not here:
             layers = sorted({name.partition(".transformer_blocks")[0] for name in names})
-            near = get_close_matches(part, layers, n=3) or layers
             raise RequestError(
-                "params.dense_layers", f"{part!r} is no layer of this model; nearest: {', '.join(near)}"
+                "params.dense_layers", f"{shorten(part)} was not found. {suggest(part, layers)}"
             )
         found.update(here)
     return frozenset(found)
@@ -216,7 +214,7 @@ def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]
 def invert(
     backbone: Backbone, working: Working, plan: Plan, params: Vid2VidZeroParams
 ) -> Generator[Event, None, tuple[list[Tensor], Tensor | None]]:
-    """The N + 1 latents from clean to noise, each frame on its own, and the texts learned from them; cached.
+    """Invert each frame alone: the N + 1 latents from clean to noise, and the learned texts; cached.
 
     Returns latents; texts [steps, 1, L, d] or None.
     """
@@ -249,7 +247,7 @@ def learn(
     pivots: list[Float[Tensor, "frames c h w"]],
     key: dict[str, object],
 ) -> Generator[Event, None, Float[Tensor, "steps 1 L d"]]:
-    """The text of every step with which guidance finds back to the source; cached."""
+    """Learn the text of every step with which guidance returns to the source; cached."""
     plain = params.learn_with == "plain"
     change = Change(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
@@ -282,9 +280,9 @@ def learn(
 def guided_attention(
     plan: Plan, params: Vid2VidZeroParams, batch: Batch, step: Step, heats: list[Heat]
 ) -> AttentionFn:
-    """The attention of one denoising step; the source's rows and the unconditional ones are left alone.
+    """The attention of one denoising step; the source's rows and the unconditional ones stay unchanged.
 
-    With `self_until` the edits also take over queries and keys of the source.
+    With `self_until` the edits also use queries and keys of the source.
     """
     for heat in heats:
         heat.begin(step)

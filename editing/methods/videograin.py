@@ -1,10 +1,10 @@
-"""VideoGrain: several regions of a clip edited together, each bound to its own words by modulated attention.
+"""VideoGrain: edits several regions of a clip together; modulated attention binds each to its own words.
 
 Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the source prompt; on the way back,
 during the first steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and
 self-attention keeps each region among its own pixels in all frames (Eq. 5). Attention along the flow
-(FLATTEN), features of the source (Plug-and-Play) and control networks hold the motion. Outside the edited
-regions the latents are the inversion's.
+(FLATTEN), features of the source (Plug-and-Play) and control networks keep the motion. Outside the edited
+regions, latents come from the inversion.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, Change, freeu, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Convention, Step, add_noise, advance
-from editing.errors import PromptError, RequestError
+from editing.errors import PromptError, RequestError, shorten
 from editing.events import EditResult, Event, Progress, RegionAttention, Stage
 from editing.flow import follow
 from editing.inversion import cached, inversion_key
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("own",)}
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
-"""By height and width of an attention grid the track of every token."""
+"""The track of every token, by height and width of an attention grid."""
 
 
 @torch.no_grad()
@@ -85,12 +85,12 @@ def run(
 
 
 class GuidedModel:
-    """The backbone as one run calls it, in inversion and denoising alike.
+    """How a run calls the backbone, in inversion and in denoising.
 
     Attributes:
         seen: Whose keys a frame sees.
         tracks: Tracks along the flow.
-        control: The control networks and what they are shown.
+        control: The control networks with their input.
         source: The source prompt.
         calls: Rows of each call of a denoising step: both halves of guidance in one, or one after the other.
     """
@@ -145,13 +145,13 @@ class GuidedModel:
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
-        """(x0, eps) of the source clip on its way to noise; its features are written into `keep`."""
+        """Predict (x0, eps) of the source clip during inversion; its features are written into `keep`."""
         change = Change(self.attend, self._patches, self.control.reading(self.source))
         change = change if keep is None else recording(keep, change)
         return self.backbone.predict(x, step, self.source, change)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
-        """Attention that nothing modulates."""
+        """Attention without modulation."""
         if site.kind == "cross":
             return attention(q, k, v)
         out = across_frames(q, k, v, self.grid.time, self.seen)
@@ -161,7 +161,7 @@ class GuidedModel:
 def invert(
     model: GuidedModel, working: Working
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """The latents from clean to noise, without guidance and modulation; cached."""
+    """Invert the clip without guidance and modulation: latents from clean to noise; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     key = inversion_key(
@@ -171,7 +171,7 @@ def invert(
         steps=params.steps,
         convention=params.inversion,
         attention=params.attention_span,
-        # What they are, not how they were chosen: weights of a flow network come and go.
+        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
         tracks=b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
         norm=(params.joint_norm, params.freeu),
         control=model.control.fingerprint,
@@ -187,10 +187,10 @@ def invert(
 
 
 def source_features(model: GuidedModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
-    """Features of the source at the inversion step that `step` undoes; made anew, so none are stored.
+    """Features of the source at the inversion step that `step` reverses; recomputed, so none are stored.
 
-    The release keeps those of every inversion step. Undoing 961 -> 981 they are of t = 961. None outside
-    their window of the schedule.
+    The release stores those of every inversion step. Those that reverse 961 -> 981 are of t = 961. None
+    outside their window of the schedule.
     """
     params = model.params
     steps = model.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
@@ -204,9 +204,9 @@ def source_features(model: GuidedModel, inverted: Sequence[Tensor], step: Step) 
 def outside(
     inverted: Sequence[Float[Tensor, "frames c h w"]], step: Step, of: str, fresh: torch.Generator
 ) -> Float[Tensor, "frames c h w"]:
-    """The source's latents where `step` leads: of its inversion, or as the release has them.
+    """The source's latents after `step`: from the inversion, or as released.
 
-    The release adds fresh noise of the level the step came from, one too noisy, after the last step too.
+    The release adds fresh noise at the level before the step, one step too noisy, even after the last step.
     """
     if of == "noise":
         noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
@@ -215,7 +215,7 @@ def outside(
 
 
 def embed_prompts(backbone: Backbone, request: EditRequest) -> Text:
-    """What the edit should not and should show, encoded."""
+    """The encoded negative prompt and prompt."""
     return backbone.embed([request.negatives, request.composed.text], ["negative_prompt", "prompt"])
 
 
@@ -237,7 +237,8 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
         positions = spans(cond, start, stop)
         if len(positions) != phrase.lengths[0] - 2:
             raise PromptError(
-                names[label], f'"{phrases[label]}" must match whole words of the prompt; put spaces around it'
+                names[label],
+                f"{shorten(phrases[label])} must match whole words of the prompt. Put spaces around it.",
             )
         words[list(positions)] = [region.label for region in request.regions].index(label) + 1
         places[positions] = phrase
@@ -245,7 +246,7 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
 
 
 def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
-    """The pixel whose attention is asked for, if the clip has it."""
+    """Check that the pixel whose attention is mapped, if any, is inside the clip."""
     if pixel is None:
         return None
     frame, x, y = pixel
@@ -253,8 +254,8 @@ def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | Non
     if frame >= len(request.clip) or x >= width or y >= height:
         raise RequestError(
             "params.heat_pixel",
-            f"{frame},{x:g},{y:g} was given; allowed are frames 0 to {len(request.clip) - 1} and pixels of "
-            f"{width} x {height}; choose one of them",
+            f"Pixel {frame},{x:g},{y:g} is outside the clip. Choose a frame from 0 to "
+            f"{len(request.clip) - 1} and a pixel inside {width} x {height}.",
         )
     return pixel
 
@@ -262,20 +263,20 @@ def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | Non
 def make_heat(
     backbone: Backbone, request: EditRequest, params: VideoGrainParams, grid: Grid
 ) -> tuple[Heat, PixelHeat | None]:
-    """What collects where words look, and where the chosen pixel does; refuses what the model has not."""
+    """Make the collectors of attention to the words, and of the chosen pixel's attention."""
     pixel = find_pixel(request, params.heat_pixel)
     scope = HeatScope.choose(grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until)
     return Heat(scope), PixelHeat(pixel, request.clip.size, scope) if pixel else None
 
 
 def fade(params: VideoGrainParams, step: Step) -> float:
-    """xi(t): how strongly this step modulates; 0 once the window is over."""
+    """xi(t), the strength of modulation at this step; 0 after the window."""
     inside = step.within(params.modulate_until, begun=True)
     return step.time**params.schedule_power if inside else 0.0
 
 
 def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None) -> Tensor:
-    """What tokens see along their tracks, where their grid has any; `v` is what attention gave before."""
+    """Attention along the tracks, on grids that have any; `v` is the output of the attention before it."""
     return v if ids is None else tracks(q, k, v, len(ids), ids.to(q.device))
 
 
@@ -287,9 +288,9 @@ class Modulation:
         layout: Regions and words.
         params: Strengths, levels, and the half whose self-attention is modulated.
         seen: Whose keys a frame sees.
-        heat: Receives the words' masses of the cond half.
+        heat: Collects the attention to words in the cond half.
         tracks: Tracks along the flow.
-        pixel: Receives self-attention of the half that is modulated, the cond one if both are.
+        pixel: Collects self-attention of the modulated half (cond if both are).
     """
 
     layout: Layout
@@ -300,7 +301,7 @@ class Modulation:
     pixel: PixelHeat | None = None
 
     def begin(self, step: Step) -> None:
-        """A new step."""
+        """Start a new step."""
         for heat in (self.heat, self.pixel.heat if self.pixel else None):
             if heat:
                 heat.begin(step)
@@ -339,7 +340,7 @@ class Modulation:
         """Eq. 6: cross-attention that ties the pixels of each region to its words."""
         layout, params = self.layout, self.params
         codes, words = layout.codes(site), layout.words[None]
-        # Pixels that no word is for keep their cross-attention, unless they are to be repelled by all words.
+        # Pixels without words keep their cross-attention, unless `uncovered` repels them from all words.
         bound = layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
         weight = params.cross_strength * layout.strength * bound
         a = self.strength(codes, weight, layout.size_term(codes), site, xi)

@@ -36,7 +36,7 @@ def test_find_words(tiny, phrase, expected):
 
 @pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
 def test_a_word_that_is_not_there_is_an_error_that_names_the_nearest(tiny, phrase):
-    with pytest.raises(PromptError, match=r"params.blend_words: .*nearest: .*(watermelon|eating)"):
+    with pytest.raises(PromptError, match=r"params.blend_words: .*(watermelon|eating)"):
         find_words(tiny.embed([DOG]), phrase, "params.blend_words")
 
 
@@ -130,7 +130,7 @@ def test_many_tokens_replaced_by_one_as_published(tiny):
 
 
 def test_replacing_needs_as_many_words(tiny):
-    with pytest.raises(PromptError, match="2 words for the source prompt's 6.*refine"):
+    with pytest.raises(PromptError, match="2 words, but the source prompt has 6.*refine"):
         replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
 
 

@@ -191,7 +191,7 @@ def test_what_is_no_video_is_refused(tmp_path, content):
         Image.new("RGB", (8, 8)).save(path, format="PNG")
     else:
         path.write_bytes(content)
-    with pytest.raises(ClipError, match="no video"):
+    with pytest.raises(ClipError, match="not a readable video"):
         open_clip(path)
 
 
@@ -203,7 +203,7 @@ def test_urls_and_missing_files_are_refused(path):
 
 def test_a_cut_file_is_refused_or_says_where_it_breaks_off(numbered):
     numbered.write_bytes(numbered.read_bytes()[:-300])
-    with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* re-encode it"):
+    with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* Re-encode it"):
         open_clip(numbered).read(0, 12)
 
 
@@ -214,7 +214,7 @@ def test_sound_without_picture_is_refused(tmp_path):
         sound.sample_rate = RATE
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
-    with pytest.raises(ClipError, match="no video stream"):
+    with pytest.raises(ClipError, match="no readable video stream"):
         open_clip(tmp_path / "a.mp4")
 
 
@@ -299,11 +299,11 @@ def test_image_lying_on_its_side_is_turned(tmp_path):
 
 
 def test_folders_without_images_or_of_two_sizes_are_refused(tmp_path):
-    with pytest.raises(ClipError, match="holds no image"):
+    with pytest.raises(ClipError, match="has no images"):
         open_clip(tmp_path)
     for index, size in enumerate([(6, 4), (6, 5)]):
         Image.new("RGB", size).save(tmp_path / f"{index}.png")
-    with pytest.raises(ClipError, match=r"1.png is \(6, 5\)"):
+    with pytest.raises(ClipError, match="1.png is 6x5"):
         open_clip(tmp_path)
 
 

@@ -47,8 +47,8 @@ def complaint(content):
 def test_unknown_key_is_named_with_what_is_allowed_there():
     error = complaint({"regions": [{}, {"strenght": 1}]})
     assert error.field == "p.regions.1.strenght"
-    assert "unknown key" in error.message
-    assert "did you mean 'strength'?" in error.message
+    assert "Unknown key" in error.message
+    assert "Did you mean 'strength'?" in error.message
 
 
 def test_bad_value_is_shown_and_cut():

@@ -54,7 +54,7 @@ def test_the_earlier_in_the_list_covers_the_later(tmp_path):
 
 def test_wrong_count(tmp_path, labels):
     save(tmp_path, *labels)
-    with pytest.raises(MaskError, match="holds 3 masks, but the clip uses 4 frames"):
+    with pytest.raises(MaskError, match="has 3 masks, but the clip uses 4 frames"):
         read_labels(tmp_path, 4, SIZE)
 
 
@@ -88,14 +88,14 @@ def test_cut_file(tmp_path, labels):
 @pytest.mark.parametrize("name", ["cat", "0", "256", "-1", "²"])
 def test_folders_are_named_by_label(tmp_path, name):
     save(tmp_path / name, np.zeros((5, 7), np.uint8))
-    with pytest.raises(MaskError, match="labels 1 to 255"):
+    with pytest.raises(MaskError, match="label from 1 to 255"):
         read_labels(tmp_path, 1, SIZE)
 
 
 def test_files_beside_folders_are_ambiguous(tmp_path, labels):
     save(tmp_path / "1", labels[0])
     save(tmp_path, labels[0])
-    with pytest.raises(MaskError, match="beside"):
+    with pytest.raises(MaskError, match="next to"):
         read_labels(tmp_path, 1, SIZE)
 
 
@@ -223,7 +223,7 @@ def test_runs_that_are_none_are_refused(counts):
 
 def test_no_mask_is_refused(tmp_path):
     for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
-        with pytest.raises(MaskError, match="None were given"):
+        with pytest.raises(MaskError, match="No mask is given"):
             act()
 
 

@@ -43,7 +43,7 @@ def test_parts_take_turns_on_a_device_they_do_not_share():
     assert takes_turns(cuda, sd15, both - 1)
     assert takes_turns(cuda, sd15, sd15["unet"])
     assert not takes_turns(torch.device("cpu"), sd15, 1)
-    with pytest.raises(ResourceError, match=r"^model: its unet takes 1.7 GiB and 1.6 GiB are free on cuda; "):
+    with pytest.raises(ResourceError, match=r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. "):
         takes_turns(cuda, sd15, 1640 << 20)
 
 

@@ -155,7 +155,7 @@ def test_infinity_written_as_a_number_is_refused(folder):
 
 
 def test_a_folder_without_project_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"^project: .* holds no project.json"):
+    with pytest.raises(RequestError, match=r"^project: .* has no project.json"):
         load_project(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_masks_of_the_wrong_count_are_refused(folder, count):
     (folder / "masks" / "00002.png").unlink()
     if count == 4:
         write_labels(halves(4), folder / "masks", {})
-    with pytest.raises(RequestError, match=rf"^masks: .* holds {count} masks, but the clip uses 3 frames"):
+    with pytest.raises(RequestError, match=rf"^masks: .* has {count} masks, but the clip uses 3 frames"):
         load_project(folder)
 
 

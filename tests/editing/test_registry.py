@@ -41,7 +41,7 @@ def test_what_is_not_allowed_is_refused_by_name(name, value):
 
 
 def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(RequestError, match=r"method: 'videograim' .* did you mean 'videograin'"):
+    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
         check_params("videograim", {})
 
 

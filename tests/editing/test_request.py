@@ -185,7 +185,7 @@ def test_palette_stands_out_from_mid_grey():
 
 def test_runnable_needs_something_to_do():
     make().check_runnable()
-    with pytest.raises(RequestError, match="regions: none has a prompt"):
+    with pytest.raises(RequestError, match="regions: No region has a prompt"):
         make(regions=(region(1), region(2))).check_runnable()
 
 

@@ -31,5 +31,5 @@ def test_mp4_loses_only_edges(tmp_path, labels):
 
 def test_other_size(tmp_path, labels):
     write_mask_video(labels, tmp_path / "masks.mkv", Fraction(8), COLORS)
-    with pytest.raises(MaskError, match="4 frames of 48x32; the clip uses 4 of 48x30"):
+    with pytest.raises(MaskError, match="4 frames of 48x32, but the clip uses 4 of 48x30"):
         read_mask_video(tmp_path / "masks.mkv", 4, (48, 30), COLORS)

@@ -151,7 +151,7 @@ def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
     assert document.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="choose grabcut"):
+    with pytest.raises(RequestError, match="Choose grabcut"):
         mask_edits.find_by(document, label, 0, "sam", left_of)
 
 
@@ -375,7 +375,7 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
 def test_a_region_that_nobody_can_see_is_named(document):
     for _ in range(2):
         mask_edits.add_point(document, document.add_region(), 0, (30, 10), True, left_of)
-    with pytest.raises(RequestError, match="regions above it cover it completely"):
+    with pytest.raises(RequestError, match="Regions above it cover it completely"):
         build_request(document, {}, "videograin", "storybook")
 
 

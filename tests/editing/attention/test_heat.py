@@ -49,7 +49,7 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
 
 
 def test_grids_the_model_does_not_have_are_refused():
-    with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16; choose"):
+    with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
 
 

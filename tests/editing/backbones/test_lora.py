@@ -95,16 +95,16 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tiny_folder, tmp_pat
     [
         (
             lambda t: {k: v[..., :-1] if "lora_A" in k else v for k, v in t.items()},
-            "does not fit: unet.* there, ",
+            "does not fit: unet.*, but .* in the model",
         ),
         (
             lambda t: {k.replace("attn1", "attn7"): v for k, v in t.items()},
             "does not fit: the model has no layer",
         ),
-        (lambda t: dict([*t.items()][:1]), "is not whole; fetch it again"),
-        (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "no plain LoRA"),
-        (lambda t: {"lora_te2_" + k: v for k, v in t.items()}, "no plain LoRA"),
-        (lambda t: {}, "holds no tensors"),
+        (lambda t: dict([*t.items()][:1]), "is incomplete. Download it again"),
+        (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "not a plain LoRA"),
+        (lambda t: {"lora_te2_" + k: v for k, v in t.items()}, "not a plain LoRA"),
+        (lambda t: {}, "is empty"),
     ],
 )
 def test_one_that_does_not_fit_is_one_line(tiny, tiny_folder, tmp_path, change, message):
@@ -120,9 +120,9 @@ def test_one_that_does_not_fit_is_one_line(tiny, tiny_folder, tmp_path, change, 
     ("name", "message"),
     [
         ("a.pt", "is a pickle"),
-        ("nowhere.safetensors", "is not known"),
-        ("a@9", "weight of -4 to 4"),
-        ("", "allowed"),
+        ("nowhere.safetensors", "was not found"),
+        ("a@9", "weight from -4 to 4"),
+        ("", "Expected FILE@WEIGHT"),
     ],
 )
 def test_what_is_no_file_is_one_line(tiny_folder, tmp_path, name, message):
@@ -167,4 +167,4 @@ def test_a_project_names_them_and_a_run_adds_them(tiny, tiny_folder, tmp_path, m
     assert report["request"]["loras"] == [other]
     (project / "project.json").write_text(json.dumps(content | {"loras": ["/etc/ink@0.4"]}))
     assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
-    assert "loras: '/etc/ink@0.4' given" in capsys.readouterr().err
+    assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err

@@ -68,12 +68,13 @@ def test_what_is_not_here_is_not_guessed(tmp_path):
 )
 def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, kind, index, unet, tmp_path):
     path = folder(tmp_path / "model", index, unet)
-    with pytest.raises(ModelError, match=rf"^model: .* is {kind}; use a Stable Diffusion 1.x or 2.x model$"):
+    said = rf"^model: .* is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.$"
+    with pytest.raises(ModelError, match=said):
         next(edit(request(path, method)))
 
 
 def test_a_model_without_what_the_method_needs_is_refused():
-    needs = r"^model: videograin needs noise levels .* and a UNet .*, which 'flow' does not have; use another"
+    needs = r"^model: videograin needs noise levels .* and a UNet .*, which 'flow' does not have. Use another"
     with pytest.raises(ModelError, match=needs):
         check_needs("videograin", {}, {"control"}, "flow")
     for method in METHODS:
@@ -85,7 +86,7 @@ def test_a_model_without_what_the_method_needs_is_refused():
 )
 def test_a_parameter_that_asks_too_much_is_refused_by_its_name(name, given, rest):
     offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
-    with pytest.raises(ModelError, match=rf"^params.{name}: 'plain' does not have .*; remove it or use"):
+    with pytest.raises(ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"):
         check_needs("videograin", {name: given}, offers, "plain")
     check_needs("videograin", {name: rest}, offers, "plain")
 

@@ -201,7 +201,7 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
 
 def test_flow_by_raft_without_weights_is_refused(tiny, monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS", raising=False)
-    with pytest.raises(ModelError, match="^flow: raft has no weights here"):
+    with pytest.raises(ModelError, match="^flow: The weights of RAFT are missing"):
         finish(videograin.run(tiny, two_regions(), params(flow="raft")))
 
 
@@ -232,7 +232,9 @@ def test_a_chosen_pixel_is_shown_live_and_in_the_result(tiny):
 
 @pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
 def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
-    with pytest.raises(RequestError, match=r"^params.heat_pixel: .* frames 0 to 2 and pixels of 64 x 64"):
+    with pytest.raises(
+        RequestError, match=r"^params.heat_pixel: .* frame from 0 to 2 and a pixel inside 64 x 64"
+    ):
         next(videograin.run(tiny, two_regions(), params(heat_pixel=pixel)))
 
 

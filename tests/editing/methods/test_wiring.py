@@ -254,7 +254,7 @@ def test_no_parameter_is_without_a_row(method):
 
 
 def test_the_flow_is_found_as_told(model, tmp_path):
-    with pytest.raises(ModelError, match="raft has no weights here"):
+    with pytest.raises(ModelError, match="weights of RAFT are missing"):
         drive(model, requested("videograin"), tmp_path, flow="raft", **BASES["videograin"])
     for flow in ("auto", "dis"):
         run = drive(model, requested("videograin"), tmp_path / flow, flow=flow, **BASES["videograin"])
