@@ -234,12 +234,12 @@ class Source:
 
     Attributes:
         latents: The N + 1 latents from clean to noise.
-        mass: Where its words looked, [calls, frames, h, w, tokens], in every call of the model.
+        mass: Where its words looked, in every call of the model, on the grid on which they are looked for.
         rebuilt: The clean latents rebuilt from the noise, if chosen.
     """
 
     latents: list[Float[Tensor, "frames c h w"]]
-    mass: Float[Tensor, "calls frames h w tokens"]
+    mass: Float[Tensor, "calls frames grid_height grid_width tokens"]
     rebuilt: Float[Tensor, "frames c h w"] | None
 
     def at(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:

@@ -11,19 +11,24 @@ from running import finish
 
 import storybook
 from editing import ArrayClip, EditRequest, Region, load_backbone
+from editing.attention.heat import Heat
 from editing.attention.sites import Site
+from editing.backbones.patches import Change
 from editing.diffusion import advance, guide
 from editing.errors import PromptError, RequestError
 from editing.events import Preview, Progress
-from editing.inversion import ddim_invert
+from editing.inversion import ddim_walk
 from editing.methods import fatezero, vid2vid_zero
-from editing.methods.fatezero import Window
+from editing.methods.fatezero import Edits, Source, Window
 from editing.params.fatezero import FateZeroParams
-from editing.preview import WordHeats
+from editing.recipe import working_clip
 from editing.registry import check_params, resolve_params
+from editing.text import Text
 
 FRAMES, SIZE, STEPS = 3, 64, 4
-SELF, CROSS = Site("s", "self", "mid_block"), Site("c", "cross", "mid_block")
+# Layers of 16 tokens a frame, and of 64, one a latent.
+SELF, CROSS = (Site(kind, kind, "mid_block", (1, 2, 2)) for kind in ("self", "cross"))
+FINE_SELF, FINE_CROSS = (Site(kind, kind, "up_blocks.3", (1, 1, 1)) for kind in ("self", "cross"))
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -44,6 +49,16 @@ def request(masks=False, **changes) -> EditRequest:
 
 def params(**given) -> FateZeroParams:
     return check_params("fatezero", {"steps": STEPS, "preview_every": 0, **given})
+
+
+def plan_of(model, asked, given) -> fatezero.Plan:
+    return fatezero.make_plan(model, asked, given, working_clip(model, asked))
+
+
+def source_of(latents) -> Source:
+    """A source of these latents, whose words looked nowhere."""
+    frames = len(latents[0]) if latents else FRAMES
+    return Source(latents, torch.zeros(1, frames, 8, 8, 5), None)
 
 
 def last_latents(tiny, asked, given, monkeypatch):
@@ -82,10 +97,10 @@ def softmax(q, k):
 
 def storing_edit(tiny, asked, given, keys):
     """FateZero as released: maps of the inversion in memory, two branches in the edit."""
-    grid = tiny.grid(FRAMES, *asked.clip.size)[1:]
+    plan = plan_of(tiny, asked, given)
+    grid = tiny.grid(FRAMES, *asked.clip.size).size
     finest = grid[0] * grid[1]
-    plan = fatezero.make_plan(tiny, asked, given, grid)
-    assert plan.map_grid == grid
+    assert plan.scope.size == grid
     target = plan.targets[0]
     stored, latents = [], [tiny.encode(asked.clip.read(0, FRAMES))]
 
@@ -97,9 +112,9 @@ def storing_edit(tiny, asked, given, keys):
 
     def ask(x, step):
         stored.append({})
-        return tiny.predict(x, step, plan.source, attend=record)
+        return tiny.predict(x, step, plan.source, Change(record))
 
-    for _, x in ddim_invert(latents[0], ask, tiny.schedule.inversion(STEPS, "fatezero")):
+    for _, x in ddim_walk(latents[0], ask, tiny.schedule.inversion(STEPS, "fatezero")):
         latents.append(x)
     edit_sum = torch.zeros(FRAMES, *grid)
     for step in tiny.schedule.sampling(STEPS):
@@ -133,10 +148,10 @@ def storing_edit(tiny, asked, given, keys):
                     c = m * c + (1 - m) * source
             return torch.cat([u, c]) @ v
 
-        both = tiny.predict(torch.cat([x, x]), step, torch.cat([plan.uncond, target.vectors]), attend=edit)
+        both = tiny.predict(torch.cat([x, x]), step, Text.cat([plan.uncond, target.text]), Change(edit))
         x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
         edit_sum += own
-        if given.blend_latents == "always" and 0.2 * STEPS < step.index + 1 < 0.8 * STEPS:
+        if given.blend_latents == "always" and int(0.2 * STEPS) < step.index + 1 < int(0.8 * STEPS):
             mask = torch.maximum(marked(words, grid[0]), marked(edit_sum, grid[0]))
             x = mask * x + (1 - mask) * latents[STEPS - step.index]
     return x, stored, latents
@@ -170,15 +185,15 @@ def test_recomputed_attention_is_the_stored_one(model_and_clip, given, monkeypat
     (found,), _ = last_latents(model, asked, given, monkeypatch)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
-    plan = fatezero.make_plan(model, asked, given, model.grid(FRAMES, *asked.clip.size)[1:])
+    plan = plan_of(model, asked, given)
     again = {}
 
     def attend(q, k, v, site):
         again[site.name] = softmax(q, gathered(k, FRAMES, keys) if site.kind == "self" else k)
-        return fatezero.see_frames(q, k, v, plan, given) if site.kind == "self" else again[site.name] @ v
+        return plan.attend(q, k, v, site) if site.kind == "self" else again[site.name] @ v
 
     step = model.schedule.sampling(STEPS)[1]
-    model.predict(fatezero.source_latents(latents, step, given), step, plan.source, attend=attend)
+    model.predict(source_of(latents).at(step, given), step, plan.source, Change(attend))
     near = 1e-6 if model.dtype == torch.float64 else 1e-5  # what came before a layer was rounded, too
     for name, maps in stored[STEPS - 2].items():
         torch.testing.assert_close(again[name], maps, atol=near, rtol=0)
@@ -197,21 +212,21 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monke
         given = params(steps=steps, blend_self=True, blend_latents="always", cross_until=1.0, self_until=1.0)
         live = []
 
-        def watched(x, *others, live=live, attend, **named):
+        def watched(x, step, text, change, live=live):
             def attending(q, k, v, site):
                 if len(x) > FRAMES and site == tiny.sites[-1]:
                     live.append(live_bytes())
-                return attend(q, k, v, site)
+                return change.attend(q, k, v, site)
 
-            return predict(x, *others, attend=attending, **named)
+            return predict(x, step, text, replace(change, attend=attending))
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny, "predict", watched)
             finish(fatezero.run(tiny, asked, given))
         assert len(live) == steps
         most[steps] = max(live)
-    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
-    cell = 4 * (4 + plan.source_length) + 1  # latents and words, float32, and whether it is in the area
+    plan = plan_of(tiny, asked, given)
+    cell = 4 * (4 + plan.source.lengths[0]) + 1  # latents and words, float32, and whether it is in the area
     assert most[6] - most[2] == 4 * FRAMES * 64 * cell
     # Stable Diffusion, 8 frames of 512 pixels, 50 steps, 12 words: a thousandth of the release's 36.2 GiB.
     assert 50 * 8 * 4 * (64 * 64 * 4 + 16 * 16 * 14) < 36.2 * 2**30 / 1000
@@ -249,18 +264,18 @@ def test_the_source_runs_only_while_it_is_needed(tiny, monkeypatch):
 def test_without_windows_it_is_guided_sampling_from_the_inverted_latents(tiny, monkeypatch):
     asked, given = request(), params(cross_until=0.0, self_until=0.0, emphasis=5.0)
     (found,), rows = last_latents(tiny, asked, given, monkeypatch)
-    plan = fatezero.make_plan(tiny, asked, given, (8, 8))
-    pivots, _, _ = finish(fatezero.invert(tiny, asked.clip.read(0, FRAMES), plan, given))
+    plan = plan_of(tiny, asked, given)
+    source = finish(fatezero.invert(tiny, working_clip(tiny, asked), plan, given))
 
     def attend(q, k, v, site):
         if site.kind == "self":
-            return fatezero.see_frames(q, k, v, plan, given)
+            return plan.attend(q, k, v, site)
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
-    x, text = pivots[-1], torch.cat([plan.uncond, plan.targets[0].vectors])
+    x, text = source.latents[-1], Text.cat([plan.uncond, plan.targets[0].text])
     with torch.no_grad():
         for step in tiny.schedule.sampling(STEPS):
-            both = tiny.predict(torch.cat([x, x]), step, text, attend=attend)
+            both = tiny.predict(torch.cat([x, x]), step, text, Change(attend))
             x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
     assert torch.equal(found, x)
     assert set(rows[STEPS:]) == {2 * FRAMES}
@@ -271,9 +286,9 @@ def test_without_windows_it_is_guided_sampling_from_the_inverted_latents(tiny, m
 
 def attend_of(tiny, given, window=None, area=lambda target, size: torch.zeros(FRAMES, 1, *size)):
     window = window or Window(cross=True, within=True)
-    plan = fatezero.make_plan(tiny, request(), given, (8, 8))
-    looks = [WordHeats((8, 8), t.words) for t in plan.targets]
-    return fatezero.fused_attention(plan, given, window, area, looks), plan
+    plan = plan_of(tiny, request(), given)
+    heats = [Heat(plan.scope) for _ in plan.targets]
+    return fatezero.fused_attention(plan, given, window, plan.batch(window), area, heats), plan
 
 
 def test_the_unconditional_half_is_free(tiny):
@@ -289,21 +304,17 @@ def test_the_unconditional_half_is_free(tiny):
 @torch.no_grad()
 def test_the_unconditional_half_of_a_step_is_that_without_control(tiny):
     given = params(self_until=1.0, cross_until=1.0, emphasis=5.0)
-    plan = fatezero.make_plan(tiny, request(), given, (8, 8))
     step = tiny.schedule.sampling(STEPS)[0]
-    looks = [WordHeats((8, 8), t.words) for t in plan.targets]
-    window = Window(cross=True, within=True)
-    fused = fatezero.fused_attention(plan, given, window, lambda *_: torch.zeros(FRAMES, 1, 8, 8), looks)
+    fused, plan = attend_of(tiny, given)
+    text = plan.texts(plan.batch(Window(cross=True, within=True)))
 
     def plain(q, k, v, site):
         if site.kind == "self":
-            return fatezero.see_frames(q, k, v, plan, given)
+            return plan.attend(q, k, v, site)
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
     x = torch.randn(3 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    controlled, free = (
-        tiny.predict(x, step, plan.texts(window), attend=a)[1].chunk(3) for a in (fused, plain)
-    )
+    controlled, free = (tiny.predict(x, step, text, Change(a))[1].chunk(3) for a in (fused, plain))
     torch.testing.assert_close(controlled[1], free[1], atol=1e-6, rtol=0)
     assert not torch.allclose(controlled[2], free[2], atol=1e-4)
 
@@ -316,13 +327,13 @@ def test_both_halves_can_take_over_the_layout(tiny):
 
 
 def test_the_finest_layers_are_never_altered(tiny):
-    for site, keys in ((SELF, None), (CROSS, 77)):
+    for site, keys in ((FINE_SELF, None), (FINE_CROSS, 77)):
         attend, plan = attend_of(tiny, params(emphasis=9.0))
         free, _ = attend_of(tiny, params(emphasis=9.0, levels="all"))
         q, k, v = qkv(3, tokens=64, keys=keys)
         plain = (
-            fatezero.see_frames(q, k, v, plan, params())
-            if site is SELF
+            plan.attend(q, k, v, site)
+            if site is FINE_SELF
             else torch.nn.functional.scaled_dot_product_attention(q, k, v)
         )
         assert torch.equal(attend(q, k, v, site), plain)
@@ -359,8 +370,7 @@ def test_emphasis_multiplies_while_the_window_lasts(tiny):
 
 
 def test_with_the_middle_frame_alone_no_other_matters(tiny):
-    plan = fatezero.make_plan(tiny, request(), params(), (8, 8))
-    see = partial(fatezero.see_frames, plan=plan, params=params(keys="middle"))
+    see = partial(plan_of(tiny, request(), params(keys="middle")).attend, site=SELF)
     q, k, v = qkv(1)
     before = see(q, k, v)
     v[0] += 1
@@ -370,13 +380,12 @@ def test_with_the_middle_frame_alone_no_other_matters(tiny):
 
 
 def test_the_finest_layers_can_keep_to_their_own_frame(tiny):
-    plan = fatezero.make_plan(tiny, request(), params(), (8, 8))
-    given = params(keys="middle", keys_levels="coarse")
+    plan = plan_of(tiny, request(), params(keys="middle", keys_levels="coarse"))
     q, k, v = qkv(1, tokens=64)
-    torch.testing.assert_close(fatezero.see_frames(q, k, v, plan, given), softmax(q, k) @ v)
+    torch.testing.assert_close(plan.attend(q, k, v, FINE_SELF), softmax(q, k) @ v)
     q, k, v = qkv(1, tokens=16)
     expected = softmax(q, gathered(k, FRAMES, ["middle"])) @ gathered(v, FRAMES, ["middle"])
-    torch.testing.assert_close(fatezero.see_frames(q, k, v, plan, given), expected)
+    torch.testing.assert_close(plan.attend(q, k, v, SELF), expected)
 
 
 # --- The edited area
@@ -395,7 +404,7 @@ def test_thresholds_at_the_ends(tiny, monkeypatch):
 
 
 def test_latents_are_blended_at_calls_11_to_39_of_50(tiny):
-    plan = fatezero.make_plan(tiny, request(), params(blend_latents="always"), (8, 8))
+    plan = plan_of(tiny, request(), params(blend_latents="always"))
     steps = tiny.schedule.sampling(50)
     for given, calls in (
         (params(blend_latents="always"), range(11, 40)),
@@ -404,12 +413,12 @@ def test_latents_are_blended_at_calls_11_to_39_of_50(tiny):
     ):
         assert [s.index + 1 for s in steps if fatezero.blends_latents(s, given, plan)] == list(calls)
     # Latent k of the inversion is at the level sampling reaches after 50 - k steps.
-    names = [torch.tensor(k) for k in range(51)]
+    source = source_of([torch.full((1, 1, 1, 1), float(k)) for k in range(51)])
     own, released = params(), params(inversion_latents="released")
-    assert [int(fatezero.source_latents(names, s, own)) for s in steps] == list(range(50, 0, -1))
-    assert [int(fatezero.source_latents(names, s, released)) for s in steps] == list(range(49, -1, -1))
-    assert [int(fatezero.blend_source(names, s, own)) for s in steps] == list(range(49, -1, -1))
-    assert [int(fatezero.blend_source(names, s, released)) for s in steps] == list(range(50, 0, -1))
+    assert [int(source.at(s, own)) for s in steps] == list(range(50, 0, -1))
+    assert [int(source.at(s, released)) for s in steps] == list(range(49, -1, -1))
+    assert [int(source.blended(s, own)) for s in steps] == list(range(49, -1, -1))
+    assert [int(source.blended(s, released)) for s in steps] == list(range(50, 0, -1))
 
 
 def test_outside_the_masks_the_blended_latents_are_the_inversions(tiny, monkeypatch):
@@ -428,10 +437,10 @@ def test_outside_the_masks_the_blended_latents_are_the_inversions(tiny, monkeypa
 
 
 def test_areas_are_told_for_each_step_that_uses_one(tiny):
-    """The layout is blended in steps 0 and 1 of 4, latents after step 2: those told are of both."""
+    """The layout is blended in steps 0 and 1 of 5, latents after step 2: those told are of both."""
     blends = {"blend_self": True, "blend_latents": "always", "blend_from": 0.5, "blend_until": 0.8}
     for threshold in (0.0, 1.0):
-        given = params(**blends, blend_threshold=threshold)
+        given = params(steps=5, **blends, blend_threshold=threshold)
         areas = finish(fatezero.run(tiny, request(), given)).areas
         assert set(areas) == {0, 1, 2}
         assert all(area.shape == (FRAMES, 8, 8) for area in areas.values())
@@ -441,12 +450,11 @@ def test_areas_are_told_for_each_step_that_uses_one(tiny):
 
 def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
     given = params(blend_self=True)
-    plan = fatezero.make_plan(tiny, request(masks=True), given, (8, 8))
-    area = fatezero.Area(plan, given, torch.zeros(1, FRAMES, 8, 8, 5))
+    edits = Edits(plan_of(tiny, request(masks=True), given), given, source_of([]))
     step = tiny.schedule.sampling(STEPS)[0]
     expected = torch.zeros(FRAMES, 1, 4, 4)
     expected[:, :, :3, :2] = 1
-    assert torch.equal(area.of_source(step, 0, (4, 4)), expected)
+    assert torch.equal(edits.area_of_source(step, 0, (4, 4)), expected)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +473,7 @@ def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
 )
 def test_words_that_are_not_there_are_named(tiny, prompt, given, field, said):
     with pytest.raises(PromptError, match=said) as caught:
-        fatezero.make_plan(tiny, request(prompt=prompt), params(**given), (8, 8))
+        plan_of(tiny, request(prompt=prompt), params(**given))
     assert caught.value.field == field
 
 

@@ -9,16 +9,17 @@ from running import finish
 
 from editing import ArrayClip, EditRequest, Region
 from editing.attention.backends import attention
+from editing.attention.batch import Batch
+from editing.attention.heat import Heat
 from editing.attention.sites import Site
 from editing.backbones import load_backbone
-from editing.backbones.patches import joint_norm
+from editing.backbones.patches import Change, joint_norm
 from editing.errors import RequestError
 from editing.events import Preview, Progress
 from editing.inversion import is_learned, null_text
 from editing.methods import vid2vid_zero
-from editing.methods.vid2vid_zero import Branches
 from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.preview import WordHeats
+from editing.recipe import working_clip
 from editing.registry import check_params
 
 FRAMES, SIZE, STEPS = 3, 64, 2
@@ -40,6 +41,10 @@ def request(masks=False, **changes) -> EditRequest:
 
 def params(**given) -> Vid2VidZeroParams:
     return check_params("vid2vid_zero", {"steps": STEPS, "preview_every": 0, **given})
+
+
+def plan_of(tiny, asked, given) -> vid2vid_zero.Plan:
+    return vid2vid_zero.make_plan(tiny, asked, given, working_clip(tiny, asked))
 
 
 def run(tiny, asked, given):
@@ -79,8 +84,8 @@ def test_an_unknown_layer_is_named_with_the_nearest(tiny):
 
 def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(tiny):
     given = params()
-    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
-    attend = vid2vid_zero.frame_attention(plan, given)
+    plan = plan_of(tiny, request(), given)
+    attend = plan.attend
     q, k, v = torch.randn(3, FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
     dense, sparse = (
         Site(f"{name}.attentions.0.transformer_blocks.0.attn1", "self", name)
@@ -99,9 +104,9 @@ def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(ti
 
 def test_without_cross_frame_attention_it_is_the_image_model(tiny):
     given = params(dense_layers="", keys="own")
-    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    plan = plan_of(tiny, request(), given)
     step, x = tiny.schedule.sampling(STEPS)[0], noise()
-    own = tiny.predict(x, step, plan.source, attend=vid2vid_zero.frame_attention(plan, given))
+    own = tiny.predict(x, step, plan.source, Change(plan.attend))
     plain = tiny.predict(x, step, plan.source)
     assert all(torch.equal(a, b) for a, b in zip(own, plain, strict=True))
 
@@ -125,56 +130,52 @@ def test_negative_prompt_inversion_takes_guidance_from_the_source(tiny):
 
 def test_the_source_branch_is_never_touched(tiny):
     given = params(inversion="plain", self_until=1.0)
-    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
+    plan = plan_of(tiny, request(), given)
     step = tiny.schedule.sampling(STEPS)[0]
-    branches = Branches.at(step, plan, given)
-    assert (branches.source, branches.uncond) == (1, 2)
-    looks = [WordHeats((8, 8), plan.targets[0].words)]
-    guided = vid2vid_zero.guided_attention(plan, given, branches, step, looks)
-    x = torch.cat([noise(), noise(seed=1)] * 2)
-    text = torch.cat([plan.empty, plan.empty, plan.source, plan.targets[0].vectors])
+    batch, text = plan.rows(step, given, None)
+    assert batch.branches == ("source_uncond", "source", "uncond/0", "cond/0")
+    assert text.prompts == ("", request().source_prompt, "", request().prompt)
+    guided = vid2vid_zero.guided_attention(plan, given, batch, step, [Heat(plan.scope)])
+    source, x = noise(), noise(seed=1)
+    rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
     with torch.no_grad():
-        fused = tiny.predict(x, step, text, attend=guided)[1].chunk(4)
-        free = tiny.predict(x, step, text, attend=vid2vid_zero.frame_attention(plan, given))[1].chunk(4)
+        fused = tiny.predict(rows, step, text, Change(guided))[1].chunk(4)
+        free = tiny.predict(rows, step, text, Change(plan.attend))[1].chunk(4)
     same = [torch.allclose(a, b, atol=1e-6) for a, b in zip(fused, free, strict=True)]
     assert same == [True, True, True, False]
 
 
 def test_windows_and_control(tiny):
     given = params()
-    replaced = vid2vid_zero.make_plan(tiny, request(), given, (8, 8)).targets[0]
-    refined = vid2vid_zero.make_plan(
-        tiny, request(prompt="a lego horse is running on the beach"), given, (8, 8)
-    ).targets[0]
+    replaced = plan_of(tiny, request(), given).targets[0]
+    refined = plan_of(tiny, request(prompt="a lego horse is running on the beach"), given).targets[0]
     assert replaced.exchange.mapper is not None
     assert refined.exchange.mapper is None
-    assert vid2vid_zero.cross_steps(replaced, given, 50) == 40
-    assert vid2vid_zero.cross_steps(refined, given, 50) == 20
     steps = tiny.schedule.sampling(50)
-    assert not any(vid2vid_zero.is_within(step, given) for step in steps)
-    assert sum(vid2vid_zero.is_within(step, params(self_until=0.4)) for step in steps) == 20
+    assert [replaced.crosses(step, given) for step in steps] == [True] * 40 + [False] * 10
+    assert [refined.crosses(step, given) for step in steps] == [True] * 20 + [False] * 30
 
 
-def test_self_attention_is_left_alone_by_default(tiny):
-    given = params()
-    plan = vid2vid_zero.make_plan(tiny, request(), given, (8, 8))
-    step = tiny.schedule.sampling(STEPS)[0]
+@pytest.mark.parametrize(("given", "steps"), [({}, 0), ({"self_until": 0.4}, 20)])
+def test_self_attention_is_left_alone_by_default(tiny, given, steps):
+    plan = plan_of(tiny, request(), params(**given))
     q, k, v = torch.randn(3, 3 * FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
     site = Site("up_blocks.3.attentions.0.transformer_blocks.0.attn1", "self", "up_blocks.3")
-    guided = vid2vid_zero.guided_attention(plan, given, Branches(1, 0, 1), step, [WordHeats((8, 8), {})])
-    assert torch.equal(guided(q, k, v, site), vid2vid_zero.frame_attention(plan, given)(q, k, v, site))
+    batch, alone, taken_over = Batch.of(FRAMES, "source", edits=1), plan.attend(q, k, v, site), []
+    for step in tiny.schedule.sampling(50):
+        guided = vid2vid_zero.guided_attention(plan, params(**given), batch, step, [Heat(plan.scope)])
+        taken_over.append(not torch.equal(guided(q, k, v, site), alone))
+    assert taken_over == [True] * steps + [False] * (50 - steps)
 
 
 def test_the_source_runs_to_the_end_only_to_be_rebuilt(tiny):
-    plan = vid2vid_zero.make_plan(
-        tiny, request(more_prompts=("a cat is running on the beach",)), params(), (8, 8)
-    )
+    plan = plan_of(tiny, request(more_prompts=("a cat is running on the beach",)), params())
     steps = tiny.schedule.sampling(50)
-    rebuilt = [Branches.at(s, plan, params()) for s in steps]
-    assert {(b.source, b.source_uncond, b.uncond) for b in rebuilt} == {(1, 0, 2)}
-    dropped = [Branches.at(s, plan, params(reconstruct=False, inversion="plain")) for s in steps]
-    assert [b.source for b in dropped] == [1] * 40 + [0] * 10
-    assert [b.uncond for b in dropped] == [3] * 40 + [2] * 10
+    edits = ("uncond/0", "uncond/1", "cond/0", "cond/1")
+    rebuilt = [plan.rows(s, params(), None)[0].branches for s in steps]
+    assert rebuilt == [("source", *edits)] * 50
+    dropped = [plan.rows(s, params(reconstruct=False, inversion="plain"), None)[0].branches for s in steps]
+    assert dropped == [("source_uncond", "source", *edits)] * 40 + [edits] * 10
 
 
 def test_several_prompts_are_the_edits_of_several_runs(tiny_double):
@@ -222,15 +223,18 @@ def test_events_and_a_clean_model(tiny):
     ("ratio", "used"),
     [(1.0, range(50)), (-1.0, range(50)), (0.5, range(26)), (-0.5, range(25, 50)), (0.0, ())],
 )
-def test_share_of_the_steps_that_use_the_learned_text(ratio, used):
-    assert [i for i in range(50) if is_learned(i, 50, ratio)] == list(used)
+def test_share_of_the_steps_that_use_the_learned_text(tiny, ratio, used):
+    steps = tiny.schedule.sampling(50)
+    assert [step.index for step in steps if is_learned(step, ratio)] == list(used)
 
 
-def ask(tiny, dtype_free=None, calls=None, **how):
-    def predict(x, step, text):
+def ask(tiny, calls=None, **how):
+    text = tiny.embed([""])
+
+    def predict(x, step, vectors):
         if calls is not None:
             calls.append(torch.is_grad_enabled())
-        return tiny.predict(x, step, text, **how)
+        return tiny.predict(x, step, text.with_vectors(vectors), **how)
 
     return predict
 
@@ -322,21 +326,21 @@ def test_learning_stops_when_near_enough(tiny):
 
 
 def gradient(tiny, text, **how):
-    text = text.clone().requires_grad_(True)
-    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text, **how)
-    return torch.autograd.grad((x0 + eps).square().sum(), text)[0]
+    vectors = text.vectors.clone().requires_grad_(True)
+    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text.with_vectors(vectors), **how)
+    return torch.autograd.grad((x0 + eps).square().sum(), vectors)[0]
 
 
-@pytest.mark.parametrize("adapter", [None, joint_norm(FRAMES)])
-def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
-    text = tiny.embed([""]).vectors
+@pytest.mark.parametrize("patches", [(), (joint_norm(FRAMES),)])
+def test_recomputed_activations_give_the_same_gradient(tiny, patches):
+    text = tiny.embed([""])
     calls = []
     last = tiny.unet.up_blocks[3].resnets[0]
     handle = last.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
-        plain = gradient(tiny, text, adapter=adapter)
+        plain = gradient(tiny, text, change=Change(patches=patches))
         assert len(calls) == 1
-        again = gradient(tiny, text, adapter=adapter, recompute=True)
+        again = gradient(tiny, text, change=Change(patches=patches), recompute=True)
     finally:
         handle.remove()
     assert len(calls) == 3  # forward, and once more on the way back
@@ -347,7 +351,7 @@ def test_recomputed_activations_give_the_same_gradient(tiny, adapter):
 
 def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(tiny):
     """Its hooks are on the shared network until its call returns; the backward pass waits that long."""
-    text, entered, alone = tiny.embed([""]).vectors, threading.Event(), threading.Event()
+    text, entered, alone = tiny.embed([""]), threading.Event(), threading.Event()
     expected = gradient(tiny, text, recompute=True)
     waited = []
 
@@ -359,12 +363,12 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
     def other():
         with torch.no_grad():
-            tiny.predict(
-                noise(), tiny.schedule.sampling(STEPS)[1], text, attend=attend, adapter=joint_norm(FRAMES)
-            )
+            change = Change(attend, (joint_norm(FRAMES),))
+            tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text, change)
 
-    asked = text.clone().requires_grad_(True)
-    x0, eps = tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], asked, recompute=True)
+    asked = text.vectors.clone().requires_grad_(True)
+    step = tiny.schedule.sampling(STEPS)[1]
+    x0, eps = tiny.predict(noise(), step, text.with_vectors(asked), recompute=True)
     handle = tiny.unet.up_blocks[3].resnets[0].register_forward_pre_hook(lambda *_: alone.set())
     run = threading.Thread(target=other)
     try:
