@@ -103,7 +103,7 @@ class EditResult:
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
         words: Where words look, for methods that edit by words.
-        areas: The edited area found by attention, by step number from 0.
+        step_areas: The edited area found by attention, by step number from 0.
     """
 
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]

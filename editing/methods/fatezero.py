@@ -312,7 +312,7 @@ class Edits:
 
     Attributes:
         heats: Per target where its words look.
-        areas: The edited area found by attention, by step.
+        step_areas: The edited area found by attention, by step.
     """
 
     def __init__(self, plan: Plan, params: FateZeroParams, source: Source) -> None:
