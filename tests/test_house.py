@@ -123,3 +123,19 @@ def test_functions_fit_on_a_screen():
 
 def test_nothing_is_nested_deeper_than_three():
     assert {name: found for name, node in functions() if (found := depth(node)) > 3} == {}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "editing" / "methods").glob("[!_]*.py")), ids=lambda p: p.stem
+)
+def test_recipes_read_like_their_papers(path):
+    """`run` has at most 40 lines, its loop over the steps at most 15."""
+    run = next(
+        node
+        for name, node in functions()
+        if name.startswith(f"{path.relative_to(ROOT)}:") and node.name == "run"
+    )
+    loops = [node.end_lineno - node.lineno + 1 for node in ast.walk(run) if isinstance(node, ast.For)]
+    assert run.end_lineno - run.lineno + 1 <= 40
+    assert loops
+    assert max(loops) <= 15
