@@ -24,11 +24,11 @@ import numpy as np
 from editing.clip import open_clip
 from editing.clip.writing import write_video
 from editing.events import EditResult, Event, Finished, OtherEdit, Progress, RegionAttention, Stage
-from editing.frames import Spool, frames_of, windows
 from editing.labels import read_labels, write_labels
 from editing.outputs import write_outputs
 from editing.registry import METHODS
 from editing.request import EditRequest, Region
+from editing.spool import Spool, frames_of, windows
 
 FPS = Fraction(8)
 REGIONS = (Region("left", 1, "a fox", "a cat", margin=4), Region("right", 2, "a panda", "a dog"))
@@ -73,7 +73,7 @@ def copy(_backbone: object, request: EditRequest, _params: object) -> Generator[
         {region.name: RegionAttention(even, even) for region in request.regions},
         reconstruction=rebuilt,
         others=(OtherEdit("a robot", *other),),
-        areas={0: even > 0, 5: even > 0},
+        step_areas={0: even > 0, 5: even > 0},
     )
 
 

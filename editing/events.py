@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from editing.frames import Frames
+from editing.spool import Frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class OtherEdit:
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """The result of a run, RGB at source size. Frames are arrays or are read by window, see `editing.frames`.
+    """The result of a run, RGB at source size. Frames are arrays or are read by window, see `editing.spool`.
 
     Attributes:
         frames: The edit, composited: outside the feathered mask the source's pixels, bit for bit.
@@ -103,7 +103,7 @@ class EditResult:
         control: Input of the control networks, if the method uses any.
         others: The edits for further prompts, in their order.
         words: Where words look, for methods that edit by words.
-        areas: The edited area found by attention, by step number from 0.
+        step_areas: The edited area found by attention, by step number from 0.
     """
 
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]
@@ -115,7 +115,7 @@ class EditResult:
     control: UInt8[np.ndarray | Frames, "frames height width 3"] | None = None
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
-    areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ from PIL import Image
 
 from editing.clip.images import natural
 from editing.errors import MaskError
-from editing.frames import Frames, FrameSource, windows
 from editing.rle import from_runs, open_rle
+from editing.spool import Frames, FrameSource, windows
 
 
 class Labels(Frames):

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from editing.events import EditResult, RegionAttention
 from editing.flow import estimate_flow, occlusion, warp
-from editing.frames import Frames, windows
 from editing.request import EditRequest
+from editing.spool import Frames, windows
 
 Metrics = dict[str, object]
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity

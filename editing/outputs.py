@@ -16,9 +16,9 @@ from editing.clip.writing import write_video
 from editing.errors import RequestError
 from editing.events import EditResult
 from editing.folders import check_writable, staged
-from editing.frames import frames_of
 from editing.pictures import Frame, heat, tint, washed, write_gif
 from editing.request import MAX_PROMPTS, EditRequest
+from editing.spool import frames_of
 
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
@@ -142,7 +142,7 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
             levels = getattr(maps, when) / brightest
             frames = _heated(_shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
             yield f"attention/{stems[name]}_{when}.mp4", frames
-    if result.areas:
+    if result.step_areas:
         yield "attention/areas_by_step.mp4", _areas_by_step(result)
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
@@ -153,7 +153,7 @@ def _areas_by_step(result: EditResult) -> Iterator[Frame]:
     """A picture per step, of a few whole frames side by side."""
     numbers = [i * (len(result.source) - 1) // 3 for i in range(4)]
     shown = {number: next(_shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
-    for _, area in sorted(result.areas.items()):
+    for _, area in sorted(result.step_areas.items()):
         yield np.concatenate([washed(shown[i], area[i], _WORD_COLOR) for i in numbers], axis=1)
 
 

@@ -18,8 +18,8 @@ from editing.attention.sites import Grid
 from editing.blending import composite
 from editing.clip import resize
 from editing.events import EditResult, OtherEdit, RegionAttention, WordAttention
-from editing.frames import Spool, frames_of, windows
 from editing.memory import FRAMES_AT_ONCE
+from editing.spool import Spool, frames_of, windows
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -85,7 +85,7 @@ def finish(
     *,
     reconstruction: Float[Tensor, "frames c h w"] | None = None,
     words: WordAttention | None = None,
-    areas: Mapping[int, np.ndarray] | None = None,
+    step_areas: Mapping[int, np.ndarray] | None = None,
     control: UInt8[np.ndarray, "frames height width 3"] | None = None,
 ) -> EditResult:
     """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
@@ -95,7 +95,7 @@ def finish(
         request: The request.
         edits: Clean latents of every edit, in the order of `request.targets`.
         feather: Pixels of the source over which an edit fades into it.
-        attention: See `EditResult`, as for `words`, `areas` and `control`.
+        attention: See `EditResult`, as for `words`, `step_areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
     """
     clip, (width, height) = request.clip, request.clip.size
@@ -124,5 +124,5 @@ def finish(
         control=control,
         others=tuple(OtherEdit(*other) for other in others),
         words=words,
-        areas=areas or {},
+        step_areas=step_areas or {},
     )

@@ -15,10 +15,10 @@ from jaxtyping import Bool, UInt8
 from editing.areas import grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
-from editing.frames import Frames, FrameSource
 from editing.labels import Labels
 from editing.prompts import Composed, compose
 from editing.registry import check_params, find_method
+from editing.spool import Frames, FrameSource
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
 PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")

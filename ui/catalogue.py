@@ -18,7 +18,7 @@ from ui import settings
 from ui.examples import Example
 
 log = logging.getLogger(__name__)
-BUILT_IN = "storybook"
+BUILT_IN_MODEL = "storybook"
 
 
 class Catalogue:
@@ -32,7 +32,7 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
         self.words: list[str] = settings.read_json(model_folder / "words.json", [])
-        self.models = [BUILT_IN, *_local_models()]
+        self.models = [BUILT_IN_MODEL, *_local_models()]
         self.loras = _local_loras()
 
     def example(self, name: object) -> Example:
@@ -69,7 +69,7 @@ class Catalogue:
         Raises:
             EditingError: A name or value is not allowed.
         """
-        folder = self._folder if model == BUILT_IN else (models_folder() or Path()) / model
+        folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
         return settings.values(method, folder, given)
 
     def check(self, request: EditRequest) -> None:

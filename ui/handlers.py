@@ -20,7 +20,7 @@ from editing.registry import METHODS
 from editing.request import EditRequest
 from ui import method_choice, run_views, settings, views
 from ui.build_request import build_request, composed, whole_masks
-from ui.catalogue import BUILT_IN, Catalogue
+from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
 from ui.clips import Opened
 from ui.document import Document, Past
@@ -156,7 +156,7 @@ class MaskHandlers:
         """Its recommendations, and whether it can edit this clip at all."""
         try:
             document = self.visits.get(page_of(request))
-            notice = gr.HTML(visible=not document.opened.drawn and model == BUILT_IN)
+            notice = gr.HTML(visible=not document.opened.drawn and model == BUILT_IN_MODEL)
             return {self.parts.notice: notice, **self._filled(document, model)}
         except EditingError:
             return {self.parts.notice: gr.skip()}
@@ -192,7 +192,7 @@ class MaskHandlers:
             self.parts.canvas: views.canvas(document, -1, note),
             self.parts.player: None if opened.own else views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
-            self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN),
+            self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
@@ -204,7 +204,10 @@ class MaskHandlers:
 
     def _filled(self, document: Document, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""
-        chosen, base = str(model) if model in self.catalogue.models else BUILT_IN, document.opened.request
+        chosen, base = (
+            str(model) if model in self.catalogue.models else BUILT_IN_MODEL,
+            document.opened.request,
+        )
         updates: dict[Any, Any] = {}
         for method in METHODS:
             given = base.params if method == base.method else {}

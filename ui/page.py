@@ -14,7 +14,7 @@ from gradio.components import Component
 from editing.registry import METHODS
 from ui import method_choice, run_views, settings, views
 from ui.api import add_api
-from ui.catalogue import BUILT_IN, Catalogue
+from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
 from ui.clips import ACCEPTED
 from ui.components import header, view
@@ -137,11 +137,13 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
 
 
 def _add_settings(catalogue: Catalogue, chosen: str) -> dict[str, Any]:
-    usual = {name: catalogue.values(name, BUILT_IN, {}) for name in METHODS}
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
         return {
-            "model": gr.Dropdown(value=BUILT_IN, **choices) if catalogue.models[1:] else gr.State(BUILT_IN),
+            "model": gr.Dropdown(value=BUILT_IN_MODEL, **choices)
+            if catalogue.models[1:]
+            else gr.State(BUILT_IN_MODEL),
             "loras": _choose_loras(catalogue.loras),
             "controls": settings.make_fields(usual, chosen),
             "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),

@@ -184,13 +184,13 @@ def _words(outcome: EditResult) -> View | None:
 
 def _areas(outcome: EditResult) -> View | None:
     """The area the edit was kept to, at a few steps and in a few frames of the clip."""
-    if not outcome.areas:
+    if not outcome.step_areas:
         return None
-    picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.areas)
+    picked, numbers = _spread(len(outcome.source), _FEW), sorted(outcome.step_areas)
     frames = {i: outcome.source[i] for i in picked}
 
     def picture(step: int, frame: int) -> str:
-        area = outcome.areas[step][frame]
+        area = outcome.step_areas[step][frame]
         return data_url(washed(frames[frame], area, default_color(1)), 128, 66)
 
     steps = [numbers[i] for i in _spread(len(numbers))]

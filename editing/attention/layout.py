@@ -13,7 +13,7 @@ from torch import Tensor
 
 from editing.attention.regions import grid_labels
 from editing.attention.sites import Grid, Site
-from editing.frames import windows
+from editing.spool import windows
 
 if TYPE_CHECKING:
     from editing.request import EditRequest

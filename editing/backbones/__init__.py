@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parents[2] / "assets"
 # The model and the control network that ship with the code.
-BUILT_IN = ("storybook", "storybook/canny")
+BUILT_IN_IDS = ("storybook", "storybook/canny")
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -136,7 +136,7 @@ def find(id: str, config: str = _UNET) -> Source:
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
     """
-    if id in BUILT_IN:
+    if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in _PICKLES:
         raise ModelError(

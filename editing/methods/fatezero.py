@@ -79,7 +79,7 @@ def run(
     yield Stage("decoding")
     return finish(
         backbone, request, x.split(plan.frames), params.feather, edits.heats[0].maps(plan.targets[0].words),
-        reconstruction=source.rebuilt, words=edits.words(), areas=edits.areas,
+        reconstruction=source.rebuilt, words=edits.words(), step_areas=edits.step_areas,
     )  # fmt: skip
 
 
@@ -312,13 +312,13 @@ class Edits:
 
     Attributes:
         heats: Per target where its words look.
-        areas: The edited area found by attention, by step.
+        step_areas: The edited area found by attention, by step.
     """
 
     def __init__(self, plan: Plan, params: FateZeroParams, source: Source) -> None:
         self.plan, self.params, self.source = plan, params, source
         self.heats = [Heat(plan.scope) for _ in plan.targets]
-        self.areas: dict[int, np.ndarray] = {}
+        self.step_areas: dict[int, np.ndarray] = {}
 
     def words(self) -> WordAttention:
         """Where each word of the source prompt and of the first target looked."""
@@ -344,7 +344,7 @@ class Edits:
         elif params.blend_self and Window.at(step, params).within:
             area = self.area_of_source(step, 0, plan.grid.size)
         if area is not None and plan.edited is None:
-            self.areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
+            self.step_areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
         return x
 
     def area_of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:

@@ -8,9 +8,9 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from editing.clip import ArrayClip
 from editing.events import EditResult, RegionAttention
-from editing.frames import Frames, Spool, frames_of, windows
 from editing.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
 from editing.request import EditRequest, Region
+from editing.spool import Frames, Spool, frames_of, windows
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import torch
 
 from editing.blending import composite
 from editing.clip import ArrayClip, resize
-from editing.frames import Spool
 from editing.recipe import EditedCells, finish, working_clip
 from editing.request import EditRequest, Region
+from editing.spool import Spool
 
 FRAMES = 26  # two windows and a bit
 

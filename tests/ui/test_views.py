@@ -48,7 +48,7 @@ def test_every_view_is_json(example):
     outcome = EditResult(
         frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])},
         words=WordAttention({"cat": maps["left"]}, {"fox": maps["left"], "dog": maps["left"]}),
-        areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
+        step_areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
     )  # fmt: skip
     report = {
         "metrics": {
@@ -102,7 +102,7 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
     spot[:, 2:, 3:] = 0.3
     outcome = EditResult(
         frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
-        words=WordAttention({"cat": spot}, {"fox": spot}), areas=dict.fromkeys(range(20), spot > 0.1),
+        words=WordAttention({"cat": spot}, {"fox": spot}), step_areas=dict.fromkeys(range(20), spot > 0.1),
     )  # fmt: skip
     shown = run_views.result(outcome, {}, replace(request_, method="fatezero"), {})
     assert shown["looks"][0] == "Attention on the new words"

@@ -158,9 +158,9 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
     if mask is None and run.params.blend_self and within:
         expected = source_area(run, looks, run.request.targets[0])[FINEST]
     if expected is None or region_mask(run) is not None:
-        assert step.index not in run.result.areas
+        assert step.index not in run.result.step_areas
     else:
-        assert (run.result.areas[step.index] == (expected[:FRAMES, 0] > 0).numpy()).all()
+        assert (run.result.step_areas[step.index] == (expected[:FRAMES, 0] > 0).numpy()).all()
 
 
 # --- Attention

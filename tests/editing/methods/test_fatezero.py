@@ -441,11 +441,11 @@ def test_areas_are_told_for_each_step_that_uses_one(tiny):
     blends = {"blend_self": True, "blend_latents": "always", "blend_from": 0.5, "blend_until": 0.8}
     for threshold in (0.0, 1.0):
         given = params(steps=5, **blends, blend_threshold=threshold)
-        areas = finish(fatezero.run(tiny, request(), given)).areas
+        areas = finish(fatezero.run(tiny, request(), given)).step_areas
         assert set(areas) == {0, 1, 2}
         assert all(area.shape == (FRAMES, 8, 8) for area in areas.values())
         assert all((area == (threshold == 0)).all() for area in areas.values())
-    assert finish(fatezero.run(tiny, request(masks=True), params(**blends))).areas == {}
+    assert finish(fatezero.run(tiny, request(masks=True), params(**blends))).step_areas == {}
 
 
 def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
@@ -527,7 +527,7 @@ def test_events_results_and_a_clean_model(tiny):
     assert set(result.words.edit) == {"fox", "grass"}
     assert np.array_equal(result.words.edit["fox"], result.attention["fox"].before)
     assert 0 < result.words.source["cat"].max() <= 1
-    assert result.areas == {}  # nothing is blended
+    assert result.step_areas == {}  # nothing is blended
     assert result.reconstruction.shape == result.frames.shape
     assert not np.array_equal(result.reconstruction, result.frames)
     again = finish(fatezero.run(tiny, asked, given))  # from the cache

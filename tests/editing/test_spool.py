@@ -6,7 +6,7 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.errors import ResourceError
-from editing.frames import Frames, Spool, frames_of, windows
+from editing.spool import Frames, Spool, frames_of, windows
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
 
