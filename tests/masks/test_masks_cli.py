@@ -204,4 +204,4 @@ def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     assert "Labels 1 and 9 are both" in capsys.readouterr().err
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 0
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
