@@ -464,10 +464,10 @@ def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
             "a fox on the grass",
             {"blend_words": "cta", "blend_self": True},
             "params.blend_words",
-            "nearest: cat",
+            "Did you mean 'cat'",
         ),
         ("a big cat on the grass", {"blend_self": True}, "params.blend_words", "name one"),
-        ("a fox on the grass", {"emphasis_words": "fix=3"}, "params.emphasis_words", "nearest: fox"),
+        ("a fox on the grass", {"emphasis_words": "fix=3"}, "params.emphasis_words", "Did you mean 'fox'"),
         ("a fox on grass", {"cross_control": "replace"}, "prompt", "refine"),
     ],
 )
@@ -486,7 +486,7 @@ def test_emphasis_words():
     }
     assert fatezero.emphasis(params(), gained) == {}
     for factor in ("much", "nan", "-1", "21"):
-        with pytest.raises(RequestError, match="WORD=FACTOR with a factor of 0 to 20"):
+        with pytest.raises(RequestError, match="WORD=FACTOR with a factor from 0 to 20"):
             check_params("fatezero", {"emphasis_words": f"sketch={factor}"})
 
 

@@ -201,7 +201,7 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
 
 def test_flow_by_raft_without_weights_is_refused(tiny, monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS", raising=False)
-    with pytest.raises(ModelError, match="^flow: raft has no weights here"):
+    with pytest.raises(ModelError, match="^flow: The weights of RAFT are missing"):
         finish(videograin.run(tiny, two_regions(), params(flow="raft")))
 
 
