@@ -104,7 +104,7 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
     frames = open_clip(out / "edited.mp4").read(0, len(request.clip))
     for region in request.regions:
         actor = region.label - 1
-        place = grown(request.labels, region.margin) == region.label
+        place = grown(np.asarray(request.labels), region.margin) == region.label
         for t in range(len(frames)):
             far = {
                 k: distance(frames, replace(truth, actor=actor, kind=k), place, actor, (t,)) for k in KINDS

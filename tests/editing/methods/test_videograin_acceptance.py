@@ -386,7 +386,7 @@ def test_08_a_phrase_that_is_no_whole_word_is_appended_and_bound(tiny):
     request = ask_for(two_boxes(1) % 2, "man", prompt=prompt, params={"steps": 1, "preview_every": 0})
     (finished,) = (event for event in edit(request, tiny) if isinstance(event, Finished))
     (warning,) = finished.report["warnings"]
-    assert "'region 0': 'man' is not in the prompt" in warning
+    assert "'region 0': 'man' does not match whole words of the prompt" in warning
     assert f"{prompt}, man" in warning
 
 
