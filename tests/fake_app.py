@@ -147,7 +147,7 @@ def _by_words(request: EditRequest) -> dict:
 
     words = WordAttention(look(request.source_prompt), look(request.composed.text))
     first = next(iter(words.source.values()))
-    return {"words": words, "areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
+    return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
 def segment(image, points, point_labels, previous=None, method="sam", strokes=()) -> np.ndarray:

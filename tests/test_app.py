@@ -65,9 +65,9 @@ def test_endpoint_edits_an_example(server, tmp_path):
     ("given", "said"),
     [
         (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
-        (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: region 'middle'"),
-        (("01_two_discs", "[]", "{}"), "prompts: must be a JSON object"),
-        (("01_two_discs", "{", "{}"), "prompts: must be JSON"),
+        (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: Region 'middle'"),
+        (("01_two_discs", "[]", "{}"), "prompts: Expected an object"),
+        (("01_two_discs", "{", "{}"), "prompts: The text is not JSON"),
         (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
         (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),

@@ -204,7 +204,7 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     assert page.locator("[data-reshape]:disabled").count() == 4
     page.keyboard.press("+")
     page.wait_for_selector(".rg-say.rg-alarm")
-    assert "click the object or paint it first" in page.inner_text(".rg-say")
+    assert "Click the object or paint it first" in page.inner_text(".rg-say")
 
 
 def test_regions_are_renamed_recoloured_reordered_and_restored(server, open_page):

@@ -13,6 +13,7 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
+from editing.params.written import is_text
 from editing.registry import METHODS, resolve_params
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
@@ -161,6 +162,14 @@ def _read(field: FieldInfo, value: Any) -> Any:
     """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
     if isinstance(value, float) and value.is_integer() and field.annotation is int:
         return int(value)
+    if isinstance(value, str) and not is_text(field) and not _choices(field):
+        if not value.strip():
+            return None if field.default is None else ""
+        try:
+            read = json.loads(value)
+        except ValueError:
+            return value
+        return tuple(read) if isinstance(read, list) else read
     return value
 
 

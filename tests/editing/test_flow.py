@@ -144,7 +144,7 @@ def test_an_occluded_cell_ends_its_track():
 
 def test_a_clip_is_followed_on_its_finest_grids():
     still = np.repeat(texture(64, 96)[None, :64, :96], 3, 0)
-    found = follow(still, (8, 12), 2)
-    assert {tokens: tuple(ids.shape) for tokens, ids in found.items()} == {96: (3, 96), 24: (3, 24)}
-    assert torch.equal(found[96], torch.arange(96).expand(3, 96))
-    assert follow(still[:1], (8, 12), 2) == follow(still, (8, 12), 0) == {}
+    found = follow(still, [(8, 12), (4, 6)])
+    assert {size: tuple(ids.shape) for size, ids in found.items()} == {(8, 12): (3, 96), (4, 6): (3, 24)}
+    assert torch.equal(found[8, 12], torch.arange(96).expand(3, 96))
+    assert follow(still[:1], [(8, 12)]) == follow(still, []) == {}

@@ -18,9 +18,14 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
 def test_previews_come_every_few_steps_and_show_eight_frames():
     latents, frames = torch.rand(20, 3, 4, 4), np.zeros((20, 32, 32, 3), np.uint8)
     steps = Schedule.from_config(SCHEDULER).sampling(7)
-    found = [list(Previews(latents, frames, 3)(step, latents, lambda shown: {"n": shown})) for step in steps]
+    found = [
+        list(
+            Previews(latents, frames, 3)(step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]})
+        )
+        for step in steps
+    ]
     assert [len(previews) for previews in found] == [1, 0, 0, 1, 0, 0, 1]
-    assert found[0][0].indices == found[0][0].attention["n"]
+    assert list(found[0][0].indices) == found[0][0].attention["n"].ravel().tolist()
     assert found[0][0].indices[0] == 0
     assert found[0][0].indices[-1] == 19
     assert found[0][0].frames.shape == (8, 16, 16, 3)

@@ -79,7 +79,7 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
     ):
         estimate_flow(here, there, "raft")
     with pytest.raises(ModelError):
-        follow(np.concatenate([here, there]), (8, 8), 1, "raft")
+        follow(np.concatenate([here, there]), [(8, 8)], "raft")
 
 
 def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_over(shelf):
