@@ -88,6 +88,9 @@ class NoModel:
 
         self.device = torch.device("cpu")
 
+    def check_prompts(self, prompts: object, fields: object) -> None:
+        """Take any prompt."""
+
 
 def work(folder: Path, frames: int) -> dict[str, float]:
     """Read, copy, measure and write in this process; its peak in bytes, what of it is new, and seconds."""
