@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from editing.adapters import Adapter, load_adapter, save_adapter
     from editing.backbones import load_backbone
     from editing.clip import ArrayClip, Clip, open_clip
     from editing.errors import (
@@ -25,18 +26,21 @@ if TYPE_CHECKING:
         EditResult,
         Event,
         Finished,
+        Losses,
         OtherEdit,
         Preview,
         Progress,
         RegionAttention,
         Stage,
+        Tuned,
         WordAttention,
     )
     from editing.project import load_project, save_project
     from editing.request import EditRequest, Region
-    from editing.runner import edit
+    from editing.runner import edit, tune
 
 _MODULES = {
+    "editing.adapters": ("Adapter", "load_adapter", "save_adapter"),
     "editing.backbones": ("load_backbone",),
     "editing.clip": ("ArrayClip", "Clip", "open_clip"),
     "editing.errors": (
@@ -53,20 +57,23 @@ _MODULES = {
         "EditResult",
         "Event",
         "Finished",
+        "Losses",
         "OtherEdit",
         "Preview",
         "Progress",
         "RegionAttention",
         "Stage",
+        "Tuned",
         "WordAttention",
     ),
     "editing.project": ("load_project", "save_project"),
     "editing.request": ("EditRequest", "Region"),
-    "editing.runner": ("edit",),
+    "editing.runner": ("edit", "tune"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Adapter",
     "ArrayClip",
     "Clip",
     "ClipError",
@@ -76,6 +83,7 @@ __all__ = [
     "EditingError",
     "Event",
     "Finished",
+    "Losses",
     "MaskError",
     "ModelError",
     "OtherEdit",
@@ -87,12 +95,16 @@ __all__ = [
     "RequestError",
     "ResourceError",
     "Stage",
+    "Tuned",
     "WordAttention",
     "edit",
+    "load_adapter",
     "load_backbone",
     "load_project",
     "open_clip",
+    "save_adapter",
     "save_project",
+    "tune",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m editing run | new | clusters | schema | doctor`."""
+"""Command line: `python -m editing run | tune | new | clusters | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from editing import events
+from editing.adapters import Adapter, check_adapter_path, save_adapter
 from editing.clip import open_clip
 from editing.commands import call, parse_settings
 from editing.errors import RequestError, shorten
+from editing.folders import check_writable
 from editing.labels import read_labels
 from editing.outputs import check_out, write_clusters, write_outputs
 from editing.project import FILE, check_project_path, load_project, save_project, schema
@@ -39,6 +41,13 @@ def run(
     lora: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable."),
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS.",
+        ),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
     settings: Annotated[
@@ -65,14 +74,15 @@ def run(
     request, notes = _override(load_project(project), model, method, settings or [], seed)
     if lora:
         request = replace(request, loras=tuple(lora))
+    if adapter is not None:
+        request = replace(request, adapter=adapter)
     if prompt:
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
-    if dtype not in (None, *_DTYPES):
-        raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
-    from editing.runner import edit
+    from editing.runner import check_adapter, edit
 
-    finished = _follow(edit(request, _load_as(request, dtype) if dtype else None))
+    check_adapter(request)
+    finished = _follow(edit(request, _load_as(request, dtype)))
     warnings = [*finished.report.get("warnings", []), *notes]
     write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
     for warning in warnings:
@@ -80,6 +90,44 @@ def run(
     for other in finished.report.get("others", ()):
         typer.echo(f"edited video: {out / other['file']}")
     typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
+
+
+@app.command()
+def tune(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of tune_a_video; repeatable."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name by which it is listed; default: the file's.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
+    ] = None,
+) -> None:
+    """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
+    check_adapter_path(out)
+    check_writable(out.absolute().parent)
+    request, _ = _override(load_project(project), model, "tune_a_video", settings or [], None)
+    if lora:
+        request = replace(request, loras=tuple(lora))
+    from editing.runner import tune as tune_model
+
+    tuned = _follow(tune_model(request, _load_as(request, dtype)))
+    facts = tuned.adapter.facts.model_copy(update={"name": name or out.stem})
+    save_adapter(Adapter(facts, tuned.adapter.weights), out)
+    typer.echo(f"loss: {tuned.losses[:20].mean():.4f} to {tuned.losses[-20:].mean():.4f} (means of 20 steps)")
+    typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
 
 
 @app.command()
@@ -198,7 +246,12 @@ def main(arguments: list[str] | None = None) -> int:
     return call(app, "python -m editing", arguments)
 
 
-def _load_as(request: EditRequest, dtype: str) -> Backbone:
+def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
+    """The model in a type that was given; None if none was."""
+    if dtype is None:
+        return None
+    if dtype not in _DTYPES:
+        raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
     import torch
 
     from editing.backbones import load_backbone
@@ -247,7 +300,11 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
 
 
 def _follow(stream: Iterator[events.Event]) -> Any:
-    """Show the events of a run as progress bars; return its last event, or the generator's result."""
+    """Show the events of a run as progress bars.
+
+    Returns:
+        Finished; or, without one, the generator's result or the last Tuned.
+    """
     # Imported here, like the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -259,13 +316,16 @@ def _follow(stream: Iterator[events.Event]) -> Any:
         TextColumn("{task.fields[left]}"),
     )
     tasks: dict[str, Any] = {}
+    result: Any = None
     with Progress(*columns, console=Console(stderr=True)) as bars:
         while True:
             try:
                 event = next(stream)
             except StopIteration as stop:
-                result = stop.value
+                result = stop.value or result
                 break
+            if isinstance(event, events.Tuned):
+                result = event
             if isinstance(event, events.Finished):
                 return event
             _show(event, bars, tasks)

@@ -10,11 +10,12 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from editing.folders import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,17 +69,11 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
 
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as handle:
-            partial = Path(handle.name)
-        try:
+        with replacing(folder / f"{digest(key)}.safetensors") as partial:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial)
-            partial.replace(folder / f"{digest(key)}.safetensors")
-        finally:
-            partial.unlink(missing_ok=True)
         _trim(folder, cap)
     except OSError as error:
-        log.warning("The inversion was not cached: %s.", error.strerror or error)
+        log.warning("A result was not cached: %s.", error.strerror or error)
 
 
 def _trim(folder: Path, cap: int) -> None:

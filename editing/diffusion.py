@@ -217,6 +217,15 @@ def split(
     raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction or sample")
 
 
+def combine(
+    x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step, prediction: Prediction
+) -> Float[Tensor, "*shape"]:
+    """The output of a network that predicts (x0, eps) at the level where `step` starts; undoes `split`."""
+    if prediction == "v_prediction":
+        return step.signal * eps - step.noise * x0
+    return eps if prediction == "epsilon" else x0
+
+
 def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step) -> Float[Tensor, "*shape"]:
     """Take a deterministic step (DDIM, eta 0): the same x0 and eps, mixed for the next level.
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from editing.spool import Frames
+
+if TYPE_CHECKING:
+    from editing.adapters import Adapter
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +20,7 @@ class Stage:
     """A stage of the run begins.
 
     Attributes:
-        name: loading, inverting, editing, decoding or measuring.
+        name: loading, tuning, inverting, editing, decoding or measuring.
     """
 
     name: str
@@ -52,6 +56,21 @@ class Preview:
     frames: UInt8[np.ndarray, "frames height width 3"]
     indices: tuple[int, ...]
     attention: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """The losses of a tuning so far, one per step."""
+
+    losses: Float32[np.ndarray, "steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A version of a tuning, or its result; `losses` as in `Losses`."""
+
+    adapter: Adapter
+    losses: Float32[np.ndarray, "steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,4 +150,4 @@ class Finished:
     report: dict[str, object]
 
 
-Event = Stage | Progress | Preview | Finished
+Event = Stage | Progress | Preview | Losses | Tuned | Finished

@@ -56,6 +56,24 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield another path in the folder of `path`, which is made if missing, and rename it at the end.
+
+    Raises:
+        OSError: The disk is full or cannot be written; `path` is unchanged.
+    """
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as handle:
+        partial = Path(handle.name)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

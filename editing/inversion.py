@@ -110,16 +110,31 @@ def _descend(
     for _ in range(inner_steps):
         with torch.enable_grad():
             error = reach(text) - goal
-        loss = float(error.detach().square().mean())
-        scale = error.detach().abs().amax()
-        if not scale:
+        loss, (gradient,) = mean_square(error, [text])
+        if not loss:
             break
-        (gradient,) = torch.autograd.grad(error, text, error.detach() / scale)
-        text.grad = gradient.float() * (2 * scale / error.numel())
+        text.grad = gradient
         adam.step()
         if loss < enough:
             break
     return text.detach(), loss
+
+
+def mean_square(error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+    """The mean square of an error and its gradients, float32.
+
+    The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.
+
+    Args:
+        error: With a graph back to the tensors.
+        tensors: What to differentiate by.
+    """
+    own = error.detach()
+    loss, scale = float(own.square().mean()), own.abs().amax()
+    if not scale:
+        return loss, [torch.zeros_like(x, dtype=torch.float32) for x in tensors]
+    gradients = torch.autograd.grad(error, tensors, own / scale)
+    return loss, [gradient.float() * (2 * scale / error.numel()) for gradient in gradients]
 
 
 def is_learned(step: Step, share: float) -> bool:

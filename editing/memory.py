@@ -9,6 +9,7 @@ The rule, in this order. A piece may use half of what is free.
    device if their weights do not fit together. Where the largest is more than all there is, it is refused.
 4. VideoGrain's two halves of guidance run one after the other if the widest tensors of both do not fit
    together; the other methods take all branches of all prompts in one call.
+5. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
 
 Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
 """
@@ -40,6 +41,7 @@ _PARTS = tuple(
     )
     for rest in ("", "-?????-of-?????")
 )
+_KEPT_TENSORS = 450  # of the finest level's width, kept by a whole UNet for its backward pass
 _WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
 
 
@@ -153,3 +155,16 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
         free: Bytes available.
     """
     return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free
+
+
+def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
+    """Whether the activations of a call of the UNet fit until its backward pass.
+
+    Args:
+        frames: Rows of the call.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
+    """
+    return frames * cells * channels * itemsize * _KEPT_TENSORS <= _SHARE * free

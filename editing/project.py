@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from editing.adapters import find_adapter
 from editing.backbones import parse_lora
 from editing.clip import Clip, ImageClip, VideoClip, open_clip
 from editing.clip.writing import write_lossless
@@ -35,6 +36,7 @@ from editing.request import (
 )
 
 FILE = "project.json"
+_ADAPTER = "adapter.safetensors"
 _MAX_BYTES = 1_000_000
 
 
@@ -102,6 +104,9 @@ class Project(_Model):
         max_length=MAX_LORAS,
         description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
     )
+    adapter: str = Field(
+        "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
@@ -147,6 +152,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         size=options.size,
         more_prompts=tuple(project.more_prompts),
         loras=tuple(project.loras),
+        adapter=_read_adapter(folder, project.adapter),
         **project.model_dump(include=_SHARED),
     )
 
@@ -178,6 +184,7 @@ def save_project(
 
     Raises:
         RequestError: `path` contains something that is not a project.
+        ModelError: The adapter is missing.
         ResourceError: The disk is full or cannot be written.
     """
     folder = Path(path)
@@ -189,6 +196,9 @@ def save_project(
             write_regions(overlapping, staging / "masks")
         elif request.labels is not None:
             write_labels(request.labels, staging / "masks", {r.label: r.color for r in request.regions})
+        if request.adapter:
+            shutil.copyfile(find_adapter(request.adapter), staging / _ADAPTER)
+            content["adapter"] = _ADAPTER
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (staging / FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -202,6 +212,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
         "masks": None if request.labels is None else "masks",
         "more_prompts": list(request.more_prompts) or None,
         "loras": list(request.loras) or None,
+        "adapter": Path(request.adapter).name or None,
         **{key: getattr(request, key) for key in _SHARED},
     }
     return {key: values[key] for key in Project.model_fields if values[key] is not None}
@@ -278,6 +289,13 @@ def _check_model(model: str, loras: Iterable[str]) -> None:
                 f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(text)}. Use --lora "
                 "for a path.",
             )
+
+
+def _read_adapter(folder: Path, given: str) -> str:
+    """The path of an adapter in the project folder, or the name of one in $REGRAIN_MODELS."""
+    if not given or (is_name(given) and not os.path.lexists(folder / given)):
+        return given
+    return str(_inside(folder, given, "adapter"))
 
 
 def _check_control(given: object) -> None:

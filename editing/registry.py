@@ -13,6 +13,7 @@ from editing.errors import ModelError, RequestError, from_validation, shorten, s
 from editing.params import MethodParams
 from editing.params.fatezero import FateZeroParams
 from editing.params.sdedit import SDEditParams
+from editing.params.tune_a_video import TuneAVideoParams
 from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.params.videograin import VideoGrainParams
 
@@ -90,6 +91,16 @@ METHODS: dict[str, Method] = {
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             stages=("inverting", "editing", "decoding"),
             entry="editing.methods.vid2vid_zero:run",
+            several=True,
+        ),
+        Method(
+            name="tune_a_video",
+            title="Tune-A-Video",
+            paper="Wu et al. 2022, arXiv:2212.11565",
+            Params=TuneAVideoParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("tuning", "inverting", "editing", "decoding"),
+            entry="editing.methods.tune_a_video:run",
             several=True,
         ),
         Method(

@@ -105,6 +105,7 @@ class EditRequest:
         size: Working size of the short side, 64..4096 pixels; None takes the model's.
         more_prompts: Prompts of further edits of the same clip in the same run.
         loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
+        adapter: An adapter tuned on the clip, a path or a name in $REGRAIN_MODELS; see `editing.adapters`.
 
     Raises:
         MaskError: Labels have the wrong shape or a value without a region, or a region has no pixel.
@@ -124,6 +125,7 @@ class EditRequest:
     size: int | None = None
     more_prompts: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
@@ -140,6 +142,7 @@ class EditRequest:
         self._require("seed", is_seed, f"a whole number from 0 to {MAX_SEED}")
         in_range = self.size is None or (_is_int(self.size) and MIN_SIZE <= self.size <= MAX_SIZE)
         self._require("size", in_range, f"a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or nothing")
+        self._require("adapter", isinstance(self.adapter, str), "a path or a name")
         find_method(self.method)
         check_params(self.method, self.params)
         object.__setattr__(self, "params", dict(self.params))
@@ -219,10 +222,7 @@ class EditRequest:
             raise RequestError(
                 "more_prompts", f"{self.method} makes one edit per run. Remove them or use another method."
             )
-        if "source_prompt" in method.needs and not self.source_prompt.strip():
-            raise RequestError(
-                "source_prompt", f"{self.method} needs it, but it is empty. Describe what the clip shows."
-            )
+        self.check_source()
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."
@@ -230,6 +230,17 @@ class EditRequest:
         if not self.edited and not self.prompt.strip():
             raise RequestError(
                 "prompt", "It is empty, and so is every region's. Describe what the clip should become."
+            )
+
+    def check_source(self) -> None:
+        """Check that there is a source prompt if the method needs one.
+
+        Raises:
+            RequestError: There is none.
+        """
+        if "source_prompt" in find_method(self.method).needs and not self.source_prompt.strip():
+            raise RequestError(
+                "source_prompt", f"{self.method} needs it, but it is empty. Describe what the clip shows."
             )
 
     def _require(self, key: str, holds: bool, expected: str) -> None:

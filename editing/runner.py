@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from editing.adapters import AdapterFacts, check_fits, check_frames, find_adapter, load_adapter, read_facts
 from editing.clip import DRAWN
 from editing.errors import ResourceError, shorten
-from editing.events import EditResult, Event, Finished, Progress, Stage
+from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned
 from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
 from editing.registry import METHODS, Resolved, check_needs, resolve_params
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
 
 
@@ -76,15 +78,69 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         request: The request.
         backbone: A loaded model to use instead of `request.model`.
     Yields:
-        Stage, Progress and Preview events, and Finished as the last.
+        Stage, Progress and Preview events, Losses and Tuned while a model is tuned, and Finished as the last.
     Raises:
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
     request.check_runnable()
+    facts = check_adapter(request)
+    clock = Clock()
+    backbone, params, resolved = yield from _prepared(request, backbone, clock)
+    warnings = []
+    if facts is not None:
+        backbone, warnings = use_adapter(backbone, request)
+    recipe = METHODS[request.method].run(backbone, request, params)
+    try:
+        result, made = yield from _timed(recipe, clock)
+    except ResourceError as error:
+        if not request.more_prompts:
+            raise
+        advice = f"{error.message} Or edit fewer prompts in one run."
+        raise ResourceError("more_prompts", advice) from error
+    clock.enter("measuring")
+    yield Stage("measuring")
+    report = make_report(request, result, resolved, backbone, warnings)
+    report |= describe_tuning(facts, made)
+    clock.enter("")
+    report["seconds"] = clock.seconds
+    yield Finished(result, report)
+
+
+def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
+    """Tune a model on a clip, for edits of any method with `adapter`.
+
+    Closing the iterator keeps what was learned; the same request then goes on from there.
+
+    Args:
+        request: The request. Its source prompt is what the model learns to draw; previews show its prompt, if
+            it has any. Its params count if its method is tune_a_video.
+        backbone: A loaded model to use instead of `request.model`.
+    Yields:
+        Stage, Progress, Preview, Losses and Tuned events; the last is the Tuned of the result.
+    Raises:
+        EditingError: The source prompt or the model is missing, or the tuning failed.
+    """
+    if request.method != "tune_a_video":
+        request = replace(request, method="tune_a_video", params={})
+    request = replace(request, adapter="")
+    request.check_source()
+    clock = Clock()
+    backbone, params, _ = yield from _prepared(request, backbone, clock)
+    from editing.recipe import working_clip
+    from editing.tuning import learn_clip
+
+    yield Stage("tuning")
+    clock.enter("tuning")
+    yield from _timed(learn_clip(backbone, request, working_clip(backbone, request), params), clock)
+
+
+def _prepared(
+    request: EditRequest, backbone: Backbone | None, clock: Clock
+) -> Generator[Event, None, tuple[Backbone, Any, Resolved]]:
+    """Check what can be checked without the model, load it, and decide the parameters."""
     if backbone is None:
         _check_model(request)
     _check_words(request, backbone)
-    clock = Clock()
     clock.enter("loading")
     yield Stage("loading")
     if backbone is None:
@@ -99,20 +155,49 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     fields, texts = zip(*_texts(request), strict=True)
     backbone.check_prompts(texts, fields)
-    recipe = METHODS[request.method].run(backbone, request, params)
-    try:
-        result = yield from _timed(recipe, clock)
-    except ResourceError as error:
-        if not request.more_prompts:
-            raise
-        advice = f"{error.message} Or edit fewer prompts in one run."
-        raise ResourceError("more_prompts", advice) from error
-    clock.enter("measuring")
-    yield Stage("measuring")
-    report = make_report(request, result, resolved, backbone)
-    clock.enter("")
-    report["seconds"] = clock.seconds
-    yield Finished(result, report)
+    return backbone, params, resolved
+
+
+def check_adapter(request: EditRequest) -> AdapterFacts | None:
+    """Check, without the model, that the adapter of a request exists and suits its clip; returns its facts.
+
+    Raises:
+        ModelError: It does not.
+    """
+    if not request.adapter:
+        return None
+    facts = read_facts(find_adapter(request.adapter))
+    if request.method != "tune_a_video" or request.params.get("start") != "noise":
+        check_frames(facts, len(request.clip))
+    return facts
+
+
+def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
+    """A view of a model with the adapter of a request, and warnings.
+
+    Raises:
+        ModelError: It was tuned on another model or at another size.
+    """
+    from editing.backbones.tuned import tuned
+    from editing.recipe import working_clip
+    from editing.tuning import clip_digest
+
+    adapter = load_adapter(find_adapter(request.adapter))
+    check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
+    warnings = []
+    if adapter.facts.clip != clip_digest(working_clip(backbone, request).frames):
+        warnings.append("The adapter was tuned on another clip or other frames of it.")
+    return tuned(backbone, adapter, len(request.clip)), warnings
+
+
+def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str, object]:
+    """What a report says about tuned weights: whose they are and, if made in this run, the losses."""
+    if made is not None:
+        facts = made.adapter.facts
+    if facts is None:
+        return {}
+    losses = {} if made is None else {"losses": [round(float(loss), 6) for loss in made.losses]}
+    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch"}) | losses}
 
 
 def _check_model(request: EditRequest) -> None:
@@ -145,8 +230,9 @@ def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
             yield f"regions.{region.name}.{key}", getattr(region, key)
 
 
-def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generator[Event, None, EditResult]:
-    """Pass the recipe's events on, with the time left filled in."""
+def _timed(recipe: Generator[Event, None, T], clock: Clock) -> Generator[Event, None, tuple[T, Tuned | None]]:
+    """Pass the recipe's events on, with the time left filled in; also return the last Tuned of them."""
+    made = None
     try:
         while True:
             event = next(recipe)
@@ -156,17 +242,23 @@ def _timed(recipe: Generator[Event, None, EditResult], clock: Clock) -> Generato
                 case Progress(done=done, total=total):
                     left = clock.left(done, total)
                     event = event if event.seconds_left is not None else replace(event, seconds_left=left)
+                case Tuned():
+                    made = event
             yield event
     except StopIteration as stop:
-        return stop.value
+        return stop.value, made
     finally:
         recipe.close()
 
 
 def make_report(
-    request: EditRequest, result: EditResult, resolved: Resolved, backbone: Backbone
+    request: EditRequest,
+    result: EditResult,
+    resolved: Resolved,
+    backbone: Backbone,
+    warnings: Sequence[str] = (),
 ) -> dict[str, object]:
-    """Make the content of report.json, except the seconds."""
+    """Make the content of report.json, except the seconds; `warnings` are added to its own."""
     from editing.metrics import measure
     from editing.project import describe
 
@@ -196,6 +288,7 @@ def make_report(
             *_unknown_world(request, backbone),
             *_unused_negatives(request, resolved),
             *_appended_words(request),
+            *warnings,
         ],
     }
 

@@ -1,15 +1,17 @@
 """The attention layers of a model, and the one hook into them.
 
 Each layer gets a stateless `SiteProcessor` when the model is loaded. What it computes is passed with each
-call: `unet(..., cross_attention_kwargs={"attend": fn})`. Nothing stays on the model afterwards.
+call: `unet(..., cross_attention_kwargs={"attend": fn})`, and so are tuned query projections. Nothing stays on
+the model afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from editing.attention.backends import attention
@@ -104,8 +106,12 @@ class SiteProcessor:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
         attend: AttentionFn | None = None,
+        queries: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Run one attention layer on hidden_states [batch, tokens, channels]."""
+        """Run one attention layer on hidden_states [batch, tokens, channels].
+
+        `queries` are weights of query projections to use instead of the layers' own, by layer.
+        """
         if attention_mask is not None or hidden_states.ndim != 3 or attn.group_norm or attn.spatial_norm:
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
@@ -114,9 +120,13 @@ class SiteProcessor:
         if encoder_hidden_states is not None and attn.norm_cross:
             text = attn.norm_encoder_hidden_states(text)
 
+        if queries is None or self.site.name not in queries:
+            queried = attn.to_q(hidden_states)
+        else:
+            queried = F.linear(hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias)
         q, k, v = (
             x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
+            for x in (queried, attn.to_k(text), attn.to_v(text))
         )
         if attn.norm_q is not None:
             q = attn.norm_q(q)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from editing.attention.sites import Grid, Site
     from editing.backbones.patches import Change
-    from editing.diffusion import Schedule, Step
+    from editing.diffusion import Prediction, Schedule, Step
     from editing.text import Text
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Backbone(Protocol):
     defaults: Mapping[str, Mapping[str, object]]
     words: frozenset[str] | None
     offers: frozenset[str]
+    prediction: "Prediction"
     schedule: "Schedule"
     sites: "tuple[Site, ...]"
     device: "torch.device"
@@ -61,6 +62,11 @@ class Backbone(Protocol):
     @property
     def fingerprint(self) -> str:
         """Identifies the weights; part of every cache key."""
+        ...
+
+    @property
+    def sketch(self) -> tuple[float, ...]:
+        """A few numbers by which adapters know the weights they were tuned on, in any dtype, anywhere."""
         ...
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
@@ -85,6 +91,18 @@ class Backbone(Protocol):
 
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
         """Refuse prompts that cannot be encoded, by their fields; nothing is encoded yet."""
+        ...
+
+    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of those weights."""
+        ...
+
+    def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
+        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        ...
+
+    def activations_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether all activations of a call fit until its backward pass; height and width in latents."""
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:

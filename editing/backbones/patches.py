@@ -7,9 +7,9 @@ blocks and leave no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -33,11 +33,13 @@ class Change:
         attend: Computes every attention layer; None is plain attention.
         patches: Entered in this order.
         control: Residuals of control networks.
+        queries: Weights of query projections to use instead of the model's, by attention layer.
     """
 
     attend: AttentionFn | None = None
     patches: tuple[Patch, ...] = ()
     control: ControlFn | None = None
+    queries: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 PLAIN = Change()

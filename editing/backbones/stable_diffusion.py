@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from editing.attention.sites import Grid, Site, install
 from editing.backbones.offers import STABLE_DIFFUSION
 from editing.backbones.patches import PLAIN, Change, checkpointed, patched
+from editing.backbones.temporal import tunable_shapes, untuned
 from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, PromptError, ResourceError, shorten
 from editing.memory import (
+    activations_fit,
     frames_at_once,
     free_memory,
     halves_fit,
@@ -31,6 +33,7 @@ from editing.text import Text
 
 logger = logging.getLogger(__name__)
 
+_SKETCHED = 16  # layers in a sketch
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
 
 
@@ -97,6 +100,35 @@ class StableDiffusion:
             sums = [float(p.double().sum()) for part in parts for p in part.parameters()]
         facts = (self.prediction, str(self.dtype), self.device.type, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    @cached_property
+    def sketch(self) -> tuple[float, ...]:
+        """A few numbers by which adapters know the weights they were tuned on, in any dtype, on any device.
+
+        Each is the projection of one layer's normalised keys on a fixed direction: rounding to bfloat16 moves
+        it by less than 0.001, other weights by more than 0.01.
+        """
+        keys = [self.unet.get_parameter(f"{site.name}.to_k.weight").detach() for site in self.sites]
+        found = []
+        for weight in keys[:_SKETCHED]:
+            flat = weight.double().cpu().flatten()
+            found.append(float((flat @ torch.arange(len(flat)).double().cos()) / flat.norm()))
+        return tuple(found)
+
+    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
+        return tunable_shapes(self.unet, rank)
+
+    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
+        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        return untuned(self.unet, rank, fresh)
+
+    def activations_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether all activations of a call fit until its backward pass; height and width in latents."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        with self._turn(self.unet):
+            free = free_memory(self.device)
+        return activations_fit(frames, height * width, channels, itemsize, free)
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
         """Choose the working size: the clip's aspect ratio, the short side near `size` (default the model's).
@@ -310,7 +342,7 @@ class StableDiffusion:
                 rows,
                 t,
                 vectors,
-                cross_attention_kwargs=None if change.attend is None else {"attend": change.attend},
+                cross_attention_kwargs={"attend": change.attend, "queries": change.queries},
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,
                 return_dict=False,

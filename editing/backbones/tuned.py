@@ -1,0 +1,44 @@
+"""A model with an adapter: the same weights, shared with everyone, and what each call adds to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from editing.backbones.patches import PLAIN, Change
+from editing.backbones.temporal import with_weights
+
+if TYPE_CHECKING:
+    from editing.adapters import Adapter
+    from editing.backbones import Backbone
+    from editing.diffusion import Step
+    from editing.text import Text
+
+
+def tuned(backbone: Backbone, adapter: Adapter, frames: int) -> Backbone:
+    """A view of a model whose every call uses an adapter; the model itself does not change.
+
+    Args:
+        backbone: The model.
+        adapter: The adapter, known to fit.
+        frames: Frames per branch of every call.
+    """
+    return cast("Backbone", _Tuned(backbone, adapter, frames))
+
+
+class _Tuned:
+    def __init__(self, backbone: Backbone, adapter: Adapter, frames: int) -> None:
+        self._backbone, self._frames, self._facts = backbone, frames, adapter.facts
+        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
+        self.fingerprint = adapter.digest(backbone.fingerprint)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def predict(
+        self, x: Tensor, step: Step, text: Text, change: Change = PLAIN, *, recompute: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Predict (x0, eps) with the adapter."""
+        change = with_weights(change, self._weights, self._frames, self._facts.positions)
+        return self._backbone.predict(x, step, text, change, recompute=recompute)

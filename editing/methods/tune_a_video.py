@@ -1,0 +1,182 @@
+"""Tune-A-Video: tune the model on the clip, then edit the clip by words.
+
+Wu et al. 2022, arXiv:2212.11565. The image model gets attention over time and sees other frames; a few of its
+weights learn to draw this one clip (`editing.tuning`). The clip is inverted to noise through the tuned model
+with an empty prompt, and denoised from there with another prompt: same motion, other looks.
+
+An adapter of the request takes the place of the tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from editing.attention.batch import Batch
+from editing.attention.heat import Columns, Heat, HeatScope
+from editing.attention.maps import fuse_cross, map_stride
+from editing.attention.sites import AttentionFn, Site
+from editing.backbones.control_net import ControlNets
+from editing.backbones.patches import Change, joint_norm
+from editing.backbones.tuned import tuned
+from editing.blending import blend_latents, vary
+from editing.diffusion import Step, add_noise, advance
+from editing.events import EditResult, Event, Progress, Stage
+from editing.inversion import cached, inversion_key
+from editing.inversion import invert as walk_up
+from editing.params.tune_a_video import TuneAVideoParams
+from editing.preview import Previews
+from editing.recipe import Working, finish, working_clip
+from editing.request import EditRequest
+from editing.text import Text, find_words, new_words
+from editing.tuning import learn_clip, sparse_causal
+
+if TYPE_CHECKING:
+    from editing.backbones import Backbone
+
+
+@torch.no_grad()
+def run(
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
+) -> Generator[Event, None, EditResult]:
+    """Edit a clip; yields events, returns the result."""
+    working = working_clip(backbone, request)
+    if not request.adapter:
+        yield Stage("tuning")
+        adapter = yield from learn_clip(backbone, request, working, params)
+        backbone = tuned(backbone, adapter, len(working.frames))
+    plan = make_plan(backbone, request, params, working)
+
+    yield Stage("inverting")
+    source, x = yield from start(backbone, request, working, plan, params)
+
+    yield Stage("editing")
+    previews = Previews(source[0], working.frames, params.preview_every)
+    inside, copies = working.inside(), (len(plan.targets), 1, 1, 1)
+    for step in backbone.schedule.sampling(params.steps):
+        plan.heat.begin(step)
+        rows = plan.batch.join({"uncond": x, "cond": x})
+        answer = backbone.predict(rows, step, plan.text, plan.change)
+        x0, eps = plan.batch.guide(answer, params.guidance_scale)
+        x = advance(x0, eps, step)
+        if params.blend and inside is not None:
+            x = blend_latents(x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies))
+        yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
+        yield Progress("editing", step.index + 1, step.total, None)
+
+    yield Stage("decoding")
+    edits, maps = x.split(plan.batch.frames), plan.heat.maps(plan.words)
+    return finish(backbone, request, edits, params.feather, maps, control=plan.control.maps)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything decided before the first step.
+
+    Attributes:
+        batch: The rows of a call: uncond and cond of every edit.
+        text: One text per branch.
+        targets: The prompts of the edits, encoded.
+        words: Tokens of the first edit's new words, whose heat is shown.
+        heat: Collects where they look.
+        control: The control networks with their input.
+        change: All that alters a call but the tuned weights.
+        uninformed: The same for the inversion, which has an empty prompt.
+        empty: The empty prompt, encoded.
+    """
+
+    batch: Batch
+    text: Text
+    targets: tuple[Text, ...]
+    words: Columns
+    heat: Heat
+    control: ControlNets
+    change: Change
+    uninformed: Change
+    empty: Text
+
+
+def make_plan(backbone: Backbone, request: EditRequest, params: TuneAVideoParams, working: Working) -> Plan:
+    """Encode the prompts and prepare the calls."""
+    frames, edits = len(working.frames), len(request.targets)
+    fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
+    uncond, *targets = backbone.embed([request.negatives, *request.targets], fields)
+    (empty,) = backbone.embed([""])
+    batch = Batch.of(frames, edits=edits)
+    text = batch.texts({"uncond": uncond} | {f"cond/{i}": target for i, target in enumerate(targets)})
+    attend, patches = sparse_causal(frames), (joint_norm(frames),) if params.joint_norm else ()
+    control = ControlNets(params.control, working.frames, backbone, patches)
+    heat = Heat(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
+    return Plan(
+        batch=batch,
+        text=text,
+        targets=tuple(targets),
+        words={
+            word: find_words(targets[0], word)
+            for word in new_words(request.source_prompt, request.targets[0])[1]
+        },
+        heat=heat,
+        control=control,
+        change=Change(watched(batch, heat, attend), patches, control.reading(text)),
+        uninformed=Change(attend, patches, control.reading(empty)),
+        empty=empty,
+    )
+
+
+def watched(batch: Batch, heat: Heat, attend: AttentionFn) -> AttentionFn:
+    """`attend`, while `heat` collects where the first edit's words look."""
+
+    def look(_: str, own: Tensor, final: Tensor) -> None:
+        heat.add(own.mean(1), final.mean(1))
+
+    def watch(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        if site.kind == "cross" and heat.reads(site):
+            return fuse_cross(q, k, v, batch, {"cond/0": None}, look)
+        return attend(q, k, v, site)
+
+    return watch
+
+
+def start(
+    backbone: Backbone, request: EditRequest, working: Working, plan: Plan, params: TuneAVideoParams
+) -> Generator[Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]]:
+    """The source's latents from clean to noise, and the noise from which every edit starts.
+
+    The clip is inverted through the tuned model (cached); from fresh noise, the source is noised with it.
+    """
+    fresh, copies = torch.Generator().manual_seed(request.seed), (len(plan.targets), 1, 1, 1)
+    if params.start == "inversion":
+        source = yield from invert(backbone, working, plan, params)
+        return source, vary(source[-1], working.inside(), params.variation, fresh).repeat(copies)
+    clean = backbone.encode(working.frames)
+    noise = torch.randn(clean.shape, generator=fresh).to(clean)
+    steps = backbone.schedule.sampling(params.steps)
+    yield Progress("inverting", params.steps, params.steps, 0.0)
+    return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(copies)
+
+
+def invert(
+    backbone: Backbone, working: Working, plan: Plan, params: TuneAVideoParams
+) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+    """Invert the clip with an empty prompt: the N + 1 latents from clean to noise; cached."""
+    key = inversion_key(
+        backbone, working.frames, steps=params.steps, joint_norm=params.joint_norm,
+        control=plan.control.fingerprint, method="tune_a_video",
+    )  # fmt: skip
+
+    def up() -> Generator[Event, None, dict[str, Tensor]]:
+        def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+            return backbone.predict(x, step, plan.empty, plan.uninformed)
+
+        steps = backbone.schedule.inversion(params.steps, "fatezero")
+        latents = yield from walk_up(backbone, working.frames, predict, steps, params.steps)
+        return {"latents": torch.stack(latents)}
+
+    done = Progress("inverting", params.steps, params.steps, 0.0)
+    return list((yield from cached(key, up, done, backbone.device))["latents"])
