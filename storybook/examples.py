@@ -242,7 +242,7 @@ TABLE = {
     "11_no_masks_drawn": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
     "12_moving_camera": Example(83, 1, followed(*BEASTS), by_edges(regions(a0="a panda")), plain=False),
     "13_tuned_actor": Example(
-        21,
+        30,
         1,
         any_of("rabbit", "cat", "fox", "dog"),
         tuned(words("tune_a_video", {}, {"kind": "robot"}, {"kind": "astronaut"})),
@@ -254,7 +254,7 @@ TABLE = {
         words("tune_a_video", {}, {"style": "watercolor"}, {"style": "pencil"}),
     ),
     "15_tuned_shape": Example(
-        21, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
+        33, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
     ),
 }
 
