@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -40,7 +41,7 @@ from editing.project import save_project
 from editing.request import EditRequest, Region
 from editing.runner import check_adapter
 
-STEPS, FRAMES, SIDE = 12, 8, 256
+STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 
 
 def write_examples(folder: Path) -> Path:
@@ -145,8 +146,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
 
 def tune(request: EditRequest, note) -> Iterator[Event]:
     """Steps whose loss falls, an early version, and a preview; one that was stopped goes on."""
-    total = int(request.params.get("tune_steps", STEPS))  # type: ignore[call-overload]
-    losses = [0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)]
+    total = int(request.params.get("tune_steps", TUNE_STEPS))  # type: ignore[call-overload]
+    losses = [0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)]
     frames = request.clip.read(0, 4)
     yield Stage("tuning")
     for step in range(_tuned.get(request.source_prompt, 0) + 1, total + 1):
@@ -284,6 +285,6 @@ if __name__ == "__main__":
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
-    launch(
-        Tools(edit, segment, propagate, discover, estimate=estimate), write_examples(root / "examples"), words
-    )
+    (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate)
+    launch(tools, write_examples(root / "examples"), words)

@@ -16,7 +16,7 @@ from ui.views import View
 
 _DOTS, _POINTS = 300, 150  # most single losses and places of the line that a plot has
 _SPAN = 10  # the line averages this share of a tuning: steps / span
-_LEAST = 5  # steps that it averages at least
+_LEAST = 10  # steps that it averages at least
 
 
 def tunes(method: str) -> bool:

@@ -54,8 +54,8 @@ const makeParts = (trigger) => {
   return {
     pick,
     name,
-    rename: iconButton("rg-tool", "pen", "Give it another name", () => {}, "Rename"),
-    save: iconButton("rg-tool", "save", "Download it as a .safetensors file", send("export"), "Download"),
+    rename: iconButton("rg-tool", "pen", "Rename this tuned model", () => {}),
+    save: iconButton("rg-tool", "save", "Download this tuned model", send("export")),
     add: iconButton("rg-tool", "open", ADD, () => openFile(null, "adapter-file"), "Add file"),
     detail: make("p"),
     problem: make("p", "rg-alarm"),
@@ -80,6 +80,7 @@ export function mount(element, props, trigger, watch) {
   const { pick, name, rename, save, add, detail, problem } = parts;
   label.htmlFor = pick.id;
   problem.setAttribute("role", "status");
+  add.setAttribute("aria-label", ADD);
   row.append(label, pick, name, rename, save, add);
   root.append(row, detail, problem);
   element.replaceChildren(root);
@@ -87,6 +88,7 @@ export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     fillList(pick, value);
     rename.hidden = save.hidden = !entryOf(value, value.chosen)?.own;
+    add.lastChild.hidden = !rename.hidden; // room for the other two
     detail.textContent = value.detail;
     problem.textContent = value.problem;
   });
