@@ -82,7 +82,7 @@ class Shelf:
         """
         found = self.entries.get(str(key)) or server.get(str(key))
         if key and found is None:
-            raise RequestError("adapter", "It is no longer in the list. Choose another.")
+            raise RequestError("adapter", "It was removed from the list. Choose another.")
         self.chosen = found
 
     def take_project(self, adapter: str) -> None:
@@ -157,7 +157,7 @@ class Shelf:
         """
         entry = self.entries.get(str(key))
         if entry is None or not entry.own:
-            raise RequestError("adapter", "It is no longer in the list. Choose another.")
+            raise RequestError("adapter", "It was removed from the list. Choose another.")
         return entry
 
     def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:

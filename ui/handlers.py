@@ -245,7 +245,7 @@ class RunHandlers:
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(run_views.stages_of(method, adapter)),
+            self.parts.progress: run_views.waiting(method, adapter),
             **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
         }
 
@@ -343,8 +343,7 @@ class RunHandlers:
     def _show(self, item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Stage() | Progress():
-                names = run_views.stages_of(asked.method, asked.adapter)
-                return {self.parts.progress: run_views.progress(item, names)}
+                return {self.parts.progress: run_views.progress(item, asked.method, asked.adapter)}
             case Preview():
                 return {self.parts.live: run_views.live(item, asked)}
             case Saved(finished, files):

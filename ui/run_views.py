@@ -32,16 +32,9 @@ _FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
 
 
-def stages_of(method: str, adapter: str) -> tuple[str, ...]:
-    """Stages of a run: the recipe's, what the runner does around them, and the page's own."""
-    own = METHODS[method].stages
-    skipped = ("tuning",) if adapter else ()
-    return ("loading", *(name for name in own if name not in skipped), "measuring", "saving")
-
-
-def waiting(names: Sequence[str]) -> View:
+def waiting(method: str, adapter: str = "") -> View:
     """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
-    stages = _stages(names, None, 0)
+    stages = _stages(method, adapter, None, 0)
     return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
 
 
@@ -51,15 +44,18 @@ def tracking(name: str, done: int, total: int) -> View:
     return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
 
 
-def progress(event: Stage | Progress, names: Sequence[str]) -> View:
-    """How far a run with these stages is."""
+def progress(event: Stage | Progress, method: str, adapter: str = "") -> View:
+    """How far a run is."""
     if isinstance(event, Stage):
-        return _running(names, event.name, 0.0, "")
+        event = Progress(event.name, 0, 0, None)
     parts = [f"step {event.done} of {event.total}"] if event.total > 1 else []
     if event.seconds_left is not None and event.done < event.total:
         what = _LEFT.get(event.stage, "left")
         parts.append(f"about {duration(event.seconds_left)} {what}")
-    return _running(names, event.stage, event.done / max(event.total, 1), ", ".join(parts))
+    share = event.done / max(event.total, 1)
+    text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
+    stages = _stages(method, adapter, event.stage, share)
+    return {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
 
 
 def stopped(last: object) -> View:
@@ -225,13 +221,10 @@ def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[
     return colors
 
 
-def _running(names: Sequence[str], stage: str, share: float, detail: str) -> View:
-    text, _ = _STAGES.get(stage, (stage.capitalize(), ""))
-    return {"state": "running", "text": text, "detail": detail, "stages": _stages(names, stage, share)}
-
-
-def _stages(names: Sequence[str], current: str | None, share: float) -> list[View]:
-    """The bars of a run."""
+def _stages(method: str, adapter: str, current: str | None, share: float) -> list[View]:
+    """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
+    own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
+    names = ("loading", *own, "measuring", "saving")
     at = names.index(current) if current in names else -1
     return [
         {
