@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from editing.adapters import AdapterFacts, check_fits, check_frames, find_adapter, load_adapter, read_facts
+from editing.adapters import AdapterFacts, check_fits, find_adapter, load_adapter
 from editing.clip import DRAWN
 from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned
@@ -83,7 +83,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
     request.check_runnable()
-    facts = check_adapter(request)
+    facts = request.adapter_facts()
     clock = Clock()
     backbone, params, resolved = yield from _prepared(request, backbone, clock)
     warnings = []
@@ -156,20 +156,6 @@ def _prepared(
     fields, texts = zip(*_texts(request), strict=True)
     backbone.check_prompts(texts, fields)
     return backbone, params, resolved
-
-
-def check_adapter(request: EditRequest) -> AdapterFacts | None:
-    """Check, without the model, that the adapter of a request exists and suits its clip; returns its facts.
-
-    Raises:
-        ModelError: It does not.
-    """
-    if not request.adapter:
-        return None
-    facts = read_facts(find_adapter(request.adapter))
-    if request.method != "tune_a_video" or request.params.get("start") != "noise":
-        check_frames(facts, len(request.clip))
-    return facts
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
