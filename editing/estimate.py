@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from editing.adapters import check_facts
 from editing.backbones import loaded_backbone
-from editing.runner import check_adapter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +85,7 @@ def check_known(request: EditRequest) -> None:
     Raises:
         ModelError: It is missing or does not fit the clip or, if it is in memory, the model.
     """
-    facts = check_adapter(request)
+    facts = request.adapter_facts()
     backbone = loaded_backbone(request.model, request.loras)
     if facts is not None and backbone is not None:
         check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))

@@ -38,12 +38,15 @@ def test_the_curve_knows_how_many_steps_there_will_be():
 @pytest.mark.parametrize(
     ("estimate", "said"),
     [
-        (Estimate(200, 0, 121.0, 910_000_000), "Tunes the model on this clip first: 200 steps, about 2 min and 0.9 GB here."),
-        (Estimate(200), "Tunes the model on this clip first: 200 steps."),
+        (
+            Estimate(200, 0, 121.0, 910_000_000),
+            "Tunes the model on this clip first: 200 steps, about 2 min and 0.9 GB here.",
+        ),
         (Estimate(1, 0, 2.0), "Tunes the model on this clip first: 1 step, about 2 s here."),
-        (Estimate(70, 130, 42.0, None), "Goes on tuning the model on this clip: 70 more steps, about 42 s here."),
+        (Estimate(200), "Tunes the model on this clip first: 200 steps."),
+        (Estimate(70, 130, 42.0), "Goes on tuning the model on this clip: 70 more steps, about 42 s here."),
     ],
-)  # fmt: skip
+)
 def test_what_a_tuning_takes(estimate, said):
     assert tuning_views.takes(estimate)["text"] == said
 
