@@ -13,7 +13,7 @@ const shape = (name, attributes, text = "") => {
   return node;
 };
 
-const drawLosses = (box, high, { x, y }) =>
+const drawLosses = (box, high, { y }) =>
   ticks(high, 4).flatMap((loss) => [
     shape("line", { class: "rg-grid", x1: box.left, x2: box.left + box.width, y1: y(loss), y2: y(loss) }),
     shape("text", { x: box.left - 8, y: y(loss) + 4, "text-anchor": "end" }, String(loss)),

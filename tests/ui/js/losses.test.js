@@ -20,5 +20,14 @@ test("steps go right, losses up, and what is too high lies at the edge", () => {
   const places = scale(200, 0.4, { left: 40, top: 20, width: 100, height: 60 });
   assert.deepEqual([places.x(0), places.x(200)], [40, 140]);
   assert.deepEqual([places.y(0), places.y(0.4), places.y(9)], [80, 20, 20]);
-  assert.equal(path([[0, 0], [100, 0.2]], places), "M40.0 80.0L90.0 50.0");
+  assert.equal(
+    path(
+      [
+        [0, 0],
+        [100, 0.2],
+      ],
+      places,
+    ),
+    "M40.0 80.0L90.0 50.0",
+  );
 });
