@@ -245,27 +245,33 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
-    """Connect the tuned models and the settings of tuning; returns what changes what a run would tune."""
+    """Connect the list of tuned models; returns what changes what a run would tune."""
     p = tuning.parts
-    tuned = [name for name in METHODS if tuning_views.tunes(name)]
-    names = {"tune_steps", "start", *(n for method in tuned for n in METHODS[method].Params.GROUPS["Tuning"])}
-    fields = [field for method in tuned for n, field in p.controls.fields[method].items() if n in names]
     p.adapters.export(tuning.export, None, [p.adapters, p.download], **_QUIET)
     return [
         p.adapters.choose(tuning.choose, None, p.adapters, **_QUIET),
         p.adapters.rename(tuning.rename, None, p.adapters, **_QUIET),
         p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **_QUIET),
-        *(field.input(**_QUIET) for field in fields),  # type: ignore[attr-defined]
-        *([p.loras.change(**_QUIET)] if isinstance(p.loras, gr.Dropdown) else []),
     ]
 
 
 def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
     """After every change, say what a run would tune and whether the chosen model fits."""
     p = tuning.parts
-    inputs = [p.model, p.loras, *p.controls.all]
-    for change in changes:
-        change.then(tuning.look, inputs, [p.adapters, p.takes], concurrency_limit=None, **_QUIET)
+    listeners: list[Any] = [change.then for change in changes]
+    for method in filter(tuning_views.tunes, METHODS):
+        names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
+        listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
+    if isinstance(p.loras, gr.Dropdown):
+        listeners.append(p.loras.change)
+    for listen in listeners:
+        listen(
+            tuning.look,
+            [p.model, p.loras, *p.controls.all],
+            [p.adapters, p.takes],
+            concurrency_limit=None,
+            **_QUIET,
+        )
 
 
 def _request_inputs(parts: Parts) -> list[Component]:
