@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from editing.adapters import AdapterFacts, check_fits, find_adapter, load_adapter
+from editing.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
 from editing.clip import DRAWN
 from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned
@@ -166,12 +166,11 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
     """
     from editing.backbones.tuned import tuned
     from editing.recipe import working_clip
-    from editing.tuning import clip_digest
 
     adapter = load_adapter(find_adapter(request.adapter))
     check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
     warnings = []
-    if adapter.facts.clip != clip_digest(working_clip(backbone, request).frames):
+    if not is_of_clip(adapter.facts, working_clip(backbone, request).frames):
         warnings.append("The adapter was tuned on another clip or other frames of it.")
     return tuned(backbone, adapter, len(request.clip)), warnings
 
@@ -183,7 +182,7 @@ def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str,
     if facts is None:
         return {}
     losses = {} if made is None else {"losses": [round(float(loss), 6) for loss in made.losses]}
-    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch"}) | losses}
+    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch", "clip"}) | losses}
 
 
 def _check_model(request: EditRequest) -> None:

@@ -169,7 +169,7 @@ _tuned: dict[str, int] = {}
 def adapter(request: EditRequest, steps: int) -> Adapter:
     """What would have been tuned in so many steps."""
     facts = AdapterFacts(
-        model=request.model, sketch=(0.5,), clip="c" * 64, frames=len(request.clip), width=128, height=128,
+        model=request.model, sketch=(0.5,), clip=(0.5,), frames=len(request.clip), width=128, height=128,
         words=request.source_prompt, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True,
         positions=False, rank=0,
     )  # fmt: skip

@@ -113,7 +113,7 @@ def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path, request
 def write_adapter(file, **facts):
     """An adapter that says it was tuned on eight frames with the built-in model, unless told otherwise."""
     usual = {
-        "model": "storybook", "sketch": (0.5,), "clip": "c" * 64, "frames": 8, "width": 128, "height": 128,
+        "model": "storybook", "sketch": (0.5,), "clip": (0.5,), "frames": 8, "width": 128, "height": 128,
         "words": "a cat", "steps": 9, "learning_rate": 3e-5, "seed": 0, "joint_norm": True,
         "positions": False, "rank": 0,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from ui.media import Media
 
 def adapter(steps=200, name="", words="a cat walks") -> Adapter:
     facts = AdapterFacts(
-        name=name, model="storybook", sketch=(0.5,), clip="c" * 64, frames=8, width=64, height=64,
+        name=name, model="storybook", sketch=(0.5,), clip=(0.5,), frames=8, width=64, height=64,
         words=words, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True, positions=False, rank=0,
     )  # fmt: skip
     return Adapter(facts, {"to_q": torch.full((2, 3), float(steps))})
