@@ -53,6 +53,13 @@ def discover(request):
     yield (yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size))
 
 
+def estimate(request, params, measure):
+    """What a tuning takes, as far as it is known without loading the model."""
+    from editing.estimate import estimate_tuning
+
+    return estimate_tuning(request, params, measure)
+
+
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
     """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
 
@@ -78,7 +85,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         ssr_mode=False,
         share=False,
         footer_links=["api"],
-        max_file_size="100mb",
+        max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
     )
 
 
@@ -88,7 +95,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from masks.sam import missing
 
-    tools = Tools(edit, segment, propagate, discover, missing())
+    tools = Tools(edit, segment, propagate, discover, missing(), estimate)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 

@@ -204,22 +204,36 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
     Raises:
         ModelError: It was not; names what differs.
     """
-    facts = adapter.facts
     shapes = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
-    if shapes != backbone.tunable_shapes(facts.rank) or not _close(facts.sketch, backbone.sketch, _SAME):
-        raise ModelError(
-            "adapter",
-            f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}. Use "
-            "that model with the same LoRAs, or tune anew.",
-        )
+    if shapes != backbone.tunable_shapes(adapter.facts.rank):
+        raise _other_model(adapter.facts, backbone)
+    check_facts(adapter.facts, backbone, size)
+    if not all(bool(weight.isfinite().all()) for weight in adapter.weights.values()):
+        raise ModelError("adapter", "It contains NaN or Inf. Tune anew.")
+
+
+def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) -> None:
+    """Check the same as far as the header says it.
+
+    Raises:
+        ModelError: The adapter was tuned on another model or at another size.
+    """
+    if not _close(facts.sketch, backbone.sketch, _SAME):
+        raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
         raise ModelError(
             "adapter",
             f"It was tuned at {facts.width} x {facts.height} pixels, but the working size is {size[0]} x "
             f"{size[1]}. Set size to {min(facts.width, facts.height)}, or tune anew.",
         )
-    if not all(bool(weight.isfinite().all()) for weight in adapter.weights.values()):
-        raise ModelError("adapter", "It contains NaN or Inf. Tune anew.")
+
+
+def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
+    return ModelError(
+        "adapter",
+        f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}. Use that "
+        "model with the same LoRAs, or tune anew.",
+    )
 
 
 def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:

@@ -60,6 +60,17 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     return tensors
 
 
+def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
+    """The shape of a tensor of the entry stored under `key`; None if there is none. Reads no tensor."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(cache_folder() / f"{digest(key)}.safetensors", framework="np") as entry:
+            return tuple(entry.get_slice(name).get_shape())
+    except (SafetensorError, OSError):
+        return None
+
+
 def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
     """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes.
 

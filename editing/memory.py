@@ -157,6 +157,11 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
     return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free
 
 
+def activation_bytes(frames: int, cells: int, channels: int, itemsize: int) -> int:
+    """Bytes of the activations that a call of the UNet keeps for its backward pass; see `activations_fit`."""
+    return frames * cells * channels * itemsize * _KEPT_TENSORS
+
+
 def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
     """Whether the activations of a call of the UNet fit until its backward pass.
 
@@ -167,4 +172,4 @@ def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free:
         itemsize: Bytes per number.
         free: Bytes available.
     """
-    return frames * cells * channels * itemsize * _KEPT_TENSORS <= _SHARE * free
+    return activation_bytes(frames, cells, channels, itemsize) <= _SHARE * free

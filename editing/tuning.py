@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from editing import cache
@@ -186,10 +186,6 @@ class Tuning:
         cls, backbone: Backbone, request: EditRequest, working: Working, params: TuneAVideoParams
     ) -> Tuning:
         """Encode the clip and the prompts, once."""
-        settings = {
-            "learning_rate": params.learning_rate, "seed": params.tune_seed, "rank": params.temporal_rank,
-            "joint_norm": params.joint_norm, "positions": params.positions,
-        }  # fmt: skip
         height, width = working.frames.shape[1:3]
         words = request.source_prompt
         prompts = [words, request.negatives, request.targets[0] or words]
@@ -197,11 +193,11 @@ class Tuning:
         latents = backbone.encode(working.frames)
         facts = AdapterFacts(
             model=backbone.id, sketch=backbone.sketch, clip=clip_sketch(working.frames), steps=0,
-            frames=len(working.frames), width=width, height=height, words=words, **settings,
+            frames=len(working.frames), width=width, height=height, words=words, **_settings(params),
         )  # fmt: skip
         return cls(
             backbone, params, latents, text[0], text[1:], LatentPreview(latents, working.frames), facts,
-            inversion_key(backbone, working.frames, kind="tuning", words=words, **settings),
+            _inputs(backbone, working.frames, words, params),
         )  # fmt: skip
 
     @property
@@ -212,7 +208,7 @@ class Tuning:
 
     def key(self, kind: str, steps: int | None = None) -> dict[str, object]:
         """The cache key of the latest state, or of the version of a number of steps."""
-        return {**self.inputs, "kept": kind, "steps": steps}
+        return _key(self.inputs, kind, steps)
 
     def begin(self) -> dict[str, Tensor]:
         """The latest state, unless it is beyond the steps to take; else the untuned weights."""
@@ -282,6 +278,44 @@ class Tuning:
             x = advance(*batch.guide(answer, self.params.guidance_scale), step)
         indices = shown_frames(frames)
         yield Preview(self.colors(x[list(indices)]), indices, {})
+
+
+def steps_taken(
+    backbone: Backbone,
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    words: str,
+    params: TuneAVideoParams,
+) -> int:
+    """How many steps of a tuning are cached, so that a run does not take them; at most `params.tune_steps`.
+
+    Args:
+        backbone: The model.
+        frames: The clip at its working size.
+        words: The source prompt.
+        params: Steps and settings of the tuning.
+    """
+    inputs = _inputs(backbone, frames, words, params)
+    if cache.shape(_key(inputs, "version", params.tune_steps), "losses"):
+        return params.tune_steps
+    (latest,) = cache.shape(_key(inputs, "state", None), "losses") or (0,)
+    return latest if latest <= params.tune_steps else 0
+
+
+def _settings(params: TuneAVideoParams) -> dict[str, Any]:
+    return {
+        "learning_rate": params.learning_rate, "seed": params.tune_seed, "rank": params.temporal_rank,
+        "joint_norm": params.joint_norm, "positions": params.positions,
+    }  # fmt: skip
+
+
+def _inputs(
+    backbone: Backbone, frames: np.ndarray, words: str, params: TuneAVideoParams
+) -> dict[str, object]:
+    return inversion_key(backbone, frames, kind="tuning", words=words, **_settings(params))
+
+
+def _key(inputs: Mapping[str, object], kind: str, steps: int | None) -> dict[str, object]:
+    return {**inputs, "kept": kind, "steps": steps}
 
 
 def _diverged(step: int, learning_rate: float) -> DivergedError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -17,24 +18,29 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cv2
 import numpy as np
+import torch
 
+from editing.adapters import Adapter, AdapterFacts
 from editing.clip import ArrayClip
 from editing.errors import PromptError
+from editing.estimate import Estimate
 from editing.events import (
     EditResult,
     Event,
     Finished,
+    Losses,
     OtherEdit,
     Preview,
     Progress,
     RegionAttention,
     Stage,
+    Tuned,
     WordAttention,
 )
 from editing.project import save_project
 from editing.request import EditRequest, Region
 
-STEPS, FRAMES, SIDE = 12, 8, 256
+STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 
 
 def write_examples(folder: Path) -> Path:
@@ -85,6 +91,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
     grids = {r.name: (labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
     grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
     try:
+        if request.method == "tune_a_video" and not request.adapter:
+            yield from tune(request, note)
         for stage in ("inverting", "editing"):
             yield Stage(stage)
             for step in range(1, STEPS + 1):
@@ -132,6 +140,45 @@ def edit(request: EditRequest) -> Iterator[Event]:
             "warnings": [],
         },
     )
+
+
+def tune(request: EditRequest, note) -> Iterator[Event]:
+    """Steps whose loss falls, an early version, and a preview; one that was stopped goes on."""
+    total = int(request.params.get("tune_steps", TUNE_STEPS))  # type: ignore[call-overload]
+    losses = [0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)]
+    frames = request.clip.read(0, 4)
+    yield Stage("tuning")
+    for step in range(_tuned.get(request.source_prompt, 0) + 1, total + 1):
+        time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
+        note(f"tuning {step}")
+        _tuned[request.source_prompt] = step % total
+        yield Progress("tuning", step, total, (total - step) * 0.25)
+        yield Losses(np.array(losses[:step], np.float32))
+        if step == total // 2:
+            yield Tuned(adapter(request, step), np.array(losses[:step], np.float32))
+            yield Preview(255 - frames, tuple(range(len(frames))), {})
+        while held("tuning", step):
+            time.sleep(0.25)
+            yield Progress("tuning", step, total, (total - step) * 0.25)
+    yield Tuned(adapter(request, total), np.array(losses, np.float32))
+
+
+_tuned: dict[str, int] = {}
+
+
+def adapter(request: EditRequest, steps: int) -> Adapter:
+    """What would have been tuned in so many steps."""
+    facts = AdapterFacts(
+        model=request.model, sketch=(0.5,), clip=(0.5,), frames=len(request.clip), width=128, height=128,
+        words=request.source_prompt, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True,
+        positions=False, rank=0,
+    )  # fmt: skip
+    return Adapter(facts, {"to_q": torch.full((2, 2), float(steps))})
+
+
+def estimate(request: EditRequest, params, measure: bool) -> Estimate:
+    """Two minutes, whatever is to be tuned."""
+    return Estimate(params.tune_steps, 0, 130.0, 900_000_000)
 
 
 def _by_words(request: EditRequest) -> dict:
@@ -236,4 +283,6 @@ if __name__ == "__main__":
     words = root / "model"
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
-    launch(Tools(edit, segment, propagate, discover), write_examples(root / "examples"), words)
+    (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate)
+    launch(tools, write_examples(root / "examples"), words)

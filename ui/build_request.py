@@ -51,6 +51,7 @@ def build_request(
         params=dict(params),
         model=model,
         loras=loras,
+        adapter=document.shelf.path,
         seed=seed,  # type: ignore[arg-type]  # checked there
     )
 

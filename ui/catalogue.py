@@ -15,6 +15,7 @@ from editing.project import is_name
 from editing.registry import find_method
 from editing.request import EditRequest
 from ui import settings
+from ui.adapters import Entry, on_server
 from ui.examples import Example
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Catalogue:
         self.words: list[str] = settings.read_json(model_folder / "words.json", [])
         self.models = [BUILT_IN_MODEL, *_local_models()]
         self.loras = _local_loras()
+        self.adapters: dict[str, Entry] = on_server()
 
     def example(self, name: object) -> Example:
         """Look an example up.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from editing.errors import RequestError
+from editing.errors import ClipError, RequestError
 from editing.project import save_project
 from editing.request import EditRequest
 from ui.clips import Opened, open_upload
@@ -18,6 +18,7 @@ from ui.media import Media
 from ui.visits import Visits
 
 _UPLOAD = "upload"
+MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
 
 
 class ClipFiles:
@@ -47,6 +48,9 @@ class ClipFiles:
         Raises:
             EditingError: It cannot be opened; the page keeps what it had.
         """
+        if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
+            said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+            raise ClipError("clip", f"{said} Shorten it or compress it.")
         folder = self.media.new_clip(page)
         kept = _place_for(file, folder)
         shutil.move(file, kept)

@@ -15,6 +15,7 @@ import numpy as np
 from editing.errors import RequestError
 from editing.labels import read_regions
 from editing.request import MAX_PROMPTS, Region, default_color
+from ui.adapters import Shelf
 from ui.clips import Opened
 from ui.layers import Key, Layer, Mask, State, encode_runs, pack, touched_up, unpack
 
@@ -54,6 +55,7 @@ class Document:
         self.saved: Path | None = None
         self.id = ""
         self._past: set[str] = set()
+        self.shelf = Shelf()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
@@ -66,6 +68,8 @@ class Document:
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
+        if opened.file is None:  # a bare clip says nothing of it
+            self.shelf.take_project(request.adapter)
         self.changed = dict.fromkeys(range(len(opened.frames)), 0)
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._undo: deque[State] = deque(maxlen=MAX_UNDO)

@@ -15,10 +15,10 @@ import gradio as gr
 from gradio.components import Component
 
 from editing.errors import EditingError, RequestError
-from editing.events import Event, Preview, Progress, Stage
+from editing.events import Event, Losses, Preview, Progress, Stage, Tuned
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import method_choice, run_views, settings, views
+from ui import method_choice, run_views, settings, tuning_views, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
@@ -44,6 +44,7 @@ class Parts:
     player: gr.HTML
     live: gr.HTML
     result: gr.HTML
+    losses: gr.HTML
     cards: gr.HTML
     prompt: gr.HTML
     notice: gr.HTML
@@ -52,6 +53,9 @@ class Parts:
     progress: gr.HTML
     download: gr.HTML
     method: gr.HTML
+    adapters: gr.HTML
+    adapter_file: gr.UploadButton
+    takes: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -146,7 +150,7 @@ class MaskHandlers:
                 asked = requested(self.catalogue, self.parts.controls, document, model, loras, seed, values)
                 whole = whole_masks(document, asked)
             saved = self.files.save(document, asked, whole, page_of(request))
-            return {self.parts.download: {"path": str(saved)}}
+            return {self.parts.download: {"path": str(saved), "name": "project.zip"}}
         except Past:
             return {self.parts.download: gr.skip()}
         except EditingError as error:
@@ -196,7 +200,7 @@ class MaskHandlers:
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.progress)),
+            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
         }
 
     def _cards(self, document: Document) -> dict[Any, Any]:
@@ -234,15 +238,15 @@ class RunHandlers:
     def begin(self, request: gr.Request) -> dict[Any, Any]:
         """The page while a run waits for its turn."""
         try:
-            method = self.visits.get(page_of(request)).method
+            document = self.visits.get(page_of(request))
+            method, adapter = document.method, document.shelf.path
         except EditingError:  # no clip; `work` says so
-            method = next(iter(METHODS))
+            method, adapter = next(iter(METHODS)), ""
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(method),
-            self.parts.live: None,
-            self.parts.result: None,
+            self.parts.progress: run_views.waiting(method, adapter),
+            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
         }
 
     def work(
@@ -260,7 +264,8 @@ class RunHandlers:
                 if document.id != identity:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
-                job = Job(asked, page, document.opened, whole_masks(document, asked))
+                keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
+                job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
             yield from self._run(document, identity, job)
         except Past:
             yield {self.parts.progress: None, self.parts.live: None}
@@ -314,6 +319,7 @@ class RunHandlers:
     def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
         """Run a job and show what it tells, unless the page opens another clip meanwhile."""
         started, opened = False, job.opened or document.opened
+        losses = tuning_views.LossCurve()
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if document.id != identity:  # nobody waits for this one
@@ -322,12 +328,22 @@ class RunHandlers:
                 if item is not None and not started:
                     started = True
                     yield {self.parts.player: views.player(opened)}
-                yield self._show(item, job.request, opened)
+                if isinstance(item, Progress | Losses | Tuned) and (shown := losses.take(item)):
+                    yield {self.parts.losses: shown} | self._listed(item, document)
+                else:
+                    yield self._show(item, job.request, opened)
+
+    def _listed(self, item: Event, document: Document) -> dict[Any, Any]:
+        """The list of tuned models, if there is a new one."""
+        if not isinstance(item, Tuned):
+            return {}
+        listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
+        return {self.parts.adapters: listed}
 
     def _show(self, item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Stage() | Progress():
-                return {self.parts.progress: run_views.progress(item, asked.method)}
+                return {self.parts.progress: run_views.progress(item, asked.method, asked.adapter)}
             case Preview():
                 return {self.parts.live: run_views.live(item, asked)}
             case Saved(finished, files):
@@ -374,11 +390,31 @@ def requested(
     Raises:
         EditingError: See `build_request`; a model that is not offered, a bad parameter.
     """
+    chosen, params = catalogue.model(model), given_params(catalogue, fields, document, model, values)
+    return build_request(document, params, document.method, chosen, seed, given_loras(document, loras))
+
+
+def given_params(
+    catalogue: Catalogue,
+    fields: settings.ParameterFields,
+    document: Document,
+    model: object,
+    values: Sequence[object],
+) -> dict[str, Any]:
+    """The parameters that a page gives, of the values of all its fields.
+
+    Raises:
+        EditingError: A model that is not offered, a bad parameter.
+    """
     chosen, method, base = catalogue.model(model), document.method, document.opened.request
     own = base.params if method == base.method else {}
-    params = fields.given(method, values, partial(catalogue.values, method, chosen), own)
+    return fields.given(method, values, partial(catalogue.values, method, chosen), own)
+
+
+def given_loras(document: Document, loras: object) -> tuple[str, ...]:
+    """The LoRA files that a page gives, or else those of its project."""
     added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return build_request(document, params, method, chosen, seed, added or base.loras)
+    return added or document.opened.request.loras
 
 
 def described(visits: Visits, page: str, value: object) -> Document:

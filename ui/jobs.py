@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from editing.events import Event, Finished, Stage
+from editing.adapters import Adapter
+from editing.events import Event, Finished, Stage, Tuned
 from editing.outputs import EDITS, write_outputs
 from editing.request import EditRequest
 from ui.catalogue import Catalogue
@@ -38,12 +39,14 @@ class Job:
         page: Whose folder its files go to.
         opened: The clip the page shows, whose source video is written first.
         whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
+        keep: Called with every version of a tuning.
     """
 
     request: EditRequest
     page: str
     opened: Opened | None = None
     whole: dict[int, np.ndarray] | None = None
+    keep: Callable[[Adapter], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Jobs:
         with closing(self.edit(request)) as events:  # type: ignore[type-var]
             for event in events:
                 finished = event if isinstance(event, Finished) else None
+                if isinstance(event, Tuned) and job.keep:
+                    job.keep(event.adapter)
                 yield event
         if finished is None:
             raise RuntimeError("the run ended without a result")

@@ -10,9 +10,11 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from editing.registry import METHODS
-from ui import method_choice, run_views, settings, views
+from ui import method_choice, run_views, settings, tuning_views, views
+from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
@@ -26,6 +28,7 @@ from ui.mask_edits import Segment
 from ui.masking import Masking
 from ui.media import Media
 from ui.tracking import Discover, Propagate, Tracking
+from ui.tuning_handlers import Estimator, TuningHandlers
 from ui.visits import Visits
 
 _NOTICE = (
@@ -46,6 +49,7 @@ class Tools:
         propagate: See `Tracking`.
         discover: See `Tracking`; None where nothing can be found without masks.
         remark: What a user should know about how clicks are answered; None where SAM answers them.
+        estimate: See `TuningHandlers`.
     """
 
     edit: Edit
@@ -53,6 +57,7 @@ class Tools:
     propagate: Propagate
     discover: Discover | None = None
     remark: str | None = None
+    estimate: Estimator | None = None
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -78,8 +83,9 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
         runs = RunHandlers(jobs, tracking, parts)
-        _wire_masks(masks)
-        _wire_runs(runs)
+        tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
+        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        _wire_look(tuning, changes)
         add_api(jobs)
 
         def forget(request: gr.Request) -> None:
@@ -115,6 +121,7 @@ def _clip_column(start: Document | None, remark: str | None) -> dict[str, Any]:
         "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
         "live": view("live", elem_id="live"),
         "result": view("result", elem_id="result"),
+        "losses": view("losses", elem_id="losses"),
     }
 
 
@@ -123,6 +130,10 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
+        "adapters": view("adapters", _shown_models(catalogue, start, chosen), elem_id="adapters"),
+        "adapter_file": gr.UploadButton(
+            "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
+        ),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
@@ -130,10 +141,16 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
     shown |= _add_settings(catalogue, chosen)
     _add_words(catalogue.words)
     return shown
+
+
+def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> views.View:
+    shelf = start.shelf if start else Shelf()
+    return tuning_views.models(shelf, catalogue.adapters, chosen)
 
 
 def _add_settings(catalogue: Catalogue, chosen: str) -> dict[str, Any]:
@@ -178,45 +195,83 @@ def _add_words(words: Sequence[str]) -> None:
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def _wire_masks(masks: MaskHandlers) -> None:
-    """Connect events of clips, masks and words; all private, the endpoint for programs is another."""
+def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
+    """Connect events of clips, masks and words; all private, the endpoint for programs is another.
+
+    Returns:
+        Those that may change what a run would tune.
+    """
     p = masks.parts
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     settled = [p.method, p.prompt, p.seed, *p.controls.groups.values()]
     new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
-    new += [*settled, *p.controls.all]
-    p.gallery.pick(masks.choose, p.model, new, **many)
-    p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2)
-    p.canvas.trim(masks.trim, p.model, new, **_QUIET, concurrency_limit=2)
+    new += [*settled, *p.controls.all, p.losses]
+    changes = [
+        p.gallery.pick(masks.choose, p.model, new, **many),
+        p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2),
+        p.canvas.trim(masks.trim, p.model, new, **_QUIET, concurrency_limit=2),
+        p.cards.prompts(masks.describe, p.cards, p.prompt, **many),
+        p.method.choose(masks.switch, None, settled, **_QUIET),
+        p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **_QUIET),  # type: ignore[attr-defined]
+    ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **many)
     p.canvas.track(masks.track, None, p.canvas, **many)
     p.cards.discover(masks.discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **many)
-    p.cards.prompts(masks.describe, p.cards, p.prompt, **many)
-    p.method.choose(masks.switch, None, settled, **_QUIET)
     p.canvas.save(masks.save, _request_inputs(p), [p.download, p.progress], **_QUIET)
-    p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **_QUIET)  # type: ignore[attr-defined]
     for method, fields in p.controls.fields.items():
         if preset := fields.get("preset"):
             shown = [*fields.values(), p.progress]
-            preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET)  # type: ignore[attr-defined]
+            changes.append(preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET))  # type: ignore[attr-defined]
+    return changes
 
 
-def _wire_runs(runs: RunHandlers) -> None:
-    """Connect Run and Stop; all private, the endpoint for programs is another."""
+def _wire_runs(runs: RunHandlers) -> list[Dependency]:
+    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
     p = runs.parts
     began = p.run.click(
-        runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result], queue=False, **_QUIET
+        runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
     )
     running = began.then(
         runs.work,
         _request_inputs(p),
-        [p.canvas, p.player, p.live, p.result, p.progress],
+        [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters],
         concurrency_id="edit",
         concurrency_limit=1,
         **_QUIET,
     )
-    running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
+    ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
     p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
+    return [ended]
+
+
+def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
+    """Connect the list of tuned models; returns what changes what a run would tune."""
+    p = tuning.parts
+    p.adapters.export(tuning.export, None, [p.adapters, p.download], **_QUIET)
+    return [
+        p.adapters.choose(tuning.choose, None, p.adapters, **_QUIET),
+        p.adapters.rename(tuning.rename, None, p.adapters, **_QUIET),
+        p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **_QUIET),
+    ]
+
+
+def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
+    """After every change, say what a run would tune and whether the chosen model fits."""
+    p = tuning.parts
+    listeners: list[Any] = [change.then for change in changes]
+    for method in filter(tuning_views.tunes, METHODS):
+        names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
+        listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
+    if isinstance(p.loras, gr.Dropdown):
+        listeners.append(p.loras.change)
+    for listen in listeners:
+        listen(
+            tuning.look,
+            [p.model, p.loras, *p.controls.all],
+            [p.adapters, p.takes],
+            concurrency_limit=None,
+            **_QUIET,
+        )
 
 
 def _request_inputs(parts: Parts) -> list[Component]:

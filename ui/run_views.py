@@ -18,21 +18,23 @@ from ui.views import View, capital, place
 # Of stages: what is done, and what the bar of each is called.
 _STAGES = {
     "loading": ("Loading the model", "Load model"),
+    "tuning": ("Tuning the model on this clip", "Tune"),
     "inverting": ("Inverting the clip", "Invert clip"),
     "editing": ("Editing", "Edit"),
     "decoding": ("Decoding frames", "Decode"),
     "measuring": ("Measuring the result", "Measure"),
     "saving": ("Writing the video", "Save"),
 }
-_LONG = ("inverting", "editing")  # their bars are wider
+_LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
+_LONG = ("tuning", "inverting", "editing")  # their bars are wider
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
 
 
-def waiting(method: str) -> View:
+def waiting(method: str, adapter: str = "") -> View:
     """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
-    stages = _stages(method, None, 0)
+    stages = _stages(method, adapter, None, 0)
     return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
 
 
@@ -42,23 +44,31 @@ def tracking(name: str, done: int, total: int) -> View:
     return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
 
 
-def progress(event: Stage | Progress, method: str) -> View:
+def progress(event: Stage | Progress, method: str, adapter: str = "") -> View:
     """How far a run is."""
     if isinstance(event, Stage):
-        return _running(method, event.name, 0.0, "")
+        event = Progress(event.name, 0, 0, None)
     parts = [f"step {event.done} of {event.total}"] if event.total > 1 else []
     if event.seconds_left is not None and event.done < event.total:
-        what = "until editing starts" if event.stage == "inverting" else "left"
-        parts.append(f"about {_duration(event.seconds_left)} {what}")
-    return _running(method, event.stage, event.done / max(event.total, 1), ", ".join(parts))
+        what = _LEFT.get(event.stage, "left")
+        parts.append(f"about {duration(event.seconds_left)} {what}")
+    share = event.done / max(event.total, 1)
+    text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
+    stages = _stages(method, adapter, event.stage, share)
+    return {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
 
 
 def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
-    where = ""
-    if isinstance(last, dict) and last.get("detail"):
-        where = f" at {str(last['detail']).split(',')[0]}"
-    return {"state": "stopped", "text": f"Stopped{where}. Nothing was saved.", "detail": "", "stages": []}
+    shown = last if isinstance(last, dict) else {}
+    where = str(shown.get("detail") or "").split(",")[0]
+    tuning = next((s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None)
+    text = f"Stopped{where and f' at {where}'}. Nothing was saved."
+    if tuning and tuning["now"] and where:
+        text = f"Stopped after {where.removeprefix('step ')} tuning steps. Run goes on from there."
+    elif tuning and tuning["share"] == 1:
+        text = f"Stopped{where and f' at {where}'}. What was tuned is kept; Run goes on from there."
+    return {"state": "stopped", "text": text, "detail": "", "stages": []}
 
 
 def failed(field: str, message: str) -> View:
@@ -71,7 +81,7 @@ def done(report: Mapping[str, Any]) -> View:
     seconds = sum(report.get("seconds", {}).values())
     return {
         "state": "done",
-        "text": "Done" + (f" in {_duration(seconds)}" if seconds else ""),
+        "text": "Done" + (f" in {duration(seconds)}" if seconds else ""),
         "detail": "",
         "stages": [],
     }
@@ -211,14 +221,10 @@ def _colors(names: Iterable[str], regions: Sequence[Region]) -> dict[str, tuple[
     return colors
 
 
-def _running(method: str, stage: str, share: float, detail: str) -> View:
-    text, _ = _STAGES.get(stage, (stage.capitalize(), ""))
-    return {"state": "running", "text": text, "detail": detail, "stages": _stages(method, stage, share)}
-
-
-def _stages(method: str, current: str | None, share: float) -> list[View]:
+def _stages(method: str, adapter: str, current: str | None, share: float) -> list[View]:
     """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
-    names = ("loading", *METHODS[method].stages, "measuring", "saving")
+    own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
+    names = ("loading", *own, "measuring", "saving")
     at = names.index(current) if current in names else -1
     return [
         {
@@ -263,7 +269,8 @@ def _spread(count: int, most: int = _SHOWN) -> list[int]:
     return sorted({round(i * (count - 1) / max(1, min(count, most) - 1)) for i in range(min(count, most))})
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds or minutes, in words."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min"

@@ -17,8 +17,15 @@ from editing.params.written import is_text
 from editing.registry import METHODS, resolve_params
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
-_REACH = {"steps": 100, "guidance_scale": 15}
-_FIRST = ("steps", "guidance_scale", "strength", "cross_strength", "self_strength")
+_REACH = {
+    "steps": 100,
+    "guidance_scale": 15,
+    "tune_steps": 1000,
+    "keep_every": 1000,
+    "tune_preview_every": 1000,
+}
+_MAX_SLIDER = 10_000  # larger ranges are typed into
+_FIRST = ("tune_steps", "steps", "guidance_scale", "strength", "cross_strength", "self_strength")
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
@@ -117,15 +124,17 @@ def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> Parameter
 
 
 def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-    """A field per parameter, the important ones first."""
+    """A field per parameter: the important ones first, then the method's groups, then the others."""
     fields = METHODS[method].Params.model_fields
     names = [name for name in fields if name not in _HIDDEN and len(_choices(fields[name])) != 1]
     first = [name for name in _FIRST if name in names]
     controls = {name: _make_field(name, fields[name], values[name]) for name in first}
-    with gr.Accordion("More", open=False, elem_classes="rg-more"):
-        controls |= {
-            name: _make_field(name, fields[name], values[name]) for name in names if name not in first
-        }
+    groups = dict(METHODS[method].Params.GROUPS)
+    grouped = {name for group in groups.values() for name in group}
+    groups["More"] = tuple(name for name in names if name not in grouped and name not in first)
+    for title, group in groups.items():
+        with gr.Accordion(title, open=False, elem_classes="rg-more"):
+            controls |= {name: _make_field(name, fields[name], values[name]) for name in group}
     return controls
 
 
@@ -139,7 +148,7 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
         return gr.Textbox(_as_text(value), **said)
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
-    if low is None or high is None:
+    if low is None or high is None or high > _MAX_SLIDER:
         whole = {"precision": 0} if field.annotation is int else {}
         return gr.Number(value, minimum=low, maximum=high, **whole, **said)
     top = max(_REACH.get(name, high), value)

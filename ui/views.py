@@ -17,7 +17,12 @@ from ui.mask_edits import finder_of
 
 View = dict[str, Any]
 # What the page calls a request's fields.
-_FIELDS = {"source_prompt": "The clip shows", "prompt": "It should show", "more_prompts": "It should show"}
+_FIELDS = {
+    "source_prompt": "The clip shows",
+    "prompt": "It should show",
+    "more_prompts": "It should show",
+    "adapter": "Tuned model",
+}
 _KEYS = {"prompt": "Change to", "source": "Now"}  # of a region
 
 

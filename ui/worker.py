@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -56,6 +57,17 @@ def in_thread(
         stop.set()
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def free_turn(turn: threading.Lock = _one_at_a_time) -> Iterator[bool]:
+    """Whether no run is going on; a run that begins meanwhile waits for the end of this block."""
+    free = turn.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            turn.release()
 
 
 def _drain(start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], stop: threading.Event) -> None:

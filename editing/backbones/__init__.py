@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from editing.adapters import local_adapters
 from editing.errors import ModelError, shorten
 from editing.local_models import MODELS_VARIABLE, find_local, local_entries
 
@@ -105,6 +106,10 @@ class Backbone(Protocol):
         """Whether all activations of a call fit until its backward pass; height and width in latents."""
         ...
 
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Memory of those activations in bytes."""
+        ...
+
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether both halves of guidance fit into one call; height and width in latents."""
         ...
@@ -174,12 +179,17 @@ def find(id: str, config: str = _UNET) -> Source:
 
 
 def on_shelf() -> list[str]:
-    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files that are not RAFT's."""
+    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
+    adapters = local_adapters()
     return [
         entry.name
         for entry in local_entries()
         if (entry / "unet" / "config.json").is_file()
-        or (entry.suffix.lower() == ".safetensors" and not entry.name.startswith("raft_"))
+        or (
+            entry.suffix.lower() == ".safetensors"
+            and not entry.name.startswith("raft_")
+            and entry.stem not in adapters
+        )
     ]
 
 
@@ -218,7 +228,7 @@ def load_backbone(
             1.x or 2.x, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
     """
     source = find(id)
-    key = (source, tuple(loras), str(device), str(dtype))
+    key = _key(source, loras, device, dtype)
     with _loading:
         if key not in _loaded:
             from editing.backbones.loading import load
@@ -228,3 +238,16 @@ def load_backbone(
             _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
         _loaded.move_to_end(key)
         return _loaded[key]
+
+
+def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
+    """The model that `load_backbone` would return without loading anything; None if it is not in memory.
+
+    Raises:
+        ModelError: The id is unknown.
+    """
+    return _loaded.get(_key(find(id), loras, None, None))
+
+
+def _key(source: Source, loras: Sequence[str], device: object, dtype: object) -> tuple:
+    return source, tuple(loras), str(device), str(dtype)

@@ -23,6 +23,7 @@ from editing.backbones.words import check_words
 from editing.diffusion import Prediction, Schedule, Step, split
 from editing.errors import DivergedError, PromptError, ResourceError, shorten
 from editing.memory import (
+    activation_bytes,
     activations_fit,
     frames_at_once,
     free_memory,
@@ -129,6 +130,12 @@ class StableDiffusion:
         with self._turn(self.unet):
             free = free_memory(self.device)
         return activations_fit(frames, height * width, channels, itemsize, free)
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Memory of those activations in bytes."""
+        return activation_bytes(
+            frames, height * width, self.unet.config.block_out_channels[0], self.dtype.itemsize
+        )
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
         """Choose the working size: the clip's aspect ratio, the short side near `size` (default the model's).

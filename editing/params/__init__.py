@@ -19,6 +19,8 @@ class MethodParams(BaseModel):
     PRESETS: ClassVar[Mapping[str, Mapping[str, object]]] = {"paper": {}}
     # What single parameters, unless 0 or empty, need from a model: keys of `editing.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
+    # Parameters that the page shows together, by the group's title.
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     steps: int = Field(
         50, title="Steps", ge=1, le=1000, description="Denoising steps; the inversion takes as many."

@@ -18,6 +18,17 @@ class TuneAVideoParams(InvertedParams):
         "fatezero": {"tune_steps": 200, "learning_rate": 1e-5, "temporal_rank": 160},
     }
     NEEDS = {"control": "control"}
+    GROUPS = {
+        "Tuning": (
+            "learning_rate",
+            "tune_seed",
+            "keep_every",
+            "tune_preview_every",
+            "joint_norm",
+            "positions",
+            "temporal_rank",
+        )
+    }
 
     preset: Literal["paper", "fatezero"] = Field(
         "paper",

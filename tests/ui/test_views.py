@@ -134,18 +134,37 @@ def test_progress_fills_the_stages_before():
 
 
 def test_the_stages_are_the_methods(monkeypatch):
-    record = replace(METHODS["videograin"], name="other", stages=("tuning", "editing"))
+    record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
     monkeypatch.setitem(METHODS, "other", record)
-    stages = run_views.progress(Stage("tuning"), "other")["stages"]
-    assert [stage["name"] for stage in stages] == ["Load model", "Tuning", "Edit", "Measure", "Save"]
+    stages = run_views.progress(Stage("sculpting"), "other")["stages"]
+    assert [stage["name"] for stage in stages] == ["Load model", "Sculpting", "Edit", "Measure", "Save"]
     assert [stage["now"] for stage in stages] == [False, True, False, False, False]
-    assert run_views.progress(Stage("tuning"), "other")["text"] == "Tuning"
+    assert run_views.progress(Stage("sculpting"), "other")["text"] == "Sculpting"
+
+
+def test_with_a_tuned_model_nothing_is_tuned():
+    names = [stage["name"] for stage in run_views.waiting("tune_a_video")["stages"]]
+    assert names == ["Load model", "Tune", "Invert clip", "Edit", "Decode", "Measure", "Save"]
+    names.remove("Tune")
+    assert [stage["name"] for stage in run_views.waiting("tune_a_video", "x.safetensors")["stages"]] == names
 
 
 def test_stopped_says_where():
     shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
     assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
     assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
+
+
+def test_stopped_says_what_was_tuned():
+    def said(event, adapter=""):
+        return run_views.stopped(run_views.progress(event, "tune_a_video", adapter))["text"]
+
+    tuning = "Stopped after 130 of 200 tuning steps. Run goes on from there."
+    assert said(Progress("tuning", 130, 200, 60.0)) == tuning
+    assert said(Stage("tuning")) == "Stopped. Nothing was saved."
+    kept = "Stopped at step 5 of 20. What was tuned is kept; Run goes on from there."
+    assert said(Progress("editing", 5, 20, 12.0)) == kept
+    assert said(Progress("editing", 5, 20, 12.0), "x") == "Stopped at step 5 of 20. Nothing was saved."
 
 
 def test_long_clips_show_eight_frames_with_the_ends(request_):

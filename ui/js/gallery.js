@@ -5,12 +5,15 @@ import { follow } from "./shared/server.js";
 
 const OWN = "Choose a video or a project.zip, or drop it anywhere. Up to 100 MB.";
 
+const openDropped = (files) =>
+  openFile(files, /\.safetensors$/i.test(files[0].name) ? "adapter-file" : "upload");
+
 const acceptDrops = () => {
   for (const kind of ["dragover", "drop"]) {
     document.addEventListener(kind, (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
-      if (kind === "drop" && event.dataTransfer.files.length) openFile(event.dataTransfer.files);
+      if (kind === "drop" && event.dataTransfer.files.length) openDropped(event.dataTransfer.files);
     });
   }
 };

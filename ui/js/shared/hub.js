@@ -23,8 +23,8 @@ export const showStage = (name) => {
 };
 
 // Gradio's own button keeps the file; the one on the page only looks better.
-export const openFile = (files) => {
-  const field = document.querySelector("#upload")?.parentElement.querySelector("input[type=file]");
+export const openFile = (files, id = "upload") => {
+  const field = document.querySelector("#" + id)?.parentElement.querySelector("input[type=file]");
   if (!field) return;
   if (!files) {
     field.click();

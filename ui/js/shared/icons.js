@@ -19,6 +19,7 @@ export const ICONS = {
   blind: "M3 10c2 3 5 5 9 5s7-2 9-5M7 14l-2 3M12 15v4M17 14l2 3",
   bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
   plus: "M12 5v14M5 12h14",
+  pen: "M4 20l1-5L16.500 3.500l4 4L9 19zM14 6l4 4",
   open: "M12 16V4M7 9l5-5 5 5M4 16v4h16v-4",
   save: "M12 4v12M7 11l5 5 5-5M4 16v4h16v-4",
   trim: "M8 3v18M16 3v18M3 8h5M16 8h5M3 16h5M16 16h5",

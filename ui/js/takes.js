@@ -1,0 +1,9 @@
+import { make } from "./shared/dom.js";
+import { follow } from "./shared/server.js";
+
+// What a run has to do first, and how long that takes.
+export function mount(element, props, trigger, watch) {
+  follow(props, watch, (value) => {
+    element.replaceChildren(...(value ? [make("p", "rg-takes", value.text)] : []));
+  });
+}
