@@ -210,3 +210,22 @@ def tiny_double(tiny_folder):
 def small_folder(tmp_path_factory) -> Path:
     """The smallest model that the recipes run on."""
     return write_small_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="session")
+def small(small_folder):
+    """That folder, loaded."""
+    from editing.backbones import load_backbone
+
+    return load_backbone(str(small_folder))
+
+
+@pytest.fixture(scope="session")
+def small_double(small_folder):
+    """That folder in double precision, latents too."""
+    from editing.backbones import load_backbone
+
+    model = load_backbone(str(small_folder), dtype=torch.float64)
+    encode = model.encode
+    model.encode = lambda frames: encode(frames).double()
+    return model
