@@ -6,6 +6,7 @@ A .safetensors file with the tuned weights alone; its header says what they belo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -67,8 +68,8 @@ class Adapter:
     weights: Mapping[str, Tensor]
 
     def digest(self, base: str) -> str:
-        """Identifies a model with this adapter, from the `base` model's fingerprint and the weights."""
-        content = sha256(base.encode())
+        """Identifies a model with this adapter, from the `base` model's fingerprint and what a call uses."""
+        content = sha256(f"{base} {self.facts.positions}".encode())
         for name, weight in sorted(self.weights.items()):
             content.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
         return content.hexdigest()
@@ -113,8 +114,9 @@ def find_adapter(name: str) -> Path:
     Raises:
         ModelError: There is none.
     """
-    path = find_local(name, ".safetensors") or Path(name)
-    if path.suffix == ".safetensors" and path.is_file():
+    # With the ending first: a model of the same name is a folder.
+    path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
+    if path.suffix == ".safetensors" and os.path.isfile(path):  # unlike Path.is_file, does not raise
         return path
     raise ModelError(
         "adapter",
@@ -158,6 +160,8 @@ def load_adapter(path: str | Path) -> Adapter:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise _not_an_adapter(path) from error
+    if not all(weight.is_floating_point() and weight.itemsize > 1 for weight in weights.values()):
+        raise _not_an_adapter(path)
     # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
     return Adapter(facts, {name: weight.clone() for name, weight in weights.items()})
 

@@ -1,4 +1,4 @@
-"""Tune-A-Video's network and one training step, written out on a stock UNet; shares no code with the engine."""
+"""Tune-A-Video's network and training step written out on a stock UNet; no code of the engine."""
 
 import copy
 from typing import Any

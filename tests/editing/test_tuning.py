@@ -1,4 +1,4 @@
-"""Tuning on a clip: against the formulas written out, from the cache, from several users, stopped anywhere."""
+"""Tuning on a clip: against the formulas, from the cache, by several users, stopped anywhere."""
 
 import os
 import subprocess
@@ -393,7 +393,7 @@ def test_more_steps_go_on_from_fewer_and_fewer_are_there_already(small, tmp_path
     three = learned(small, tune_steps=3, **given)
     five = learned(small, tune_steps=5, **given)
     assert taken == [0, 1, 2, 3, 4]
-    kept = [e for e in tuning(small, tune_steps=3, **given)]
+    kept = list(tuning(small, tune_steps=3, **given))
     assert same(kept[-1].adapter.weights, three.weights)
     assert kept[-1].adapter.facts == three.facts
     assert [(e.done, e.total) for e in kept if isinstance(e, Progress)] == [(3, 3)]
