@@ -289,7 +289,7 @@ def test_another_clip_is_a_warning(small, file):
     _, (warning,) = use_adapter(small, replace(request(adapter=str(file)), clip=still(16, 16)))
     assert warning == "The adapter was tuned on another clip or other frames of it."
     refused(
-        lambda: use_adapter(small, replace(request(adapter=str(file)), size=24)), "tuned at 16 x 16 pixels"
+        lambda: use_adapter(small, replace(request(adapter=str(file)), size=64)), "tuned at 16 x 16 pixels"
     )
 
 
