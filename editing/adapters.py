@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 _KEY = "regrain_adapter"
+_LONGEST_NAME = 100
 _SAME = 0.005  # most by which sketches of the same weights differ
 
 
@@ -44,7 +45,7 @@ class AdapterFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: int = Field(1, ge=1, le=1)
-    name: str = Field("", max_length=100)
+    name: str = Field("", max_length=_LONGEST_NAME)
     model: str = Field(max_length=1000)
     sketch: tuple[float, ...] = Field(max_length=64)
     clip: str = Field(max_length=64)
@@ -106,6 +107,18 @@ def check_adapter_path(path: Path) -> None:
     """
     if path.suffix != ".safetensors" or path.is_dir():
         raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
+
+
+def check_name(field: str, name: str) -> None:
+    """Check that an adapter may be listed by a name; `field` is where it was given.
+
+    Raises:
+        RequestError: It is empty or too long.
+    """
+    if not name.strip() or len(name) > _LONGEST_NAME:
+        raise RequestError(
+            field, f"Expected a name of 1 to {_LONGEST_NAME} characters, got {shorten(name)}. Choose another."
+        )
 
 
 def find_adapter(name: str) -> Path:
