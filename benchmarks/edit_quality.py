@@ -5,9 +5,9 @@ is right if the requested one is nearest to the edited pixels (`benchmarks/judge
 "in pose", in the pose of the source); it leaks if the one requested of another region is nearest. Also
 measured: frames nearer to the true edit than to the source, distance to the true edit, changes outside the
 regions with and without compositing, and how well the edit follows the true motion. Rows are methods and
-ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks clicked`
-makes the masks from one click per actor and tracking. `--ablation` runs VideoGrain with its settings changed
-one at a time.
+ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
+clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
+clip. `--ablation` runs VideoGrain with its settings changed one at a time.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from PIL import Image
 
 from benchmarks.judge import judge, summary
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks
-from editing import Finished, edit, load_backbone
+from editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
 from editing.backbones import Backbone
 from storybook.world import render_frames
 
@@ -54,6 +55,11 @@ ROWS: dict[str, dict[str, object]] = {
     "fatezero by words": {"method": "fatezero", "by_words": True},
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
+    "tune-a-video": {"method": "tune_a_video"},
+    "tune-a-video by words": {"method": "tune_a_video", "by_words": True},
+    "tune-a-video, untuned": {"method": "tune_a_video", "tune_steps": 0},
+    "videograin, tuned": {"tuned": True},
+    "fatezero, tuned": {"method": "fatezero", "tuned": True},
 }
 # `--ablation`: one setting at a time; regions start from the source's own noise, as in the paper.
 _SOURCE_NOISE: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
@@ -93,17 +99,28 @@ _COLUMNS = {
 
 def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[np.ndarray, np.ndarray]:
     """Edited frames, and the same before compositing: uint8 [frames, size, size, 3] each."""
-    given = replace(
-        task.request,
-        method=str(params.get("method", "videograin")),
-        params={"preview_every": 0} | {k: v for k, v in params.items() if k not in ("method", "by_words")},
-    )
+    own = {k: v for k, v in params.items() if k not in ("method", "by_words", "tuned")}
+    method, quiet = str(params.get("method", "videograin")), {"preview_every": 0}
+    if method == "tune_a_video":
+        quiet["tune_preview_every"] = 0
+    given = replace(task.request, method=method, params=quiet | own)
     if params.get("by_words"):
         given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
-    for event in edit(given, backbone):
+    for event in edit_tuned(given, backbone) if params.get("tuned") else edit(given, backbone):
         if isinstance(event, Finished):
             return np.asarray(event.result.frames), np.asarray(event.result.uncomposited)
     raise RuntimeError("the run ended without a result")
+
+
+def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
+    """Edit on the model tuned on the clip; rows of one scene share the tuning through the cache."""
+    quiet = replace(request, method="tune_a_video", params={"tune_preview_every": 0})
+    *_, last = tune(quiet, backbone)
+    assert isinstance(last, Tuned)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "adapter.safetensors"
+        save_adapter(last.adapter, path)
+        yield from edit(replace(request, adapter=str(path)), backbone)
 
 
 def params_for(task: str, row: Mapping[str, object], backbone: Backbone) -> dict[str, object]:

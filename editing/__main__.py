@@ -30,18 +30,21 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
 
+_ModelId = Annotated[str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")]
+_Loras = Annotated[
+    list[str] | None, typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable.")
+]
+_Dtype = Annotated[
+    str | None, typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
+]
+
 
 @app.command()
 def run(
     project: Annotated[Path, typer.Argument(help="Project folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
-    model: Annotated[
-        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable."),
-    ] = None,
+    model: _ModelId = None,
+    lora: _Loras = None,
     adapter: Annotated[
         str | None,
         typer.Option(
@@ -64,10 +67,7 @@ def run(
         typer.Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
-    ] = None,
+    dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
@@ -79,9 +79,8 @@ def run(
     if prompt:
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
-    from editing.runner import check_adapter, edit
+    from editing.runner import edit
 
-    check_adapter(request)
     finished = _follow(edit(request, _load_as(request, dtype)))
     warnings = [*finished.report.get("warnings", []), *notes]
     write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
@@ -98,22 +97,14 @@ def tune(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
     ],
-    model: Annotated[
-        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable."),
-    ] = None,
+    model: _ModelId = None,
+    lora: _Loras = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Parameter of tune_a_video; repeatable."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name by which it is listed; default: the file's.")] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory."),
-    ] = None,
+    dtype: _Dtype = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
     check_adapter_path(out)
@@ -192,9 +183,7 @@ def clusters(
     count: Annotated[int, typer.Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the clustering.")] = 0,
-    model: Annotated[
-        str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")
-    ] = None,
+    model: _ModelId = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
     check_project_path(out)

@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing.errors import ModelError, RequestError, ResourceError, shorten
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 _KEY = "regrain_adapter"
 _LONGEST_NAME = 100
 _SAME = 0.005  # most by which sketches of the same weights differ
+_SAME_CLIP = 1.0  # and those of the same clip, of 255
+_SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of each
 
 
 class AdapterFacts(BaseModel):
@@ -36,7 +40,7 @@ class AdapterFacts(BaseModel):
         name: As listed.
         model: Id of the model it was tuned on.
         sketch: See `Backbone.sketch`.
-        clip: SHA-256 of the frames at the working size.
+        clip: See `clip_sketch`.
         frames: Number of frames. width, height: Working size in pixels.
         words: The prompt it was tuned with.
         steps: Tuning steps. learning_rate, seed, joint_norm, positions, rank: Settings of the tuning.
@@ -48,7 +52,7 @@ class AdapterFacts(BaseModel):
     name: str = Field("", max_length=_LONGEST_NAME)
     model: str = Field(max_length=1000)
     sketch: tuple[float, ...] = Field(max_length=64)
-    clip: str = Field(max_length=64)
+    clip: tuple[float, ...] = Field(max_length=64)
     frames: int = Field(ge=1)
     width: int = Field(ge=1)
     height: int = Field(ge=1)
@@ -219,7 +223,7 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
     """
     facts = adapter.facts
     shapes = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
-    if shapes != backbone.tunable_shapes(facts.rank) or not _close(facts.sketch, backbone.sketch):
+    if shapes != backbone.tunable_shapes(facts.rank) or not _close(facts.sketch, backbone.sketch, _SAME):
         raise ModelError(
             "adapter",
             f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}. Use "
@@ -235,8 +239,28 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
         raise ModelError("adapter", "It contains NaN or Inf. Tune anew.")
 
 
-def _close(a: Sequence[float], b: Sequence[float]) -> bool:
-    return len(a) == len(b) and all(abs(x - y) <= _SAME for x, y in zip(a, b, strict=True))
+def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:
+    """A few numbers that tell a clip from others: the brightness of 4 x 4 cells of four frames.
+
+    Not a digest, since decoders on other machines round colours differently.
+    """
+    chosen = frames[np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)]
+    rows = np.array_split(chosen, _CELLS, 1)
+    return tuple(
+        round(float(cells[shown].mean()), 3)
+        for shown in range(_SHOWN)
+        for row in rows
+        for cells in np.array_split(row, _CELLS, 2)
+    )
+
+
+def is_of_clip(facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]) -> bool:
+    """Whether an adapter was tuned on these frames, at the working size."""
+    return _close(facts.clip, clip_sketch(frames), _SAME_CLIP)
+
+
+def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
+    return len(a) == len(b) and all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from editing.adapters import AdapterFacts, check_frames, find_adapter, read_facts
 from editing.areas import grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
@@ -214,6 +215,7 @@ class EditRequest:
         """Check that the request has the prompts that its method needs.
 
         Raises:
+            ModelError: The adapter is missing or was tuned on another number of frames.
             RequestError: There is no prompt; the method edits regions and no region has one; it needs a
                 source prompt and there is none; or it makes one edit and there are several prompts.
         """
@@ -223,6 +225,7 @@ class EditRequest:
                 "more_prompts", f"{self.method} makes one edit per run. Remove them or use another method."
             )
         self.check_source()
+        self.adapter_facts()
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."
@@ -231,6 +234,19 @@ class EditRequest:
             raise RequestError(
                 "prompt", "It is empty, and so is every region's. Describe what the clip should become."
             )
+
+    def adapter_facts(self) -> AdapterFacts | None:
+        """What the adapter belongs to; None without one.
+
+        Raises:
+            ModelError: The file is missing or no adapter, or it was tuned on another number of frames.
+        """
+        if not self.adapter:
+            return None
+        facts = read_facts(find_adapter(self.adapter))
+        if self.method != "tune_a_video" or self.params.get("start") != "noise":
+            check_frames(facts, len(self.clip))
+        return facts
 
     def check_source(self) -> None:
         """Check that there is a source prompt if the method needs one.

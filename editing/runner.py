@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from editing.adapters import AdapterFacts, check_fits, check_frames, find_adapter, load_adapter, read_facts
+from editing.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
 from editing.clip import DRAWN
 from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned
@@ -83,7 +83,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
     request.check_runnable()
-    facts = check_adapter(request)
+    facts = request.adapter_facts()
     clock = Clock()
     backbone, params, resolved = yield from _prepared(request, backbone, clock)
     warnings = []
@@ -158,20 +158,6 @@ def _prepared(
     return backbone, params, resolved
 
 
-def check_adapter(request: EditRequest) -> AdapterFacts | None:
-    """Check, without the model, that the adapter of a request exists and suits its clip; returns its facts.
-
-    Raises:
-        ModelError: It does not.
-    """
-    if not request.adapter:
-        return None
-    facts = read_facts(find_adapter(request.adapter))
-    if request.method != "tune_a_video" or request.params.get("start") != "noise":
-        check_frames(facts, len(request.clip))
-    return facts
-
-
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
     """A view of a model with the adapter of a request, and warnings.
 
@@ -180,12 +166,11 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
     """
     from editing.backbones.tuned import tuned
     from editing.recipe import working_clip
-    from editing.tuning import clip_digest
 
     adapter = load_adapter(find_adapter(request.adapter))
     check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
     warnings = []
-    if adapter.facts.clip != clip_digest(working_clip(backbone, request).frames):
+    if not is_of_clip(adapter.facts, working_clip(backbone, request).frames):
         warnings.append("The adapter was tuned on another clip or other frames of it.")
     return tuned(backbone, adapter, len(request.clip)), warnings
 
@@ -197,7 +182,7 @@ def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str,
     if facts is None:
         return {}
     losses = {} if made is None else {"losses": [round(float(loss), 6) for loss in made.losses]}
-    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch"}) | losses}
+    return {"adapter": facts.model_dump(mode="json", exclude={"version", "sketch", "clip"}) | losses}
 
 
 def _check_model(request: EditRequest) -> None:

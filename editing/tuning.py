@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from editing import cache
-from editing.adapters import Adapter, AdapterFacts
+from editing.adapters import Adapter, AdapterFacts, clip_sketch
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import across_frames, frames_seen
@@ -206,7 +205,7 @@ class Tuning:
         text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
         latents = backbone.encode(working.frames)
         facts = AdapterFacts(
-            model=backbone.id, sketch=backbone.sketch, clip=clip_digest(working.frames), steps=0,
+            model=backbone.id, sketch=backbone.sketch, clip=clip_sketch(working.frames), steps=0,
             frames=len(working.frames), width=width, height=height, words=words, **settings,
         )  # fmt: skip
         return cls(
@@ -301,11 +300,6 @@ class Tuning:
             x = advance(*batch.guide(answer, self.params.guidance_scale), step)
         indices = shown_frames(frames)
         yield Preview(self.colors(x[list(indices)]), indices, {})
-
-
-def clip_digest(frames: np.ndarray) -> str:
-    """Identifies a clip at its working size, in the facts of an adapter."""
-    return sha256(frames.tobytes()).hexdigest()
 
 
 def _diverged(step: int, learning_rate: float) -> DivergedError:

@@ -19,7 +19,18 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editing import EditRequest, Finished, Region, edit, load_backbone, save_project
+from editing import (
+    Adapter,
+    EditRequest,
+    Finished,
+    Region,
+    Tuned,
+    edit,
+    load_backbone,
+    save_adapter,
+    save_project,
+    tune,
+)
 from editing.clusters import find_clusters
 from storybook.__main__ import as_request, by_words
 from storybook.draw import PARTS
@@ -124,6 +135,21 @@ def words(
     return ask
 
 
+def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
+    """The same edit with an adapter tuned on the clip, in half precision."""
+
+    def with_adapter(scene: Scene, clip: Path) -> EditRequest:
+        request = ask(scene, clip)
+        *_, last = tune(request, load_backbone("storybook"))
+        assert isinstance(last, Tuned)
+        facts = last.adapter.facts.model_copy(update={"name": f"{scene.caption}, {last.adapter.facts.steps}"})
+        path = clip.parent / "adapter.safetensors"
+        save_adapter(Adapter(facts, {name: x.half() for name, x in last.adapter.weights.items()}), path)
+        return dataclasses.replace(request, adapter=str(path))
+
+    return with_adapter
+
+
 def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
     """Two actors form one region."""
 
@@ -213,6 +239,21 @@ TABLE = {
     ),
     "11_no_masks_drawn": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
     "12_moving_camera": Example(83, 1, followed(*BEASTS), by_edges(regions(a0="a panda")), plain=False),
+    "13_tuned_actor": Example(
+        21,
+        1,
+        any_of("rabbit", "cat", "fox", "dog"),
+        tuned(words("tune_a_video", {}, {"kind": "robot"}, {"kind": "astronaut"})),
+    ),
+    "14_tuned_style": Example(
+        72,
+        1,
+        any_of("fox", "dog", "panda", where=("grass", "forest", "beach")),
+        words("tune_a_video", {}, {"style": "watercolor"}, {"style": "pencil"}),
+    ),
+    "15_tuned_shape": Example(
+        21, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
+    ),
 }
 
 

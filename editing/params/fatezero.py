@@ -37,7 +37,8 @@ class FateZeroParams(ByWordsParams):
         "paper",
         title="Preset",
         description="A preset sets every parameter that is not given: the paper's values, the release's, or "
-        "values for edits of style, attribute or shape.",
+        "values for edits of style, attribute or shape; for shapes, its authors first tune the model on the "
+        "clip (see `adapter`).",
     )
     cross_until: float = Field(
         0.5,
