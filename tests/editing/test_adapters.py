@@ -3,7 +3,6 @@
 import errno
 import json
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from editing.adapters import (
 )
 from editing.backbones import load_backbone
 from editing.errors import ModelError, RequestError, ResourceError
-from editing.runner import check_adapter, use_adapter
+from editing.runner import use_adapter
 
 SIZE = (16, 16)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -62,11 +61,12 @@ def test_saved_is_loaded_exactly(adapter, file):
 def test_the_facts_say_what_was_tuned_how(small, adapter):
     facts = adapter.facts.model_dump()
     assert facts.pop("sketch") == small.sketch
+    cells = clip().read(0, FRAMES).reshape(FRAMES, 4, 4, 4, 4, 3).mean((2, 4, 5))
+    assert facts.pop("clip") == pytest.approx(cells[[0, 1, 1, 2]].flatten(), abs=0.01)  # of four frames
     assert facts == {
         "version": 1,
         "name": "",
         "model": small.id,
-        "clip": sha256(clip().read(0, FRAMES).tobytes()).hexdigest(),
         "frames": FRAMES,
         "width": 16,
         "height": 16,
@@ -128,7 +128,7 @@ def test_what_is_not_an_adapter_is_refused(file, damage):
     damage(file)
     for read in (read_facts, load_adapter):
         refused(lambda read=read: read(file), "'clip.safetensors' is not an adapter")
-    refused(lambda: check_adapter(request(adapter=str(file))), "is not an adapter")
+    refused(lambda: request(adapter=str(file)).adapter_facts(), "is not an adapter")
 
 
 @pytest.mark.parametrize(
@@ -274,12 +274,12 @@ def test_they_are_found_by_name_or_path_and_listed(file, tmp_path, monkeypatch):
 def test_an_adapter_that_is_missing_or_of_other_frames_is_refused_before_the_model_is_loaded(file):
     refused(lambda: next(edit(request(adapter="nowhere", model="no/such-model"))), "was not found")
     refused(lambda: next(edit(request(5, adapter=str(file), model="no/such-model"))), "tuned on 3 frames")
-    assert check_adapter(request()) is None
-    assert check_adapter(request(adapter=str(file))) == read_facts(file)
-    assert check_adapter(request(5, adapter=str(file), params={"start": "noise"})) is not None
+    assert request().adapter_facts() is None
+    assert request(adapter=str(file)).adapter_facts() == read_facts(file)
+    assert request(5, adapter=str(file), params={"start": "noise"}).adapter_facts() is not None
     for method, given in (("sdedit", {}), ("tune_a_video", {"start": "inversion"})):
         other = request(5, adapter=str(file), method=method, params=given)
-        refused(lambda other=other: check_adapter(other), "tuned on 3 frames")
+        refused(lambda other=other: other.check_runnable(), "tuned on 3 frames")
 
 
 def test_another_clip_is_a_warning(small, file):

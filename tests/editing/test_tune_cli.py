@@ -14,7 +14,6 @@ from editing.adapters import read_facts
 from editing.errors import EditingError
 from editing.project import FILE, load_project, save_project
 from editing.request import EditRequest
-from editing.runner import check_adapter
 from editing.tuning import Learner, Tuning
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -197,7 +196,7 @@ def test_nan_is_one_line(project, small_folder, tmp_path, monkeypatch, capsys):
 
 
 def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_path, monkeypatch):
-    monkeypatch.setattr("editing.tuning.learn_clip", lambda *_: pytest.fail("tuned"))
+    monkeypatch.setattr(Tuning, "gradients", lambda *_: pytest.fail("tuned"))
     out = tmp_path / "out"
     options = ("--model", small_folder, "--set", "steps=1", "--set", "preview_every=0")
     assert call("run", project, "-o", out, "--adapter", file, *options) == 0
@@ -240,7 +239,7 @@ def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, mo
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     asked = load_project(with_adapter(project, "clip"))
     assert asked.adapter == "clip"
-    assert check_adapter(asked) == read_facts(file)
+    assert asked.adapter_facts() == read_facts(file)
 
 
 @pytest.mark.parametrize(
