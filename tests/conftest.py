@@ -195,15 +195,20 @@ def tiny_dc(tiny_dc_folder):
     return load_backbone(str(tiny_dc_folder))
 
 
-@pytest.fixture(scope="session")
-def tiny_double(tiny_folder):
-    """That folder in double precision, latents too: guidance by a random network multiplies small errors."""
+def load_double(folder: Path):
+    """A model in double precision, latents too: guidance by a random network multiplies small errors."""
     from editing.backbones import load_backbone
 
-    model = load_backbone(str(tiny_folder), dtype=torch.float64)
+    model = load_backbone(str(folder), dtype=torch.float64)
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
+
+
+@pytest.fixture(scope="session")
+def tiny_double(tiny_folder):
+    """That folder in double precision."""
+    return load_double(tiny_folder)
 
 
 @pytest.fixture(scope="session")
@@ -222,10 +227,5 @@ def small(small_folder):
 
 @pytest.fixture(scope="session")
 def small_double(small_folder):
-    """That folder in double precision, latents too."""
-    from editing.backbones import load_backbone
-
-    model = load_backbone(str(small_folder), dtype=torch.float64)
-    encode = model.encode
-    model.encode = lambda frames: encode(frames).double()
-    return model
+    """The same in double precision."""
+    return load_double(small_folder)
