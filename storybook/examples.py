@@ -38,6 +38,7 @@ from storybook.world import WHERE, Scene, render, replace, sample_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 SIZE, FRAMES, ROOM = 128, 8, 8
+TUNING: dict[str, object] = {"tune_preview_every": 0}  # of the shipped adapters, beside the recommended
 _SHOWN = (0, 3, 5, 7)  # frames on a sheet
 
 
@@ -140,7 +141,8 @@ def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], 
 
     def with_adapter(scene: Scene, clip: Path) -> EditRequest:
         request = ask(scene, clip)
-        *_, last = tune(request, load_backbone("storybook"))
+        learnt = dataclasses.replace(request, method="tune_a_video", params=TUNING)
+        *_, last = tune(learnt, load_backbone("storybook"))
         assert isinstance(last, Tuned)
         facts = last.adapter.facts.model_copy(update={"name": f"{scene.caption}, {last.adapter.facts.steps}"})
         path = clip.parent / "adapter.safetensors"

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.judge import distance
 from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
+from editing.adapters import read_facts
 from editing.backbones.control_net import ControlNets
 from editing.backbones.patches import Change
 from editing.clip import resize
@@ -207,10 +208,31 @@ def test_with_guidance_what_lies_outside_the_regions_is_the_round_trip_still(mod
 def test_every_example_runs_on_words_the_model_knows(example, model):
     request = load_project(EXAMPLES / example)
     assert request.model == "storybook"
-    quick = dataclasses.replace(request, params={**request.params, "steps": 2, "preview_every": 0})
+    params = {**request.params, "steps": 2, "preview_every": 0}
+    if request.method == "tune_a_video" and not request.adapter:
+        params |= {"tune_steps": 1, "tune_preview_every": 0}
+    quick = dataclasses.replace(request, params=params)
     finished = next(event for event in edit(quick, model) if isinstance(event, Finished))
     assert finished.report["warnings"] == []
     assert len(finished.result.others) == len(request.more_prompts)
+
+
+def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
+    """TV11: on its own words it returns nearer to the clip than untuned; its edits follow the motion."""
+    request = load_project(EXAMPLES / "13_tuned_actor")
+    assert read_facts(request.adapter).words == request.source_prompt
+    tuned = dataclasses.replace(request, more_prompts=(), params={})
+    untuned = {"tune_steps": 0, "tune_preview_every": 0}
+    trip = {"steps": 20, "guidance_scale": 1.0, "variation": 0.0}
+    same = dataclasses.replace(tuned, prompt=request.source_prompt)
+    after = edited_as(model, same, **trip)[0]
+    before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
+    assert after > before + 2
+    moved = [
+        next(e.report for e in edit(one, model) if isinstance(e, Finished))["metrics"]["warp_error"]
+        for one in (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
+    ]
+    assert moved[0] < 0.8 * moved[1]
 
 
 def test_its_control_network_knows_a_scene_by_its_edges(model):
