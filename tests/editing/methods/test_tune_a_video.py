@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import write_control_net
 from test_wiring import BASES, FORMULAS, requested
 from tuning_runs import FRAMES, learned, request, same
 from wiring import drive
@@ -102,6 +103,22 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
 
 
 # --- Tune-A-Video
+
+
+def test_an_inversion_is_cached_by_all_that_it_depends_on_and_the_result_shows_its_maps(
+    small, adapter, tmp_path, monkeypatch
+):
+    net = write_control_net(tmp_path / "net", small.unet, 0.05, conditioning_embedding_out_channels=(8, 8))
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    view, asked = tuned(small, adapter, FRAMES), replace(requested("tune_a_video"), adapter="given")
+    base = {"steps": 2, "preview_every": 0}
+    for given in ({}, {"steps": 3}, {"joint_norm": False}, {"control": f"canny={net.name}@0.5"}):
+        runs = [drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)]
+        assert [len(run.of("inverting")) for run in runs] == [(base | given)["steps"], 0], given
+        assert (runs[0].result.control is not None) == ("control" in given)
+        (word,) = runs[0].result.attention  # of the edit's new words
+        assert word == "fox"
+        assert runs[0].result.attention[word].after.any()
 
 
 def test_other_frame_counts_start_from_noise(small, tmp_path):
