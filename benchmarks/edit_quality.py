@@ -56,6 +56,7 @@ ROWS: dict[str, dict[str, object]] = {
     "vid2vid-zero": {"method": "vid2vid_zero", "reconstruct": False},
     "vid2vid-zero by words": {"method": "vid2vid_zero", "reconstruct": False, "by_words": True},
     "tune-a-video": {"method": "tune_a_video"},
+    "tune-a-video, fresh noise": {"method": "tune_a_video", "variation": 1.0},
     "tune-a-video by words": {"method": "tune_a_video", "by_words": True},
     "tune-a-video, untuned": {"method": "tune_a_video", "tune_steps": 0},
     "videograin, tuned": {"tuned": True},

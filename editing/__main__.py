@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from editing import events
-from editing.adapters import Adapter, check_adapter_path, save_adapter
+from editing.adapters import Adapter, check_adapter_path, check_name, save_adapter
 from editing.clip import open_clip
 from editing.commands import call, parse_settings
 from editing.errors import RequestError, shorten
@@ -109,15 +109,19 @@ def tune(
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
     check_adapter_path(out)
     check_writable(out.absolute().parent)
+    check_name(*(("--out", out.stem) if name is None else ("--name", name)))
     request, _ = _override(load_project(project), model, "tune_a_video", settings or [], None)
     if lora:
         request = replace(request, loras=tuple(lora))
+    request.check_source()
     from editing.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
-    facts = tuned.adapter.facts.model_copy(update={"name": name or out.stem})
+    facts = tuned.adapter.facts.model_copy(update={"name": out.stem if name is None else name})
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
-    typer.echo(f"loss: {tuned.losses[:20].mean():.4f} to {tuned.losses[-20:].mean():.4f} (means of 20 steps)")
+    if facts.steps:
+        first, last = tuned.losses[:20].mean(), tuned.losses[-20:].mean()
+        typer.echo(f"loss: {first:.4f} to {last:.4f} (means of 20 steps)")
     typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
 
 

@@ -6,6 +6,7 @@ A .safetensors file with the tuned weights alone; its header says what they belo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 _KEY = "regrain_adapter"
+_LONGEST_NAME = 100
 _SAME = 0.005  # most by which sketches of the same weights differ
 _SAME_CLIP = 1.0  # and those of the same clip, of 255
 _SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of each
@@ -47,7 +49,7 @@ class AdapterFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: int = Field(1, ge=1, le=1)
-    name: str = Field("", max_length=100)
+    name: str = Field("", max_length=_LONGEST_NAME)
     model: str = Field(max_length=1000)
     sketch: tuple[float, ...] = Field(max_length=64)
     clip: tuple[float, ...] = Field(max_length=64)
@@ -71,8 +73,8 @@ class Adapter:
     weights: Mapping[str, Tensor]
 
     def digest(self, base: str) -> str:
-        """Identifies a model with this adapter, from the `base` model's fingerprint and the weights."""
-        content = sha256(base.encode())
+        """Identifies a model with this adapter, from the `base` model's fingerprint and what a call uses."""
+        content = sha256(f"{base} {self.facts.positions}".encode())
         for name, weight in sorted(self.weights.items()):
             content.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
         return content.hexdigest()
@@ -111,14 +113,27 @@ def check_adapter_path(path: Path) -> None:
         raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
 
 
+def check_name(field: str, name: str) -> None:
+    """Check that an adapter may be listed by a name; `field` is where it was given.
+
+    Raises:
+        RequestError: It is empty or too long.
+    """
+    if not name.strip() or len(name) > _LONGEST_NAME:
+        raise RequestError(
+            field, f"Expected a name of 1 to {_LONGEST_NAME} characters, got {shorten(name)}. Choose another."
+        )
+
+
 def find_adapter(name: str) -> Path:
     """Find an adapter by its name in $REGRAIN_MODELS or its path.
 
     Raises:
         ModelError: There is none.
     """
-    path = find_local(name, ".safetensors") or Path(name)
-    if path.suffix == ".safetensors" and path.is_file():
+    # With the ending first: a model of the same name is a folder.
+    path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
+    if path.suffix == ".safetensors" and os.path.isfile(path):  # unlike Path.is_file, does not raise
         return path
     raise ModelError(
         "adapter",
@@ -162,6 +177,8 @@ def load_adapter(path: str | Path) -> Adapter:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise _not_an_adapter(path) from error
+    if not all(weight.is_floating_point() and weight.itemsize > 1 for weight in weights.values()):
+        raise _not_an_adapter(path)
     # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
     return Adapter(facts, {name: weight.clone() for name, weight in weights.items()})
 

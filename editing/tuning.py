@@ -102,13 +102,15 @@ class Learner:
     """The weights being tuned, one float32 copy, and AdamW's state: all that a tuning needs to go on.
 
     Attributes:
-        weights: By name.
+        weights: By name, in the order of the names.
         losses: The loss of every step so far.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float) -> None:
-        self.weights = {name: weight.clone().requires_grad_(True) for name, weight in weights.items()}
+        # Sorted: the length of a gradient, summed in another order, has other last bits.
+        self.weights = {name: weights[name].clone().requires_grad_(True) for name in sorted(weights)}
         self.losses = losses
+        self._updating = False
         self._adamw = torch.optim.AdamW(self.weights.values(), lr=learning_rate, weight_decay=_DECAY)
 
     @classmethod
@@ -138,8 +140,20 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), _LARGEST_NORM)
         if not np.isfinite(loss) or not norm.isfinite():
             raise _diverged(self.steps, self._adamw.defaults["lr"])
+        self._updating = True
         self._adamw.step()
         self.losses.append(loss)
+        self._updating = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether all weights are finite, and none is ahead of the others after an interrupted step."""
+        return not self._updating and all(bool(weight.isfinite().all()) for weight in self.weights.values())
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether AdamW's state is there, so that further steps are those of a tuning never stopped."""
+        return not self.losses or bool(self._adamw.state)
 
     def state(self) -> dict[str, Tensor]:
         """Everything, as tensors by name."""
@@ -207,15 +221,22 @@ class Tuning:
         return Change(sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ())
 
     def key(self, kind: str, steps: int | None = None) -> dict[str, object]:
-        """The cache key of the latest state, or of the version of a number of steps."""
+        """The cache key of the version of a number of steps, or of the latest state.
+
+        A state with a number of steps is that of a tuning of so many, where the latest is already beyond.
+        """
         return _key(self.inputs, kind, steps)
 
     def begin(self) -> dict[str, Tensor]:
-        """The latest state, unless it is beyond the steps to take; else the untuned weights."""
-        kept = cache.load(self.key("state"))
-        if kept and len(kept["losses"]) <= self.params.tune_steps:
-            state = kept
-        else:
+        """The latest state that is not beyond the steps to take; else the untuned weights."""
+        steps = self.params.tune_steps
+        kept = (cache.load(self.key("state", of)) for of in (None, steps))
+        state = max(
+            (state for state in kept if state and len(state["losses"]) <= steps),
+            key=lambda state: len(state["losses"]),
+            default=None,
+        )
+        if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
             state = self.backbone.untuned(self.params.temporal_rank, fresh) | {"losses": torch.zeros(0)}
         device = self.backbone.device
@@ -255,14 +276,18 @@ class Tuning:
                 yield Tuned(self.adapter(learner), np.array(learner.losses, np.float32))
 
     def store(self, learner: Learner) -> None:
-        """Cache the version of this step, and the state if it is the latest."""
-        if not all(bool(weight.isfinite().all()) for weight in learner.weights.values()):
+        """Cache the version of this step, and the state if a tuning can go on from it alone."""
+        if not learner.sound:
             return
         version, kept = self.key("version", learner.steps), cache.load(self.key("state"))
         if cache.load(version) is None:
             cache.store(version, learner.version())
+        if not learner.can_go_on:
+            return
         if kept is None or len(kept["losses"]) < learner.steps:
             cache.store(self.key("state"), learner.state())
+        elif learner.steps < self.params.tune_steps < len(kept["losses"]):
+            cache.store(self.key("state", self.params.tune_steps), learner.state())
 
     def preview(self, learner: Learner) -> Iterator[Preview]:
         """What the prompt shows by now, from a fixed noise, every few steps; without the autoencoder."""
@@ -297,8 +322,8 @@ def steps_taken(
     inputs = _inputs(backbone, frames, words, params)
     if cache.shape(_key(inputs, "version", params.tune_steps), "losses"):
         return params.tune_steps
-    (latest,) = cache.shape(_key(inputs, "state", None), "losses") or (0,)
-    return latest if latest <= params.tune_steps else 0
+    kept = (cache.shape(_key(inputs, "state", of), "losses") or (0,) for of in (None, params.tune_steps))
+    return max(steps if steps <= params.tune_steps else 0 for (steps,) in kept)
 
 
 def _settings(params: TuneAVideoParams) -> dict[str, Any]:

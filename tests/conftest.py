@@ -195,18 +195,37 @@ def tiny_dc(tiny_dc_folder):
     return load_backbone(str(tiny_dc_folder))
 
 
-@pytest.fixture(scope="session")
-def tiny_double(tiny_folder):
-    """That folder in double precision, latents too: guidance by a random network multiplies small errors."""
+def load_double(folder: Path):
+    """A model in double precision, latents too: guidance by a random network multiplies small errors."""
     from editing.backbones import load_backbone
 
-    model = load_backbone(str(tiny_folder), dtype=torch.float64)
+    model = load_backbone(str(folder), dtype=torch.float64)
     encode = model.encode
     model.encode = lambda frames: encode(frames).double()
     return model
 
 
 @pytest.fixture(scope="session")
+def tiny_double(tiny_folder):
+    """That folder in double precision."""
+    return load_double(tiny_folder)
+
+
+@pytest.fixture(scope="session")
 def small_folder(tmp_path_factory) -> Path:
     """The smallest model that the recipes run on."""
     return write_small_model(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="session")
+def small(small_folder):
+    """That folder, loaded."""
+    from editing.backbones import load_backbone
+
+    return load_backbone(str(small_folder))
+
+
+@pytest.fixture(scope="session")
+def small_double(small_folder):
+    """The same in double precision."""
+    return load_double(small_folder)

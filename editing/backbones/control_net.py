@@ -12,10 +12,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from editing.backbones import find
+from editing.backbones import Backbone, find
 from editing.backbones.folder import PART_FILES, download, read_config, read_weights
 from editing.backbones.patches import ControlFn, Patch, patched
-from editing.backbones.stable_diffusion import StableDiffusion
 from editing.control import ControlSpec, control_maps
 from editing.errors import ModelError, ResourceError
 from editing.memory import is_out_of_memory
@@ -37,7 +36,7 @@ class ControlNets:
         self,
         specs: Sequence[ControlSpec],
         frames: UInt8[np.ndarray, "frames height width 3"],
-        backbone: StableDiffusion,
+        backbone: Backbone,
         patches: Sequence[Patch] = (),
     ) -> None:
         """Load the networks and draw their maps; `patches` are entered on each network for each forward.
@@ -78,7 +77,7 @@ class ControlNets:
         return control
 
 
-def load_control_net(id: str, backbone: StableDiffusion) -> tuple[nn.Module, Lock]:
+def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
     """Load a control network for this backbone, on its device, with the lock to hold while it is patched.
 
     Backbones of one kind share the network, so their own locks do not separate its users.
@@ -105,7 +104,7 @@ def load_control_net(id: str, backbone: StableDiffusion) -> tuple[nn.Module, Loc
         ) from error
 
 
-def _check_family(config: Mapping[str, object], id: str, backbone: StableDiffusion) -> None:
+def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
     if config.get("_class_name") != "ControlNetModel":
         raise ModelError(
             FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}. Use a ControlNetModel."

@@ -13,6 +13,7 @@ import fatezero_formulas
 import numpy as np
 import pytest
 import sdedit_formulas
+import tune_a_video_formulas
 import vid2vid_zero_formulas
 import videograin_formulas
 from conftest import write_control_net
@@ -171,6 +172,28 @@ ROWS["sdedit"] = {
     "feather": Row(0.0, shown=frames_of),
     "preview_every": Row(2, shown=steps_shown),
 }
+TUNED = {"learning_rate": 1e-3, "tune_steps": 3}
+BASES["tune_a_video"] = {"steps": 4, "preview_every": 0, "tune_preview_every": 0, "tune_steps": 1}
+FORMULAS["tune_a_video"], ELSEWHERE["tune_a_video"] = tune_a_video_formulas.check, set()
+ROWS["tune_a_video"] = {
+    "steps": Row(3),
+    "guidance_scale": Row(2.0),
+    "preset": Row("fatezero"),
+    "tune_steps": Row(2),
+    "learning_rate": Row(1e-3),
+    "tune_seed": Row(1),
+    "joint_norm": Row(False),
+    "positions": Row(True, TUNED),
+    "temporal_rank": Row(2, TUNED),
+    "keep_every": Row(1, {"tune_steps": 2}, shown=lambda run: run.versions),
+    "tune_preview_every": Row(1, shown=calls_of),
+    "start": Row("noise"),
+    "control": Row("canny=net@0.5"),
+    "blend": Row(False),
+    "variation": Row(0.4),
+    "feather": Row(0.0, shown=frames_of),
+    "preview_every": Row(2, shown=steps_shown),
+}
 
 
 @pytest.fixture(scope="module")
@@ -262,12 +285,12 @@ def test_the_flow_is_found_as_told(model, tmp_path):
 
 
 def test_without_masks_the_words_alone_edit_the_whole_frame(run_of):
-    for method in ("fatezero", "vid2vid_zero", "sdedit"):
+    for method in ("fatezero", "vid2vid_zero", "sdedit", "tune_a_video"):
         beside = {"blend_latents": "always", "blend_self": True} if method == "fatezero" else {}
         run_of(method, BASES[method] | beside, "", False, False)
 
 
-@pytest.mark.parametrize("method", ["fatezero", "vid2vid_zero", "sdedit"])
+@pytest.mark.parametrize("method", ["fatezero", "vid2vid_zero", "sdedit", "tune_a_video"])
 def test_several_prompts_at_once_follow_the_formulas(model, tmp_path, method):
     request = replace(requested(method, masks=False), more_prompts=(REFINED,))
     beside = AREAS if method == "fatezero" else {}

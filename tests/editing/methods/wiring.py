@@ -19,7 +19,7 @@ from editing import EditRequest
 from editing.attention.sites import Site
 from editing.backbones.patches import PLAIN, Change
 from editing.diffusion import Step, advance, guide
-from editing.events import EditResult, Preview, Stage
+from editing.events import EditResult, Preview, Stage, Tuned
 from editing.registry import METHODS, resolve_params
 from editing.text import Text
 
@@ -98,6 +98,7 @@ class Run:
     decoded: list[Tensor]
     result: EditResult
     controls: list[dict[str, Any]]
+    versions: list[int]  # numbers of the steps after which a tuning showed what it had learned
     kept: dict[Any, Any] = field(default_factory=dict)  # of formulas that need much work
 
     def of(self, stage: str) -> list[Call]:
@@ -109,6 +110,11 @@ def read(x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple[Ten
     return x, step, text.vectors, change.attend
 
 
+def tuned_by(x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> Iterator[Tensor]:
+    """The query projections that a call brings."""
+    yield from change.queries.values()
+
+
 def with_attention(attend: Callable, x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple:
     """The same call with another attention."""
     return x, step, text, replace(change, attend=attend)
@@ -117,12 +123,12 @@ def with_attention(attend: Callable, x: Tensor, step: Step, text: Text, change: 
 def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run:
     """Run the request's method with these parameters, and note every call of the model."""
     params, _ = resolve_params(request.method, given, {})
-    calls, previews, decoded, controls, stage = [], {}, [], [], ["loading"]
+    calls, previews, decoded, controls, versions, stage = [], {}, [], [], [], ["loading"]
     predict, decode = model.predict, model.decode
 
     def spy(*args: Any, **named: Any) -> tuple[Tensor, Tensor]:
         x, step, vectors, attend = read(*args)
-        learns = torch.is_grad_enabled() and vectors.requires_grad
+        learns = torch.is_grad_enabled() and any(x.requires_grad for x in (vectors, *tuned_by(*args)))
         call = Call(stage[0], x.clone(), step, vectors.detach().clone(), bool(named.get("recompute")), learns)
         calls.append(call)
 
@@ -153,9 +159,11 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
                 break
             if isinstance(event, Stage):
                 stage[0] = event.name
-            if isinstance(event, Preview):
+            if isinstance(event, Tuned):
+                versions.append(event.adapter.facts.steps)
+            if isinstance(event, Preview) and stage[0] == "editing":
                 previews[calls[-1].step.index] = event
-    return Run(model, request, params, calls, previews, decoded, result, controls)
+    return Run(model, request, params, calls, previews, decoded, result, controls, versions)
 
 
 class sensors:  # noqa: N801

@@ -1,0 +1,210 @@
+"""Tune-A-Video's edit, and the other methods on a tuned model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_control_net
+from test_wiring import BASES, FORMULAS, requested
+from tuning_runs import FRAMES, learned, request, same
+from wiring import drive
+
+from editing import edit, save_adapter
+from editing.adapters import Adapter
+from editing.backbones.tuned import tuned
+from editing.errors import ModelError, RequestError
+from editing.events import Finished, Losses, Progress, Stage, Tuned
+from editing.runner import tune
+from editing.tuning import Tuning
+
+QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
+METHODS = ("videograin", "fatezero", "vid2vid_zero", "sdedit", "tune_a_video")
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def adapter(small):
+    """Of the clip of `requested`."""
+    return learned(small, requested("tune_a_video"), tune_steps=2, learning_rate=0.01)
+
+
+def edited(model, asked):
+    """The last event of a run."""
+    *_, last = edit(asked, model)
+    assert isinstance(last, Finished)
+    return last
+
+
+# --- The other methods
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_weights(
+    small, adapter, tmp_path, monkeypatch, method
+):
+    brought, predict = [], small.predict
+
+    def spy(x, step, text, change, **named):
+        brought.append(change)
+        return predict(x, step, text, change, **named)
+
+    plain = drive(small, requested(method), tmp_path / "plain", **BASES[method])
+    monkeypatch.setattr(small, "predict", spy)
+    asked = replace(requested(method), adapter="given")
+    run = drive(tuned(small, adapter, FRAMES), asked, tmp_path / "tuned", **BASES[method])
+    if method != "tune_a_video":  # whose formulas begin with the tuning
+        FORMULAS[method](run)
+        assert [(c.stage, c.step, len(c.x)) for c in run.calls] == [
+            (c.stage, c.step, len(c.x)) for c in plain.calls
+        ]
+    assert len(brought) == len(run.calls)
+    queries = {n.removesuffix(".to_q.weight"): w for n, w in adapter.weights.items() if "attn_temp" not in n}
+    for change in brought:
+        assert same(dict(change.queries), queries)
+        assert len(change.patches) >= 1
+    assert not np.array_equal(np.asarray(run.result.frames), np.asarray(plain.result.frames))
+
+
+@pytest.mark.parametrize("method", METHODS[:4])
+def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method):
+    adapter = learned(small, requested("tune_a_video"), tune_steps=0)
+    runs = [
+        drive(model, requested(method), tmp_path / name, **BASES[method])
+        for name, model in (("plain", small), ("tuned", tuned(small, adapter, FRAMES)))
+    ]
+    one, other = ([x.clone() for x in run.decoded] for run in runs)
+    assert all(torch.equal(*both) for both in zip(one, other, strict=True))
+    assert np.array_equal(*(np.asarray(run.result.frames) for run in runs))
+
+
+@pytest.mark.parametrize("method", ["videograin", "fatezero", "vid2vid_zero", "tune_a_video"])
+def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
+    name = next(iter(adapter.weights))
+    other = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1})
+    asked = requested(method) if method != "tune_a_video" else replace(requested(method), adapter="given")
+
+    def inverted(weights):
+        run = drive(tuned(small, weights, FRAMES), asked, tmp_path, **BASES[method])
+        return len(run.of("inverting"))
+
+    first = inverted(adapter)
+    assert first > 0
+    assert inverted(adapter) == 0
+    assert inverted(other) == first
+    if method != "tune_a_video":
+        assert len(drive(small, asked, tmp_path, **BASES[method]).of("inverting")) == first
+
+
+# --- Tune-A-Video
+
+
+def test_an_inversion_is_cached_by_all_that_it_depends_on_and_the_result_shows_its_maps(
+    small, adapter, tmp_path, monkeypatch
+):
+    net = write_control_net(tmp_path / "net", small.unet, 0.05, conditioning_embedding_out_channels=(8, 8))
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    view, asked = tuned(small, adapter, FRAMES), replace(requested("tune_a_video"), adapter="given")
+    base = {"steps": 2, "preview_every": 0}
+    for given in ({}, {"steps": 3}, {"joint_norm": False}, {"control": f"canny={net.name}@0.5"}):
+        runs = [drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)]
+        assert [len(run.of("inverting")) for run in runs] == [(base | given)["steps"], 0], given
+        assert (runs[0].result.control is not None) == ("control" in given)
+        (word,) = runs[0].result.attention  # of the edit's new words
+        assert word == "fox"
+        assert runs[0].result.attention[word].after.any()
+
+
+def test_other_frame_counts_start_from_noise(small, tmp_path):
+    """TV10."""
+    path = tmp_path / "clip.safetensors"
+    save_adapter(learned(small, tune_steps=2, learning_rate=0.01), path)
+    given = {"steps": 2, "preview_every": 0}
+    for frames in (1, FRAMES, 5):
+        asked = request(frames, adapter=str(path), params={**given, "start": "noise"})
+        result = edited(small, asked).result
+        assert np.asarray(result.frames).shape == (frames, 16, 16, 3)
+        assert np.array_equal(result.frames, edited(small, asked).result.frames)
+        assert not np.array_equal(result.frames, edited(small, replace(asked, seed=1)).result.frames)
+    for method, params in (("tune_a_video", given), ("vid2vid_zero", given)):
+        asked = request(5, adapter=str(path), method=method, params=params)
+        with pytest.raises(ModelError, match=r"^adapter: It was tuned on 3 frames, but the clip has 5"):
+            list(edit(asked, small))
+
+
+def test_an_adapter_takes_the_place_of_the_tuning(small, tmp_path):
+    """The same bits as tuning and editing in one run; no tuning, and the report says whose weights."""
+    asked = request(params=QUICK | {"learning_rate": 0.01, "positions": True})
+    events = list(edit(asked, small))
+    whole = events[-1]
+    made = [event for event in events if isinstance(event, Tuned)][-1]
+    assert [e.name for e in events if isinstance(e, Stage)] == [
+        "loading", "tuning", "inverting", "editing", "decoding", "measuring"
+    ]  # fmt: skip
+    assert set(whole.report["seconds"]) == {e.name for e in events if isinstance(e, Stage)}
+    save_adapter(made.adapter, tmp_path / "clip.safetensors")
+    # The adapter's own settings count, not those of the request.
+    chosen = replace(
+        asked, adapter=str(tmp_path / "clip.safetensors"), params={"steps": 2, "preview_every": 0}
+    )
+    events = list(edit(chosen, small))
+    assert not [e for e in events if isinstance(e, Tuned | Losses)]
+    assert "tuning" not in [e.name for e in events if isinstance(e, Stage)]
+    assert np.array_equal(events[-1].result.frames, whole.result.frames)
+    facts = made.adapter.facts.model_dump(mode="json", exclude={"version", "sketch", "clip"})
+    assert events[-1].report["adapter"] == facts
+    assert events[-1].report["warnings"] == []
+    losses = [round(float(loss), 6) for loss in made.losses]
+    assert whole.report["adapter"] == facts | {"losses": losses}
+    assert len(losses) == 2
+    assert "adapter" not in edited(small, request(method="sdedit", params={"steps": 2})).report
+
+
+def test_the_report_warns_of_another_clip(small, tmp_path):
+    save_adapter(learned(small, request(size=24), tune_steps=0), tmp_path / "clip.safetensors")
+    asked = request(adapter=str(tmp_path / "clip.safetensors"), params={"steps": 1, "preview_every": 0})
+    assert edited(small, asked).report["warnings"] == [
+        "The adapter was tuned on another clip or other frames of it."
+    ]
+
+
+def test_progress_has_time_left_in_every_stage(small):
+    events = [e for e in edit(request(params=QUICK), small) if isinstance(e, Progress)]
+    assert [e.stage for e in events] == ["tuning"] * 2 + ["inverting"] * 2 + ["editing"] * 2
+    assert all(e.seconds_left is not None for e in events)
+
+
+def test_the_library_tunes_for_any_method(small):
+    """The params of another method and an adapter do not matter; those of Tune-A-Video do."""
+    own = request(params=QUICK)
+    *_, last = tune(own, small)
+    assert isinstance(last, Tuned)
+    assert same(dict(last.adapter.weights), dict(learned(small, tune_steps=2).weights))
+    assert len(last.losses) == 2
+    *_, again = tune(replace(own, adapter="nowhere"), small)
+    assert same(dict(again.adapter.weights), dict(last.adapter.weights))
+    other = request(method="sdedit", params={"strength": 0.5})
+    events = tune(other, small)
+    assert [next(events).name for _ in range(2)] == ["loading", "tuning"]
+    events.close()
+    with pytest.raises(RequestError, match=r"^source_prompt: "):
+        next(tune(request(source_prompt=" ", model="no/such-model")))
+
+
+def test_closing_an_edit_keeps_what_was_learned(small, monkeypatch):
+    asked = request(params=QUICK | {"tune_steps": 3})
+    events = edit(asked, small)
+    next(e for e in events if isinstance(e, Progress) and e.done == 2)
+    events.close()
+    taken, gradients = [], Tuning.gradients
+    monkeypatch.setattr(
+        Tuning, "gradients", lambda self, learner: taken.append(learner.steps) or gradients(self, learner)
+    )
+    edited(small, asked)
+    assert taken == [2]

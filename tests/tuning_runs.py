@@ -1,0 +1,53 @@
+"""Tunings in tests: a tiny clip, requests for it, and a generator driven to its end or to an event."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from editing import Adapter, ArrayClip, EditRequest
+from editing.params.tune_a_video import TuneAVideoParams
+from editing.recipe import working_clip
+from editing.registry import check_params
+from editing.tuning import learn_clip
+
+FRAMES, SIZE = 3, 16
+WORDS = "a cat on the grass"
+
+
+def clip(frames: int = FRAMES, size: int = SIZE) -> ArrayClip:
+    """Blobs that drift to the right, two pixels a frame."""
+    noise = np.random.default_rng(0).integers(0, 256, (size // 4, size // 4 + 4, 3), dtype=np.uint8)
+    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
+    moved = [wide[:, 16 - 2 * t : 16 - 2 * t + size] for t in range(frames)]
+    return ArrayClip(np.stack(moved), fps=Fraction(8))
+
+
+def request(frames: int = FRAMES, size: int = SIZE, **changes: Any) -> EditRequest:
+    """An edit of the whole clip by Tune-A-Video."""
+    given = {"method": "tune_a_video", "source_prompt": WORDS, "prompt": "a fox on the grass"} | changes
+    return EditRequest(clip(frames, size), None, (), **given)
+
+
+def params(**given: Any) -> TuneAVideoParams:
+    """Two steps without previews, unless given."""
+    return check_params("tune_a_video", {"tune_steps": 2, "tune_preview_every": 0, **given})
+
+
+def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
+    """The events of a tuning."""
+    asked = asked or request()
+    return learn_clip(model, asked, working_clip(model, asked), params(**given))
+
+
+def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapter:
+    """The adapter of a tuning."""
+    with torch.no_grad():
+        return list(tuning(model, asked, **given))[-1].adapter
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal, bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
