@@ -13,6 +13,7 @@ from editing.errors import EditingError, RequestError, shorten
 
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
+_STOPPED = 130
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
@@ -27,7 +28,10 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     try:
-        return app(arguments, prog_name=name, standalone_mode=False) or 0
+        code = app(arguments, prog_name=name, standalone_mode=False) or 0
+        if code == _STOPPED:  # as some versions of Typer answer Ctrl-C
+            typer.echo("stopped", err=True)
+        return code
     except EditingError as error:
         typer.echo(f"error: {error}", err=True)
     except _UsageError as error:
@@ -39,7 +43,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo(f"error: {name}: The name is too long. Choose a shorter one.", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
-        return 130
+        return _STOPPED
     return 2
 
 

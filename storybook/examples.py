@@ -144,7 +144,8 @@ def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], 
         learnt = dataclasses.replace(request, method="tune_a_video", params=TUNING)
         *_, last = tune(learnt, load_backbone("storybook"))
         assert isinstance(last, Tuned)
-        facts = last.adapter.facts.model_copy(update={"name": f"{scene.caption}, {last.adapter.facts.steps}"})
+        name = f"{scene.caption}, {last.adapter.facts.steps} steps"
+        facts = last.adapter.facts.model_copy(update={"name": name})
         path = clip.parent / "adapter.safetensors"
         save_adapter(Adapter(facts, {name: x.half() for name, x in last.adapter.weights.items()}), path)
         return dataclasses.replace(request, adapter=str(path))

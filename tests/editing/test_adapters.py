@@ -190,8 +190,9 @@ def sketch_of(model):
     return type(model).sketch.func(model)
 
 
-def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path):
-    name = f"{small.sites[2].name}.to_k"
+@pytest.mark.parametrize("part", ["to_k", "to_v"])
+def test_a_model_with_a_lora_is_another(small, small_folder, adapter, tmp_path, part):
+    name = f"{small.sites[2].name}.{part}"
     rows, columns = small.unet.get_parameter(f"{name}.weight").shape
     fresh = torch.Generator().manual_seed(0)
     save_file(
