@@ -20,6 +20,10 @@ COMMANDS = {
     "tasks": "benchmarks.edit_quality --scenes 12 --task style --task color --task shape --task background "
     '--row videograin --row fatezero --row "fatezero by words" --row "vid2vid-zero by words" '
     "--dtype bfloat16 --jobs 2",
+    "tuned": "benchmarks.edit_quality --scenes 12 --task shape --task color --task background --task style "
+    '--task instance --row tune-a-video --row "tune-a-video, fresh noise" --row "tune-a-video, untuned" '
+    '--row "videograin, tuned" --dtype bfloat16 --jobs 2',
+    "tuning": "benchmarks.tuning",
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",
     "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
