@@ -119,7 +119,8 @@ def tune(
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
     facts = tuned.adapter.facts.model_copy(update={"name": out.stem if name is None else name})
     save_adapter(Adapter(facts, tuned.adapter.weights), out)
-    if quarter := facts.steps // 4:
+    if facts.steps:
+        quarter = max(1, facts.steps // 4)
         first, last = tuned.losses[:quarter].mean(), tuned.losses[-quarter:].mean()
         typer.echo(f"loss: {first:.4f} to {last:.4f} (means of the first and the last {quarter} steps)")
     typer.echo(f"adapter: {out} ({out.stat().st_size / 1e6:.1f} MB, {facts.steps} steps)")
