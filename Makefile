@@ -33,9 +33,9 @@ node_modules/.installed: package.json
 $(VENV)/.installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
-	$(BIN)/uv pip install --python $(BIN)/python --group dev
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --group dev
 	touch $@
