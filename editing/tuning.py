@@ -229,13 +229,8 @@ class Tuning:
 
     def begin(self) -> dict[str, Tensor]:
         """The latest state that is not beyond the steps to take; else the untuned weights."""
-        steps = self.params.tune_steps
-        kept = (cache.load(self.key("state", of)) for of in (None, steps))
-        state = max(
-            (state for state in kept if state and len(state["losses"]) <= steps),
-            key=lambda state: len(state["losses"]),
-            default=None,
-        )
+        latest = _latest(self.inputs, self.params.tune_steps)
+        state = cache.load(latest[1]) if latest else None
         if state is None:
             fresh = torch.Generator().manual_seed(self.params.tune_seed)
             state = self.backbone.untuned(self.params.temporal_rank, fresh) | {"losses": torch.zeros(0)}
@@ -279,14 +274,14 @@ class Tuning:
         """Cache the version of this step, and the state if a tuning can go on from it alone."""
         if not learner.sound:
             return
-        version, kept = self.key("version", learner.steps), cache.load(self.key("state"))
-        if cache.load(version) is None:
+        version, kept = self.key("version", learner.steps), _steps(self.key("state"))
+        if _steps(version) is None:
             cache.store(version, learner.version())
         if not learner.can_go_on:
             return
-        if kept is None or len(kept["losses"]) < learner.steps:
+        if kept is None or kept < learner.steps:
             cache.store(self.key("state"), learner.state())
-        elif learner.steps < self.params.tune_steps < len(kept["losses"]):
+        elif learner.steps < self.params.tune_steps < kept:
             cache.store(self.key("state", self.params.tune_steps), learner.state())
 
     def preview(self, learner: Learner) -> Iterator[Preview]:
@@ -320,10 +315,23 @@ def steps_taken(
         params: Steps and settings of the tuning.
     """
     inputs = _inputs(backbone, frames, words, params)
-    if cache.shape(_key(inputs, "version", params.tune_steps), "losses"):
+    if _steps(_key(inputs, "version", params.tune_steps)) is not None:
         return params.tune_steps
-    kept = (cache.shape(_key(inputs, "state", of), "losses") or (0,) for of in (None, params.tune_steps))
-    return max(steps if steps <= params.tune_steps else 0 for (steps,) in kept)
+    latest = _latest(inputs, params.tune_steps)
+    return latest[0] if latest else 0
+
+
+def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, object]] | None:
+    """Steps and key of the latest cached state that is not beyond so many steps."""
+    keys = (_key(inputs, "state", of) for of in (None, steps))
+    kept = ((taken, key) for key in keys if (taken := _steps(key)) is not None and taken <= steps)
+    return max(kept, key=lambda state: state[0], default=None)
+
+
+def _steps(key: Mapping[str, object]) -> int | None:
+    """Steps of a cached version or state, without reading its weights; None if there is none."""
+    found = cache.shape(key, "losses")
+    return found[0] if found else None
 
 
 def _settings(params: TuneAVideoParams) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from editing.params import InvertedParams
-from editing.params.written import Controls, written
+from editing.params.written import Controls, control_networks
 
 
 class TuneAVideoParams(InvertedParams):
@@ -90,12 +90,7 @@ class TuneAVideoParams(InvertedParams):
         title="Start from",
         description="Noise to start from: that of the clip, which keeps its motion, or fresh noise.",
     )
-    control: Controls = written(
-        "",
-        title="Control networks",
-        description="Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth "
-        "and pose; for the built-in model, canny=storybook/canny@0.7.",
-    )
+    control: Controls = control_networks()
     blend: bool = Field(
         True,
         title="Keep latents outside",

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from editing.params import InvertedParams
-from editing.params.written import Controls, Grids, Pixel, written
+from editing.params.written import Controls, Grids, Pixel, control_networks, written
 
 
 class VideoGrainParams(InvertedParams):
@@ -121,12 +121,7 @@ class VideoGrainParams(InvertedParams):
         le=1,
         description="Share of the schedule, counted from pure noise, with the source's features.",
     )
-    control: Controls = written(
-        "",
-        title="Control networks",
-        description="Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth "
-        "and pose; for the built-in model, canny=storybook/canny@0.7.",
-    )
+    control: Controls = control_networks()
     inversion: Literal["paper", "released"] = Field(
         "paper",
         title="Inversion",

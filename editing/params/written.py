@@ -39,6 +39,16 @@ def written(default: str, **about: Any) -> Any:
     return Field(default, **about)
 
 
+def control_networks() -> Any:
+    """Declare the field of control networks, the same for every method that takes them."""
+    return written(
+        "",
+        title="Control networks",
+        description="Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth "
+        "and pose; for the built-in model, canny=storybook/canny@0.7.",
+    )
+
+
 def is_text(field: FieldInfo) -> bool:
     """Whether users write a parameter as text, whatever its type."""
     return field.annotation is str or any(isinstance(part, WithJsonSchema) for part in field.metadata)
