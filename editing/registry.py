@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
 from editing.params import MethodParams
 from editing.params.fatezero import FateZeroParams
+from editing.params.fresco import FrescoParams
 from editing.params.sdedit import SDEditParams
 from editing.params.tune_a_video import TuneAVideoParams
 from editing.params.vid2vid_zero import Vid2VidZeroParams
@@ -102,6 +103,15 @@ METHODS: dict[str, Method] = {
             stages=("tuning", "inverting", "editing", "decoding"),
             entry="editing.methods.tune_a_video:run",
             several=True,
+        ),
+        Method(
+            name="fresco",
+            title="FRESCO",
+            paper="Yang et al. 2024, arXiv:2403.12962",
+            Params=FrescoParams,
+            needs=frozenset({"masks", "seed", "image_unet"}),
+            stages=("editing", "decoding"),
+            entry="editing.methods.fresco:run",
         ),
         Method(
             name="sdedit",

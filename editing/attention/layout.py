@@ -13,9 +13,12 @@ from torch import Tensor
 
 from editing.attention.regions import grid_labels
 from editing.attention.sites import Grid, Site
+from editing.errors import PromptError, shorten
 from editing.spool import windows
+from editing.text import Text, spans, splice
 
 if TYPE_CHECKING:
+    from editing.backbones import Backbone
     from editing.request import EditRequest
 
 
@@ -68,3 +71,33 @@ class Layout:
         """
         share = F.one_hot(codes if keys is None else keys, len(self.strength)).float().mean(1)
         return 1 - share.gather(1, codes)
+
+
+def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layout, dict[str, Text]]:
+    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone.
+
+    Raises:
+        PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
+    """
+    composed = request.composed
+    phrases = {
+        r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
+    }
+    names = {region.label: f"regions.{region.name}.prompt" for region in request.regions}
+    uncond, cond, *alone = backbone.embed(
+        [request.negatives, composed.text, *phrases.values()],
+        ["negative_prompt", "prompt", *(names[label] for label in phrases)],
+    )
+    words = torch.full((cond.vectors.shape[1],), -1, dtype=torch.int64, device=cond.vectors.device)
+    places: dict[tuple[int, ...], Text] = {}
+    for label, phrase in zip(phrases, alone, strict=True):
+        start, stop = composed.spans[label] or (0, 0)
+        positions = spans(cond, start, stop)
+        if len(positions) != phrase.lengths[0] - 2:
+            raise PromptError(
+                names[label],
+                f"{shorten(phrases[label])} must match whole words of the prompt. Put spaces around it.",
+            )
+        words[list(positions)] = [region.label for region in request.regions].index(label) + 1
+        places[positions] = phrase
+    return Layout(request, grid, words), {"uncond": uncond, "cond": splice(cond, places)}

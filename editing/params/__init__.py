@@ -66,6 +66,44 @@ class InvertedParams(MethodParams):
     )
 
 
+class ModulatedParams(MethodParams):
+    """What every method has that binds regions to their words by modulated attention (VideoGrain's)."""
+
+    self_strength: float = Field(
+        0.3,
+        title="Keep regions apart",
+        ge=0,
+        le=1,
+        description="How strongly self-attention is kept within each region.",
+    )
+    cross_strength: float = Field(
+        1.0,
+        title="Bind regions to their words",
+        ge=0,
+        le=1,
+        description="How strongly each region is bound to its own words.",
+    )
+    modulate_until: float = Field(
+        0.3,
+        title="Modulate until",
+        ge=0,
+        le=1,
+        description="Share of the schedule, counted from pure noise, with modulated attention.",
+    )
+    schedule_power: float = Field(
+        5.0,
+        title="Fade of modulation",
+        ge=0,
+        le=20,
+        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+    )
+    size_term: bool = Field(
+        True,
+        title="Favour small regions",
+        description="Modulate small regions more strongly than large ones.",
+    )
+
+
 class ByWordsParams(InvertedParams):
     """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from editing.params import InvertedParams
+from editing.params import InvertedParams, ModulatedParams
 from editing.params.written import Controls, Grids, Pixel, control_networks, written
 
 
-class VideoGrainParams(InvertedParams):
+class VideoGrainParams(ModulatedParams, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -36,39 +36,6 @@ class VideoGrainParams(InvertedParams):
         description="A preset sets every parameter that is not given: the paper's values or the release's.",
     )
 
-    self_strength: float = Field(
-        0.3,
-        title="Keep regions apart",
-        ge=0,
-        le=1,
-        description="How strongly self-attention is kept within each region.",
-    )
-    cross_strength: float = Field(
-        1.0,
-        title="Bind regions to their words",
-        ge=0,
-        le=1,
-        description="How strongly each region is bound to its own words.",
-    )
-    modulate_until: float = Field(
-        0.3,
-        title="Modulate until",
-        ge=0,
-        le=1,
-        description="Share of the schedule, counted from pure noise, with modulated attention.",
-    )
-    schedule_power: float = Field(
-        5.0,
-        title="Fade of modulation",
-        ge=0,
-        le=20,
-        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
-    )
-    size_term: bool = Field(
-        True,
-        title="Favour small regions",
-        description="Modulate small regions more strongly than large ones.",
-    )
     guidance_half: Literal["cond", "uncond", "both"] = Field(
         "cond",
         title="Half with modulated self-attention",

@@ -16,6 +16,8 @@ from editing.control import ControlSpec, read_control, write_control
 
 MAX_EMPHASIS = 20
 MAX_TEXT = 2000
+_AUTO = (5, 20)
+_KEYFRAMES = "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -25,6 +27,22 @@ class HeatPixel(NamedTuple):
     frame: int
     x: float
     y: float
+
+
+class KeyChoice(NamedTuple):
+    """Which frames of a clip are key frames: every `every`-th, those of a list, or by how much changes.
+
+    Attributes:
+        every: Distance of the key frames; 1 is every frame. None for the other choices.
+        frames: Chosen frames, counted from 0, rising.
+        least: Least distance of frames chosen by change.
+        most: Greatest distance of frames chosen by change, where the least allows it.
+    """
+
+    every: int | None = None
+    frames: tuple[int, ...] = ()
+    least: int = 0
+    most: int = 0
 
 
 class Emphasis(NamedTuple):
@@ -98,6 +116,44 @@ def read_pixel(given: object) -> HeatPixel | None:
     return HeatPixel(int(found[1]), float(found[2]), float(found[3]))
 
 
+def read_keyframes(given: object) -> KeyChoice:
+    """Read key frames: `all`, `every 4`, `auto`, `auto 5-20`, or frames from 0 like `0, 8, 15` (or a list).
+
+    Raises:
+        ValueError: Anything else.
+    """
+    text = ", ".join(map(str, given)) if isinstance(given, list | tuple) else given
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise ValueError(_KEYFRAMES)
+    text = " ".join(text.lower().split())
+    if text in ("all", ""):
+        return KeyChoice(every=1)
+    if found := re.fullmatch(r"every (\d{1,5})", text, re.ASCII):
+        return _checked(KeyChoice(every=int(found[1])), int(found[1]) >= 1)
+    if found := re.fullmatch(r"auto(?: (\d{1,5}) ?- ?(\d{1,5}))?", text, re.ASCII):
+        least, most = (int(side) for side in found.groups("")) if found[1] else _AUTO
+        return _checked(KeyChoice(least=least, most=most), 1 <= least <= most)
+    parts = text.split(",")
+    if not all(re.fullmatch(r" ?\d{1,6} ?", part, re.ASCII) for part in parts):
+        raise ValueError(_KEYFRAMES)
+    return KeyChoice(frames=tuple(sorted({int(part) for part in parts})))
+
+
+def _checked(choice: KeyChoice, holds: bool) -> KeyChoice:
+    if not holds:
+        raise ValueError(_KEYFRAMES)
+    return choice
+
+
+def write_keyframes(choice: KeyChoice) -> str:
+    """Write key frames as `read_keyframes` reads them."""
+    if choice.every is not None:
+        return "all" if choice.every == 1 else f"every {choice.every}"
+    if choice.frames:
+        return ", ".join(map(str, choice.frames))
+    return f"auto {choice.least}-{choice.most}"
+
+
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
     """Read emphasis: `sketch=5, red fox`, a list of such words or of [words, factor], or {words: factor}.
 
@@ -162,6 +218,7 @@ _TEXT = WithJsonSchema({"type": "string"})
 Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_write_words), _TEXT]
 Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_write_words), _TEXT]
 Pixel = Annotated[HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT]
+KeyFrames = Annotated[KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT]
 EmphasisWords = Annotated[
     tuple[Emphasis, ...], PlainValidator(read_emphasis), PlainSerializer(_write_emphasis), _TEXT
 ]
