@@ -21,6 +21,7 @@ from editing.flow import warp
 Distance = Literal["squared", "absolute"]
 _BLOCK = 512  # places compared with as many others at once: a block stays in the processor's cache
 _EPSILON = 1e-5
+_ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,16 @@ def flow_distance(x: Float[Tensor, "rows c h w"], motion: Motion, circular: bool
         kept[pairs:] = 0
         return kept.repeat(branches, 1, 1)[:, None]
 
+    # Adam takes full steps down any slope, so what only rounding made must have none.
+    rounding = _ROUNDING * x.detach().abs().amax()
+
+    def distance(one: Tensor, other: Tensor) -> Tensor:
+        return ((one - other).abs() - rounding).relu()
+
+    pairs = frames if circular else frames - 1
+    off = distance(after, moved(x, motion.backward)) * visible(motion.appeared, pairs)
     if circular:
-        off = (after - moved(x, motion.backward)).abs() * visible(motion.appeared, frames)
-        off = off + (x - moved(after, motion.forward)).abs() * visible(motion.hidden, frames)
-    else:
-        off = (after - moved(x, motion.backward)).abs() * visible(motion.appeared, frames - 1)
+        off = off + distance(x, moved(after, motion.forward)) * visible(motion.hidden, pairs)
     return off.mean()
 
 

@@ -153,6 +153,15 @@ def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tupl
     return tuple(found)
 
 
+def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
+    """Find where a clip is cut, from its frames alone, a pair at a time; see `find_cuts`.
+
+    The motion is estimated by DIS, for which the threshold was measured.
+    """
+    pairs = ((frame, frames[frame - 1 : frame + 1]) for frame in range(1, len(frames)))
+    return tuple(frame for frame, pair in pairs if find_cuts(pair, find_motion(pair[:1], pair[1:], "dis")))
+
+
 def _mean_of(a: Tensor, b: Tensor) -> float:
     return float(a.mean() + b.mean()) / 2
 

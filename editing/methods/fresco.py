@@ -33,7 +33,7 @@ from editing.backbones.patches import Change, entering_up_blocks
 from editing.between import fill_between
 from editing.blending import blend_latents
 from editing.consistency import Agreement, agree
-from editing.correspondence import around, cut, find_cuts, smooth_background
+from editing.correspondence import around, cut, scan_cuts, smooth_background
 from editing.diffusion import Step, add_noise, advance, ddpm_step
 from editing.events import EditResult, Event, Preview, Progress, RegionAttention, Stage
 from editing.keyframes import batches, choose_keyframes
@@ -71,7 +71,9 @@ def run(backbone: Backbone, request: EditRequest, params: FrescoParams) -> Gener
     latents = torch.stack([redrawn[key] for key in keys])
     edit = latents if len(keys) == len(working.frames) else clip.filled(latents)
     maps, control = clip.maps(), clip.control.maps
-    return finish(backbone, request, [edit], params.feather, maps, control=control, warnings=clip.warnings)
+    return finish(
+        backbone, request, [edit], params.feather, maps, control=control, warnings=_say_cuts(clip.cuts)
+    )
 
 
 def redraw(
@@ -110,7 +112,7 @@ class Keyed:
         layout: Regions and words; None if no region has words.
         background: How much of a pixel no region covers; None if the background is not smoothed.
         modulations: The modulation of each batch, by its frames.
-        warnings: What was noticed about the clip.
+        cuts: The first frame of each shot but the first.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Keyed:
         self._previews = Previews(self._source, own, params.preview_every, keys)
         self.background = self._find_background()
         self.modulations: dict[tuple[int, ...], Modulation] = {}
-        self.warnings: list[str] = []
+        self.cuts = scan_cuts(working.frames)
 
     def places(self, frames: Sequence[int]) -> list[int]:
         """Where key frames are in the list of key frames."""
@@ -252,10 +254,7 @@ class GuidedBatch:
     def __init__(self, clip: Keyed, frames: tuple[int, ...]) -> None:
         self.frames, self._clip = frames, clip
         backbone, params, some = clip.backbone, clip.params, clip.frames[list(frames)]
-        motion = around(some, params.flow)
-        cuts = find_cuts(np.concatenate([some, some[:1]]), motion)
-        clip.warnings += _say_cuts(cuts, frames, clip.keys)
-        self._motion = cut(motion, cuts)
+        self._motion = cut(around(some, params.flow), _crossed(clip.cuts, frames))
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
         grid = clip.grid._replace(time=len(frames))
         self.modulation = self._make_modulation()
@@ -361,15 +360,20 @@ class GuidedBatch:
         return found
 
 
-def _say_cuts(cuts: Sequence[int], frames: Sequence[int], keys: Sequence[int]) -> list[str]:
-    """A warning for every cut between neighbouring key frames."""
-    neighbours = set(zip(keys, keys[1:], strict=False))
-    found = [frames[place] for place in cuts if place < len(frames)]
-    known = [frame for frame in found if (frames[frames.index(frame) - 1], frame) in neighbours]
+def _crossed(cuts: Sequence[int], frames: Sequence[int]) -> list[int]:
+    """Which pairs of a batch, from 1, are of different shots; the last frame and the first are the last."""
+    pairs = zip(frames, (*frames[1:], frames[0]), strict=True)
+    spans = [range(min(pair) + 1, max(pair) + 1) for pair in pairs]
+    return [number for number, span in enumerate(spans, 1) if any(frame in span for frame in cuts)]
+
+
+def _say_cuts(cuts: Sequence[int]) -> list[str]:
+    if not cuts:
+        return []
+    frames = f"frame{'s' if len(cuts) > 1 else ''} {', '.join(map(str, cuts))}"
     return [
-        f"The clip seems to be cut before frame {frame}, counted from 0. Frames of different shots do not "
-        "follow each other's motion. For the best result, edit each shot alone."
-        for frame in known
+        f"The clip seems to be cut before {frames}, counted from 0, so motion is not followed there. "
+        "For the best result, edit each shot alone."
     ]
 
 
