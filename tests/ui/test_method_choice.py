@@ -136,8 +136,8 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
         controls = settings.make_fields(usual, "videograin")
-    assert controls.groups["videograin"].visible
-    assert not controls.groups["whole"].visible
+    assert dict(controls.columns)["videograin"].visible
+    assert not dict(controls.columns)["whole"].visible
     values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
     shown = [value for part in values.values() for value in part]
     assert controls.given("whole", shown, of["whole"], {}) == {}
