@@ -123,6 +123,7 @@ class EditResult:
         others: The edits for further prompts, in their order.
         words: Where words look, for methods that edit by words.
         step_areas: The edited area found by attention, by step number from 0.
+        warnings: What the method noticed about the clip, one sentence each.
     """
 
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]
@@ -135,6 +136,7 @@ class EditResult:
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

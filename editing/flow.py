@@ -77,14 +77,30 @@ def _estimate_dis_flow(
     return torch.from_numpy(flows)
 
 
+def estimate_both(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    targets: UInt8[np.ndarray, "frames h w 3"],
+    method: FlowMethod = "auto",
+) -> tuple[Float32[Tensor, "frames 2 h w"], Float32[Tensor, "frames 2 h w"]]:
+    """Estimate flow from frames to targets, on the frames' grid, and back, on the targets' grid.
+
+    Raises:
+        EditingError: See `estimate_flow`.
+    """
+    return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
+
+
 def warp(
-    x: Float[Tensor, "frames c h w"], flow: Float[Tensor, "frames 2 h w"]
+    x: Float[Tensor, "frames c h w"],
+    flow: Float[Tensor, "frames 2 h w"],
+    outside: Literal["border", "zero"] = "border",
 ) -> Float[Tensor, "frames c h w"]:
-    """Sample `x` at positions displaced by `flow` (backward warping, bilinear, border-clamped).
+    """Sample `x` at positions displaced by `flow` (backward warping, bilinear).
 
     Args:
         x: Any channels, any range; computed in float32.
         flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x + dx].
+        outside: What lies outside `x`: its border, repeated, or zero.
 
     Returns:
         Same shape and dtype as `x`.
@@ -100,9 +116,8 @@ def warp(
     positions = _positions(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
     grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
-    return grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=True).to(
-        x.dtype
-    )
+    padding = "border" if outside == "border" else "zeros"
+    return grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True).to(x.dtype)
 
 
 def occlusion(
@@ -170,7 +185,7 @@ def trajectories(
         target = (nearest[:, 1] * width + nearest[:, 0]).long()[alive]
         moved, ids = moved[alive], ids[alive]
         off = (moved - centres[target]).square().sum(1)
-        winner, taken = _nearest_track(target, off, ids, cells)
+        winner, taken = nearest_track(target, off, ids, cells)
         new = int((~taken).sum())
         next_ids, positions = ids.new_empty(cells), centres.clone()
         next_ids[taken], positions[taken] = ids[winner], moved[winner]
@@ -180,21 +195,29 @@ def trajectories(
     return torch.stack(out).view(-1, height, width)
 
 
-def _nearest_track(
+def nearest_track(
     target: Int[Tensor, "tracks"], off: Float[Tensor, "tracks"], ids: Int[Tensor, "tracks"], cells: int
 ) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
-    """Which track gets each cell that tracks reach: the nearest to its centre, or the oldest in a tie.
+    """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
+
+    Args:
+        target: The cell that each track reaches, 0..cells - 1.
+        off: How far each track is from its cell, in any unit.
+        ids: Different for all tracks that reach a cell.
+        cells: Number of cells.
 
     Returns:
-        The track of each cell that is taken, in their order; which cells are taken.
+        Index of the track of each cell that is taken, in the order of cells; which cells are taken.
     """
-    # Worst first, so that the last to write a cell is the best.
-    order = torch.argsort(ids, descending=True)
-    order = order[torch.argsort(off[order], descending=True, stable=True)]
-    best = torch.full((cells,), -1, device=ids.device)
-    best.scatter_reduce_(0, target[order], torch.arange(len(order), device=ids.device), "amax")
-    taken = best >= 0
-    return order[best[taken]], taken
+    least = off.new_full((cells,), torch.inf).scatter_reduce_(0, target, off, "amin")
+    tied = (off == least[target]).nonzero()[:, 0]
+    first = ids.new_full((cells,), torch.iinfo(ids.dtype).max)
+    first.scatter_reduce_(0, target[tied], ids[tied], "amin")
+    won = tied[ids[tied] == first[target[tied]]]
+    winner = torch.full((cells,), -1, device=ids.device)
+    winner[target[won]] = won
+    taken = winner >= 0
+    return winner[taken], taken
 
 
 def follow(
@@ -214,8 +237,8 @@ def follow(
     """
     if len(frames) < 2 or not sizes:
         return {}
-    forward = estimate_flow(frames[:-1], frames[1:], method)
-    occluded = occlusion(forward, estimate_flow(frames[1:], frames[:-1], method))
+    forward, backward = estimate_both(frames[:-1], frames[1:], method)
+    occluded = occlusion(forward, backward)
     return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
 
 

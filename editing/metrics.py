@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, UInt8
 
 from editing.events import EditResult, RegionAttention
-from editing.flow import estimate_flow, occlusion, warp
+from editing.flow import estimate_both, occlusion, warp
 from editing.request import EditRequest
 from editing.spool import Frames, windows
 
@@ -140,7 +140,7 @@ def _warped_difference(
     """Sum and number of the differences `warp_error` is the mean of, for a frame and the next."""
     here, there = source[None], next_source[None]
     # Everywhere the same, so that figures of different machines compare.
-    forward, backward = (estimate_flow(*pair, "dis") for pair in ((here, there), (there, here)))
+    forward, backward = estimate_both(here, there, "dis")
     visible = ~occlusion(forward, backward)[0]
     now, after = _to_tensor(edited[None]), _to_tensor(next_edited[None])
     difference = (warp(after, forward) - now).abs().mean(1)[0]

@@ -273,6 +273,7 @@ def make_report(
             *_unknown_world(request, backbone),
             *_unused_negatives(request, resolved),
             *_appended_words(request),
+            *result.warnings,
             *warnings,
         ],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from editing.flow import FlowMethod, estimate_flow, occlusion
+from editing.flow import FlowMethod, estimate_both, occlusion
 from masks.appearance import (
     BACKGROUND,
     STRANGE,
@@ -42,8 +42,8 @@ def advance(
 
     Changes layers and background in place; `labels` are those of `image`.
     """
-    flow = estimate_flow(target[None], image[None], method)
-    unseen = occlusion(flow, estimate_flow(image[None], target[None], method))[0].numpy()
+    flow, back = estimate_both(target[None], image[None], method)
+    unseen = occlusion(flow, back)[0].numpy()
     moved = flow[0].numpy()
     off = np.abs(_sampled(image, moved).astype(np.float32) - target).mean(2)
     same = ~unseen & (cv2.GaussianBlur(off, (0, 0), 1) < _SAME)

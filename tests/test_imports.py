@@ -30,6 +30,9 @@ FORBIDDEN = [
     ("editing.diffusion", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
     ("editing.inversion", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
     ("editing.flow", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
+    ("editing.correspondence", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
+    ("editing.keyframes", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
+    ("editing.between", ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")),
     ("editing.errors", ("editing", "masks")),
     ("editing.events", ("editing.runner", "editing.methods", "editing.backbones", "editing.project")),
 ]

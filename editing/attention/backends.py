@@ -51,6 +51,7 @@ def attention_in_runs(
     k: Float[Tensor, "batch tokens heads dim"],
     v: Float[Tensor, "batch tokens heads dim"],
     lengths: Int[Tensor, "runs"],
+    scale: float | None = None,
 ) -> Float[Tensor, "batch tokens heads dim"]:
     """Compute attention within consecutive runs of tokens.
 
@@ -59,16 +60,17 @@ def attention_in_runs(
         k: Keys.
         v: Values.
         lengths: Tokens of each run, the same runs in every row of the batch; they add up to `tokens`.
+        scale: Factor on q k^T; default dim ** -0.5.
     """
     if uses_xformers(q.device, q.dtype):
-        return _in_one_call(q, k, v, lengths.tolist() * len(q))
+        return _in_one_call(q, k, v, lengths.tolist() * len(q), scale)
     out = v.clone()  # what a token alone in its run sees
     starts = lengths.cumsum(0) - lengths
     for length in range(2, int(lengths.max()) + 1):
         tokens = starts[lengths == length][:, None] + torch.arange(length, device=lengths.device)
         for some in tokens.split(max(1, _RUNS_AT_ONCE // len(q))):
             rows = (x[:, some].flatten(0, 1).transpose(1, 2) for x in (q, k, v))
-            out[:, some] = attention(*rows).transpose(1, 2).unflatten(0, (len(q), -1))
+            out[:, some] = attention(*rows, scale).transpose(1, 2).unflatten(0, (len(q), -1))
     return out
 
 
@@ -84,9 +86,9 @@ def describe(device: torch.device, dtype: torch.dtype) -> str:
     return f"PyTorch scaled_dot_product_attention; along tracks {runs}"
 
 
-def _in_one_call(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+def _in_one_call(q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float | None) -> Tensor:
     from xformers.ops import fmha
 
     mask = fmha.BlockDiagonalMask.from_seqlens(lengths)
     rows = (x.flatten(0, 1)[None] for x in (q, k, v))
-    return fmha.memory_efficient_attention(*rows, attn_bias=mask).unflatten(1, q.shape[:2])[0]
+    return fmha.memory_efficient_attention(*rows, attn_bias=mask, scale=scale).unflatten(1, q.shape[:2])[0]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from editing.attention.backends import attention, attention_in_runs
@@ -85,6 +85,25 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
     return attend(q, gather(k), gather(v))
 
 
+def across_shared(
+    q: Rows, k: Rows, v: Rows, shared: Bool[Tensor, "frames tokens"], attend: Attend = attention
+) -> Rows:
+    """Compute attention in which every frame of a branch sees the same tokens of that branch.
+
+    Args:
+        q: Queries, rows (branch frame).
+        k: Keys, same rows.
+        v: Values, same rows.
+        shared: The tokens that all frames see.
+        attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
+            values [branch, heads, (shared tokens), dim].
+    Source: efficient cross-frame attention of FRESCO, arXiv:2403.12962, Sec. 3.3.
+    """
+    frames, kept = len(shared), shared.flatten().to(k.device)
+    keys, values = (fold_frames(x, frames)[:, :, kept] for x in (k, v))
+    return unfold_frames(attend(fold_frames(q, frames), keys, values), frames)
+
+
 def labels_seen(
     labels: Int[Tensor, "frames tokens"], seen: Seen
 ) -> tuple[Int[Tensor, "rows queries"], Int[Tensor, "rows keys"]]:
@@ -119,7 +138,9 @@ def sparse_causal(
     return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
 
 
-def tracks(q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"]) -> Rows:
+def tracks(
+    q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], scale: float | None = None
+) -> Rows:
     """Compute attention in which each token sees the tokens of its own track, including itself.
 
     Args:
@@ -128,6 +149,7 @@ def tracks(q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames toke
         v: Values, same rows.
         frames: Frames in a branch.
         ids: Track of every token; a track has at most one token per frame (`editing.flow.trajectories`).
+        scale: Factor on q k^T; default dim ** -0.5.
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """
     by_track = torch.sort(ids.flatten(), stable=True).indices  # tokens of a track follow each other
@@ -136,5 +158,5 @@ def tracks(q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames toke
         rearrange(fold_frames(x, frames), "branch heads n dim -> branch n heads dim") for x in (q, k, v)
     )
     out = torch.empty_like(v)
-    out[:, by_track] = attention_in_runs(q[:, by_track], k[:, by_track], v[:, by_track], lengths)
+    out[:, by_track] = attention_in_runs(q[:, by_track], k[:, by_track], v[:, by_track], lengths, scale)
     return unfold_frames(rearrange(out, "branch n heads dim -> branch heads n dim"), frames)

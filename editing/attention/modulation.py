@@ -113,14 +113,8 @@ class Modulation:
 
     def within(self, q: Tensor, k: Tensor, v: Tensor, site: Site, xi: float, looks: bool) -> Tensor:
         """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""
-        layout, params = self.layout, self.params
-        codes, keys = labels_seen(layout.codes(site), self.seen)
-        term = layout.size_term(codes, keys)
-        if params.size_over_frames:
-            term = 1 - (1 - term) / layout.grid.time
-        a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
-        if params.uncovered == "repelled":  # by everything: pixels without words are no region
-            codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
+        layout = self.layout
+        codes, keys, a = self.apart(*labels_seen(layout.codes(site), self.seen), site, xi)
 
         def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
             one, rows = slice(query, query + 1), slice(row, row + 1)
@@ -132,6 +126,25 @@ class Modulation:
             return modulated_attention(q, k, v, codes, keys, a)
 
         return across_frames(q, k, v, layout.grid.time, self.seen, attend)
+
+    def apart(
+        self, codes: Int[Tensor, "rows queries"], keys: Int[Tensor, "rows keys"], site: Site, xi: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The labels of queries and keys of self-attention, and the strength of each query's modulation.
+
+        Args:
+            codes: The region of each query. keys: The region of each key.
+            site: The layer.
+            xi: See `fade`.
+        """
+        layout, params = self.layout, self.params
+        term = layout.size_term(codes, keys)
+        if params.size_over_frames:
+            term = 1 - (1 - term) / layout.grid.time
+        a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
+        if params.uncovered == "repelled":  # by everything: pixels without words are no region
+            codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
+        return codes, keys, a
 
     def strength(self, codes: Tensor, weight: Tensor, size_term: Tensor, site: Site, xi: float) -> Tensor:
         """lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""

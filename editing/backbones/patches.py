@@ -104,6 +104,28 @@ def joint_norm(frames: int) -> Patch:
     return patch
 
 
+def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
+    """Read or replace what enters each up block from below; skip features stay.
+
+    Args:
+        enter: (number of the block, features [rows, channels, h, w]) -> features of the same shape.
+    """
+
+    def hook(index: int) -> Callable:
+        def replaced(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            return args, kwargs | {"hidden_states": enter(index, kwargs["hidden_states"])}
+
+        return replaced
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        blocks = enumerate(model.up_blocks)
+        return hooked(
+            lambda: [block.register_forward_pre_hook(hook(i), with_kwargs=True) for i, block in blocks]
+        )
+
+    return patch
+
+
 def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
     """Strengthen the backbone features of an up block relative to its skip features (FreeU).
 

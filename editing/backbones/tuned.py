@@ -40,5 +40,6 @@ class _Tuned:
         self, x: Tensor, step: Step, text: Text, change: Change = PLAIN, *, recompute: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Predict (x0, eps) with the adapter."""
-        change = with_weights(change, self._weights, self._frames, self._facts.positions)
+        frames = len(x) // len(text)  # a text per branch
+        change = with_weights(change, self._weights, frames, self._facts.positions)
         return self._backbone.predict(x, step, text, change, recompute=recompute)

@@ -11,6 +11,7 @@ from editing import ArrayClip, EditRequest, Region
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
 from editing.attention.heat import Heat, HeatScope
+from editing.attention.modulation import fade
 from editing.attention.sites import Grid, Site
 from editing.backbones.patches import Change
 from editing.blending import vary
@@ -113,7 +114,7 @@ def test_size_term_is_one_minus_the_share_of_the_own_region(tiny):
 
 def test_fade_follows_the_schedule_table(tiny):
     given = VideoGrainParams(steps=50)
-    xi = [videograin.fade(given, step) for step in tiny.schedule.sampling(50)]
+    xi = [fade(given, step) for step in tiny.schedule.sampling(50)]
     assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
     assert sum(x > 0 for x in xi) == 15
 

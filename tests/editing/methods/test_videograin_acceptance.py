@@ -19,6 +19,7 @@ from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
 from editing.attention.heat import Heat, HeatScope
+from editing.attention.modulation import fade
 from editing.attention.regions import modulate, modulated_attention, row_range
 from editing.attention.sites import Grid, Site, install
 from editing.backbones import ASSETS
@@ -217,7 +218,7 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
         ]
         assert tuple(counts) == expected
     steps = tiny.schedule.sampling(50)
-    xi = [videograin.fade(VideoGrainParams(), step) for step in steps]
+    xi = [fade(VideoGrainParams(), step) for step in steps]
     assert [x > 0 for x in xi] == [True] * 15 + [False] * 35
     assert xi[:15] == pytest.approx([(t / 1000) ** 5 for t in range(980, 699, -20)])
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
@@ -553,7 +554,7 @@ def trained():
     )
     latents = model.encode(frames)
     layout, text = videograin.lay_out(model, request, model.grid(*frames.shape[:3]))
-    steps = [s for s in model.schedule.sampling(20) if videograin.fade(VideoGrainParams(), s) > 0]
+    steps = [s for s in model.schedule.sampling(20) if fade(VideoGrainParams(), s) > 0]
     return model, layout, text, latents, steps
 
 
