@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from editing.flow import FlowMethod, estimate_flow, occlusion
+from editing.correspondence import find_motion
+from editing.flow import FlowMethod
 from editing.pictures import Frame, rgb
 
 _STRIPE = 4  # pixels
@@ -56,11 +57,9 @@ def motion_pictures(
         EditingError: See `editing.flow.estimate_flow`.
     """
     first, second = _reduced(frame, side), _reduced(target, side)
-    pair = np.stack([first, second])
-    both = estimate_flow(pair, pair[::-1], method)
-    forward, backward = both[:1], both[1:]
-    hidden, appeared = occlusion(forward, backward)[0].numpy(), occlusion(backward, forward)[0].numpy()
-    flow, wheel, reach = _colours(forward)
+    motion = find_motion(first[None], second[None], method)
+    hidden, appeared = motion.hidden[0].numpy(), motion.appeared[0].numpy()
+    flow, wheel, reach = _colours(motion.forward)
     scale = max(frame.shape[:2]) / max(first.shape[:2])
     shares = float(hidden.mean()), float(appeared.mean())
     return MotionPictures(
@@ -100,4 +99,4 @@ def _disc(radius: int) -> Float[Tensor, "2 side side"]:
 def _reduced(frame: Frame, side: int) -> UInt8[np.ndarray, "high wide 3"]:
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return np.array(image)

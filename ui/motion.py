@@ -85,7 +85,7 @@ def _shown(drawn: MotionPictures, frame: int, document: Document) -> views.View:
 def _remark(drawn: MotionPictures) -> str:
     if max(drawn.hidden_share, drawn.appeared_share) > _CUT:
         return "Most of the picture has no counterpart. There may be a cut between these frames."
-    return "Colour shows direction, its strength distance. Hatched places have no counterpart."
+    return "Hue shows the direction, saturation the distance. Hatched places have no counterpart."
 
 
 def _percent(share: float) -> str:

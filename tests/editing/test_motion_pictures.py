@@ -1,5 +1,6 @@
 """Pictures of motion: colours on one scale with their wheel, hatching where nothing corresponds."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from editing.motion_pictures import hatched, motion_pictures
 
 def textured(seed, height=160, width=200):
     coarse = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
-    return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def moved(frame, dx):
@@ -47,18 +48,17 @@ def test_a_still_pair_stays_pale():
     assert np.array_equal(drawn.hidden, frame)
 
 
-def test_what_an_object_covers_and_uncovers_is_hatched(monkeypatch):
-    """A square moves right by 20 pixels over a lawn that stays: known flow, so known occlusion."""
-    forward, backward = torch.zeros(2, 1, 2, 64, 96)
-    forward[0, 0, 20:40, 20:40], backward[0, 0, 20:40, 40:60] = 20, -20
-    monkeypatch.setattr(room, "estimate_flow", lambda *_: torch.cat([forward, backward]))
-    frame = np.full((64, 96, 3), 120, np.uint8)
-    drawn = motion_pictures(frame, frame)
-    hidden, appeared = ((picture != frame).any(-1) for picture in (drawn.hidden, drawn.appeared))
-    assert hidden[24:36, 44:56].all()  # the square arrives there
-    assert appeared[24:36, 24:36].all()  # and leaves this
-    assert not hidden[24:36, 22:36].any()
-    assert not appeared[24:36, 44:58].any()
+def test_what_an_object_covers_and_uncovers_is_hatched():
+    """A square moves right by 12 pixels over a lawn that stays."""
+    lawn, square = textured(4), textured(5)[:56, :56]
+    frame, target = lawn.copy(), lawn.copy()
+    frame[48:104, 40:96], target[48:104, 52:108] = square, square
+    drawn = motion_pictures(frame, target, method="dis")
+    hidden, appeared = (drawn.hidden != frame).any(-1), (drawn.appeared != target).any(-1)
+    assert hidden[56:96, 98:106].mean() > 0.8  # the square arrives there
+    assert appeared[56:96, 42:50].mean() > 0.8  # and leaves this
+    assert hidden[56:96, 48:88].mean() < 0.2
+    assert appeared[56:96, 60:100].mean() < 0.2
     assert drawn.hidden_share == pytest.approx(hidden.mean())
     assert drawn.appeared_share == pytest.approx(appeared.mean())
 
