@@ -1,13 +1,13 @@
-"""Optimise the features of a clip so that frames agree: along the motion, and with the source's own likeness.
+"""Optimise the features of a clip: frames agree along the motion, and are as self-similar as the source's.
 
-FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. The similarities of all pairs of
-places are never held together: they are computed in blocks, with the gradient in closed form.
+FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. The similarities of all pairs
+of places are never held together: they are computed in blocks, with the gradient in closed form.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -82,9 +82,7 @@ def agree(
     return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
 
 
-def flow_distance(
-    x: Float[Tensor, "rows c h w"], motion: Motion, circular: bool = True
-) -> Float[Tensor, ""]:
+def flow_distance(x: Float[Tensor, "rows c h w"], motion: Motion, circular: bool = True) -> Float[Tensor, ""]:
     """Mean distance of each frame to its neighbour, moved along the flow; hidden places count as 0.
 
     Args:
@@ -122,7 +120,7 @@ def similarity_distance(
         reference: The same of the source.
         distance: "absolute" or "squared" differences.
     """
-    return _SimilarityDistance.apply(rows, reference, distance)
+    return cast(Tensor, _SimilarityDistance.apply(rows, reference, distance))
 
 
 class _SimilarityDistance(torch.autograd.Function):

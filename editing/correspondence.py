@@ -19,7 +19,9 @@ from editing.flow import FlowMethod, estimate_both, nearest_track, warp
 
 _CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
-_CUT = 0.5  # share of the pixels that two shots do not have in common
+# Occluded share of two frames times what motion leaves of their contrast. Measured: at most 0.23 within drawn
+# and real shots, at least 0.3 across cuts.
+_CUT = 0.27
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +92,31 @@ def find_motion(
     if not len(frames):
         return _still(0, *frames.shape[1:3])
     forward, backward = estimate_both(frames, targets, method)
+    unseen = [
+        _occluded(
+            planes(frames[i : i + 1]), planes(targets[i : i + 1]), forward[i : i + 1], backward[i : i + 1]
+        )
+        for i in range(len(frames))
+    ]
+    hidden, appeared = (torch.cat(side) for side in zip(*unseen, strict=True))
+    return Motion(forward, backward, hidden, appeared)
+
+
+def _occluded(
+    a: Float[Tensor, "pairs 3 h w"],
+    b: Float[Tensor, "pairs 3 h w"],
+    forward: Float32[Tensor, "pairs 2 h w"],
+    backward: Float32[Tensor, "pairs 2 h w"],
+) -> tuple[Bool[Tensor, "pairs h w"], Bool[Tensor, "pairs h w"]]:
+    """The pixels of a that b does not show, and those of b that a does not show."""
     share, pixels = _CONSISTENT
     allowed = share * (_length(forward) + _length(backward)) + pixels
-    hidden = _length(forward + warp(backward, forward, "zero")) > allowed
-    appeared = _length(backward + warp(forward, backward, "zero")) > allowed
-    a, b = _colours(frames), _colours(targets)
-    hidden |= (a - warp(b, forward, "zero")).abs().mean(1) > _DIFFERENT
-    appeared |= (b - warp(a, backward, "zero")).abs().mean(1) > _DIFFERENT
-    return Motion(forward, backward, hidden, appeared)
+    return (
+        (_length(forward + warp(backward, forward, "zero")) > allowed)
+        | ((a - warp(b, forward, "zero")).abs().mean(1) > _DIFFERENT),
+        (_length(backward + warp(forward, backward, "zero")) > allowed)
+        | ((b - warp(a, backward, "zero")).abs().mean(1) > _DIFFERENT),
+    )
 
 
 def around(frames: UInt8[np.ndarray, "frames h w 3"], method: FlowMethod = "auto") -> Motion:
@@ -113,6 +132,11 @@ def around(frames: UInt8[np.ndarray, "frames h w 3"], method: FlowMethod = "auto
     return find_motion(frames, np.roll(frames, -1, axis=0), method)
 
 
+def planes(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[Tensor, "frames 3 h w"]:
+    """Turn frames into planes of colour, 0..255."""
+    return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")
+
+
 def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tuple[int, ...]:
     """Find where the clip is cut.
 
@@ -123,9 +147,20 @@ def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tupl
     Returns:
         The first frame of each shot but the first, rising.
     """
-    pairs = motion[: len(frames) - 1]
-    lost = (pairs.hidden.float().mean((1, 2)) + pairs.appeared.float().mean((1, 2))) / 2
-    return tuple((lost > _CUT).nonzero()[:, 0].add(1).tolist())
+    found = []
+    for frame in range(1, len(frames)):
+        pair = motion[frame - 1 : frame]
+        a, b = (planes(frames[i : i + 1]).to(pair.forward.device) for i in (frame - 1, frame))
+        left = _mean_of((a - warp(b, pair.forward)).abs(), (b - warp(a, pair.backward)).abs())
+        contrast = _mean_of(*((x - x.mean((2, 3), keepdim=True)).abs() for x in (a, b)))
+        lost = _mean_of(pair.hidden.float(), pair.appeared.float())
+        if lost * left > _CUT * max(contrast, 1.0):
+            found.append(frame)
+    return tuple(found)
+
+
+def _mean_of(a: Tensor, b: Tensor) -> float:
+    return float(a.mean() + b.mean()) / 2
 
 
 def cut(motion: Motion, cuts: Iterable[int]) -> Motion:
@@ -212,7 +247,7 @@ def track_ids(
     return torch.stack(ids)
 
 
-def newly_seen(motion: Motion, size: tuple[int, int]) -> Bool[Tensor, "pairs+1 tokens"]:
+def newly_seen(motion: Motion, size: tuple[int, int]) -> Bool[Tensor, "frames tokens"]:
     """Find the tokens of each frame that the frame before does not show; all tokens of the first frame.
 
     Args:
@@ -275,7 +310,3 @@ def _resampled(
 
 def _length(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames h w"]:
     return flow.square().sum(1).sqrt()
-
-
-def _colours(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[Tensor, "frames 3 h w"]:
-    return rearrange(torch.from_numpy(frames).float(), "frames h w c -> frames c h w")

@@ -1,13 +1,13 @@
 """FRESCO's self-attention: guided by the source, by what frames share, and by the motion of the clip.
 
-Yang et al. 2024, arXiv:2403.12962, Sec. 3.3. It works in the last two blocks of the decoder; with regions that
-have words, VideoGrain's modulation works in all layers and binds regions in these, too.
+Yang et al. 2024, arXiv:2403.12962, Sec. 3.3. It works in the last two blocks of the decoder; with regions
+that have words, VideoGrain's modulation works in all layers and binds regions in these, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -120,11 +120,6 @@ class GuidedAttention:
             codes = self._modulation.layout.codes(site)
             xi = fade(self._modulation.params, step)
             labels, keys, a = self._modulation.apart(codes.flatten()[None], codes[shared][None], site, xi)
-            out.append(
-                across_shared(
-                    *one,
-                    shared,
-                    lambda q, k, v, codes=labels, keys=keys, a=a: modulated_attention(q, k, v, codes, keys, a),
-                )
-            )
+            bound = partial(modulated_attention, query_label=labels, key_label=keys, strength=a)
+            out.append(across_shared(*one, shared, bound))
         return torch.cat(out)

@@ -1,14 +1,15 @@
 """FRESCO: redraws a clip so that frames agree where the clip's own frames do.
 
-Yang et al. 2024, arXiv:2403.12962. Key frames are noised part of the way and denoised with the prompt (SDEdit,
-ancestral sampling), a batch at a time. What enters the blocks of the decoder is optimised to follow the optical
-flow and to be as self-similar as in the source; the decoder's self-attention is guided by the source, by what
-frames share, and by the motion. With regions that have words, VideoGrain's modulation binds them.
+Yang et al. 2024, arXiv:2403.12962. Key frames are noised part of the way and denoised with the prompt
+(SDEdit, ancestral sampling), a batch at a time. What enters the blocks of the decoder is optimised to follow
+the optical flow and to be as self-similar as in the source; the decoder's self-attention is guided by the
+source, by what frames share, and by the motion. With regions that have words, VideoGrain's modulation binds
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -52,9 +53,7 @@ _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
 
 
 @torch.no_grad()
-def run(
-    backbone: Backbone, request: EditRequest, params: FrescoParams
-) -> Generator[Event, None, EditResult]:
+def run(backbone: Backbone, request: EditRequest, params: FrescoParams) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
     working = working_clip(backbone, request)
     keys = choose_keyframes(params.keyframes, working.frames)
@@ -72,9 +71,7 @@ def run(
     latents = torch.stack([redrawn[key] for key in keys])
     edit = latents if len(keys) == len(working.frames) else clip.filled(latents)
     maps, control = clip.maps(), clip.control.maps
-    return finish(
-        backbone, request, [edit], params.feather, maps, control=control, warnings=clip.warnings
-    )
+    return finish(backbone, request, [edit], params.feather, maps, control=control, warnings=clip.warnings)
 
 
 def redraw(
@@ -220,7 +217,9 @@ class Keyed:
     def filled(self, latents: Float[Tensor, "keys c h w"]) -> ReadFrames:
         """Read all frames, one window after the other, from the latents of the key frames."""
         edited = self.backbone.decode(latents)
-        frames = fill_between(edited, self.keys, lambda *window: self.frames[slice(*window)], self.params.flow)
+        frames = fill_between(
+            edited, self.keys, lambda *window: self.frames[slice(*window)], self.params.flow
+        )
         return lambda start, stop: np.stack(list(islice(frames, stop - start)))
 
     def _find_background(self) -> Float[Tensor, "keys 1 height width"] | None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import fatezero_formulas
+import fresco_formulas
 import numpy as np
 import pytest
 import sdedit_formulas
@@ -194,6 +195,45 @@ ROWS["tune_a_video"] = {
     "feather": Row(0.0, shown=frames_of),
     "preview_every": Row(2, shown=steps_shown),
 }
+BASES["fresco"] = {
+    "steps": 4, "preview_every": 0, "strength": 1.0, "optimise_rounds": 2, "modulate_until": 1.0,
+    "schedule_power": 1.0, "self_strength": 0.8, "spatial_steps": 2, "temporal_sharpness": 1.0,
+}  # fmt: skip
+SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
+FORMULAS["fresco"], ELSEWHERE["fresco"] = fresco_formulas.check, {"flow", "keyframes", "frames_at_once"}
+ROWS["fresco"] = {
+    "steps": Row(3),
+    "guidance_scale": Row(2.0),
+    "preset": Row("released"),
+    "self_strength": Row(0.3),
+    "cross_strength": Row(0.4),
+    "modulate_until": Row(0.5),
+    "schedule_power": Row(5.0),
+    "size_term": Row(False),
+    "strength": Row(0.5),
+    "first_noise": Row("own"),
+    "step_noise": Row("shared"),
+    "optimise_until": Row(0.5),
+    "optimise_rounds": Row(1),
+    "learning_rate": Row(0.1),
+    "flow_weight": Row(0.0),
+    "similarity_weight": Row(0.0),
+    "flow_loss": Row("circular"),
+    "similarity_loss": Row("absolute"),
+    "restore_statistics": Row(False),
+    "cross_frame": Row("first"),
+    "spatial_steps": Row(1),
+    "temporal_until": Row(0.0),
+    "spatial_sharpness": Row(1.0),
+    "temporal_sharpness": Row(0.2),
+    "smooth_background": Row(False, SMOOTH),
+    "smooth_from": Row(0.75, SMOOTH),
+    "smooth_until": Row(0.75, SMOOTH),
+    "control": Row("canny=net@0.5"),
+    "blend": Row(False),
+    "feather": Row(0.0, shown=frames_of),
+    "preview_every": Row(2, shown=steps_shown),
+}
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +285,9 @@ def labels() -> np.ndarray:
 
 
 def requested(method: str, prompt: str = "", masks: bool = True) -> EditRequest:
-    """Two regions for VideoGrain; for the others one, by words, and if wanted by its mask."""
+    """Two regions for VideoGrain and FRESCO; for the others one, by words, and if wanted by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
-    if method == "videograin":
+    if method in ("videograin", "fresco"):
         regions = (
             Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly"),
             Region("right", 2, prompt="a fox", source="a dog", strength=0.5),

@@ -70,7 +70,9 @@ class Call:
     x0: Tensor = field(default_factory=lambda: torch.empty(0))
     eps: Tensor = field(default_factory=lambda: torch.empty(0))
     normed: int = 0  # rows that the last normalisation took statistics of
-    # What entered each up block, before and after a patch changed it.
+    # What came to each up block, before a patch changed it.
+    entering: list[Tensor] = field(default_factory=list)
+    # What entered the first layer of each up block, before and after a patch changed it.
     hidden: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
@@ -183,6 +185,12 @@ class sensors:  # noqa: N801
 
         self._patch.setattr(norm, "forward", normed)
         for block in self._unet.up_blocks:
+            self._handles.append(
+                block.register_forward_pre_hook(
+                    lambda _, __, named: call.entering.append(named["hidden_states"].detach().clone()),
+                    with_kwargs=True,
+                )
+            )
             resnet = block.resnets[0]
             before: list[Tensor] = []
             # Registered first, it sees what a patch has not changed yet.

@@ -1,0 +1,285 @@
+"""FRESCO written out, on whole matrices: what every call of the model should be given, and what it becomes."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate, normalize
+from vid2vid_zero_formulas import check_own_frame
+from videograin_formulas import (
+    check_texts,
+    codes,
+    cross_maps,
+    lifted,
+    region_strengths,
+    self_maps,
+    strengths,
+)
+from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, each, near, plain
+
+from editing.correspondence import Motion, around, cut, find_cuts, newly_seen, token_maps, track_ids
+from editing.diffusion import Step, guide
+from editing.params.videograin import VideoGrainParams
+
+UNCOND, COND = 0, 1
+SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
+
+
+def check(run: Run) -> None:
+    """The whole run."""
+    params, model, request = run.params, run.model, run.request
+    frames = request.clip.read(0, FRAMES)
+    motion = around(frames, "dis")
+    run.kept["motion"] = cut(motion, find_cuts(np.concatenate([frames, frames[:1]]), motion))
+    steps = model.schedule.sampling(params.steps)[round(params.steps * (1 - params.strength)) :]
+    clean, first = model.encode(frames), noise(run, 0, params.first_noise == "own")
+    inside = any_in(request.edited_mask, GRIDS[FINEST])
+    source, *calls = run.calls
+    check_source(run, source, steps[-1].signal * clean + steps[-1].noise * first, steps[-1])
+    assert [(call.stage, call.step) for call in calls] == [("editing", step) for step in steps]
+    x = steps[0].signal * clean + steps[0].noise * first
+    for call, step in zip(calls, steps, strict=True):
+        near(call.x, torch.cat([x, x]), f"x of step {step.index}", atol=1e-3)
+        check_texts(run, call)
+        check_attention(run, call, source if step.index < steps[0].index + params.spatial_steps else None)
+        check_features(run, call, source)
+        uncond, cond = answers(call, UNCOND), answers(call, COND)
+        x0, eps = (guide(u, c, params.guidance_scale) for u, c in zip(uncond, cond, strict=True))
+        x = after(run, *smoothed(run, x0, eps, x, step), step)
+        if params.blend:
+            last = step.index == step.total - 1
+            known = clean if last else step.signal_next * clean + step.noise_next * first
+            x = inside * x + (1 - inside) * known
+    check_control(run, calls)
+    near(run.decoded[-1], x, "last latents", atol=1e-3)
+    del run.decoded[:-1]  # those before were smoothed
+
+
+def noise(run: Run, draw: int, own: bool) -> Tensor:
+    """From the seed, the number of the draw, and the frame if each has its own."""
+    shape = run.model.encode(run.request.clip.read(0, 1)).shape[1:]
+
+    def one(frame: int) -> Tensor:
+        seed = np.random.SeedSequence((run.request.seed, draw, frame)).generate_state(1, np.uint64)[0]
+        return torch.randn(shape, generator=torch.Generator().manual_seed(int(seed)))
+
+    return torch.stack([one(frame if own else 0) for frame in range(FRAMES)])
+
+
+def after(run: Run, x0: Tensor, eps: Tensor, step: Step) -> Tensor:
+    """DDIM, or a draw from the posterior (Ho et al. 2020, Eq. 7), which ends clean."""
+    if run.params.step_noise == "none":
+        return step.signal_next * x0 + step.noise_next * eps
+    if step.index == step.total - 1:
+        return x0
+    x = step.signal * x0 + step.noise * eps
+    now, then = step.signal**2, step.signal_next**2
+    beta = 1 - now / then
+    mean = (then**0.5 * beta * x0 + (now / then) ** 0.5 * (1 - then) * x) / (1 - now)
+    fresh = noise(run, step.index + 1, run.params.step_noise == "own")
+    return mean + (beta * (1 - then) / (1 - now)) ** 0.5 * fresh
+
+
+def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
+    """The clip itself, almost clean, with the texts of the edit; nothing else is changed."""
+    assert call.step == step
+    near(call.x, torch.cat([x, x]), "x of the source")
+    check_texts(run, call)
+    check_own_frame(call)
+
+
+# --- Attention
+
+
+def check_attention(run: Run, call: Call, source: Call | None) -> None:
+    """Words bind everywhere; self-attention is guided in the last two blocks of the decoder."""
+    regions = replace(run, params=VideoGrainParams(attention_span="own_frame", **shared_values(run)))
+    for layer in each(call.layers, "cross"):
+        expected = plain(layer.q, layer.k, layer.v)
+        rows = call.branch(COND)
+        expected[rows] = cross_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+        near(layer.out, expected, layer.site.name)
+    originals = {layer.site.name: layer for layer in source.layers} if source else {}
+    guided = 0
+    for layer in each(call.layers, "self"):
+        if layer.site.block in ("up_blocks.1", "up_blocks.2"):
+            guided += 1
+            expected = guided_attention(regions, run, call, layer, originals.get(layer.site.name))
+        else:
+            expected = plain(layer.q, layer.k, layer.v)
+            rows = call.branch(COND)
+            expected[rows] = self_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
+        near(layer.out, expected, layer.site.name, atol=1e-4)
+    assert guided == 4
+
+
+def shared_values(run: Run) -> dict[str, object]:
+    return {name: getattr(run.params, name) for name in SHARED}
+
+
+def guided_attention(regions: Run, run: Run, call: Call, layer: Layer, original: Layer | None) -> Tensor:
+    """Spatial, then cross-frame, then along the motion."""
+    params, scale = run.params, layer.q.shape[-1] ** -0.5
+    pairs, size = run.kept["motion"][: FRAMES - 1], GRIDS[layer.tokens]
+    looking = layer.q
+    if original is not None:
+        alike = original.q @ original.k.transpose(-1, -2) * params.spatial_sharpness * scale
+        looking = torch.softmax(alike, -1) @ layer.q
+    shared = newly_seen(pairs, size)
+    if params.cross_frame == "first":
+        shared[1:] = False
+    out = torch.cat(
+        [
+            cross_frame(regions, call, layer.rows(call.branch(half)), looking[call.branch(half)], shared, half)
+            for half in (UNCOND, COND)
+        ]
+    )
+    if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
+        return out
+    there = pairs.at(size)
+    pixels = torch.from_numpy(run.request.clip.read(0, FRAMES)).float()
+    cells = pixels.unflatten(2, (size[1], -1)).unflatten(1, (size[0], -1)).mean((2, 4))
+    ids = track_ids(*token_maps(there.backward, there.appeared, cells)).flatten()
+    same = ids[:, None] == ids[None]
+    assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
+    return along(layer, out, same, params.temporal_sharpness * scale)
+
+
+def cross_frame(
+    regions: Run, call: Call, layer: Layer, looking: Tensor, shared: Tensor, half: int
+) -> Tensor:
+    """All frames see the same tokens; with the prompt each region keeps among its own."""
+    kept = shared.flatten()
+    k, v = (x.transpose(0, 1).flatten(1, 2)[:, kept] for x in (layer.k, layer.v))
+    q = looking.transpose(0, 1).flatten(1, 2)
+    if half == UNCOND:
+        out = plain(q, k, v)
+    else:
+        own = codes(regions, layer.tokens)
+        queries, keys = own.flatten()[None], own[shared][None]
+        weights = regions.params.self_strength * region_strengths(regions)
+        a = strengths(regions, call.step, queries, keys, weights)
+        out = (lifted(q[None], k[None], queries[..., None] == keys[:, None], a) @ v[None])[0]
+    return out.unflatten(1, (FRAMES, -1)).transpose(0, 1)
+
+
+def along(layer: Layer, values: Tensor, same: Tensor, scale: float) -> Tensor:
+    out = []
+    for half in (UNCOND, COND):
+        rows = slice(half * FRAMES, (half + 1) * FRAMES)
+        q, k, v = (x[rows].transpose(0, 1).flatten(1, 2) for x in (layer.q, layer.k, values))
+        logits = (q @ k.transpose(-1, -2) * scale).masked_fill(~same, -torch.inf)
+        out.append((torch.softmax(logits, -1) @ v).unflatten(1, (FRAMES, -1)).transpose(0, 1))
+    return torch.cat(out)
+
+
+# --- Features
+
+
+def check_features(run: Run, call: Call, source: Call) -> None:
+    """What enters each up block, optimised by Adam on the dense losses in the first steps."""
+    params = run.params
+    active = call.step.index < int(params.optimise_until * call.step.total + 1e-9)
+    for came, (entered, _), reference in zip(call.entering, call.hidden, source.entering, strict=True):
+        found = entered[:, : came.shape[1]]
+        motion = run.kept["motion"].at(tuple(came.shape[2:]))
+        if not active:
+            near(found, came, "features")
+            continue
+        expected = came if not (params.flow_weight or params.similarity_weight) else adam(
+            params, came, partial(loss, params, reference, motion)
+        )
+        if (weight := background(run, came.shape[2:])) is not None:
+            expected = torch.cat([fused(half, motion, weight) for half in expected.chunk(2)])
+        near(found, expected, "optimised features", atol=2e-3)
+
+
+def adam(params: object, x: Tensor, loss: object) -> Tensor:
+    """Adam of Kingma and Ba, written out, then the old statistics."""
+    original, first, second = x.clone(), torch.zeros_like(x), torch.zeros_like(x)
+    for t in range(1, params.optimise_rounds + 1):
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(loss(x), [x])
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+        unbiased = (second / (1 - 0.999**t)).sqrt() + 1e-8
+        x = x.detach() - params.learning_rate * first / (1 - 0.9**t) / unbiased
+    if not params.restore_statistics:
+        return x
+    mean, std = (lambda y: y.mean((2, 3), keepdim=True)), lambda y: (y.var((2, 3), keepdim=True) + 1e-5) ** 0.5
+    return (x - mean(x)) / std(x) * std(original) + mean(original)
+
+
+def loss(params: object, reference: Tensor, motion: Motion, x: Tensor) -> Tensor:
+    total = torch.zeros(())
+    if params.flow_weight:
+        off = torch.zeros(())
+        pairs = FRAMES if params.flow_loss == "circular" else FRAMES - 1
+        for half in x.chunk(2):
+            for k in range(pairs):
+                a, b = half[k, None], half[(k + 1) % FRAMES, None]
+                off = off + ((b - moved(a, motion.backward[k])).abs() * ~motion.appeared[k]).sum()
+                if params.flow_loss == "circular":
+                    off = off + ((a - moved(b, motion.forward[k])).abs() * ~motion.hidden[k]).sum()
+        total = total + params.flow_weight * off / x.numel()
+    if params.similarity_weight:
+        u, r = (normalize(y.flatten(2), dim=1) for y in (x, reference))
+        off = u.transpose(1, 2) @ u - r.transpose(1, 2) @ r
+        off = off.abs() if params.similarity_loss == "absolute" else off**2
+        total = total + params.similarity_weight * off.mean()
+    return total
+
+
+def moved(x: Tensor, flow: Tensor) -> Tensor:
+    """x at displaced places; outside it is 0."""
+    h, w = x.shape[2:]
+    ys, xs = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    spans = torch.tensor([max(w - 1, 1), max(h - 1, 1)])
+    grid = 2 * (torch.stack([xs, ys], -1) + flow.movedim(0, -1)) / spans - 1
+    return grid_sample(x, grid[None].float(), align_corners=True)
+
+
+# --- Background
+
+
+def background(run: Run, size: tuple[int, int]) -> Tensor | None:
+    """What no region covers; the box by which regions grow is one pixel wide at this size of frame."""
+    if not run.params.smooth_background or run.params.blend:
+        return None
+    covered = torch.from_numpy(np.asarray(run.request.labels) > 0).float()[:, None]
+    return interpolate(1 - covered, size, mode="bilinear", align_corners=False)
+
+
+def fused(x: Tensor, motion: Motion, weight: Tensor) -> Tensor:
+    """Each frame takes its background from the one before; at the end the last one from the first."""
+    out = list(x)
+    for k in range(FRAMES - 1):
+        share = ~motion.appeared[k] * weight[k + 1] * moved(weight[k, None], motion.backward[k])[0]
+        out[k + 1] = (1 - share) * out[k + 1] + share * moved(out[k][None], motion.backward[k])[0]
+    share = ~motion.hidden[-1] * weight[-1] * moved(weight[:1], motion.forward[-1])[0]
+    out[-1] = (1 - share) * out[-1] + share * moved(out[0][None], motion.forward[-1])[0]
+    return torch.stack(out)
+
+
+def smoothed(run: Run, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    params, size = run.params, run.request.clip.size[::-1]
+    weight = background(run, size)
+    start, stop = (int(share * step.total + 1e-9) for share in (params.smooth_from, params.smooth_until))
+    if weight is None or not start <= step.index < stop:
+        return x0, eps
+    pixels = torch.from_numpy(run.model.decode(x0)).movedim(-1, 1).float()
+    frames = fused(pixels, run.kept["motion"], weight).round().clamp(0, 255).byte()
+    x0 = run.model.encode(frames.movedim(1, -1).numpy())
+    return x0, (x - step.signal * x0) / step.noise
+
+
+def check_control(run: Run, calls: list[Call]) -> None:
+    """The networks read the negative prompt and the prompt as it was composed; not for the source."""
+    assert len(run.controls) == (len(calls) if run.params.control else 0)
+    texts = run.model.embed([run.request.negatives, "a panda and a fox on the grass"]).vectors
+    for seen in run.controls:
+        near(seen["text"], texts.repeat_interleave(FRAMES, 0), "text of a control network", atol=1e-4)
+        assert seen["conditioning_scale"] == run.params.control[0].weight
+        assert len(seen["hint"]) == len(seen["x"])
