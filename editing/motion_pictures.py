@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from editing.correspondence import find_motion
+from editing.correspondence import find_cuts, find_motion
 from editing.flow import FlowMethod
 from editing.pictures import Frame, rgb
 
@@ -31,6 +31,7 @@ class MotionPictures(NamedTuple):
         appeared: The second frame, hatched where the first does not show it.
         hidden_share: Share of the first frame that is hatched, 0..1.
         appeared_share: Share of the second frame that is hatched, 0..1.
+        cut: Whether the two frames seem to be of different shots; then flow means nothing.
     """
 
     flow: Frame
@@ -40,6 +41,7 @@ class MotionPictures(NamedTuple):
     appeared: Frame
     hidden_share: float
     appeared_share: float
+    cut: bool
 
 
 def motion_pictures(
@@ -61,9 +63,15 @@ def motion_pictures(
     hidden, appeared = motion.hidden[0].numpy(), motion.appeared[0].numpy()
     flow, wheel, reach = _colours(motion.forward)
     scale = max(frame.shape[:2]) / max(first.shape[:2])
-    shares = float(hidden.mean()), float(appeared.mean())
     return MotionPictures(
-        flow, wheel, reach * scale, hatched(first, hidden), hatched(second, appeared), *shares
+        flow,
+        wheel,
+        reach * scale,
+        hatched(first, hidden),
+        hatched(second, appeared),
+        hidden_share=float(hidden.mean()),
+        appeared_share=float(appeared.mean()),
+        cut=bool(find_cuts(np.stack([first, second]), motion)),
     )
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # torch takes seconds
 
 log = logging.getLogger(__name__)
 Motion = Callable[[np.ndarray, np.ndarray], "MotionPictures"]
-_CUT = 0.5  # share of a frame without counterpart from which on flow means little
+_CUT = "There seems to be a cut between these frames, so the motion means nothing."
+_SIGNS = "Hue shows the direction, saturation the distance. Hatched places have no counterpart."
 _LAST = "The last frame has no next one. Choose an earlier frame."
 
 
@@ -78,14 +79,8 @@ def _shown(drawn: MotionPictures, frame: int, document: Document) -> views.View:
                 "text": f"Frame {following}: {_percent(drawn.appeared_share)} is new since frame {this}",
             },
         ],
-        "note": _remark(drawn),
+        "note": _CUT if drawn.cut else _SIGNS,
     }
-
-
-def _remark(drawn: MotionPictures) -> str:
-    if max(drawn.hidden_share, drawn.appeared_share) > _CUT:
-        return "Most of the picture has no counterpart. There may be a cut between these frames."
-    return "Hue shows the direction, saturation the distance. Hatched places have no counterpart."
 
 
 def _percent(share: float) -> str:

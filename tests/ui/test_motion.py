@@ -27,11 +27,11 @@ def visits(tmp_path):
     return Visits(opened, Media(tmp_path / "media"))
 
 
-def drawn(hidden=0.12, appeared=0.0):
+def drawn(cut=False):
     picture = np.full((40, 60, 3), 9, np.uint8)
     return SimpleNamespace(
         flow=picture, wheel=picture[:, :40], reach=4.4, hidden=picture, appeared=picture,
-        hidden_share=hidden, appeared_share=appeared,
+        hidden_share=0.12, appeared_share=0.0, cut=cut,
     )  # fmt: skip
 
 
@@ -52,8 +52,9 @@ def test_a_frame_and_the_next_are_drawn(visits):
 
 
 def test_a_cut_is_said(visits):
-    shown = Motions(visits, lambda *_: drawn(0.1, 0.8)).look("page", ASKED | {"frame": 0})
-    assert "There may be a cut" in shown["note"]
+    for cut in (False, True):
+        shown = Motions(visits, lambda *_, cut=cut: drawn(cut)).look("page", ASKED | {"frame": 0})
+        assert ("a cut" in shown["note"]) is cut
 
 
 @pytest.mark.parametrize(

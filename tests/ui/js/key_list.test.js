@@ -21,7 +21,10 @@ test("a text says which frames are keys, the ends always", () => {
   assert.deepEqual(framesOf("0", 1), [0]);
 });
 
-test("frames beyond the clip are not shown", () => assert.deepEqual(framesOf("4, 900", 8), [0, 4, 7]));
+test("frames beyond the clip are left out, and told", () => {
+  assert.deepEqual(readKeys("4, 8", 8), { kind: "beyond", frames: [0, 4, 7] });
+  assert.equal(readKeys("4, 7", 8).kind, "list");
+});
 
 test("what cannot be read is wrong", () => {
   for (const text of ["every 0", "auto 9-3", "auto 0-4", "1, two", "1,,2", "-1", "1.5", "every"])

@@ -9,7 +9,8 @@ const everyNth = (step, count) => [...Array(count).keys()].filter((frame) => fra
 const withEnds = (frames, count) =>
   [...new Set([0, ...frames.filter((frame) => frame < count), count - 1])].sort((a, b) => a - b);
 
-// What a text says of a clip: { kind: "all" | "every" | "auto" | "list" | "wrong", frames }.
+// What a text says of a clip: { kind: "all" | "every" | "auto" | "list" | "beyond" | "wrong", frames }; a list
+// with frames beyond the clip holds those within.
 export const readKeys = (text, count) => {
   const said = text.toLowerCase().trim().replace(/\s+/g, " "),
     every = /^every (\d{1,5})$/.exec(said),
@@ -21,7 +22,11 @@ export const readKeys = (text, count) => {
     return { kind: "auto", frames: withEnds([], count) };
   const parts = said.split(",");
   if (!parts.every((part) => /^ ?\d{1,6} ?$/.test(part))) return { kind: "wrong", frames: [] };
-  return { kind: "list", frames: withEnds(parts.map(Number), count) };
+  const listed = parts.map(Number);
+  return {
+    kind: listed.every((frame) => frame < count) ? "list" : "beyond",
+    frames: withEnds(listed, count),
+  };
 };
 
 export const writeKeys = (frames) => frames.join(", ");

@@ -6,9 +6,10 @@ import { isLoose, moveKey, neighbourKey, readKeys, toggleKey, writeKeys } from "
 
 const REACH = { mouse: 12, pen: 16, touch: 24 }; // pixels of the screen around a mark
 const QUIET = {
-  all: "All frames are redrawn",
-  auto: "Chosen by how much changes when the run begins",
-  wrong: "The key frames under the method cannot be read",
+  all: () => "All frames are redrawn",
+  auto: () => "Chosen by how much changes when the run begins",
+  beyond: (count) => "Some key frames are outside the clip: choose from 0 to " + (count - 1),
+  wrong: () => "The key frames under the method cannot be read",
 };
 const HINT = "Make this frame a key frame, or not (K)";
 const MARK = "Drag, or press the arrow keys, to move this key frame; Delete removes it";
@@ -130,7 +131,7 @@ const drawRow = (row, editor) => {
     loose = frames.filter((frame) => isLoose(frame, count)),
     next = loose[nearest(loose, editor.frame)];
   row.node.dataset.keys = keys.kind;
-  row.quiet.textContent = QUIET[keys.kind] ?? "";
+  row.quiet.textContent = QUIET[keys.kind]?.(count) ?? "";
   row.count.textContent = row.quiet.textContent ? "" : frames.length + " / " + count;
   if (!row.quiet.textContent) row.shown = frames;
   setCount(row.marks, row.shown.length, makeMark);
