@@ -589,6 +589,26 @@ def test_key_frames_are_moved_by_keys(server, open_page):
     says(page, "all")
 
 
+def test_key_frames_on_the_small_screen(server, open_page):
+    page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    choose_fresco(page, "0, 3")
+    wait(lambda: keys(page) == [0, 3, 7], 30, "marked")
+    assert overflow(page) <= 0
+    for part in (".rg-keys button", ".rg-keys-track", "#at-hand textarea", "#motion button"):
+        assert page.locator(part).bounding_box()["height"] >= 44, part
+    page.evaluate("window.regrain.editor.go(5)")
+    page.locator(".rg-keys button").tap()
+    says(page, "0, 3, 5, 7")
+    # A finger that comes down beside a mark takes it along.
+    box = page.locator(".rg-keys-track").bounding_box()
+    x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
+    finger = page.context.new_cdp_session(page)
+    for kind, dx in (("touchStart", 0), ("touchMove", -10), ("touchMove", -32), ("touchEnd", None)):
+        points = [] if dx is None else [{"x": x + dx, "y": y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    says(page, "0, 1, 5, 7")
+
+
 def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
     page = open_page(server)
     choose_fresco(page, "0, 2")
