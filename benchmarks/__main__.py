@@ -37,6 +37,7 @@ COMMANDS = {
     "reconstruction": "benchmarks.reconstruction --scenes 1 --steps 20",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
+    "correspondence": "benchmarks.correspondence",
     "length": "benchmarks.length",
     "page": "benchmarks.app",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",

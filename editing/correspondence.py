@@ -19,9 +19,9 @@ from editing.flow import FlowMethod, estimate_both, nearest_track, warp
 
 _CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
-# Occluded share of two frames times what motion leaves of their contrast. Measured: at most 0.23 within drawn
-# and real shots, at least 0.3 across cuts.
-_CUT = 0.27
+# Occluded share of two frames times what motion leaves of their contrast. Measured on drawn and real
+# clips: at most 0.27 within 4200 pairs of a shot, above 0.3 in all but one of 1300 cuts.
+_CUT = 0.29
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,31 +92,25 @@ def find_motion(
     if not len(frames):
         return _still(0, *frames.shape[1:3])
     forward, backward = estimate_both(frames, targets, method)
-    unseen = [
-        _occluded(
-            planes(frames[i : i + 1]), planes(targets[i : i + 1]), forward[i : i + 1], backward[i : i + 1]
-        )
-        for i in range(len(frames))
-    ]
-    hidden, appeared = (torch.cat(side) for side in zip(*unseen, strict=True))
-    return Motion(forward, backward, hidden, appeared)
+    hidden, appeared = [], []
+    for i in range(len(frames)):
+        a, b, there, back = (x[i : i + 1] for x in (frames, targets, forward, backward))
+        hidden.append(_unseen(planes(a), planes(b), there, back))
+        appeared.append(_unseen(planes(b), planes(a), back, there))
+    return Motion(forward, backward, torch.cat(hidden), torch.cat(appeared))
 
 
-def _occluded(
+def _unseen(
     a: Float[Tensor, "pairs 3 h w"],
     b: Float[Tensor, "pairs 3 h w"],
-    forward: Float32[Tensor, "pairs 2 h w"],
-    backward: Float32[Tensor, "pairs 2 h w"],
-) -> tuple[Bool[Tensor, "pairs h w"], Bool[Tensor, "pairs h w"]]:
-    """The pixels of a that b does not show, and those of b that a does not show."""
+    there: Float32[Tensor, "pairs 2 h w"],
+    back: Float32[Tensor, "pairs 2 h w"],
+) -> Bool[Tensor, "pairs h w"]:
+    """The pixels of a that b does not show."""
     share, pixels = _CONSISTENT
-    allowed = share * (_length(forward) + _length(backward)) + pixels
-    return (
-        (_length(forward + warp(backward, forward, "zero")) > allowed)
-        | ((a - warp(b, forward, "zero")).abs().mean(1) > _DIFFERENT),
-        (_length(backward + warp(forward, backward, "zero")) > allowed)
-        | ((b - warp(a, backward, "zero")).abs().mean(1) > _DIFFERENT),
-    )
+    allowed = share * (_length(there) + _length(back)) + pixels
+    inconsistent = _length(there + warp(back, there, "zero")) > allowed
+    return inconsistent | ((a - warp(b, there, "zero")).abs().mean(1) > _DIFFERENT)
 
 
 def around(frames: UInt8[np.ndarray, "frames h w 3"], method: FlowMethod = "auto") -> Motion:

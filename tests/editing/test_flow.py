@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.flow import estimate_flow, follow, occlusion, trajectories, warp
+from editing.flow import estimate_both, estimate_flow, follow, nearest_track, occlusion, trajectories, warp
 
 
 def constant(dx, dy, frames=1, height=12, width=16):
@@ -27,6 +27,12 @@ def test_warp_is_bilinear_and_clamps_to_the_border():
     x = torch.arange(16.0).expand(1, 1, 12, 16)
     assert torch.allclose(warp(x, constant(0.25, 0))[..., :15], x[..., :15] + 0.25, atol=1e-5)
     assert torch.allclose(warp(x, constant(100, 100)), torch.full((1, 1, 12, 16), 15.0))
+
+
+def test_warp_fades_to_zero_outside_if_told():
+    ones = torch.ones(1, 1, 12, 16)
+    out = warp(ones, constant(2.25, 0), "zero")[0, 0, 3]
+    assert torch.allclose(out, torch.tensor([1.0] * 13 + [0.75, 0, 0]), atol=1e-5)
 
 
 def test_warp_keeps_the_type_and_one_pixel_grids():
@@ -148,3 +154,19 @@ def test_a_clip_is_followed_on_its_finest_grids():
     assert {size: tuple(ids.shape) for size, ids in found.items()} == {(8, 12): (3, 96), (4, 6): (3, 24)}
     assert torch.equal(found[8, 12], torch.arange(96).expand(3, 96))
     assert follow(still[:1], [(8, 12)]) == follow(still, []) == {}
+
+
+def test_both_flows_are_those_of_each_direction():
+    here, there = texture(64, 96)[None, :64, :96], texture(64, 96)[None, 2:66, 3:99]
+    forward, backward = estimate_both(here, there, "dis")
+    assert torch.equal(forward, estimate_flow(here, there, "dis"))
+    assert torch.equal(backward, estimate_flow(there, here, "dis"))
+
+
+def test_a_cell_goes_to_the_nearest_track_or_the_oldest_in_a_tie():
+    target, off = torch.tensor([4, 1, 4, 1, 1, 2]), torch.tensor([0.5, 0.2, 0.1, 0.1, 0.1, 9.0])
+    winner, taken = nearest_track(target, off, torch.tensor([0, 1, 2, 8, 5, 3]), 6)
+    assert winner.tolist() == [4, 5, 2]
+    assert taken.tolist() == [False, True, True, False, True, False]
+    none = target[:0]
+    assert not nearest_track(none, off[:0], none, 6)[1].any()
