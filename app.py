@@ -60,6 +60,13 @@ def estimate(request, params, measure):
     return estimate_tuning(request, params, measure)
 
 
+def motion(frame, target):
+    """Draw what moves from a frame to the next."""
+    from editing.motion_pictures import motion_pictures
+
+    return motion_pictures(frame, target)
+
+
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
     """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
 
@@ -95,7 +102,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from masks.sam import missing
 
-    tools = Tools(edit, segment, propagate, discover, missing(), estimate)
+    tools = Tools(edit, segment, propagate, discover, missing(), estimate, motion)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 

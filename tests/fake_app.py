@@ -275,7 +275,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    from app import launch
+    from app import launch, motion
     from ui.page import Tools
 
     root = Path(sys.argv[1])
@@ -284,5 +284,5 @@ if __name__ == "__main__":
     words.mkdir(exist_ok=True)
     (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
-    tools = Tools(edit, segment, propagate, discover, estimate=estimate)
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion)
     launch(tools, write_examples(root / "examples"), words)

@@ -499,3 +499,153 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     untouched = state(other)
     assert untouched["rev"] == 0
     assert untouched["labels"] == [1, 2]
+
+
+def choose_fresco(page, keyframes="all"):
+    page.select_option(".rg-method select", "fresco")
+    page.wait_for_selector("#at-hand textarea")
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.fill("#at-hand textarea", keyframes)
+
+
+def keys(page):
+    """The frames that are marked, from 0."""
+    return page.eval_on_selector_all(".rg-key-mark", "all => all.map(mark => Number(mark.dataset.frame))")
+
+
+def says(page, text):
+    wait(lambda: page.input_value("#at-hand textarea") == text, 30, f"the field says {text}")
+
+
+def drag_key(page, frame, to):
+    box = page.locator(".rg-keys-track").bounding_box()
+    places = [box["x"] + (at + 0.5) / 8 * box["width"] for at in (frame, to)]
+    page.mouse.move(places[0] + 3, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(places[1], box["y"] + box["height"] / 2, steps=6)
+    page.mouse.up()
+
+
+def test_key_frames_are_marked_and_move(server, open_page):
+    page = open_page(server)
+    assert page.locator(".rg-keys").is_hidden()
+    choose_fresco(page)
+    page.wait_for_selector("text=All frames are redrawn")
+    assert keys(page) == []
+    page.fill("#at-hand textarea", "every 3")
+    wait(lambda: keys(page) == [0, 3, 6, 7], 30, "every third frame and the last")
+    drag_key(page, 3, 5)
+    says(page, "0, 5, 6, 7")
+    assert state(page)["frame"] == 6
+    drag_key(page, 5, 1)
+    says(page, "0, 1, 6, 7")
+    drag_key(page, 7, 5)  # the last frame stays one
+    assert keys(page) == [0, 1, 6, 7]
+    page.fill("#at-hand textarea", "auto")
+    page.wait_for_selector("text=Chosen by how much changes when the run begins")
+    page.fill("#at-hand textarea", "every other")
+    page.wait_for_selector(".rg-keys[data-keys=wrong]")
+    page.click("#run")
+    page.wait_for_selector("[role=alert]")
+    assert "Keyframes" in page.inner_text("[role=alert]")
+    page.click("#tabs >> text=Masks")
+    page.fill("#at-hand textarea", "0, 4")
+    wait(lambda: keys(page) == [0, 4, 7], 30, "the list, and the last frame")
+    page.click("#run")
+    wait_for_result(page)
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["params"] == {"keyframes": {"value": "0, 4"}}
+    page.select_option(".rg-method select", "sdedit")
+    page.wait_for_selector(".rg-keys", state="hidden")
+
+
+def test_key_frames_are_moved_by_keys(server, open_page):
+    page = open_page(server)
+    choose_fresco(page, "0, 4")
+    wait(lambda: keys(page) == [0, 4, 7], 30, "marked")
+    page.locator(".rg-key-mark[role=slider]").focus()
+    page.keyboard.press("ArrowRight")
+    says(page, "0, 5, 7")
+    assert state(page)["frame"] == 6
+    page.keyboard.press("Home")
+    says(page, "0, 1, 7")
+    page.keyboard.press("Delete")
+    says(page, "0, 7")
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press(".")
+    page.keyboard.press("k")
+    says(page, "0, 2, 7")
+    assert page.get_attribute(".rg-keys button", "aria-pressed") == "true"
+    for key, frame in ((">", 8), ("<", 3), ("<", 1)):
+        page.keyboard.press(key)
+        assert state(page)["frame"] == frame
+    assert page.locator(".rg-keys button").is_disabled()
+    assert page.evaluate(NAMELESS) == []
+    # All of them are "all".
+    page.fill("#at-hand textarea", "0,1,2,3,5,6,7")
+    wait(lambda: len(keys(page)) == 7, 30, "marked")
+    page.evaluate("window.regrain.editor.go(4)")
+    page.click(".rg-keys button")
+    says(page, "all")
+
+
+def test_key_frames_on_the_small_screen(server, open_page):
+    page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    choose_fresco(page, "0, 3")
+    wait(lambda: keys(page) == [0, 3, 7], 30, "marked")
+    assert overflow(page) <= 0
+    for part in (".rg-keys button", ".rg-keys-track", "#at-hand textarea", "#motion button"):
+        assert page.locator(part).bounding_box()["height"] >= 44, part
+    page.evaluate("window.regrain.editor.go(5)")
+    page.locator(".rg-keys button").tap()
+    says(page, "0, 3, 5, 7")
+    # A finger that comes down beside a mark takes it along.
+    box = page.locator(".rg-keys-track").bounding_box()
+    x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
+    finger = page.context.new_cdp_session(page)
+    for kind, dx in (("touchStart", 0), ("touchMove", -10), ("touchMove", -32), ("touchEnd", None)):
+        points = [] if dx is None else [{"x": x + dx, "y": y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    says(page, "0, 1, 5, 7")
+
+
+def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
+    page = open_page(server)
+    choose_fresco(page, "0, 2")
+    wait(lambda: keys(page) == [0, 2, 7], 30, "marked")
+    with page.expect_download() as download:
+        page.click("#tabs button:has-text('Save')")
+    (tmp_path / "project.zip").write_bytes(download.value.path().read_bytes())
+    other = open_page(server)
+    other.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "project.zip")
+    wait(lambda: keys(other) == [0, 2, 7], 60, "marked as in the project")
+    says(other, "0, 2")
+
+
+def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    assert page.locator("#motion figure").count() == 0
+    page.click("#motion button")
+    page.wait_for_selector("text=Motion from frame 1 to 2")
+    assert page.locator("#motion figure img").count() == 4  # with the wheel
+    # The discs walk to the right, which is red.
+    colour = page.locator("#motion figure img").first.evaluate(
+        """async image => { await image.decode(); const c = new OffscreenCanvas(256, 256).getContext('2d');
+        c.drawImage(image, 0, 0, 256, 256); return [...c.getImageData(72, 120, 1, 1).data]; }"""
+    )
+    assert colour[0] > 200
+    assert max(colour[1:3]) < 120
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press(".")
+    page.wait_for_selector("text=Motion from frame 2 to 3")
+    page.keyboard.press("End")
+    page.wait_for_selector("text=The last frame has no next one.")
+    assert page.locator("#motion figure").count() == 0
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.keyboard.press("Home")
+    page.wait_for_selector("text=Motion from frame 1 to 2")
+    assert asked == []  # what was drawn is kept
+    page.click("#motion button")
+    assert page.locator("#motion figure").first.is_hidden()

@@ -90,14 +90,14 @@ class Masking:
         return note or "", note == _NOTHING
 
     def _point(self, document: Document, data: Data) -> str | None:
-        frame, at = _frame(document, data), _place(document, data.get("at"))
+        frame, at = frame_of(document, data), _place(document, data.get("at"))
         label = self._target(document, data)
         inside = bool(data.get("inside"))
         found = mask_edits.add_point(document, label, frame, at, inside, self.segment)
         return None if found else _NOTHING
 
     def _unpoint(self, document: Document, data: Data) -> str | None:
-        frame, at = _frame(document, data), _place(document, data.get("at"))
+        frame, at = frame_of(document, data), _place(document, data.get("at"))
         found = mask_edits.remove_point(document, _label(data), frame, at, self.segment)
         return None if found else _NOTHING
 
@@ -110,7 +110,7 @@ class Masking:
         places = [_place(document, at) for at in path]
         stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
         label = self._target(document, data)
-        mask_edits.add_stroke(document, label, _frame(document, data), stroke, self.segment)
+        mask_edits.add_stroke(document, label, frame_of(document, data), stroke, self.segment)
 
     def _reshape(self, document: Document, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")
@@ -118,11 +118,11 @@ class Masking:
             allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
         everywhere = range(len(document.opened.frames))
-        frames = list(everywhere) if data.get("all") is True else [_frame(document, data)]
+        frames = list(everywhere) if data.get("all") is True else [frame_of(document, data)]
         mask_edits.reshape(document, _label(data), frames, Reshape(kind, pixels))
 
     def _find_by(self, document: Document, data: Data) -> None:
-        finder, frame = str(data.get("by")), _frame(document, data)
+        finder, frame = str(data.get("by")), frame_of(document, data)
         mask_edits.find_by(document, self._target(document, data), frame, finder, self.segment)
 
     def _add(self, document: Document, data: Data) -> str:
@@ -147,7 +147,12 @@ def _label(data: Data) -> int:
     return label
 
 
-def _frame(document: Document, data: Data) -> int:
+def frame_of(document: Document, data: Data) -> int:
+    """The frame an event is about, from 0.
+
+    Raises:
+        RequestError: The clip has no such frame.
+    """
     frame, count = data.get("frame"), len(document.opened.frames)
     if not isinstance(frame, int) or not 0 <= frame < count:
         raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
 from ui.masking import Masking
 from ui.media import Media
+from ui.motion import Motion, Motions
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
 from ui.visits import Visits
@@ -50,6 +52,7 @@ class Tools:
         discover: See `Tracking`; None where nothing can be found without masks.
         remark: What a user should know about how clicks are answered; None where SAM answers them.
         estimate: See `TuningHandlers`.
+        motion: See `Motions`; None where it cannot be shown.
     """
 
     edit: Edit
@@ -58,6 +61,7 @@ class Tools:
     discover: Discover | None = None
     remark: str | None = None
     estimate: Estimator | None = None
+    motion: Motion | None = None
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -75,7 +79,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     start = Document(first.opened, finder) if first else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         header()
-        parts = _lay_out(catalogue, start, tools.remark)
+        parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
         jobs = Jobs(tools.edit, catalogue, media)
@@ -86,6 +90,9 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
         _wire_look(tuning, changes)
+        _wire_keyframes(page, parts, changes)
+        if tools.motion:
+            _wire_motion(parts, Motions(visits, tools.motion))
         add_api(jobs)
 
         def forget(request: gr.Request) -> None:
@@ -95,7 +102,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     return page
 
 
-def _lay_out(catalogue: Catalogue, start: Document | None, remark: str | None) -> Parts:
+def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Parts:
     """All components, showing the document a new page begins with."""
     shown: dict[str, Any] = {}
     examples = catalogue.examples
@@ -105,19 +112,21 @@ def _lay_out(catalogue: Catalogue, start: Document | None, remark: str | None) -
     shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
-            shown |= _clip_column(start, remark)
+            shown |= _clip_column(start, tools)
         with gr.Column(scale=5, min_width=320):
             shown |= _words_column(catalogue, start)
     return Parts(**shown, download=view("download", elem_id="download"))
 
 
-def _clip_column(start: Document | None, remark: str | None) -> dict[str, Any]:
+def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
-    if remark:
-        gr.HTML(f"<p class='rg-remark'>{html.escape(remark)}</p>", apply_default_css=False)
+    motion = view("motion", elem_id="motion", visible=tools.motion is not None)
+    if tools.remark:
+        gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "motion": motion,
         "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
         "live": view("live", elem_id="live"),
         "result": view("result", elem_id="result"),
@@ -127,6 +136,7 @@ def _clip_column(start: Document | None, remark: str | None) -> dict[str, Any]:
 
 def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
@@ -134,6 +144,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
+        "controls": _add_at_hand(usual, chosen),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
@@ -143,7 +154,8 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    shown |= _add_settings(catalogue, chosen)
+    settled = _add_settings(catalogue, usual, chosen)
+    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
     _add_words(catalogue.words)
     return shown
 
@@ -153,8 +165,14 @@ def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> 
     return tuning_views.models(shelf, catalogue.adapters, chosen)
 
 
-def _add_settings(catalogue: Catalogue, chosen: str) -> dict[str, Any]:
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
+def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
+    with gr.Column(elem_id="at-hand", min_width=0):
+        return settings.make_fields_at_hand(usual, chosen)
+
+
+def _add_settings(
+    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str
+) -> dict[str, Any]:
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
         return {
@@ -203,7 +221,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     """
     p = masks.parts
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
-    settled = [p.method, p.prompt, p.seed, *p.controls.groups.values()]
+    settled = [p.method, p.prompt, p.seed, *p.controls.show("")]
     new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
     new += [*settled, *p.controls.all, p.losses]
     changes = [
@@ -272,6 +290,29 @@ def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
             concurrency_limit=None,
             **_QUIET,
         )
+
+
+def _wire_motion(p: Parts, motions: Motions) -> None:
+    """Draw motion on demand, one pair of frames at a time; runs and clicks do not wait for it."""
+
+    def look(event: gr.EventData, request: gr.Request) -> Any:
+        return motions.look(page_of(request), event._data or {}) or gr.skip()
+
+    p.motion.look(look, None, p.motion, **_QUIET, trigger_mode="multiple", concurrency_limit=1)
+
+
+def _wire_keyframes(page: gr.Blocks, p: Parts, changes: Sequence[Dependency]) -> None:
+    """Tie the marks of the film strip to the fields of the key frames, both ways, within the browser."""
+    fields = {name: there["keyframes"] for name, there in p.controls.fields.items() if "keyframes" in there}
+    names, all_fields = json.dumps([*fields]), [*fields.values()]
+    tell = f"(...texts) => window.regrain?.tell('keyframes', {names}.map((name, i) => [name, texts[i]]))"
+    # A field that is not shown tells nothing of its changes, hence the listeners to what fills it.
+    listeners: list[Any] = [page.load, *(change.then for change in changes)]
+    listeners += [field.change for field in all_fields]  # type: ignore[attr-defined]
+    for listen in listeners:
+        listen(None, all_fields, None, js=tell, **_QUIET)
+    read = f"() => {names}.map((name) => window.regrain.keyframes[name])"
+    p.canvas.keyframes(None, None, all_fields, js=read, **_QUIET)
 
 
 def _request_inputs(parts: Parts) -> list[Component]:

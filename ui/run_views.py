@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from editing.events import EditResult, Preview, Progress, Stage
+from editing.params import ModulatedParams
 from editing.pictures import heat, washed
 from editing.registry import METHODS
 from editing.request import EditRequest, Region, default_color
-from ui.method_choice import uses
 from ui.thumbnails import data_url
 from ui.views import View, capital, place
 
@@ -126,7 +126,7 @@ def result(
     }
 
 
-# Of the pictures of attention, by whether the method goes by regions: a heading, and the captions of a pair.
+# Of the pictures of attention, by whether masks guide it: a heading, and the captions of a pair.
 _LOOKS = {
     True: ("Attention on each region’s words", "without guidance", "guided by the masks"),
     False: ("Attention on the new words", "on its own", "with the source’s attention"),
@@ -134,7 +134,8 @@ _LOOKS = {
 
 
 def _by_regions(request: EditRequest) -> bool:
-    return uses(request.method).regions == "needed"
+    """Whether the method guides attention by the masks of regions."""
+    return issubclass(METHODS[request.method].Params, ModulatedParams)
 
 
 def _caption(name: str, request: EditRequest) -> str:

@@ -25,7 +25,9 @@ _REACH = {
     "tune_preview_every": 1000,
 }
 _MAX_SLIDER = 10_000  # larger ranges are typed into
-_FIRST = ("tune_steps", "steps", "guidance_scale", "strength", "cross_strength", "self_strength")
+_AT_HAND = ("strength", "keyframes")  # shown beside Run, without opening the settings
+_FIRST = ("tune_steps", "steps", "guidance_scale", "cross_strength", "self_strength")
+_HINTS = {"keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15"}
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
@@ -51,12 +53,18 @@ class ParameterFields:
     """Input fields of all methods, of which one's are shown.
 
     Attributes:
-        groups: By method, what is shown and hidden as a whole.
+        columns: What is shown and hidden as a whole, with its method.
         fields: By method and parameter.
     """
 
-    groups: Mapping[str, Component | gr.Column]
+    columns: Sequence[tuple[str, gr.Column]]
     fields: Mapping[str, Mapping[str, Component]]
+
+    def __or__(self, others: ParameterFields) -> ParameterFields:
+        """These and the fields of the same methods that stand elsewhere."""
+        methods = dict.fromkeys((*self.fields, *others.fields))
+        fields = {name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods}
+        return ParameterFields((*self.columns, *others.columns), fields)
 
     @property
     def all(self) -> list[Component]:
@@ -65,7 +73,7 @@ class ParameterFields:
 
     def show(self, method: str) -> dict[Any, Any]:
         """Updates that show one method's."""
-        return {group: gr.Column(visible=name == method) for name, group in self.groups.items()}
+        return {column: gr.Column(visible=name == method) for name, column in self.columns}
 
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
         """Updates that set one method's."""
@@ -109,32 +117,55 @@ class ParameterFields:
         return kept | preset | changed
 
 
-def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
-    """Make the fields of every method; must run inside a layout.
+def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
+    """Make the fields that every method shows without opening its settings; must run inside a layout.
 
     Args:
         usual: By method, the parameters of a run with nothing given.
         shown: The method whose are seen first.
     """
-    groups, fields = {}, {}
+    having = {name: values for name, values in usual.items() if any(key in values for key in _AT_HAND)}
+    return _make_columns(having, shown, _make_at_hand)
+
+
+def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
+    """Make the other fields of every method; see `make_fields_at_hand`."""
+    return _make_columns(usual, shown, _make_group)
+
+
+def _make_columns(
+    usual: Mapping[str, Mapping[str, Any]],
+    shown: str,
+    make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
+) -> ParameterFields:
+    columns, fields = [], {}
     for method, values in usual.items():
-        with gr.Column(visible=method == shown) as groups[method]:
-            fields[method] = _make_group(method, values)
-    return ParameterFields(groups, fields)
+        with gr.Column(visible=method == shown, min_width=0) as column:
+            fields[method] = make(method, values)
+        columns.append((method, column))
+    return ParameterFields(columns, fields)
+
+
+def _make_at_hand(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+    fields = METHODS[method].Params.model_fields
+    return {name: _make_field(name, fields[name], values[name]) for name in _AT_HAND if name in fields}
 
 
 def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
     """A field per parameter: the important ones first, then the method's groups, then the others."""
     fields = METHODS[method].Params.model_fields
-    names = [name for name in fields if name not in _HIDDEN and len(_choices(fields[name])) != 1]
-    first = [name for name in _FIRST if name in names]
-    controls = {name: _make_field(name, fields[name], values[name]) for name in first}
-    groups = dict(METHODS[method].Params.GROUPS)
+    kept = {*_HIDDEN, *_AT_HAND}
+    names = [name for name in fields if name not in kept and len(_choices(fields[name])) != 1]
+    groups = METHODS[method].Params.GROUPS
     grouped = {name for group in groups.values() for name in group}
-    groups["More"] = tuple(name for name in names if name not in grouped and name not in first)
-    for title, group in groups.items():
+    first = [name for name in _FIRST if name in names and name not in grouped]
+    controls = {name: _make_field(name, fields[name], values[name]) for name in first}
+    more = tuple(name for name in names if name not in grouped and name not in first)
+    for title, group in {**groups, "More": more}.items():
         with gr.Accordion(title, open=False, elem_classes="rg-more"):
-            controls |= {name: _make_field(name, fields[name], values[name]) for name in group}
+            controls |= {
+                name: _make_field(name, fields[name], values[name]) for name in group if name in names
+            }
     return controls
 
 
@@ -145,7 +176,7 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
     if choices := _choices(field):
         return gr.Radio(list(choices), value=value, **said)
     if field.annotation not in (int, float):  # words, lists: as in a project file
-        return gr.Textbox(_as_text(value), **said)
+        return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **said)
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
     if low is None or high is None or high > _MAX_SLIDER:

@@ -136,8 +136,8 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     of = {name: lambda given, name=name: settings.values(name, tmp_path, given) for name in usual}
     with gr.Blocks():
         controls = settings.make_fields(usual, "videograin")
-    assert controls.groups["videograin"].visible
-    assert not controls.groups["whole"].visible
+    assert dict(controls.columns)["videograin"].visible
+    assert not dict(controls.columns)["whole"].visible
     values = {name: [control.value for control in part.values()] for name, part in controls.fields.items()}
     shown = [value for part in values.values() for value in part]
     assert controls.given("whole", shown, of["whole"], {}) == {}
@@ -209,3 +209,50 @@ def test_every_parameter_declares_its_title(method):
     fields = METHODS[method].Params.model_fields
     assert [name for name, field in fields.items() if not field.title] == []
     assert len({field.title for field in fields.values()}) == len(fields)
+
+
+def at_hand_and_others(method):
+    usual = {method: METHODS[method].Params().model_dump()}
+    with gr.Blocks():
+        return settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_has_one_field(method):
+    at_hand, others = at_hand_and_others(method)
+    names = [*at_hand.fields.get(method, {}), *others.fields[method]]
+    assert len(names) == len(set(names))
+    hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
+    assert {*names} == {*METHODS[method].Params.model_fields} - hidden
+    assert [*(at_hand | others).fields[method]] == names
+    # A field that was made twice would be seen, and not read.
+    made = [block for column in (at_hand, others) for _, group in column.columns for block in group.children]
+    for block in made:
+        made += getattr(block, "children", [])
+    fields = {id(field) for field in (at_hand | others).all}
+    assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
+
+
+@pytest.mark.parametrize("method", ["fresco", "sdedit"])
+def test_strength_is_the_first_field(method):
+    at_hand, _ = at_hand_and_others(method)
+    assert next(iter(at_hand.fields[method])) == "strength"
+
+
+def test_key_frames_are_a_text_with_a_hint():
+    at_hand, _ = at_hand_and_others("fresco")
+    field = at_hand.fields["fresco"]["keyframes"]
+    assert isinstance(field, gr.Textbox)
+    assert field.value == "all"
+    assert "0, 8, 15" in field.placeholder
+    described = {method["name"]: method["keyframes"] for method in method_choice.choice("fresco")["methods"]}
+    assert [name for name, has in described.items() if has] == ["fresco"]
+
+
+def test_columns_of_both_places_follow_the_method():
+    usual = {name: METHODS[name].Params().model_dump() for name in ("videograin", "sdedit")}
+    with gr.Blocks():
+        both = settings.make_fields_at_hand(usual, "videograin") | settings.make_fields(usual, "videograin")
+    shown = [column.visible for column in both.show("sdedit").values()]
+    assert [name for name, _ in both.columns] == ["sdedit", "videograin", "sdedit"]
+    assert shown == [True, False, True]

@@ -96,6 +96,15 @@ def test_every_edit_has_its_prompt(request_):
     assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
 
 
+@pytest.mark.parametrize(("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)])
+def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, guided):
+    frames, spot = np.zeros((9, 32, 48, 3), np.uint8), np.ones((9, 4, 6), np.float32)
+    maps = {"left": RegionAttention(spot, spot)}
+    outcome = EditResult(frames, frames, frames, np.ones((9, 32, 48), bool), maps)
+    shown = run_views.result(outcome, {}, replace(request_, method=method), {})
+    assert (shown["looks"][2] == "guided by the masks") is guided
+
+
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
     frames = np.zeros((9, 32, 48, 3), np.uint8)
     spot = np.zeros((9, 4, 6), np.float32)

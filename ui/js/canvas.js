@@ -75,6 +75,7 @@ const addPlaying = ({ editor, line }) => {
     editor.draw();
     line.draw();
     editor.refresh();
+    hub.tell("scrub");
   };
   editor.play = (on) => {
     clearInterval(editor.playing);
@@ -82,6 +83,7 @@ const addPlaying = ({ editor, line }) => {
     editor.playing = on && editor.clip ? setInterval(next, 1000 / editor.clip.fps) : 0;
     line.playing(Boolean(editor.playing));
     editor.draw();
+    hub.tell("scrub");
   };
 };
 
@@ -103,9 +105,15 @@ const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
   });
   hub.on("method", (method) => {
     for (const bar of bars) bar.inert = method?.regions === "ignored";
+    line.draw();
+  });
+  hub.on("keyframes", (said) => {
+    Object.assign(hub.keyframes, Object.fromEntries(said));
+    line.draw();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));
   hub.on("trim", (part) => trigger("trim", part));
+  hub.on("keys", () => trigger("keyframes", {}));
   hub.on("save", () => trigger("save", {}));
   hub.on("help", showHelp);
   hub.on("stage", (name) => {

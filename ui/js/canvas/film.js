@@ -1,6 +1,23 @@
-// Small frames along the ruler: as many whole ones as fit, each at its place in the clip.
+// Small frames along the ruler: as many whole ones as fit, each at its place in the clip; and its key frames.
 
-export const drawFilm = (strip, editor, wide, high) => {
+const NOTCH = 5; // pixels of the screen
+
+// A notch in the lower edge for each key frame.
+const drawNotches = (context, places, high, dots) => {
+  context.setTransform(dots, 0, 0, dots, 0, 0);
+  for (const x of places) {
+    context.beginPath();
+    context.moveTo(x - NOTCH, high);
+    context.lineTo(x, high - NOTCH - 1);
+    context.lineTo(x + NOTCH, high);
+    context.closePath();
+    Object.assign(context, { fillStyle: "#fff", strokeStyle: "rgba(0, 0, 0, .75)", lineWidth: 1 });
+    context.fill();
+    context.stroke();
+  }
+};
+
+export const drawFilm = (strip, editor, keys, wide, high) => {
   const { clip, bitmaps } = editor,
     dots = Math.min(devicePixelRatio || 1, 2);
   Object.assign(strip, { width: wide * dots, height: high * dots });
@@ -17,4 +34,6 @@ export const drawFilm = (strip, editor, wide, high) => {
     const from = [(bitmap.width - across) / 2, (bitmap.height - down) / 2, across, down];
     context.drawImage(bitmap, ...from, i * each * dots, 0, each * dots, high * dots);
   }
+  const places = keys.map((frame) => (frame + 0.5) * cell);
+  drawNotches(context, places, high, dots);
 };

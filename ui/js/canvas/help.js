@@ -19,6 +19,8 @@ const KEYS = {
   Clip: [
     [", | .", "previous, next frame (or arrow keys)"],
     ["Home | End", "first, last frame"],
+    ["K", "make the frame a key frame, or not (FRESCO)"],
+    ["< | >", "previous, next key frame"],
     ["Space", "play or pause"],
     ["N", "new region"],
     ["1 to 9", "select a region"],

@@ -2,9 +2,10 @@
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { drawFilm } from "./film.js";
+import { makeKeyMarks } from "./key_marks.js";
 import { drawLanes, makeLegend } from "./lanes.js";
 
-const makeRuler = (editor) => {
+const makeRuler = (editor, keysShown) => {
   const ruler = make("div", "rg-ruler"),
     strip = make("canvas", "rg-film");
   ruler.tabIndex = 0;
@@ -17,7 +18,8 @@ const makeRuler = (editor) => {
   const film = () => {
     cancelAnimationFrame(due);
     due = requestAnimationFrame(() => {
-      if (editor.clip && ruler.clientWidth) drawFilm(strip, editor, ruler.clientWidth, ruler.clientHeight);
+      const { clientWidth: wide, clientHeight: high } = ruler;
+      if (editor.clip && wide) drawFilm(strip, editor, keysShown(), wide, high);
     });
   };
   new ResizeObserver(film).observe(ruler);
@@ -39,7 +41,7 @@ const watchScrubbing = (node, ruler, editor) => {
   node.addEventListener("pointerdown", (event) => {
     const box = ruler.getBoundingClientRect(),
       { target, clientX } = event;
-    if (!editor.clip || target.closest("button, .rg-legend")) return;
+    if (!editor.clip || target.closest("button, .rg-legend, .rg-keys")) return;
     if (clientX < box.left || clientX > box.right) return;
     const lane = target.closest(".rg-lane");
     if (lane) hub.tell("choose", Number(lane.dataset.label));
@@ -66,13 +68,14 @@ export const makeTimeline = (editor) => {
     top = make("div", "rg-time-row"),
     lanes = make("div", "rg-lanes"),
     field = make("div", "rg-time-field");
-  const { ruler, film, tell } = makeRuler(editor),
+  const keys = makeKeyMarks(editor, () => film()),
+    { ruler, film, tell } = makeRuler(editor, () => keys.shown),
     { knobs, playing } = makeKnobs(editor),
     count = make("span", "rg-count"),
     legend = makeLegend();
   top.append(knobs, ruler, count);
   field.append(make("div", "rg-playhead"));
-  node.append(top, lanes, field, legend);
+  node.append(top, keys.node, lanes, field, legend);
   watchScrubbing(node, ruler, editor);
   let shown = "";
   const draw = () => {
@@ -82,6 +85,7 @@ export const makeTimeline = (editor) => {
     node.style.setProperty("--at", (frame - 0.5) / total);
     count.textContent = frame + " / " + total;
     tell(frame, total);
+    keys.draw();
     const looks = hub.regions.map(({ label, color, name }) => [label, color, name]);
     const wanted = JSON.stringify([editor.id, total, editor.rev, hub.active, looks]);
     if (wanted === shown) return;
