@@ -7,6 +7,7 @@ of places are never held together: they are computed in blocks, with the gradien
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Literal, cast
 
 import torch
@@ -141,15 +142,14 @@ class _SimilarityDistance(torch.autograd.Function):
         places = rows.shape[1]
         blocks = [slice(start, min(start + _BLOCK, places)) for start in range(0, places, _BLOCK)]
         for u, r, g in zip(rows, reference, gradient, strict=True):
-            for i, down in enumerate(blocks):
-                for across in blocks[i:]:
-                    # Two products, subtracted: of equal features the difference is exactly 0, as Adam needs.
-                    off = u[down] @ u[across].T
-                    off -= r[down] @ r[across].T
-                    total += _slope(off, distance) * (1 if across is down else 2)
-                    g[down].addmm_(off, u[across])
-                    if across is not down:
-                        g[across].addmm_(off.T, u[down])
+            for down, across in combinations_with_replacement(blocks, 2):
+                # Two products, subtracted: of equal features the difference is exactly 0, as Adam needs.
+                off = u[down] @ u[across].T
+                off -= r[down] @ r[across].T
+                total += _slope(off, distance) * (1 if across is down else 2)
+                g[down].addmm_(off, u[across])
+                if across is not down:
+                    g[across].addmm_(off.T, u[down])
         numbers = rows.shape[0] * places**2
         ctx.save_for_backward(gradient.mul_((2 if distance == "absolute" else 4) / numbers))
         return (total / numbers).to(rows.dtype)

@@ -90,16 +90,13 @@ def finish(
     words: WordAttention | None = None,
     step_areas: Mapping[int, np.ndarray] | None = None,
     control: UInt8[np.ndarray, "frames height width 3"] | None = None,
-    warnings: Sequence[str] = (),
 ) -> EditResult:
     """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
 
     Args:
-        backbone: The model.
-        request: The request.
         edits: Clean latents of every edit, in the order of `request.targets`, or what reads its frames.
         feather: Pixels of the source over which an edit fades into it.
-        attention: See `EditResult`, as for `words`, `step_areas`, `control` and `warnings`.
+        attention: See `EditResult`, as for `words`, `step_areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
     """
     clip, (width, height) = request.clip, request.clip.size
@@ -130,5 +127,4 @@ def finish(
         others=tuple(OtherEdit(*other) for other in others),
         words=words,
         step_areas=step_areas or {},
-        warnings=tuple(warnings),
     )

@@ -71,7 +71,7 @@ def calls(tiny, monkeypatch):
 
 def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     """Ancestral sampling as diffusers does it, from noise that all frames share."""
-    from diffusers import DDPMScheduler
+    from diffusers.schedulers import scheduling_ddpm
 
     pixels = moving(3)
     found = run(tiny, request(pixels), **OFF, first_noise="own", guidance_scale=3.0, steps=5)
@@ -81,7 +81,9 @@ def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     betas = np.diff(1 - np.concatenate([[1.0], tiny.schedule.alphas_cumprod])) / np.concatenate(
         [[1.0], tiny.schedule.alphas_cumprod[:-1]]
     )
-    ddpm = DDPMScheduler(trained_betas=betas, clip_sample=False, steps_offset=1, timestep_spacing="leading")
+    ddpm = scheduling_ddpm.DDPMScheduler(
+        trained_betas=betas, clip_sample=False, steps_offset=1, timestep_spacing="leading"
+    )
     ddpm.set_timesteps(5)
     uncond, cond = (tiny.embed([prompt]) for prompt in ("", "a dog on the beach"))
     for frame in range(3):
