@@ -81,7 +81,7 @@ def redraw(
     """Noise a batch of key frames part of the way and denoise it; returns its latents.
 
     `anchors` holds, for every step, the latents with which the first frame of the clip and the last of the
-    batch before entered it. Later batches begin with these two, which take the same way again.
+    batch before entered it. Later batches begin with these two, which follow the same path again.
     """
     x, inside, steps = clip.noised(batch.frames), clip.inside(batch.frames), len(clip.steps)
     for done, step in enumerate(clip.steps, 1):
