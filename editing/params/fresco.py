@@ -51,6 +51,21 @@ class FrescoParams(ModulatedParams):
         ),
     }
 
+    # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
+    modulate_until: float = Field(
+        0.7,
+        title="Modulate until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}with modulated attention.",
+    )
+    schedule_power: float = Field(
+        0.0,
+        title="Fade of modulation",
+        ge=0,
+        le=20,
+        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+    )
     steps: int = Field(
         20, title="Steps", ge=1, le=1000, description="Steps of the whole schedule; `strength` skips some."
     )
