@@ -7,7 +7,7 @@ measured: frames nearer to the true edit than to the source, distance to the tru
 regions with and without compositing, and how well the edit follows the true motion. Rows are methods and
 ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
 clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
-clip. `--ablation` runs VideoGrain with its settings changed one at a time.
+clip. `--ablation` runs VideoGrain or FRESCO with its settings changed one at a time.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ ROWS: dict[str, dict[str, object]] = {
     "tune-a-video, untuned": {"method": "tune_a_video", "tune_steps": 0},
     "videograin, tuned": {"tuned": True},
     "fatezero, tuned": {"method": "fatezero", "tuned": True},
+    "fresco": {"method": "fresco"},
+    "fresco by words": {"method": "fresco", "by_words": True},
 }
 # `--ablation`: one setting at a time; regions start from the source's own noise, as in the paper.
 _SOURCE_NOISE: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
@@ -80,6 +82,31 @@ ABLATION: dict[str, dict[str, object]] = {
         "fresh noise": {"variation": 0.8, "inject_until": 0.5},
     }.items()
 }
+# `--ablation fresco`: the parts of FRESCO, as in the paper's Table 2 and each off, sampled as released.
+_ANCESTRAL: dict[str, object] = {"method": "fresco", "by_words": True, "step_noise": "own"}
+_LOSSES = {"flow_weight": 0.0, "similarity_weight": 0.0}
+_ATTENTION = {"cross_frame": "own", "spatial_steps": 0, "temporal_until": 0.0}
+FRESCO: dict[str, dict[str, object]] = {
+    "fresco by words": {"method": "fresco", "by_words": True},
+    "all parts off": {"method": "fresco", "by_words": True} | _LOSSES | _ATTENTION,
+} | {
+    name: _ANCESTRAL | params
+    for name, params in {
+        "own noise per step": {},
+        "SDEdit, per frame": {"first_noise": "own"} | _LOSSES | _ATTENTION,
+        "baseline": _LOSSES | _ATTENTION,
+        "with temporal": {"similarity_weight": 0.0, "cross_frame": "own", "spatial_steps": 0},
+        "with spatial": {"flow_weight": 0.0, "cross_frame": "own", "temporal_until": 0.0},
+        "with attention": _LOSSES,
+        "with optimisation": _ATTENTION,
+        "no motion loss": {"flow_weight": 0.0},
+        "no similarity loss": {"similarity_weight": 0.0},
+        "no spatial attention": {"spatial_steps": 0},
+        "no cross-frame": {"cross_frame": "own"},
+        "no temporal attention": {"temporal_until": 0.0},
+    }.items()
+}
+ABLATIONS = {"videograin": ABLATION, "fresco": FRESCO}
 # FateZero's presets suit kinds of edits; the model's recommendations override them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
 _SHEET = 24  # edits on a contact sheet
@@ -186,7 +213,11 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
     parser.add_argument(
-        "--ablation", action="store_true", help="VideoGrain, with its settings changed one at a time"
+        "--ablation",
+        nargs="?",
+        const="videograin",
+        choices=tuple(ABLATIONS),
+        help="a method with its settings changed one at a time; default VideoGrain",
     )
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
@@ -200,8 +231,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
     args = parser.parse_args()
-    named = args.row or ([] if args.variant else ["videograin"] if args.ablation else ROWS)
-    rows = {name: ROWS[name] for name in named} | (ABLATION if args.ablation else {})
+    first = {"videograin": ["videograin"], "fresco": []}.get(args.ablation, ROWS)
+    named = args.row or ([] if args.variant else first)
+    rows = {name: ROWS[name] for name in named} | ABLATIONS.get(args.ablation, {})
     rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
     args.out.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()) + "\n")

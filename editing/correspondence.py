@@ -171,8 +171,8 @@ def cut(motion: Motion, cuts: Iterable[int]) -> Motion:
 
     Args:
         motion: Of consecutive pairs, such as `around` returns.
-        cuts: Frames before which the clip is cut, from 1; the number of frames stands for the pair of the
-            last frame and the first.
+        cuts: Frames before which the clip is cut, from 1; the number of frames means the pair of the last
+            frame and the first.
     """
     pairs = torch.tensor([frame - 1 for frame in cuts], dtype=torch.long, device=motion.hidden.device)
     if not len(pairs):
@@ -269,7 +269,7 @@ def smooth_background(
     background: Float[Tensor, "frames 1 h w"],
     dilate: int = 0,
 ) -> Float[Tensor, "frames c h w"]:
-    """Let the background follow the motion: each frame takes it from the frame before, fused already.
+    """Let the background follow the motion: each frame takes it from the smoothed frame before it.
 
     At the end the last frame takes it from the first once more.
 

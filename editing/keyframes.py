@@ -30,16 +30,25 @@ def choose_keyframes(choice: KeyChoice, frames: UInt8[np.ndarray, "frames h w 3"
         RequestError: A chosen frame is outside the clip.
     """
     last = len(frames) - 1
+    check_keyframes(choice, len(frames))
     if choice.every is not None:
         return tuple(sorted({*range(0, last, choice.every), last}))
     if not choice.frames:
         return spread(_changes(frames), choice.least, choice.most)
-    beyond = [frame for frame in choice.frames if frame > last]
-    if beyond:
-        raise RequestError(
-            "params.keyframes", f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {last}."
-        )
     return tuple(sorted({0, *choice.frames, last}))
+
+
+def check_keyframes(choice: KeyChoice, frames: int) -> None:
+    """Check that chosen frames are inside a clip of this many.
+
+    Raises:
+        RequestError: One is not.
+    """
+    if beyond := [frame for frame in choice.frames if frame >= frames]:
+        raise RequestError(
+            "params.keyframes",
+            f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {frames - 1}.",
+        )
 
 
 def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:

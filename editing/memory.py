@@ -7,8 +7,8 @@ The rule, in this order. A piece may use half of what is free.
 2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
 3. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
    device if their weights do not fit together. Where the largest is more than all there is, it is refused.
-4. VideoGrain's two halves of guidance run one after the other if the widest tensors of both do not fit
-   together; the other methods take all branches of all prompts in one call.
+4. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
+   do not fit together; the other methods take all branches of all prompts in one call.
 5. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
 
 Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.

@@ -16,6 +16,7 @@ from editing.adapters import AdapterFacts, check_frames, find_adapter, read_fact
 from editing.areas import grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
+from editing.keyframes import check_keyframes
 from editing.labels import Labels
 from editing.prompts import Composed, compose
 from editing.registry import check_params, find_method
@@ -216,8 +217,9 @@ class EditRequest:
 
         Raises:
             ModelError: The adapter is missing or was tuned on another number of frames.
-            RequestError: There is no prompt; the method edits regions and no region has one; it needs a
-                source prompt and there is none; or it makes one edit and there are several prompts.
+            RequestError: A key frame is outside the clip; there is no prompt; the method edits regions and
+                no region has one; it needs a source prompt and there is none; or it makes one edit and there
+                are several prompts.
         """
         method = find_method(self.method)
         if self.more_prompts and not method.several:
@@ -226,6 +228,8 @@ class EditRequest:
             )
         self.check_source()
         self.adapter_facts()
+        if choice := getattr(check_params(self.method, self.params), "keyframes", None):
+            check_keyframes(choice, len(self.clip))
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."

@@ -136,6 +136,11 @@ def words(
     return ask
 
 
+def redrawn(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
+    """The same edit by FRESCO."""
+    return lambda scene, clip: dataclasses.replace(ask(scene, clip), method="fresco")
+
+
 def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
     """The same edit with an adapter tuned on the clip, in half precision."""
 
@@ -256,6 +261,15 @@ TABLE = {
     ),
     "15_tuned_shape": Example(
         33, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
+    ),
+    "16_redrawn_style": Example(
+        255,
+        2,
+        any_of(*BEASTS, where=("grass", "forest", "beach")),
+        words("fresco", {}, {"style": "watercolor"}),
+    ),
+    "17_redrawn_region": Example(
+        206, 2, any_of(*BEASTS, where=("grass", "forest", "beach")), redrawn(regions(a0="a fox"))
     ),
 }
 

@@ -61,7 +61,7 @@ class ParameterFields:
     fields: Mapping[str, Mapping[str, Component]]
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
-        """These and the fields of the same methods that stand elsewhere."""
+        """These and the fields of the same methods in other places of the page."""
         methods = dict.fromkeys((*self.fields, *others.fields))
         fields = {name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods}
         return ParameterFields((*self.columns, *others.columns), fields)

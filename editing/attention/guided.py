@@ -64,17 +64,17 @@ class GuidedAttention:
         self._params, self._modulation, self._grid = params, modulation, grid
         pairs = motion[: len(frames) - 1]
 
-        def ids(size: tuple[int, int]) -> Int[Tensor, "frames tokens"]:
+        def ids(size: tuple[int, int], device: torch.device) -> Int[Tensor, "frames tokens"]:
             pixels = torch.from_numpy(frames).movedim(-1, 1).float()
             colours = F.adaptive_avg_pool2d(pixels, size).movedim(1, -1)
             there = pairs.at(size)
-            return track_ids(*token_maps(there.backward, there.appeared, colours))
+            return track_ids(*token_maps(there.backward, there.appeared, colours)).to(device)
 
-        def shared(size: tuple[int, int]) -> Bool[Tensor, "frames tokens"]:
+        def shared(size: tuple[int, int], device: torch.device) -> Bool[Tensor, "frames tokens"]:
             seen = newly_seen(pairs, size)
             if params.cross_frame == "first":
                 seen[1:] = False
-            return seen
+            return seen.to(device)
 
         self._ids, self._shared = cache(ids), cache(shared)
 
@@ -98,7 +98,7 @@ class GuidedAttention:
                 out = self._across(looking, k, v, site, step, batch)
             if not step.within(self._params.temporal_until):
                 return out
-            ids = self._ids(self._grid.at(site).size).to(q.device)
+            ids = self._ids(self._grid.at(site).size, q.device)
             scale = self._params.temporal_sharpness * q.shape[-1] ** -0.5
             return tracks(q, k, out, batch.frames, ids, scale)
 
@@ -111,7 +111,7 @@ class GuidedAttention:
 
     def _across(self, q: Tensor, k: Tensor, v: Tensor, site: Site, step: Step, batch: Batch) -> Tensor:
         """Efficient cross-frame attention; one half is modulated, if any region has words."""
-        shared, out = self._shared(self._grid.at(site).size).to(q.device), []
+        shared, out = self._shared(self._grid.at(site).size, q.device), []
         for branch in batch.branches:
             one = (x[batch.rows(branch)] for x in (q, k, v))
             if self._modulation is None or branch != self._modulation.params.guidance_half:

@@ -10,7 +10,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -71,9 +71,8 @@ def run(backbone: Backbone, request: EditRequest, params: FrescoParams) -> Gener
     latents = torch.stack([redrawn[key] for key in keys])
     edit = latents if len(keys) == len(working.frames) else clip.filled(latents)
     maps, control = clip.maps(), clip.control.maps
-    return finish(
-        backbone, request, [edit], params.feather, maps, control=control, warnings=_say_cuts(clip.cuts)
-    )
+    result = finish(backbone, request, [edit], params.feather, maps, control=control)
+    return replace(result, warnings=_say_cuts(clip.cuts))
 
 
 def redraw(
@@ -82,7 +81,7 @@ def redraw(
     """Noise a batch of key frames part of the way and denoise it; returns its latents.
 
     `anchors` holds, for every step, the latents with which the first frame of the clip and the last of the
-    batch before entered it. Later batches begin with these two, which take the same way again.
+    batch before entered it. Later batches begin with these two, which follow the same path again.
     """
     x, inside, steps = clip.noised(batch.frames), clip.inside(batch.frames), len(clip.steps)
     for done, step in enumerate(clip.steps, 1):
@@ -367,14 +366,14 @@ def _crossed(cuts: Sequence[int], frames: Sequence[int]) -> list[int]:
     return [number for number, span in enumerate(spans, 1) if any(frame in span for frame in cuts)]
 
 
-def _say_cuts(cuts: Sequence[int]) -> list[str]:
+def _say_cuts(cuts: Sequence[int]) -> tuple[str, ...]:
     if not cuts:
-        return []
+        return ()
     frames = f"frame{'s' if len(cuts) > 1 else ''} {', '.join(map(str, cuts))}"
-    return [
+    return (
         f"The clip seems to be cut before {frames}, counted from 0, so motion is not followed there. "
-        "For the best result, edit each shot alone."
-    ]
+        "For the best result, edit each shot alone.",
+    )
 
 
 def _drawn(shape: Sequence[int], seed: tuple[int, ...]) -> Float[Tensor, "..."]:

@@ -51,6 +51,21 @@ class FrescoParams(ModulatedParams):
         ),
     }
 
+    # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
+    modulate_until: float = Field(
+        0.7,
+        title="Modulate until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}with modulated attention.",
+    )
+    schedule_power: float = Field(
+        0.0,
+        title="Fade of modulation",
+        ge=0,
+        le=20,
+        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+    )
     steps: int = Field(
         20, title="Steps", ge=1, le=1000, description="Steps of the whole schedule; `strength` skips some."
     )
@@ -69,8 +84,8 @@ class FrescoParams(ModulatedParams):
     keyframes: KeyFrames = written(
         "all",
         title="Key frames",
-        description="Frames that are redrawn: all, every N, auto (by how much changes, LEAST-MOST frames "
-        "apart), or frames from 0 like 0, 8, 15. The others follow their motion.",
+        description="Frames to redraw: all, every N, auto LEAST-MOST (where most changes, that far apart), "
+        "or frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
     )
     frames_at_once: int = Field(
         8,
@@ -99,7 +114,11 @@ class FrescoParams(ModulatedParams):
         20, title="Rounds", ge=1, le=200, description="Adam steps each time features are optimised."
     )
     learning_rate: float = Field(
-        0.4, title="Learning rate", gt=0, le=10, description="Learning rate of these Adam steps."
+        0.4,
+        title="Learning rate",
+        gt=0,
+        le=10,
+        description="Learning rate of Adam when features are optimised.",
     )
     flow_weight: float = Field(
         1.0,
@@ -113,7 +132,7 @@ class FrescoParams(ModulatedParams):
         title="Weight of similarity",
         ge=0,
         le=10000,
-        description="How much features of a frame must be as alike as in the source; 0 turns it off.",
+        description="How much places of a frame must be as alike as in the source; 0 turns it off.",
     )
     flow_loss: Literal["open", "circular"] = Field(
         "open",
@@ -124,25 +143,26 @@ class FrescoParams(ModulatedParams):
     similarity_loss: Literal["squared", "absolute"] = Field(
         "squared",
         title="Distance of similarities",
-        description="Squared differences, or absolute ones, as released.",
+        description="How similarities are compared: by squared differences, or absolute ones, as released.",
     )
     restore_statistics: bool = Field(
         True,
         title="Restore statistics",
-        description="Restore mean and deviation of every channel after features are optimised.",
+        description="Restore the mean and deviation of every channel after features are optimised.",
     )
     cross_frame: Literal["efficient", "first", "own"] = Field(
         "efficient",
         title="Frames each frame sees",
-        description="What all frames see: the first frame and what is new in the others, the first alone, or "
-        "each frame only itself.",
+        description="What each frame sees: the first frame and what is new in the others, the first alone, "
+        "or only itself.",
     )
     spatial_steps: int = Field(
         1,
         title="Steps with spatial attention",
         ge=0,
         le=1000,
-        description="First steps in which places look where they looked in the source; 0 turns it off.",
+        description="First steps in which places that are alike in the source get similar queries; 0 turns "
+        "it off.",
     )
     temporal_until: float = Field(
         0.65,
@@ -156,33 +176,34 @@ class FrescoParams(ModulatedParams):
         title="Sharpness of spatial attention",
         ge=0,
         le=10,
-        description="Factor on the logits of spatial attention; lower mixes more places.",
+        description="Factor on the logits of spatial attention; a lower one mixes more places.",
     )
     temporal_sharpness: float = Field(
         0.2,
         title="Sharpness along motion",
         ge=0,
         le=10,
-        description="Factor on the logits of attention along the motion; lower mixes more frames.",
+        description="Factor on the logits of attention along the motion; a lower one mixes more frames.",
     )
     smooth_background: bool = Field(
         True,
         title="Smooth the background",
-        description="Let what no region covers follow the motion of the clip, if there are masks.",
+        description="Let what no region covers follow the motion of the clip, if there are masks and its "
+        "latents are not kept.",
     )
     smooth_from: float = Field(
         0.8,
         title="Smooth pixels from",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}after which the background is smoothed in pixels, too.",
+        description=f"{FROM_NOISE}after which the background is smoothed in pixels too.",
     )
     smooth_until: float = Field(
         0.9,
         title="Smooth pixels until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}until which it is.",
+        description=f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
     flow: Literal["auto", "dis", "raft"] = Field(
         "auto",
