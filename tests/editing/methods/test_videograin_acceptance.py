@@ -490,7 +490,7 @@ def outside_of(model, request):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [3, 50])
+@pytest.mark.parametrize("steps", [3, 8])
 def test_12_released_as_a_whole_ends_with_noise_outside(tiny, monkeypatch, steps):
     request, told, predict = ask_for(two_boxes(1), "a panda", "a fox", seed=4), [], tiny.predict
     given = VideoGrainParams.PRESETS["released"] | {"steps": steps, "preview_every": 0, "track_levels": 0}
@@ -601,7 +601,7 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
         contrast = [inside / outside for inside, outside, _ in cross]
         assert contrast == sorted(contrast)
         assert contrast[2] > 2 * contrast[0]
-        within = [masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.0, 0.3, 1.0)]
+        within = [cross[0][2], *(masses(known, cross_strength=0.0, self_strength=s)[2] for s in (0.3, 1.0))]
         assert within == sorted(within)
         assert within[2] > within[0] + 0.02
     faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
