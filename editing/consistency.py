@@ -1,27 +1,27 @@
 """Optimise the features of a clip: frames agree along the motion, and are as self-similar as the source's.
 
-FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. The similarities of all pairs
-of places are never held together: they are computed in blocks, with the gradient in closed form.
+FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. Gradients are in closed form,
+and the similarities of all pairs of places are never held together.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from editing.correspondence import Motion
-from editing.flow import warp
 
 Distance = Literal["squared", "absolute"]
-_BLOCK = 512  # places compared with as many others at once: a block stays in the processor's cache
+_BLOCK = 384  # places compared with as many others at once: a block stays in the processor's cache
 _EPSILON = 1e-5
+_SHORTEST = 1e-12  # length of a feature that is divided by it
 _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
 
 
@@ -49,6 +49,7 @@ class Agreement:
     restore: bool
 
 
+@torch.no_grad()
 def agree(
     x: Float[Tensor, "rows c h w"], source: Float[Tensor, "rows c h w"], motion: Motion, wanted: Agreement
 ) -> Float[Tensor, "rows c h w"]:
@@ -62,111 +63,156 @@ def agree(
 
     Returns:
         Features in x's dtype; no gradient reaches anything else.
+
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
     if not wanted.flow and not wanted.similarity:
         return x
     original = x.detach().float()
-    reference = _unit_rows(source.detach().float())
-    features = original.clone().requires_grad_(True)
-    adam = torch.optim.Adam([features], lr=wanted.learning_rate)
-    with torch.enable_grad():
-        for _ in range(wanted.rounds):
-            loss = features.new_zeros(())
-            if wanted.flow:
-                loss = loss + wanted.flow * flow_distance(features, motion, wanted.circular)
-            if wanted.similarity:
-                off = similarity_distance(_unit_rows(features), reference, wanted.distance)
-                loss = loss + wanted.similarity * off
-            (features.grad,) = torch.autograd.grad(loss, [features])
-            adam.step()
-    found = features.detach()
+    features = as_places(original).clone(memory_format=torch.contiguous_format)
+    reference = F.normalize(as_places(source.detach().float()), dim=-1).contiguous()
+    links = neighbours(motion, wanted.circular)
+    adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
+    for _ in range(wanted.rounds):
+        features.grad = torch.zeros_like(features)
+        if wanted.flow:
+            features.grad.add_(flow_slope(features, links), alpha=wanted.flow)
+        if wanted.similarity:
+            slope = similarity_slope(features, reference, wanted.distance)
+            features.grad.add_(slope, alpha=wanted.similarity)
+        adam.step()
+    found = features.mT.reshape(x.shape)
     return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
 
 
-def flow_distance(x: Float[Tensor, "rows c h w"], motion: Motion, circular: bool = True) -> Float[Tensor, ""]:
-    """Mean distance of each frame to its neighbour, moved along the flow; hidden places count as 0.
+def as_places(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
+    """The features of every place side by side."""
+    return rearrange(x, "rows c h w -> rows (h w) c")
+
+
+def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
+    """Pair places with where they were in the frame before, or are in the next, if they are visible there.
+
+    Args:
+        motion: Motion of the circular pairs of frames.
+        circular: See `Agreement`.
+
+    Returns:
+        A sparse matrix. Of features of all places, frame by frame, it makes the difference of each place to
+        its neighbour, interpolated; outside the frame features are 0.
+    """
+    frames = torch.arange(len(motion.forward), device=motion.forward.device)
+    after = frames.roll(-1)
+    kept = frames if circular else frames[:-1]
+    parts = [_displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])]
+    if circular:
+        parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
+    here, there, weights = (torch.cat(x) for x in zip(*parts, strict=True))
+    pairs = torch.arange(len(here), device=here.device)
+    values = torch.cat([torch.ones_like(weights[:, :1]), -weights], 1)
+    columns = torch.cat([here[:, None], there], 1)
+    used = values != 0
+    indices = torch.stack([pairs[:, None].expand_as(columns)[used], columns[used]])
+    size = (len(here), motion.hidden.numel())
+    return torch.sparse_coo_tensor(indices, values[used], size, check_invariants=False).coalesce()
+
+
+def _displaced(
+    frame: Int[Tensor, "pairs"],
+    other: Int[Tensor, "pairs"],
+    flow: Float[Tensor, "pairs 2 h w"],
+    visible: Bool[Tensor, "pairs h w"],
+) -> tuple[Int[Tensor, "found"], Int[Tensor, "found 4"], Float[Tensor, "found 4"]]:
+    """Visible places of some frames, and the four places of the others around where they are, with weights."""
+    height, width = visible.shape[1:]
+    pair, y, x = visible.nonzero(as_tuple=True)
+    position = torch.stack([x, y], 1) + flow[pair, :, y, x].float()
+    corners = position.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
+    corner = position.floor()[:, None] + corners
+    weights = (1 - (position[:, None] - corner).abs()).prod(-1)
+    column, row = corner.long().unbind(-1)
+    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
+    there = (other[pair, None] * height + row) * width + column
+    here = (frame[pair] * height + y) * width + x
+    return here, there.masked_fill(outside, 0), weights.masked_fill(outside, 0)
+
+
+def flow_slope(
+    x: Float[Tensor, "rows places c"], links: Float[Tensor, "pairs all_places"]
+) -> Float[Tensor, "rows places c"]:
+    """The gradient of the mean distance of each frame to its neighbour; hidden places count as 0.
 
     Args:
         x: Features, rows (branch frame).
-        motion: Motion of the circular pairs.
-        circular: See `Agreement`.
+        links: See `neighbours`.
     """
-    frames = len(motion.forward)
-    branches = len(x) // frames
-    after = rearrange(x, "(b f) c h w -> b f c h w", f=frames).roll(-1, 1).flatten(0, 1)
-
-    def moved(features: Tensor, flow: Tensor) -> Tensor:
-        return warp(features, flow.repeat(branches, 1, 1, 1), outside="zero")
-
-    def visible(hidden: Tensor, pairs: int) -> Tensor:
-        kept = (~hidden).to(x.dtype)
-        kept[pairs:] = 0
-        return kept.repeat(branches, 1, 1)[:, None]
-
     # Adam takes full steps down any slope, so what only rounding made must have none.
-    rounding = _ROUNDING * x.detach().abs().amax()
-
-    def distance(one: Tensor, other: Tensor) -> Tensor:
-        return ((one - other).abs() - rounding).relu()
-
-    pairs = frames if circular else frames - 1
-    off = distance(after, moved(x, motion.backward)) * visible(motion.appeared, pairs)
-    if circular:
-        off = off + distance(x, moved(after, motion.forward)) * visible(motion.hidden, pairs)
-    return off.mean()
+    rounding = _ROUNDING * x.abs().amax()
+    slopes = []
+    for branch in x.flatten(0, 1).split(links.shape[1]):
+        off = links @ branch
+        off.copy_(off.sign().masked_fill_(off.abs() <= rounding, 0))
+        slopes.append(links.mT @ off)
+    return torch.cat(slopes).view_as(x).div_(x.numel())
 
 
-def similarity_distance(
-    rows: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
-) -> Float[Tensor, ""]:
-    """Mean distance of the similarities of all pairs of places to those of the reference.
+def similarity_slope(
+    x: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
+) -> Float[Tensor, "rows places c"]:
+    """The gradient of the mean distance of the similarities of all pairs of places to the reference's.
 
     Args:
-        rows: Features of every place, of length 1; gradients flow to them.
-        reference: The same of the source.
+        x: Features of every place; their similarity is the cosine.
+        reference: The same of the source, of length 1.
         distance: "absolute" or "squared" differences.
     """
-    return cast(Tensor, _SimilarityDistance.apply(rows, reference, distance))
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
+    unit = x / length
+    slope = unit_slope(unit, reference, distance)
+    # What is left on the sphere: of the length nothing depends.
+    along = torch.linalg.vecdot(slope, unit)[..., None]
+    return slope.addcmul_(unit, along, value=-1).div_(length)
 
 
-class _SimilarityDistance(torch.autograd.Function):
-    """Blocks of the upper triangle; a block and its mirror image share their differences.
+def unit_slope(
+    u: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
+) -> Float[Tensor, "rows places c"]:
+    """The same by features of length 1.
 
     The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4 (U U^T - R R^T) U.
+    Of equal features both are exactly 0, as Adam needs.
     """
-
-    @staticmethod
-    def forward(ctx, rows: Tensor, reference: Tensor, distance: Distance) -> Tensor:
-        gradient, total = torch.zeros_like(rows), rows.new_zeros((), dtype=torch.float64)
-        places = rows.shape[1]
-        blocks = [slice(start, min(start + _BLOCK, places)) for start in range(0, places, _BLOCK)]
-        for u, r, g in zip(rows, reference, gradient, strict=True):
-            for down, across in combinations_with_replacement(blocks, 2):
-                # Two products, subtracted: of equal features the difference is exactly 0, as Adam needs.
-                off = u[down] @ u[across].T
-                off -= r[down] @ r[across].T
-                total += _slope(off, distance) * (1 if across is down else 2)
-                g[down].addmm_(off, u[across])
-                if across is not down:
-                    g[across].addmm_(off.T, u[down])
-        numbers = rows.shape[0] * places**2
-        ctx.save_for_backward(gradient.mul_((2 if distance == "absolute" else 4) / numbers))
-        return (total / numbers).to(rows.dtype)
-
-    @staticmethod
-    def backward(ctx, *outer: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * outer[0], None, None
+    rows, places, channels = u.shape
+    numbers = rows * places**2
+    if distance == "absolute":
+        return _signed(u, reference).mul_(2 / numbers)
+    off = u - reference
+    # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the smaller matrices.
+    if places > channels:
+        slope = (u @ (off.mT @ u)).baddbmm_(off, reference.mT @ u)
+    else:
+        slope = (u @ off.mT).baddbmm_(off, reference.mT) @ u
+    return slope.mul_(4 / numbers)
 
 
-def _slope(off: Tensor, distance: Distance) -> Tensor:
-    """The sum of the distances of some differences, which become the slope of it, up to a factor."""
-    if distance == "squared":
-        return off.square().sum()
-    total = off.abs().sum()
-    off.sign_()
-    return total
+def _signed(
+    rows: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"]
+) -> Float[Tensor, "rows places c"]:
+    """sign(U U^T - R R^T) U, in blocks of the upper triangle; a block and its mirror image are transposed."""
+    slope, places = torch.zeros_like(rows), rows.shape[1]
+    blocks = [slice(start, start + _BLOCK) for start in range(0, places, _BLOCK)]
+    together = max(1, _BLOCK // places) ** 2
+    for parts in zip(*(x.split(together) for x in (rows, reference, slope)), strict=True):
+        u, r, g = (x.squeeze(0) for x in parts)  # a batch of one is slower than a matrix
+        for down, across in combinations_with_replacement(blocks, 2):
+            # Two products, subtracted: of equal features the difference is exactly 0.
+            off = u[..., down, :] @ u[..., across, :].mT
+            off -= r[..., down, :] @ r[..., across, :].mT
+            off.sign_()
+            g[..., down, :] += off @ u[..., across, :]
+            if across is not down:
+                g[..., across, :] += off.mT @ u[..., down, :]
+    return slope
 
 
 def with_statistics(
@@ -184,7 +230,3 @@ def with_statistics(
 
     (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x), statistics(like)
     return (x - mean) / deviation * wanted_deviation + wanted_mean
-
-
-def _unit_rows(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
-    return F.normalize(rearrange(x, "rows c h w -> rows (h w) c"), dim=-1)
