@@ -38,6 +38,7 @@ COMMANDS = {
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "correspondence": "benchmarks.correspondence",
+    "consistency": "benchmarks.consistency",
     "length": "benchmarks.length",
     "page": "benchmarks.app",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",

@@ -76,7 +76,7 @@ def step(places: int, channels: int, distance: Distance, rounds: int) -> dict[st
 
 
 def whole(rows: int, channels: int, side: int, wanted: Agreement, rounds: int) -> float:
-    """Processor seconds of a whole call on random features and motion, with a fifth of the places occluded."""
+    """Processor seconds of a whole call on random features and motion; a fifth of the places are hidden."""
     generator, frames = torch.Generator().manual_seed(0), rows // 2
     x, source = torch.randn(2, rows, channels, side, side, generator=generator)
     flows = torch.randn(2, frames, 2, side, side, generator=generator)
@@ -124,20 +124,23 @@ def main() -> None:
     if args.work:
         sys.stdout.write(f"{run_clip(args.work)}\n")
         return
+    # First, as a process starts with the peak of the one that started it.
+    peaks = {frames: growth(frames) for frames in args.frames}
     steps = {name: step(args.places, args.channels, name, args.rounds) for name in DISTANCES}
     for name, row in steps.items():
+        mib = {side: row[f"{side} bytes"] / 2**20 for side in ("dense", "ours")}
         sys.stdout.write(
-            f"{args.places} places x {args.channels} channels, {name}: dense {row['dense seconds']:.3f} s, ours "
-            f"{row['ours seconds']:.3f} s, {row['times faster']:.2f} times faster; peak "
-            f"{row['dense bytes'] / 2**20:.0f} and {row['ours bytes'] / 2**20:.1f} MiB, "
-            f"{row['times less memory']:.0f} times less; gradients differ by {row['difference']:.0e}\n"
+            f"{args.places} places, {args.channels} channels, {name}: {row['times faster']:.2f} times faster "
+            f"({row['dense seconds']:.3f} and {row['ours seconds']:.3f} s), {row['times less memory']:.0f} "
+            f"times less memory ({mib['dense']:.0f} and {mib['ours']:.0f} MiB), "
+            f"gradients differ by {row['difference']:.0e}\n"
         )
     calls = []
-    for shape in WHOLE:
-        took = {name: whole(*shape, wanted, args.rounds) for name, wanted in WANTED.items()}
-        calls.append({"shape": shape, **took})
-        sys.stdout.write(f"whole call, rows x channels x side {shape}: {json.dumps(took)}\n")
-    peaks = {frames: growth(frames) for frames in args.frames}
+    for rows, channels, side in WHOLE:
+        took = {name: whole(rows, channels, side, wanted, args.rounds) for name, wanted in WANTED.items()}
+        calls.append({"rows": rows, "channels": channels, "side": side, "seconds": took})
+        sys.stdout.write(f"20 rounds, {rows} rows x {channels} channels x {side} x {side}: ")
+        sys.stdout.write(", ".join(f"{name} {one:.3f} s" for name, one in took.items()) + "\n")
     for frames, peak in peaks.items():
         sys.stdout.write(f"{frames} frames at once: {peak / 2**20:.0f} MiB\n")
     for (few, less), (many, more) in pairwise(peaks.items()):

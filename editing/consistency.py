@@ -11,7 +11,6 @@ from itertools import combinations_with_replacement
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -19,7 +18,7 @@ from torch import Tensor
 from editing.correspondence import Motion
 
 Distance = Literal["squared", "absolute"]
-_BLOCK = 384  # places compared with as many others at once: a block stays in the processor's cache
+_BLOCK = 256  # places compared with as many others at once: a block stays in the processor's cache
 _EPSILON = 1e-5
 _SHORTEST = 1e-12  # length of a feature that is divided by it
 _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
@@ -69,8 +68,8 @@ def agree(
     if not wanted.flow and not wanted.similarity:
         return x
     original = x.detach().float()
-    features = as_places(original).clone(memory_format=torch.contiguous_format)
-    reference = F.normalize(as_places(source.detach().float()), dim=-1).contiguous()
+    features = as_places(original)
+    reference, _ = _on_sphere(as_places(source.detach().float()))
     links = neighbours(motion, wanted.circular)
     adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
     for _ in range(wanted.rounds):
@@ -86,8 +85,8 @@ def agree(
 
 
 def as_places(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
-    """The features of every place side by side."""
-    return rearrange(x, "rows c h w -> rows (h w) c")
+    """A copy with the features of every place side by side."""
+    return rearrange(x, "rows c h w -> rows (h w) c").clone(memory_format=torch.contiguous_format)
 
 
 def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
@@ -123,7 +122,7 @@ def _displaced(
     flow: Float[Tensor, "pairs 2 h w"],
     visible: Bool[Tensor, "pairs h w"],
 ) -> tuple[Int[Tensor, "found"], Int[Tensor, "found 4"], Float[Tensor, "found 4"]]:
-    """Visible places of some frames, and the four places of the others around where they are, with weights."""
+    """Visible places of some frames, and the four places of the others around them there, with weights."""
     height, width = visible.shape[1:]
     pair, y, x = visible.nonzero(as_tuple=True)
     position = torch.stack([x, y], 1) + flow[pair, :, y, x].float()
@@ -166,10 +165,9 @@ def similarity_slope(
         reference: The same of the source, of length 1.
         distance: "absolute" or "squared" differences.
     """
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
-    unit = x / length
+    unit, length = _on_sphere(x)
     slope = unit_slope(unit, reference, distance)
-    # What is left on the sphere: of the length nothing depends.
+    # Nothing depends on the length, so only what is along the sphere counts.
     along = torch.linalg.vecdot(slope, unit)[..., None]
     return slope.addcmul_(unit, along, value=-1).div_(length)
 
@@ -204,14 +202,15 @@ def _signed(
     together = max(1, _BLOCK // places) ** 2
     for parts in zip(*(x.split(together) for x in (rows, reference, slope)), strict=True):
         u, r, g = (x.squeeze(0) for x in parts)  # a batch of one is slower than a matrix
+        add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
         for down, across in combinations_with_replacement(blocks, 2):
             # Two products, subtracted: of equal features the difference is exactly 0.
             off = u[..., down, :] @ u[..., across, :].mT
             off -= r[..., down, :] @ r[..., across, :].mT
             off.sign_()
-            g[..., down, :] += off @ u[..., across, :]
+            add(g[..., down, :], off, u[..., across, :])
             if across is not down:
-                g[..., across, :] += off.mT @ u[..., down, :]
+                add(g[..., across, :], off.mT, u[..., down, :])
     return slope
 
 
@@ -230,3 +229,11 @@ def with_statistics(
 
     (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x), statistics(like)
     return (x - mean) / deviation * wanted_deviation + wanted_mean
+
+
+def _on_sphere(
+    x: Float[Tensor, "rows places c"],
+) -> tuple[Float[Tensor, "rows places c"], Float[Tensor, "rows places 1"]]:
+    """Features divided by their length, and the length."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
+    return x / length, length

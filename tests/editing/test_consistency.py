@@ -6,8 +6,19 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from editing.consistency import Agreement, agree, flow_distance, similarity_distance, with_statistics
+import editing.consistency
+from editing.consistency import (
+    Agreement,
+    agree,
+    as_places,
+    flow_slope,
+    neighbours,
+    similarity_slope,
+    unit_slope,
+    with_statistics,
+)
 from editing.correspondence import Motion
+from editing.flow import warp
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 WANTED = Agreement(
@@ -34,52 +45,92 @@ def features(rows=2 * FRAMES, channels=5):
     return torch.randn(rows, channels, HEIGHT, WIDTH)
 
 
+def gradient(loss, x):
+    """By autograd."""
+    leaf = x.detach().clone().requires_grad_(True)
+    return torch.autograd.grad(loss(leaf), [leaf])[0]
+
+
 def dense(rows, reference, distance):
-    off = rows @ rows.transpose(1, 2) - reference @ reference.transpose(1, 2)
+    off = rows @ rows.mT - reference @ reference.mT
     return (off.abs() if distance == "absolute" else off.square()).mean()
 
 
+def unlike(x, motion, circular):
+    """Mean distance of frames to their neighbours, warped."""
+    pairs = FRAMES if circular else FRAMES - 1
+    total = x.new_zeros(())
+    for half in x.split(FRAMES):
+        for i in range(pairs):
+            a, b, pair = half[i], half[(i + 1) % FRAMES], motion[i : i + 1]
+            total = total + ((b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared).sum()
+            if circular:
+                total = total + ((a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden).sum()
+    return total / x.numel()
+
+
+def units(x):
+    return normalize(as_places(x), dim=-1)
+
+
 def total(x, source, motion, wanted=WANTED):
-    unit = [normalize(y.flatten(2).transpose(1, 2), dim=-1) for y in (x, source)]
-    return wanted.flow * flow_distance(x, motion, wanted.circular) + wanted.similarity * dense(
-        *unit, wanted.distance
-    )
+    similar = dense(units(x), units(source), wanted.distance)
+    return wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
+
+
+def near(found, expected):
+    return (found - expected).norm() <= 1e-6 * expected.norm()
 
 
 @pytest.mark.parametrize("distance", ["absolute", "squared"])
-@pytest.mark.parametrize("places", [7, 1100])  # more than two blocks
-def test_similarities_in_blocks_equal_the_dense_ones(places, distance):
-    rows, reference = (normalize(torch.randn(2, places, 9), dim=-1) for _ in "ab")
-    rows.requires_grad_(True)
-    found, expected = similarity_distance(rows, reference, distance), dense(rows, reference, distance)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
-    for one, other in zip(
-        torch.autograd.grad(3 * found, [rows]), torch.autograd.grad(3 * expected, [rows]), strict=True
-    ):
-        assert (one - other).norm() <= 1e-6 * other.norm()
+@pytest.mark.parametrize(("places", "channels"), [(7, 9), (5, 3), (130, 9), (1000, 9)])
+def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, distance):
+    """With one block and with several, with rows together and alone."""
+    rows, reference = (normalize(torch.randn(11, places, channels), dim=-1) for _ in "ab")
+    expected = gradient(lambda u: dense(u, reference, distance), rows)
+    assert near(unit_slope(rows, reference, distance), expected)
 
 
-def test_the_slope_of_similarity_is_the_closed_form():
-    x = torch.randn(1, 11, 4, dtype=torch.float64, requires_grad=True)
-    reference = normalize(torch.randn(1, 11, 4, dtype=torch.float64), dim=-1)
-    u = normalize(x, dim=-1)
-    (found,) = torch.autograd.grad(similarity_distance(u, reference, "absolute"), [x])
-    sign = (u @ u.mT - reference @ reference.mT).sign()
-    sign[:, range(11), range(11)] = 0  # of places with themselves, always 1
-    flat = 2 / 11**2 * sign @ u
-    on_sphere = (flat - (flat * u).sum(-1, keepdim=True) * u) / x.norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(found, on_sphere, rtol=0, atol=1e-15)
+@pytest.mark.parametrize("distance", ["absolute", "squared"])
+def test_similarity_does_not_depend_on_length(distance):
+    x, reference = torch.randn(2, 11, 4, dtype=torch.float64), units(features(2).double())[:, :11, :4]
+    reference = normalize(reference, dim=-1)
+    expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
+    assert near(similarity_slope(x, reference, distance), expected)
+
+
+def test_equal_features_have_no_slope(monkeypatch):
+    monkeypatch.setattr(editing.consistency, "_BLOCK", 20)
+    u = units(features())
+    for distance in ("absolute", "squared"):
+        assert not unit_slope(u, u.clone(), distance).any()
 
 
 @pytest.mark.parametrize("circular", [True, False])
-def test_the_flow_is_compared_where_it_is_visible(circular):
-    x, motion = features(FRAMES), still()
-    motion.appeared[0], motion.hidden[2] = True, True
-    after = x.roll(-1, 0)
-    off = (after - x).abs()
-    expected = (2 if circular else 1) * off[1] + (off[0] + off[2] if circular else 0)
-    found = flow_distance(x, motion, circular)
-    torch.testing.assert_close(found, expected.sum() / x.numel(), rtol=1e-4, atol=0)
+def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
+    x, motion = features(), random_motion()
+    expected = gradient(lambda x: unlike(x, motion, circular), x)
+    assert near(flow_slope(as_places(x), neighbours(motion, circular)), as_places(expected))
+
+
+def test_what_only_rounding_made_has_no_slope():
+    x = features(1).repeat(2 * FRAMES, 1, 1, 1)
+    x += 1e-7 * torch.randn_like(x)
+    assert not flow_slope(as_places(x), neighbours(still(), True)).any()
+
+
+@pytest.mark.parametrize("circular", [True, False])
+def test_what_is_hidden_has_no_neighbour(circular):
+    motion = still()
+    hidden = Motion(motion.forward, motion.backward, ~motion.hidden, ~motion.appeared)
+    assert not flow_slope(as_places(features()), neighbours(hidden, circular)).any()
+
+
+def test_one_frame_agrees_with_itself():
+    x, wanted = features(2), replace(WANTED, similarity=0.0)
+    for circular in (True, False):
+        found = agree(x, x, still(1), replace(wanted, circular=circular, restore=False))
+        assert torch.equal(found, x)
 
 
 def test_halves_of_guidance_do_not_touch():
