@@ -85,7 +85,8 @@ ABLATION: dict[str, dict[str, object]] = {
 # `--ablation fresco`: the parts of FRESCO, as in the paper's Table 2 and each off, sampled as released.
 _ANCESTRAL: dict[str, object] = {"method": "fresco", "by_words": True, "step_noise": "own"}
 _LOSSES = {"flow_weight": 0.0, "similarity_weight": 0.0}
-_ATTENTION = {"cross_frame": "own", "spatial_steps": 0, "temporal_until": 0.0}
+_UNGUIDED = {"spatial_steps": 0, "temporal_until": 0.0}  # the paper's baseline has cross-frame attention
+_ATTENTION = {"cross_frame": "own"} | _UNGUIDED
 FRESCO: dict[str, dict[str, object]] = {
     "fresco by words": {"method": "fresco", "by_words": True},
     "all parts off": {"method": "fresco", "by_words": True} | _LOSSES | _ATTENTION,
@@ -94,11 +95,11 @@ FRESCO: dict[str, dict[str, object]] = {
     for name, params in {
         "own noise per step": {},
         "SDEdit, per frame": {"first_noise": "own"} | _LOSSES | _ATTENTION,
-        "baseline": _LOSSES | _ATTENTION,
-        "with temporal": {"similarity_weight": 0.0, "cross_frame": "own", "spatial_steps": 0},
-        "with spatial": {"flow_weight": 0.0, "cross_frame": "own", "temporal_until": 0.0},
+        "baseline": _LOSSES | _UNGUIDED,
+        "with temporal": {"similarity_weight": 0.0, "spatial_steps": 0},
+        "with spatial": {"flow_weight": 0.0, "temporal_until": 0.0},
         "with attention": _LOSSES,
-        "with optimisation": _ATTENTION,
+        "with optimisation": _UNGUIDED,
         "no motion loss": {"flow_weight": 0.0},
         "no similarity loss": {"similarity_weight": 0.0},
         "no spatial attention": {"spatial_steps": 0},
