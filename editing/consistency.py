@@ -80,7 +80,7 @@ def agree(
             slope = similarity_slope(features, reference, wanted.distance)
             features.grad.add_(slope, alpha=wanted.similarity)
         adam.step()
-    found = features.mT.reshape(x.shape)
+    found = features.mT.reshape(x.shape).contiguous()
     return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
 
 
