@@ -18,7 +18,8 @@ from torch import Tensor
 from editing.correspondence import Motion
 
 Distance = Literal["squared", "absolute"]
-_BLOCK = 256  # places compared with as many others at once: a block stays in the processor's cache
+# Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.
+_BLOCK, _GPU_BLOCK = 256, 4096
 _EPSILON = 1e-5
 _SHORTEST = 1e-12  # length of a feature that is divided by it
 _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
@@ -198,8 +199,9 @@ def _signed(
 ) -> Float[Tensor, "rows places c"]:
     """sign(U U^T - R R^T) U, in blocks of the upper triangle; a block and its mirror image are transposed."""
     slope, places = torch.zeros_like(rows), rows.shape[1]
-    blocks = [slice(start, start + _BLOCK) for start in range(0, places, _BLOCK)]
-    together = max(1, _BLOCK // places) ** 2
+    side = _BLOCK if rows.device.type == "cpu" else _GPU_BLOCK
+    blocks = [slice(start, start + side) for start in range(0, places, side)]
+    together = max(1, side // places) ** 2
     for parts in zip(*(x.split(together) for x in (rows, reference, slope)), strict=True):
         u, r, g = (x.squeeze(0) for x in parts)  # a batch of one is slower than a matrix
         add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
