@@ -15,6 +15,7 @@ from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
+from editing.attention import modulation
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
@@ -259,7 +260,7 @@ def strengths(monkeypatch, attend, q, k, site):
     """What the hook asks of `modulated_attention`: labels of queries and keys, and strengths."""
     seen = []
     monkeypatch.setattr(
-        videograin, "modulated_attention", lambda q, k, v, *rest: seen.append(rest) or attention(q, k, v)
+        modulation, "modulated_attention", lambda q, k, v, *rest: seen.append(rest) or attention(q, k, v)
     )
     attend(q, k, k, site)
     return seen[-1]
