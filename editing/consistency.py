@@ -19,7 +19,7 @@ from editing.correspondence import Motion
 
 Distance = Literal["squared", "absolute"]
 # Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.
-_BLOCK, _GPU_BLOCK = 256, 4096
+_BLOCK, _GPU_BLOCK = 256, 2048
 _EPSILON = 1e-5
 _SHORTEST = 1e-12  # length of a feature that is divided by it
 _ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
