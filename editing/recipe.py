@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import lcm
@@ -24,9 +24,6 @@ from editing.spool import Spool, frames_of, windows
 if TYPE_CHECKING:
     from editing.backbones import Backbone
     from editing.request import EditRequest
-
-ReadFrames = Callable[[int, int], UInt8[np.ndarray, "frames height width 3"]]
-"""(first frame, the frame after the last) -> RGB."""
 
 # Cut here, the frames that the autoencoder takes at once are those it takes of the whole clip.
 _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
@@ -82,7 +79,7 @@ def working_clip(backbone: Backbone, request: EditRequest) -> Working:
 def finish(
     backbone: Backbone,
     request: EditRequest,
-    edits: Sequence[Float[Tensor, "frames c h w"] | ReadFrames],
+    edits: Sequence[Float[Tensor, "frames c h w"]],
     feather: float,
     attention: Mapping[str, RegionAttention],
     *,
@@ -94,27 +91,26 @@ def finish(
     """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
 
     Args:
-        edits: Clean latents of every edit, in the order of `request.targets`, or what reads its frames.
+        edits: Clean latents of every edit, in the order of `request.targets`.
         feather: Pixels of the source over which an edit fades into it.
         attention: See `EditResult`, as for `words`, `step_areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
     """
     clip, (width, height) = request.clip, request.clip.size
 
-    def drawn(edit: Tensor | ReadFrames, start: int, stop: int) -> UInt8[np.ndarray, "frames h w 3"]:
-        some = backbone.decode(edit[start:stop]) if isinstance(edit, Tensor) else edit(start, stop)
-        return resize(some, (width, height))
+    def decode(latents: Tensor) -> UInt8[np.ndarray, "frames height width 3"]:
+        return resize(backbone.decode(latents), (width, height))
 
     frames, uncomposited = ([Spool(height, width) for _ in edits] for _ in range(2))
     rebuilt = None if reconstruction is None else Spool(height, width)
     for start, stop in windows(len(clip), _DECODED):
         source, mask = clip.read(start, stop), request.read_edited_mask(start, stop)
         for edit, whole, alone in zip(edits, frames, uncomposited, strict=True):
-            decoded = drawn(edit, start, stop)
+            decoded = decode(edit[start:stop])
             alone.append(decoded)
             whole.append(composite(source, decoded, mask, feather))
         if rebuilt is not None and reconstruction is not None:
-            rebuilt.append(drawn(reconstruction, start, stop))
+            rebuilt.append(decode(reconstruction[start:stop]))
     others = zip(request.targets[1:], frames[1:], uncomposited[1:], strict=True)
     return EditResult(
         frames[0],

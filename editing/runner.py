@@ -89,7 +89,9 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     warnings = []
     if facts is not None:
         backbone, warnings = use_adapter(backbone, request)
-    recipe = METHODS[request.method].run(backbone, request, params)
+    from editing.keyed import edit_keys
+
+    recipe = edit_keys(METHODS[request.method].run, backbone, request, params)
     try:
         result, made = yield from _timed(recipe, clock)
     except ResourceError as error:
