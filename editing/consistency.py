@@ -185,12 +185,16 @@ def unit_slope(
     numbers = rows * places**2
     if distance == "absolute":
         return _signed(u, reference).mul_(2 / numbers)
-    off = u - reference
     # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the smaller matrices.
-    if places > channels:
-        slope = (u @ (off.mT @ u)).baddbmm_(off, reference.mT @ u)
-    else:
-        slope = (u @ off.mT).baddbmm_(off, reference.mT) @ u
+    if places <= channels:
+        off = u - reference
+        return ((u @ off.mT).baddbmm_(off, reference.mT) @ u).mul_(4 / numbers)
+    near, far, slope = u.new_zeros(rows, channels, channels), reference.mT @ u, torch.empty_like(u)
+    parts = [slice(start, start + _BLOCK) for start in range(0, places, _BLOCK)]
+    for some in parts:
+        near.baddbmm_((u[:, some] - reference[:, some]).mT, u[:, some])
+    for some in parts:
+        slope[:, some] = (u[:, some] @ near).baddbmm_(u[:, some] - reference[:, some], far)
     return slope.mul_(4 / numbers)
 
 
