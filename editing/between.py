@@ -14,7 +14,6 @@ from torch import Tensor
 
 from editing.correspondence import cut, find_cuts, find_motion, planes
 from editing.flow import FlowMethod, warp
-from editing.spool import Frames
 
 Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]
 # Chosen on drawn clips whose true edit is known, with key frames 4 and 8 frames apart.
@@ -23,10 +22,7 @@ _DOUBTFUL = 0.1  # weight of pixels that the key frame does not show, and of tho
 
 
 def fill_between(
-    edited: UInt8[np.ndarray | Frames, "keys h w 3"],
-    keys: Sequence[int],
-    read: Read,
-    method: FlowMethod = "auto",
+    edited: UInt8[np.ndarray, "keys h w 3"], keys: Sequence[int], read: Read, method: FlowMethod = "auto"
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Fill the frames between edited key frames along the source's motion.
 

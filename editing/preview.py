@@ -66,14 +66,23 @@ class Previews:
         latents: Float[Tensor, "frames c h w"],
         frames: UInt8[np.ndarray, "frames height width 3"],
         every: int,
+        numbers: Sequence[int] | None = None,
     ) -> None:
-        """Fit to `frames` and their `latents`; `every` counts the steps between previews, 0 for none."""
+        """Fit to frames and their latents.
+
+        Args:
+            latents: Clean latents.
+            frames: RGB.
+            every: Steps between previews, 0 for none.
+            numbers: The number of each frame in the clip; default: from 0.
+        """
         self._colors = LatentPreview(latents, frames) if every else None
         self._shown, self._every = shown_frames(len(frames)), every
+        self._numbers = tuple(i if numbers is None else numbers[i] for i in self._shown)
 
     def __call__(
         self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]
     ) -> Iterator[Preview]:
         """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen frames."""
         if self._colors is not None and step.index % self._every == 0:
-            yield Preview(self._colors(x0[list(self._shown)]), self._shown, heat(self._shown))
+            yield Preview(self._colors(x0[list(self._shown)]), self._numbers, heat(self._shown))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import lcm
@@ -24,6 +24,9 @@ from editing.spool import Spool, frames_of, windows
 if TYPE_CHECKING:
     from editing.backbones import Backbone
     from editing.request import EditRequest
+
+ReadFrames = Callable[[int, int], UInt8[np.ndarray, "frames height width 3"]]
+"""(first frame, the frame after the last) -> RGB."""
 
 # Cut here, the frames that the autoencoder takes at once are those it takes of the whole clip.
 _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
@@ -79,7 +82,7 @@ def working_clip(backbone: Backbone, request: EditRequest) -> Working:
 def finish(
     backbone: Backbone,
     request: EditRequest,
-    edits: Sequence[Float[Tensor, "frames c h w"]],
+    edits: Sequence[Float[Tensor, "frames c h w"] | ReadFrames],
     feather: float,
     attention: Mapping[str, RegionAttention],
     *,
@@ -91,26 +94,27 @@ def finish(
     """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
 
     Args:
-        edits: Clean latents of every edit, in the order of `request.targets`.
+        edits: Clean latents of every edit, in the order of `request.targets`, or what reads its frames.
         feather: Pixels of the source over which an edit fades into it.
         attention: See `EditResult`, as for `words`, `step_areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
     """
     clip, (width, height) = request.clip, request.clip.size
 
-    def decode(latents: Tensor) -> UInt8[np.ndarray, "frames height width 3"]:
-        return resize(backbone.decode(latents), (width, height))
+    def drawn(edit: Tensor | ReadFrames, start: int, stop: int) -> UInt8[np.ndarray, "frames h w 3"]:
+        some = backbone.decode(edit[start:stop]) if isinstance(edit, Tensor) else edit(start, stop)
+        return resize(some, (width, height))
 
     frames, uncomposited = ([Spool(height, width) for _ in edits] for _ in range(2))
     rebuilt = None if reconstruction is None else Spool(height, width)
     for start, stop in windows(len(clip), _DECODED):
         source, mask = clip.read(start, stop), request.read_edited_mask(start, stop)
         for edit, whole, alone in zip(edits, frames, uncomposited, strict=True):
-            decoded = decode(edit[start:stop])
+            decoded = drawn(edit, start, stop)
             alone.append(decoded)
             whole.append(composite(source, decoded, mask, feather))
         if rebuilt is not None and reconstruction is not None:
-            rebuilt.append(decode(reconstruction[start:stop]))
+            rebuilt.append(drawn(reconstruction, start, stop))
     others = zip(request.targets[1:], frames[1:], uncomposited[1:], strict=True)
     return EditResult(
         frames[0],

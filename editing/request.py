@@ -228,7 +228,8 @@ class EditRequest:
             )
         self.check_source()
         self.adapter_facts()
-        check_keyframes(check_params(self.method, self.params).keyframes, len(self.clip))
+        if choice := getattr(check_params(self.method, self.params), "keyframes", None):
+            check_keyframes(choice, len(self.clip))
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."

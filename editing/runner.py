@@ -89,9 +89,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     warnings = []
     if facts is not None:
         backbone, warnings = use_adapter(backbone, request)
-    from editing.keyed import edit_keys
-
-    recipe = edit_keys(METHODS[request.method].run, backbone, request, params)
+    recipe = METHODS[request.method].run(backbone, request, params)
     try:
         result, made = yield from _timed(recipe, clock)
     except ResourceError as error:

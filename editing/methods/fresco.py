@@ -1,6 +1,6 @@
 """FRESCO: redraws a clip so that frames agree where the clip's own frames do.
 
-Yang et al. 2024, arXiv:2403.12962. Frames are noised part of the way and denoised with the prompt
+Yang et al. 2024, arXiv:2403.12962. Key frames are noised part of the way and denoised with the prompt
 (SDEdit, ancestral sampling), a batch at a time. What enters the blocks of the decoder is optimised to follow
 the optical flow and to be as self-similar as in the source; the decoder's self-attention is guided by the
 source, by what frames share, and by the motion. With regions that have words, VideoGrain's modulation binds
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,18 +30,18 @@ from editing.attention.modulation import Modulation
 from editing.attention.sites import Site, plain
 from editing.backbones.control_net import ControlNets
 from editing.backbones.patches import Change, entering_up_blocks
+from editing.between import fill_between
 from editing.blending import blend_latents
 from editing.consistency import Agreement, agree
-from editing.correspondence import around, cut, smooth_background
+from editing.correspondence import around, cut, scan_cuts, smooth_background
 from editing.diffusion import Step, add_noise, advance, ddpm_step
 from editing.events import EditResult, Event, Preview, Progress, RegionAttention, Stage
-from editing.keyed import find_cuts
-from editing.keyframes import batches
+from editing.keyframes import batches, choose_keyframes
 from editing.params import ModulatedParams
 from editing.params.fresco import FrescoParams
 from editing.params.videograin import VideoGrainParams
 from editing.preview import Previews
-from editing.recipe import Working, finish, working_clip
+from editing.recipe import ReadFrames, Working, finish, working_clip
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
 def run(backbone: Backbone, request: EditRequest, params: FrescoParams) -> Generator[Event, None, EditResult]:
     """Edit a clip; yields events, returns the result."""
     working = working_clip(backbone, request)
-    clip = Redrawn(backbone, request, params, working)
-    groups = batches(range(len(working.frames)), params.frames_at_once)
+    keys = choose_keyframes(params.keyframes, working.frames)
+    clip, groups = Keyed(backbone, request, params, working, keys), batches(keys, params.frames_at_once)
 
     yield Stage("editing")
     redrawn: dict[int, Tensor] = {}
@@ -67,16 +68,17 @@ def run(backbone: Backbone, request: EditRequest, params: FrescoParams) -> Gener
         redrawn |= zip(group[known:], x[known:], strict=True)
 
     yield Stage("decoding")
-    edit = torch.stack([redrawn[frame] for frame in range(len(working.frames))])
+    latents = torch.stack([redrawn[key] for key in keys])
+    edit = latents if len(keys) == len(working.frames) else clip.filled(latents)
     maps, control = clip.maps(), clip.control.maps
     result = finish(backbone, request, [edit], params.feather, maps, control=control)
-    return replace(result, warnings=_say_cuts(clip.shots))
+    return replace(result, warnings=_say_cuts(clip.cuts))
 
 
 def redraw(
-    clip: Redrawn, batch: GuidedBatch, anchors: dict[int, Tensor], number: int, total: int
+    clip: Keyed, batch: GuidedBatch, anchors: dict[int, Tensor], number: int, total: int
 ) -> Generator[Event, None, Float[Tensor, "frames c h w"]]:
-    """Noise a batch of frames part of the way and denoise it; returns its latents.
+    """Noise a batch of key frames part of the way and denoise it; returns its latents.
 
     `anchors` holds, for every step, the latents with which the first frame of the clip and the last of the
     batch before entered it. Later batches begin with these two, which follow the same path again.
@@ -96,11 +98,12 @@ def redraw(
     return x
 
 
-class Redrawn:
-    """The clip, and what all batches of its frames share.
+class Keyed:
+    """The key frames of a clip, and what all their batches share.
 
     Attributes:
-        frames: RGB at the working size.
+        frames: All frames of the clip, RGB at the working size.
+        keys: The key frames.
         steps: The steps that are run: all of the schedule or, with less strength, its last ones.
         control: The control networks with their input.
         plain_text: The negative prompt and the prompt, as control networks read them.
@@ -109,14 +112,18 @@ class Redrawn:
         background: How much of a pixel no region covers; None if the background is not smoothed.
         modulations: The modulation of each batch, by its frames.
         cuts: The first frame of each shot but the first.
-        shots: The same in numbers of the whole clip, of which these may be key frames.
     """
 
     def __init__(
-        self, backbone: Backbone, request: EditRequest, params: FrescoParams, working: Working
+        self,
+        backbone: Backbone,
+        request: EditRequest,
+        params: FrescoParams,
+        working: Working,
+        keys: Sequence[int],
     ) -> None:
         self.backbone, self.request, self.params = backbone, request, params
-        self.frames, self.grid = working.frames, working.grid
+        self.frames, self.grid, self.keys = working.frames, working.grid, tuple(keys)
         self._inside = working.inside() if params.blend else None
         skipped = round(params.steps * (1 - params.strength))
         self.steps = backbone.schedule.sampling(params.steps)[skipped:]
@@ -127,16 +134,22 @@ class Redrawn:
         self.layout, self.text = None, self.plain_text
         if request.edited:
             self.layout, self.text = lay_out(backbone, request, working.grid)
-        self._source = backbone.encode(working.frames)
+        own = working.frames[list(keys)]
+        self._place = {key: place for place, key in enumerate(keys)}
+        self._source = backbone.encode(own)
         self._shown = self._source.clone()
-        self._previews = Previews(self._source, working.frames, params.preview_every)
+        self._previews = Previews(self._source, own, params.preview_every, keys)
         self.background = self._find_background()
         self.modulations: dict[tuple[int, ...], Modulation] = {}
-        self.shots, self.cuts = find_cuts(request.clip)
+        self.cuts = scan_cuts(working.frames)
+
+    def places(self, frames: Sequence[int]) -> list[int]:
+        """Where key frames are in the list of key frames."""
+        return [self._place[frame] for frame in frames]
 
     def source(self, frames: Sequence[int]) -> Float[Tensor, "frames c h w"]:
         """Latents of the clip."""
-        return self._source[list(frames)]
+        return self._source[self.places(frames)]
 
     def inside(self, frames: Sequence[int]) -> Float[Tensor, "frames 1 h w"] | None:
         """The edited area of the latents; None if it is the whole frame."""
@@ -171,8 +184,8 @@ class Redrawn:
         return source if _is_last(step) else advance(source, self.first_noise(frames), step)
 
     def preview(self, batch: GuidedBatch, step: Step, x0: Tensor) -> Iterator[Preview]:
-        """The preview of a step, if one is due; frames of later batches are still the clip's."""
-        places = list(batch.frames)
+        """The preview of a step, if one is due; key frames of later batches are still the clip's."""
+        places = self.places(batch.frames)
         self._shown[places] = x0
 
         def heat(shown: Sequence[int]) -> dict[str, Float32[np.ndarray, "shown h w"]]:
@@ -186,13 +199,14 @@ class Redrawn:
         yield from self._previews(step, self._shown, heat)
 
     def maps(self) -> dict[str, RegionAttention]:
-        """Maps of all frames over the run."""
+        """Maps of all frames over the run; a frame between key frames has those of the nearest."""
         if not self.modulations or not self.steps:
             return {}
         found = [(frames, modulation.maps()) for frames, modulation in self.modulations.items()]
         # Anchors are frames of an earlier batch, whose maps count.
-        of_frame = {frame: (maps, row) for frames, maps in found[::-1] for row, frame in enumerate(frames)}
-        rows = [of_frame[frame] for frame in range(len(self.frames))]
+        of_key = {frame: (maps, row) for frames, maps in found[::-1] for row, frame in enumerate(frames)}
+        nearest = [min(self.keys, key=lambda key: abs(key - frame)) for frame in range(len(self.frames))]
+        rows = [of_key[key] for key in nearest]
         return {
             name: RegionAttention(
                 np.stack([maps[name].before[row] for maps, row in rows]),
@@ -201,11 +215,19 @@ class Redrawn:
             for name in found[0][1]
         }
 
-    def _find_background(self) -> Float[Tensor, "frames 1 height width"] | None:
+    def filled(self, latents: Float[Tensor, "keys c h w"]) -> ReadFrames:
+        """Read all frames, one window after the other, from the latents of the key frames."""
+        edited = self.backbone.decode(latents)
+        frames = fill_between(
+            edited, self.keys, lambda *window: self.frames[slice(*window)], self.params.flow
+        )
+        return lambda start, stop: np.stack(list(islice(frames, stop - start)))
+
+    def _find_background(self) -> Float[Tensor, "keys 1 height width"] | None:
         # Latents outside an edited area are the clip's, and need no smoothing.
         if not self.params.smooth_background or self._inside is not None or not self.request.regions:
             return None
-        areas = self.request.read_areas(0, len(self.frames))
+        areas = np.concatenate([self.request.read_areas(key, key + 1) for key in self.keys])
         size = self.frames.shape[1:3]
         covered = F.adaptive_max_pool2d(torch.from_numpy(areas > 0).float()[:, None], size)
         side = _odd(_FOREGROUND_GROWTH, size)
@@ -221,14 +243,14 @@ class Reference:
 
 
 class GuidedBatch:
-    """Predictions for some frames, guided by their motion and by features of the source.
+    """Predictions for some key frames, guided by their motion and by features of the source.
 
     Attributes:
         frames: Numbers of the frames in the clip.
         modulation: Binds regions to their words; None if none has any.
     """
 
-    def __init__(self, clip: Redrawn, frames: tuple[int, ...]) -> None:
+    def __init__(self, clip: Keyed, frames: tuple[int, ...]) -> None:
         self.frames, self._clip = frames, clip
         backbone, params, some = clip.backbone, clip.params, clip.frames[list(frames)]
         self._motion = cut(around(some, params.flow), _crossed(clip.cuts, frames))
@@ -289,7 +311,7 @@ class GuidedBatch:
         """The background of these frames at some size."""
         if self._clip.background is None:
             return None
-        whole = self._clip.background[list(self.frames)]
+        whole = self._clip.background[self._clip.places(self.frames)]
         return F.interpolate(whole, tuple(size), mode="bilinear", align_corners=False).to(like)
 
     def smoothed(self, x0: Tensor, eps: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:

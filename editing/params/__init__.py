@@ -7,8 +7,6 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from editing.params.written import KeyFrames, written
-
 
 class MethodParams(BaseModel):
     """Parameters that every method has."""
@@ -52,12 +50,6 @@ class MethodParams(BaseModel):
         ge=0,
         le=1000,
         description="Steps between live previews; 0 shows none.",
-    )
-    keyframes: KeyFrames = written(
-        "all",
-        title="Key frames",
-        description="Frames to edit: all, every N, auto LEAST-MOST (where most changes, that far apart), or "
-        "frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from editing.params import FROM_NOISE, ModulatedParams
-from editing.params.written import Controls, control_networks
+from editing.params.written import Controls, KeyFrames, control_networks, written
 
 
 class FrescoParams(ModulatedParams):
@@ -23,6 +23,7 @@ class FrescoParams(ModulatedParams):
     }
     NEEDS = {"control": "control"}
     GROUPS = {
+        "Key frames": ("keyframes", "frames_at_once"),
         "Features": (
             "optimise_until",
             "optimise_rounds",
@@ -80,12 +81,18 @@ class FrescoParams(ModulatedParams):
         le=1,
         description="Share of the schedule to run: how far the result may go from the clip; 0 keeps it.",
     )
+    keyframes: KeyFrames = written(
+        "all",
+        title="Key frames",
+        description="Frames to redraw: all, every N, auto LEAST-MOST (where most changes, that far apart), "
+        "or frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
+    )
     frames_at_once: int = Field(
         8,
         title="Frames at once",
         ge=3,
         le=64,
-        description="Most frames in one batch; later batches start with the first frame of the clip and "
+        description="Most key frames in one batch; later batches start with the first frame of the clip and "
         "the last of the batch before. Memory grows with it.",
     )
     first_noise: Literal["shared", "own"] = Field(

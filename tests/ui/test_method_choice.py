@@ -245,6 +245,8 @@ def test_key_frames_are_a_text_with_a_hint():
     assert isinstance(field, gr.Textbox)
     assert field.value == "all"
     assert "0, 8, 15" in field.placeholder
+    described = {method["name"]: method["keyframes"] for method in method_choice.choice("fresco")["methods"]}
+    assert [name for name, has in described.items() if has] == ["fresco"]
 
 
 def test_columns_of_both_places_follow_the_method():

@@ -77,7 +77,7 @@ def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     found = run(tiny, request(pixels), **OFF, first_noise="own", guidance_scale=3.0, steps=5)
     # One frame at a time, with the noise it has in the clip.
     asked, given = request(pixels), params(**OFF, first_noise="own", guidance_scale=3.0, steps=5)
-    clip = fresco.Redrawn(tiny, asked, given, fresco.working_clip(tiny, asked))
+    clip = fresco.Keyed(tiny, asked, given, fresco.working_clip(tiny, asked), (0, 1, 2))
     betas = np.diff(1 - np.concatenate([[1.0], tiny.schedule.alphas_cumprod])) / np.concatenate(
         [[1.0], tiny.schedule.alphas_cumprod[:-1]]
     )
@@ -164,6 +164,23 @@ def test_later_batches_begin_with_frames_that_take_the_same_way_again(tiny, call
             assert torch.equal(new[0], very_first[0])
 
 
+def test_key_frames_appear_at_their_places(tiny, monkeypatch):
+    """The frames between follow from them; there are as many frames as before, at the same rate."""
+    asked, decoded, decode = request(moving(8)), [], tiny.decode
+    monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(decode(x)) or decoded[-1])
+    result = run(tiny, asked, keyframes="0, 3", feather=0.0)
+    frames = np.asarray(result.frames)
+    assert frames.shape == (8, SIZE, SIZE, 3)
+    assert len(decoded[0]) == 3
+    assert np.array_equal(frames[[0, 3, 7]], decoded[0])
+    assert asked.clip.fps == Fraction(24000, 1001)
+
+
+def test_a_key_frame_outside_the_clip_is_refused(tiny):
+    with pytest.raises(RequestError, match=r"params.keyframes: Frame 9 is outside the clip"):
+        run(tiny, request(moving(4)), keyframes="0, 9")
+
+
 def test_two_frames_at_once_are_refused():
     with pytest.raises(RequestError, match="frames_at_once"):
         params(frames_at_once=2)
@@ -190,7 +207,7 @@ def test_a_cut_is_said_and_nothing_follows_it(tiny, monkeypatch):
     pixels = np.concatenate([moving(3, 1), moving(3, 2)])
     given = params()
     asked = request(pixels)
-    clip = fresco.Redrawn(tiny, asked, given, fresco.working_clip(tiny, asked))
+    clip = fresco.Keyed(tiny, asked, given, fresco.working_clip(tiny, asked), range(6))
     with torch.no_grad():
         motion = fresco.GuidedBatch(clip, tuple(range(6)))._motion
     assert motion.hidden.all((1, 2)).tolist() == [False, False, True, False, False, True]
@@ -212,13 +229,14 @@ def test_outside_the_regions_is_the_source_and_attention_is_shown(tiny):
     pixels, labels = moving(7), two_regions(7)
     regions = (Region("horse", 1, prompt="a dog", source="a horse"), Region("beach", 2))
     asked = request(pixels, regions, labels, prompt="")
-    result = run(tiny, asked, frames_at_once=3, feather=0.0)
+    result = run(tiny, asked, keyframes="every 2", frames_at_once=3, feather=0.0)
     outside = labels != 1
     assert np.array_equal(np.asarray(result.frames)[outside], pixels[outside])
     assert set(result.attention) == {"horse", "beach"}
     maps = result.attention["horse"].after
     assert len(maps) == 7
-    assert all(not np.array_equal(*pair) for pair in pairwise(maps))
+    assert np.array_equal(maps[1], maps[0])
+    assert not np.array_equal(maps[2], maps[0])
 
 
 def test_regions_without_words_are_the_foreground_of_a_smooth_background(tiny):
@@ -236,11 +254,11 @@ def test_regions_without_words_are_the_foreground_of_a_smooth_background(tiny):
 
 
 def test_what_it_tells(tiny):
-    events = list(drain(fresco.run(tiny, request(moving(3)), params(preview_every=1))))
+    events = list(drain(fresco.run(tiny, request(moving(5)), params(keyframes="every 2", preview_every=1))))
     assert tuple(event.name for event in events if isinstance(event, Stage)) == METHODS["fresco"].stages
     previews = [event for event in events if isinstance(event, Preview)]
     assert len(previews) == 3
-    assert all(event.indices == (0, 1, 2) for event in previews)
+    assert all(event.indices == (0, 2, 4) for event in previews)
     assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -200,7 +200,7 @@ BASES["fresco"] = {
     "schedule_power": 1.0, "self_strength": 0.8, "spatial_steps": 2, "temporal_sharpness": 1.0,
 }  # fmt: skip
 SMOOTH = {"blend": False, "smooth_from": 0.5, "smooth_until": 1.0}
-FORMULAS["fresco"], ELSEWHERE["fresco"] = fresco_formulas.check, {"flow", "frames_at_once"}
+FORMULAS["fresco"], ELSEWHERE["fresco"] = fresco_formulas.check, {"flow", "keyframes", "frames_at_once"}
 ROWS["fresco"] = {
     "steps": Row(3),
     "guidance_scale": Row(2.0),
@@ -313,8 +313,7 @@ def test_a_parameter_reaches_what_it_is_for(run_of, method, name):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_parameter_is_without_a_row(method):
-    # What all methods do with key frames is tested in test_keyed.py.
-    assert set(ROWS[method]) | ELSEWHERE[method] | {"keyframes"} == set(METHODS[method].Params.model_fields)
+    assert set(ROWS[method]) | ELSEWHERE[method] == set(METHODS[method].Params.model_fields)
 
 
 def test_the_flow_is_found_as_told(model, tmp_path):

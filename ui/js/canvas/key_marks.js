@@ -21,7 +21,7 @@ const sayKeys = (text) => {
 
 // What the field says of the clip; null where the method has no key frames.
 const keysOfRun = (editor) =>
-  editor.clip && hub.method
+  editor.clip && hub.method?.keyframes
     ? readKeys(hub.keyframes[hub.method.name] ?? "all", editor.clip.count)
     : null;
 
