@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -77,6 +76,8 @@ def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple
 
 def _changes(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[np.ndarray, "frames"]:
     """Mean squared difference of every frame to the one before, blurred, for colours from -1 to 1."""
+    import cv2  # slow to import, and seldom needed
+
     out, before = np.zeros(len(frames)), None
     for index, frame in enumerate(frames):
         blurred = cv2.GaussianBlur(frame.astype(np.float32) / 127.5, (9, 9), 0)
