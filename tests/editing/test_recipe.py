@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from editing.blending import composite
 from editing.clip import ArrayClip, resize
-from editing.recipe import EditedCells, finish, working_clip
+from editing.recipe import EditedCells, working_clip
 from editing.request import EditRequest, Region
-from editing.spool import Spool
 
 FRAMES = 26  # two windows and a bit
 
@@ -20,24 +18,6 @@ def request_():
         frame[8:30, index : index + 12] = 1
     regions = (Region("a", 1, "a fox", margin=3),)
     return EditRequest(ArrayClip(frames), labels, regions, size=64)
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
-def test_windows_change_no_bit_of_a_result(tiny, request_, at_once, monkeypatch):
-    monkeypatch.setattr(tiny, "_frames_at_once", lambda *_: at_once)
-    working = working_clip(tiny, request_)
-    generator = torch.Generator().manual_seed(0)
-    first, back = (torch.randn(FRAMES, 4, *working.grid.size, generator=generator) for _ in range(2))
-    result = finish(tiny, request_, [first], 2.0, {}, reconstruction=back)
-    edited, rebuilt = (resize(tiny.decode(latents), request_.clip.size) for latents in (first, back))
-    source = request_.clip.read(0, FRAMES)
-    assert isinstance(result.frames, Spool)
-    assert np.array_equal(result.uncomposited, edited)
-    assert np.array_equal(result.reconstruction, rebuilt)
-    mask = np.asarray(request_.edited_mask)
-    assert np.array_equal(result.frames, composite(source, edited, mask, 2.0))
-    assert np.array_equal(result.source, source)
-    assert np.array_equal(result.edited_mask, mask)
 
 
 def test_a_clip_is_resized_by_window_as_in_one_piece(tiny, request_):
