@@ -15,7 +15,8 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from jaxtyping import Float32, UInt8
 
-from editing.clip.reading import CONTAINERS, EXACT
+from editing.clip.index import CONTAINERS
+from editing.clip.reading import EXACT
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
 log = logging.getLogger(__name__)
