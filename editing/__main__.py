@@ -34,6 +34,9 @@ _ModelId = Annotated[str | None, typer.Option(help="Model id, or path of a folde
 _Loras = Annotated[
     list[str] | None, typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable.")
 ]
+_Whole = Annotated[
+    bool, typer.Option("--whole", help="Also write whole.mp4: the file with the edit in its place.")
+]
 _Dtype = Annotated[
     str | None, typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
 ]
@@ -67,10 +70,7 @@ def run(
         typer.Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
-    whole: Annotated[
-        bool,
-        typer.Option("--whole", help="Also write whole.mp4: the file with the edit in its place."),
-    ] = False,
+    whole: _Whole = False,
     dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""

@@ -209,7 +209,9 @@ def _arrange(
     # Times that start over (two recordings in one file) do not say when frames are shown.
     if len(known) < len(stamps) or any(later < earlier for earlier, later in pairwise(decoding)):
         return index
-    last = max(packets, key=lambda packet: packet.pts or 0).duration * tick or 1 / fps
+    # Elsewhere a duration may be the time until the next frame is decoded.
+    last = packets[-1].duration * tick if packets[-1].pts == known[-1] else Fraction(0)
+    last = last or 1 / fps
     if last <= _LONG / fps and _is_even(known, 1 / (fps * tick)):
         return index
     return replace(index, times=tuple(known), last=last)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from editing.clip.reading import EXACT
-from editing.clip.sound import Sound, open_sound
+from editing.clip.sound import open_sound
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
@@ -57,20 +58,14 @@ def write_video(
     height, width = first.shape[:2]
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
-    with ExitStack() as stack:
-        options = {"movflags": "+faststart"}
-        container = stack.enter_context(av.open(str(path), "w", format="mp4", options=options))
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        video = _add_video(container, (width + width % 2, height + height % 2), fps, tags)
-        clock.start(video)
-        sound = _add_sound(container, stack.enter_context(open_sound(audio_from))) if audio_from else None
-        for index, frame in clock.count(frames):
-            container.mux(video.encode(clock.stamp(_to_yuv(frame, tags), index)))
-            if sound:
-                sound(clock.end(index))
-        container.mux(video.encode(None))
-        if sound:
-            sound(None)
+        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags)
+        with _add_sound(container, audio_from) as write_sound:
+            for index, frame in clock.count(frames):
+                container.mux(clock.encode(video, _to_yuv(frame, tags), index))
+                write_sound(clock.end(index))
+            container.mux(clock.encode(video))
     if width % 2 or height % 2:
         _declare_size(Path(path), width, height)
 
@@ -97,15 +92,14 @@ def write_lossless(path: Path, clip: Clip) -> None:
     clock = _Clock(clip.fps, clip.times, clip.duration)
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
-        stream = container.add_stream("ffv1", rate=clip.fps)
+        stream = clock.add_stream(container, "ffv1", {})
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
-        clock.start(stream)
         for index in range(len(clip)):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(clip.read(index, index + 1)[0]), format="rgb24"
             )
-            container.mux(stream.encode(clock.stamp(frame, index)))
-        container.mux(stream.encode(None))
+            container.mux(clock.encode(stream, frame, index))
+        container.mux(clock.encode(stream))
 
 
 class _Clock:
@@ -122,10 +116,18 @@ class _Clock:
             earliest = self._stamps[-1] + 1 if self._stamps else 0
             self._stamps.append(max(earliest, round(time / self._unit)))
 
-    def start(self, stream: av.VideoStream) -> None:
-        """Set the unit of a stream's time stamps."""
+    def add_stream(
+        self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
+    ) -> av.VideoStream:
+        """Add a stream that counts in the unit of the times."""
+        if self._times is not None:
+            # An MP4 keeps the times at which frames are decoded. With B-frames at a varying rate, these end
+            # long before the last frame is shown, and so does the clip for players.
+            options = {**options, "bf": "0"}
+        stream = container.add_stream(codec, rate=self._fps, options=options)
         if self._times is not None:
             stream.time_base = stream.codec_context.time_base = self._unit
+        return stream
 
     def count(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Number frames, and raise ValueError unless there is one for each of the times."""
@@ -133,12 +135,19 @@ class _Clock:
             return enumerate(frames)
         return ((index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True))
 
-    def stamp(self, frame: av.VideoFrame, index: int) -> av.VideoFrame:
-        """Give a frame its time and duration; at a constant rate the encoder counts by itself."""
-        if self._times is not None:
-            start, stop = self._stamps[index : index + 2]
-            frame.pts, frame.duration, frame.time_base = start, stop - start, self._unit
-        return frame
+    def encode(
+        self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
+    ) -> list[av.Packet]:
+        """Encode a frame at its time, or what is left for None; at a constant rate the encoder counts."""
+        if self._times is None:
+            return stream.encode(frame)
+        if frame:
+            frame.pts, frame.time_base = self._stamps[index], self._unit
+        packets = stream.encode(frame)
+        for packet in packets:
+            place = bisect_left(self._stamps, packet.pts or 0)
+            packet.duration = self._stamps[place + 1] - self._stamps[place]
+        return packets
 
     def end(self, index: int) -> Fraction:
         """Seconds at which a frame ends."""
@@ -146,11 +155,11 @@ class _Clock:
 
 
 def _add_video(
-    container: av.container.OutputContainer, size: tuple[int, int], fps: Fraction, tags: ColorTags
+    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags
 ) -> av.VideoStream:
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
     options = {"crf": "7", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
-    stream = container.add_stream("libx264", rate=fps, options=options)
+    stream = clock.add_stream(container, "libx264", options)
     stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
     stream.color_range, stream.colorspace = tags.range, tags.matrix
     stream.color_primaries, stream.color_trc = tags.primaries, tags.transfer
@@ -170,27 +179,32 @@ def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.V
     )
 
 
-def _add_sound(container: av.container.OutputContainer, sound: Sound) -> Callable[[Fraction | None], None]:
-    """Add a sound track; the returned function writes its sound up to a time, in seconds; None ends it."""
-    stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout)
-    stream.bit_rate = 96_000 * sound.channels
-    at = 0
+@contextmanager
+def _add_sound(
+    container: av.container.OutputContainer, span: AudioSpan | None
+) -> Iterator[Callable[[Fraction], None]]:
+    """Add a sound track, if there is sound; yield a function that writes it up to a time, in seconds."""
+    if span is None:
+        yield lambda _end: None
+        return
+    with open_sound(span) as sound:
+        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout)
+        stream.bit_rate = 96_000 * sound.channels
+        at = 0
 
-    def write(end: Fraction | None) -> None:
-        nonlocal at
-        if end is None:
-            container.mux(stream.encode(None))
-            return
-        last = round(end * sound.rate)
-        for stop in (*range(at + sound.rate, last, sound.rate), last):  # a frame may last for hours
-            block = sound.read(stop)
-            if block.shape[1]:
-                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
-                frame.sample_rate, frame.pts, frame.time_base = sound.rate, at, Fraction(1, sound.rate)
-                container.mux(stream.encode(frame))
-            at = stop
+        def write(end: Fraction) -> None:
+            nonlocal at
+            last = round(end * sound.rate)
+            for stop in (*range(at + sound.rate, last, sound.rate), last):  # a frame may last for hours
+                block = sound.read(stop)
+                if block.shape[1]:
+                    frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
+                    frame.sample_rate, frame.pts, frame.time_base = sound.rate, at, Fraction(1, sound.rate)
+                    container.mux(stream.encode(frame))
+                at = stop
 
-    return write
+        yield write
+        container.mux(stream.encode(None))
 
 
 def _declare_size(path: Path, width: int, height: int) -> None:
