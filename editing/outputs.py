@@ -145,6 +145,7 @@ def write_outputs(
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps, **timing)
         if result.step_areas:
+            (folder / "attention").mkdir(exist_ok=True)
             write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
         if gif:
             write_gif(folder / "edited.gif", _shrunk(result.frames, _GIF_SIDE), fps, **timing)
