@@ -18,12 +18,12 @@ from editing.commands import call, parse_settings
 from editing.errors import RequestError, shorten
 from editing.folders import check_writable
 from editing.labels import read_labels
-from editing.outputs import check_out, write_clusters, write_outputs
+from editing.outputs import check_out, check_whole, write_clusters, write_outputs
 from editing.project import FILE, check_project_path, load_project, save_project, schema
 from editing.request import EditRequest, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from editing.backbones import Backbone
 
@@ -33,6 +33,9 @@ app = typer.Typer(help="Edit a video region by region.", add_completion=False, p
 _ModelId = Annotated[str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")]
 _Loras = Annotated[
     list[str] | None, typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable.")
+]
+_Whole = Annotated[
+    bool, typer.Option("--whole", help="Also write whole.mp4: the file with the edit in its place.")
 ]
 _Dtype = Annotated[
     str | None, typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
@@ -67,6 +70,7 @@ def run(
         typer.Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
     ] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
+    whole: _Whole = False,
     dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""
@@ -79,16 +83,15 @@ def run(
     if prompt:
         request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
     request.check_runnable()
+    if whole:
+        check_whole(request.clip)
     from editing.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
     warnings = [*finished.report.get("warnings", []), *notes]
-    write_outputs(finished.result, request, {**finished.report, "warnings": warnings}, out, gif)
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    for other in finished.report.get("others", ()):
-        typer.echo(f"edited video: {out / other['file']}")
-    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
+    report = {**finished.report, "warnings": warnings}
+    write_outputs(finished.result, request, report, out, gif, whole)
+    _say_written(out, report, whole)
 
 
 @app.command()
@@ -238,6 +241,17 @@ def main(arguments: list[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING)
     return call(app, "python -m editing", arguments)
+
+
+def _say_written(out: Path, report: Mapping[str, Any], whole: bool) -> None:
+    """Show the warnings of a report, and where the videos are."""
+    for warning in report["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    for other in report.get("others", ()):
+        typer.echo(f"edited video: {out / other['file']}")
+    if whole:
+        typer.echo(f"whole clip:   {out / 'whole.mp4'}")
+    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
 
 
 def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:

@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from editing.clip import resize
-from editing.clip.writing import write_video
-from editing.errors import RequestError
+from editing.clip import Clip, ImageClip, VideoClip, open_clip, resize
+from editing.clip.writing import timing_of, write_video
+from editing.errors import RequestError, shorten
 from editing.events import EditResult
 from editing.folders import check_writable, staged
 from editing.pictures import Frame, heat, tint, washed, write_gif
@@ -26,6 +28,7 @@ EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 NAMES = (
     *EDITS,
     "edited.gif",
+    "whole.mp4",
     "comparison.mp4",
     "masks.mp4",
     "attention",
@@ -57,8 +60,63 @@ def check_out(out: Path) -> None:
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
+def check_whole(clip: Clip) -> None:
+    """Check, before any work, that an edit of a clip can be put back into the file it is a stretch of.
+
+    Raises:
+        RequestError: The clip skips frames, or is not of a video file or a folder of images; the field is
+            `--whole`.
+    """
+    if not isinstance(clip, VideoClip | ImageClip):
+        raise RequestError(
+            "--whole", f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
+        )
+    if clip.stride != 1:
+        raise RequestError(
+            "--whole",
+            f"With a stride of {clip.stride}, the clip skips frames of its file. Set clip.stride to 1.",
+        )
+
+
+def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, object]:
+    """Write all frames of the file that a clip is a stretch of, with the edit in its place.
+
+    The other frames are those of the file, at its times, with its sound over the whole length.
+
+    Args:
+        path: The MP4 to write.
+        clip: A clip of a video file or a folder of images, of stride 1.
+        edited: Its frames, edited.
+
+    Returns:
+        file (name), start and stop (of the edit, as frames of the file; the frame at stop is not edited) and
+        frames (number of them in the file).
+
+    Raises:
+        RequestError: See `check_whole`.
+        ClipError: The file cannot be read again.
+    """
+    check_whole(clip)
+    stretch = cast(VideoClip | ImageClip, clip)
+    whole = open_clip(stretch.path)
+    start, stop = stretch.start, stretch.start + len(stretch)
+    around = frames_of(whole)
+    frames = chain(
+        (around[index] for index in range(start)),
+        edited,
+        (around[index] for index in range(stop, len(whole))),
+    )
+    write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
+    return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)}
+
+
 def write_outputs(
-    result: EditResult, request: EditRequest, report: Mapping[str, object], out: str | Path, gif: bool = False
+    result: EditResult,
+    request: EditRequest,
+    report: Mapping[str, object],
+    out: str | Path,
+    gif: bool = False,
+    whole: bool = False,
 ) -> None:
     """Write videos and report into a folder; everything or nothing.
 
@@ -68,22 +126,29 @@ def write_outputs(
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
+        whole: Also write whole.mp4, the file of the clip with the (first) edit in its place; the report
+            then says where that is, see `write_whole`.
 
     Raises:
-        RequestError: See `check_out`.
+        RequestError: See `check_out` and `check_whole`.
         ResourceError: The disk is full or cannot be written.
     """
     check_out(Path(out))
     with staged(Path(out), replaces=NAMES) as folder:
-        fps, clip = request.clip.fps, request.clip
+        fps, clip, timing = request.clip.fps, request.clip, timing_of(request.clip)
         edits = (result.frames, *(other.frames for other in result.others))
         for name, frames in zip(EDITS, edits, strict=False):
-            write_video(folder / name, frames, fps, audio_from=clip.audio, tags=clip.tags)
+            write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
+        if whole:
+            report = {**report, "whole": write_whole(folder / "whole.mp4", clip, result.frames)}
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
-            write_video(folder / name, frames, fps)
+            write_video(folder / name, frames, fps, **timing)
+        if result.step_areas:
+            (folder / "attention").mkdir(exist_ok=True)
+            write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
         if gif:
-            write_gif(folder / "edited.gif", _shrunk(result.frames, _GIF_SIDE), fps)
+            write_gif(folder / "edited.gif", _shrunk(result.frames, _GIF_SIDE), fps, **timing)
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
 
 
@@ -102,8 +167,9 @@ def write_clusters(
     """
     frames = _shrunk(frames_of(request.clip), _SIDE)
     with staged(Path(out)) as folder:
-        write_video(folder / "clusters.mp4", _painted(frames, request), request.clip.fps)
-        write_video(folder / "pca.mp4", _shrunk(pca, _SIDE), request.clip.fps)
+        clip = request.clip
+        write_video(folder / "clusters.mp4", _painted(frames, request), clip.fps, **timing_of(clip))
+        write_video(folder / "pca.mp4", _shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
 
 
 def to_json(report: Mapping[str, object]) -> str:
@@ -139,11 +205,9 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
     for name, maps in result.attention.items():
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         for when in ("before", "after"):
-            levels = getattr(maps, when) / brightest
+            levels = (level / brightest for level in getattr(maps, when))
             frames = _heated(_shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
             yield f"attention/{stems[name]}_{when}.mp4", frames
-    if result.step_areas:
-        yield "attention/areas_by_step.mp4", _areas_by_step(result)
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
             yield f"{name}.mp4", frames
@@ -177,7 +241,7 @@ def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
 
 
 def _heated(
-    frames: Iterable[Frame], maps: Float32[np.ndarray, "frames gh gw"], color: str
+    frames: Iterable[Frame], maps: Iterable[Float32[np.ndarray, "gh gw"]], color: str
 ) -> Iterator[Frame]:
     """Maps, 0..1, over dark frames in a region's colour."""
     return (heat(frame, level, color) for frame, level in zip(frames, maps, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import GifImagePlugin, Image, ImageChops
 
 Frame = UInt8[np.ndarray, "height width 3"]
+_LONGEST = 655_350  # milliseconds that a frame of a GIF can stay
 
 
 def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]) -> Frame:
@@ -64,49 +66,65 @@ def rgb(color: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def write_gif(path: Path, frames: Iterable[Frame], fps: Fraction) -> None:
+def write_gif(
+    path: Path,
+    frames: Iterable[Frame],
+    fps: Fraction,
+    *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+) -> None:
     """Write an endless GIF, a frame at a time; Pillow's own writer keeps all of them.
 
     Args:
         path: File to write.
         frames: RGB, of one size.
         fps: Frames per second; a GIF counts hundredths of a second.
+        times: Seconds of each frame from the first, if the rate varies.
+        duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only with `times`.
     """
-    milliseconds = round(1000 / fps)
     with path.open("wb") as file:
-        for index, (image, corner, times) in enumerate(_changes(frames)):
+        for index, (image, corner, lasts) in enumerate(_changes(frames, _lasting(fps, times, duration))):
             if index == 0:
-                info = {"loop": 0, "duration": milliseconds}
-                file.writelines(GifImagePlugin.getheader(image, info=info)[0])
+                file.writelines(GifImagePlugin.getheader(image, info={"loop": 0, "duration": lasts})[0])
             # Every frame has its own colours; those of the first are in the header.
-            more = {"include_color_table": index > 0, "duration": times * milliseconds}
+            more = {"include_color_table": index > 0, "duration": min(lasts, _LONGEST)}
             file.writelines(GifImagePlugin.getdata(image, corner, **more))
         file.write(b";")
 
 
+def _lasting(fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> Iterator[int]:
+    """For how many milliseconds each frame of a GIF stays."""
+    if times is None:
+        return repeat(round(1000 / fps))
+    end = times[-1] + 1 / fps if duration is None else duration
+    hundredths = [round(100 * time) for time in (*times, end)]
+    return (10 * (stop - start) for start, stop in pairwise(hundredths))
+
+
 class _Change(NamedTuple):
-    """What one frame of a GIF changes, its top left corner (x, y), and for how many frames it stays."""
+    """What one frame of a GIF changes, its top left corner (x, y), and how many milliseconds it stays."""
 
     image: Image.Image
     corner: tuple[int, int]
-    times: int
+    lasts: int
 
 
-def _changes(frames: Iterable[Frame]) -> Iterator[_Change]:
+def _changes(frames: Iterable[Frame], lasting: Iterator[int]) -> Iterator[_Change]:
     """The changes from frame to frame, in up to 256 colours; an unchanged frame extends the last one."""
     last: _Change | None = None
     shown = Image.new("RGB", (0, 0))
-    for frame in frames:
+    for frame, lasts in zip(frames, lasting, strict=False):
         image = Image.fromarray(frame).convert("P", palette=Image.Palette.ADAPTIVE)
         colors = image.convert("RGB")
         box = ImageChops.difference(shown, colors).getbbox() if last else (0, 0, *image.size)
         shown = colors
         if last and box is None:
-            last = last._replace(times=last.times + 1)
+            last = last._replace(lasts=last.lasts + lasts)
         elif box:
             if last:
                 yield last
-            last = _Change(image.crop(box), box[:2], 1)
+            last = _Change(image.crop(box), box[:2], lasts)
     if last:
         yield last
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,10 +13,11 @@ from editing.clip import ArrayClip, open_clip
 from editing.clip.writing import write_lossless, write_video
 from editing.errors import MaskError
 from editing.labels import palette
+from editing.spool import Frames
 
 
 def write_mask_video(
-    labels: UInt8[np.ndarray, "frames height width"],
+    labels: UInt8[np.ndarray | Frames, "frames height width"],
     path: str | Path,
     fps: Fraction,
     colors: Mapping[int, str],
@@ -27,15 +27,15 @@ def write_mask_video(
     MP4 mixes colours at edges, and a mixture may be nearest to a third region's colour when read back.
 
     Args:
-        labels: 0 = background, drawn black.
+        labels: 0 = background, drawn black; an array, or read a frame at a time.
         path: File to write.
         fps: Frames per second.
         colors: "#rrggbb" of every label.
     """
-    frames = palette(colors)[labels]
+    table = palette(colors)
+    frames = Frames((*labels.shape, 3), np.uint8, lambda start, stop: table[labels[start:stop]])
     if Path(path).suffix.lower() == ".mkv":
-        clip: Any = ArrayClip(frames, fps)
-        write_lossless(Path(path), clip)
+        write_lossless(Path(path), ArrayClip(frames, fps))
     else:
         write_video(path, frames, fps)
 

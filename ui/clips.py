@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
-from editing.clip.writing import write_video
+from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
@@ -75,7 +75,8 @@ class Opened:
         if not self.source.is_file():
             unfinished = self.source.with_suffix(".part")
             clip = self.request.clip
-            write_video(unfinished, self.frames, clip.fps, tags=clip.tags, comment=clip.comment)
+            said = {"tags": clip.tags, "comment": clip.comment}
+            write_video(unfinished, self.frames, clip.fps, **timing_of(clip), **said)
             unfinished.replace(self.source)
 
 
@@ -159,7 +160,8 @@ def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
     width, height = (max(2, round(side * scale / 2) * 2) for side in clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
-    write_video(path, small, clip.fps, audio_from=clip.audio, tags=clip.tags, comment=clip.comment)
+    said = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
+    write_video(path, small, clip.fps, **timing_of(clip), **said)
     return VideoClip(path), f"The clip was scaled to {width}x{height}."
 
 

@@ -32,6 +32,7 @@ class ImageClip:
         self.folder_files = files
         self.files = files[used_frames(len(files), start, stride, frames)]
         self.name, self.fps = path.name, DEFAULT_FPS / stride
+        self.times, self.duration = None, len(self.files) / self.fps
         self.size = _image_size(self.files[0])
         self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
         self.comment = ""

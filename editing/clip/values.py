@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from editing.errors import ClipError
+from editing.spool import Frames
 
 MAX_SIDE = 8192
 DEFAULT_FPS = Fraction(8)
@@ -46,7 +47,10 @@ class Clip(Protocol):
     Attributes:
         name: File or folder name.
         size: (width, height) as shown, after rotation and with square pixels.
-        fps: Frames per second of this clip, with the stride applied.
+        fps: Frames per second of this clip, with the stride applied; on average if the rate varies.
+        times: Seconds from the first used frame to each used frame, in order, the first 0; None if the rate
+            is constant.
+        duration: Seconds from the start of the first used frame to the end of the last one.
         tags: Colour tags of the source, for the writer.
         audio: Sound of the used span; None without sound.
         warnings: What a user should know about how the source was read.
@@ -56,6 +60,8 @@ class Clip(Protocol):
     name: str
     size: tuple[int, int]
     fps: Fraction
+    times: tuple[Fraction, ...] | None
+    duration: Fraction
     tags: ColorTags
     audio: AudioSpan | None
     warnings: list[str]
@@ -77,17 +83,27 @@ class ArrayClip:
     """A clip in memory.
 
     Args:
-        frames: RGB.
+        frames: RGB, as an array or read by window.
         fps: Frames per second.
         name: Name shown to users.
         comment: See `Clip`.
+        times: See `Clip`.
+        duration: See `Clip`; None lets the last frame last 1 / fps seconds.
 
     Raises:
-        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty.
+        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty; or `times` are not one per
+            frame, from 0 on and in order.
     """
 
     def __init__(
-        self, frames: np.ndarray, fps: Fraction | int = DEFAULT_FPS, name: str = "array", comment: str = ""
+        self,
+        frames: np.ndarray | Frames,
+        fps: Fraction | int = DEFAULT_FPS,
+        name: str = "array",
+        comment: str = "",
+        *,
+        times: Sequence[Fraction] | None = None,
+        duration: Fraction | None = None,
     ) -> None:
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ClipError(
@@ -98,6 +114,9 @@ class ArrayClip:
         self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
         self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
         self.comment = comment
+        self.times = None if times is None else _check_times(times, len(frames))
+        begun = self.times[-1] if self.times else (len(frames) - 1) / self.fps
+        self.duration = begun + 1 / self.fps if duration is None else duration
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -120,6 +139,12 @@ def resize(
     shrinks = size[0] <= width and size[1] <= height
     method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return stack([cv2.resize(frame, size, interpolation=method) for frame in frames], size)
+
+
+def _check_times(times: Sequence[Fraction], count: int) -> tuple[Fraction, ...]:
+    if len(times) != count or times[0] != 0 or list(times) != sorted(times):
+        raise ClipError("clip.times", f"Expected {count} times in order, the first of them 0.")
+    return tuple(times)
 
 
 def check_window(start: int, stop: int, length: int) -> None:

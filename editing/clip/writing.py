@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
-from editing.clip.reading import CONTAINERS, EXACT
+from editing.clip.reading import EXACT
+from editing.clip.sound import open_sound
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
-log = logging.getLogger(__name__)
-_AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
+_MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
 
 def write_video(
@@ -27,67 +29,137 @@ def write_video(
     frames: Iterable[UInt8[np.ndarray, "height width 3"]],
     fps: Fraction,
     *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
     audio_from: AudioSpan | None = None,
     tags: ColorTags | None = None,
     comment: str = "AI-edited video",
 ) -> None:
     """Write an MP4: H.264 yuv420p at CRF 7, AAC, index first, the same bytes for the same input.
 
-    yuv420p has only even sizes. A frame of odd size is encoded with its last row or column repeated, and the
-    container declares the true size, to which decoders crop.
+    A frame of odd size is encoded with its last row or column repeated, since yuv420p has only even sizes,
+    and the container declares the true size, to which decoders crop.
 
     Args:
         path: File to write.
         frames: RGB frames of one size.
         fps: Frames per second.
+        times: Seconds of each frame, in order, the first 0; None for a constant rate. Exact in the file if
+            a unit of at least a microsecond allows; equal ones are set apart by one unit.
+        duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only with `times`.
         audio_from: Sound to copy, cut to its span.
         tags: Colour tags to write and to convert with; None is BT.709.
-        comment: Comment written into the file.
+        comment: Comment of the file.
 
     Raises:
-        ValueError: There is no frame.
+        ValueError: There is no frame, or not one for each of the times.
     """
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
+    first, frames = _first(frames)
     height, width = first.shape[:2]
     tags = tags or ColorTags()
+    clock = _Clock(fps, times, duration)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        video = _add_video(container, (width + width % 2, height + height % 2), fps, tags)
-        write_sound = _add_audio(container, audio_from, fps) if audio_from else None
-        for index, frame in enumerate(chain([first], iterator)):
-            container.mux(video.encode(_to_yuv(frame, tags)))
-            if write_sound:
-                write_sound(index)
-        container.mux(video.encode(None))
-        if write_sound:
-            write_sound(None)
+        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags)
+        with _add_sound(container, audio_from) as write_sound:
+            for index, frame in clock.count(frames):
+                container.mux(clock.encode(video, _to_yuv(frame, tags), index))
+                write_sound(clock.end(index))
+            container.mux(clock.encode(video))
     if width % 2 or height % 2:
         _declare_size(Path(path), width, height)
 
 
+def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first frame, and all frames."""
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    return first, chain([first], iterator)
+
+
+def timing_of(clip: Clip) -> dict[str, Any]:
+    """When the frames of a clip are shown, as arguments of `write_video` and `write_gif`."""
+    return {"times": clip.times, "duration": clip.duration}
+
+
 def write_lossless(path: Path, clip: Clip) -> None:
-    """Write a clip as RGB FFV1 in Matroska: lossless, in about half the bytes."""
+    """Write a clip as RGB FFV1 in Matroska: lossless, in about half the bytes.
+
+    Times of a rate that varies are rounded to milliseconds, the unit of Matroska.
+    """
+    clock = _Clock(clip.fps, clip.times, clip.duration)
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
-        stream = container.add_stream("ffv1", rate=clip.fps)
+        stream = clock.add_stream(container, "ffv1", {})
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
         for index in range(len(clip)):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(clip.read(index, index + 1)[0]), format="rgb24"
             )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            container.mux(clock.encode(stream, frame, index))
+        container.mux(clock.encode(stream))
+
+
+class _Clock:
+    """When each frame of a video is shown: at a constant rate, or at given times."""
+
+    def __init__(self, fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> None:
+        self._fps, self._times = fps, times
+        if times is None:
+            return
+        end = times[-1] + 1 / fps if duration is None else duration
+        self._unit = Fraction(1, min(math.lcm(*(time.denominator for time in (*times, end))), _MOST_UNITS))
+        self._stamps: list[int] = []
+        for time in (*times, end):
+            earliest = self._stamps[-1] + 1 if self._stamps else 0
+            self._stamps.append(max(earliest, round(time / self._unit)))
+
+    def add_stream(
+        self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
+    ) -> av.VideoStream:
+        """Add a stream that counts in the unit of the times."""
+        if self._times is not None:
+            # An MP4 keeps the times at which frames are decoded. With B-frames at a varying rate, these end
+            # long before the last frame is shown, and so does the clip for players.
+            options = {**options, "bf": "0"}
+        stream = container.add_stream(codec, rate=self._fps, options=options)
+        if self._times is not None:
+            stream.time_base = stream.codec_context.time_base = self._unit
+        return stream
+
+    def count(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Number frames, and raise ValueError unless there is one for each of the times."""
+        if self._times is None:
+            return enumerate(frames)
+        return ((index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True))
+
+    def encode(
+        self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
+    ) -> list[av.Packet]:
+        """Encode a frame at its time, or what is left for None; at a constant rate the encoder counts."""
+        if self._times is None:
+            return stream.encode(frame)
+        if frame:
+            frame.pts, frame.time_base = self._stamps[index], self._unit
+        packets = stream.encode(frame)
+        for packet in packets:
+            place = bisect_left(self._stamps, packet.pts or 0)
+            packet.duration = self._stamps[place + 1] - self._stamps[place]
+        return packets
+
+    def end(self, index: int) -> Fraction:
+        """Seconds at which a frame ends."""
+        return (index + 1) / self._fps if self._times is None else self._stamps[index + 1] * self._unit
 
 
 def _add_video(
-    container: av.container.OutputContainer, size: tuple[int, int], fps: Fraction, tags: ColorTags
+    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags
 ) -> av.VideoStream:
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
     options = {"crf": "7", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
-    stream = container.add_stream("libx264", rate=fps, options=options)
+    stream = clock.add_stream(container, "libx264", options)
     stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
     stream.color_range, stream.colorspace = tags.range, tags.matrix
     stream.color_primaries, stream.color_trc = tags.primaries, tags.transfer
@@ -107,59 +179,32 @@ def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.V
     )
 
 
-def _read_sound(span: AudioSpan) -> tuple[Float32[np.ndarray, "channels samples"], int, str]:
-    """Samples of the span, silence where the source has none; their rate; the channel layout."""
-    with av.open(str(span.path.resolve()), container_options={"format_whitelist": CONTAINERS}) as container:
-        stream = next(stream for stream in container.streams.audio if stream.codec_context)
-        rate, layout = stream.codec_context.sample_rate, stream.codec_context.layout
-        if rate not in (av.Codec("aac", "w").audio_rates or [rate]):
-            rate = _AUDIO_RATE
-        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        samples = np.zeros((layout.nb_channels, round((span.stop - span.start) * rate)), np.float32)
-        frames = chain.from_iterable(resampler.resample(frame) for frame in container.decode(stream))
-        try:
-            _fill(samples, frames, span.start, rate)
-        except av.FFmpegError as error:  # no reason to lose the pictures
-            log.warning("the sound of a clip is damaged (%s); the rest of it is silence", error)
-    return samples, rate, layout.name
+@contextmanager
+def _add_sound(
+    container: av.container.OutputContainer, span: AudioSpan | None
+) -> Iterator[Callable[[Fraction], None]]:
+    """Add a sound track, if there is sound; yield a function that writes it up to a time, in seconds."""
+    if span is None:
+        yield lambda _end: None
+        return
+    with open_sound(span) as sound:
+        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout)
+        stream.bit_rate = 96_000 * sound.channels
+        at = 0
 
+        def write(end: Fraction) -> None:
+            nonlocal at
+            last = round(end * sound.rate)
+            for stop in (*range(at + sound.rate, last, sound.rate), last):  # a frame may last for hours
+                block = sound.read(stop)
+                if block.shape[1]:
+                    frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
+                    frame.sample_rate, frame.pts, frame.time_base = sound.rate, at, Fraction(1, sound.rate)
+                    container.mux(stream.encode(frame))
+                at = stop
 
-def _fill(
-    samples: Float32[np.ndarray, "channels samples"],
-    frames: Iterable[av.AudioFrame],
-    start: Fraction,
-    rate: int,
-) -> None:
-    """Place sound by its times; sample 0 is at `start` seconds. Sound outside the span is left out."""
-    for frame in frames:
-        offset = round((frame.pts * frame.time_base - start) * rate)
-        if offset >= samples.shape[1]:
-            return
-        block = frame.to_ndarray()[:, max(0, -offset) :]
-        place = samples[:, max(0, offset) :][:, : block.shape[1]]
-        place[:] = block[:, : place.shape[1]]
-
-
-def _add_audio(
-    container: av.container.OutputContainer, span: AudioSpan, fps: Fraction
-) -> Callable[[int | None], None]:
-    """Add a sound track; the returned function writes the sound of one frame, or the end for None."""
-    samples, rate, layout = _read_sound(span)
-    stream = container.add_stream("aac", rate=rate, layout=layout)
-    stream.bit_rate = 96_000 * len(samples)
-
-    def write(index: int | None) -> None:
-        if index is None:
-            container.mux(stream.encode(None))
-            return
-        start, stop = (round(frame * rate / fps) for frame in (index, index + 1))
-        block = np.ascontiguousarray(samples[:, start:stop])
-        if block.shape[1]:
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-
-    return write
+        yield write
+        container.mux(stream.encode(None))
 
 
 def _declare_size(path: Path, width: int, height: int) -> None:

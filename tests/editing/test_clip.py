@@ -235,22 +235,6 @@ def test_rotation_is_applied(tmp_path):
     assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
 
 
-def test_varying_rate_keeps_every_frame_and_warns(tmp_path):
-    times = [0, 1, 2, 6, 7, 12]
-    with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
-        for time, frame in zip(times, flat(range(0, 120, 20)), strict=True):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = time, Fraction(1, 10)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-    clip = open_clip(tmp_path / "a.mkv")
-    assert levels(clip.read(0, len(clip))) == [0, 1, 2, 3, 4, 5]
-    assert abs(float(clip.fps) - 5 / 1.2) < 0.01
-    assert "frame rate varies" in clip.warnings[0]
-
-
 def test_sound_is_cut_to_the_used_span(tmp_path):
     clip = open_clip(write_with_sine(tmp_path / "s.mp4"), start=5, frames=10)
     assert clip.audio == AudioSpan(tmp_path / "s.mp4", Fraction(1, 2), Fraction(3, 2))

@@ -73,7 +73,8 @@ def test_everything_is_written(tmp_path, request_, result):
 def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result):
     left = np.zeros((FRAMES, 4, 6), bool)
     left[:, :, :3] = True
-    write_outputs(replace(result, step_areas={5: ~left, 2: left}), request_, {}, tmp_path / "out")
+    found = replace(result, attention={}, step_areas={5: ~left, 2: left})
+    write_outputs(found, request_, {}, tmp_path / "out")
     clip = open_clip(tmp_path / "out" / "attention" / "areas_by_step.mp4")
     assert (len(clip), clip.size) == (2, (4 * WIDTH, HEIGHT))
     for picture, washed in zip(clip.read(0, 2).astype(int), (0, 1), strict=True):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from editing.errors import MaskError
+from editing.spool import Frames
 from masks.video import read_mask_video, write_mask_video
 
 COLORS = {1: "#ff0000", 4: "#2080ff"}
@@ -33,3 +34,18 @@ def test_other_size(tmp_path, labels):
     write_mask_video(labels, tmp_path / "masks.mkv", Fraction(8), COLORS)
     with pytest.raises(MaskError, match="4 frames of 48x32, but the clip uses 4 of 48x30"):
         read_mask_video(tmp_path / "masks.mkv", 4, (48, 30), COLORS)
+
+
+def test_labels_are_read_a_frame_at_a_time(tmp_path, labels):
+    read = []
+
+    def window(start, stop):
+        read.append(stop - start)
+        return labels[start:stop]
+
+    lazy = Frames(labels.shape, np.uint8, window)
+    for name in ("masks.mkv", "masks.mp4"):
+        write_mask_video(lazy, tmp_path / name, Fraction(8), COLORS)
+        write_mask_video(labels, tmp_path / f"whole_{name}", Fraction(8), COLORS)
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"whole_{name}").read_bytes()
+    assert set(read) == {1}
