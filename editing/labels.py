@@ -111,9 +111,16 @@ def write_labels(
     path = Path(path)
     _clear(path)
     for index, frame in enumerate(labels):
-        image = Image.fromarray(frame)
-        image.putpalette(palette(colors).tobytes())
-        image.save(path / f"{index:05d}.png", optimize=False)
+        write_frame(frame, path, index, colors)
+
+
+def write_frame(
+    labels: UInt8[np.ndarray, "height width"], path: Path, index: int, colors: Mapping[int, str]
+) -> None:
+    """Write the labels of one frame, counted from 0, into a folder; see `write_labels`."""
+    image = Image.fromarray(labels)
+    image.putpalette(palette(colors).tobytes())
+    image.save(path / f"{index:05d}.png", optimize=False)
 
 
 def _pictures(path: Path) -> list[Path]:
