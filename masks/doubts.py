@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 DOUBTFUL = 0.5  # confidence below which a frame is pointed out
-LOST = 0.1  # below which next to nothing of the region is seen
+LOST = 0.2  # below which next to nothing of the region is seen
 _SMALL = 0.3  # of the region's area on its key frames: a smaller mask lowers the confidence
 _SHOWN = 3  # stretches of a kind that are named
 
