@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from editing.commands import call
 from editing.errors import RequestError, shorten
 from editing.folders import staged
 from editing.labels import read_labels
+from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
@@ -29,6 +31,8 @@ app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
+_MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
+_KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
 
 
@@ -51,16 +55,8 @@ def track(
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
     flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
-    masks: Annotated[
-        Path | None,
-        typer.Option(
-            help="Masks of this clip to correct: a clicked object is tracked again up to the next --key."
-        ),
-    ] = None,
-    key: Annotated[
-        list[int] | None,
-        typer.Option(help="Used frame whose masks in --masks are right; repeatable.", min=0),
-    ] = None,
+    masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
+    key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
     clicks = _parse(click)
@@ -129,14 +125,16 @@ def clean(
                 f"Label {number} is not in the masks. Choose from {', '.join(map(str, sorted(found)))}.",
             )
     apart = not overlap(found)
-    cleaned = {number: np.empty_like(mask) for number, mask in found.items()}
-    for index, frame in enumerate(zip(*found.values(), strict=True)):
-        named = dict(zip(found, frame, strict=True))
-        changed = draw.clean(
-            named, pixels=grow, holes=fill_holes, specks=drop_specks, labels=label or (), apart=apart
-        )
-        for number, mask in changed.items():
-            cleaned[number][index] = mask
+    how = {"pixels": grow, "holes": fill_holes, "specks": drop_specks, "labels": label or (), "apart": apart}
+
+    @lru_cache(maxsize=1)
+    def cleaned_frame(index: int) -> dict[int, np.ndarray]:
+        return draw.clean({number: mask[index] for number, mask in found.items()}, **how)
+
+    def read(number: int, start: int, stop: int) -> np.ndarray:
+        return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
+
+    cleaned = {number: Frames(mask.shape, bool, partial(read, number)) for number, mask in found.items()}
     _save(cleaned, out, colors, fps)
 
 

@@ -42,9 +42,9 @@ def left_of(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def shift(clip, keys):
+def shift(clip, keys, start, stop):
     """A made-up tracker: a pixel to the right with each frame."""
-    for frame in range(len(clip)):
+    for frame in range(start, stop):
         key = min(keys, key=lambda key: abs(key - frame))
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
         for label, mask in reversed(keys[key].items()):

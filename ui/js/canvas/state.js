@@ -12,8 +12,15 @@ export const newEditor = () => ({
   tool: "add",
   radius: 12, // of the brush, in pixels of the clip
   masks: [], // by frame and label: { runs, points, key, by, score }
+  revs: [], // by frame, the revision of those masks
+  wanted: new Set(), // frames whose masks have changed since, or are not here yet
+  lanes: {}, // by label, what it is on each frame; see cells.js
   bitmaps: [],
+  thumbs: [], // small frames of a long clip
+  film: [], // frames on the film
   loaded: 0,
+  looking: 0, // when masks were asked for; 0 once they have come
+  load: () => {},
   pending: [], // points and strokes the server has not answered
   clip: null,
   labels: [],
@@ -78,9 +85,15 @@ export const accept = (editor, value) => {
   const seen = new Set(value.acknowledged);
   editor.pending = editor.pending.filter((wait) => !seen.has(wait.nonce));
   if (value.rev < editor.rev) return false;
-  for (const [frame, entries] of Object.entries(value.changes)) editor.masks[frame] = entries;
-  const { rev, tracking, stale, labels, undo, redo, finders, sam } = value;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam });
+  for (const [frame, entries] of Object.entries(value.changes)) {
+    editor.masks[frame] = entries;
+    editor.revs[frame] = value.rev;
+    editor.wanted.delete(Number(frame));
+  }
+  for (const [frame, changed] of Object.entries(value.wanting ?? {}))
+    if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
+  const { rev, tracking, stale, labels, undo, redo, finders, sam, lanes } = value;
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes });
   return true;
 };
 

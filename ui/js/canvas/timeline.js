@@ -5,6 +5,8 @@ import { drawFilm } from "./film.js";
 import { makeKeyMarks } from "./key_marks.js";
 import { drawLanes, makeLegend } from "./lanes.js";
 
+const LINES = 60; // on the ruler
+
 const makeRuler = (editor, keysShown) => {
   const ruler = make("div", "rg-ruler"),
     strip = make("canvas", "rg-film");
@@ -27,7 +29,7 @@ const makeRuler = (editor, keysShown) => {
     ruler.setAttribute("aria-valuemax", String(total));
     ruler.setAttribute("aria-valuenow", String(frame));
     ruler.setAttribute("aria-valuetext", "frame " + frame + " of " + total);
-    ruler.style.setProperty("--frames", total);
+    ruler.style.setProperty("--frames", total / Math.ceil(total / LINES));
   };
   return { ruler, film, tell };
 };
