@@ -77,7 +77,9 @@ class Masking:
         if isinstance(data.get("nonce"), int):
             document.acknowledged.append(data["nonce"])
         document.shown = frame_shown(document, data)
-        view = views.canvas(document, data["have"], note, alarm, document.shown, _wanted(document, data))
+        said = None if data.get("act") == "look" else note  # what was said before stays
+        wanted = _wanted(document, data)
+        view = views.canvas(document, data["have"], said, alarm, document.shown, wanted)
         return view, document if before != list(document.state.regions) else None
 
     def _do(self, document: Document, data: Data) -> tuple[str, bool]:

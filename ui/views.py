@@ -70,7 +70,7 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
 def canvas(
     document: Document,
     since: int = -1,
-    note: str = "",
+    note: str | None = "",
     alarm: bool = False,
     frame: int = 0,
     wanted: Collection[int] = (),
@@ -84,7 +84,7 @@ def canvas(
     Args:
         document: What the page works on.
         since: The revision the page has; an answer may be lost, so each holds all that is newer.
-        note: Said below the frame.
+        note: Said below the frame; None leaves what is said there.
         alarm: Whether the note is about something that went wrong.
         frame: The one the page shows, from 0.
         wanted: Further frames whose masks the page has asked for.

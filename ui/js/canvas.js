@@ -165,7 +165,7 @@ const showView = (parts, value) => {
   surface.forget(Object.keys(value.changes));
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
-  editor.say(value.note, value.alarm);
+  if (value.note !== null) editor.say(value.note, value.alarm);
   editor.refresh();
   line.draw();
   hub.tell("masks");

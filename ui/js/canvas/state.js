@@ -5,12 +5,10 @@ import { clamp, hundredths } from "../shared/numbers.js";
 const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
 
-export const newEditor = () => ({
-  id: null,
+// Of a clip that has just been opened.
+export const newContent = () => ({
   rev: -1,
   frame: 0, // from 0
-  tool: "add",
-  radius: 12, // of the brush, in pixels of the clip
   masks: [], // by frame and label: { runs, points, key, by, score }
   revs: [], // by frame, the revision of those masks
   wanted: new Set(), // frames whose masks have changed since, or are not here yet
@@ -20,10 +18,17 @@ export const newEditor = () => ({
   film: [], // frames on the film
   loaded: 0,
   looking: 0, // when masks were asked for; 0 once they have come
-  load: () => {},
   pending: [], // points and strokes the server has not answered
-  clip: null,
   labels: [],
+});
+
+export const newEditor = () => ({
+  ...newContent(),
+  id: null,
+  clip: null,
+  load: () => {}, // to be called when other frames are needed
+  tool: "add",
+  radius: 12, // of the brush, in pixels of the clip
   stale: [], // labels to be tracked
   tracking: 0,
   stroke: null, // being drawn
