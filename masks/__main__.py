@@ -78,7 +78,7 @@ def track(
         else:
             found = correct(opened, given, folder, flow, before, key or ())
     for label in clicks:
-        if said := in_words(doubts(found[label])):
+        if said := in_words(doubts(found[label], len(opened))):
             typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
     typer.echo(f"masks: {out}")
 

@@ -13,12 +13,12 @@ _SHOWN = 3  # stretches of a kind that are named
 
 
 class Doubt(NamedTuple):
-    """Frames in a row on which a region is lost or doubtful; `back` if it is seen again after them."""
+    """Frames in a row on which a region is lost or doubtful; `to_end` if the last is that of the clip."""
 
     kind: Literal["lost", "doubtful"]
     first: int
     last: int
-    back: bool
+    to_end: bool
 
 
 def judged(confidence: float, share: float) -> float:
@@ -33,22 +33,22 @@ def judged(confidence: float, share: float) -> float:
     return min(confidence, share / _SMALL)
 
 
-def doubts(confidence: Mapping[int, float]) -> list[Doubt]:
+def doubts(confidence: Mapping[int, float], count: int) -> list[Doubt]:
     """The stretches of a region that need a look.
 
     Args:
         confidence: By frame, 0 (lost) to 1 (sure), of one region.
+        count: Frames of the clip.
     """
     # Where frames are missing, frame - index jumps and a new stretch begins.
     items = [
         (frame - index, _kind(sure), frame) for index, (frame, sure) in enumerate(sorted(confidence.items()))
     ]
-    sure = max((frame for _, kind, frame in items if kind == "sure"), default=-1)
     found = []
     for (_, kind), group in groupby(items, key=lambda item: item[:2]):
         frames = [frame for *_, frame in group]
         if kind != "sure":
-            found.append(Doubt(kind, frames[0], frames[-1], sure > frames[-1]))
+            found.append(Doubt(kind, frames[0], frames[-1], frames[-1] == count - 1))
     return found
 
 
@@ -76,8 +76,8 @@ def _kind(confidence: float) -> Literal["lost", "doubtful", "sure"]:
 
 
 def _frames(found: list[Doubt], first: int) -> str:
-    """Frames for people: "from frame 9 to the end" if the region is not seen again after its only stretch."""
-    if len(found) == 1 and not found[0].back and found[0].last > found[0].first:
+    """Frames for people: "from frame 9 to the end" if the only stretch goes on so far."""
+    if len(found) == 1 and found[0].to_end and found[0].last > found[0].first:
         return f"from frame {found[0].first + first} to the end"
     longest = sorted(found, key=lambda doubt: doubt.first - doubt.last)[:_SHOWN]
     names = [

@@ -270,7 +270,7 @@ def _unsure(document: Document, labels: list[int]) -> str:
         for label in labels:
             layer, region = document.state.layers.get(label), document.state.regions.get(label)
             score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)} if layer else {}
-            if region and (words := in_words(doubts(score), first=1)):
+            if region and (words := in_words(doubts(score, len(document.opened.frames)), first=1)):
                 said.append(f"“{region.name}”: {words}")
     if not said:
         return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."

@@ -167,7 +167,7 @@ def _cell(document: Document, label: int, frame: int) -> str:
         return "k" if masked else "e"
     if not masked:
         return " " if key and key.points else "-"
-    return str(min(9, int(10 * layer.score.get(frame, 0.0))))
+    return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
 
 
 def _masked(document: Document, label: int, frame: int) -> View:

@@ -10,28 +10,28 @@ from storybook import render, sample_scene
 
 def test_stretches_of_a_region():
     scores = [0.9] * 3 + [0.3] * 2 + [0.0] * 4 + [0.9] + [0.05] * 2
-    assert doubts(dict(enumerate(scores))) == [
-        Doubt("doubtful", 3, 4, back=True),
-        Doubt("lost", 5, 8, back=True),
-        Doubt("lost", 10, 11, back=False),
+    assert doubts(dict(enumerate(scores)), 12) == [
+        Doubt("doubtful", 3, 4, to_end=False),
+        Doubt("lost", 5, 8, to_end=False),
+        Doubt("lost", 10, 11, to_end=True),
     ]
 
 
 def test_frames_that_are_not_neighbours_are_no_stretch():
-    assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2})] == [(3, 4), (9, 9)]
+    assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [(3, 4), (9, 9)]
 
 
 def test_words():
-    found = [Doubt("doubtful", 90, 96, True), Doubt("lost", 120, 143, True)]
+    found = [Doubt("doubtful", 90, 96, False), Doubt("lost", 120, 143, False)]
     assert in_words(found) == "lost in frames 120-143, doubtful in frames 90-96"
     assert in_words(found[:1], first=1) == "doubtful in frames 91-97"
-    assert in_words([Doubt("lost", 4, 4, True)]) == "lost in frame 4"
-    assert in_words([Doubt("lost", 9, 11, False)]) == "lost from frame 9 to the end"
+    assert in_words([Doubt("lost", 4, 4, False)]) == "lost in frame 4"
+    assert in_words([Doubt("lost", 9, 11, True)]) == "lost from frame 9 to the end"
     assert in_words([]) == ""
 
 
 def test_of_many_stretches_the_longest_are_named():
-    found = [Doubt("lost", 10 * n, 10 * n + n, True) for n in range(1, 7)]
+    found = [Doubt("lost", 10 * n, 10 * n + n, False) for n in range(1, 7)]
     assert in_words(found) == "lost in frames 40-44, 50-55, 60-66 and 9 others"
 
 
@@ -56,7 +56,7 @@ def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure
     assert all(scores[frame] >= DOUBTFUL for frame in range(12))
     assert all(scores[frame] < LOST for frame in range(30, 36)), scores
     assert all(score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2)
-    assert "lost from frame" in in_words(doubts(scores))
+    assert "lost from frame" in in_words(doubts(scores, len(frames)))
 
 
 def test_a_small_rest_lowers_confidence_and_a_large_one_does_not():
