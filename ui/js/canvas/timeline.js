@@ -84,6 +84,7 @@ export const makeTimeline = (editor) => {
     if (!editor.clip) return;
     const total = editor.clip.count,
       frame = editor.frame + 1;
+    node.classList.toggle("rg-long", total >= 1000);
     node.style.setProperty("--at", (frame - 0.5) / total);
     count.textContent = frame + " / " + total;
     tell(frame, total);
