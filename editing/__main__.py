@@ -331,10 +331,21 @@ def _follow(stream: Iterator[events.Event]) -> Any:
 def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
     match event:
         case events.Stage(name=name):
-            tasks[name] = bars.add_task(name, total=None, left="")
+            _begin(name, None, bars, tasks)
+        case events.Window(number=number, total=total):
+            _begin("windows", total, bars, tasks)
+            bars.update(tasks["windows"], completed=number - 1)
         case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):
             left = "" if seconds is None else f"{seconds:.0f} s left"
             bars.update(tasks[name], completed=done, total=total, left=left)
+
+
+def _begin(name: str, total: int | None, bars: Any, tasks: dict[str, Any]) -> None:
+    """Show a bar, or begin it anew: every window goes through the same stages."""
+    if name in tasks:
+        bars.reset(tasks[name], total=total)
+    else:
+        tasks[name] = bars.add_task(name, total=total, left="")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ _KEY = "regrain_adapter"
 _LONGEST_NAME = 100
 _SAME = 0.005  # most by which sketches of the same weights differ
 _SAME_CLIP = 1.0  # and those of the same clip, of 255
+MOST_LEARNED = 32  # frames on which a model is tuned
 _SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of each
 
 
@@ -196,13 +197,19 @@ def local_adapters() -> list[str]:
     return found
 
 
+def learned_frames(frames: int) -> tuple[int, ...]:
+    """The frames of a clip on which a model is tuned: all of them, or 32 that are evenly spread."""
+    learned = min(frames, MOST_LEARNED)
+    return tuple(np.linspace(0, frames - 1, learned).round().astype(int).tolist())
+
+
 def check_frames(facts: AdapterFacts, frames: int) -> None:
-    """Check that an adapter was tuned on as many frames as the clip has.
+    """Check that an adapter was tuned on as many frames as a clip of this length gives.
 
     Raises:
         ModelError: It was not.
     """
-    if facts.frames != frames:
+    if facts.frames != len(learned_frames(frames)):
         raise ModelError(
             "adapter",
             f"It was tuned on {facts.frames} frames, but the clip has {frames}. Use {facts.frames} frames, "

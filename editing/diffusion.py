@@ -13,6 +13,7 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +21,12 @@ Prediction = Literal["epsilon", "v_prediction", "sample"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
 _ROUNDING = 1e-9
+
+
+def generator(*seed: int) -> torch.Generator:
+    """A generator that some numbers decide together, such as the seed of a run and a draw's number."""
+    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed))
 
 
 @dataclass(frozen=True)

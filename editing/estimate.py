@@ -58,10 +58,9 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
     backbone = loaded_backbone(request.model, request.loras)
     if backbone is None:
         return Estimate(params.tune_steps)
-    from editing.recipe import working_clip
-    from editing.tuning import steps_taken
+    from editing.tuning import learned_clip, steps_taken
 
-    working = working_clip(backbone, request)
+    working = learned_clip(backbone, request)
     taken = steps_taken(backbone, working.frames, request.source_prompt, params)
     steps = params.tune_steps - taken
     if not steps:

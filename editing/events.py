@@ -13,6 +13,7 @@ from editing.spool import Frames
 
 if TYPE_CHECKING:
     from editing.adapters import Adapter
+    from editing.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +21,38 @@ class Stage:
     """A stage of the run begins.
 
     Attributes:
-        name: loading, tuning, inverting, editing, decoding or measuring.
+        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or measuring.
     """
 
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A window of a long clip begins: its frames go through the stages of the method.
+
+    Attributes:
+        number: Its number, from 1.
+        total: Number of windows.
+        work: Frames that are edited in it, with its anchors.
+        left: The same of this and all later windows.
+    """
+
+    number: int
+    total: int
+    work: int
+    left: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """The first frames of a long clip are finished, while the rest is still being edited.
+
+    Attributes:
+        frames: The finished frames, RGB at source size, read when they are needed.
+    """
+
+    frames: UInt8[Frames, "frames height width 3"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +63,8 @@ class Progress:
         stage: Name of the stage.
         done: Units done, counted from 1 to `total` within the stage.
         total: Units of the stage.
-        seconds_left: Estimated seconds left in this stage; None while unknown.
+        seconds_left: Estimated seconds left in this stage or, of a clip in several windows, from the second
+            on, until all of them are edited; None while unknown.
     """
 
     stage: str
@@ -123,7 +153,7 @@ class EditResult:
         others: The edits for further prompts, in their order.
         words: Where words look, for methods that edit by words.
         step_areas: The edited area found by attention, by step number from 0.
-        warnings: What the method noticed about the clip, one sentence each.
+        plan: In which shots, key frames and windows the clip was edited.
     """
 
     frames: UInt8[np.ndarray | Frames, "frames height width 3"]
@@ -136,7 +166,7 @@ class EditResult:
     others: tuple[OtherEdit, ...] = ()
     words: WordAttention | None = None
     step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,4 +182,4 @@ class Finished:
     report: dict[str, object]
 
 
-Event = Stage | Progress | Preview | Losses | Tuned | Finished
+Event = Stage | Window | Progress | Preview | Losses | Tuned | Ready | Finished

@@ -224,6 +224,7 @@ def follow(
     frames: UInt8[np.ndarray, "frames height width 3"],
     sizes: Sequence[tuple[int, int]],
     method: FlowMethod = "auto",
+    breaks: Sequence[int] = (),
 ) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
     """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
 
@@ -231,6 +232,7 @@ def follow(
         frames: RGB.
         sizes: Height and width of each grid; tokens are its cells, row by row.
         method: See `estimate_flow`.
+        breaks: Frames, from 1, in which every track begins anew.
 
     Raises:
         EditingError: See `estimate_flow`.
@@ -239,6 +241,7 @@ def follow(
         return {}
     forward, backward = estimate_both(frames[:-1], frames[1:], method)
     occluded = occlusion(forward, backward)
+    occluded[[frame - 1 for frame in breaks]] = True
     return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
 
 

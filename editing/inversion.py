@@ -16,6 +16,7 @@ from editing.events import Event, Progress
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
+    from editing.recipe import Working
 
 Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
@@ -161,11 +162,16 @@ def inversion_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> di
 
 
 def invert(
-    backbone: Backbone, frames: np.ndarray, predict: Predict, steps: Sequence[Step], total: int
+    backbone: Backbone, working: Working, predict: Predict, steps: Sequence[Step], total: int
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Invert a clip: the latents from clean to noise. Each step is one unit of progress, of `total`."""
-    latents = [backbone.encode(frames)]
-    for step, x in ddim_walk(latents[0], predict, steps):
+    follow = working.piece.follow
+    latents = [follow("inversion", 0, backbone.encode(working.frames))]
+
+    def on_path(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        return predict(follow("inversion", step.index, x), step)
+
+    for step, x in ddim_walk(latents[0], on_path, steps):
         latents.append(x)
         yield Progress("inverting", step.index + 1, total, None)
     return latents

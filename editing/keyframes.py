@@ -10,12 +10,15 @@ from jaxtyping import Float, UInt8
 
 from editing.errors import RequestError
 from editing.params.written import KeyChoice
+from editing.spool import Frames
 
 _LAST_BATCH = 3  # new key frames the last batch should have
 _ANCHORS = 2
 
 
-def choose_keyframes(choice: KeyChoice, frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
+def choose_keyframes(
+    choice: KeyChoice, frames: UInt8[np.ndarray | Frames, "frames h w 3"]
+) -> tuple[int, ...]:
     """Choose the key frames of a clip. The first and the last frame are always among them.
 
     Args:
@@ -74,7 +77,7 @@ def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple
     return tuple(keys)
 
 
-def _changes(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[np.ndarray, "frames"]:
+def _changes(frames: UInt8[np.ndarray | Frames, "frames h w 3"]) -> Float[np.ndarray, "frames"]:
     """Mean squared difference of every frame to the one before, blurred, for colours from -1 to 1."""
     import cv2  # slow to import, and seldom needed
 

@@ -2,16 +2,19 @@
 
 The rule, in this order. A piece may use half of what is free.
 
-1. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
+1. A long clip is edited in windows of 32 frames with their anchors, fewer if the widest tensors of all its
+   branches do not fit, but at least 8. `window` decides otherwise.
+2. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
    tiles if not even one frame does.
-2. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
-3. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
+3. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
+4. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
    device if their weights do not fit together. Where the largest is more than all there is, it is refused.
-4. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
+5. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
    do not fit together; the other methods take all branches of all prompts in one call.
-5. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
+6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
 
-Cutting changes no formula, but it can change the last bits of a result; where there is room nothing is cut.
+But for windows, cutting changes no formula, though it can change the last bits of a result; where there is
+room nothing is cut.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_AT_ONCE = 4
+LEAST_WINDOW, MOST_WINDOW = 8, 32
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
 _WIDE_TENSORS = 4  # of the feed-forward layer at the finest level, alive at once
@@ -155,6 +159,20 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
         free: Bytes available.
     """
     return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free
+
+
+def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
+    """How many frames of a long clip are edited together.
+
+    Args:
+        rows: Rows of a call of the UNet per frame.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
+    """
+    fitting = int(_SHARE * free / (rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS))
+    return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
 
 
 def activation_bytes(frames: int, cells: int, channels: int, itemsize: int) -> int:

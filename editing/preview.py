@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from editing.diffusion import Step
 from editing.events import Preview
+
+if TYPE_CHECKING:
+    from editing.recipe import Working
 
 _SHOWN = 8
 
@@ -64,21 +68,15 @@ class Previews:
     def __init__(
         self,
         latents: Float[Tensor, "frames c h w"],
-        frames: UInt8[np.ndarray, "frames height width 3"],
+        working: Working,
         every: int,
-        numbers: Sequence[int] | None = None,
     ) -> None:
-        """Fit to frames and their latents.
-
-        Args:
-            latents: Clean latents.
-            frames: RGB.
-            every: Steps between previews, 0 for none.
-            numbers: The number of each frame in the clip; default: from 0.
-        """
-        self._colors = LatentPreview(latents, frames) if every else None
-        self._shown, self._every = shown_frames(len(frames)), every
-        self._numbers = tuple(i if numbers is None else numbers[i] for i in self._shown)
+        """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
+        self._colors = LatentPreview(latents, working.frames) if every else None
+        # Anchors were shown with their own window.
+        own = range(working.piece.anchors, len(working.piece))
+        self._shown, self._every = tuple(own[i] for i in shown_frames(len(own))), every
+        self._numbers = tuple(working.piece.numbers[i] for i in self._shown)
 
     def __call__(
         self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]

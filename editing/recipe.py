@@ -1,35 +1,100 @@
-"""The beginning and end of every recipe: the clip at its working size, and frames from the final latents."""
+"""What a recipe is given and what it returns: the frames of a piece at the working size, and a draft.
+
+A clip that is too long to be edited at once is edited window by window. A window begins with anchors: frames
+of the windows before, whose latents follow, step by step, the path that they took there. What a method means
+by all frames is the window and its anchors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from math import lcm
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from editing.attention.sites import Grid
-from editing.blending import composite
 from editing.clip import resize
-from editing.events import EditResult, OtherEdit, RegionAttention, WordAttention
-from editing.memory import FRAMES_AT_ONCE
-from editing.spool import Spool, frames_of, windows
+from editing.events import RegionAttention, WordAttention
+from editing.spool import Frames, windows
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
     from editing.request import EditRequest
 
-ReadFrames = Callable[[int, int], UInt8[np.ndarray, "frames height width 3"]]
-"""(first frame, the frame after the last) -> RGB."""
 
-# Cut here, the frames that the autoencoder takes at once are those it takes of the whole clip.
-_DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The frames of a clip that a recipe edits together.
+
+    Attributes:
+        numbers: Their numbers in the clip, rising: the anchors, then the window's own.
+        anchors: How many of them are anchors.
+        breaks: Places in the piece, from 1, of frames that do not follow the one before in the clip.
+        leads: Whether another window follows, for which paths are noted.
+        known: By walk and step, the latents that the anchors follow, [edits, anchors, c, h, w].
+        paths: The same of the first and the last frame of this piece.
+    """
+
+    numbers: tuple[int, ...]
+    anchors: int = 0
+    breaks: tuple[int, ...] = ()
+    leads: bool = False
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+    paths: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def whole(cls, frames: int) -> Piece:
+        """All frames of a clip."""
+        return cls(tuple(range(frames)))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def middle(self) -> int:
+        """The place of the frame that stands for the whole clip: the middle one, or the first anchor."""
+        return 0 if self.anchors else (len(self) - 1) // 2
+
+    def follow(self, walk: str, step: int, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h w"]:
+        """Put the anchors where they were at this step of a walk, and note where the piece's frames are.
+
+        Args:
+            walk: "inversion", "edit" or another name of the recipe's.
+            step: Number of the step.
+            x: Latents, rows (edit frame).
+
+        Returns:
+            `x` itself without anchors.
+        """
+        key, rows = f"{walk}/{step}", x.unflatten(0, (-1, len(self)))
+        if self.anchors:
+            rows = rows.clone()
+            rows[:, : self.anchors] = self.known[key].to(x)
+            x = rows.flatten(0, 1)
+        if self.leads:
+            self.paths[key] = rows[:, [0, -1]].clone()
+        return x
+
+    def retrace(
+        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
+    ) -> list[Float[Tensor, "rows c h w"]]:
+        """`follow` all steps of a walk that was taken."""
+        return [self.follow(walk, step, x) for step, x in enumerate(latents)]
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What an inversion with anchors also depends on; nothing without them."""
+        if not self.anchors:
+            return {}
+        walks = sorted((key, x) for key, x in self.known.items() if key.startswith("inversion/"))
+        known = b"".join(x.float().cpu().numpy().tobytes() for _, x in walks)
+        return {"anchors": known, "breaks": self.breaks}
 
 
 class EditedCells:
@@ -53,78 +118,59 @@ class Working:
         frames: RGB at the working size.
         grid: Grid of its latents.
         edited: The edited regions; None if the whole frame is edited.
+        piece: Which frames of the clip these are.
     """
 
     frames: UInt8[np.ndarray, "frames height width 3"]
     grid: Grid
     edited: EditedCells | None
+    piece: Piece
 
     def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
         """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
         return None if self.edited is None else self.edited.on(self.grid.size)
 
 
-def working_clip(backbone: Backbone, request: EditRequest) -> Working:
+def working_clip(backbone: Backbone, request: EditRequest, piece: Piece | None = None) -> Working:
     """Read the clip of a request at the working size of the model.
+
+    Args:
+        backbone: The model.
+        request: Its clip holds the frames of the piece alone.
+        piece: Which frames these are; None for the whole clip.
 
     Raises:
         ClipError: A frame cannot be decoded.
     """
-    clip = request.clip
-    width, height = backbone.fit(*clip.size, request.size)
-    frames = np.empty((len(clip), height, width, 3), np.uint8)
-    for start, stop in windows(len(clip)):
-        frames[start:stop] = resize(clip.read(start, stop), (width, height))
+    shrunk = working_frames(backbone, request)
+    frames = np.empty(shrunk.shape, np.uint8)
+    for start, stop in windows(len(frames)):
+        frames[start:stop] = shrunk.read(start, stop)
     edited = EditedCells(request, backbone.device) if request.edited else None
-    return Working(frames, backbone.grid(*frames.shape[:3]), edited)
+    piece = piece or Piece.whole(len(frames))
+    return Working(frames, backbone.grid(*frames.shape[:3]), edited, piece)
 
 
-def finish(
-    backbone: Backbone,
-    request: EditRequest,
-    edits: Sequence[Float[Tensor, "frames c h w"] | ReadFrames],
-    feather: float,
-    attention: Mapping[str, RegionAttention],
-    *,
-    reconstruction: Float[Tensor, "frames c h w"] | None = None,
-    words: WordAttention | None = None,
-    step_areas: Mapping[int, np.ndarray] | None = None,
-    control: UInt8[np.ndarray, "frames height width 3"] | None = None,
-) -> EditResult:
-    """Decode the edits and composite them over the source, one window at a time; results are kept on disk.
+def working_frames(backbone: Backbone, request: EditRequest) -> UInt8[Frames, "frames height width 3"]:
+    """The clip of a request at the working size of the model, read when it is needed."""
+    clip, size = request.clip, backbone.fit(*request.clip.size, request.size)
+    shape = (len(clip), size[1], size[0], 3)
+    return Frames(shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size))
 
-    Args:
-        edits: Clean latents of every edit, in the order of `request.targets`, or what reads its frames.
-        feather: Pixels of the source over which an edit fades into it.
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What a recipe makes of the frames of a piece.
+
+    Attributes:
+        edits: Clean latents of every edit, in the order of `request.targets`.
         attention: See `EditResult`, as for `words`, `step_areas` and `control`.
         reconstruction: Clean latents of the reconstructed source.
     """
-    clip, (width, height) = request.clip, request.clip.size
 
-    def drawn(edit: Tensor | ReadFrames, start: int, stop: int) -> UInt8[np.ndarray, "frames h w 3"]:
-        some = backbone.decode(edit[start:stop]) if isinstance(edit, Tensor) else edit(start, stop)
-        return resize(some, (width, height))
-
-    frames, uncomposited = ([Spool(height, width) for _ in edits] for _ in range(2))
-    rebuilt = None if reconstruction is None else Spool(height, width)
-    for start, stop in windows(len(clip), _DECODED):
-        source, mask = clip.read(start, stop), request.read_edited_mask(start, stop)
-        for edit, whole, alone in zip(edits, frames, uncomposited, strict=True):
-            decoded = drawn(edit, start, stop)
-            alone.append(decoded)
-            whole.append(composite(source, decoded, mask, feather))
-        if rebuilt is not None and reconstruction is not None:
-            rebuilt.append(drawn(reconstruction, start, stop))
-    others = zip(request.targets[1:], frames[1:], uncomposited[1:], strict=True)
-    return EditResult(
-        frames[0],
-        uncomposited[0],
-        frames_of(clip),
-        request.edited_mask,
-        attention,
-        reconstruction=rebuilt,
-        control=control,
-        others=tuple(OtherEdit(*other) for other in others),
-        words=words,
-        step_areas=step_areas or {},
-    )
+    edits: tuple[Float[Tensor, "frames c h w"], ...]
+    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    reconstruction: Float[Tensor, "frames c h w"] | None = None
+    words: WordAttention | None = None
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    control: UInt8[np.ndarray, "frames height width 3"] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -44,6 +44,10 @@ class Method:
         stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.
         entry: `module:function` of the recipe, a generator of events.
         several: Whether one run can make several edits, one per prompt.
+        anchors: Frames of earlier windows that a window of a long clip needs: 2, or 0 if frames are edited
+            alone.
+        setup: `module:function` of what is done once before the windows of a clip, a generator of events that
+            returns the model to edit with; empty for nothing.
     """
 
     name: str
@@ -54,12 +58,23 @@ class Method:
     stages: tuple[str, ...]
     entry: str
     several: bool = False
+    anchors: int = 2
+    setup: str = ""
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
-        """The recipe `(backbone, request, params) -> Iterator[Event]`; imports it, and torch with it."""
-        module, function = self.entry.split(":")
-        return getattr(import_module(module), function)
+        """The recipe `(backbone, request, params, piece)`; imports it, and torch with it."""
+        return _imported(self.entry)
+
+    @property
+    def prepare(self) -> Callable[..., Generator[Any, None, Any]] | None:
+        """The setup `(backbone, request, params)`, if there is one; imports it, and torch with it."""
+        return _imported(self.setup) if self.setup else None
+
+
+def _imported(entry: str) -> Any:
+    module, function = entry.split(":")
+    return getattr(import_module(module), function)
 
 
 METHODS: dict[str, Method] = {
@@ -103,6 +118,7 @@ METHODS: dict[str, Method] = {
             stages=("tuning", "inverting", "editing", "decoding"),
             entry="editing.methods.tune_a_video:run",
             several=True,
+            setup="editing.methods.tune_a_video:prepare",
         ),
         Method(
             name="fresco",
@@ -122,6 +138,7 @@ METHODS: dict[str, Method] = {
             stages=("editing", "decoding"),
             entry="editing.methods.sdedit:run",
             several=True,
+            anchors=0,
         ),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -18,6 +18,7 @@ from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
 from editing.keyframes import check_keyframes
 from editing.labels import Labels
+from editing.params import MethodParams
 from editing.prompts import Composed, compose
 from editing.registry import check_params, find_method
 from editing.spool import Frames, FrameSource
@@ -200,6 +201,10 @@ class EditRequest:
             return np.ones((stop - start, height, width), bool)
         return np.isin(self.read_areas(start, stop), [region.label for region in self.edited])
 
+    def edits_any(self, frames: Iterable[int]) -> bool:
+        """Whether any of these frames shows a pixel that is edited."""
+        return any(self.read_edited_mask(frame, frame + 1).any() for frame in frames)
+
     @property
     def areas(self) -> UInt8[Frames, "frames height width"]:
         """`read_areas` as an array."""
@@ -217,9 +222,9 @@ class EditRequest:
 
         Raises:
             ModelError: The adapter is missing or was tuned on another number of frames.
-            RequestError: A key frame is outside the clip; there is no prompt; the method edits regions and
-                no region has one; it needs a source prompt and there is none; or it makes one edit and there
-                are several prompts.
+            RequestError: A key frame, a cut or the pixel to map is outside the clip; there is no prompt; the
+                method edits regions and no region has one; it needs a source prompt and there is none; or it
+                makes one edit and there are several prompts.
         """
         method = find_method(self.method)
         if self.more_prompts and not method.several:
@@ -228,8 +233,7 @@ class EditRequest:
             )
         self.check_source()
         self.adapter_facts()
-        if choice := getattr(check_params(self.method, self.params), "keyframes", None):
-            check_keyframes(choice, len(self.clip))
+        self._check_frames(check_params(self.method, self.params))
         if "regions" in method.needs and not self.edited:
             raise RequestError(
                 "regions", f"No region has a prompt, but {self.method} edits regions. Give one a prompt."
@@ -261,6 +265,22 @@ class EditRequest:
         if "source_prompt" in find_method(self.method).needs and not self.source_prompt.strip():
             raise RequestError(
                 "source_prompt", f"{self.method} needs it, but it is empty. Describe what the clip shows."
+            )
+
+    def _check_frames(self, params: MethodParams) -> None:
+        """Check that frames and pixels that parameters name are inside the clip."""
+        count, (width, height) = len(self.clip), self.clip.size
+        check_keyframes(params.keyframes, count)
+        if beyond := [frame for frame in params.cuts or () if frame >= count]:
+            raise RequestError(
+                "params.cuts", f"Frame {beyond[0]} is outside the clip. Choose frames from 1 to {count - 1}."
+            )
+        pixel = getattr(params, "heat_pixel", None)
+        if pixel and (pixel.frame >= count or pixel.x >= width or pixel.y >= height):
+            raise RequestError(
+                "params.heat_pixel",
+                f"Pixel {pixel.frame},{pixel.x:g},{pixel.y:g} is outside the clip. Choose a frame from 0 to "
+                f"{count - 1} and a pixel inside {width} x {height}.",
             )
 
     def _require(self, key: str, holds: bool, expected: str) -> None:

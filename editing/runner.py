@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from editing.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
 from editing.clip import DRAWN
 from editing.errors import ResourceError, shorten
-from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned
+from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned, Window
 from editing.memory import peak_memory, reset_peak
 from editing.prompts import missing_phrases
-from editing.registry import METHODS, Resolved, check_needs, resolve_params
+from editing.registry import Resolved, check_needs, check_params, resolve_params
 from editing.request import EditRequest
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Clock:
         self._done, self._total = 0, 0  # of the last progress
         # Units before the present count, when it began, and when its last unit ended.
         self._first, self._begun, self._ended = 0, 0.0, 0.0
+        # Of a clip in several windows: the present one, when it began, and whether anything was edited in it;
+        # seconds and work of those that were.
+        self._window: Window | None = None
+        self._opened, self._edited, self._spent, self._worked = 0.0, False, 0.0, 0
 
     def enter(self, stage: str) -> None:
         """End the current stage and begin another."""
@@ -51,17 +55,30 @@ class Clock:
         self._stage, self._since, self._ended = stage, now, now
         self._done = self._total = 0
 
-    def left(self, done: int, total: int) -> float | None:
-        """Estimate the seconds left from the units so far, counted anew when a stage starts over.
+    def begin(self, window: Window) -> None:
+        """End the current window and begin another."""
+        now = time.perf_counter()
+        if self._window and self._edited:  # not one that was cached
+            self._spent, self._worked = self._spent + now - self._opened, self._worked + self._window.work
+        self._window, self._opened, self._edited = window, now, False
+
+    def left(self, stage: str, done: int, total: int) -> float | None:
+        """Estimate the seconds left.
 
         Args:
-            done: Units done.
-            total: Number of units.
+            stage: Name of the stage.
+            done: Units of it that are done.
+            total: Number of its units.
 
         Returns:
-            None if nothing is known: after a jump, which took no time per unit.
+            Seconds until all windows are edited, from what those before took. Before that is known, seconds
+            until the end of the stage, from the units so far, counted anew when it starts over; None after a
+            jump, which took no time per unit.
         """
         now = time.perf_counter()
+        self._edited |= stage == "editing"
+        if self._window and self._worked:
+            return max(0.0, self._spent / self._worked * self._window.left - (now - self._opened))
         if total != self._total or done != self._done + 1:
             self._first, self._begun = (0, self._ended) if done == 1 else (done, now)
         self._done, self._total, self._ended = done, total, now
@@ -89,9 +106,10 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     warnings = []
     if facts is not None:
         backbone, warnings = use_adapter(backbone, request)
-    recipe = METHODS[request.method].run(backbone, request, params)
+    from editing.assembly import edit_clip
+
     try:
-        result, made = yield from _timed(recipe, clock)
+        result, made = yield from _timed(edit_clip(backbone, request, params), clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
@@ -126,12 +144,11 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     request.check_source()
     clock = Clock()
     backbone, params, _ = yield from _prepared(request, backbone, clock)
-    from editing.recipe import working_clip
     from editing.tuning import learn_clip
 
     yield Stage("tuning")
     clock.enter("tuning")
-    yield from _timed(learn_clip(backbone, request, working_clip(backbone, request), params), clock)
+    yield from _timed(learn_clip(backbone, request, params), clock)
 
 
 def _prepared(
@@ -165,14 +182,14 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
         ModelError: It was tuned on another model or at another size.
     """
     from editing.backbones.tuned import tuned
-    from editing.recipe import working_clip
+    from editing.tuning import learned_clip
 
     adapter = load_adapter(find_adapter(request.adapter))
     check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
     warnings = []
-    if not is_of_clip(adapter.facts, working_clip(backbone, request).frames):
+    if not is_of_clip(adapter.facts, learned_clip(backbone, request).frames):
         warnings.append("The adapter was tuned on another clip or other frames of it.")
-    return tuned(backbone, adapter, len(request.clip)), warnings
+    return tuned(backbone, adapter), warnings
 
 
 def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str, object]:
@@ -224,8 +241,10 @@ def _timed(recipe: Generator[Event, None, T], clock: Clock) -> Generator[Event, 
             match event:
                 case Stage(name=name):
                     clock.enter(name)
-                case Progress(done=done, total=total):
-                    left = clock.left(done, total)
+                case Window():
+                    clock.begin(event)
+                case Progress(stage=stage, done=done, total=total):
+                    left = clock.left(stage, done, total)
                     event = event if event.seconds_left is not None else replace(event, seconds_left=left)
                 case Tuned():
                     made = event
@@ -266,6 +285,7 @@ def make_report(
         "params": resolved,
         "seconds": {},
         "peak_memory": peak_memory(backbone.device),
+        **_describe_plan(result),
         "metrics": measure(result, request),
         **({"others": others} if others else {}),
         "warnings": [
@@ -273,10 +293,32 @@ def make_report(
             *_unknown_world(request, backbone),
             *_unused_negatives(request, resolved),
             *_appended_words(request),
-            *result.warnings,
+            *_cuts_found(request, result),
             *warnings,
         ],
     }
+
+
+def _cuts_found(request: EditRequest, result: EditResult) -> list[str]:
+    """Cuts that were found, not given."""
+    plan = result.plan
+    if plan is None or not plan.cuts or check_params(request.method, request.params).cuts is not None:
+        return []
+    frames = f"frame{'s' if len(plan.cuts) > 1 else ''} {', '.join(map(str, plan.cuts))}"
+    return [
+        f"The clip seems to be cut before {frames}, counted from 0, so each shot was edited on its own. "
+        "Set cuts to correct that."
+    ]
+
+
+def _describe_plan(result: EditResult) -> dict[str, object]:
+    """How a long clip was divided: the first frame of each shot but the first, key frames, and windows."""
+    plan = result.plan
+    if plan is None or (len(plan.windows) == 1 and len(plan.keys) == plan.frames):
+        return {}
+    windows = [{"frames": [w.keys[0], w.keys[-1]], "anchors": list(w.anchors)} for w in plan.windows]
+    keys = {} if len(plan.keys) == plan.frames else {"key_frames": list(plan.keys)}
+    return {"cuts": list(plan.cuts), **keys, "windows": windows}
 
 
 def _unknown_world(request: EditRequest, backbone: Backbone) -> list[str]:

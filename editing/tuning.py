@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from editing import cache
-from editing.adapters import Adapter, AdapterFacts, clip_sketch
+from editing.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import across_frames, frames_seen
@@ -26,17 +26,18 @@ from editing.attention.sites import AttentionFn, Site
 from editing.backbones.patches import Change, joint_norm
 from editing.backbones.temporal import with_weights
 from editing.backbones.tuned import tuned
-from editing.diffusion import Schedule, Step, add_noise, advance, combine
+from editing.diffusion import Schedule, Step, add_noise, advance, combine, generator
 from editing.errors import DivergedError
 from editing.events import Event, Losses, Preview, Progress, Tuned
 from editing.inversion import inversion_key, mean_square
+from editing.pieces import pick
 from editing.preview import LatentPreview, shown_frames
+from editing.recipe import Piece, Working, working_clip
 from editing.text import Text
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
     from editing.params.tune_a_video import TuneAVideoParams
-    from editing.recipe import Working
     from editing.request import EditRequest
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0
@@ -46,19 +47,19 @@ _PREVIEW_STEPS = 8
 
 @torch.no_grad()
 def learn_clip(
-    backbone: Backbone, request: EditRequest, working: Working, params: TuneAVideoParams
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
 ) -> Generator[Event, None, Adapter]:
     """Tune on a clip, or return the cached result. Closing the generator keeps what was learned.
 
     Args:
         backbone: The model, without an adapter.
-        request: Its source prompt is what the model learns to draw; previews show its prompt.
-        working: The clip.
+        request: Its source prompt is what the model learns to draw; previews show its prompt. Of a long clip
+            32 frames are learned, evenly spread.
         params: Steps, learning rate and so on.
     Raises:
         DivergedError: The loss or a gradient is NaN or Inf.
     """
-    tuning = Tuning.of(backbone, request, working, params)
+    tuning = Tuning.of(backbone, request, learned_clip(backbone, request), params)
     kept = cache.load(tuning.key("version", params.tune_steps))
     learner = Learner.of(kept or tuning.begin(), params.learning_rate)
     if kept:
@@ -78,6 +79,12 @@ def learn_clip(
     return adapter
 
 
+def learned_clip(backbone: Backbone, request: EditRequest) -> Working:
+    """The frames of a clip on which a model is tuned, at its working size."""
+    numbers = learned_frames(len(request.clip))
+    return working_clip(backbone, pick(request, numbers), Piece(numbers))
+
+
 def sparse_causal(frames: int) -> AttentionFn:
     """The attention with which a clip is tuned and edited: each frame sees the first and the previous one."""
     seen = frames_seen(("first", "previous"), frames)
@@ -92,8 +99,7 @@ def drawn(
     schedule: Schedule, latents: Float[Tensor, "frames c h w"], seed: int, index: int
 ) -> tuple[Step, Float[Tensor, "frames c h w"]]:
     """The noise level and the noise of a tuning step, from the seed and the step's number alone."""
-    mixed = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0]
-    fresh = torch.Generator().manual_seed(int(mixed))
+    fresh = generator(seed, index)
     level = int(torch.randint(len(schedule.alphas_cumprod), (), generator=fresh))
     return schedule.at(level), torch.randn(latents.shape, generator=fresh).to(latents)
 
@@ -182,6 +188,7 @@ class Tuning:
         words: The source prompt, encoded.
         shown: The negative prompt and the prompt, encoded, for previews.
         colors: Turns latents into pictures.
+        numbers: The numbers of the frames in the clip.
         facts: Facts of the adapter, but for the number of steps.
         inputs: What the result depends on, but for the number of steps.
     """
@@ -192,6 +199,7 @@ class Tuning:
     words: Text
     shown: Text
     colors: LatentPreview
+    numbers: tuple[int, ...]
     facts: AdapterFacts
     inputs: Mapping[str, object]
 
@@ -210,7 +218,8 @@ class Tuning:
             frames=len(working.frames), width=width, height=height, words=words, **_settings(params),
         )  # fmt: skip
         return cls(
-            backbone, params, latents, text[0], text[1:], LatentPreview(latents, working.frames), facts,
+            backbone, params, latents, text[0], text[1:], LatentPreview(latents, working.frames),
+            working.piece.numbers, facts,
             _inputs(backbone, working.frames, words, params),
         )  # fmt: skip
 
@@ -289,15 +298,15 @@ class Tuning:
         every = self.params.tune_preview_every
         if not every or learner.steps % every:
             return
-        backbone, frames = tuned(self.backbone, self.adapter(learner), len(self.latents)), len(self.latents)
+        backbone, frames = tuned(self.backbone, self.adapter(learner)), len(self.latents)
         batch = Batch(frames, ("uncond", "cond"))
         fresh = torch.Generator().manual_seed(self.params.tune_seed)
         x = torch.randn(self.latents.shape, generator=fresh).to(self.latents)
         for step in backbone.schedule.sampling(_PREVIEW_STEPS):
             answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, self.shown, self.change)
             x = advance(*batch.guide(answer, self.params.guidance_scale), step)
-        indices = shown_frames(frames)
-        yield Preview(self.colors(x[list(indices)]), indices, {})
+        shown = shown_frames(frames)
+        yield Preview(self.colors(x[list(shown)]), tuple(self.numbers[i] for i in shown), {})
 
 
 def steps_taken(

@@ -9,7 +9,6 @@ import torch
 
 from editing import Adapter, ArrayClip, EditRequest
 from editing.params.tune_a_video import TuneAVideoParams
-from editing.recipe import working_clip
 from editing.registry import check_params
 from editing.tuning import learn_clip
 
@@ -39,7 +38,7 @@ def params(**given: Any) -> TuneAVideoParams:
 def tuning(model: Any, asked: EditRequest | None = None, **given: Any) -> Iterator[Any]:
     """The events of a tuning."""
     asked = asked or request()
-    return learn_clip(model, asked, working_clip(model, asked), params(**given))
+    return learn_clip(model, asked, params(**given))
 
 
 def learned(model: Any, asked: EditRequest | None = None, **given: Any) -> Adapter:

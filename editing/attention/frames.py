@@ -25,14 +25,16 @@ Seen = Int[Tensor, "frames seen"] | Literal["all"]
 """Frames whose keys each frame sees, in order; "all" folds the frames of a branch into one row of tokens."""
 
 
-def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int) -> Seen:
+def frames_seen(
+    selectors: Sequence[Selector] | Literal["all"], frames: int, middle: int | None = None
+) -> Seen:
     """List the frames that each frame of a clip sees.
 
     Args:
-        selectors: "first", "middle" (the lower of two) and "last" name a frame of the clip; "own" is the
-            frame itself; "previous" is the one before it, and an int an offset, both kept inside the clip.
-            Or "all".
+        selectors: "first", "middle" and "last" name a frame of the clip; "own" is the frame itself;
+            "previous" is the one before it, and an int an offset, both kept inside the clip. Or "all".
         frames: Number of frames in the clip.
+        middle: The frame called so; default: the middle one, the lower of two.
     Raises:
         ValueError: There is no selector.
     """
@@ -40,7 +42,7 @@ def frames_seen(selectors: Sequence[Selector] | Literal["all"], frames: int) -> 
         return "all"
     if not selectors:
         raise ValueError("selectors: give at least one")
-    named = {"first": 0, "middle": (frames - 1) // 2, "last": frames - 1}
+    named = {"first": 0, "middle": (frames - 1) // 2 if middle is None else middle, "last": frames - 1}
     offsets = [{"own": 0, "previous": -1}.get(s, s) for s in selectors]
     return torch.tensor(
         [

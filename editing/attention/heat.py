@@ -211,12 +211,21 @@ class PixelHeat:
         columns: Its name.
     """
 
-    def __init__(self, at: tuple[int, float, float], clip_size: tuple[int, int], scope: HeatScope) -> None:
-        """`at` is frame, x and y in pixels of the clip, `clip_size` its width and height."""
+    def __init__(
+        self, at: tuple[int, float, float], place: int, clip_size: tuple[int, int], scope: HeatScope
+    ) -> None:
+        """Choose the pixel.
+
+        Args:
+            at: Frame, x and y in pixels of the clip.
+            place: Where that frame is among those that are edited together.
+            clip_size: Width and height of the clip in pixels.
+            scope: The layers and steps that count.
+        """
         frame, x, y = at
         self.heat = Heat(scope)
         self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
-        self._frame, self._at = frame, (y / clip_size[1], x / clip_size[0])
+        self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
 
     def add(
         self,

@@ -114,6 +114,10 @@ class Backbone(Protocol):
         """Whether both halves of guidance fit into one call; height and width in latents."""
         ...
 
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are edited together; see `editing.memory.window_frames`."""
+        ...
+
     def predict(
         self, x: "Tensor", step: "Step", text: "Text", change: "Change" = ..., *, recompute: bool = False
     ) -> "tuple[Tensor, Tensor]":

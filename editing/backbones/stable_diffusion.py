@@ -29,6 +29,7 @@ from editing.memory import (
     free_memory,
     halves_fit,
     is_out_of_memory,
+    window_frames,
 )
 from editing.text import Text
 
@@ -226,6 +227,12 @@ class StableDiffusion:
         channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
         with self._turn(self.unet):
             return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
+
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are edited together, with so many rows of `predict` a frame."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        with self._turn(self.unet):
+            return window_frames(rows, height * width, channels, itemsize, free_memory(self.device))
 
     def _frames_at_once(self, height: int, width: int) -> int:
         with self._turn(self.vae):

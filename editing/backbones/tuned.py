@@ -16,20 +16,19 @@ if TYPE_CHECKING:
     from editing.text import Text
 
 
-def tuned(backbone: Backbone, adapter: Adapter, frames: int) -> Backbone:
+def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
     """A view of a model whose every call uses an adapter; the model itself does not change.
 
     Args:
         backbone: The model.
         adapter: The adapter, known to fit.
-        frames: Frames per branch of every call.
     """
-    return cast("Backbone", _Tuned(backbone, adapter, frames))
+    return cast("Backbone", _Tuned(backbone, adapter))
 
 
 class _Tuned:
-    def __init__(self, backbone: Backbone, adapter: Adapter, frames: int) -> None:
-        self._backbone, self._frames, self._facts = backbone, frames, adapter.facts
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        self._backbone, self._facts = backbone, adapter.facts
         self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
         self.fingerprint = adapter.digest(backbone.fingerprint)
 

@@ -32,13 +32,13 @@ from editing.backbones.patches import Change, Patch, joint_norm
 from editing.blending import blend_latents, mask_from_attention, vary
 from editing.diffusion import Step, advance
 from editing.errors import PromptError
-from editing.events import EditResult, Event, Progress, Stage, WordAttention
+from editing.events import Event, Progress, Stage, WordAttention
 from editing.inversion import cached, ddim_walk, inversion_key
 from editing.inversion import invert as walk_up
 from editing.params import KEY_FRAMES
 from editing.params.fatezero import FateZeroParams
 from editing.preview import Previews
-from editing.recipe import EditedCells, Working, finish, working_clip
+from editing.recipe import Draft, EditedCells, Piece, Working, working_clip
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words, telling_words
 
@@ -51,10 +51,10 @@ AreaOf = Callable[[int, tuple[int, int]], Tensor]
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FateZeroParams
-) -> Generator[Event, None, EditResult]:
-    """Edit a clip; yields events, returns the result."""
-    working = working_clip(backbone, request)
+    backbone: Backbone, request: EditRequest, params: FateZeroParams, piece: Piece | None = None
+) -> Generator[Event, None, Draft]:
+    """Edit a clip, or a piece of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
 
     yield Stage("inverting")
@@ -62,10 +62,11 @@ def run(
 
     yield Stage("editing")
     edits = Edits(plan, params, source)
-    previews = Previews(source.latents[0], working.frames, params.preview_every)
+    previews = Previews(source.latents[0], working, params.preview_every)
     x = vary(source.latents[-1], plan.inside(), params.variation, torch.Generator().manual_seed(request.seed))
     x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
+        x = working.piece.follow("edit", step.index, x)
         window = Window.at(step, params)
         batch = plan.batch(window)
         attend = edits.attend(step, window, batch)
@@ -75,11 +76,9 @@ def run(
         x = edits.blend(advance(x0, eps, step), step)
         yield from previews(step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
-
-    yield Stage("decoding")
-    return finish(
-        backbone, request, x.split(plan.frames), params.feather, edits.heats[0].maps(plan.targets[0].words),
-        reconstruction=source.rebuilt, words=edits.words(), step_areas=edits.step_areas,
+    return Draft(
+        x.split(plan.frames), edits.heats[0].maps(plan.targets[0].words), source.rebuilt, edits.words(),
+        edits.step_areas,
     )  # fmt: skip
 
 
@@ -174,7 +173,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
     )
     edited = working.edited if params.use_masks else None
     by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
-    keys = KEY_FRAMES[params.keys]
+    keys, middle = KEY_FRAMES[params.keys], working.piece.middle
     return Plan(
         frames=len(request.clip),
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
@@ -185,8 +184,8 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
         edited=edited,
         grid=working.grid,
         patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
-        seen=frames_seen(keys, len(request.clip)),
-        seen_finest=frames_seen(keys if params.keys_levels == "all" else ("own",), len(request.clip)),
+        seen=frames_seen(keys, len(request.clip), middle),
+        seen_finest=frames_seen(keys if params.keys_levels == "all" else ("own",), len(request.clip), middle),
     )
 
 
@@ -264,6 +263,7 @@ def invert(
     key = inversion_key(
         backbone, working.frames, prompt=plan.source.prompts[0], steps=params.steps, told=told,
         keys=params.keys, keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
+        **working.piece.facts,
     )  # fmt: skip
     total = params.steps * (1 + params.reconstruct)
     heat = Heat(plan.scope)
@@ -288,7 +288,7 @@ def invert(
             return answer
 
         steps = backbone.schedule.inversion(params.steps, told)
-        latents = yield from walk_up(backbone, working.frames, watched, steps, total)
+        latents = yield from walk_up(backbone, working, watched, steps, total)
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
@@ -300,7 +300,7 @@ def invert(
 
     done = Progress("inverting", params.steps, total, None)
     kept = yield from cached(key, up, done, backbone.device)
-    latents, rebuilt = list(kept["latents"]), None
+    latents, rebuilt = working.piece.retrace("inversion", kept["latents"]), None
     if params.reconstruct:
         done, key = Progress("inverting", total, total, 0.0), key | {"kind": "reconstruction"}
         rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]

@@ -8,17 +8,19 @@ from editing.attention.batch import Batch
 from editing.backbones import Backbone
 from editing.blending import blend_latents
 from editing.diffusion import add_noise, advance
-from editing.events import EditResult, Event, Progress, Stage
+from editing.events import Event, Progress, Stage
 from editing.params.sdedit import SDEditParams
 from editing.preview import Previews
-from editing.recipe import finish, working_clip
+from editing.recipe import Draft, Piece, working_clip
 from editing.request import EditRequest
 
 
 @torch.no_grad()
-def run(backbone: Backbone, request: EditRequest, params: SDEditParams) -> Generator[Event, None, EditResult]:
-    """Edit a clip; yields events, returns the result."""
-    working, edits = working_clip(backbone, request), len(request.targets)
+def run(
+    backbone: Backbone, request: EditRequest, params: SDEditParams, piece: Piece | None = None
+) -> Generator[Event, None, Draft]:
+    """Edit a clip, or a piece of it; yields events, returns the latents."""
+    working, edits = working_clip(backbone, request, piece), len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
     uncond, *conds = backbone.embed([request.negatives, *request.targets], fields)
     batch, steps = Batch.of(len(working.frames), edits=edits), backbone.schedule.sampling(params.steps)
@@ -29,7 +31,7 @@ def run(backbone: Backbone, request: EditRequest, params: SDEditParams) -> Gener
     source, inside = backbone.encode(working.frames), working.inside() if params.blend else None
     fresh, copies = torch.Generator().manual_seed(request.seed), (edits, 1, 1, 1)
     noise = torch.randn(source.shape[1:], generator=fresh).to(source).expand_as(source)
-    previews = Previews(source, working.frames, params.preview_every)
+    previews = Previews(source, working, params.preview_every)
     x = (add_noise(source, noise, steps[0]) if steps else source).repeat(copies)
     for done, step in enumerate(steps, 1):
         answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
@@ -39,6 +41,4 @@ def run(backbone: Backbone, request: EditRequest, params: SDEditParams) -> Gener
             x = blend_latents(x, advance(source, noise, step).repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: batch.frames], lambda _: {})
         yield Progress("editing", done, len(steps), None)
-
-    yield Stage("decoding")
-    return finish(backbone, request, x.split(batch.frames), params.feather, {})
+    return Draft(x.split(batch.frames))

@@ -27,12 +27,12 @@ from editing.backbones.patches import Change, joint_norm
 from editing.backbones.tuned import tuned
 from editing.blending import blend_latents, vary
 from editing.diffusion import Step, add_noise, advance
-from editing.events import EditResult, Event, Progress, Stage
+from editing.events import Event, Progress, Stage
 from editing.inversion import cached, inversion_key
 from editing.inversion import invert as walk_up
 from editing.params.tune_a_video import TuneAVideoParams
 from editing.preview import Previews
-from editing.recipe import Working, finish, working_clip
+from editing.recipe import Draft, Piece, Working, working_clip
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words
 from editing.tuning import learn_clip, sparse_causal
@@ -43,23 +43,20 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
-) -> Generator[Event, None, EditResult]:
-    """Edit a clip; yields events, returns the result."""
-    working = working_clip(backbone, request)
-    if not request.adapter:
-        yield Stage("tuning")
-        adapter = yield from learn_clip(backbone, request, working, params)
-        backbone = tuned(backbone, adapter, len(working.frames))
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, piece: Piece | None = None
+) -> Generator[Event, None, Draft]:
+    """Edit a clip, or a piece of it, with a tuned model; yields events, returns the latents."""
+    working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
 
     yield Stage("inverting")
     source, x = yield from start(backbone, request, working, plan, params)
 
     yield Stage("editing")
-    previews = Previews(source[0], working.frames, params.preview_every)
+    previews = Previews(source[0], working, params.preview_every)
     inside, copies = working.inside(), (len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
+        x = working.piece.follow("edit", step.index, x)
         plan.heat.begin(step)
         rows = plan.batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, plan.text, plan.change)
@@ -69,10 +66,17 @@ def run(
             x = blend_latents(x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
         yield Progress("editing", step.index + 1, step.total, None)
+    return Draft(x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps)
 
-    yield Stage("decoding")
-    edits, maps = x.split(plan.batch.frames), plan.heat.maps(plan.words)
-    return finish(backbone, request, edits, params.feather, maps, control=plan.control.maps)
+
+def prepare(
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
+) -> Generator[Event, None, Backbone]:
+    """Tune the model on the clip, unless the request brings an adapter: the model to edit with."""
+    if request.adapter:
+        return backbone
+    yield Stage("tuning")
+    return tuned(backbone, (yield from learn_clip(backbone, request, params)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +171,7 @@ def invert(
     """Invert the clip with an empty prompt: the N + 1 latents from clean to noise; cached."""
     key = inversion_key(
         backbone, working.frames, steps=params.steps, joint_norm=params.joint_norm,
-        control=plan.control.fingerprint, method="tune_a_video",
+        control=plan.control.fingerprint, method="tune_a_video", **working.piece.facts,
     )  # fmt: skip
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
@@ -175,8 +179,9 @@ def invert(
             return backbone.predict(x, step, plan.empty, plan.uninformed)
 
         steps = backbone.schedule.inversion(params.steps, "fatezero")
-        latents = yield from walk_up(backbone, working.frames, predict, steps, params.steps)
+        latents = yield from walk_up(backbone, working, predict, steps, params.steps)
         return {"latents": torch.stack(latents)}
 
     done = Progress("inverting", params.steps, params.steps, 0.0)
-    return list((yield from cached(key, up, done, backbone.device))["latents"])
+    latents = (yield from cached(key, up, done, backbone.device))["latents"]
+    return working.piece.retrace("inversion", latents)

@@ -28,13 +28,13 @@ from editing.backbones.patches import Change, Patch, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Step, advance
 from editing.errors import RequestError, shorten, suggest
-from editing.events import EditResult, Event, Progress, Stage
+from editing.events import Event, Progress, Stage
 from editing.inversion import cached, inversion_key, is_learned, null_text
 from editing.inversion import invert as walk_up
 from editing.params import KEY_FRAMES
 from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.preview import Previews
-from editing.recipe import Working, finish, working_clip
+from editing.recipe import Draft, Piece, Working, working_clip
 from editing.request import EditRequest
 from editing.text import Text, find_words, new_words
 
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams
-) -> Generator[Event, None, EditResult]:
-    """Edit a clip; yields events, returns the result."""
-    working = working_clip(backbone, request)
+    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, piece: Piece | None = None
+) -> Generator[Event, None, Draft]:
+    """Edit a clip, or a piece of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
 
     yield Stage("inverting")
@@ -55,11 +55,13 @@ def run(
 
     yield Stage("editing")
     heats = [Heat(plan.scope) for _ in plan.targets]
-    previews = Previews(pivots[0], working.frames, params.preview_every)
+    previews = Previews(pivots[0], working, params.preview_every)
     copies, source = (len(plan.targets), 1, 1, 1), pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
     x = vary(pivots[-1], plan.inside, params.variation, fresh).repeat(copies)
     for step in backbone.schedule.sampling(params.steps):
+        x = working.piece.follow("edit", step.index, x)
+        source = working.piece.follow("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
         rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
         attend = guided_attention(plan, params, batch, step, heats)
@@ -72,12 +74,8 @@ def run(
             x = blend_latents(x, known.repeat(copies), plan.inside.repeat(copies))
         yield from previews(step, x0[: batch.frames], partial(heats[0].now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
-
-    yield Stage("decoding")
-    return finish(
-        backbone, request, x.split(plan.frames), params.feather, heats[0].maps(plan.targets[0].words),
-        reconstruction=source if params.reconstruct else None,
-    )  # fmt: skip
+    maps = heats[0].maps(plan.targets[0].words)
+    return Draft(x.split(plan.frames), maps, source if params.reconstruct else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +184,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParam
         empty=empty,
         targets=targets,
         dense=dense_sites(backbone.sites, params.dense_layers),
-        seen=frames_seen(KEY_FRAMES[params.keys], len(request.clip)),
+        seen=frames_seen(KEY_FRAMES[params.keys], len(request.clip), working.piece.middle),
         inside=working.inside() if params.blend else None,
         patches=(joint_norm(len(request.clip)),) if params.joint_norm else (),
     )
@@ -224,6 +222,7 @@ def invert(
     key = inversion_key(
         backbone, working.frames, prompt=text.prompts[0], steps=params.steps, told="fatezero",
         joint_norm=params.joint_norm, method="vid2vid_zero",
+        **working.piece.facts,
     )  # fmt: skip
     total = params.steps * (1 + learns)
 
@@ -232,11 +231,12 @@ def invert(
             return backbone.predict(x, step, text, Change(patches=plan.patches))
 
         steps = backbone.schedule.inversion(params.steps, "fatezero")
-        latents = yield from walk_up(backbone, working.frames, predict, steps, total)
+        latents = yield from walk_up(backbone, working, predict, steps, total)
         return {"latents": torch.stack(latents)}
 
     done = Progress("inverting", params.steps, total, None if learns else 0.0)
-    pivots = list((yield from cached(key, up, done, backbone.device))["latents"])
+    latents = (yield from cached(key, up, done, backbone.device))["latents"]
+    pivots = working.piece.retrace("inversion", latents)
     return pivots, (yield from learn(backbone, plan, params, pivots, key)) if learns else None
 
 

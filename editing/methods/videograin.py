@@ -22,21 +22,19 @@ from editing.attention.frames import across_frames, frames_seen
 from editing.attention.heat import Heat, HeatScope, PixelHeat
 from editing.attention.layout import lay_out
 from editing.attention.modulation import Modulation, Tracks, along_tracks
-from editing.attention.sites import Grid, Site
+from editing.attention.sites import Site
 from editing.backbones.control_net import ControlNets
 from editing.backbones.features import Features, injecting, recording
 from editing.backbones.patches import FREEU, Change, freeu, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Convention, Step, add_noise, advance
-from editing.errors import RequestError
-from editing.events import EditResult, Event, Progress, Stage
+from editing.events import Event, Progress, Stage
 from editing.flow import follow
 from editing.inversion import cached, inversion_key
 from editing.inversion import invert as walk_up
 from editing.params.videograin import VideoGrainParams
-from editing.params.written import HeatPixel
 from editing.preview import Previews
-from editing.recipe import Working, finish, working_clip
+from editing.recipe import Draft, Piece, Working, working_clip
 from editing.request import EditRequest
 from editing.text import Text
 
@@ -49,11 +47,11 @@ _SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams
-) -> Generator[Event, None, EditResult]:
-    """Edit a clip; yields events, returns the result."""
-    working = working_clip(backbone, request)
-    heat, pixel = make_heat(backbone, request, params, working.grid)
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams, piece: Piece | None = None
+) -> Generator[Event, None, Draft]:
+    """Edit a clip, or a piece of it; yields events, returns the latents."""
+    working = working_clip(backbone, request, piece)
+    heat, pixel = make_heat(backbone, request, params, working)
 
     yield Stage("inverting")
     model = GuidedModel(backbone, working, request, params)
@@ -63,9 +61,10 @@ def run(
 
     yield Stage("editing")
     fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
-    previews = Previews(inverted[0], working.frames, params.preview_every)
+    previews = Previews(inverted[0], working, params.preview_every)
     x = vary(inverted[-1], inside, params.variation, fresh)
     for step in backbone.schedule.sampling(params.steps):
+        x = working.piece.follow("edit", step.index, x)
         modulation.begin(step)
         features = source_features(model, inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
@@ -74,10 +73,7 @@ def run(
             x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), inside)
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", step.index + 1, step.total, None)
-
-    yield Stage("decoding")
-    maps = modulation.maps()
-    return finish(backbone, request, [x], params.feather, maps, control=model.control.maps)
+    return Draft((x,), modulation.maps(), control=model.control.maps)
 
 
 class GuidedModel:
@@ -99,7 +95,7 @@ class GuidedModel:
         self.seen = frames_seen(_SPANS[params.attention_span], frames)
         finest = sorted({site.stride for site in backbone.sites if site.kind == "self"})
         sizes = [working.grid.over(stride).size for stride in finest[: params.track_levels]]
-        self.tracks: Tracks = follow(working.frames, sizes, params.flow)
+        self.tracks: Tracks = follow(working.frames, sizes, params.flow, working.piece.breaks)
         joint = (joint_norm(frames),) if params.joint_norm else ()
         self._patches = (*joint, freeu(FREEU[params.freeu])) if params.freeu != "off" else joint
         self.control = ControlNets(params.control, working.frames, backbone, joint)
@@ -172,14 +168,16 @@ def invert(
         norm=(params.joint_norm, params.freeu),
         control=model.control.fingerprint,
         method="videograin",
+        **working.piece.facts,
     )
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
-        latents = yield from walk_up(backbone, working.frames, model.predict_source, steps, len(steps))
+        latents = yield from walk_up(backbone, working, model.predict_source, steps, len(steps))
         return {"latents": torch.stack(latents)}
 
     done = Progress("inverting", len(steps), len(steps), 0.0)
-    return list((yield from cached(key, up, done, backbone.device))["latents"])
+    latents = (yield from cached(key, up, done, backbone.device))["latents"]
+    return working.piece.retrace("inversion", latents)
 
 
 def source_features(model: GuidedModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
@@ -215,29 +213,15 @@ def embed_prompts(backbone: Backbone, request: EditRequest) -> Text:
     return backbone.embed([request.negatives, request.composed.text], ["negative_prompt", "prompt"])
 
 
-def find_pixel(request: EditRequest, pixel: HeatPixel | None) -> HeatPixel | None:
-    """Check that the pixel whose attention is mapped, if any, is inside the clip.
-
-    Raises:
-        RequestError: It is outside.
-    """
-    if pixel is None:
-        return None
-    frame, x, y = pixel
-    width, height = request.clip.size
-    if frame >= len(request.clip) or x >= width or y >= height:
-        raise RequestError(
-            "params.heat_pixel",
-            f"Pixel {frame},{x:g},{y:g} is outside the clip. Choose a frame from 0 to "
-            f"{len(request.clip) - 1} and a pixel inside {width} x {height}.",
-        )
-    return pixel
-
-
 def make_heat(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams, grid: Grid
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams, working: Working
 ) -> tuple[Heat, PixelHeat | None]:
-    """Make the collectors of attention to the words, and of the chosen pixel's attention."""
-    pixel = find_pixel(request, params.heat_pixel)
-    scope = HeatScope.choose(grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until)
-    return Heat(scope), PixelHeat(pixel, request.clip.size, scope) if pixel else None
+    """Make the collectors of attention to the words and, in its piece, of the chosen pixel's attention."""
+    scope = HeatScope.choose(
+        working.grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until
+    )
+    pixel, piece = params.heat_pixel, working.piece
+    if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:
+        return Heat(scope), None
+    place = piece.numbers.index(pixel.frame, piece.anchors)
+    return Heat(scope), PixelHeat(pixel, place, request.clip.size, scope)

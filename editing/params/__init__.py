@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from editing.params.written import Cuts, KeyFrames, written
 
 
 class MethodParams(BaseModel):
@@ -51,9 +53,41 @@ class MethodParams(BaseModel):
         le=1000,
         description="Steps between live previews; 0 shows none.",
     )
+    keyframes: KeyFrames = written(
+        "all",
+        title="Key frames",
+        description="Frames to edit: all, every N, auto LEAST-MOST (where most changes, that far apart), or "
+        "frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
+    )
+    cuts: Cuts = written(
+        "auto",
+        title="Cuts",
+        description="Where the clip is cut; each shot is edited on its own. auto looks for cuts, none takes "
+        "the clip for one shot; or the frames that begin a shot, from 1, like 24, 60.",
+    )
 
 
-class InvertedParams(MethodParams):
+class WindowedParams(MethodParams):
+    """What every method has that edits a long clip window by window. FRESCO has batches of its own."""
+
+    window: int = Field(
+        0,
+        title="Frames at once",
+        ge=0,
+        le=1000,
+        description="Most frames that are edited together. Later windows start with the first frame of the "
+        "shot and the last of the window before. 0 takes 32, or fewer if memory is short.",
+    )
+
+    @field_validator("window")
+    @classmethod
+    def _has_room_for_anchors(cls, window: int) -> int:
+        if window in (1, 2):
+            raise ValueError("expected 0, or 3 or more")
+        return window
+
+
+class InvertedParams(WindowedParams):
     """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
 
     variation: float = Field(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from editing.params import FROM_NOISE, ModulatedParams
-from editing.params.written import Controls, KeyFrames, control_networks, written
+from editing.params.written import Controls, control_networks, motion_estimate
 
 
 class FrescoParams(ModulatedParams):
@@ -23,7 +23,6 @@ class FrescoParams(ModulatedParams):
     }
     NEEDS = {"control": "control"}
     GROUPS = {
-        "Key frames": ("keyframes", "frames_at_once"),
         "Features": (
             "optimise_until",
             "optimise_rounds",
@@ -81,18 +80,12 @@ class FrescoParams(ModulatedParams):
         le=1,
         description="Share of the schedule to run: how far the result may go from the clip; 0 keeps it.",
     )
-    keyframes: KeyFrames = written(
-        "all",
-        title="Key frames",
-        description="Frames to redraw: all, every N, auto LEAST-MOST (where most changes, that far apart), "
-        "or frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
-    )
     frames_at_once: int = Field(
         8,
         title="Frames at once",
         ge=3,
         le=64,
-        description="Most key frames in one batch; later batches start with the first frame of the clip and "
+        description="Most frames in one batch; later batches start with the first frame of the shot and "
         "the last of the batch before. Memory grows with it.",
     )
     first_noise: Literal["shared", "own"] = Field(
@@ -205,11 +198,7 @@ class FrescoParams(ModulatedParams):
         le=1,
         description=f"{FROM_NOISE}until which the background is smoothed in pixels.",
     )
-    flow: Literal["auto", "dis", "raft"] = Field(
-        "auto",
-        title="Motion estimate",
-        description="How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
-    )
+    flow: Literal["auto", "dis", "raft"] = motion_estimate()
     control: Controls = control_networks()
     blend: bool = Field(
         True, title="Keep latents outside", description="Keep the source's latents outside the regions."

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from editing.params import MethodParams
+from editing.params import WindowedParams
 
 
-class SDEditParams(MethodParams):
+class SDEditParams(WindowedParams):
     """SDEdit: noise, then denoise (Meng et al. 2022, arXiv:2108.01073)."""
 
     strength: float = Field(

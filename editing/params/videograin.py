@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from editing.params import InvertedParams, ModulatedParams
-from editing.params.written import Controls, Grids, Pixel, control_networks, written
+from editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
 
 
 class VideoGrainParams(ModulatedParams, InvertedParams):
@@ -68,11 +68,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
         le=4,
         description="Number of finest levels whose attention also follows the motion of the clip.",
     )
-    flow: Literal["auto", "dis", "raft"] = Field(
-        "auto",
-        title="Motion estimate",
-        description="How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
-    )
+    flow: Literal["auto", "dis", "raft"] = motion_estimate()
     joint_norm: bool = Field(
         True, title="Normalise over all frames", description="Normalise features over all frames together."
     )

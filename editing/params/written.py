@@ -17,6 +17,7 @@ from editing.control import ControlSpec, read_control, write_control
 MAX_EMPHASIS = 20
 MAX_TEXT = 2000
 _AUTO = (5, 20)
+_CUTS = "expected auto, none, or the frames from 1 that begin a shot, like 24, 60"
 _KEYFRAMES = "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
 _NUMBER = r"\d+(?:\.\d+)?"
 
@@ -55,6 +56,15 @@ class Emphasis(NamedTuple):
 def written(default: str, **about: Any) -> Any:
     """Declare a field whose default is given as text; `about` goes to pydantic's `Field`."""
     return Field(default, **about)
+
+
+def motion_estimate() -> Any:
+    """Declare the field of the motion estimate, the same for every method that follows the motion."""
+    return Field(
+        "auto",
+        title="Motion estimate",
+        description="How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
+    )
 
 
 def control_networks() -> Any:
@@ -139,6 +149,30 @@ def read_keyframes(given: object) -> KeyChoice:
     return KeyChoice(frames=tuple(sorted({int(part) for part in parts})))
 
 
+def read_cuts(given: object) -> tuple[int, ...] | None:
+    """Read cuts: `auto` (None), `none`, or the frames that begin a shot, from 1, like `24, 60` (or a list).
+
+    Raises:
+        ValueError: Anything else.
+    """
+    text = ", ".join(map(str, given)) if isinstance(given, list | tuple) else given
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise ValueError(_CUTS)
+    if (text := text.strip().lower()) in ("auto", ""):
+        return None if text or not isinstance(given, list | tuple) else ()
+    if text == "none":
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"0*[1-9]\d{0,5}", part, re.ASCII) for part in parts):
+        raise ValueError(_CUTS)
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def write_cuts(cuts: tuple[int, ...] | None) -> str:
+    """Write cuts as `read_cuts` reads them."""
+    return "auto" if cuts is None else ", ".join(map(str, cuts)) or "none"
+
+
 def _checked(choice: KeyChoice, holds: bool) -> KeyChoice:
     if not holds:
         raise ValueError(_KEYFRAMES)
@@ -219,6 +253,7 @@ Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_
 Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_write_words), _TEXT]
 Pixel = Annotated[HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT]
 KeyFrames = Annotated[KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT]
+Cuts = Annotated[tuple[int, ...] | None, PlainValidator(read_cuts), PlainSerializer(write_cuts), _TEXT]
 EmphasisWords = Annotated[
     tuple[Emphasis, ...], PlainValidator(read_emphasis), PlainSerializer(_write_emphasis), _TEXT
 ]

@@ -10,13 +10,14 @@ import torch
 from conftest import write_control_net
 
 from editing import ArrayClip, EditRequest, Region
+from editing.assembly import edit_clip
 from editing.backbones import find
 from editing.backbones.control_net import ControlNets, load_control_net
 from editing.backbones.loading import load
 from editing.backbones.patches import Change
 from editing.control import ControlSpec, canny, control_maps, gray_depth, read_control
 from editing.errors import ModelError, RequestError
-from editing.registry import check_params
+from editing.registry import METHODS, check_params
 
 
 def test_specs_are_read():
@@ -128,7 +129,6 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
 
 
 def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, tmp_path, monkeypatch):
-    from editing.methods import videograin
     from editing.params.videograin import VideoGrainParams
 
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
@@ -142,7 +142,9 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
     )
 
     def finish(**given):
-        events = videograin.run(tiny, request, VideoGrainParams(steps=2, preview_every=0, **given))
+        events = edit_clip(
+            tiny, request, VideoGrainParams(steps=2, preview_every=0, **given), METHODS["videograin"]
+        )
         try:
             while True:
                 next(events)

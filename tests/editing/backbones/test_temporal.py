@@ -207,7 +207,7 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
 
 def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(small):
     adapter = learned(small, tune_steps=1, learning_rate=0.01, positions=True)
-    view, step = tuned(small, adapter, FRAMES), small.schedule.sampling(3)[1]
+    view, step = tuned(small, adapter), small.schedule.sampling(3)[1]
     text, change = small.embed([WORDS]), Change(sparse_causal(FRAMES))
     plain = small.predict(noisy(FRAMES), step, text, change)
     expected = small.predict(
@@ -231,7 +231,7 @@ def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(s
 
 
 def test_a_view_passes_recomputation_on(small, monkeypatch):
-    asked, view = [], tuned(small, learned(small, tune_steps=0), FRAMES)
+    asked, view = [], tuned(small, learned(small, tune_steps=0))
     answer = small.predict
     monkeypatch.setattr(small, "predict", lambda *a, **named: asked.append(named) or answer(*a, **named))
     view.predict(noisy(FRAMES), small.schedule.at(5), small.embed([""]), recompute=True)
@@ -243,7 +243,7 @@ def test_the_fingerprint_of_a_view_tells_models_and_weights_apart(small):
     name = next(iter(adapter.weights))
     moved = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 1e-6})
     told = Adapter(adapter.facts.model_copy(update={"positions": True}), adapter.weights)
-    found = [tuned(small, one, FRAMES).fingerprint for one in (adapter, moved, told)]
+    found = [tuned(small, one).fingerprint for one in (adapter, moved, told)]
     assert len({small.fingerprint, *found}) == 4
-    assert tuned(small, adapter, FRAMES).fingerprint == found[0]
+    assert tuned(small, adapter).fingerprint == found[0]
     assert found[0] == adapter.digest(small.fingerprint) != adapter.digest("another model")

@@ -11,6 +11,7 @@ from running import finish
 
 import storybook
 from editing import ArrayClip, EditRequest, Region, load_backbone
+from editing.assembly import edit_clip
 from editing.attention.heat import Heat
 from editing.attention.sites import Site
 from editing.backbones.patches import Change
@@ -22,7 +23,7 @@ from editing.methods import fatezero, vid2vid_zero
 from editing.methods.fatezero import Edits, Source, Window
 from editing.params.fatezero import FateZeroParams
 from editing.recipe import working_clip
-from editing.registry import check_params, resolve_params
+from editing.registry import METHODS, check_params, resolve_params
 from editing.text import Text
 
 FRAMES, SIZE, STEPS = 3, 64, 4
@@ -68,7 +69,7 @@ def last_latents(tiny, asked, given, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tiny, "decode", lambda x: decoded.append(x) or decode(x))
         patch.setattr(tiny, "predict", lambda x, *a, **k: rows.append(len(x)) or predict(x, *a, **k))
-        finish(fatezero.run(tiny, asked, given))
+        finish(edit_clip(tiny, asked, given, METHODS["fatezero"]))
     return decoded, rows
 
 
@@ -222,7 +223,7 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monke
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny, "predict", watched)
-            finish(fatezero.run(tiny, asked, given))
+            finish(edit_clip(tiny, asked, given, METHODS["fatezero"]))
         assert len(live) == steps
         most[steps] = max(live)
     plan = plan_of(tiny, asked, given)
@@ -430,7 +431,7 @@ def test_outside_the_masks_the_blended_latents_are_the_inversions(tiny, monkeypa
     inside[:, :, 1:5, 1:4] = True
     assert torch.equal(found[~inside.expand_as(found)], own[~inside.expand_as(found)])
     assert not torch.allclose(found[inside.expand_as(found)], own[inside.expand_as(found)])
-    result = finish(fatezero.run(tiny, asked, given))
+    result = finish(edit_clip(tiny, asked, given, METHODS["fatezero"]))
     far = np.ones((SIZE, SIZE), bool)
     far[4:44, 4:36] = False
     assert np.array_equal(result.frames[:, far], result.source[:, far])
@@ -441,11 +442,13 @@ def test_areas_are_told_for_each_step_that_uses_one(tiny):
     blends = {"blend_self": True, "blend_latents": "always", "blend_from": 0.5, "blend_until": 0.8}
     for threshold in (0.0, 1.0):
         given = params(steps=5, **blends, blend_threshold=threshold)
-        areas = finish(fatezero.run(tiny, request(), given)).step_areas
+        areas = finish(edit_clip(tiny, request(), given, METHODS["fatezero"])).step_areas
         assert set(areas) == {0, 1, 2}
         assert all(area.shape == (FRAMES, 8, 8) for area in areas.values())
         assert all((area == (threshold == 0)).all() for area in areas.values())
-    assert finish(fatezero.run(tiny, request(masks=True), params(**blends))).step_areas == {}
+    assert (
+        finish(edit_clip(tiny, request(masks=True), params(**blends), METHODS["fatezero"])).step_areas == {}
+    )
 
 
 def test_masks_stand_in_for_attention_in_the_layout_too(tiny):
@@ -509,7 +512,7 @@ def test_several_prompts_in_one_run_are_the_edits_of_several_runs(tiny_double, m
 def test_events_results_and_a_clean_model(tiny):
     before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
     asked, given = request(), params(preview_every=1, joint_norm=True, reconstruct=True)
-    events, seen = fatezero.run(tiny, asked, given), []
+    events, seen = edit_clip(tiny, asked, given, METHODS["fatezero"]), []
     try:
         while True:
             seen.append(next(events))
@@ -530,7 +533,7 @@ def test_events_results_and_a_clean_model(tiny):
     assert result.step_areas == {}  # nothing is blended
     assert result.reconstruction.shape == result.frames.shape
     assert not np.array_equal(result.reconstruction, result.frames)
-    again = finish(fatezero.run(tiny, asked, given))  # from the cache
+    again = finish(edit_clip(tiny, asked, given, METHODS["fatezero"]))  # from the cache
     assert np.array_equal(result.frames, again.frames)
     assert np.array_equal(result.reconstruction, again.reconstruction)
 
@@ -551,7 +554,11 @@ def test_a_seed_counts_where_variation_is_asked_for(tiny, method):
 
     def made(masks, seed, **given):
         asked = replace(request(masks), method=name, seed=seed)
-        return finish(method.run(tiny, asked, check_params(name, {"steps": 2, "preview_every": 0, **given})))
+        return finish(
+            edit_clip(
+                tiny, asked, check_params(name, {"steps": 2, "preview_every": 0, **given}), METHODS[name]
+            )
+        )
 
     same = [made(False, seed).frames for seed in (1, 2)]
     assert (same[0] == same[1]).all()

@@ -9,13 +9,14 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region
-from editing.backbones.control_net import ControlNets
+from editing.assembly import edit_clip
 from editing.diffusion import add_noise, guide
 from editing.errors import RequestError
 from editing.events import Preview, Progress, Stage
 from editing.methods import fresco
 from editing.registry import METHODS, check_params
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SIZE, STEPS = 64, 4
 OFF = {
     "flow_weight": 0.0,
@@ -44,7 +45,7 @@ def params(**given):
 
 
 def run(model, asked, **given):
-    return finish(fresco.run(model, asked, params(**given)))
+    return finish(edit_clip(model, asked, params(**given), METHODS["fresco"]))
 
 
 def drain(events):
@@ -77,7 +78,7 @@ def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     found = run(tiny, request(pixels), **OFF, first_noise="own", guidance_scale=3.0, steps=5)
     # One frame at a time, with the noise it has in the clip.
     asked, given = request(pixels), params(**OFF, first_noise="own", guidance_scale=3.0, steps=5)
-    clip = fresco.Keyed(tiny, asked, given, fresco.working_clip(tiny, asked), (0, 1, 2))
+    clip = fresco.Redrawn(tiny, asked, given, fresco.working_clip(tiny, asked))
     betas = np.diff(1 - np.concatenate([[1.0], tiny.schedule.alphas_cumprod])) / np.concatenate(
         [[1.0], tiny.schedule.alphas_cumprod[:-1]]
     )
@@ -87,11 +88,11 @@ def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     ddpm.set_timesteps(5)
     uncond, cond = (tiny.embed([prompt]) for prompt in ("", "a dog on the beach"))
     for frame in range(3):
-        x = add_noise(tiny.encode(pixels[frame : frame + 1]), clip.noise(0, [frame], True), clip.steps[0])
+        x = add_noise(tiny.encode(pixels[frame : frame + 1]), clip.noise(0, True)[[frame]], clip.steps[0])
         for step in clip.steps:
             with torch.no_grad():
                 eps = guide(tiny.predict(x, step, uncond)[1], tiny.predict(x, step, cond)[1], 3.0)
-            fresh = clip.noise(step.index + 1, [frame], True)
+            fresh = clip.noise(step.index + 1, True)[[frame]]
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(
                     "diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *_, x=fresh, **__: x
@@ -110,19 +111,12 @@ def test_each_part_alone_changes_the_result(tiny, part):
     assert not np.array_equal(changed.uncomposited, plain.uncomposited)
 
 
-def test_control_networks_read_the_frames_of_their_batch(tiny, monkeypatch):
-    read = []
-    monkeypatch.setattr(ControlNets, "reading", lambda self, text, frames: read.append(frames))
-    run(tiny, request(moving(6)), **OFF, frames_at_once=4)
-    assert read == [(0, 1, 2, 3)] * 3 + [(0, 3, 4, 5)] * 3
-
-
 @pytest.mark.parametrize(("strength", "taken"), [(1.0, 4), (0.75, 3), (0.8, 3), (0.5, 2), (0.0, 0)])
 def test_strength_is_the_share_of_the_schedule_that_is_run(tiny, calls, strength, taken):
-    events = list(drain(fresco.run(tiny, request(moving(2)), params(strength=strength))))
+    events = list(drain(edit_clip(tiny, request(moving(2)), params(strength=strength), METHODS["fresco"])))
     steps = [step for _, step in calls[1:]]
     assert steps == list(tiny.schedule.sampling(STEPS)[STEPS - taken :])
-    done = [(event.done, event.total) for event in events if isinstance(event, Progress)]
+    done = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
     assert done == [(i + 1, taken) for i in range(taken)]
 
 
@@ -164,23 +158,6 @@ def test_later_batches_begin_with_frames_that_take_the_same_way_again(tiny, call
             assert torch.equal(new[0], very_first[0])
 
 
-def test_key_frames_appear_at_their_places(tiny, monkeypatch):
-    """The frames between follow from them; there are as many frames as before, at the same rate."""
-    asked, decoded, decode = request(moving(8)), [], tiny.decode
-    monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(decode(x)) or decoded[-1])
-    result = run(tiny, asked, keyframes="0, 3", feather=0.0)
-    frames = np.asarray(result.frames)
-    assert frames.shape == (8, SIZE, SIZE, 3)
-    assert len(decoded[0]) == 3
-    assert np.array_equal(frames[[0, 3, 7]], decoded[0])
-    assert asked.clip.fps == Fraction(24000, 1001)
-
-
-def test_a_key_frame_outside_the_clip_is_refused(tiny):
-    with pytest.raises(RequestError, match=r"params.keyframes: Frame 9 is outside the clip"):
-        run(tiny, request(moving(4)), keyframes="0, 9")
-
-
 def test_two_frames_at_once_are_refused():
     with pytest.raises(RequestError, match="frames_at_once"):
         params(frames_at_once=2)
@@ -193,7 +170,6 @@ def test_two_frames_at_once_are_refused():
 def test_short_clips(tiny, frames):
     result = run(tiny, request(moving(frames)))
     assert result.frames.shape == (frames, SIZE, SIZE, 3)
-    assert not result.warnings
 
 
 def test_a_still_clip_becomes_a_still_clip(tiny):
@@ -201,19 +177,6 @@ def test_a_still_clip_becomes_a_still_clip(tiny):
     pixels = np.repeat(moving(1), 4, 0)
     frames = np.asarray(run(tiny, request(pixels), step_noise="shared").frames).astype(int)
     assert np.abs(frames - frames[:1]).max() <= 1
-
-
-def test_a_cut_is_said_and_nothing_follows_it(tiny, monkeypatch):
-    pixels = np.concatenate([moving(3, 1), moving(3, 2)])
-    given = params()
-    asked = request(pixels)
-    clip = fresco.Keyed(tiny, asked, given, fresco.working_clip(tiny, asked), range(6))
-    with torch.no_grad():
-        motion = fresco.GuidedBatch(clip, tuple(range(6)))._motion
-    assert motion.hidden.all((1, 2)).tolist() == [False, False, True, False, False, True]
-    result = run(tiny, asked)
-    assert len(result.warnings) == 1
-    assert "cut before frame 3, counted from 0" in result.warnings[0]
 
 
 # --- Regions
@@ -254,12 +217,19 @@ def test_regions_without_words_are_the_foreground_of_a_smooth_background(tiny):
 
 
 def test_what_it_tells(tiny):
-    events = list(drain(fresco.run(tiny, request(moving(5)), params(keyframes="every 2", preview_every=1))))
+    events = list(
+        drain(
+            edit_clip(
+                tiny, request(moving(5)), params(keyframes="every 2", preview_every=1), METHODS["fresco"]
+            )
+        )
+    )
     assert tuple(event.name for event in events if isinstance(event, Stage)) == METHODS["fresco"].stages
     previews = [event for event in events if isinstance(event, Preview)]
     assert len(previews) == 3
     assert all(event.indices == (0, 2, 4) for event in previews)
-    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 3), (2, 3), (3, 3)]
+    told = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_halves_of_guidance_may_take_turns(tiny, monkeypatch):

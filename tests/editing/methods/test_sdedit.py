@@ -7,8 +7,8 @@ from running import finish
 from sdedit_formulas import steps_taken
 
 from editing import ArrayClip, EditRequest, Region
+from editing.assembly import edit_clip
 from editing.events import Preview, Progress, Stage
-from editing.methods import sdedit
 from editing.registry import METHODS, check_params
 
 FRAMES, SIZE, STEPS = 3, 64, 5
@@ -31,7 +31,7 @@ def params(**given):
 
 
 def run(tiny, asked, given):
-    return finish(sdedit.run(tiny, asked, given))
+    return finish(edit_clip(tiny, asked, given, METHODS["sdedit"]))
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def test_the_noise_is_the_seeds_and_the_same_in_all_frames(tiny, calls, seed):
 
 @pytest.mark.parametrize(("strength", "taken"), [(1.0, 5), (0.6, 3), (0.5, 3), (0.2, 1), (0.01, 1), (0.0, 0)])
 def test_strength_is_the_share_of_the_schedule_that_is_run(tiny, calls, strength, taken):
-    events = list(drain(sdedit.run(tiny, request(), params(strength=strength))))
+    events = list(drain(edit_clip(tiny, request(), params(strength=strength), METHODS["sdedit"])))
     steps = tiny.schedule.sampling(STEPS)
     assert [step for _, step, _ in calls] == [s for s in steps if not s.within(1 - strength)]
     assert [step for _, step, _ in calls] == steps_taken(steps, strength) == list(steps[STEPS - taken :])
-    done = [(event.done, event.total) for event in events if isinstance(event, Progress)]
+    done = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
     assert done == [(i + 1, taken) for i in range(taken)]
 
 
@@ -126,11 +126,12 @@ def test_several_prompts_are_the_edits_that_each_makes_alone(tiny):
 
 
 def test_what_it_tells(tiny):
-    events = list(drain(sdedit.run(tiny, request(), params(strength=0.4, preview_every=1))))
+    events = list(drain(edit_clip(tiny, request(), params(strength=0.4, preview_every=1), METHODS["sdedit"])))
     kinds = [type(event) for event in events]
-    assert kinds == [Stage, Preview, Progress, Preview, Progress, Stage]
+    assert kinds == [Stage, Preview, Progress, Preview, Progress, Stage, *[Progress] * FRAMES]
     assert tuple(event.name for event in events if isinstance(event, Stage)) == METHODS["sdedit"].stages
-    assert all(event.stage == "editing" for event in events if isinstance(event, Progress))
+    told = [event.stage for event in events if isinstance(event, Progress)]
+    assert told == ["editing"] * 2 + ["decoding"] * FRAMES
     assert all(event.frames.shape[0] == FRAMES for event in events if isinstance(event, Preview))
 
 

@@ -58,7 +58,7 @@ def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_w
     plain = drive(small, requested(method), tmp_path / "plain", **BASES[method])
     monkeypatch.setattr(small, "predict", spy)
     asked = replace(requested(method), adapter="given")
-    run = drive(tuned(small, adapter, FRAMES), asked, tmp_path / "tuned", **BASES[method])
+    run = drive(tuned(small, adapter), asked, tmp_path / "tuned", **BASES[method])
     if method != "tune_a_video":  # whose formulas begin with the tuning
         FORMULAS[method](run)
         assert [(c.stage, c.step, len(c.x)) for c in run.calls] == [
@@ -77,7 +77,7 @@ def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method
     adapter = learned(small, requested("tune_a_video"), tune_steps=0)
     runs = [
         drive(model, requested(method), tmp_path / name, **BASES[method])
-        for name, model in (("plain", small), ("tuned", tuned(small, adapter, FRAMES)))
+        for name, model in (("plain", small), ("tuned", tuned(small, adapter)))
     ]
     one, other = ([x.clone() for x in run.decoded] for run in runs)
     assert all(torch.equal(*both) for both in zip(one, other, strict=True))
@@ -91,7 +91,7 @@ def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, m
     asked = requested(method) if method != "tune_a_video" else replace(requested(method), adapter="given")
 
     def inverted(weights):
-        run = drive(tuned(small, weights, FRAMES), asked, tmp_path, **BASES[method])
+        run = drive(tuned(small, weights), asked, tmp_path, **BASES[method])
         return len(run.of("inverting"))
 
     first = inverted(adapter)
@@ -110,7 +110,7 @@ def test_an_inversion_is_cached_by_all_that_it_depends_on_and_the_result_shows_i
 ):
     net = write_control_net(tmp_path / "net", small.unet, 0.05, conditioning_embedding_out_channels=(8, 8))
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    view, asked = tuned(small, adapter, FRAMES), replace(requested("tune_a_video"), adapter="given")
+    view, asked = tuned(small, adapter), replace(requested("tune_a_video"), adapter="given")
     base = {"steps": 2, "preview_every": 0}
     for given in ({}, {"steps": 3}, {"joint_norm": False}, {"control": f"canny={net.name}@0.5"}):
         runs = [drive(view, asked, tmp_path / "cache", **(base | given)) for _ in range(2)]

@@ -8,6 +8,7 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region
+from editing.assembly import edit_clip
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.heat import Heat
@@ -20,7 +21,7 @@ from editing.inversion import is_learned, null_text
 from editing.methods import vid2vid_zero
 from editing.params.vid2vid_zero import Vid2VidZeroParams
 from editing.recipe import working_clip
-from editing.registry import check_params
+from editing.registry import METHODS, check_params
 
 FRAMES, SIZE, STEPS = 3, 64, 2
 
@@ -48,7 +49,7 @@ def plan_of(tiny, asked, given) -> vid2vid_zero.Plan:
 
 
 def run(tiny, asked, given):
-    return finish(vid2vid_zero.run(tiny, asked, given))
+    return finish(edit_clip(tiny, asked, given, METHODS["vid2vid_zero"]))
 
 
 def noise(branches=1, seed=0):
@@ -201,7 +202,7 @@ def test_outside_the_masks_is_the_source(tiny):
 def test_events_and_a_clean_model(tiny):
     before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
     given = params(inversion="null_text", inner_steps=1, joint_norm=True, preview_every=2, steps=2)
-    events, seen = vid2vid_zero.run(tiny, request(), given), []
+    events, seen = edit_clip(tiny, request(), given, METHODS["vid2vid_zero"]), []
     state = {name: set(vars(m)) for name, m in tiny.unet.named_modules()}
     try:
         while True:

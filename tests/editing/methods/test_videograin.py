@@ -1,5 +1,6 @@
 """VideoGrain on a tiny random model: identities that hold whatever the weights are."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from running import finish
 
-from editing import ArrayClip, EditRequest, Region
+from editing import ArrayClip, EditRequest, Region, edit
+from editing.assembly import edit_clip
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
 from editing.attention.heat import Heat, HeatScope
@@ -20,6 +22,7 @@ from editing.events import Preview, Progress
 from editing.methods import videograin
 from editing.params.videograin import VideoGrainParams
 from editing.recipe import working_clip
+from editing.registry import METHODS
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)
@@ -121,8 +124,8 @@ def test_fade_follows_the_schedule_table(tiny):
 
 def test_outside_is_the_source_bit_for_bit_and_the_run_repeats(tiny):
     request = two_regions()
-    first = finish(videograin.run(tiny, request, params()))
-    again = finish(videograin.run(tiny, request, params()))
+    first = finish(edit_clip(tiny, request, params(), METHODS["videograin"]))
+    again = finish(edit_clip(tiny, request, params(), METHODS["videograin"]))
     far = np.ones((SIZE, SIZE), bool)
     far[4:60, 1:63] = False
     assert np.array_equal(first.frames[:, far], first.source[:, far])
@@ -134,7 +137,7 @@ def test_outside_the_blend_mask_the_last_latents_are_the_clips_own(tiny, monkeyp
     request, last = two_regions(), []
     decode = tiny.decode
     monkeypatch.setattr(tiny, "decode", lambda latents: last.append(latents) or decode(latents))
-    finish(videograin.run(tiny, request, params()))
+    finish(edit_clip(tiny, request, params(), METHODS["videograin"]))
     outside = (working_clip(tiny, request).inside() == 0).expand_as(last[0])
     own = tiny.encode(request.clip.read(0, FRAMES))
     assert torch.equal(last[0][outside], own[outside])
@@ -144,7 +147,7 @@ def test_outside_the_blend_mask_the_last_latents_are_the_clips_own(tiny, monkeyp
 def test_events_and_a_clean_model(tiny):
     hooks = {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in tiny.unet.named_modules()}
     before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
-    events = videograin.run(tiny, two_regions(), VideoGrainParams(steps=2))
+    events = edit_clip(tiny, two_regions(), VideoGrainParams(steps=2), METHODS["videograin"])
     seen = []
     for event in events:
         seen.append(event)
@@ -161,7 +164,9 @@ def test_events_and_a_clean_model(tiny):
 
 
 def test_attention_mass_moves_into_the_region(tiny):
-    result = finish(videograin.run(tiny, two_regions(), params(modulate_until=1, schedule_power=0)))
+    result = finish(
+        edit_clip(tiny, two_regions(), params(modulate_until=1, schedule_power=0), METHODS["videograin"])
+    )
     inside = np.zeros((8, 8), bool)
     inside[2:4, 1:3] = True
     maps = result.attention["left"]
@@ -190,8 +195,8 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
     request, begun = two_regions(), []
     encode = tiny.encode
     monkeypatch.setattr(tiny, "encode", lambda frames: begun.append(1) or encode(frames))
-    finish(videograin.run(tiny, request, params()))
-    finish(videograin.run(tiny, request, params(flow="dis")))
+    finish(edit_clip(tiny, request, params(), METHODS["videograin"]))
+    finish(edit_clip(tiny, request, params(flow="dis"), METHODS["videograin"]))
     assert len(begun) == 1  # without weights "auto" is "dis"
     working = working_clip(tiny, request)
     other = {(8, 8): torch.arange(64).roll(1).expand(FRAMES, 64)}
@@ -203,7 +208,7 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
 def test_flow_by_raft_without_weights_is_refused(tiny, monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS", raising=False)
     with pytest.raises(ModelError, match="^flow: The weights of RAFT are missing"):
-        finish(videograin.run(tiny, two_regions(), params(flow="raft")))
+        finish(edit_clip(tiny, two_regions(), params(flow="raft"), METHODS["videograin"]))
 
 
 def test_a_chosen_pixel_is_shown_live_and_in_the_result(tiny):
@@ -211,7 +216,7 @@ def test_a_chosen_pixel_is_shown_live_and_in_the_result(tiny):
         steps=3, modulate_until=1, schedule_power=0, heat_pixel="1,40,30", heat_grids="1, 2", heat_until=0.4
     )
     request, shown = two_regions(), []
-    events = videograin.run(tiny, request, given)
+    events = edit_clip(tiny, request, given, METHODS["videograin"])
     try:
         while True:
             event = next(events)
@@ -236,7 +241,7 @@ def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
     with pytest.raises(
         RequestError, match=r"^params.heat_pixel: .* frame from 0 to 2 and a pixel inside 64 x 64"
     ):
-        next(videograin.run(tiny, two_regions(), params(heat_pixel=pixel)))
+        next(edit(replace(two_regions(), params={"heat_pixel": pixel}), tiny))
 
 
 @pytest.mark.parametrize(

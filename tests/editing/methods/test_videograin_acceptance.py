@@ -15,6 +15,7 @@ from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
+from editing.assembly import edit_clip
 from editing.attention import modulation
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
@@ -31,7 +32,7 @@ from editing.methods import videograin
 from editing.params.videograin import VideoGrainParams
 from editing.prompts import compose, missing_phrases
 from editing.recipe import working_clip
-from editing.registry import resolve_params
+from editing.registry import METHODS, resolve_params
 from editing.text import spans
 
 FRAMES, SIZE = 3, 64
@@ -482,7 +483,7 @@ def whole_run(model, request, params, monkeypatch):
     decoded, decode = [], model.decode
     with monkeypatch.context() as patch:
         patch.setattr(model, "decode", lambda x: decoded.append(x.clone()) or decode(x))
-        return finish(videograin.run(model, request, params)), decoded[-1]
+        return finish(edit_clip(model, request, params, METHODS["videograin"])), decoded[-1]
 
 
 def outside_of(model, request):
@@ -522,7 +523,9 @@ def test_12_a_frame_without_regions_is_the_source(tiny, monkeypatch):
     labels[2] = 0
     request, decoded, decode = ask_for(labels, "a panda", "a fox"), [], tiny.decode
     monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(x.clone()) or decode(x))
-    result = finish(videograin.run(tiny, request, VideoGrainParams(steps=3, preview_every=0)))
+    result = finish(
+        edit_clip(tiny, request, VideoGrainParams(steps=3, preview_every=0), METHODS["videograin"])
+    )
     clip = request.clip.read(0, FRAMES)
     torch.testing.assert_close(decoded[-1][2], tiny.encode(clip)[2])
     assert np.array_equal(result.frames[2], clip[2])
@@ -533,7 +536,7 @@ def test_12_a_mask_of_everything_blends_nothing(tiny, monkeypatch):
     request = ask_for(np.ones((FRAMES, SIZE, SIZE), np.uint8), "a panda")
     given = {"steps": 2, "preview_every": 0}
     results = [
-        finish(videograin.run(tiny, request, VideoGrainParams(blend=blend, **given)))
+        finish(edit_clip(tiny, request, VideoGrainParams(blend=blend, **given), METHODS["videograin"]))
         for blend in (True, False)
     ]
     assert np.array_equal(results[0].uncomposited, results[1].uncomposited)
@@ -631,7 +634,7 @@ def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them
     for share, used in ((0.0, 0), (0.5, 2)):
         seen.clear()
         params = VideoGrainParams(steps=4, preview_every=0, inject_until=share, track_levels=0)
-        finish(videograin.run(tiny, request, params))
+        finish(edit_clip(tiny, request, params, METHODS["videograin"]))
         sampling = [step.t for step in tiny.schedule.sampling(4)]
         told = [step.t for step in tiny.schedule.inversion(4)]
         kept = [entry for entry in seen if entry[0] == 1 and entry[2]]
@@ -674,7 +677,7 @@ def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(traine
             steps=4, guidance_scale=5.0, blend=False, cross_strength=0.0, self_strength=0.0, preview_every=0,
             inject_until=share, joint_norm=False, track_levels=0,
         )  # fmt: skip
-        result = finish(videograin.run(model, same, params))
+        result = finish(edit_clip(model, same, params, METHODS["videograin"]))
         difference = result.uncomposited.astype(float) - result.source
         errors.append(float(np.square(difference).mean()))
     assert errors[1] < errors[0]
@@ -780,11 +783,11 @@ def test_halves_of_guidance_one_after_the_other_give_the_same_edit(tiny, monkeyp
     monkeypatch.setattr(
         tiny, "predict", lambda x, *args, **given: rows.append(len(x) // FRAMES) or predict(x, *args, **given)
     )
-    together = finish(videograin.run(tiny, request, params))
+    together = finish(edit_clip(tiny, request, params, METHODS["videograin"]))
     assert rows == [1, 1, 1, 2, 2]
     rows.clear()
     monkeypatch.setattr(tiny, "halves_fit", lambda *_: False)
-    apart = finish(videograin.run(tiny, request, params))
+    apart = finish(edit_clip(tiny, request, params, METHODS["videograin"]))
     assert rows == [1, 1, 1, 1, 1]
     difference = np.abs(together.uncomposited.astype(int) - apart.uncomposited)
     assert difference.max() <= 1

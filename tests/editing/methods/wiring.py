@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from editing import EditRequest
+from editing.assembly import edit_clip
 from editing.attention.sites import Site
 from editing.backbones.patches import PLAIN, Change
 from editing.diffusion import Step, advance, guide
 from editing.events import EditResult, Preview, Stage, Tuned
-from editing.registry import METHODS, resolve_params
+from editing.registry import resolve_params
 from editing.text import Text
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
@@ -151,7 +152,7 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
         patch.setattr(model, "predict", spy)
         patch.setattr(model, "decode", lambda x: decoded.append(x.clone()) or decode(x))
         watch_control(patch, controls, stage)
-        events = METHODS[request.method].run(model, request, params)
+        events = edit_clip(model, request, params)
         result = None
         while result is None:
             try:
