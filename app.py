@@ -37,11 +37,11 @@ def segment(image, points, point_labels, **how):
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys):
-    """Track key frames to labels on every frame."""
+def propagate(clip, keys, start, stop):
+    """Track key frames to labels on frames start to stop - 1."""
     import masks
 
-    yield from masks.propagate(clip, keys)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys, start=start, stop=stop)  # type: ignore[operator]
 
 
 def discover(request):

@@ -111,9 +111,16 @@ def write_labels(
     path = Path(path)
     _clear(path)
     for index, frame in enumerate(labels):
-        image = Image.fromarray(frame)
-        image.putpalette(palette(colors).tobytes())
-        image.save(path / f"{index:05d}.png", optimize=False)
+        write_frame(frame, path, index, colors)
+
+
+def write_frame(
+    labels: UInt8[np.ndarray, "height width"], path: Path, index: int, colors: Mapping[int, str]
+) -> None:
+    """Write the labels of one frame, counted from 0, into a folder; see `write_labels`."""
+    image = Image.fromarray(labels)
+    image.putpalette(palette(colors).tobytes())
+    image.save(path / f"{index:05d}.png", optimize=False)
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -250,7 +257,9 @@ def flatten(
     return labels
 
 
-def write_regions(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
+def write_regions(
+    masks: Mapping[int, Bool[np.ndarray | Frames, "frames height width"]], path: str | Path
+) -> None:
     """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier call are removed."""
     _clear(Path(path))
     for label, mask in masks.items():
@@ -273,10 +282,23 @@ def read_regions(
     Raises:
         MaskError: See `read_labels` and `read_rle`.
     """
+    return {label: np.asarray(masks) for label, masks in open_regions(path, frames, size).items()}
+
+
+def open_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[Frames, "frames height width"]]:
+    """`read_regions`, read by window when they are needed; every file is checked first."""
     path = Path(path)
     if path.suffix.lower() != ".json" and (not path.is_dir() or _pictures(path) or not _folders(path)):
-        return split(np.asarray(read_labels(path, frames, size)))
-    return {label: np.asarray(masks) for label, masks in _open_masks(path, frames, size).items()}
+        labels = read_labels(path, frames, size)
+        return {label: mask_of(labels, label) for label in sorted(labels.present)}
+    return _open_masks(path, frames, size)
+
+
+def mask_of(labels: Frames, label: int) -> Bool[Frames, "frames height width"]:
+    """Where a label is, read by window."""
+    return Frames(labels.shape, bool, lambda start, stop: labels.read(start, stop) == label)
 
 
 def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:

@@ -34,6 +34,7 @@ from editing.request import (
     EditRequest,
     Region,
 )
+from editing.spool import Frames
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
@@ -169,7 +170,7 @@ def overlapping_masks(path: str | Path) -> Path | None:
 
 
 def save_project(
-    request: EditRequest, path: str | Path, overlapping: Mapping[int, np.ndarray] | None = None
+    request: EditRequest, path: str | Path, overlapping: Mapping[int, np.ndarray | Frames] | None = None
 ) -> None:
     """Write a request as a project folder that `load_project` reads back to the same frames and values.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from editing.errors import MaskError
+from editing.spool import Frames
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
@@ -55,7 +57,9 @@ def _unpacked(text: str | bytes) -> list[int]:
     return lengths
 
 
-def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path: str | Path) -> None:
+def write_rle(
+    masks: Mapping[int, Bool[np.ndarray | Frames, "frames height width"]], path: str | Path
+) -> None:
     """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`).
 
     Raises:
@@ -64,13 +68,22 @@ def write_rle(masks: Mapping[int, Bool[np.ndarray, "frames height width"]], path
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
     frames, height, width = next(iter(masks.values())).shape
-    found = [
+    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": []}
+    found = (
         {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}
         for label, mask in masks.items()
         for index, frame in enumerate(mask)
-    ]
-    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": found}
-    Path(path).write_text(json.dumps(facts, separators=(",", ":")) + "\n")
+    )
+    head = _compact(facts).removesuffix("]}")  # one entry at a time: all of them would fill memory
+    with Path(path).open("w", encoding="utf-8") as file:
+        file.write(head)
+        for index, entry in enumerate(found):
+            file.write("," * bool(index) + _compact(entry))
+        file.write("]}\n")
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def read_rle(
@@ -94,6 +107,14 @@ def read_rle(
     return masks
 
 
+def _dense(entry: dict[str, Any]) -> dict[str, Any]:
+    """Keep run lengths as numbers of four bytes; as a list they take ten times as much."""
+    counts = entry.get("counts")
+    if isinstance(counts, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in counts):
+        entry["counts"] = array("i", counts)
+    return entry
+
+
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
     """Read the run lengths of a file, for `from_runs`, by label and frame.
 
@@ -107,9 +128,9 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
     """
     name = Path(path).name
     try:
-        facts = json.loads(Path(path).read_text())
+        facts = json.loads(Path(path).read_text(), object_hook=_dense)
         entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
-        if not all(isinstance(counts, list | str) for *_, counts in entries):
+        if not all(isinstance(counts, list | str | array) for *_, counts in entries):
             raise ValueError
         given = int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):

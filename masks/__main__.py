@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +15,25 @@ import typer
 
 from editing.clip import open_clip
 from editing.commands import call
-from editing.errors import MaskError, RequestError, shorten
+from editing.errors import RequestError, shorten
 from editing.folders import staged
-from editing.labels import write_labels
+from editing.labels import read_labels
+from editing.spool import Frames
 from masks import draw
+from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
 
 if TYPE_CHECKING:
     from editing.clip import Clip
+    from masks.following import Clicks
 
 app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
+_MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
+_KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
-_UNSURE = 0.5
-
-# By label and frame: points (x, y) and their labels.
-Clicks = dict[int, dict[int, tuple[list[tuple[float, float]], list[int]]]]
 
 
 @app.command()
@@ -52,30 +55,31 @@ def track(
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
     flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
+    masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
+    key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
 ) -> None:
-    """Track clicked objects through a clip."""
+    """Track clicked objects through a clip, or correct masks that were tracked before."""
     clicks = _parse(click)
-    if method not in ("sam", "grabcut"):
-        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
-    if flow not in ("auto", "dis", "raft"):
-        raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
+    _check_options(method, flow, key, masks)
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
+    _check_frames("--key", key or (), opened)
+    before = read_labels(masks, len(opened), opened.size) if masks else None
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    labels, sure = _track(opened, clicks, method, model, flow)
-    colors = colors_of(clicks)
+    # Imported here, since torch comes with it and a bad request must be refused at once.
+    from masks.following import correct, follow, masks_of_clicks
+
+    given = masks_of_clicks(opened, clicks, method, model)
     with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
-        write_labels(labels, folder, colors)
+        if before is None:
+            found = follow(opened, given, folder, flow)
+        else:
+            found = correct(opened, given, folder, flow, before, key or ())
     for label in clicks:
-        lost = [index for index, regions in enumerate(sure) if regions.get(label, 0) < _UNSURE]
-        if lost:
-            typer.echo(
-                f"warning: Label {label} is uncertain or hidden in {len(lost)} of {len(sure)} frames, first"
-                f" in frame {lost[0]}. Click it there too.",
-                err=True,
-            )
+        if said := in_words(doubts(found[label], len(opened))):
+            typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
     typer.echo(f"masks: {out}")
 
 
@@ -121,14 +125,16 @@ def clean(
                 f"Label {number} is not in the masks. Choose from {', '.join(map(str, sorted(found)))}.",
             )
     apart = not overlap(found)
-    cleaned = {number: np.empty_like(mask) for number, mask in found.items()}
-    for index, frame in enumerate(zip(*found.values(), strict=True)):
-        named = dict(zip(found, frame, strict=True))
-        changed = draw.clean(
-            named, pixels=grow, holes=fill_holes, specks=drop_specks, labels=label or (), apart=apart
-        )
-        for number, mask in changed.items():
-            cleaned[number][index] = mask
+    how = {"pixels": grow, "holes": fill_holes, "specks": drop_specks, "labels": label or (), "apart": apart}
+
+    @lru_cache(maxsize=1)
+    def cleaned_frame(index: int) -> dict[int, np.ndarray]:
+        return draw.clean({number: mask[index] for number, mask in found.items()}, **how)
+
+    def read(number: int, start: int, stop: int) -> np.ndarray:
+        return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
+
+    cleaned = {number: Frames(mask.shape, bool, partial(read, number)) for number, mask in found.items()}
     _save(cleaned, out, colors, fps)
 
 
@@ -178,15 +184,26 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
+def _check_options(method: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
+    if method not in ("sam", "grabcut"):
+        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
+    if flow not in ("auto", "dis", "raft"):
+        raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
+    if key and masks is None:
+        raise RequestError("--key", "It counts for masks that are corrected. Use --masks too.")
+
+
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():
-            if frame >= len(clip):
-                raise RequestError(
-                    "--click",
-                    f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
-                )
+            _check_frames("--click", [frame], clip)
             _check_points(label, frame, points, kinds, clip.size)
+
+
+def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
+    for frame in frames:
+        if frame >= len(clip):
+            raise RequestError(field, f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
 
 
 def _check_points(
@@ -205,42 +222,6 @@ def _check_points(
         raise RequestError(
             "--click", f"Label {label} has only points marked 0 in frame {frame}. Add a point on the object."
         )
-
-
-def _track(
-    clip: Clip, clicks: Clicks, method: str, model: str | None, flow: Any
-) -> tuple[np.ndarray, list[dict[int, float]]]:
-    """Labels of all frames, and the confidence of each region in each."""
-    # Imported here, since torch comes with it and a bad request must be refused at once.
-    from rich.console import Console
-    from rich.progress import track as show
-
-    from masks.click import segment
-    from masks.sam import missing
-    from masks.track import propagate
-
-    if method == "sam" and model is None and (lacking := missing()):
-        typer.echo(f"warning: {lacking}", err=True)
-        method = "grabcut"
-    keys: dict[int, dict[int, np.ndarray]] = {}
-    for label, by_frame in clicks.items():
-        for frame, (points, kinds) in by_frame.items():
-            image = clip.read(frame, frame + 1)[0]
-            mask = segment(image, points[:1], kinds[:1], method=method, model=model) if kinds[0] else None
-            if mask is None or len(points) > 1:
-                mask = segment(image, points, kinds, previous=mask, method=method, model=model)
-            if not mask.any():
-                raise MaskError(
-                    "--click",
-                    f"Nothing was found for label {label} in frame {frame}. Click nearer to its middle.",
-                )
-            keys.setdefault(frame, {})[label] = mask
-    labels = np.zeros((len(clip), *clip.size[::-1]), np.uint8)
-    sure: list[dict[int, float]] = [{} for _ in range(len(clip))]
-    stream = propagate(clip, keys, flow=flow)
-    for frame, found, confidence in show(stream, "tracking", total=len(clip), console=Console(stderr=True)):
-        labels[frame], sure[frame] = found, confidence.regions
-    return labels, sure
 
 
 if __name__ == "__main__":

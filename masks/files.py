@@ -9,21 +9,22 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from editing.clip import open_clip
 from editing.errors import MaskError, RequestError, ResourceError
 from editing.folders import check_writable, staged
-from editing.labels import flatten, is_written, read_regions, split, write_labels, write_regions
+from editing.labels import flatten, is_written, open_regions, split, write_labels, write_regions
 from editing.rle import write_rle
+from editing.spool import Frames
 from masks.video import read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
 COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
 """Default colours of labels 1 to 8, repeated from 9 on."""
 
-Masks = Mapping[int, Bool[np.ndarray, "frames height width"]]
+Masks = Mapping[int, Bool[np.ndarray | Frames, "frames height width"]]
 
 
 def colors_of(labels: Mapping[int, object]) -> dict[int, str]:
@@ -43,9 +44,9 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         ClipError: The video cannot be read.
     """
     if path.is_dir():
-        masks = read_regions(path, *_extent_of_folder(path))
+        masks = open_regions(path, *_extent_of_folder(path))
     elif path.suffix.lower() == ".json":
-        masks = read_regions(path, *_extent_of_json(path))
+        masks = open_regions(path, *_extent_of_json(path))
     else:
         video = open_clip(path)
         known = colors or colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
@@ -78,7 +79,7 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
             if overlap(masks):
                 write_regions(masks, folder)
             else:
-                write_labels(flatten(masks), folder, colors)
+                write_labels(_flat(masks), folder, colors)
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
                 write_rle(masks, part)
             else:
                 _check_colors(masks, colors)
-                write_mask_video(flatten(masks), part, fps, colors)
+                write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
             part.replace(path)
     except OSError as error:
         reason = error.strerror or error
@@ -131,6 +132,13 @@ def overlap(masks: Masks) -> bool:
     return any(
         np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1) for frame in zip(*masks.values(), strict=True)
     )
+
+
+def _flat(masks: Masks) -> UInt8[Frames, "frames height width"]:
+    """`flatten`, read by window."""
+    shape = next(iter(masks.values())).shape
+    window = lambda start, stop: flatten({n: mask[start:stop] for n, mask in masks.items()})  # noqa: E731
+    return Frames(shape, np.uint8, window)
 
 
 def _is_file(path: Path) -> bool:

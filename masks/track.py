@@ -8,7 +8,10 @@ Between two key frames, both directions are blended.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
 from typing import Literal
 
 import cv2
@@ -56,7 +59,11 @@ def propagate(
 
     Each frame comes once: from the first key frame to the end, then from there back to the start. A region
     follows the key frames that contain it, so regions may have their own key frames. To correct a frame, make
-    it a key frame and call again; `start` and `stop` limit the work to what that changes.
+    it a key frame and call again; `start` and `stop` limit the work to what that changes, which
+    `masks.corrections.plan` works out.
+
+    Frames stream. Only between the first and the last key frame, the masks of one direction wait for those of
+    the other; they are compressed to a few kilobytes per frame.
 
     Args:
         clip: Frames.
@@ -117,43 +124,54 @@ def _propagate(
         frame: {label: _scaled(mask, size) for label, mask in masks.items()}
         for frame, masks in stated.items()
     }
+    follow = partial(_follow, clip, stated=small, size=size, refine=refine, method=method)
     first, last = min(stated), max(stated)
-    # Masks from later key frames are needed first, so they are packed as labels; the rest streams.
-    later = {}
-    backwards = _follow(clip, range(last, start - 1, -1), small, size, refine, method)
-    if last > first:
-        for frame, labels, sure in backwards:
-            later[frame] = labels, sure
-            if frame == first:
-                break
-    else:
-        next(backwards)
-    for frame, labels, sure in _follow(clip, range(first, stop), small, size, refine, method):
-        found = {label: (labels == label, sure[label]) for label in sure}
-        if frame in later:
-            found = _blend(frame, stated, found, later.pop(frame))
+    # Masks from later key frames are needed first, so they are kept, compressed; the rest streams.
+    backwards = follow(range(last, start - 1, -1))
+    later = {frame: (_packed(labels), sure) for frame, labels, sure in islice(backwards, last - first + 1)}
+    for frame, labels, sure in follow(range(first, stop)):
+        found = _masks(labels, sure)
+        if last > first and frame in later:
+            packed, certain = later.pop(frame)
+            found = _blend(frame, stated, found, _masks(_unpacked(packed, size), certain))
         yield _finish(frame, found, stated, clip.size)
     for frame, labels, sure in backwards:
-        yield _finish(frame, {label: (labels == label, sure[label]) for label in sure}, stated, clip.size)
+        yield _finish(frame, _masks(labels, sure), stated, clip.size)
 
 
-def _blend(frame: int, stated: dict, earlier: dict, later: tuple) -> dict[int, tuple[Mask, float]]:
+def _masks(labels: np.ndarray, sure: dict[int, float]) -> dict[int, tuple[Mask, float]]:
+    return {label: (labels == label, sure[label]) for label in sure}
+
+
+def _packed(labels: np.ndarray) -> bytes:
+    return zlib.compress(labels.tobytes(), 1)
+
+
+def _unpacked(packed: bytes, size: tuple[int, int]) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(size[::-1])
+
+
+def _blend(
+    frame: int,
+    stated: dict[int, dict[int, Mask]],
+    earlier: dict[int, tuple[Mask, float]],
+    later: dict[int, tuple[Mask, float]],
+) -> dict[int, tuple[Mask, float]]:
     """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
-    labels, sure = later
     blended = {}
-    for label in [*earlier, *(label for label in sure if label not in earlier)]:
-        if label not in sure or label not in earlier:
-            blended[label] = earlier[label] if label in earlier else (labels == label, sure[label])
+    for label in [*earlier, *(label for label in later if label not in earlier)]:
+        if label not in later or label not in earlier:
+            blended[label] = earlier[label] if label in earlier else later[label]
             continue
         times = [key for key, masks in stated.items() if label in masks]
         before = frame - max((key for key in times if key <= frame), default=frame)
         after = min((key for key in times if key >= frame), default=frame) - frame
-        mask, certainty = earlier[label]
-        weights = np.array([(after + 1e-6) * (certainty + 0.05), (before + 1e-6) * (sure[label] + 0.05)])
+        (mask, certainty), (other, other_certainty) = earlier[label], later[label]
+        weights = np.array([(after + 1e-6) * (certainty + 0.05), (before + 1e-6) * (other_certainty + 0.05)])
         weights /= weights.sum()
         reach = np.float32(0.1 * max(mask.shape))  # what one way has lost must not outvote the other
-        two = [signed_distance(m).clip(-reach, reach) for m in (mask, labels == label)]
-        blended[label] = weights[0] * two[0] + weights[1] * two[1] > 0, max(certainty, sure[label])
+        two = [signed_distance(m).clip(-reach, reach) for m in (mask, other)]
+        blended[label] = weights[0] * two[0] + weights[1] * two[1] > 0, max(certainty, other_certainty)
     return blended
 
 

@@ -223,10 +223,10 @@ def segment(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def propagate(clip, keys) -> Iterator[tuple[int, np.ndarray, float]]:
+def propagate(clip, keys, start, stop) -> Iterator[tuple[int, np.ndarray, float]]:
     """Move a region's nearest key frame as the discs move; the further away, the less sure."""
     labels = {label for masks in keys.values() for label in masks}
-    for frame in range(len(clip)):
+    for frame in range(start, stop):
         while held("tracking", frame):
             time.sleep(0.02)
         found, sure = np.zeros(clip.size[::-1], np.uint8), Sure(1)

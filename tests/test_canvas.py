@@ -322,6 +322,46 @@ def test_scrubbing_waits_for_nobody(server, open_page):
     assert asked == []
 
 
+LONG = """(() => { const e = document.querySelector('.rg-editor').editor; return {
+  whole: Object.keys(e.bitmaps).length, small: Object.keys(e.thumbs).length, film: e.film.length,
+  masks: Object.keys(e.masks).length, wanted: [...e.wanted], lane: e.lanes[1] ?? '',
+  runs: e.masks[e.frame]?.[1]?.runs ?? '', shown: Boolean(e.bitmaps[e.frame]) }; })()"""
+
+
+def test_a_long_clip_is_loaded_as_it_is_shown(server, open_page, tmp_path):
+    film = np.full((150, 96, 128, 3), 100, np.uint8)
+    film[:, 30:70, 40:90] = (220, 40, 40)
+    write_video(tmp_path / "long.mp4", film, Fraction(24))
+    page = open_page(server)
+    page.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "long.mp4")
+    until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
+    page.click("#tabs button:has-text('Frames')")
+    for name, value in zip(page.locator(".rg-trim input").all(), ("1", "1", "150"), strict=True):
+        name.fill(value)
+    page.click("text=Use these frames")
+    until(page, lambda s: s["count"] == 150, "all of it")
+    long = lambda: page.evaluate(LONG)  # noqa: E731
+    wait(lambda: long()["small"] == long()["film"] > 1, 30, "the film shows small frames")
+    assert long()["whole"] < 64
+    page.mouse.click(*spot(page, (128, 128)))
+    until(page, lambda s: s["labels"] and not s["waiting"] and s["area"][0].get("1"), "masked")
+    page.keyboard.press("t")
+    wait(lambda: long()["lane"].count(" ") == 0 and page.query_selector("text=Region 1”: "), 60, "tracked")
+    assert long()["masks"] <= 32
+    assert "lost from frame" in page.inner_text(".rg-say")
+    assert 2 <= page.locator(".rg-cell").count() < 150
+    page.keyboard.press("End")
+    wait(lambda: long()["shown"] and 149 not in long()["wanted"], 30, "the last frame comes with its masks")
+    assert long()["runs"]
+    page.keyboard.press("PageUp")
+    assert state(page)["frame"] == 140
+    assert "lost from frame" in page.inner_text(".rg-say")  # masks that come leave what is said
+    for frame in range(0, 150, 25):
+        page.evaluate("frame => document.querySelector('.rg-editor').editor.go(frame)", frame)
+        wait(lambda: long()["shown"], 30, "a frame is shown")
+    assert long()["whole"] <= 64
+
+
 def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
     rng = np.random.default_rng(0)
     film = rng.integers(90, 110, (60, 96, 128, 3), dtype=np.uint8)

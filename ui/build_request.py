@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from editing.errors import RequestError
+from editing.labels import Labels
 from editing.prompts import Composed, compose
 from editing.request import EditRequest, Region
+from editing.spool import Frames
 from ui.document import MAX_TEXT, Document
+from ui.layers import mask_on
 from ui.method_choice import uses
 
 
@@ -73,11 +76,24 @@ def build_discovery(document: Document, model: str) -> EditRequest:
     )
 
 
-def whole_masks(document: Document, request: EditRequest) -> dict[int, np.ndarray] | None:
+def whole_masks(document: Document, request: EditRequest) -> dict[int, Frames] | None:
     """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
-    frames = range(len(document.opened.frames))
-    whole = {r.label: np.stack([document.mask(r.label, f) for f in frames]) for r in request.regions}
-    return whole if sum(mask.sum() for mask in whole.values()) > np.sum(request.labels != 0) else None
+    whole = {region.label: _mask_of(document, region.label) for region in request.regions}
+    stacks = zip(*whole.values(), strict=True)
+    return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
+
+
+def _mask_of(document: Document, label: int) -> Frames:
+    """A region's masks as they are now, read by window."""
+    layer, size = document.state.layers[label], document.size
+
+    def read(start: int, stop: int) -> np.ndarray:
+        masks = np.empty((stop - start, *size[::-1]), bool)
+        for frame in range(start, stop):
+            masks[frame - start] = mask_on(layer, frame, size)
+        return masks
+
+    return Frames((len(document.opened.frames), *size[::-1]), bool, read)
 
 
 def own_prompts(document: Document, method: str) -> tuple[str, ...]:
@@ -125,14 +141,20 @@ def _regions(document: Document, method: str) -> list[Region]:
     return regions
 
 
-def _flatten(document: Document, regions: list[Region]) -> np.ndarray:
-    """Labels, uint8 [frames, height, width]: the earlier regions cover the later."""
-    labels = np.zeros((len(document.opened.frames), *document.size[::-1]), np.uint8)
-    for region in reversed(regions):
-        for frame in range(len(labels)):
-            labels[frame][document.mask(region.label, frame)] = region.label
+def _flatten(document: Document, regions: list[Region]) -> Labels:
+    """Labels, uint8 [frames, height, width], read by window: the earlier regions cover the later."""
+    masks = {region.label: _mask_of(document, region.label) for region in regions}
+    shape = (len(document.opened.frames), *document.size[::-1])
+
+    def read(start: int, stop: int) -> np.ndarray:
+        labels = np.zeros((stop - start, *shape[1:]), np.uint8)
+        for label, mask in reversed(masks.items()):
+            labels[mask.read(start, stop)] = label
+        return labels
+
+    labels = Labels(Frames(shape, np.uint8, read))
     for region in regions:
-        if not (labels == region.label).any():
+        if region.label not in labels.present:
             said = "Regions above it cover it completely. Move it up or erase part of theirs."
             raise RequestError(f"regions.{region.name}.mask", said)
     return labels
@@ -140,4 +162,4 @@ def _flatten(document: Document, regions: list[Region]) -> np.ndarray:
 
 def _has_mask(document: Document, label: int) -> bool:
     layer = document.state.layers[label]
-    return any(document.mask(label, frame).any() for frame in {*layer.keys, *layer.track})
+    return any(document.masked(label, frame) for frame in {*layer.keys, *layer.track})

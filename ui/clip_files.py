@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from editing.errors import ClipError, RequestError
 from editing.project import save_project
 from editing.request import EditRequest
+from editing.spool import Frames
 from ui.clips import Opened, open_upload
 from ui.document import Document
 from ui.media import Media
@@ -81,7 +80,7 @@ class ClipFiles:
         return self.begin(page, opened), note
 
     def save(
-        self, document: Document, request: EditRequest, whole: dict[int, np.ndarray] | None, page: str
+        self, document: Document, request: EditRequest, whole: dict[int, Frames] | None, page: str
     ) -> Path:
         """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
         folder = self.media.new_clip(page)
@@ -92,7 +91,7 @@ class ClipFiles:
         return archive
 
 
-def pack_project(request: EditRequest, whole: dict[int, np.ndarray] | None, folder: Path) -> Path:
+def pack_project(request: EditRequest, whole: dict[int, Frames] | None, folder: Path) -> Path:
     """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
     project = folder / "project"
     save_project(request, project, whole)

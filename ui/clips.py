@@ -18,11 +18,13 @@ from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
+from editing.spool import Frames, windows
 
-MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 32, 1280, 4096
-USUAL_FPS = 8  # what longer clips are thinned to
+MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
+USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
+MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
-_MAX_FILES, _MAX_UNPACKED = 2000, 400_000_000
+_MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
 ACCEPTED = [*_CLIP_SUFFIXES, ".zip"]
 
@@ -36,7 +38,7 @@ class Opened:
         title: Shown to people.
         request: What the project asks for; without regions for a bare clip.
         folder: Holds the frames as pages load them, `00000.jpg` on.
-        frames: The same frames whole, on disk until they are read.
+        frames: The same frames in full size, on disk until they are read.
         source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
         file: One's own video, of which another part can be chosen.
         masks: Folder of whole masks by label, where regions of the project overlap.
@@ -47,7 +49,7 @@ class Opened:
     title: str
     request: EditRequest
     folder: Path
-    frames: np.ndarray
+    frames: Frames
     source: Path
     file: Path | None = None
     masks: Path | None = None
@@ -66,7 +68,7 @@ class Opened:
         return not self.own or self.request.clip.comment == DRAWN
 
     @property
-    def in_memory(self) -> ArrayClip:
+    def clip(self) -> Clip:
         """The frames for a tracker, which reads them in no particular order."""
         return ArrayClip(self.frames, self.request.clip.fps)
 
@@ -76,26 +78,30 @@ class Opened:
             unfinished = self.source.with_suffix(".part")
             clip = self.request.clip
             said = {"tags": clip.tags, "comment": clip.comment}
-            write_video(unfinished, self.frames, clip.fps, **timing_of(clip), **said)
+            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **said)
             unfinished.replace(self.source)
 
 
 def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened:
     """Write a clip's frames into a folder that is served, for pages and for random access."""
     folder.mkdir(parents=True, exist_ok=True)
-    clip = request.clip
+    clip, file = request.clip, folder / "frames.raw"
     width, height = clip.size
-    frames = np.lib.format.open_memmap(
-        folder / "frames.npy", "w+", np.uint8, shape=(len(clip), height, width, 3)
-    )
-    for index in range(len(clip)):
-        frames[index] = clip.read(index, index + 1)[0]
-        image = Image.fromarray(frames[index])
-        image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-        image.save(folder / f"{index:05d}.jpg", quality=90)
-    frames.flush()
-    frames = np.load(folder / "frames.npy", mmap_mode="r")
-    return Opened(name, title, request, folder, frames, folder / "source.mp4")
+    with file.open("wb") as sink:
+        for start, stop in windows(len(clip)):
+            for index, frame in enumerate(clip.read(start, stop), start):
+                sink.write(np.ascontiguousarray(frame))
+                image = Image.fromarray(frame)
+                image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+                image.save(folder / f"{index:05d}.jpg", quality=90)
+    shape, frame_bytes = (len(clip), height, width, 3), height * width * 3
+
+    # Read, not mapped: mapped pages would count as memory of this process.
+    def read(start: int, stop: int) -> np.ndarray:
+        count = (stop - start) * frame_bytes
+        return np.fromfile(file, np.uint8, count, offset=start * frame_bytes).reshape(-1, *shape[1:])
+
+    return Opened(name, title, request, folder, Frames(shape, np.uint8, read), folder / "source.mp4")
 
 
 def open_upload(
@@ -108,7 +114,7 @@ def open_upload(
         folder: New folder for what is made of it.
         start: First frame used.
         stride: Use every stride-th frame.
-        frames: Number of frames used, at most 32.
+        frames: Number of frames used, at most 1200; 32 if no part is chosen.
 
     Returns:
         The clip, and a sentence about what was left out; maybe empty.
@@ -130,8 +136,14 @@ def open_upload(
     chosen = start is not None or stride is not None or frames is not None
     first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
     there = len(range(first, len(whole), step))
-    notes = [] if chosen or len(whole) <= MAX_FRAMES else [_thinned(len(whole), min(MAX_FRAMES, there), step)]
-    clip = VideoClip(file, first, step, max(1, min(MAX_FRAMES, frames or MAX_FRAMES, there)))
+    used = max(1, min(MAX_FRAMES, there, (frames or MAX_FRAMES) if chosen else USUAL_FRAMES))
+    notes = []
+    if not chosen and len(whole) > USUAL_FRAMES:
+        notes.append(_thinned(len(whole), used, step))
+    elif min(there, frames or there) > MAX_FRAMES:
+        notes.append(f"The page takes at most {MAX_FRAMES} frames. It uses the first of these.")
+    clip = VideoClip(file, first, step, used)
+    _check_stored(used, _shown_size(clip.size))
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
@@ -142,27 +154,43 @@ def open_upload(
 
 def _usual_stride(clip: VideoClip) -> int:
     """Thins a clip that is too long, no further than to the usual frames per second."""
-    if len(clip) <= MAX_FRAMES:
+    if len(clip) <= USUAL_FRAMES:
         return 1
-    return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // MAX_FRAMES))
+    return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // USUAL_FRAMES))
 
 
 def _thinned(total: int, used: int, step: int) -> str:
     """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
     last = (used - 1) * step + 1
     which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
-    said = f"This clip has {total} frames and the page takes {MAX_FRAMES}, so it uses {which}."
-    return f"{said} Press Frames to choose others."
+    said = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
+    return f"{said} Press Frames to choose others, up to {MAX_FRAMES}."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
-    scale = MAX_SIDE / max(clip.size)
-    width, height = (max(2, round(side * scale / 2) * 2) for side in clip.size)
+    width, height = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
     said = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
     write_video(path, small, clip.fps, **timing_of(clip), **said)
     return VideoClip(path), f"The clip was scaled to {width}x{height}."
+
+
+def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a clip in the page: large ones are scaled down, to even sides."""
+    scale = MAX_SIDE / max(size)
+    if scale >= 1:
+        return size
+    width, height = (max(2, round(side * scale / 2) * 2) for side in size)
+    return width, height
+
+
+def _check_stored(frames: int, size: tuple[int, int]) -> None:
+    """Refuse a clip whose frames would take too much room on disk."""
+    most = MAX_STORED // (3 * size[0] * size[1])
+    if frames > most:
+        said = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
+        raise ClipError("clip.frames", f"{said}, or use the command line.")
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
@@ -190,6 +218,7 @@ def _check_extent(clip: Clip) -> None:
     if len(clip) > MAX_FRAMES:
         said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
         raise ClipError("clip.frames", f"{said}. Shorten the clip or use the command line.")
+    _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
         size = "{}x{}".format(*clip.size)
         said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"

@@ -8,18 +8,20 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from editing.errors import RequestError
-from editing.labels import read_regions
+from editing.labels import Labels, mask_of, open_regions
 from editing.request import MAX_PROMPTS, Region, default_color
+from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
-from ui.layers import Key, Layer, Mask, State, encode_runs, pack, touched_up, unpack
+from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
+_KEPT_RUNS = 512  # run lengths of masks
 MARGIN, MAX_MARGIN = (
     1 / 16,
     200,
@@ -64,6 +66,7 @@ class Document:
         if self.id != identity:
             self._past.add(self.id)
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        self.shown = 0  # frame that the page showed last
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
@@ -74,6 +77,7 @@ class Document:
         self.acknowledged: deque[int] = deque(maxlen=32)
         self._undo: deque[State] = deque(maxlen=MAX_UNDO)
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
+        self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
 
     def check(self, identity: object, have: object) -> None:
@@ -185,9 +189,7 @@ class Document:
 
     def mask(self, label: int, frame: int) -> Mask:
         """Where a region is on a frame, bool [height, width]: work by hand over what was found or tracked."""
-        layer = self.state.layers[label]
-        key = layer.keys.get(frame, Key())
-        return touched_up(self.unpack(layer.track.get(frame) if key.found is None else key.found), key.edits)
+        return mask_on(self.state.layers[label], frame, self.size)
 
     def run_lengths(self, label: int, frame: int) -> str:
         """The mask as lengths of runs, row by row, outside first; empty where there is none."""
@@ -197,8 +199,20 @@ class Document:
             return ""
         kept = self._run_lengths.get((label, frame))
         if kept is None or kept[0] is not key or kept[1] is not track:
-            kept = self._run_lengths[label, frame] = (key, track, encode_runs(self.mask(label, frame)))
+            kept = (key, track, encode_runs(self.mask(label, frame)))
+        self._run_lengths.pop((label, frame), None)  # the last ones used are kept
+        self._run_lengths[label, frame] = kept
+        if len(self._run_lengths) > _KEPT_RUNS:
+            del self._run_lengths[next(iter(self._run_lengths))]
         return kept[2]
+
+    def masked(self, label: int, frame: int) -> bool:
+        """Whether a region has a mask on a frame."""
+        layer = self.state.layers[label]
+        key = layer.keys.get(frame)
+        if key and key.edits:
+            return bool(self.run_lengths(label, frame))
+        return bool(layer.track.get(frame) if key is None or key.found is None else key.found)
 
     def unpack(self, packed: bytes | None) -> Mask:
         """A packed mask of this clip; an empty one for None."""
@@ -214,8 +228,7 @@ class Document:
         keys = {**layer.keys, frame: key}
         if not (key.points or key.edits):
             del keys[frame]
-        layer = replace(layer, keys=keys)
-        self.set_layer(label, replace(layer, fresh=not layer.drawn))
+        self.set_layer(label, replace(layer, keys=keys, corrected=layer.corrected | {frame}))
 
     # Undo
 
@@ -269,29 +282,36 @@ class Document:
             if layer.drawn and (not layer.track or layer.partial if only_untracked else not layer.fresh)
         ]
 
-    def begin_track(self, labels: Collection[int]) -> dict[int, dict[int, Mask]]:
-        """Key frames of all regions that have any, by frame and label, the uppermost first.
+    def begin_track(self, labels: Collection[int]) -> list[Pass]:
+        """What is to be tracked of these regions: what corrections change, or else all of a region.
 
         From here on undo brings the old tracks of `labels` back.
         """
-        layers, keys = dict(self.state.layers), {}
-        for label in self.state.regions:
+        before, count = self.state, len(self.opened.frames)
+        layers, keys, corrected = dict(before.layers), {}, {}
+        for label in before.regions:
             layer = layers[label]
             drawn = {frame: self.mask(label, frame) for frame in layer.drawn}
             for frame, mask in drawn.items():
                 keys.setdefault(frame, {})[label] = mask
             if label in labels:
+                corrected[label] = layer.drawn if layer.fresh or not layer.track else layer.corrected
                 layers[label] = _to_be_tracked(layer, drawn, self.unpack)
-        self.commit(replace(self.state, layers=layers))
-        return keys
+        self._followed = {label: frozenset(frames) for label, frames in corrected.items()}
+        self.commit(replace(before, layers=layers))
+
+        def known(frame: int) -> dict[int, Mask]:
+            return {label: mask_on(before.layers[label], frame, self.size) for label in before.regions}
+
+        return plan(keys, corrected, known, count)
 
     def end_track(self, labels: Collection[int], finished: bool) -> None:
-        """The tracker has seen all frames, or was stopped before."""
-        change = {"partial": False} if finished else {"fresh": False}
-        layers = {
-            label: replace(layer, **change) if label in labels else layer
-            for label, layer in self.state.layers.items()
-        }
+        """The tracker has seen all its frames, or was stopped before."""
+        layers = dict(self.state.layers)
+        for label in layers.keys() & set(labels):
+            again = layers[label].corrected | self._followed.get(label, frozenset())
+            change = {"partial": False} if finished else {"corrected": again}
+            layers[label] = replace(layers[label], **change)
         self.state = replace(self.state, layers=layers)
 
     def set_tracked(self, label: int, frame: int, mask: Mask, confidence: float) -> None:
@@ -313,10 +333,10 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
     request = opened.request
     if request.labels is None:
         return {}
-    whole = read_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
-    layers, labels = {}, np.asarray(request.labels)
+    whole = open_regions(opened.masks, len(opened.frames), request.clip.size) if opened.masks else {}
+    layers = {}
     for region in request.regions:
-        inside = whole.get(region.label, labels == region.label)
+        inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
         track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
         keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
         layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
@@ -334,7 +354,7 @@ def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[by
     }
     track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
     score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
-    return replace(layer, keys=keys, track=track, score=score, fresh=True, partial=True)
+    return replace(layer, keys=keys, track=track, score=score, corrected=frozenset(), partial=True)
 
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
-
 from editing.adapters import Adapter
 from editing.events import Event, Finished, Stage, Tuned
 from editing.outputs import EDITS, write_outputs
 from editing.request import EditRequest
+from editing.spool import Frames
 from ui.catalogue import Catalogue
 from ui.clip_files import pack_project
 from ui.clips import Opened
@@ -45,7 +44,7 @@ class Job:
     request: EditRequest
     page: str
     opened: Opened | None = None
-    whole: dict[int, np.ndarray] | None = None
+    whole: dict[int, Frames] | None = None
     keep: Callable[[Adapter], object] | None = None
 
 

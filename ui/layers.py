@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -59,9 +60,14 @@ class Layer:
     keys: Mapping[int, Key] = field(default_factory=dict)
     track: Mapping[int, bytes] = field(default_factory=dict)
     score: Mapping[int, float] = field(default_factory=dict)
-    fresh: bool = True  # tracked since it was last corrected
+    corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
     partial: bool = False  # tracked, and not to the end
     by: str = ""  # who finds its masks, if not the session's usual finder
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it was tracked since it was last corrected."""
+        return not (self.corrected and self.drawn)
 
     @property
     def drawn(self) -> list[int]:
@@ -85,17 +91,24 @@ class State:
 
 
 def pack(mask: Mask) -> bytes:
-    """Eight pixels to a byte."""
-    return np.packbits(mask).tobytes()
+    """Eight pixels to a byte, compressed; nothing for an empty mask."""
+    return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
 
 
 def unpack(packed: bytes | None, size: tuple[int, int]) -> Mask:
     """What `pack` was given; an empty mask for None. `size` is (width, height)."""
     width, height = size
-    if packed is None:
+    if not packed:
         return np.zeros((height, width), bool)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=width * height)
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height)
     return bits.reshape(height, width).astype(bool)
+
+
+def mask_on(layer: Layer, frame: int, size: tuple[int, int]) -> Mask:
+    """A layer's mask on a frame: work by hand over what was found or tracked; `size` is (width, height)."""
+    key = layer.keys.get(frame, Key())
+    packed = layer.track.get(frame) if key.found is None else key.found
+    return touched_up(unpack(packed, size), key.edits)
 
 
 def touched_up(mask: Mask, edits: Sequence[BrushStroke | Reshape]) -> Mask:

@@ -50,6 +50,7 @@ class Masking:
             ),
             "clear": lambda document, data: mask_edits.clear(document, _label(data)),
             "find": self._find_by,
+            "look": lambda document, data: None,  # to be given masks
         }
 
     def act(self, page: str, data: Data) -> tuple[views.View | None, Document | None]:
@@ -75,7 +76,10 @@ class Masking:
         note, alarm = self._do(document, data)
         if isinstance(data.get("nonce"), int):
             document.acknowledged.append(data["nonce"])
-        view = views.canvas(document, data["have"], note, alarm)
+        document.shown = frame_shown(document, data)
+        said = None if data.get("act") == "look" else note  # what was said before stays
+        wanted = _wanted(document, data)
+        view = views.canvas(document, data["have"], said, alarm, document.shown, wanted)
         return view, document if before != list(document.state.regions) else None
 
     def _do(self, document: Document, data: Data) -> tuple[str, bool]:
@@ -157,6 +161,19 @@ def frame_of(document: Document, data: Data) -> int:
     if not isinstance(frame, int) or not 0 <= frame < count:
         raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
     return frame
+
+
+def frame_shown(document: Document, data: Data) -> int:
+    """The frame that a page shows, from 0; the first if it does not say."""
+    frame = data.get("frame")
+    return frame if isinstance(frame, int) and 0 <= frame < len(document.opened.frames) else 0
+
+
+def _wanted(document: Document, data: Data) -> list[int]:
+    """Frames whose masks a page lacks."""
+    frames, count = data.get("wanted"), len(document.opened.frames)
+    asked = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
+    return [frame for frame in asked if isinstance(frame, int) and 0 <= frame < count]
 
 
 def _place(document: Document, at: object) -> tuple[float, float]:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from editing.clip import Clip
 from editing.errors import EditingError
 from editing.events import Progress
 from editing.request import EditRequest
+from masks.corrections import Pass
+from masks.doubts import doubts, in_words, judged
 from ui import views
 from ui.build_request import build_discovery
 from ui.document import Document, Past
-from ui.masking import BROKEN, Data
+from ui.masking import BROKEN, Data, frame_shown
 from ui.visits import Visits
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
+_Tracked = tuple[int, np.ndarray, float]
 Discover = Callable[[EditRequest], Iterator[Any]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
-_UNSURE = 0.5  # confidence below which a frame is pointed out
+_NAMED = 3  # regions whose lost stretches are named
+_PAUSE = 0.3  # seconds between two looks at a long clip that is tracked
+_SHORT = 32  # frames of a clip that is shown with every frame that is tracked
 _tracking = threading.Lock()
 
 
@@ -55,7 +62,8 @@ class Tracking:
 
     Args:
         visits: The documents of all open pages.
-        propagate: A clip and its key frames, by frame and label, to labels on every frame and how sure it is.
+        propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
+            frames and how sure it is.
         discover: What the clip shows to the objects in it: progress, and as the last what
             `editing.clusters.find_clusters` returns.
     """
@@ -74,8 +82,9 @@ class Tracking:
                 if document.tracking:
                     return
                 identity, since, layers = document.id, data["have"], document.state.layers
+                document.shown = frame_shown(document, data)
                 labels = document.to_track() or [label for label, layer in layers.items() if layer.drawn]
-                nothing = None if labels else views.canvas(document, since, _NO_KEY)
+                nothing = None if labels else views.canvas(document, since, _NO_KEY, frame=document.shown)
         except Past:
             return
         except EditingError as error:
@@ -92,7 +101,7 @@ class Tracking:
         outcome = _Outcome()
         try:
             with closing(self.follow(document, labels)) as steps:
-                for step in steps:
+                for step in _paced(steps):
                     yield look(document, identity, since) if step else None
             outcome.note = _unsure(document, labels)
         except Exception as error:
@@ -121,15 +130,24 @@ class Tracking:
             labels = [label for label in labels if label in document.state.layers]
             if stop.is_set() or not labels:
                 return
-            clip, keys = document.opened.in_memory, document.begin_track(labels)
+            clip, passes = document.opened.clip, document.begin_track(labels)
+            areas = {label: _usual_area(document, label) for label in labels}
             names = [document.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
-        yield Followed(what, 0, len(clip))
-        with closing(self.propagate(clip, keys)) as frames:  # type: ignore[type-var]
-            for done, (frame, found, confidence) in enumerate(frames, 1):
-                if not _take_frame(document, labels, stop, frame, found, confidence):
-                    return
-                yield Followed(what, done, len(clip))
+        total = sum(len(part.frames) for part in passes)
+        yield Followed(what, 0, total)
+        for done, (part, tracked) in enumerate(self._tracked(clip, passes), 1):
+            taken = {label: areas[label] for label in part.labels_at(tracked[0])}
+            if not _take_frame(document, taken, stop, *tracked):
+                return
+            yield Followed(what, done, total)
+
+    def _tracked(self, clip: Clip, passes: list[Pass]) -> Iterator[tuple[Pass, _Tracked]]:
+        for part in passes:
+            span = {"start": part.frames.start, "stop": part.frames.stop}
+            with closing(self.propagate(clip, part.keys, **span)) as frames:  # type: ignore[type-var]
+                for tracked in frames:
+                    yield part, tracked
 
     def discover(self, document: Document, since: int, model: str) -> Iterator[views.View | None]:
         """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
@@ -178,7 +196,9 @@ def look(
 ) -> views.View | None:
     """The canvas of a document while it still shows the clip of that identity; see `views.canvas`."""
     with document.lock:
-        return views.canvas(document, since, note, alarm) if document.id == identity else None
+        if document.id != identity:
+            return None
+        return views.canvas(document, since, note, alarm, document.shown)
 
 
 def _until(stop: threading.Event, steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
@@ -189,6 +209,22 @@ def _until(stop: threading.Event, steps: Iterator[Followed | None]) -> Iterator[
         yield step
 
 
+def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
+    """Leave steps out where a long clip goes by faster than pages can follow."""
+    shown = 0.0
+    for step in steps:
+        now = time.monotonic()
+        if step is None or step.total <= _SHORT or now - shown >= _PAUSE:
+            shown = now if step else shown
+            yield step
+
+
+def _usual_area(document: Document, label: int) -> float:
+    """The mean area of a region's masks that were drawn, in pixels."""
+    areas = [document.mask(label, frame).sum() for frame in document.state.layers[label].drawn]
+    return float(np.mean([area for area in areas if area] or [1]))
+
+
 def _end(document: Document) -> None:
     document.tracking = 0
     document.mark([])  # newer than any answer that still says it goes on
@@ -196,19 +232,24 @@ def _end(document: Document) -> None:
 
 def _take_frame(
     document: Document,
-    labels: list[int],
+    areas: Mapping[int, float],
     stop: threading.Event,
     frame: int,
     found: np.ndarray,
     confidence: float,
 ) -> bool:
-    """Take a frame over from the tracker; False once it is to stop."""
+    """Take a frame of these regions over from the tracker; False once it is to stop.
+
+    `areas` are what the regions usually have, in pixels.
+    """
     sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
     with document.lock:
         if stop.is_set():
             return False
-        for label in labels:
-            document.set_tracked(label, frame, found == label, sure.get(label, confidence))
+        for label, area in areas.items():
+            mask = found == label
+            score = judged(sure.get(label, confidence), float(mask.sum()) / area)
+            document.set_tracked(label, frame, mask, score)
     return True
 
 
@@ -223,12 +264,16 @@ def _take_found(document: Document, identity: str, found: Any) -> str | None:
 
 
 def _unsure(document: Document, labels: list[int]) -> str:
-    """Where to look next: the first frame on which a mask was lost or doubtful."""
+    """Where to look next: all stretches on which a mask was lost or doubtful."""
+    said = []
     with document.lock:
         for label in labels:
             layer, region = document.state.layers.get(label), document.state.regions.get(label)
-            doubtful = [f for f, score in sorted(layer.score.items()) if score < _UNSURE] if layer else []
-            if doubtful and region:
-                where = f"{'from' if len(doubtful) > 1 else 'on'} frame {doubtful[0] + 1}"
-                return f"“{region.name}” is uncertain {where}. Go there, click it, and track again."
-    return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
+            score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)} if layer else {}
+            if region and (words := in_words(doubts(score, len(document.opened.frames)), first=1)):
+                said.append(f"“{region.name}”: {words}")
+    if not said:
+        return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
+    if (more := len(said) - _NAMED) > 0:
+        said[_NAMED:] = [f"{more} more region{'s' if more > 1 else ''} to check"]
+    return f"{'; '.join(said)}. Go there, click the object, and track again."

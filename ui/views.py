@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from editing.errors import EditingError
 from editing.outputs import EDITS
 from editing.prompts import Composed
 from editing.request import EditRequest, Region
-from ui.clips import Opened
+from ui.clips import MAX_FRAMES, Opened
 from ui.document import MAX_REGIONS, Document
 from ui.examples import Example
 from ui.layers import FINDERS
 from ui.mask_edits import finder_of
 
 View = dict[str, Any]
+MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, characters of their run lengths
 # What the page calls a request's fields.
 _FIELDS = {
     "source_prompt": "The clip shows",
@@ -66,41 +67,38 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
     }
 
 
-def canvas(document: Document, since: int = -1, note: str = "", alarm: bool = False) -> View:
+def canvas(
+    document: Document,
+    since: int = -1,
+    note: str | None = "",
+    alarm: bool = False,
+    frame: int = 0,
+    wanted: Collection[int] = (),
+) -> View:
     """The frames and masks of a page: those that changed after revision `since`, all of them for -1.
+
+    Masks come whole on the frames next to `frame`, and on wanted ones; of others that changed, the numbers
+    are given (`wanting`) and the page asks for them when it shows them. What a region is on each frame
+    (`lanes`) is always there.
 
     Args:
         document: What the page works on.
         since: The revision the page has; an answer may be lost, so each holds all that is newer.
-        note: Said below the frame.
+        note: Said below the frame; None leaves what is said there.
         alarm: Whether the note is about something that went wrong.
+        frame: The one the page shows, from 0.
+        wanted: Further frames whose masks the page has asked for.
     """
-    opened, layers = document.opened, document.state.layers
-    clip = opened.request.clip
-    changes: View = {}
-    for frame, changed in document.changed.items():
-        if changed > since:
-            changes[str(frame)] = {
-                str(label): _masked(document, label, frame)
-                for label, layer in layers.items()
-                if frame in layer.keys or frame in layer.track
-            }
+    layers = document.state.layers
+    fresh = {at for at, changed in document.changed.items() if changed > since}
+    changes = _whole_masks(document, sorted(fresh.union(wanted), key=lambda at: abs(at - frame)))
     return {
         "id": document.id,
         "rev": document.rev,
-        "clip": {
-            "title": opened.title,
-            "folder": str(opened.folder),
-            "count": len(opened.frames),
-            "width": clip.size[0],
-            "height": clip.size[1],
-            "fps": float(clip.fps),
-            "own": opened.own,
-            "total": opened.total,
-            "start": opened.start,
-            "stride": opened.stride,
-        },
+        "clip": _clip(document.opened),
         "changes": changes,
+        "wanting": {str(at): document.changed[at] for at in sorted(fresh) if str(at) not in changes},
+        "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
         "sam": document.finder == "sam",
@@ -111,6 +109,65 @@ def canvas(document: Document, since: int = -1, note: str = "", alarm: bool = Fa
         "alarm": alarm,
         **document.can,
     }
+
+
+def _clip(opened: Opened) -> View:
+    clip = opened.request.clip
+    return {
+        "title": opened.title,
+        "folder": str(opened.folder),
+        "count": len(opened.frames),
+        "width": clip.size[0],
+        "height": clip.size[1],
+        "fps": float(clip.fps),
+        "own": opened.own,
+        "total": opened.total,
+        "start": opened.start,
+        "stride": opened.stride,
+        "most": MAX_FRAMES,
+    }
+
+
+def _whole_masks(document: Document, frames: Iterable[int]) -> View:
+    """The masks on the first of these frames, as many as one view holds."""
+    changes: View = {}
+    left = MAX_RUNS
+    for frame in frames:
+        if left <= 0 or len(changes) >= MAX_WHOLE:
+            break
+        changes[str(frame)] = entries = _masks_on(document, frame)
+        left -= sum(len(entry["runs"]) for entry in entries.values())
+    return changes
+
+
+def _masks_on(document: Document, frame: int) -> View:
+    return {
+        str(label): _masked(document, label, frame)
+        for label, layer in document.state.layers.items()
+        if frame in layer.keys or frame in layer.track
+    }
+
+
+def _lane(document: Document, label: int) -> str:
+    """What a region is on each frame, a character each.
+
+    "k" drawn by hand, "e" drawn empty, "-" tracked and not found, 0 to 9 tracked (tenths of how sure), or a
+    space.
+    """
+    return "".join(_cell(document, label, frame) for frame in range(len(document.opened.frames)))
+
+
+def _cell(document: Document, label: int, frame: int) -> str:
+    layer = document.state.layers[label]
+    key = layer.keys.get(frame)
+    if key is None and frame not in layer.track:
+        return " "
+    masked = document.masked(label, frame)
+    if key and key.counts:
+        return "k" if masked else "e"
+    if not masked:
+        return " " if key and key.points else "-"
+    return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
 
 
 def _masked(document: Document, label: int, frame: int) -> View:

@@ -112,7 +112,8 @@ class ArrayClip:
             )
         self._frames = frames
         self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
-        self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.tags, self.warnings = ColorTags(), list[str]()
+        self.audio: AudioSpan | None = None
         self.comment = comment
         self.times = None if times is None else _check_times(times, len(frames))
         begun = self.times[-1] if self.times else (len(frames) - 1) / self.fps

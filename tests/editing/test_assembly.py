@@ -104,9 +104,8 @@ def test_anchors_take_the_same_way_again(tiny, method, monkeypatch):
         tiny, request(method), params(method, **ALONE.get(method, {})), watched(method, pieces)
     )
     with torch.no_grad():
-        for event in events:
-            if isinstance(event, Window):
-                calls.append([])
+        for _ in (event for event in events if isinstance(event, Window)):
+            calls += [[]]
     assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6, 7)]
     assert [piece.breaks for piece in pieces] == [(), (1,), (1,)]
     for before, after in zip(calls, calls[1:], strict=False):

@@ -9,8 +9,9 @@ from PIL import Image
 from editing import ArrayClip
 from editing.clip.writing import write_lossless
 from editing.labels import read_labels, read_regions, write_labels, write_regions
-from masks import sam
+from masks import following, sam
 from masks.__main__ import main
+from masks.track import Confidence
 
 SIZE = (96, 64)
 
@@ -205,3 +206,58 @@ def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 0
     assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 2
     assert "already exists" in capsys.readouterr().err
+
+
+def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, monkeypatch):
+    assert call("track", clip, "--click", "1:0,25,32", "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
+    before = np.asarray(read_labels(tmp_path / "out", 6, SIZE))
+    seen = []
+    inner = following.propagate
+
+    def propagate(clip, keys, start, stop, **how):
+        seen.append(((start, stop), {frame: sorted(masks) for frame, masks in keys.items()}))
+        return inner(clip, keys, start=start, stop=stop, **how)
+
+    monkeypatch.setattr(following, "propagate", propagate)
+    wrong = before.copy()
+    wrong[3:5][wrong[3:5] == 1] = 0  # lost on two frames
+    write_labels(wrong, tmp_path / "wrong", {})
+    options = ["--masks", tmp_path / "wrong", "--key", 2, "--key", 5, "--click", "1:3,28,32"]
+    assert call("track", clip, *options, "-o", tmp_path / "right") == 0
+    after = np.asarray(read_labels(tmp_path / "right", 6, SIZE))
+    assert seen == [((2, 6), {2: [1, 2], 3: [1], 5: [1, 2]})]
+    assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
+    assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
+    for frame in (3, 4):
+        assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (before[frame] == 1).sum()
+
+
+def test_masks_may_be_corrected_where_they_are(clip, tmp_path):
+    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "out") == 0
+    options = ["--masks", tmp_path / "out", "--key", 1, "--click", "2:4,66,32"]
+    assert call("track", clip, *options, "-o", tmp_path / "out") == 0
+    labels = np.asarray(read_labels(tmp_path / "out", 6, SIZE))
+    assert (labels[4] == 2).sum() > 300
+    assert (labels[0] == 1).sum() > 300
+
+
+def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
+    def propagate(clip, keys, **how):
+        for frame in range(len(clip)):
+            labels = np.zeros((64, 96), np.uint8)
+            labels[keys[0][1] if frame not in (2, 3) else keys[0][1] & False] = 1
+            yield frame, labels, Confidence({1: 0.4 if frame == 5 else 0.9})
+
+    monkeypatch.setattr(following, "propagate", propagate)
+    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "out") == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "label 1" in line]
+    assert said == ["warning: label 1: lost in frames 2-3, doubtful in frame 5. Click it there too."]
+
+
+def test_frames_of_keys_are_checked(clip, tmp_path, capsys):
+    clicked = ["--click", "1:0,25,32", "-o", tmp_path / "out"]
+    assert call("track", clip, *clicked, "--key", 3) == 2
+    assert "Use --masks too" in capsys.readouterr().err
+    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "in") == 0
+    assert call("track", clip, *clicked, "--masks", tmp_path / "in", "--key", 6) == 2
+    assert "error: --key: Frame 6 is outside" in capsys.readouterr().err

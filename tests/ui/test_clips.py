@@ -8,10 +8,11 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.clip.writing import write_video
-from editing.errors import EditingError
+from editing.errors import ClipError, EditingError
 from editing.project import save_project
 from editing.request import EditRequest, Region
-from ui.clips import MAX_FRAMES, MAX_SIDE, open_upload, ordinal
+from ui import clips
+from ui.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
 
 
 def frames(count, height=32, width=48):
@@ -31,13 +32,40 @@ def test_a_short_clip_is_taken_whole(tmp_path):
 def test_a_long_clip_is_thinned_and_a_part_can_be_chosen(tmp_path):
     write_video(tmp_path / "a.mp4", frames(120), Fraction(24))
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
-    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (MAX_FRAMES, 8, 120)
+    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (USUAL_FRAMES, 8, 120)
     assert "120 frames" in note
     assert "every 3rd frame" in note
+    assert "up to 1200" in note
+    whole, note = open_upload(tmp_path / "a.mp4", tmp_path / "whole", 0, 1, 120)
+    assert (len(whole.frames), note) == (120, "")
     part, note = open_upload(tmp_path / "a.mp4", tmp_path / "part", 100, 2, 32)
     assert (len(part.frames), note) == (10, "")
     with pytest.raises(EditingError):
         open_upload(tmp_path / "a.mp4", tmp_path / "none", 120, 1, 5)
+
+
+def test_more_frames_than_the_page_takes_are_left_out_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_FRAMES", 40)
+    write_video(tmp_path / "a.mp4", frames(60), Fraction(24))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out", 0, 1, 50)
+    assert (len(opened.frames), note) == (40, "The page takes at most 40 frames. It uses the first of these.")
+
+
+def test_frames_that_would_fill_the_disk_are_refused(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", frames(12), Fraction(8))
+    size = open_upload(tmp_path / "a.mp4", tmp_path / "small", 0, 1, 1)[0].request.clip.size
+    monkeypatch.setattr(clips, "MAX_STORED", 10 * 3 * size[0] * size[1])
+    with pytest.raises(ClipError, match="12 frames of .* Choose at most 10, or use the command line"):
+        open_upload(tmp_path / "a.mp4", tmp_path / "out", 0, 1, 12)
+
+
+def test_stored_frames_are_those_of_the_clip_in_any_order(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(9), Fraction(8))
+    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    whole = opened.request.clip.read(0, 9)
+    assert (opened.clip.read(6, 9) == whole[6:]).all()
+    assert (opened.clip.read(0, 2) == whole[:2]).all()
+    assert (opened.frames[4] == whole[4]).all()
 
 
 def test_a_large_clip_is_scaled(tmp_path):
@@ -66,6 +94,7 @@ def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_pat
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         for file in (tmp_path / "project").rglob("*"):
             archive.write(file, file.relative_to(tmp_path / "project"))
+    monkeypatch.setattr(clips, "MAX_FRAMES", 32)
     monkeypatch.setattr("editing.project.read_labels", lambda *_: pytest.fail("the masks were read"))
     with pytest.raises(EditingError, match="33 frames are too many"):
         open_upload(tmp_path / "p.zip", tmp_path / "out")

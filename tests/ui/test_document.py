@@ -17,7 +17,7 @@ from ui.build_request import build_request, composed, whole_masks
 from ui.clip_files import ClipFiles
 from ui.clips import open_upload, prepare
 from ui.document import Document, Gone, Past
-from ui.layers import Key, Reshape, encode_runs, pack, unpack
+from ui.layers import Key, Layer, Reshape, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
 from ui.tracking import Tracking
@@ -42,9 +42,9 @@ def left_of(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def shift(clip, keys):
+def shift(clip, keys, start, stop):
     """A made-up tracker: a pixel to the right with each frame."""
-    for frame in range(len(clip)):
+    for frame in range(start, stop):
         key = min(keys, key=lambda key: abs(key - frame))
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
         for label, mask in reversed(keys[key].items()):
@@ -248,6 +248,72 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp
     assert not document.mask(label, 5).any()
 
 
+def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, bare, tmp_path):
+    label, other = document.add_region(), document.add_region()
+    for frame, at in ((0, 20.0), (2, 22.0), (4, 24.0)):
+        mask_edits.add_point(document, label, frame, (at, 5.0), True, left_of)
+    mask_edits.add_point(document, other, 0, (9.0, 5.0), True, left_of)
+    given = []
+
+    def propagate(clip, keys, start, stop):
+        given.append((start, stop, sorted(keys)))
+        return shift(clip, keys, start, stop)
+
+    tracking = Tracking(Visits(bare, Media(tmp_path)), propagate)
+    assert [step.total for step in tracking.follow(document, [label, other]) if step][-1] == FRAMES
+    assert given == [(0, FRAMES, [0, 2, 4])]
+    before = {n: dict(document.state.layers[n].track) for n in (label, other)}
+    mask_edits.add_point(document, label, 3, (33.0, 5.0), True, left_of)
+    assert document.to_track() == [label]
+    assert [step.done for step in tracking.follow(document, [label]) if step] == [0, 1, 2, 3]
+    assert given[1:] == [(2, 5, [2, 3, 4])]
+    after = {n: document.state.layers[n].track for n in (label, other)}
+    assert after[other] == before[other]
+    assert {frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]} == {3}
+    assert document.to_track() == []
+
+
+def test_a_correction_whose_tracking_was_stopped_is_tracked_again(document, bare, tmp_path):
+    label = document.add_region()
+    for frame in (0, 2, 4):
+        mask_edits.add_point(document, label, frame, (20.0 + frame, 5.0), True, left_of)
+    tracking = Tracking(Visits(bare, Media(tmp_path)), shift)
+    list(tracking.follow(document, [label]))
+    mask_edits.add_point(document, label, 2, (30.0, 5.0), True, left_of)
+    steps = tracking.follow(document, [label])
+    next(steps)
+    steps.close()
+    assert document.to_track() == [label]
+    assert [part.frames for part in document.begin_track([label])] == [range(0, 5)]
+
+
+def test_a_key_frame_that_was_taken_away_is_tracked_over(document, bare, tmp_path):
+    label = document.add_region()
+    for frame in (0, 2, 4):
+        mask_edits.add_point(document, label, frame, (20.0 + frame, 5.0), True, left_of)
+    list(Tracking(Visits(bare, Media(tmp_path)), shift).follow(document, [label]))
+    mask_edits.remove_point(document, label, 2, (22.0, 5.0), left_of)
+    (part,) = document.begin_track([label])
+    assert (part.frames, sorted(part.keys)) == (range(0, 5), [0, 4])
+
+
+def test_after_tracking_lost_and_doubtful_frames_are_said(document, bare, tmp_path):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
+
+    def propagate(clip, keys, start, stop):
+        for frame in range(start, stop):
+            labels = keys[0][label].astype(np.uint8) * label * (frame not in (1, 2))
+            yield frame, labels, 0.3 if frame == 4 else 0.9
+
+    tracking = Tracking(Visits(bare, Media(tmp_path)), propagate)
+    visited = tracking.visits.get("page", bare)
+    visited.state = document.state
+    *_, last = tracking.track("page", {"id": visited.id, "have": visited.rev})
+    assert last["note"].startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
+    assert last["lanes"] == {"1": "k--939"}
+
+
 def test_a_tracking_that_was_broken_off_is_not_done(document, bare, tmp_path):
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
@@ -369,7 +435,38 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
     mask_edits.add_stroke(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False), left_of)
-    assert sorted(again.begin_track([1])) == [2, 4]
+    (part,) = again.begin_track([1])
+    assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
+
+
+def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(document, monkeypatch):
+    monkeypatch.setattr(views, "MAX_WHOLE", 2)
+    label = document.add_region()
+    mask_edits.add_point(document, label, 3, (20.0, 5.0), True, left_of)
+    view = views.canvas(document, -1, frame=3)
+    assert sorted(view["changes"]) == ["2", "3"]
+    assert sorted(view["wanting"]) == ["0", "1", "4", "5"]
+    assert view["wanting"]["4"] == 0
+    assert view["lanes"] == {str(label): "   k  "}
+    document.set_tracked(label, 5, document.mask(label, 3), 0.42)
+    document.set_tracked(label, 0, document.mask(label, 3) & False, 0.9)
+    later = views.canvas(document, document.rev, frame=0, wanted=[5])
+    assert (list(later["changes"]), later["wanting"]) == (["5"], {})
+    assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
+    assert later["lanes"] == {str(label): "-  k 4"}
+
+
+def test_a_click_on_a_thousand_frames_is_a_small_answer(tmp_path):
+    count = 1000
+    clip = ArrayClip(np.zeros((count, HEIGHT, WIDTH, 3), np.uint8), Fraction(8))
+    document = Document(prepare("", "a.mp4", EditRequest(clip, None, ()), tmp_path / "long"))
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        label = document.add_region()
+        masks = {frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(count)}
+        document.set_layer(label, Layer({}, masks, dict.fromkeys(masks, 0.9)))
+    assert len(orjson.dumps(views.canvas(document))) < 300_000
+    assert len(orjson.dumps(views.canvas(document, document.rev))) < 5000
 
 
 def test_a_region_that_nobody_can_see_is_named(document):

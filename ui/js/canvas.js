@@ -3,14 +3,14 @@ import { button, icon, make } from "./shared/dom.js";
 import { hub, openFile, showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
 import { makeFinders } from "./canvas/finders.js";
-import { loadFrames } from "./canvas/frames.js";
+import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
-import { accept, frameOf, newEditor, selection } from "./canvas/state.js";
+import { accept, frameOf, newContent, newEditor, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
-import { makeAsk, makeNote, makeTrack } from "./canvas/talk.js";
+import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 
@@ -44,6 +44,7 @@ const lay = (editor, trigger) => {
     note = makeNote(editor);
   editor.ask = makeAsk(editor, trigger);
   editor.track = makeTrack(editor, trigger);
+  editor.look = makeLook(editor);
   const toolbar = makeToolbar(editor, surface, heard),
     finders = makeFinders(editor),
     maskTools = makeMaskTools(editor),
@@ -72,6 +73,8 @@ const addPlaying = ({ editor, line }) => {
   editor.go = (frame) => {
     if (!editor.clip) return;
     editor.frame = frameOf(editor, frame);
+    editor.load();
+    editor.look();
     editor.draw();
     line.draw();
     editor.refresh();
@@ -124,16 +127,16 @@ const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
 
 const openClip = ({ editor, surface, line }, { id, clip }) => {
   editor.play(false);
-  editor.bitmaps.forEach((bitmap) => bitmap?.close());
-  const empty = { frame: 0, rev: -1, masks: [], bitmaps: [], loaded: 0, pending: [], labels: [] };
-  Object.assign(editor, { id, clip, ...empty });
+  for (const bitmap of [...editor.bitmaps, ...editor.thumbs]) bitmap?.close();
+  Object.assign(editor, { id, clip, ...newContent() });
   hub.hidden.clear();
   surface.forget();
   editor.resize(Math.max(clip.width, clip.height) / 28);
-  loadFrames(editor, (frame) => {
+  editor.load = makeLoader(editor, (frame) => {
     if (frame === editor.frame) editor.draw();
     line.film();
   });
+  editor.load();
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
@@ -157,10 +160,12 @@ const showView = (parts, value) => {
     editor.refresh();
     return;
   }
+  editor.looking = 0;
+  editor.look();
   surface.forget(Object.keys(value.changes));
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
-  editor.say(value.note, value.alarm);
+  if (value.note !== null) editor.say(value.note, value.alarm);
   editor.refresh();
   line.draw();
   hub.tell("masks");

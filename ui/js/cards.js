@@ -141,7 +141,7 @@ const showMasks = (deck, props) => {
     if (props.value) deck.keep();
   }
   for (const [label, { card }] of deck.cards)
-    card.querySelector(".rg-covered").textContent = coverage(editor.masks, label, editor.clip.count);
+    card.querySelector(".rg-covered").textContent = coverage(editor.lanes[label] ?? "", editor.clip.count);
 };
 
 export function mount(element, props, trigger, watch) {

@@ -12,7 +12,7 @@ const makeTrim = () => {
   for (const [name, title, most] of [
     ["start", "First frame", 99999],
     ["stride", "Every nth", 99999],
-    ["frames", "Frames", 32],
+    ["frames", "Frames", 99999],
   ]) {
     const label = make("label", "", title);
     fields[name] = Object.assign(make("input"), { type: "number", min: 1, max: most, required: true });
@@ -28,10 +28,11 @@ const makeTrim = () => {
     const [start, stride, frames] = ["start", "stride", "frames"].map((name) => Number(fields[name].value));
     hub.tell("trim", { start: start - 1, stride, frames });
   });
-  const fill = ({ start, stride, count }) => {
+  const fill = ({ start, stride, count, most }) => {
     form.hidden = true;
     fields.start.value = start + 1;
     fields.stride.value = stride;
+    fields.frames.max = most;
     fields.frames.value = count;
   };
   return { form, fill };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellKind } from "../../../ui/js/canvas/cells.js";
+import { cellKind, cellsOf, strength } from "../../../ui/js/canvas/cells.js";
 import { crowns, isRim, silhouettePixels, stackLabels, tintPixels } from "../../../ui/js/canvas/outline.js";
 import { decodeRuns } from "../../../ui/js/canvas/run_lengths.js";
 import { coverage } from "../../../ui/js/cards/coverage.js";
@@ -58,18 +58,21 @@ test("a number sits in the middle of the first run of its region's uppermost row
 });
 
 test("a cell says drawn, tracked, uncertain or none", () => {
-  assert.equal(cellKind(undefined), "");
-  assert.equal(cellKind({ runs: "1 2", key: true, points: [], score: 1 }), "rg-is-key");
-  assert.equal(cellKind({ runs: "1 2", key: false, points: [], score: 0.8 }), "rg-is-sure");
-  assert.equal(cellKind({ runs: "1 2", key: false, points: [], score: 0.4 }), "rg-is-doubtful");
-  assert.equal(cellKind({ runs: "", key: false, points: [], score: 0.9 }), "rg-is-doubtful");
-  assert.equal(cellKind({ runs: "", key: false, points: [[1, 1, 1]], score: 0.9 }), "");
+  const kinds = { " ": "", k: "rg-is-key", e: "rg-is-key", "-": "rg-is-doubtful", 0: "rg-is-doubtful" };
+  Object.assign(kinds, { 4: "rg-is-doubtful", 5: "rg-is-sure", 9: "rg-is-sure" });
+  for (const [cell, kind] of Object.entries(kinds)) assert.equal(cellKind(cell), kind, cell);
+  assert.deepEqual([" ", "0", "4", "9", "k"].map(strength), [0, 0.25, 0.5, 1, 1]);
+});
+
+test("on long clips, cells that are alike are joined, but key frames stay apart", () => {
+  assert.deepEqual(cellsOf("99k"), [["9", 1], ["9", 1], ["k", 1]]); // prettier-ignore
+  const long = "9".repeat(100) + "kk" + "-".repeat(40);
+  assert.deepEqual(cellsOf(long), [["9", 100], ["k", 1], ["k", 1], ["-", 40]]); // prettier-ignore
 });
 
 test("a card counts the frames that have a mask", () => {
-  const masks = [{ 1: { runs: "1 2", key: true } }, { 1: { runs: "1 2", key: false } }, undefined];
-  assert.equal(coverage(masks, 1, 8), "Mask on 2 of 8 frames, 1 drawn by hand");
-  assert.equal(coverage(masks, 2, 8), "No mask yet");
+  assert.equal(coverage("k9 -    ", 8), "Mask on 2 of 8 frames, 1 drawn by hand");
+  assert.equal(coverage("", 8), "No mask yet");
 });
 
 test("the slider of a margin comes back to its place", () => {

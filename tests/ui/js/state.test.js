@@ -104,3 +104,14 @@ test("what a click does is said for mouse and finger", () => {
   assert.equal(hintFor("add", "“cat”", true), "Tap an object to add it to “cat”.");
   assert.equal(hintFor("brush", "“cat”", true), "Paint onto “cat”.");
 });
+
+test("masks that changed elsewhere are wanted until they come", () => {
+  const editor = opened();
+  const view = { ...VIEW, changes: { 0: { 1: { runs: "1 1" } } }, lanes: { 1: "99" } };
+  accept(editor, { ...view, rev: 4, wanting: { 1: 4, 7: 3 } });
+  assert.deepEqual([[...editor.wanted], editor.lanes], [[1, 7], { 1: "99" }]);
+  accept(editor, { ...view, rev: 5, changes: { 1: {} }, wanting: { 0: 5 } });
+  assert.deepEqual([...editor.wanted], [7, 0]);
+  accept(editor, { ...view, rev: 6, changes: {}, wanting: { 1: 4 } }); // said again, and here since
+  assert.deepEqual([...editor.wanted], [7, 0]);
+});

@@ -1,10 +1,33 @@
-// What a region is on a frame; nothing here touches the document.
+// What a region is on each frame of its lane, a character each: "k" drawn, "e" drawn empty, "-" not found, 0 to 9
+// tracked (tenths of how sure), or a space. Nothing here touches the document.
 
-const UNSURE = 0.5;
+const UNSURE = 5,
+  FAINTEST = 0.25;
+const SINGLE = 120; // frames of a clip up to which each is a cell of its own
 
-export const cellKind = (entry) => {
-  if (!entry) return "";
-  if (!entry.runs && !entry.key) return entry.points.length ? "" : "rg-is-doubtful";
-  if (entry.key) return "rg-is-key";
-  return entry.score < UNSURE ? "rg-is-doubtful" : "rg-is-sure";
+export const cellKind = (cell) => {
+  if (cell === "k" || cell === "e") return "rg-is-key";
+  if (cell === "-" || (cell >= "0" && cell < String(UNSURE))) return "rg-is-doubtful";
+  return cell >= "0" && cell <= "9" ? "rg-is-sure" : "";
+};
+
+// How strongly a cell is coloured, 0 to 1.
+export const strength = (cell) => {
+  if (cell === "k" || cell === "e") return 1;
+  return cell >= "0" && cell <= "9" ? Math.max(FAINTEST, (Number(cell) + 1) / 10) : 0;
+};
+
+export const isMasked = (cell) => cell === "k" || (cell >= "0" && cell <= "9");
+
+export const countMasked = (lane) => [...lane].filter(isMasked).length;
+
+// The cells of a lane, [cell, frames]; on long clips, frames in a row that are alike are one.
+export const cellsOf = (lane) => {
+  const cells = [];
+  for (const cell of lane) {
+    const last = cells.at(-1);
+    if (lane.length > SINGLE && last?.[0] === cell && cellKind(cell) !== "rg-is-key") last[1] += 1;
+    else cells.push([cell, 1]);
+  }
+  return cells;
 };

@@ -1,4 +1,5 @@
 // Small frames along the ruler: as many whole ones as fit, each at its place in the clip; and its key frames.
+import { filmFrames, isShort } from "./nearby.js";
 
 const NOTCH = 5; // pixels of the screen
 
@@ -18,7 +19,8 @@ const drawNotches = (context, places, high, dots) => {
 };
 
 export const drawFilm = (strip, editor, keys, wide, high) => {
-  const { clip, bitmaps } = editor,
+  const { clip } = editor,
+    pictures = isShort(clip) ? editor.bitmaps : editor.thumbs,
     dots = Math.min(devicePixelRatio || 1, 2);
   Object.assign(strip, { width: wide * dots, height: high * dots });
   const context = strip.getContext("2d"),
@@ -26,8 +28,9 @@ export const drawFilm = (strip, editor, keys, wide, high) => {
   const narrowest = Math.max(cell, ((high * clip.width) / clip.height) * 0.6);
   const cells = Math.max(1, Math.min(clip.count, Math.floor(wide / narrowest))),
     each = wide / cells;
+  editor.film = filmFrames(cells, clip.count);
   for (let i = 0; i < cells; i++) {
-    const bitmap = bitmaps[Math.floor(((i + 0.5) / cells) * clip.count)];
+    const bitmap = pictures[editor.film[i]];
     if (!bitmap) continue;
     const zoom = Math.max(each / bitmap.width, high / bitmap.height);
     const [across, down] = [each / zoom, high / zoom];
@@ -36,4 +39,5 @@ export const drawFilm = (strip, editor, keys, wide, high) => {
   }
   const places = keys.map((frame) => (frame + 0.5) * cell);
   drawNotches(context, places, high, dots);
+  editor.load();
 };

@@ -18,6 +18,7 @@ const KEYS = {
   ],
   Clip: [
     [", | .", "previous, next frame (or arrow keys)"],
+    ["Page up | Page down", "ten frames back, ahead"],
     ["Home | End", "first, last frame"],
     ["K", "make the frame a key frame, or not (FRESCO)"],
     ["< | >", "previous, next key frame"],

@@ -4,6 +4,7 @@ import { clickAt, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
+const LEAP = 10; // frames
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
 const swapFinder = (editor) => {
@@ -27,6 +28,8 @@ const keysOf = (editor, showHelp) => {
     ".": step(1),
     arrowleft: step(-1),
     arrowright: step(1),
+    pageup: step(-LEAP),
+    pagedown: step(LEAP),
     home: () => editor.go(0),
     end: () => editor.go(Infinity),
     k: () => editor.toggleKey(),

@@ -3,7 +3,7 @@ import { isColor } from "../shared/color.js";
 import { make, setCount } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { badge } from "../shared/marks.js";
-import { cellKind } from "./cells.js";
+import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
 const SIGNS = {
   "rg-is-key": "drawn by hand",
@@ -28,25 +28,28 @@ const makeLane = () => {
   return row;
 };
 
-const drawLane = (row, region, masks, total) => {
-  const [name, cells, covered] = row.children;
+const drawLane = (row, region, lane, total) => {
+  const [name, cells, covered] = row.children,
+    shown = cellsOf(lane);
   row.dataset.label = region.label;
   row.classList.toggle("rg-active", region.label === hub.active);
   if (isColor(region.color)) row.style.setProperty("--region", region.color);
   name.replaceChildren(badge(region.label, region.color), make("span", "", region.name));
-  setCount(cells, total, () => make("i"));
-  let masked = 0;
-  for (let frame = 0; frame < total; frame++) {
-    const entry = masks[frame]?.[region.label],
-      cell = cells.children[frame];
-    cell.className = "rg-cell " + cellKind(entry);
-    cell.style.setProperty("--sure", entry ? Math.max(0.25, entry.score) : 0);
-    masked += Boolean(entry?.runs);
-  }
-  covered.textContent = masked + " / " + total;
+  setCount(cells, shown.length, () => make("i"));
+  shown.forEach(([cell, frames], i) => {
+    const node = cells.children[i];
+    node.className = "rg-cell " + cellKind(cell);
+    node.style.setProperty("--sure", strength(cell));
+    node.style.flexGrow = frames;
+  });
+  covered.textContent = countMasked(lane) + " / " + total;
 };
+
+const laneOf = ({ lanes, clip }, label) => lanes[label] ?? " ".repeat(clip.count);
 
 export const drawLanes = (lanes, editor) => {
   setCount(lanes, hub.regions.length, makeLane);
-  hub.regions.forEach((region, i) => drawLane(lanes.children[i], region, editor.masks, editor.clip.count));
+  hub.regions.forEach((region, i) =>
+    drawLane(lanes.children[i], region, laneOf(editor, region.label), editor.clip.count),
+  );
 };

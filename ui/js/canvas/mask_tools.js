@@ -1,6 +1,7 @@
 // Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks.
 import { button, group, iconButton, make, press } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { isMasked } from "./cells.js";
 
 const RESHAPES = {
   shrink: ["Shrink", "shrink", "Shrink the mask (-)"],
@@ -51,8 +52,8 @@ export const makeMaskTools = (editor) => {
     return tool;
   });
   const refresh = () => {
-    const masked = (frame) => Boolean(frame?.[hub.active]?.runs);
-    const usable = scope.all ? editor.masks.some(masked) : masked(editor.masks[editor.frame]);
+    const lane = editor.lanes[hub.active] ?? "";
+    const usable = scope.all ? [...lane].some(isMasked) : isMasked(lane[editor.frame] ?? " ");
     for (const one of [...tools, pixels]) one.disabled = !usable;
   };
   const scope = makeScope(refresh);

@@ -5,18 +5,30 @@ import { clamp, hundredths } from "../shared/numbers.js";
 const MAX_PATH = 4000; // places in a stroke
 const APART = 0.7; // pixels of the clip between two of them
 
-export const newEditor = () => ({
-  id: null,
+// Of a clip that has just been opened.
+export const newContent = () => ({
   rev: -1,
   frame: 0, // from 0
+  masks: [], // by frame and label: { runs, points, key, by, score }
+  revs: [], // by frame, the revision of those masks
+  wanted: new Set(), // frames whose masks have changed since, or are not here yet
+  lanes: {}, // by label, what it is on each frame; see cells.js
+  bitmaps: [],
+  thumbs: [], // small frames of a long clip
+  film: [], // frames on the film
+  loaded: 0,
+  looking: 0, // when masks were asked for; 0 once they have come
+  pending: [], // points and strokes the server has not answered
+  labels: [],
+});
+
+export const newEditor = () => ({
+  ...newContent(),
+  id: null,
+  clip: null,
+  load: () => {}, // to be called when other frames are needed
   tool: "add",
   radius: 12, // of the brush, in pixels of the clip
-  masks: [], // by frame and label: { runs, points, key, by, score }
-  bitmaps: [],
-  loaded: 0,
-  pending: [], // points and strokes the server has not answered
-  clip: null,
-  labels: [],
   stale: [], // labels to be tracked
   tracking: 0,
   stroke: null, // being drawn
@@ -78,9 +90,15 @@ export const accept = (editor, value) => {
   const seen = new Set(value.acknowledged);
   editor.pending = editor.pending.filter((wait) => !seen.has(wait.nonce));
   if (value.rev < editor.rev) return false;
-  for (const [frame, entries] of Object.entries(value.changes)) editor.masks[frame] = entries;
-  const { rev, tracking, stale, labels, undo, redo, finders, sam } = value;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam });
+  for (const [frame, entries] of Object.entries(value.changes)) {
+    editor.masks[frame] = entries;
+    editor.revs[frame] = value.rev;
+    editor.wanted.delete(Number(frame));
+  }
+  for (const [frame, changed] of Object.entries(value.wanting ?? {}))
+    if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
+  const { rev, tracking, stale, labels, undo, redo, finders, sam, lanes } = value;
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes });
   return true;
 };
 

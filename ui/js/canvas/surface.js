@@ -48,9 +48,10 @@ const paint = (canvas, editor, tints) => {
   const { width, height } = canvas,
     { clip, frame } = editor,
     context = canvas.getContext("2d");
+  if (clip && !editor.bitmaps[frame]) return; // what was shown stays until it comes
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, width, height);
-  if (!clip || !editor.bitmaps[frame]) return;
+  if (!clip) return;
   context.imageSmoothingQuality = "high";
   context.drawImage(editor.bitmaps[frame], 0, 0, width, height);
   const tint = editor.hide ? null : tintOf(editor, tints);

@@ -1,7 +1,10 @@
 // What the canvas asks of the server, and what it says below the frame.
 import { make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { masksToAsk } from "./nearby.js";
 import { hintFor } from "./state.js";
+
+const PATIENCE = 2000; // milliseconds until masks are asked for again
 
 export const makeNote = (editor) => {
   const node = make("p", "rg-say"),
@@ -42,12 +45,20 @@ export const makeAsk = (editor, trigger) => {
   };
 };
 
+// Ask for masks that are about to be shown and not here, one question at a time.
+export const makeLook = (editor) => () => {
+  const frames = masksToAsk(editor);
+  if (!frames.length || Date.now() - editor.looking < PATIENCE) return;
+  editor.looking = Date.now();
+  editor.ask("look", { wanted: frames });
+};
+
 export const makeTrack = (editor, trigger) => () => {
   if (editor.tracking) {
     editor.ask("stop");
   } else if (editor.clip) {
     editor.tracking = -1;
     editor.refresh();
-    trigger("track", { id: editor.id, have: editor.rev });
+    trigger("track", { id: editor.id, have: editor.rev, frame: editor.frame });
   }
 };

@@ -5,6 +5,8 @@ import { drawFilm } from "./film.js";
 import { makeKeyMarks } from "./key_marks.js";
 import { drawLanes, makeLegend } from "./lanes.js";
 
+const LINES = 60; // on the ruler
+
 const makeRuler = (editor, keysShown) => {
   const ruler = make("div", "rg-ruler"),
     strip = make("canvas", "rg-film");
@@ -27,7 +29,7 @@ const makeRuler = (editor, keysShown) => {
     ruler.setAttribute("aria-valuemax", String(total));
     ruler.setAttribute("aria-valuenow", String(frame));
     ruler.setAttribute("aria-valuetext", "frame " + frame + " of " + total);
-    ruler.style.setProperty("--frames", total);
+    ruler.style.setProperty("--frames", total / Math.ceil(total / LINES));
   };
   return { ruler, film, tell };
 };
@@ -82,6 +84,7 @@ export const makeTimeline = (editor) => {
     if (!editor.clip) return;
     const total = editor.clip.count,
       frame = editor.frame + 1;
+    node.classList.toggle("rg-long", total >= 1000);
     node.style.setProperty("--at", (frame - 0.5) / total);
     count.textContent = frame + " / " + total;
     tell(frame, total);

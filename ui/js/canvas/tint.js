@@ -50,8 +50,8 @@ export const paintTint = (editor, frame) => {
     masks = editor.masks[frame] ?? {};
   const shown = hub.regions.filter(({ label }) => !hub.hidden.has(label) && masks[label]?.runs);
   if (!shown.length) return { picture: null, numbers: [] };
-  for (const { label } of shown) masks[label].grid ??= decodeRuns(masks[label].runs, width * height);
-  const layers = shown.map(({ label }) => ({ label, grid: masks[label].grid }));
+  // Not kept: a grid has a byte per pixel, and a long clip many.
+  const layers = shown.map(({ label }) => ({ label, grid: decodeRuns(masks[label].runs, width * height) }));
   const top = stackLabels(layers, width * height);
   const colors = Object.fromEntries(shown.map(({ label, color }) => [label, channels(color)]));
   const picture = pictureOf(tintPixels(top, width, height, colors, hub.active), width, height);

@@ -1,10 +1,10 @@
 // On how many frames a region has a mask; nothing here touches the document.
+import { countMasked } from "../canvas/cells.js";
 
-// `masks` by frame and label, as the canvas has them.
-export const coverage = (masks, label, total) => {
-  const entries = masks.map((frame) => frame?.[label]);
-  const masked = entries.filter((entry) => entry?.runs).length,
-    drawn = entries.filter((entry) => entry?.key).length;
+// `lane` as the canvas has it; see `cells.js`.
+export const coverage = (lane, total) => {
+  const masked = countMasked(lane),
+    drawn = [...lane].filter((cell) => cell === "k" || cell === "e").length;
   const said = masked ? `Mask on ${masked} of ${total} frames` : "No mask yet";
   return said + (drawn ? `, ${drawn} drawn by hand` : "");
 };

@@ -1,0 +1,100 @@
+"""What a correction changes: the frames up to the key frames next to it, which are tracked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+Mask = Bool[np.ndarray, "height width"]
+
+
+class Pass(NamedTuple):
+    """A stretch of frames to be tracked again.
+
+    Attributes:
+        frames: For `start` and `stop` of `propagate`.
+        keys: For `propagate`: the key frames of the stretch, and at its ends the other regions as they are.
+        regions: By label, the stretches in which the region takes the new masks; on other frames it stays.
+    """
+
+    frames: range
+    keys: dict[int, dict[int, Mask]]
+    regions: dict[int, list[range]]
+
+    def labels_at(self, frame: int) -> list[int]:
+        """The regions that take their new mask on a frame."""
+        return [n for n, stretches in self.regions.items() if any(frame in frames for frames in stretches)]
+
+
+def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> list[range]:
+    """The frames of a region that corrections change, in order and apart from each other.
+
+    Args:
+        keys: Key frames of the region, from 0.
+        corrected: Frames that were corrected: key frames, or frames that were before.
+        count: Frames of the clip.
+
+    Returns:
+        Around each corrected frame, from the key frame before it to the key frame after it, both included;
+        to the end of the clip where there is none.
+    """
+    keys = sorted(set(keys))
+    around = (
+        (
+            max((key for key in keys if key < frame), default=0),
+            min((key for key in keys if key > frame), default=count - 1),
+        )
+        for frame in corrected
+    )
+    return _merged(range(first, last + 1) for first, last in around)
+
+
+def plan(
+    keys: Mapping[int, Mapping[int, Mask]],
+    corrected: Mapping[int, Collection[int]],
+    known: Callable[[int], Mapping[int, Mask]],
+    count: int,
+) -> list[Pass]:
+    """Plan what must be tracked again after corrections.
+
+    Args:
+        keys: All key frames, the corrected ones included: by frame, masks by label, the uppermost first.
+        corrected: By label, the frames that were corrected.
+        known: Returns the masks of a frame, from 0, as they are: by label, the uppermost first.
+        count: Frames of the clip.
+
+    Returns:
+        Stretches, in order. Where they are cut out of the clip, regions without a key frame there begin
+        with their known mask.
+    """
+    own = {
+        label: changed_by((f for f, masks in keys.items() if label in masks), frames, count)
+        for label, frames in corrected.items()
+    }
+    passes = []
+    for frames in _merged(part for parts in own.values() for part in parts):
+        stated = {frame: dict(masks) for frame, masks in keys.items() if frame in frames}
+        for end in {frames[0], frames[-1]} - {0, count - 1}:
+            stated[end] = _with_known(stated.get(end, {}), known(end))
+        regions = {label: [part for part in parts if part[0] in frames] for label, parts in own.items()}
+        passes.append(Pass(frames, stated, regions))
+    return passes
+
+
+def _with_known(stated: Mapping[int, Mask], known: Mapping[int, Mask]) -> dict[int, Mask]:
+    seen = {label: mask for label, mask in known.items() if label in stated or mask.any()}
+    return {**seen, **stated}
+
+
+def _merged(parts: Iterable[range]) -> list[range]:
+    """Join ranges that have a frame in common."""
+    merged: list[range] = []
+    for part in sorted(parts, key=lambda part: (part.start, part.stop)):
+        if merged and part.start < merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, part.stop))
+        else:
+            merged.append(part)
+    return merged
