@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -25,7 +26,8 @@ _LEAST_SIDE = 256  # smaller frames are enlarged before their motion is estimate
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
 _LEAPS = (8, 4, 2, 1)  # distances in pixels at which neighbours offer their motion
 _BETTER = 0.5  # grey levels by which a neighbour's motion must be better
-_OTHER_REGION = 30.0  # grey levels that it costs to leave the region
+_OTHER_REGION = 15.0  # grey levels that it costs to leave the region
+_MEAN = np.full((1, 3), 1 / 3, np.float32)  # of the colours
 _SIDE = 11  # of the box, in pixels, in which an edit is compared with its source
 _FLAT = 100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
 _BEYOND_CUT = 1e-6  # weight of a key frame of another shot
@@ -98,7 +100,7 @@ class _Key:
         The mean over 3 x 3 pixels counts: a single pixel may have the right colour by chance.
         """
         off = cv2.absdiff(_sampled(self.source, flow, cv2.INTER_LINEAR), goal)
-        error = cv2.blur(off.mean(-1, dtype=np.float32), (3, 3))
+        error = cv2.transform(cv2.boxFilter(off, cv2.CV_32F, (3, 3)), _MEAN)
         if self.labels is None:
             return error
         other = _sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
@@ -241,15 +243,20 @@ def _sampled(
     x: Shaped[np.ndarray, "h w *c"], flow: Float32[np.ndarray, "h w 2"], interpolation: int
 ) -> Shaped[np.ndarray, "h w *c"]:
     """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; its border is repeated."""
-    height, width = flow.shape[:2]
-    columns = flow[..., 0] + np.arange(width, dtype=np.float32)
-    rows = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    return cv2.remap(x, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    positions = _pixels(*flow.shape[:2]) + flow
+    return cv2.remap(x, positions, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(maxsize=1)
+def _pixels(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
+    """x and y of every pixel."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([x, y], -1)
 
 
 def _shifted(x: Float[np.ndarray, "h w c"], down: int, right: int) -> Float[np.ndarray, "h w c"]:
     """Move a picture by some pixels; its border is repeated."""
     height, width = x.shape[:2]
-    rows = (np.arange(height) - down).clip(0, height - 1)
-    columns = (np.arange(width) - right).clip(0, width - 1)
-    return x[rows][:, columns]
+    by = max(abs(down), abs(right))
+    wide = cv2.copyMakeBorder(x, by, by, by, by, cv2.BORDER_REPLICATE)
+    return wide[by - down :][:height, by - right : by - right + width]
