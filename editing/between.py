@@ -78,11 +78,7 @@ def fill_between(
         if last - first > 1:
             regions = None if labels is None else labels(first, last + 1)
             stretch = _Stretch((before, after), read(first, last + 1), regions, method)
-            for frame in range(1, last - first):
-                filled, holes = stretch.fill(frame)
-                if redraw is not None and holes.mean() >= _WORTH_REDRAWING:
-                    filled = _patched(filled, redraw(first + frame, filled, holes), holes)
-                yield filled
+            yield from stretch.frames(first, redraw)
         before = after
         yield before
 
@@ -148,6 +144,14 @@ class _Stretch:
         ends = (np.broadcast_to(large[key], large[1:-1].shape) for key in (0, -1))
         direct = [_shrunk(estimate_flow(large[1:-1], end, method).numpy(), size) for end in ends]
         self._flows = [(composed[0][:-1], direct[0]), (composed[1][1:], direct[1])]
+
+    def frames(self, first: int, redraw: Redraw | None) -> Iterator[Frame]:
+        """The frames between the key frames; `first` is the number of the first key frame."""
+        for frame in range(1, self._last):
+            filled, holes = self.fill(frame)
+            if redraw is not None and holes.mean() >= _WORTH_REDRAWING:
+                filled = _patched(filled, redraw(first + frame, filled, holes), holes)
+            yield filled
 
     def fill(self, frame: int) -> tuple[Frame, Bool[np.ndarray, "h w"]]:
         """A frame between the key frames, and the pixels of its regions that neither shows."""
