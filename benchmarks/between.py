@@ -106,6 +106,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "without labels": {"_OTHER_REGION": 0.0},
     "motion at the frames' own size": {"_LEAST_SIDE": 0},
     "without neighbours' motion": {"_LEAPS": ()},
+    "without calming motion": {"_CALM": -np.inf},
     "without the source's detail": {"_FLAT": 1e12},
     "all of the source's difference": {"_kept_detail": lambda edit, _: np.ones(edit.shape, np.float32)},
     "the better key frame alone": {"_HALVED": 0.25},
