@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -72,3 +73,74 @@ def test_an_edit_does_not_cross_a_cut():
     redder = (out[..., 0] > out[..., 2]).mean((1, 2))
     assert redder[:4].min() > 0.9
     assert redder[4:].max() < 0.1
+
+
+def moving_square():
+    """A bright square that moves 4 pixels a frame over noise, and its labels."""
+    noise = np.random.default_rng(0).integers(60, 120, (20, 20, 3), dtype=np.uint8)
+    source = np.repeat(cv2.resize(noise, (96, 96), interpolation=cv2.INTER_CUBIC)[None], 5, 0)
+    labels = np.zeros(source.shape[:3], np.uint8)
+    for i in range(5):
+        labels[i, 30:60, 10 + 4 * i : 40 + 4 * i] = 1
+    source[labels == 1] = (source[labels == 1] // 2) + 120
+    return source, labels
+
+
+def test_detail_of_the_source_that_no_key_frame_shows_is_kept():
+    source, _ = moving_square()
+    source[2, 70:80, 70:80] += 60  # appears in one frame between the key frames
+    edited = source // 2 + 60  # an edit that keeps the source's detail
+    off = np.abs(filled(edited, (0, 4), source)[2].astype(int) - edited[2])[70:80, 70:80]
+    assert off.mean() < 12  # of 30
+    assert np.abs(filled(np.full_like(edited, 60), (0, 4), source)[2].astype(int) - 60).max() == 0
+
+
+def test_pixels_of_a_region_come_from_that_region():
+    """Without contrast in the source only the labels say what moves."""
+    _, labels = moving_square()
+    source = np.full((*labels.shape, 3), 100, np.uint8)
+    edited = np.where(labels[..., None] == 1, np.uint8((200, 40, 40)), np.uint8((40, 40, 200)))
+    frames = fill_between(
+        edited[[0, 4]], (0, 4), lambda a, b: source[a:b], "dis", labels=lambda a, b: labels[a:b]
+    )
+    right = np.stack([*frames])[2].astype(int) - edited[2]
+    wrong = filled(edited, (0, 4), source)[2].astype(int) - edited[2]
+    assert (np.abs(right).max(-1) > 20).mean() < 0.5 * (np.abs(wrong).max(-1) > 20).mean()
+
+
+def test_only_large_holes_are_redrawn_and_nothing_else_changes():
+    source, labels = moving_square()
+    source[2, 64:88, 64:88] = np.random.default_rng(1).integers(0, 256, (24, 24, 3))
+    source[3, 4:7, 4:7] = 255  # too small
+    calls = {}
+
+    def redraw(number, picture, holes):
+        calls[number] = picture, holes
+        return np.full_like(picture, 7)
+
+    def read(a, b):
+        return source[a - 10 : b - 10]
+
+    frames = np.stack([*fill_between(source[[0, 4]], (10, 14), read, "dis", redraw=redraw)])
+    assert [*calls] == [12]
+    picture, holes = calls[12]
+    assert holes[66:86, 66:86].mean() > 0.8
+    assert (frames[2][holes] == 7).all()
+    far = cv2.dilate(holes.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+    assert far.mean() > 0.8
+    assert np.array_equal(frames[2][far], picture[far])
+    kept = fill_between(
+        source[[0, 4]], (10, 14), read, "dis", labels=lambda a, b: 0 * labels[a - 10 : b - 10], redraw=redraw
+    )
+    calls.clear()
+    assert len([*kept]) == 5
+    assert not calls  # outside all regions nothing is redrawn
+
+
+@pytest.mark.parametrize("seed", [31, 32])
+def test_filled_frames_are_as_sharp_as_the_true_edit(seed):
+    scene = sample_scene(seed, 9)
+    true = render_frames(replace(scene, 0, color="blue"), 96)
+    out = filled(true, (0, 8), render_frames(scene, 96))
+    sharp = [np.hypot(*np.gradient(x[1:8].mean(-1), axis=(1, 2))).mean() for x in (out, true)]
+    assert 0.95 < sharp[0] / sharp[1] < 1.05
