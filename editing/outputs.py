@@ -24,11 +24,12 @@ from editing.spool import frames_of
 
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
+WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
 # What a run may write; only these are replaced in a folder that exists.
 NAMES = (
     *EDITS,
     "edited.gif",
-    "whole.mp4",
+    WHOLE,
     "comparison.mp4",
     "masks.mp4",
     "attention",
@@ -140,7 +141,7 @@ def write_outputs(
         for name, frames in zip(EDITS, edits, strict=False):
             write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
         if whole:
-            report = {**report, "whole": write_whole(folder / "whole.mp4", clip, result.frames)}
+            report = {**report, "whole": write_whole(folder / WHOLE, clip, result.frames)}
         for name, frames in _explaining(result, request):
             (folder / name).parent.mkdir(exist_ok=True)
             write_video(folder / name, frames, fps, **timing)
@@ -148,7 +149,7 @@ def write_outputs(
             (folder / "attention").mkdir(exist_ok=True)
             write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
         if gif:
-            write_gif(folder / "edited.gif", _shrunk(result.frames, _GIF_SIDE), fps, **timing)
+            write_gif(folder / "edited.gif", shrunk(result.frames, _GIF_SIDE), fps, **timing)
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
 
 
@@ -165,11 +166,11 @@ def write_clusters(
     Raises:
         ResourceError: The disk is full or cannot be written.
     """
-    frames = _shrunk(frames_of(request.clip), _SIDE)
+    frames = shrunk(frames_of(request.clip), _SIDE)
     with staged(Path(out)) as folder:
         clip = request.clip
         write_video(folder / "clusters.mp4", _painted(frames, request), clip.fps, **timing_of(clip))
-        write_video(folder / "pca.mp4", _shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
+        write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
 
 
 def to_json(report: Mapping[str, object]) -> str:
@@ -196,17 +197,17 @@ def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
 def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
     """Name and frames of each video besides the edit; frames are made while they are written."""
     edits = (result.frames, *(other.frames for other in result.others))
-    beside = zip(*(_shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
+    beside = zip(*(shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
     yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)
     if request.labels is not None:
-        yield "masks.mp4", _painted(_shrunk(result.source, _SIDE), request)
+        yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
     stems = file_names(result.attention)
     colors = {region.name: region.color for region in request.regions}
     for name, maps in result.attention.items():
         brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
         for when in ("before", "after"):
             levels = (level / brightest for level in getattr(maps, when))
-            frames = _heated(_shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
+            frames = _heated(shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
             yield f"attention/{stems[name]}_{when}.mp4", frames
     for name in ("reconstruction", "control"):
         if (frames := getattr(result, name)) is not None:
@@ -216,12 +217,12 @@ def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str,
 def _areas_by_step(result: EditResult) -> Iterator[Frame]:
     """A picture per step, of a few whole frames side by side."""
     numbers = [i * (len(result.source) - 1) // 3 for i in range(4)]
-    shown = {number: next(_shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
+    shown = {number: next(shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
     for _, area in sorted(result.step_areas.items()):
         yield np.concatenate([washed(shown[i], area[i], _WORD_COLOR) for i in numbers], axis=1)
 
 
-def _shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
+def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
     """Frames whose longest side is at most `side` pixels."""
     for frame in frames:
         height, width = frame.shape[:2]

@@ -32,15 +32,19 @@ from editing.events import (
     OtherEdit,
     Preview,
     Progress,
+    Ready,
     RegionAttention,
     Stage,
     Tuned,
+    Window,
     WordAttention,
 )
 from editing.project import save_project
 from editing.request import EditRequest, Region
+from editing.spool import Frames, Spool, frames_of, windows
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
+WINDOW = 32  # frames; longer clips are edited window by window
 
 
 def write_examples(folder: Path) -> Path:
@@ -84,6 +88,9 @@ def edit(request: EditRequest) -> Iterator[Event]:
             )
         if "crash" in region.prompt:
             raise RuntimeError("a fault")
+    if len(request.clip) > WINDOW:
+        yield from edit_long(request, note)
+        return
     source = request.clip.read(0, len(request.clip))
     mask = request.edited_mask
     target = np.where(mask[..., None], 255 - source, source)
@@ -140,6 +147,38 @@ def edit(request: EditRequest) -> Iterator[Event]:
             "warnings": [],
         },
     )
+
+
+def edit_long(request: EditRequest, note) -> Iterator[Event]:
+    """The negative of a long clip, window by window; windows that were edited before are not edited again."""
+    clip, count = request.clip, len(request.clip)
+    done = Spool(*clip.size[::-1])
+    spans = list(windows(count, WINDOW))
+    for number, (start, stop) in enumerate(spans, 1):
+        yield Window(number, len(spans), stop - start, count - start)
+        source = clip.read(start, stop)
+        for stage in ("inverting", "editing") if start not in _windows_done else ():
+            yield Stage(stage)
+            for step in range(1, STEPS + 1):
+                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
+                note(f"window {number} {stage} {step}")
+                yield Progress(stage, step, STEPS, (count - start) * 0.25)
+                if stage == "editing":
+                    yield Preview(255 - source, tuple(range(start, stop)), {})
+                while held(f"window_{number}", step):
+                    time.sleep(0.25)
+                    yield Progress(stage, step, STEPS, (count - start) * 0.25)
+        _windows_done.add(start)
+        yield Stage("decoding")
+        done.append(255 - source)
+        if stop < count:
+            yield Ready(Frames(done.shape, np.uint8, done.read))
+    _windows_done.clear()
+    mask = request.edited_mask
+    yield Finished(EditResult(done, done, frames_of(clip), mask, {}), {"version": 1, "metrics": {}})
+
+
+_windows_done: set[int] = set()
 
 
 def tune(request: EditRequest, note) -> Iterator[Event]:

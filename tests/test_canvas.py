@@ -424,6 +424,7 @@ def test_touch_and_the_small_screen(server, open_page):
     assert page.eval_on_selector_all(TOUCHED, small) == []
 
 
+KEYS, CUTS = (f"#long-clips label:has-text('{name}') textarea" for name in ("Key frames", "Cuts"))
 TOUCHED = "button.rg-tool, .rg-mini, .rg-pixels, .rg-ruler, .rg-card input[type=text]"
 NAMELESS = """() => {
   const kinds = "button, input, select, a[href], [role=slider], canvas[tabindex]";
@@ -541,11 +542,11 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     assert untouched["labels"] == [1, 2]
 
 
-def choose_fresco(page, keyframes="all"):
-    page.select_option(".rg-method select", "fresco")
-    page.wait_for_selector("#at-hand textarea")
+def open_long_clips(page, keyframes="all"):
+    page.click("#long-clips button")
+    page.wait_for_selector(KEYS)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
-    page.fill("#at-hand textarea", keyframes)
+    page.fill(KEYS, keyframes)
 
 
 def keys(page):
@@ -554,11 +555,11 @@ def keys(page):
 
 
 def says(page, text):
-    wait(lambda: page.input_value("#at-hand textarea") == text, 30, f"the field says {text}")
+    wait(lambda: page.input_value(KEYS) == text, 30, f"the field says {text}")
 
 
 def drag_key(page, frame, to):
-    box = page.locator(".rg-keys-track").bounding_box()
+    box = page.locator(".rg-keys .rg-marks-track").bounding_box()
     places = [box["x"] + (at + 0.5) / 8 * box["width"] for at in (frame, to)]
     page.mouse.move(places[0] + 3, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -568,11 +569,10 @@ def drag_key(page, frame, to):
 
 def test_key_frames_are_marked_and_move(server, open_page):
     page = open_page(server)
-    assert page.locator(".rg-keys").is_hidden()
-    choose_fresco(page)
-    page.wait_for_selector("text=All frames are redrawn")
+    open_long_clips(page)
+    page.wait_for_selector("text=All frames are edited")
     assert keys(page) == []
-    page.fill("#at-hand textarea", "every 3")
+    page.fill(KEYS, "every 3")
     wait(lambda: keys(page) == [0, 3, 6, 7], 30, "every third frame and the last")
     drag_key(page, 3, 5)
     says(page, "0, 5, 6, 7")
@@ -581,27 +581,31 @@ def test_key_frames_are_marked_and_move(server, open_page):
     says(page, "0, 1, 6, 7")
     drag_key(page, 7, 5)  # the last frame stays one
     assert keys(page) == [0, 1, 6, 7]
-    page.fill("#at-hand textarea", "auto")
+    page.fill(KEYS, "auto")
     page.wait_for_selector("text=Chosen by how much changes when the run begins")
-    page.fill("#at-hand textarea", "every other")
-    page.wait_for_selector(".rg-keys[data-keys=wrong]")
+    page.fill(KEYS, "every other")
+    page.wait_for_selector(".rg-keys[data-kind=wrong]")
     page.click("#run")
     page.wait_for_selector("[role=alert]")
     assert "Keyframes" in page.inner_text("[role=alert]")
     page.click("#tabs >> text=Masks")
-    page.fill("#at-hand textarea", "0, 4")
+    page.fill(KEYS, "0, 4")
     wait(lambda: keys(page) == [0, 4, 7], 30, "the list, and the last frame")
     page.click("#run")
     wait_for_result(page)
     report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
     assert report["params"] == {"keyframes": {"value": "0, 4"}}
+    # They are the clip's, whatever the method.
+    page.click("#tabs >> text=Masks")
     page.select_option(".rg-method select", "sdedit")
-    page.wait_for_selector(".rg-keys", state="hidden")
+    page.wait_for_selector("text=Share of the schedule")
+    assert page.input_value(KEYS) == "0, 4"
+    assert keys(page) == [0, 4, 7]
 
 
 def test_key_frames_are_moved_by_keys(server, open_page):
     page = open_page(server)
-    choose_fresco(page, "0, 4")
+    open_long_clips(page, "0, 4")
     wait(lambda: keys(page) == [0, 4, 7], 30, "marked")
     page.locator(".rg-key-mark[role=slider]").focus()
     page.keyboard.press("ArrowRight")
@@ -622,7 +626,7 @@ def test_key_frames_are_moved_by_keys(server, open_page):
     assert page.locator(".rg-keys button").is_disabled()
     assert page.evaluate(NAMELESS) == []
     # All of them are "all".
-    page.fill("#at-hand textarea", "0,1,2,3,5,6,7")
+    page.fill(KEYS, "0,1,2,3,5,6,7")
     wait(lambda: len(keys(page)) == 7, 30, "marked")
     page.evaluate("window.regrain.editor.go(4)")
     page.click(".rg-keys button")
@@ -631,16 +635,16 @@ def test_key_frames_are_moved_by_keys(server, open_page):
 
 def test_key_frames_on_the_small_screen(server, open_page):
     page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
-    choose_fresco(page, "0, 3")
+    open_long_clips(page, "0, 3")
     wait(lambda: keys(page) == [0, 3, 7], 30, "marked")
     assert overflow(page) <= 0
-    for part in (".rg-keys button", ".rg-keys-track", "#at-hand textarea", "#motion button"):
+    for part in (".rg-keys button", ".rg-keys .rg-marks-track", KEYS, "#motion button"):
         assert page.locator(part).bounding_box()["height"] >= 44, part
     page.evaluate("window.regrain.editor.go(5)")
     page.locator(".rg-keys button").tap()
     says(page, "0, 3, 5, 7")
     # A finger that comes down beside a mark takes it along.
-    box = page.locator(".rg-keys-track").bounding_box()
+    box = page.locator(".rg-keys .rg-marks-track").bounding_box()
     x, y = (box["x"] + 3.5 / 8 * box["width"] - 15, box["y"] + 30)
     finger = page.context.new_cdp_session(page)
     for kind, dx in (("touchStart", 0), ("touchMove", -10), ("touchMove", -32), ("touchEnd", None)):
@@ -651,7 +655,7 @@ def test_key_frames_on_the_small_screen(server, open_page):
 
 def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
     page = open_page(server)
-    choose_fresco(page, "0, 2")
+    open_long_clips(page, "0, 2")
     wait(lambda: keys(page) == [0, 2, 7], 30, "marked")
     with page.expect_download() as download:
         page.click("#tabs button:has-text('Save')")
@@ -659,6 +663,7 @@ def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
     other = open_page(server)
     other.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "project.zip")
     wait(lambda: keys(other) == [0, 2, 7], 60, "marked as in the project")
+    other.click("#long-clips button")
     says(other, "0, 2")
 
 

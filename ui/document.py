@@ -67,6 +67,7 @@ class Document:
             self._past.add(self.id)
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.shown = 0  # frame that the page showed last
+        self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method

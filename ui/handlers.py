@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from editing.errors import EditingError, RequestError
-from editing.events import Event, Losses, Preview, Progress, Stage, Tuned
+from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
 from editing.registry import METHODS
 from editing.request import EditRequest
 from ui import method_choice, run_views, settings, tuning_views, views
@@ -23,8 +23,9 @@ from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
 from ui.clips import Opened
+from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
-from ui.jobs import Job, Jobs, Saved
+from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
 from ui.tracking import Followed, Tracking, look
 from ui.visits import Visits
@@ -119,6 +120,10 @@ class MaskHandlers:
         for shown in self.tracking.track(page_of(request), event._data or {}):
             yield shown or gr.skip()
 
+    def scan(self, event: gr.EventData, request: gr.Request) -> Any:
+        """Cuts, once the clip can be seen."""
+        return find_cuts(self.visits, page_of(request), event._data or {}) or gr.skip()
+
     def discover(self, request: gr.Request, value: object, model: object) -> Iterator[Any]:
         """Regions found by the words alone."""
         try:
@@ -201,6 +206,7 @@ class MaskHandlers:
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
+            **self._shared(document),
             **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
         }
 
@@ -218,6 +224,13 @@ class MaskHandlers:
             given = base.params if method == base.method else {}
             updates |= self.parts.controls.fill(method, self.catalogue.values(method, chosen, given))
         return updates
+
+    def _shared(self, document: Document) -> dict[Any, Any]:
+        """What all methods share, as the project has it."""
+        request = document.opened.request
+        given = {name: value for name, value in request.params.items() if name in settings.SHARED}
+        values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
+        return self.parts.controls.fill_shared(values)
 
     def _switched(self, method: str) -> dict[Any, Any]:
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
@@ -266,6 +279,7 @@ class RunHandlers:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
+                asked = with_found(asked, document)
                 job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
             yield from self._run(document, identity, job)
         except Past:
@@ -321,6 +335,7 @@ class RunHandlers:
         """Run a job and show what it tells, unless the page opens another clip meanwhile."""
         started, opened = False, job.opened or document.opened
         losses = tuning_views.LossCurve()
+        progress = run_views.RunProgress(job.request.method, job.request.adapter)
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if document.id != identity:  # nobody waits for this one
@@ -331,6 +346,8 @@ class RunHandlers:
                     yield {self.parts.player: views.player(opened)}
                 if isinstance(item, Progress | Losses | Tuned) and (shown := losses.take(item)):
                     yield {self.parts.losses: shown} | self._listed(item, document)
+                elif isinstance(item, Stage | Progress | Window):
+                    yield {self.parts.progress: progress.take(item)}
                 else:
                     yield self._show(item, job.request, opened)
 
@@ -341,12 +358,12 @@ class RunHandlers:
         listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
         return {self.parts.adapters: listed}
 
-    def _show(self, item: Event | Saved | None, asked: EditRequest, opened: Opened) -> Any:
+    def _show(self, item: Event | Saved | Begun | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
-            case Stage() | Progress():
-                return {self.parts.progress: run_views.progress(item, asked.method, asked.adapter)}
             case Preview():
                 return {self.parts.live: run_views.live(item, asked)}
+            case Begun(path, frames):
+                return {self.parts.player: views.begun_player(opened, path, frames)}
             case Saved(finished, files):
                 return {
                     self.parts.player: views.player(

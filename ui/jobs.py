@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from editing.adapters import Adapter
-from editing.events import Event, Finished, Stage, Tuned
-from editing.outputs import EDITS, write_outputs
+from editing.clip import VideoClip
+from editing.clip.writing import write_video
+from editing.events import Event, Finished, Ready, Stage, Tuned
+from editing.outputs import EDITS, WHOLE, shrunk, write_outputs
 from editing.request import EditRequest
 from editing.spool import Frames
 from ui.catalogue import Catalogue
@@ -17,7 +20,10 @@ from ui.clips import Opened
 from ui.media import Media
 
 # Of what a run writes.
-_SHOWN = (*EDITS, "report.json", "reconstruction.mp4")
+_SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
+MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
+_GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
+_BEGUN_SIDE = 640  # longest side of their video
 Edit = Callable[[EditRequest], Iterator[Event]]
 
 
@@ -27,6 +33,14 @@ class Saved:
 
     finished: Finished
     files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A video of the first frames of an edit that goes on, and how many they are."""
+
+    path: str
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,10 @@ class Jobs:
     catalogue: Catalogue
     media: Media
 
-    def run(self, job: Job) -> Iterator[Event | Saved]:
+    def run(self, job: Job) -> Iterator[Event | Begun | Saved]:
         """Edit, then write the files of a result.
+
+        Of a long clip, the frames that are finished first are written while the others are edited.
 
         Raises:
             EditingError: The request asks for what is not offered, or the edit failed.
@@ -74,18 +90,50 @@ class Jobs:
         folder = self.media.new_run(job.page)
         if job.opened:
             job.opened.ensure_source()
-        finished = None
+        finished, begun = None, _FirstFrames(folder, request)
         with closing(self.edit(request)) as events:  # type: ignore[type-var]
             for event in events:
                 finished = event if isinstance(event, Finished) else None
                 if isinstance(event, Tuned) and job.keep:
                     job.keep(event.adapter)
-                yield event
+                if not isinstance(event, Ready):
+                    yield event
+                elif shown := begun.write(event.frames):
+                    yield shown
         if finished is None:
             raise RuntimeError("the run ended without a result")
         yield Stage("saving")
         out = folder / "out"
-        write_outputs(finished.result, request, finished.report, out)
+        whole = job.opened is not None and can_be_whole(job.opened)
+        write_outputs(finished.result, request, finished.report, out, whole=whole)
         archive = pack_project(request, job.whole, folder)
         made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
         yield Saved(finished, made | {archive.name: str(archive)})
+
+
+def can_be_whole(opened: Opened) -> bool:
+    """Whether an edit can be put back into one's own file: it is of a stretch of it, of every frame."""
+    clip = opened.request.clip
+    own = isinstance(clip, VideoClip) and clip.path == opened.file
+    return own and opened.stride == 1 and len(clip) < opened.total <= MAX_WHOLE
+
+
+class _FirstFrames:
+    """Writes the finished frames of a run to be looked at, anew when they have grown enough."""
+
+    def __init__(self, folder: Path, request: EditRequest) -> None:
+        self._folder, self._request = folder, request
+        self._written, self._paths = 0, []
+
+    def write(self, frames: Frames) -> Begun | None:
+        """Write a video of these frames; None if they have hardly grown."""
+        count = len(frames)
+        if count < self._written * _GROWTH:
+            return None
+        path, clip = self._folder / f"begun_{count}.mp4", self._request.clip
+        timing = {"times": clip.times[:count], "duration": clip.times[count]} if clip.times else {}
+        write_video(path, shrunk(frames, _BEGUN_SIDE), clip.fps, **timing)
+        for old in self._paths[:-1]:  # the last one may still be playing
+            old.unlink(missing_ok=True)
+        self._written, self._paths = count, [*self._paths[-1:], path]
+        return Begun(str(path), count)

@@ -72,7 +72,6 @@ def _described(method: Method) -> View:
         "regions": does.regions,
         "source_prompt": does.source_prompt,
         "several": does.several,
-        "keyframes": "keyframes" in method.Params.model_fields,
         "uses": [
             {"name": "regions", "used": does.regions != "ignored"},
             {"name": "clip description", "used": does.source_prompt},

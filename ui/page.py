@@ -90,7 +90,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
         _wire_look(tuning, changes)
-        _wire_keyframes(page, parts, changes)
+        _wire_marks(page, parts, changes)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
         add_api(jobs)
@@ -233,10 +233,12 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
         p.model.change(masks.choose_model, p.model, [p.notice, *p.controls.all], **_QUIET),  # type: ignore[attr-defined]
     ]
     p.canvas.act(masks.act, None, [p.canvas, p.cards, p.prompt], **many)
+    p.canvas.scan(masks.scan, None, p.canvas, **_QUIET, trigger_mode="multiple", concurrency_limit=1)
     p.canvas.track(masks.track, None, p.canvas, **many)
     p.cards.discover(masks.discover, [p.cards, p.model], [p.canvas, p.cards, p.prompt], **many)
     p.canvas.save(masks.save, _request_inputs(p), [p.download, p.progress], **_QUIET)
-    for method, fields in p.controls.fields.items():
+    for method in p.controls.fields:
+        fields = p.controls.own(method)
         if preset := fields.get("preset"):
             shown = [*fields.values(), p.progress]
             changes.append(preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET))  # type: ignore[attr-defined]
@@ -301,18 +303,18 @@ def _wire_motion(p: Parts, motions: Motions) -> None:
     p.motion.look(look, None, p.motion, **_QUIET, trigger_mode="multiple", concurrency_limit=1)
 
 
-def _wire_keyframes(page: gr.Blocks, p: Parts, changes: Sequence[Dependency]) -> None:
-    """Tie the marks of the film strip to the fields of the key frames, both ways, within the browser."""
-    fields = {name: there["keyframes"] for name, there in p.controls.fields.items() if "keyframes" in there}
-    names, all_fields = json.dumps([*fields]), [*fields.values()]
-    tell = f"(...texts) => window.regrain?.tell('keyframes', {names}.map((name, i) => [name, texts[i]]))"
+def _wire_marks(page: gr.Blocks, p: Parts, changes: Sequence[Dependency]) -> None:
+    """Tie the marks below the film strip to the fields they write, both ways, within the browser."""
+    fields = p.controls.shared
+    names = json.dumps([*fields])
+    tell = f"(...texts) => window.regrain?.tell('written', {names}.map((name, i) => [name, texts[i]]))"
     # A field that is not shown tells nothing of its changes, hence the listeners to what fills it.
     listeners: list[Any] = [page.load, *(change.then for change in changes)]
-    listeners += [field.change for field in all_fields]  # type: ignore[attr-defined]
+    listeners += [field.change for field in fields.values()]  # type: ignore[attr-defined]
     for listen in listeners:
-        listen(None, all_fields, None, js=tell, **_QUIET)
-    read = f"() => {names}.map((name) => window.regrain.keyframes[name])"
-    p.canvas.keyframes(None, None, all_fields, js=read, **_QUIET)
+        listen(None, [*fields.values()], None, js=tell, **_QUIET)
+    read = f"() => {names}.map((name) => window.regrain.written[name])"
+    p.canvas.written(None, None, [*fields.values()], js=read, **_QUIET)
 
 
 def _request_inputs(parts: Parts) -> list[Component]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from editing.events import EditResult, Preview, Progress, Stage
+from editing.clip import Clip, VideoClip
+from editing.events import EditResult, Preview, Progress, Stage, Window
+from editing.outputs import WHOLE
 from editing.params import ModulatedParams
 from editing.pictures import heat, washed
 from editing.registry import METHODS
@@ -18,6 +20,7 @@ from ui.views import View, capital, place
 # Of stages: what is done, and what the bar of each is called.
 _STAGES = {
     "loading": ("Loading the model", "Load model"),
+    "scanning": ("Looking for cuts", ""),
     "tuning": ("Tuning the model on this clip", "Tune"),
     "inverting": ("Inverting the clip", "Invert clip"),
     "editing": ("Editing", "Edit"),
@@ -25,6 +28,7 @@ _STAGES = {
     "measuring": ("Measuring the result", "Measure"),
     "saving": ("Writing the video", "Save"),
 }
+_BY_FRAME = ("scanning", "decoding")  # their units are frames, not steps
 _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 _SHOWN = 8  # frames in a strip, steps in a row
@@ -44,18 +48,53 @@ def tracking(name: str, done: int, total: int) -> View:
     return {"state": "running", "text": f"Tracking {name}", "detail": detail, "stages": []}
 
 
-def progress(event: Stage | Progress, method: str, adapter: str = "") -> View:
-    """How far a run is."""
-    if isinstance(event, Stage):
-        event = Progress(event.name, 0, 0, None)
-    parts = [f"step {event.done} of {event.total}"] if event.total > 1 else []
-    if event.seconds_left is not None and event.done < event.total:
-        what = _LEFT.get(event.stage, "left")
-        parts.append(f"about {duration(event.seconds_left)} {what}")
-    share = event.done / max(event.total, 1)
-    text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
-    stages = _stages(method, adapter, event.stage, share)
-    return {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
+class RunProgress:
+    """How far a run is: its stages and, of a long clip, its windows.
+
+    Args:
+        method: Its name.
+        adapter: Of the request.
+    """
+
+    def __init__(self, method: str, adapter: str = "") -> None:
+        self._method, self._adapter = method, adapter
+        # The present window, the work of all of them, whether it was edited, and whether one before it was.
+        self._window: Window | None = None
+        self._work, self._edited, self._timed = 0, False, False
+
+    def take(self, event: Stage | Progress | Window) -> View:
+        """What the page shows once this has happened."""
+        if isinstance(event, Window):
+            self._timed |= self._edited
+            self._window, self._edited, self._work = event, False, max(self._work, event.left)
+            event = Stage(METHODS[self._method].stages[0])
+        if isinstance(event, Stage):
+            event = Progress(event.name, 0, 0, None)
+        self._edited |= event.stage == "editing"  # not one that was kept from a run that was stopped
+        window = self._window if event.stage not in ("measuring", "saving") else None
+        unit = "frame" if event.stage in _BY_FRAME else "step"
+        parts = [f"window {window.number} of {window.total}"] if window else []
+        parts += [f"{unit} {event.done} of {event.total}"] if event.total > 1 else []
+        if event.seconds_left is not None and event.done < event.total:
+            parts.append(f"about {duration(event.seconds_left)} {self._left(event.stage)}")
+        text, _ = _STAGES.get(event.stage, (event.stage.capitalize(), ""))
+        share = event.done / max(event.total, 1)
+        stages = _stages(self._method, self._adapter, event.stage, share)
+        shown = {"state": "running", "text": text, "detail": ", ".join(parts), "stages": stages}
+        return shown | ({"windows": self._windows(window)} if window else {})
+
+    def _left(self, stage: str) -> str:
+        """What ends after the seconds that are left."""
+        if self._window and self._timed:
+            return "left"  # for all windows
+        return _LEFT.get(stage, "left in this window" if self._window else "left")
+
+    def _windows(self, window: Window) -> View:
+        return {
+            "text": f"{window.number - 1} of {window.total} windows done",
+            "done": window.number - 1,
+            "share": round(1 - window.left / max(self._work, 1), 3),
+        }
 
 
 def stopped(last: object) -> View:
@@ -64,7 +103,11 @@ def stopped(last: object) -> View:
     where = str(shown.get("detail") or "").split(",")[0]
     tuning = next((s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None)
     text = f"Stopped{where and f' at {where}'}. Nothing was saved."
-    if tuning and tuning["now"] and where:
+    if windows := shown.get("windows"):
+        text = f"Stopped in {where}. " + (
+            "Finished windows are kept; Run goes on from there." if windows["done"] else "Nothing was saved."
+        )
+    elif tuning and tuning["now"] and where:
         text = f"Stopped after {where.removeprefix('step ')} tuning steps. Run goes on from there."
     elif tuning and tuning["share"] == 1:
         text = f"Stopped{where and f' at {where}'}. What was tuned is kept; Run goes on from there."
@@ -121,9 +164,18 @@ def result(
         "words": _words(outcome),
         "areas": _areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "whole": _whole(request.clip, files),
         "indices": [i + 1 for i in _spread(len(outcome.source))],
         "files": [{"name": name, "path": path} for name, path in files.items()],
     }
+
+
+def _whole(clip: Clip, files: Mapping[str, str]) -> str:
+    """What the video of the whole clip is, where there is one."""
+    if WHOLE not in files or not isinstance(clip, VideoClip):
+        return ""
+    first, last = clip.start + 1, clip.start + len(clip)
+    return f"The whole clip is your file with frames {first} to {last} edited; the rest of it is unchanged."
 
 
 # Of the pictures of attention, by whether masks guide it: a heading, and the captions of a pair.
@@ -226,6 +278,8 @@ def _stages(method: str, adapter: str, current: str | None, share: float) -> lis
     """The bars of a run: the recipe's stages, what the runner does around them, and the page's own."""
     own = [name for name in METHODS[method].stages if not (adapter and name == "tuning")]
     names = ("loading", *own, "measuring", "saving")
+    if current == "scanning":  # takes no time beside the others
+        current, share = names[1], 0.0
     at = names.index(current) if current in names else -1
     return [
         {

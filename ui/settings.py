@@ -25,9 +25,25 @@ _REACH = {
     "tune_preview_every": 1000,
 }
 _MAX_SLIDER = 10_000  # larger ranges are typed into
-_AT_HAND = ("strength", "keyframes")  # shown beside Run, without opening the settings
+_AT_HAND = ("strength",)  # shown beside Run, without opening the settings
+_LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
+SHARED = ("keyframes", "cuts")  # one field for all methods: they speak of the clip
 _FIRST = ("tune_steps", "steps", "guidance_scale", "cross_strength", "self_strength")
-_HINTS = {"keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15"}
+_HINTS = {
+    "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
+    "cuts": "auto, none, or frames from 1 like 24, 60",
+}
+# What the page says of a field in place of its description.
+_SAY = {
+    "keyframes": "Frames to edit: all, every N, auto, or a list. The others follow the motion of the clip, "
+    "which is faster. Marks below the film strip show them.",
+    "cuts": "Where the clip is cut: auto finds out, none takes it for one shot, or a list. Each shot is "
+    "edited on its own. Marks below the film strip show them.",
+    "window": "Frames that are edited together; a longer clip is edited in windows of so many, which share "
+    "frames. 0 takes 32, or fewer if memory is short.",
+    "frames_at_once": "Frames that are edited together; a longer clip is edited in batches of so many, which "
+    "share frames. Memory grows with it.",
+}
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
@@ -54,7 +70,7 @@ class ParameterFields:
 
     Attributes:
         columns: What is shown and hidden as a whole, with its method.
-        fields: By method and parameter.
+        fields: By method and parameter; those of `SHARED` are the same for all methods.
     """
 
     columns: Sequence[tuple[str, gr.Column]]
@@ -68,22 +84,31 @@ class ParameterFields:
 
     @property
     def all(self) -> list[Component]:
-        """Every field, in the order in which `given` expects their values."""
-        return [control for controls in self.fields.values() for control in controls.values()]
+        """Every field once, in the order in which `given` expects their values."""
+        controls = (control for controls in self.fields.values() for control in controls.values())
+        return list({id(control): control for control in controls}.values())
+
+    @property
+    def shared(self) -> dict[str, Component]:
+        """The fields of `SHARED`."""
+        fields = next(iter(self.fields.values()), {})
+        return {name: fields[name] for name in SHARED if name in fields}
+
+    def own(self, method: str) -> dict[str, Component]:
+        """The fields of one method alone."""
+        return {name: control for name, control in self.fields[method].items() if name not in SHARED}
 
     def show(self, method: str) -> dict[Any, Any]:
         """Updates that show one method's."""
         return {column: gr.Column(visible=name == method) for name, column in self.columns}
 
     def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
-        """Updates that set one method's."""
-        return {
-            control: gr.update(
-                value=_as_text(values[name]) if isinstance(control, gr.Textbox) else values[name]
-            )
-            for name, control in self.fields[method].items()
-            if name in values
-        }
+        """Updates that set one method's own fields."""
+        return _filled(self.own(method), values)
+
+    def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set what all methods share."""
+        return _filled(self.shared, values)
 
     def given(
         self,
@@ -101,8 +126,8 @@ class ParameterFields:
             project: What the project says; counts where there is no field.
         """
         fields = METHODS[method].Params.model_fields
-        names = [(owner, name) for owner, controls in self.fields.items() for name in controls]
-        shown = {name: value for (owner, name), value in zip(names, values, strict=True) if owner == method}
+        by_field = {id(control): value for control, value in zip(self.all, values, strict=True)}
+        shown = {name: by_field[id(control)] for name, control in self.fields[method].items()}
         chosen = {name: _read(fields[name], value) for name, value in shown.items()}
         kept = {name: value for name, value in project.items() if name not in chosen}
         preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
@@ -124,8 +149,11 @@ def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> P
         usual: By method, the parameters of a run with nothing given.
         shown: The method whose are seen first.
     """
-    having = {name: values for name, values in usual.items() if any(key in values for key in _AT_HAND)}
-    return _make_columns(having, shown, _make_at_hand)
+    at_hand = _make_some(usual, shown, _AT_HAND)
+    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+        fields, values = METHODS[shown].Params.model_fields, usual[shown]
+        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
+        return at_hand | _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
 
 
 def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
@@ -146,15 +174,21 @@ def _make_columns(
     return ParameterFields(columns, fields)
 
 
-def _make_at_hand(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-    fields = METHODS[method].Params.model_fields
-    return {name: _make_field(name, fields[name], values[name]) for name in _AT_HAND if name in fields}
+def _make_some(usual: Mapping[str, Mapping[str, Any]], shown: str, names: Sequence[str]) -> ParameterFields:
+    """Fields of these names for the methods that have them."""
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        fields = METHODS[method].Params.model_fields
+        return {name: _make_field(name, fields[name], values[name]) for name in names if name in fields}
+
+    having = {method: values for method, values in usual.items() if any(name in values for name in names)}
+    return _make_columns(having, shown, make)
 
 
 def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
     """A field per parameter: the important ones first, then the method's groups, then the others."""
     fields = METHODS[method].Params.model_fields
-    kept = {*_HIDDEN, *_AT_HAND}
+    kept = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
     names = [name for name in fields if name not in kept and len(_choices(fields[name])) != 1]
     groups = METHODS[method].Params.GROUPS
     grouped = {name for group in groups.values() for name in group}
@@ -170,7 +204,8 @@ def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
 
 
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
-    said = {"label": field.title or name.replace("_", " ").capitalize(), "info": field.description}
+    said = {"label": field.title or name.replace("_", " ").capitalize()}
+    said["info"] = _SAY.get(name, field.description)
     if field.annotation is bool:
         return gr.Checkbox(value, **said)
     if choices := _choices(field):
@@ -192,6 +227,14 @@ def slider_step(high: float, value: float) -> float:
     usual = [step for step in _STEPS if high > 1 or step <= 0.05]
     fits = (step for step in usual if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step)
     return next(fits, usual[-1])
+
+
+def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
+    return {
+        control: gr.update(value=_as_text(values[name]) if isinstance(control, gr.Textbox) else values[name])
+        for name, control in fields.items()
+        if name in values
+    }
 
 
 def _choices(field: FieldInfo) -> tuple[Any, ...]:

@@ -67,6 +67,13 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
     }
 
 
+def begun_player(opened: Opened, path: str, frames: int) -> View:
+    """The first frames of an edit that goes on, beside the same frames of the source clip."""
+    shown = player(opened, [{"prompt": "", "path": path}])
+    said = f"Unfinished: frames 1 to {frames} of {shown['frames']}, more to come"
+    return shown | {"frames": frames, "unfinished": said}
+
+
 def canvas(
     document: Document,
     since: int = -1,
@@ -104,6 +111,7 @@ def canvas(
         "sam": document.finder == "sam",
         "stale": document.to_track(),
         "tracking": document.tracking,
+        "found": None if document.found is None else list(document.found),
         "acknowledged": list(document.acknowledged),
         "note": note,
         "alarm": alarm,

@@ -22,7 +22,7 @@ from ui.document import Document
 
 class WholeParams(MethodParams):
     style: Literal["oil", "ink"] = Field("oil", description="Of the brush.")
-    window: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
+    span: tuple[float, float] = Field((0.2, 0.8), description="Share of the schedule.")
     word: str = Field("", description="Looked at.")
     spot: tuple[int, int] | None = Field(None, description="A place.")
     tries: int = Field(3, ge=1, description="Without an upper end.")
@@ -144,13 +144,13 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     names = [*controls.fields["whole"]]
     shown[names.index("steps")] = 7.0
     shown[names.index("style")] = "ink"
-    shown[names.index("window")] = "[0.1, 0.5]"
+    shown[names.index("span")] = "[0.1, 0.5]"
     shown[names.index("spot")] = "[3, 4]"
     assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
         "preview_every": 2,
         "steps": 7,
         "style": "ink",
-        "window": (0.1, 0.5),
+        "span": (0.1, 0.5),
         "spot": (3, 4),
     }
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
@@ -213,46 +213,68 @@ def test_every_parameter_declares_its_title(method):
 
 def at_hand_and_others(method):
     usual = {method: METHODS[method].Params().model_dump()}
-    with gr.Blocks():
-        return settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
+    with gr.Blocks() as page:
+        return page, settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_parameter_has_one_field(method):
-    at_hand, others = at_hand_and_others(method)
+    page, at_hand, others = at_hand_and_others(method)
     names = [*at_hand.fields.get(method, {}), *others.fields[method]]
     assert len(names) == len(set(names))
     hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
     assert {*names} == {*METHODS[method].Params.model_fields} - hidden
     assert [*(at_hand | others).fields[method]] == names
     # A field that was made twice would be seen, and not read.
-    made = [block for column in (at_hand, others) for _, group in column.columns for block in group.children]
-    for block in made:
-        made += getattr(block, "children", [])
+    made = list(page.blocks.values())
     fields = {id(field) for field in (at_hand | others).all}
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
 @pytest.mark.parametrize("method", ["fresco", "sdedit"])
 def test_strength_is_the_first_field(method):
-    at_hand, _ = at_hand_and_others(method)
+    _, at_hand, _ = at_hand_and_others(method)
     assert next(iter(at_hand.fields[method])) == "strength"
 
 
-def test_key_frames_are_a_text_with_a_hint():
-    at_hand, _ = at_hand_and_others("fresco")
-    field = at_hand.fields["fresco"]["keyframes"]
-    assert isinstance(field, gr.Textbox)
-    assert field.value == "all"
-    assert "0, 8, 15" in field.placeholder
-    described = {method["name"]: method["keyframes"] for method in method_choice.choice("fresco")["methods"]}
-    assert [name for name, has in described.items() if has] == ["fresco"]
+def two_methods():
+    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
+    with gr.Blocks():
+        both = settings.make_fields_at_hand(usual, "videograin") | settings.make_fields(usual, "videograin")
+    return usual, both
+
+
+def test_key_frames_and_cuts_are_texts_that_all_methods_share():
+    _, both = two_methods()
+    assert [*both.shared] == ["keyframes", "cuts"]
+    for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
+        field = both.shared[name]
+        assert isinstance(field, gr.Textbox)
+        assert field.value == value
+        assert hint in field.placeholder
+        assert all(fields[name] is field for fields in both.fields.values())
+        assert both.all.count(field) == 1
+    assert {"keyframes", "cuts"}.isdisjoint(both.own("fresco"))
+    # Neither a preset nor a model changes what is said of the clip.
+    filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
+    assert [update["value"] for update in filled.values()] == [9]
+
+
+def test_what_is_written_of_the_clip_counts_for_every_method(tmp_path):
+    _, both = two_methods()
+    shown = [control.value for control in both.all]
+    shown[both.all.index(both.shared["keyframes"])] = "every 4"
+    shown[both.all.index(both.shared["cuts"])] = "24, 60"
+    for method in both.fields:
+        given = both.given(method, shown, lambda given, m=method: settings.values(m, tmp_path, given), {})
+        assert given == {"keyframes": "every 4", "cuts": "24, 60"}
 
 
 def test_columns_of_both_places_follow_the_method():
-    usual = {name: METHODS[name].Params().model_dump() for name in ("videograin", "sdedit")}
-    with gr.Blocks():
-        both = settings.make_fields_at_hand(usual, "videograin") | settings.make_fields(usual, "videograin")
-    shown = [column.visible for column in both.show("sdedit").values()]
-    assert [name for name, _ in both.columns] == ["sdedit", "videograin", "sdedit"]
-    assert shown == [True, False, True]
+    _, both = two_methods()
+    shown = [column.visible for column in both.show("fresco").values()]
+    names = [name for name, _ in both.columns]
+    assert names == ["fresco", "videograin", "fresco", "videograin", "fresco"]
+    assert shown == [name == "fresco" for name in names]
+    assert "window" in both.own("videograin")
+    assert "frames_at_once" in both.own("fresco")

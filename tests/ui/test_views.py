@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from editing.clip import ArrayClip
-from editing.events import EditResult, Preview, Progress, RegionAttention, Stage, WordAttention
+from editing.events import (
+    EditResult,
+    Preview,
+    Progress,
+    RegionAttention,
+    Stage,
+    Window,
+    WordAttention,
+)
 from editing.pictures import heat, tint
 from editing.project import save_project
 from editing.registry import METHODS
@@ -39,6 +47,12 @@ def example(request_, tmp_path):
     examples = load_examples(tmp_path / "projects", tmp_path / "media")
     assert list(examples) == ["01_two_things"]
     return examples["01_two_things"]
+
+
+def told(*events, method="videograin", adapter=""):
+    """What the page shows once a run has told these."""
+    progress = run_views.RunProgress(method, adapter)
+    return [progress.take(event) for event in events][-1]
 
 
 def test_every_view_is_json(example):
@@ -69,8 +83,10 @@ def test_every_view_is_json(example):
         views.prompts(composed(document), request.regions),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
-        run_views.progress(Stage("editing"), "videograin"),
-        run_views.progress(Progress("inverting", 3, 20, 4.2), "videograin"),
+        told(Stage("editing")),
+        told(Progress("inverting", 3, 20, 4.2)),
+        told(Window(1, 3, 32, 96), Progress("editing", 3, 20, 4.2)),
+        views.begun_player(example.opened, "x.mp4", 3),
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
         run_views.done(report),
@@ -134,21 +150,53 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 
 
 def test_progress_fills_the_stages_before():
-    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
+    shown = told(Progress("editing", 5, 20, 12.0))
     assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
-    assert (
-        run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")["detail"]
-        == "step 5 of 20, about 12 s left"
-    )
+    assert shown["detail"] == "step 5 of 20, about 12 s left"
+
+
+def test_looking_for_cuts_comes_before_the_methods_stages():
+    shown = told(Progress("scanning", 30, 239, 2.0))
+    assert (shown["text"], shown["detail"]) == ("Looking for cuts", "frame 30 of 239, about 2 s left")
+    assert [stage["share"] for stage in shown["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert shown["stages"][1]["now"]
+
+
+def test_windows_have_a_bar_and_stages_start_over():
+    first = [Window(1, 3, 32, 96), Progress("inverting", 20, 20, 0.0), Progress("editing", 5, 20, 12.0)]
+    shown = told(*first)
+    assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
+    begun = told(*first, Window(2, 3, 32, 64))
+    assert [stage["share"] for stage in begun["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    # From here on the time is that of all windows; before, the stage is all that is known.
+    shown = told(*first, Window(2, 3, 32, 64), Progress("editing", 5, 20, 240.0))
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
+    assert "windows" not in told(*first, Stage("measuring"))
+
+
+def test_windows_that_were_kept_tell_no_time():
+    kept = [Window(1, 3, 32, 96), Stage("decoding"), Window(2, 3, 32, 64)]
+    shown = told(*kept, Progress("editing", 5, 20, 12.0))
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+
+
+def test_stopped_says_that_finished_windows_are_kept():
+    def said(number):
+        return run_views.stopped(told(Window(number, 3, 32, 96), Progress("editing", 5, 20, 9.0)))["text"]
+
+    assert said(1) == "Stopped in window 1 of 3. Nothing was saved."
+    assert said(2) == "Stopped in window 2 of 3. Finished windows are kept; Run goes on from there."
 
 
 def test_the_stages_are_the_methods(monkeypatch):
     record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
     monkeypatch.setitem(METHODS, "other", record)
-    stages = run_views.progress(Stage("sculpting"), "other")["stages"]
+    stages = told(Stage("sculpting"), method="other")["stages"]
     assert [stage["name"] for stage in stages] == ["Load model", "Sculpting", "Edit", "Measure", "Save"]
     assert [stage["now"] for stage in stages] == [False, True, False, False, False]
-    assert run_views.progress(Stage("sculpting"), "other")["text"] == "Sculpting"
+    assert told(Stage("sculpting"), method="other")["text"] == "Sculpting"
 
 
 def test_with_a_tuned_model_nothing_is_tuned():
@@ -159,14 +207,14 @@ def test_with_a_tuned_model_nothing_is_tuned():
 
 
 def test_stopped_says_where():
-    shown = run_views.progress(Progress("editing", 5, 20, 12.0), "videograin")
+    shown = told(Progress("editing", 5, 20, 12.0))
     assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
     assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
 
 
 def test_stopped_says_what_was_tuned():
     def said(event, adapter=""):
-        return run_views.stopped(run_views.progress(event, "tune_a_video", adapter))["text"]
+        return run_views.stopped(told(event, method="tune_a_video", adapter=adapter))["text"]
 
     tuning = "Stopped after 130 of 200 tuning steps. Run goes on from there."
     assert said(Progress("tuning", 130, 200, 60.0)) == tuning

@@ -14,6 +14,11 @@ import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 
+// Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
+const LEAST_SCANNED = 8,
+  SCANNED = 24;
+const SCAN_AFTER = 600; // milliseconds
+
 const makeDrop = () => {
   const drop = button("rg-drop", "", () => openFile());
   drop.append(
@@ -110,19 +115,32 @@ const listenToPage = ({ editor, surface, line, bars, showHelp }, trigger) => {
     for (const bar of bars) bar.inert = method?.regions === "ignored";
     line.draw();
   });
-  hub.on("keyframes", (said) => {
-    Object.assign(hub.keyframes, Object.fromEntries(said));
+  hub.on("written", (said) => {
+    Object.assign(hub.written, Object.fromEntries(said));
     line.draw();
   });
   hub.on("act", ({ act, ...data }) => editor.ask(act, data));
   hub.on("trim", (part) => trigger("trim", part));
-  hub.on("keys", () => trigger("keyframes", {}));
+  hub.on("wrote", () => {
+    line.draw();
+    trigger("written", {});
+  });
   hub.on("save", () => trigger("save", {}));
   hub.on("help", showHelp);
   hub.on("stage", (name) => {
     if (name === "masks") requestAnimationFrame(surface.fit);
     else editor.play(false);
   });
+};
+
+// Ask for the cuts of the clip that is open, once it can be worked on.
+const askForCuts = (editor, trigger) => {
+  const { id, clip, found } = editor;
+  editor.scanning = found === null && clip.count >= LEAST_SCANNED && (clip.own || clip.count >= SCANNED);
+  if (!editor.scanning) return;
+  setTimeout(() => {
+    if (editor.id === id) trigger("scan", { id, have: editor.rev });
+  }, SCAN_AFTER);
 };
 
 const openClip = ({ editor, surface, line }, { id, clip }) => {
@@ -151,15 +169,17 @@ const showLost = (editor, note) => {
   editor.draw();
 };
 
-const showView = (parts, value) => {
+const showView = (parts, value, trigger) => {
   const { editor, surface, line } = parts,
     fresh = value.id !== editor.id,
     before = editor.labels;
   if (fresh) openClip(parts, value);
   if (!accept(editor, value)) {
     editor.refresh();
+    line.draw();
     return;
   }
+  if (fresh) askForCuts(editor, trigger);
   editor.looking = 0;
   editor.look();
   surface.forget(Object.keys(value.changes));
@@ -182,6 +202,6 @@ export function mount(element, props, trigger, watch) {
     parts.root.hidden = !value && !editor.clip;
     drop.hidden = !parts.root.hidden;
     if (value?.gone) showLost(editor, value.note);
-    else if (value) showView(parts, value);
+    else if (value) showView(parts, value, trigger);
   });
 }

@@ -12,7 +12,8 @@ const makePlayer = (value, mode) => {
   root.style.setProperty("--ratio", value.width / value.height);
   const several = value.edits.length > 1;
   const source = makePane("source", "Source", value.source);
-  const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : "Edited", path));
+  const alone = value.unfinished ?? "Edited";
+  const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   edits.forEach(({ box }) => box.classList.add("rg-edited"));
   const empty = edits.length ? null : makeEmptyPane();
   stage.append(source.box, ...edits.map(({ box }) => box), ...(empty ? [empty] : []));
@@ -53,7 +54,7 @@ export function mount(element, props, trigger, watch) {
     player = build(value, player?.mode ?? "side");
     element.replaceChildren(player.root);
     keepUp(player);
-    if (player.empty) return;
+    if (player.empty || value.unfinished) return; // whoever looks at the masks stays there
     showStage("edit");
     if (matchMedia("(max-width: 900px)").matches)
       player.root.scrollIntoView({ behavior: "smooth", block: "center" });

@@ -20,6 +20,14 @@ const drawStages = (bars, stages) => {
   });
 };
 
+// The windows of a long clip, if it has several.
+const drawWindows = (node, windows) => {
+  node.hidden = !windows;
+  if (!windows) return;
+  node.firstChild.style.setProperty("--share", windows.share);
+  node.lastChild.textContent = windows.text;
+};
+
 const drawLine = (line, value) => {
   const failed = value.state === "error";
   line.setAttribute("role", failed ? "alert" : "status");
@@ -31,9 +39,12 @@ const drawLine = (line, value) => {
 export function mount(element, props, trigger, watch) {
   const root = make("div", "rg-progress"),
     bars = make("div", "rg-stages"),
+    windows = bar(),
     line = make("div", "rg-line");
+  windows.classList.add("rg-windows");
+  windows.setAttribute("aria-hidden", "true");
   bars.setAttribute("aria-hidden", "true");
-  root.append(bars, line);
+  root.append(windows, bars, line);
   element.replaceChildren(root);
   let begun = false,
     stopped = false;
@@ -51,6 +62,7 @@ export function mount(element, props, trigger, watch) {
     if (now && !begun) showStage("edit");
     begun = now;
     drawStages(bars, value.stages);
+    drawWindows(windows, value.windows);
     drawLine(line, value);
   });
 }

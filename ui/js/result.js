@@ -6,6 +6,7 @@ import { fileUrl, follow } from "./shared/server.js";
 
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
+  "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
   "project.zip": ["Project", "Clip, masks, prompts and settings, to open here again"],
@@ -117,7 +118,9 @@ export function mount(element, props, trigger, watch) {
     element.replaceChildren();
     if (!value) return;
     const root = make("div", "rg-result");
-    root.append(makeFiles(value.files), makeFacts(value.facts), ...makeAttention(value, follows));
+    root.append(makeFiles(value.files));
+    if (value.whole) root.append(make("p", "rg-note", value.whole));
+    root.append(makeFacts(value.facts), ...makeAttention(value, follows));
     root.append(...makeWords(value.words, follows), ...makeAreas(value.areas, follows));
     root.append(...value.warnings.map((warning) => make("p", "rg-warning", warning)));
     turn(1);

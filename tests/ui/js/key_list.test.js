@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  isLoose,
-  moveKey,
-  neighbourKey,
-  readKeys,
-  toggleKey,
-  writeKeys,
-} from "../../../ui/js/canvas/key_list.js";
+import { neighbourKey, readKeys, shotEnds, writeKeys } from "../../../ui/js/canvas/key_list.js";
+import { moveMark, toggleMark } from "../../../ui/js/canvas/mark_list.js";
 
 const framesOf = (text, count) => readKeys(text, count).frames;
 
@@ -32,29 +26,33 @@ test("what cannot be read is wrong", () => {
 });
 
 test("a list is written as it is read", () => {
-  assert.equal(writeKeys([0, 8, 15]), "0, 8, 15");
-  assert.deepEqual(framesOf(writeKeys([0, 8, 15]), 16), [0, 8, 15]);
+  assert.equal(writeKeys([0, 8, 15], 16), "0, 8, 15");
+  assert.deepEqual(framesOf(writeKeys([0, 8, 15], 16), 16), [0, 8, 15]);
+  assert.equal(writeKeys([0, 1, 2], 3), "all");
 });
 
-test("a key frame moves between its neighbours; the ends stay", () => {
+test("every shot has its first and last frame", () => {
+  assert.deepEqual(shotEnds(16, [6, 9]), [0, 5, 6, 8, 9, 15]);
+  assert.deepEqual(readKeys("every 4", 16, [6]).frames, [0, 4, 5, 6, 10, 14, 15]);
+  assert.deepEqual(readKeys("3", 16, [6]).frames, [0, 3, 5, 6, 15]);
+  assert.deepEqual(readKeys("auto", 16, [6]).frames, [0, 5, 6, 15]);
+  assert.equal(writeKeys([0, 3, 5, 6, 15], 16, [6]), "0, 3, 15"); // where the cut is, it may change
+});
+
+test("a mark moves between its neighbours", () => {
   const frames = [0, 4, 6, 15];
-  assert.deepEqual(moveKey(frames, 4, 2), [0, 2, 6, 15]);
-  assert.deepEqual(moveKey(frames, 4, 9), [0, 5, 6, 15]);
-  assert.deepEqual(moveKey(frames, 6, -3), [0, 4, 5, 15]);
-  assert.deepEqual(moveKey(frames, 6, 99), [0, 4, 14, 15]);
-  assert.deepEqual(moveKey(frames, 0, 3), frames);
-  assert.deepEqual(moveKey(frames, 15, 3), frames);
-  assert.deepEqual(moveKey(frames, 5, 3), frames);
+  assert.deepEqual(moveMark(frames, 4, 2, 16), [0, 2, 6, 15]);
+  assert.deepEqual(moveMark(frames, 4, 9, 16), [0, 5, 6, 15]);
+  assert.deepEqual(moveMark(frames, 6, -3, 16), [0, 4, 5, 15]);
+  assert.deepEqual(moveMark(frames, 6, 99, 16), [0, 4, 14, 15]);
+  assert.deepEqual(moveMark(frames, 5, 3, 16), frames);
+  assert.deepEqual(moveMark([6], 6, -9, 16), [1]);
+  assert.deepEqual(moveMark([6], 6, 99, 16), [15]);
 });
 
-test("a key frame is added or removed; the ends stay", () => {
-  assert.deepEqual(toggleKey([0, 7], 3, 8), [0, 3, 7]);
-  assert.deepEqual(toggleKey([0, 3, 7], 3, 8), [0, 7]);
-  assert.deepEqual(toggleKey([0, 7], 7, 8), [0, 7]);
-  assert.deepEqual(
-    [0, 1, 6, 7].map((frame) => isLoose(frame, 8)),
-    [false, true, true, false],
-  );
+test("a mark is added or removed", () => {
+  assert.deepEqual(toggleMark([0, 7], 3), [0, 3, 7]);
+  assert.deepEqual(toggleMark([0, 3, 7], 3), [0, 7]);
 });
 
 test("the next key frame either way, or none", () => {

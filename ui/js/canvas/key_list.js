@@ -1,51 +1,47 @@
 // Key frames as their field says them, and as numbers of frames from 0; nothing here touches the document.
-import { clamp } from "../shared/numbers.js";
+import { rising } from "./mark_list.js";
 
 const MOST = 99999; // of a distance
 
-const everyNth = (step, count) => [...Array(count).keys()].filter((frame) => frame % step === 0);
+// The first and the last frame of every shot, which are always keys; `cuts` are the first frames of shots.
+export const shotEnds = (count, cuts) => [0, ...cuts.flatMap((cut) => [cut - 1, cut]), count - 1];
 
-// The first and the last frame of a clip are always keys.
-const withEnds = (frames, count) =>
-  [...new Set([0, ...frames.filter((frame) => frame < count), count - 1])].sort((a, b) => a - b);
+const withEnds = (frames, count, cuts) =>
+  rising([...shotEnds(count, cuts), ...frames.filter((frame) => frame < count)]);
+
+const everyNth = (step, count, cuts) => {
+  const starts = [0, ...cuts, count];
+  return starts.slice(0, -1).flatMap((start, shot) => {
+    const length = Math.ceil((starts[shot + 1] - start) / step);
+    return [...Array(length).keys()].map((i) => start + step * i);
+  });
+};
 
 // What a text says of a clip: { kind: "all" | "every" | "auto" | "list" | "beyond" | "wrong", frames }; a list
 // with frames beyond the clip holds those within.
-export const readKeys = (text, count) => {
+export const readKeys = (text, count, cuts = []) => {
   const said = text.toLowerCase().trim().replace(/\s+/g, " "),
     every = /^every (\d{1,5})$/.exec(said),
     auto = /^auto(?: (\d{1,5}) ?- ?(\d{1,5}))?$/.exec(said);
-  if (said === "all" || said === "") return { kind: "all", frames: everyNth(1, count) };
+  if (said === "all" || said === "") return { kind: "all", frames: everyNth(1, count, []) };
   if (every && Number(every[1]) >= 1)
-    return { kind: "every", frames: withEnds(everyNth(Number(every[1]), count), count) };
+    return { kind: "every", frames: withEnds(everyNth(Number(every[1]), count, cuts), count, cuts) };
   if (auto && Number(auto[1] ?? 1) >= 1 && Number(auto[1] ?? 1) <= Number(auto[2] ?? MOST))
-    return { kind: "auto", frames: withEnds([], count) };
+    return { kind: "auto", frames: withEnds([], count, cuts) };
   const parts = said.split(",");
   if (!parts.every((part) => /^ ?\d{1,6} ?$/.test(part))) return { kind: "wrong", frames: [] };
   const listed = parts.map(Number);
   return {
     kind: listed.every((frame) => frame < count) ? "list" : "beyond",
-    frames: withEnds(listed, count),
+    frames: withEnds(listed, count, cuts),
   };
 };
 
-export const writeKeys = (frames) => frames.join(", ");
-
-// Whether a person may move or remove a key frame.
-export const isLoose = (frame, count) => frame > 0 && frame < count - 1;
-
-// The list with one key frame elsewhere, at most next to its neighbours.
-export const moveKey = (frames, from, to) => {
-  const at = frames.indexOf(from);
-  if (at <= 0 || at === frames.length - 1) return frames;
-  const moved = clamp(to, frames[at - 1] + 1, frames[at + 1] - 1);
-  return frames.map((frame) => (frame === from ? moved : frame));
-};
-
-// The list with a key frame more or less.
-export const toggleKey = (frames, frame, count) => {
-  if (!isLoose(frame, count)) return frames;
-  return withEnds(frames.includes(frame) ? frames.filter((one) => one !== frame) : [...frames, frame], count);
+// Ends of shots inside the clip are left out: they follow the cuts.
+export const writeKeys = (frames, count, cuts = []) => {
+  if (frames.length === count) return "all";
+  const inner = new Set(shotEnds(count, cuts).slice(1, -1));
+  return frames.filter((frame) => !inner.has(frame)).join(", ");
 };
 
 // The nearest key frame before (-1) or after (1) a frame; the frame itself where there is none.

@@ -33,6 +33,7 @@ const keysOf = (editor, showHelp) => {
     home: () => editor.go(0),
     end: () => editor.go(Infinity),
     k: () => editor.toggleKey(),
+    d: () => editor.toggleCut(),
     "<": () => editor.goToKey(-1),
     ">": () => editor.goToKey(1),
     " ": () => editor.play(!editor.playing),

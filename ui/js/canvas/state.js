@@ -20,6 +20,8 @@ export const newContent = () => ({
   looking: 0, // when masks were asked for; 0 once they have come
   pending: [], // points and strokes the server has not answered
   labels: [],
+  found: null, // cuts that were found: the first frames of shots, from 0
+  scanning: false, // whether the server looks for them
 });
 
 export const newEditor = () => ({
@@ -89,6 +91,7 @@ export const finderOf = ({ finders, sam }, label) => finders?.[label] ?? (sam ? 
 export const accept = (editor, value) => {
   const seen = new Set(value.acknowledged);
   editor.pending = editor.pending.filter((wait) => !seen.has(wait.nonce));
+  if (value.found) Object.assign(editor, { found: value.found, scanning: false });
   if (value.rev < editor.rev) return false;
   for (const [frame, entries] of Object.entries(value.changes)) {
     editor.masks[frame] = entries;

@@ -1,6 +1,7 @@
 // Frames and, below, one lane per region.
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { makeCutMarks } from "./cut_marks.js";
 import { drawFilm } from "./film.js";
 import { makeKeyMarks } from "./key_marks.js";
 import { drawLanes, makeLegend } from "./lanes.js";
@@ -43,7 +44,7 @@ const watchScrubbing = (node, ruler, editor) => {
   node.addEventListener("pointerdown", (event) => {
     const box = ruler.getBoundingClientRect(),
       { target, clientX } = event;
-    if (!editor.clip || target.closest("button, .rg-legend, .rg-keys")) return;
+    if (!editor.clip || target.closest("button, .rg-legend, .rg-marks")) return;
     if (clientX < box.left || clientX > box.right) return;
     const lane = target.closest(".rg-lane");
     if (lane) hub.tell("choose", Number(lane.dataset.label));
@@ -71,13 +72,14 @@ export const makeTimeline = (editor) => {
     lanes = make("div", "rg-lanes"),
     field = make("div", "rg-time-field");
   const keys = makeKeyMarks(editor, () => film()),
+    cuts = makeCutMarks(editor, field),
     { ruler, film, tell } = makeRuler(editor, () => keys.shown),
     { knobs, playing } = makeKnobs(editor),
     count = make("span", "rg-count"),
     legend = makeLegend();
   top.append(knobs, ruler, count);
   field.append(make("div", "rg-playhead"));
-  node.append(top, keys.node, lanes, field, legend);
+  node.append(top, cuts.node, cuts.words, keys.node, lanes, field, legend);
   watchScrubbing(node, ruler, editor);
   let shown = "";
   const draw = () => {
@@ -88,6 +90,7 @@ export const makeTimeline = (editor) => {
     node.style.setProperty("--at", (frame - 0.5) / total);
     count.textContent = frame + " / " + total;
     tell(frame, total);
+    cuts.draw();
     keys.draw();
     const looks = hub.regions.map(({ label, color, name }) => [label, color, name]);
     const wanted = JSON.stringify([editor.id, total, editor.rev, hub.active, looks]);

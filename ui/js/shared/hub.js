@@ -3,7 +3,7 @@ export const hub = (window.regrain ??= {
   active: 0, // label of the selected region
   hidden: new Set(), // labels not shown
   method: null, // as selected: what it uses
-  keyframes: {}, // what the field of the key frames says, by method
+  written: { keyframes: "all", cuts: "auto" }, // what the fields say that marks of the timeline write
   live: null, // preview of the run
   regions: [], // as the cards say, the uppermost first
   editor: null, // state of the canvas

@@ -1,0 +1,63 @@
+// Cuts below the film strip: each mark is where a shot begins.
+import { make, setCount } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { readCuts, sayCuts, writeCuts } from "./cut_list.js";
+import { makeMarkRow } from "./mark_row.js";
+
+const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
+const SAY_CUTS = {
+  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are sought when the run begins"),
+  found: () => "One shot: no cuts found",
+  list: () => "One shot",
+  beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
+  wrong: () => "The cuts under Long clips cannot be read",
+};
+
+const readCutMarks = (editor) => {
+  if (!editor.clip) return null;
+  const { count } = editor.clip,
+    said = readCuts(hub.written.cuts, count, editor.found),
+    marked = said.frames.length && said.kind !== "beyond";
+  return {
+    ...said,
+    hidden: count < SEVERAL && !said.frames.length && ["auto", "found"].includes(said.kind),
+    quiet: marked ? "" : SAY_CUTS[said.kind](editor),
+    total: (cuts) => cuts + 1 + " shots",
+    loose: (frame) => frame > 0,
+  };
+};
+
+// The first frames of the shots but the first, as far as they are known.
+export const cutsOf = (editor) => readCuts(hub.written.cuts, editor.clip.count, editor.found).frames;
+
+const CUT_MARKS = {
+  field: "cuts",
+  read: readCutMarks,
+  write: (editor, cuts) => writeCuts(cuts, editor.found),
+  row: "rg-cuts",
+  mark: "rg-cut-mark",
+  middle: 0,
+  last: (count) => count,
+  where: "before ",
+  name: "Cut",
+  title: "Cuts",
+  icon: "cut",
+  hint: "Begin a shot with this frame, or not (D)",
+  hintOfMark: "Drag, or press the arrow keys, to move this cut; Delete removes it",
+  hintOfFixed: "",
+};
+
+// The row, the shots in words, and a line through the whole timeline for each cut.
+export const makeCutMarks = (editor, field) => {
+  const words = make("p", "rg-cut-words"),
+    lines = make("div", "rg-cut-lines");
+  const row = makeMarkRow(editor, CUT_MARKS, () => {
+    setCount(lines, row.shown.length, () => make("i"));
+    row.shown.forEach((cut, i) => lines.children[i].style.setProperty("--mark", cut / editor.clip.count));
+    words.textContent = row.shown.length ? sayCuts(row.shown) : "";
+  });
+  words.setAttribute("role", "status");
+  field.append(lines);
+  editor.toggleCut = () => row.toggleAt(editor.frame);
+  return Object.assign(row, { words });
+};
