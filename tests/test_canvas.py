@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -665,6 +666,115 @@ def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
     wait(lambda: keys(other) == [0, 2, 7], 60, "marked as in the project")
     other.click("#long-clips button")
     says(other, "0, 2")
+
+
+def write_shots(path, frames, cuts):
+    """A disc that walks over a textured ground, which is another one in every shot."""
+    rng, film = np.random.default_rng(0), np.empty((frames, 96, 128, 3), np.uint8)
+    y, x = np.mgrid[:96, :128]
+    for start, stop in pairwise((0, *cuts, frames)):
+        ground = np.kron(rng.integers(60, 200, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        for frame in range(start, stop):
+            film[frame] = ground
+            film[frame][(x - 20 - (frame - start) % 80) ** 2 + (y - 48) ** 2 < 14**2] = (220, 40, 40)
+    write_video(path, film, Fraction(24))
+
+
+def open_shots(page, path, first, count):
+    """Open a clip and take so many frames of it, every one."""
+    page.locator("[data-testid='Open-upload-button']").set_input_files(path)
+    until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
+    page.click("#tabs button:has-text('Frames')")
+    fields = page.locator(".rg-trim input").all()
+    for name, value in zip(fields, (str(first), "1", str(count)), strict=True):
+        name.fill(value)
+    page.click("text=Use these frames")
+    until(page, lambda s: s["count"] == count, "all of it")
+
+
+def cuts_of(page):
+    """The first frames of shots that are marked, from 0."""
+    return page.eval_on_selector_all(".rg-cut-mark", "all => all.map(mark => Number(mark.dataset.frame))")
+
+
+def test_cuts_are_found_and_corrected(server, open_page, tmp_path):
+    write_shots(tmp_path / "shots.mp4", 60, (24, 40))
+    page = open_page(server)
+    assert page.locator(".rg-cuts").is_hidden()  # of a short example
+    open_shots(page, tmp_path / "shots.mp4", 1, 60)
+    wait(lambda: cuts_of(page) == [24, 40], 60, "the cuts are found")
+    assert page.inner_text(".rg-cut-words") == "3 shots; cut before frames 25 and 41"
+    assert page.locator(".rg-cut-lines i").count() == 2
+    page.click("#long-clips button")
+    page.fill(KEYS, "every 30")
+    wait(lambda: keys(page) == [0, 23, 24, 39, 40, 59], 30, "each shot has its own key frames")
+    # By keys: one removed, one moved; what was found is auto again.
+    page.locator(".rg-cut-mark").nth(1).focus()
+    page.keyboard.press("Delete")
+    wait(lambda: page.input_value(CUTS) == "24", 30, "the field says so")
+    wait(lambda: keys(page) == [0, 23, 24, 54, 59], 30, "the key frames follow")
+    page.evaluate("window.regrain.editor.go(40)")
+    page.locator(".rg-canvas-stage canvas").focus()
+    page.keyboard.press("d")
+    wait(lambda: page.input_value(CUTS) == "auto", 30, "as it was found")
+    # By the mouse.
+    box = page.locator(".rg-cuts .rg-marks-track").bounding_box()
+    x, y = (box["x"] + at / 60 * box["width"] for at in (24, 30)), box["y"] + box["height"] / 2
+    page.mouse.move(next(x), y)
+    page.mouse.down()
+    page.mouse.move(next(x), y, steps=6)
+    page.mouse.up()
+    wait(lambda: page.input_value(CUTS) == "30, 40", 30, "it was dragged")
+    page.fill(CUTS, "none")
+    wait(lambda: cuts_of(page) == [], 30, "one shot")
+    assert page.inner_text(".rg-cuts .rg-marks-quiet") == "One shot"
+    assert page.evaluate(NAMELESS) == []
+
+
+def test_cuts_on_the_small_screen(server, open_page, tmp_path):
+    write_shots(tmp_path / "shots.mp4", 60, (24,))
+    page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    open_shots(page, tmp_path / "shots.mp4", 1, 60)
+    wait(lambda: cuts_of(page) == [24], 60, "the cut is found")
+    assert overflow(page) <= 0
+    for part in (".rg-cuts button", ".rg-cuts .rg-marks-track"):
+        assert page.locator(part).bounding_box()["height"] >= 44, part
+    page.evaluate("window.regrain.editor.go(48)")
+    page.locator(".rg-cuts button").tap()
+    wait(lambda: cuts_of(page) == [24, 48], 30, "a tap adds one")
+    page.evaluate("window.regrain.editor.go(24)")
+    page.locator(".rg-cuts button").tap()
+    wait(lambda: cuts_of(page) == [48], 30, "and removes one")
+
+
+def test_a_long_clip_shows_its_first_frames_while_it_runs(server, open_page, tmp_path):
+    write_shots(tmp_path / "shots.mp4", 120, (40,))
+    page = open_page(server)
+    open_shots(page, tmp_path / "shots.mp4", 11, 96)
+    wait(lambda: cuts_of(page) == [30], 60, "the cut is found")
+    page.select_option(".rg-method select", "sdedit")
+    page.wait_for_selector("#rg-whole", state="visible")
+    page.get_by_label("It should show").fill("a robot")
+    with server.hold("window_2", 3):
+        page.click("#run")
+        page.wait_for_selector("text=/window 2 of 3, step 3 of 12, about 16 s left/")
+        assert page.inner_text(".rg-windows") == "1 of 3 windows done"
+        page.wait_for_selector("text=Unfinished: frames 1 to 32 of 96, more to come")
+        wait(lambda: plays(page, "edited"), 60, "what is finished plays")
+        assert page.get_attribute(".rg-seek", "max") == "32"
+        page.click("#stop")
+        page.wait_for_selector("text=Finished windows are kept; Run goes on from there.")
+    page.wait_for_selector("#run:not([disabled])")
+    before = server.steps().count("window 1 editing 12")
+    page.click("#run")
+    wait_for_result(page)
+    assert server.steps().count("window 1 editing 12") == before
+    assert page.locator(".rg-pane figcaption").all_inner_texts() == ["Source", "Edited"]
+    report = page.evaluate(
+        "fetch(document.querySelector('a[download=\"report.json\"]').href).then(r => r.json())"
+    )
+    assert report["whole"] == {"file": "whole.mp4", "start": 10, "stop": 106, "frames": 120}
+    assert "your file with frames 11 to 106 edited" in page.inner_text(".rg-result")
 
 
 def test_motion_to_the_next_frame_is_shown_on_demand(server, open_page):
