@@ -97,29 +97,20 @@ def edit(request: EditRequest) -> Iterator[Event]:
     labels = mask if request.labels is None else request.labels
     grids = {r.name: (labels[:, ::16, ::16] == r.label).astype(np.float32) for r in request.edited}
     grids = grids or {"word": mask[:, ::16, ::16].astype(np.float32)}
+
+    def preview(step: int) -> Preview:
+        share, shape = step / STEPS, next(iter(grids.values())).shape
+        noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
+        heat = {name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()}
+        frames = (source * (1 - share) + target * share).astype(np.uint8)
+        return Preview(frames, tuple(range(len(frames))), heat)
+
     try:
         if request.method == "tune_a_video" and not request.adapter:
             yield from tune(request, note)
         for stage in ("inverting", "editing"):
-            yield Stage(stage)
-            for step in range(1, STEPS + 1):
-                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
-                note(f"{stage} {step}")
-                yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
-                if stage == "editing":
-                    share = step / STEPS
-                    frames = (source * (1 - share) + target * share).astype(np.uint8)
-                    noise = np.random.default_rng(step).random(
-                        next(iter(grids.values())).shape, np.float32
-                    ) * (1 - share)
-                    heat = {
-                        name: np.maximum(grid * (0.5 + share / 2), noise * 0.5)
-                        for name, grid in grids.items()
-                    }
-                    yield Preview(frames, tuple(range(len(frames))), heat)
-                while held(stage, step):
-                    time.sleep(0.25)
-                    yield Progress(stage, step, STEPS, (STEPS - step) * 0.25)
+            looks = preview if stage == "editing" else None
+            yield from walk(stage, lambda step: (STEPS - step) * 0.25, note, stage, looks)
         yield Stage("decoding")
         yield Stage("measuring")
         note("finished")
@@ -149,6 +140,20 @@ def edit(request: EditRequest) -> Iterator[Event]:
     )
 
 
+def walk(stage, left, note, place: str, preview=None) -> Iterator[Event]:
+    """The steps of a stage, each with the seconds `left`, noted and maybe held at a place, with previews."""
+    yield Stage(stage)
+    for step in range(1, STEPS + 1):
+        time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
+        note(f"{stage} {step}")
+        yield Progress(stage, step, STEPS, left(step))
+        if preview:
+            yield preview(step)
+        while held(place, step):
+            time.sleep(0.25)
+            yield Progress(stage, step, STEPS, left(step))
+
+
 def edit_long(request: EditRequest, note) -> Iterator[Event]:
     """The negative of a long clip, window by window; windows that were edited before are not edited again."""
     clip, count = request.clip, len(request.clip)
@@ -157,17 +162,13 @@ def edit_long(request: EditRequest, note) -> Iterator[Event]:
     for number, (start, stop) in enumerate(spans, 1):
         yield Window(number, len(spans), stop - start, count - start)
         source = clip.read(start, stop)
+        looks = Preview(255 - source, tuple(range(start, stop)), {})
         for stage in ("inverting", "editing") if start not in _windows_done else ():
-            yield Stage(stage)
-            for step in range(1, STEPS + 1):
-                time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
-                note(f"window {number} {stage} {step}")
-                yield Progress(stage, step, STEPS, (count - start) * 0.25)
-                if stage == "editing":
-                    yield Preview(255 - source, tuple(range(start, stop)), {})
-                while held(f"window_{number}", step):
-                    time.sleep(0.25)
-                    yield Progress(stage, step, STEPS, (count - start) * 0.25)
+            left, noted = (
+                lambda _, n=count - start: n * 0.25,
+                lambda text, n=number: note(f"window {n} {text}"),
+            )
+            yield from walk(stage, left, noted, f"window_{number}", lambda _, looks=looks: looks)
         _windows_done.add(start)
         yield Stage("decoding")
         done.append(255 - source)

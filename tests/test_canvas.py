@@ -759,7 +759,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, open_page, tmp
         page.click("#run")
         page.wait_for_selector("text=/window 2 of 3, step 3 of 12, about 16 s left/")
         assert page.inner_text(".rg-windows") == "1 of 3 windows done"
-        page.wait_for_selector("text=Unfinished: frames 1 to 32 of 96, more to come")
+        page.wait_for_selector("text=Frames 1–32 of 96, more to come")
         wait(lambda: plays(page, "edited"), 60, "what is finished plays")
         assert page.get_attribute(".rg-seek", "max") == "32"
         page.click("#stop")

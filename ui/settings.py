@@ -20,6 +20,7 @@ from editing.registry import METHODS, resolve_params
 _REACH = {
     "steps": 100,
     "guidance_scale": 15,
+    "window": 64,
     "tune_steps": 1000,
     "keep_every": 1000,
     "tune_preview_every": 1000,

@@ -70,7 +70,7 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
 def begun_player(opened: Opened, path: str, frames: int) -> View:
     """The first frames of an edit that goes on, beside the same frames of the source clip."""
     shown = player(opened, [{"prompt": "", "path": path}])
-    said = f"Unfinished: frames 1 to {frames} of {shown['frames']}, more to come"
+    said = f"Frames 1–{frames} of {shown['frames']}, more to come"
     return shown | {"frames": frames, "unfinished": said}
 
 
