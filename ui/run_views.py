@@ -28,7 +28,8 @@ _STAGES = {
     "measuring": ("Measuring the result", "Measure"),
     "saving": ("Writing the video", "Save"),
 }
-_BY_FRAME = ("scanning", "decoding")  # their units are frames, not steps
+_BY_FRAME = ("scanning", "decoding", "measuring")  # their units are frames, not steps
+_AFTER = ("measuring", "saving")  # after all windows
 _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 _SHOWN = 8  # frames in a strip, steps in a row
@@ -71,7 +72,9 @@ class RunProgress:
         if isinstance(event, Stage):
             event = Progress(event.name, 0, 0, None)
         self._edited |= event.stage == "editing"  # not one that was kept from a run that was stopped
-        window = self._window if event.stage not in ("measuring", "saving") else None
+        if event.stage in _AFTER:
+            self._window = None
+        window = self._window
         unit = "frame" if event.stage in _BY_FRAME else "step"
         parts = [f"window {window.number} of {window.total}"] if window else []
         parts += [f"{unit} {event.done} of {event.total}"] if event.total > 1 else []
