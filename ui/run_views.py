@@ -28,7 +28,7 @@ _STAGES = {
     "measuring": ("Measuring the result", "Measure"),
     "saving": ("Writing the video", "Save"),
 }
-_BY_FRAME = ("scanning", "decoding", "measuring")  # their units are frames, not steps
+_BY_FRAME = ("scanning", "decoding")  # their units are frames, not steps
 _AFTER = ("measuring", "saving")  # after all windows
 _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider

@@ -173,8 +173,8 @@ def test_windows_have_a_bar_and_stages_start_over():
     # From here on the time is that of all windows; before, the stage is all that is known.
     shown = told(*first, Window(2, 3, 32, 64), Progress("editing", 5, 20, 240.0))
     assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
-    after = told(*first, Progress("measuring", 30, 96, 2.0))
-    assert after["detail"] == "frame 30 of 96, about 2 s left"
+    after = told(*first, Progress("measuring", 3, 24, 2.0))
+    assert after["detail"] == "step 3 of 24, about 2 s left"
     assert "windows" not in after
 
 
