@@ -127,8 +127,7 @@ def find_clusters(
         RequestError: The clip has more than 64 frames.
     """
     _check_length(clip)
-    source = clip.read(0, len(clip))
-    frames = resize(source, backbone.fit(*clip.size, size))
+    frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
     grid = backbone.grid(*frames.shape[:3])
