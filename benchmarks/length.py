@@ -6,7 +6,8 @@
 - `windows`: a clip in several windows. `seams` is the warp error across their borders over that inside them;
   `first` and `last` are the shares of regions that show what was asked for in the first and the last second;
   `drift` is the distance between a region's colours in the first and the last second over that in the true
-  edit; `left` is the time left that is said when the second window begins over what the rest took.
+  edit, and `growth` the same for how many times that distance exceeds the one between the first two seconds;
+  `left` is the time left that is said when the second window begins over what the rest took.
 - `keys`: every 8th frame is edited, the others are filled. dB to the true edit inside the regions for both,
   and how many times faster this is than editing all frames.
 """
@@ -105,9 +106,12 @@ def in_windows(task: Task, result: EditResult) -> dict[str, float]:
     asked = [target.asked for target in task.targets]
     right = [np.equal(nearest(frames, task, at=when), asked) for when in (first, final)]
     places = [np.asarray(target.place) for target in task.targets]
-    drift = sum(_drift(frames, place) for place in places) / sum(_drift(truth.frames, p) for p in places)
+    far, near = (
+        [sum(_apart(x, place, when) for place in places) for x in (frames, truth.frames)]
+        for when in (last + 1 - SECOND, SECOND)
+    )
     return {"seams": float(seams), "first": float(np.mean(right[0])), "last": float(np.mean(right[1])),
-            "drift": float(drift)}  # fmt: skip
+            "drift": far[0] / far[1], "growth": far[0] / far[1] / (near[0] / near[1])}  # fmt: skip
 
 
 def _warp_errors(frames: np.ndarray, flow: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -117,10 +121,10 @@ def _warp_errors(frames: np.ndarray, flow: np.ndarray, inside: np.ndarray) -> np
     return np.array([pair[area].mean() for pair, area in zip(change, inside, strict=False)])
 
 
-def _drift(frames: np.ndarray, place: np.ndarray) -> float:
-    """Distance (L1, 0..2) between the histograms of a region's colours in the first and the last second."""
+def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
+    """Distance (L1, 0..2) of a region's colour histograms in the first second and in the one from `start`."""
     looks = []
-    for part in (slice(None, SECOND), slice(-SECOND, None)):
+    for part in (slice(0, SECOND), slice(start, start + SECOND)):
         cells = (frames[part][place[part]].astype(int) * _BINS // 256) @ (_BINS**2, _BINS, 1)
         looks.append(np.bincount(cells, minlength=_BINS**3) / len(cells))
     return float(np.abs(looks[0] - looks[1]).sum())
