@@ -2,7 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from editing import between
 from editing.between import fill_between
+from storybook import KINDS, render
 from storybook.world import render_frames, replace, sample_scene
 
 
@@ -106,6 +108,29 @@ def test_pixels_of_a_region_come_from_that_region():
     right = np.stack([*frames])[2].astype(int) - edited[2]
     wrong = filled(edited, (0, 4), source)[2].astype(int) - edited[2]
     assert (np.abs(right).max(-1) > 20).mean() < 0.5 * (np.abs(wrong).max(-1) > 20).mean()
+
+
+def specks(frames):
+    return np.mean([np.abs(frame.astype(float) - cv2.medianBlur(frame, 3)).mean() for frame in frames])
+
+
+def test_new_shapes_are_not_torn_and_edits_of_the_whole_frame_are_not_steadied(monkeypatch):
+    scene = sample_scene(31, 9)
+    kind = next(k for k in KINDS if k not in [actor.kind for actor in scene.actors])
+    drawn, true = render(scene, 96), render_frames(replace(scene, 0, kind=kind), 96)
+    labels = (cv2.dilate((drawn.labels == 1).astype(np.uint8).transpose(1, 2, 0), np.ones((9, 9)))).transpose(
+        2, 0, 1
+    )
+
+    def fill(labels):
+        keys, read = (0, 8), (lambda a, b: drawn.frames[a:b])
+        return np.stack([*fill_between(true[[0, 8]], keys, read, "dis", labels=lambda a, b: labels[a:b])])
+
+    steadied, whole = fill(labels), fill(np.ones_like(labels))
+    monkeypatch.setattr(between, "_RESHAPED", -1.0)
+    torn = fill(labels)
+    assert specks(steadied[1:8]) < 0.95 * specks(torn[1:8])
+    assert np.array_equal(fill(np.ones_like(labels)), whole)
 
 
 def test_only_large_holes_are_redrawn_and_nothing_else_changes():
