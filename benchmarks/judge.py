@@ -31,18 +31,20 @@ _BLUR = 1.0  # of them
 _RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0.85, 1.0, 1.15)
 
 
-def nearest(frames: np.ndarray, task: Task, search: bool = True) -> list[str]:
+def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED) -> list[str]:
     """For each target of a task, the candidate that the edit shows in its place.
 
     Args:
         frames: uint8 [frames, size, size, 3], edited.
         search: Search for the best pose; otherwise candidates keep the pose of the source.
+        at: The frames that count.
     """
     out = []
     for target in task.targets:
         actor = target.actor if search else None
         far = {
-            name: distance(frames, scene, target.place, actor) for name, scene in target.candidates.items()
+            name: distance(frames, scene, target.place, actor, at)
+            for name, scene in target.candidates.items()
         }
         out.append(min(far, key=far.__getitem__))
     return out

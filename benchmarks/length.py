@@ -1,153 +1,210 @@
-"""Does a longer clip take more memory? `python -m benchmarks.length --frames 24 240 --size 480`.
+"""What length does to an edit: memory, seams, drift, frames between key frames, and time.
 
-A clip and masks are read from files, a recipe copies its input, figures are measured and every output is
-written, so that only what is around a method is measured. Each length runs in a process of its own. `peak` is
-the most memory that process ever held; `growth` is what of it came after the libraries were loaded.
+`python -m benchmarks.length` edits drawn clips whose true edit is known.
+
+- `memory`: peak memory of runs by the command line, of clips of two lengths, each in its own process.
+- `windows`: a clip in several windows. `seams` is the warp error across their borders over that inside them;
+  `first` and `last` are the shares of regions that show what was asked for in the first and the last second;
+  `drift` is the distance between a region's colours in the first and the last second over that in the true
+  edit, and `growth` the same for how many times that distance exceeds the one between the first two seconds;
+  `left` is the time left that is said when the second window begins over what the rest took.
+- `keys`: every 8th frame is edited, the others are filled. dB to the true edit inside the regions for both,
+  and how many times faster this is than editing all frames.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from editing.clip import open_clip
-from editing.clip.writing import write_video
-from editing.events import EditResult, Event, Finished, OtherEdit, Progress, RegionAttention, Stage
-from editing.labels import read_labels, write_labels
-from editing.outputs import write_outputs
-from editing.registry import METHODS
-from editing.request import EditRequest, Region
-from editing.spool import Spool, frames_of, windows
+from benchmarks.edit_quality import FIRST_SEED, params_for
+from benchmarks.judge import nearest
+from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
+from editing import edit, load_backbone, save_project
+from editing.backbones import Backbone
+from editing.commands import parse_settings
+from editing.events import EditResult, Finished, Progress, Window
+from editing.flow import warp
+from editing.metrics import psnr
+from storybook import render
 
-FPS = Fraction(8)
-REGIONS = (Region("left", 1, "a fox", "a cat", margin=4), Region("right", 2, "a panda", "a dog"))
-
-
-def write_inputs(folder: Path, frames: int, size: int) -> None:
-    """A video of moving blocks, and masks of two of them."""
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(30, 220, (40, 40, 3), dtype=np.uint8).repeat(24, 0).repeat(24, 1)
-
-    def pictures() -> Iterator[np.ndarray]:
-        for index in range(frames):
-            yield np.roll(blocks, (index, 2 * index), (0, 1))[:size, :size]
-
-    def labels() -> Iterator[np.ndarray]:
-        for index in range(frames):
-            label = np.zeros((size, size), np.uint8)
-            label[size // 4 : size // 2, index % (size // 4) :][:, : size // 4] = 1
-            label[size // 2 :, size // 2 :] = 2
-            yield label
-
-    write_video(folder / "clip.mp4", pictures(), FPS)
-    write_labels(labels(), folder / "masks", {})
+KINDS = {  # the kind of edit by which each method is measured
+    "videograin": "instance", "fresco": "instance", "fatezero": "color", "vid2vid_zero": "color",
+    "tune_a_video": "color",
+}  # fmt: skip
+QUIET: dict[str, dict[str, object]] = {"tune_a_video": {"tune_preview_every": 0}}
+SECOND, SIZE, MARGIN = 8, 128, 6  # frames; pixels
+_BINS = 6  # of each colour
 
 
-def copy(_backbone: object, request: EditRequest, _params: object) -> Generator[Event, None, EditResult]:
-    """A recipe that copies its input, twice over, and looks everywhere alike."""
-    yield Stage("decoding")
-    width, height = request.clip.size
-    spools = [Spool(height, width) for _ in range(5)]
-    for start, stop in windows(len(request.clip)):
-        for spool in spools:
-            spool.append(request.clip.read(start, stop))
-        yield Progress("decoding", stop, len(request.clip), None)
-    frames, uncomposited, rebuilt, *other = spools
-    even = np.full((len(request.clip), 16, 16), 0.5, np.float32)
-    return EditResult(
-        frames,
-        uncomposited,
-        frames_of(request.clip),
-        request.edited_mask,
-        {region.name: RegionAttention(even, even) for region in request.regions},
-        reconstruction=rebuilt,
-        others=(OtherEdit("a robot", *other),),
-        step_areas={0: even > 0, 5: even > 0},
-    )
-
-
-class NoModel:
-    """What a run asks of a model, for a recipe that does not use it."""
-
-    id, words, defaults = "none", None, {}
-    offers = METHODS["fatezero"].needs
-
-    def __init__(self) -> None:
-        import torch
-
-        self.device = torch.device("cpu")
-
-    def check_prompts(self, prompts: object, fields: object) -> None:
-        """Take any prompt."""
-
-
-def work(folder: Path, frames: int) -> dict[str, float]:
-    """Read, copy, measure and write in this process; its peak in bytes, what of it is new, and seconds."""
-    from editing import edit, metrics, project  # noqa: F401  # loaded before it is told what is new
-    from editing.memory import peak_memory
-
-    model = NoModel()
-    before, began = peak_memory(model.device), time.perf_counter()
-    clip = open_clip(folder / "clip.mp4")
-    request = EditRequest(
-        clip,
-        read_labels(folder / "masks", frames, clip.size),
-        REGIONS,
-        source_prompt="a cat and a dog",
-        more_prompts=("a robot",),
-        method="copy",
-    )
-    *_, last = edit(request, cast(Any, model))
-    assert isinstance(last, Finished)
-    write_outputs(last.result, request, last.report, folder / "out", gif=True)
-    peak = peak_memory(model.device)
-    return {"peak": peak, "growth": peak - before, "seconds": time.perf_counter() - began}
-
-
-def measure(frames: int, size: int) -> dict[str, float]:
-    """`work` on a new clip, in a process of its own."""
+def memory(method: str, frames: int, settings: Sequence[str]) -> int:
+    """Peak memory in bytes of a run by the command line, on an empty cache."""
+    task = TASKS[KINDS[method]](FIRST_SEED, SIZE, true_masks(MARGIN), frames)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_inputs(folder, frames, size)
-        command = [sys.executable, "-m", "benchmarks.length", "--work", str(folder), "--frames", str(frames)]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {"frames": frames, "size": size, **json.loads(answer.splitlines()[-1])}
+        save_project(replace(task.request, method=method), folder / "project")
+        command = [sys.executable, "-m", "editing", "run", str(folder / "project"), "-o", str(folder / "out")]
+        command += [part for setting in settings for part in ("--set", setting)]
+        environment = os.environ | {"REGRAIN_CACHE": str(folder / "cache")}
+        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+        if run.returncode:
+            raise RuntimeError(f"{method}: exit code {run.returncode}")
+    return usage.ru_maxrss * 1024
+
+
+class Run(NamedTuple):
+    """An edit on an empty cache: its result, its seconds without loading the model, and the time left.
+
+    `left` is what was said after the first window over what the rest took; NaN without a second window.
+    """
+
+    result: EditResult
+    seconds: float
+    left: float
+
+
+def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
+    """Edit a clip."""
+    params = params_for(KINDS[method], {"method": method}, backbone)
+    params = {**params, **QUIET.get(method, {}), "preview_every": 0, **given}
+    params.pop("method")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["REGRAIN_CACHE"] = folder
+        begun, window, said, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
+        for last in edit(replace(task.request, method=method, params=params), backbone):
+            window = last.number if isinstance(last, Window) else window
+            if window == 2 and not at and isinstance(last, Progress) and last.seconds_left is not None:
+                said, at = last.seconds_left, time.perf_counter()
+        ended = time.perf_counter()
+    assert isinstance(last, Finished)
+    return Run(last.result, ended - begun, said / (ended - at))
+
+
+def in_windows(task: Task, result: EditResult) -> dict[str, float]:
+    """Figures of an edit in several windows."""
+    assert result.plan is not None
+    frames, truth = np.asarray(result.frames), render(task.truth, SIZE)
+    inside, last = np.asarray(task.request.edited_mask), len(frames) - 1
+    errors = _warp_errors(frames, truth.flow, inside)
+    at = [window.keys[0] - 1 for window in result.plan.windows[1:]]
+    seams = errors[at].mean() / np.delete(errors, at).mean()
+    first, final = (tuple(t + shift for t in (1, 3, 6)) for shift in (0, last + 1 - SECOND))
+    asked = [target.asked for target in task.targets]
+    right = [np.equal(nearest(frames, task, at=when), asked) for when in (first, final)]
+    places = [np.asarray(target.place) for target in task.targets]
+    far, near = (
+        [sum(_apart(x, place, when) for place in places) for x in (frames, truth.frames)]
+        for when in (last + 1 - SECOND, SECOND)
+    )
+    return {"seams": float(seams), "first": float(np.mean(right[0])), "last": float(np.mean(right[1])),
+            "drift": far[0] / far[1], "growth": far[0] / far[1] / (near[0] / near[1])}  # fmt: skip
+
+
+def _warp_errors(frames: np.ndarray, flow: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Mean absolute change along the true motion in the edited regions, for each pair of frames."""
+    x = torch.from_numpy(frames).movedim(-1, 1).float() / 255
+    change = (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs().mean(1).numpy()
+    return np.array([pair[area].mean() for pair, area in zip(change, inside, strict=False)])
+
+
+def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
+    """Distance (L1, 0..2) of a region's colour histograms in the first second and in the one from `start`."""
+    looks = []
+    for part in (slice(0, SECOND), slice(start, start + SECOND)):
+        cells = (frames[part][place[part]].astype(int) * _BINS // 256) @ (_BINS**2, _BINS, 1)
+        looks.append(np.bincount(cells, minlength=_BINS**3) / len(cells))
+    return float(np.abs(looks[0] - looks[1]).sum())
+
+
+def with_keys(task: Task, result: EditResult) -> dict[str, float]:
+    """dB to the true edit inside the regions, of key frames and of the frames between them."""
+    assert result.plan is not None
+    frames, truth = np.asarray(result.frames), render(task.truth, SIZE).frames
+    inside, keys = np.asarray(task.request.edited_mask), list(result.plan.keys)
+    between = np.setdiff1d(np.arange(len(frames)), keys)
+    return {name: float(psnr(truth[own], frames[own], inside[own]) or 0.0)
+            for name, own in (("keys", keys), ("between", between))}  # fmt: skip
+
+
+def measure(
+    method: str, args: argparse.Namespace, backbone: Backbone
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """The figures of one method, part by part."""
+    size = "frames_at_once" if method == "fresco" else "window"
+    tuning = [f"tune_steps={min(args.tune_steps, 4)}"] if method == "tune_a_video" else []
+    if "memory" in args.part:
+        short, long = (memory(method, n, ["steps=4", f"{size}=8", *tuning]) for n in args.lengths)
+        yield "memory", {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
+    given = {size: args.window, **parse_settings(args.set)}
+    given |= {"tune_steps": args.tune_steps} if method == "tune_a_video" else {}
+    found: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
+    for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
+        task, seconds = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames), 0.0
+        if {"windows", "keys"} & set(args.part):
+            result, seconds, left = run(task, backbone, method, **given)
+            found["windows"].append({**in_windows(task, result), "left": left})
+            _keep(args.out / f"{method}_{seed}.npz", task, result)
+        if "keys" in args.part:
+            result, fewer, _ = run(task, backbone, method, **given, keyframes=f"every {args.every}")
+            found["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
+            _keep(args.out / f"{method}_{seed}_keys.npz", task, result)
+    for part, rows in found.items():
+        if rows:
+            yield part, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _keep(path: Path, task: Task, result: EditResult) -> None:
+    """Keep the frames, for contact sheets."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    truth = render(task.truth, SIZE).frames
+    np.savez_compressed(path, source=np.asarray(result.source), edit=np.asarray(result.frames), truth=truth)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--frames", type=int, nargs="+", default=[24, 240])
-    parser.add_argument("--size", type=int, default=480)
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--methods", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--part", nargs="+", choices=["memory", "windows", "keys"],
+                        default=["memory", "windows", "keys"])  # fmt: skip
+    parser.add_argument("--lengths", type=int, nargs=2, default=[24, 240], help="of the clips for memory")
+    parser.add_argument("--frames", type=int, default=12 * FRAMES)
+    parser.add_argument("--window", type=int, default=16)
+    parser.add_argument("--every", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument("--tune-steps", type=int, default=100)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/length"))
     args = parser.parse_args()
-    METHODS["copy"] = replace(METHODS["fatezero"], name="copy", entry="benchmarks.length:copy")
-    if args.work:
-        sys.stdout.write(json.dumps(work(args.work, args.frames[0])) + "\n")
-        return
-    rows = []
-    for frames in args.frames:
-        rows.append(row := measure(frames, args.size))
-        sys.stdout.write(f"{frames:5d} frames: peak {row['peak'] / 2**20:6.0f} MiB, ")
-        sys.stdout.write(f"growth {row['growth'] / 2**20:5.0f} MiB, {row['seconds']:6.1f} s\n")
-        sys.stdout.flush()
-    first, last = rows[0], rows[-1]
-    ratios = {key: last[key] / first[key] for key in ("peak", "growth", "seconds")}
-    sys.stdout.write(", ".join(f"{key} x {ratio:.2f}" for key, ratio in ratios.items()) + "\n")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    backbone, table = load_backbone("storybook", dtype=getattr(torch, args.dtype)), {}
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "length.json").write_text(json.dumps({"rows": rows, "ratios": ratios}, indent=2) + "\n")
+    for method in args.methods:
+        for part, figures in measure(method, args, backbone):
+            table[f"{method} {part}"] = figures
+            sys.stdout.write(f"{method:14}{part:9}{_line(figures)}\n")
+            sys.stdout.flush()
+            (args.out / "length.json").write_text(json.dumps(table, indent=2) + "\n")
+
+
+def _line(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

@@ -60,9 +60,9 @@ class Wish:
     prompt: str
 
 
-def instance(seed: int, size: int, masks: MaskMaker) -> Task:
+def instance(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """Two actors each become another kind; a third of the tasks exchange the two."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 5])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 5])
     kinds = [a.kind for a in scene.actors]
     others = rng.permutation([k for k in KINDS if k not in kinds])[:2].tolist()
     asked = kinds[::-1] if rng.random() < 1 / 3 else others
@@ -75,9 +75,9 @@ def instance(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, wishes, targets, masks)
 
 
-def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
+def class_level(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """Both actors form one region and become the same kind."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 6])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 6])
     kinds = [a.kind for a in scene.actors]
     asked = str(rng.choice([k for k in KINDS if k not in kinds]))
     truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
@@ -91,12 +91,12 @@ def class_level(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, [both], targets, masks)
 
 
-def part(seed: int, size: int, masks: MaskMaker) -> Task:
+def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor gets something to wear on its head; the rest of it and the other actor stay.
 
     The true mask covers the head and the accessory; a click gives the whole actor.
     """
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 7])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 7])
     who = int(rng.integers(2))
     asked = str(rng.choice(("hat", "sunglasses")))
     truth = replace(scene, actor=who, accessory=asked)
@@ -108,9 +108,9 @@ def part(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks)
 
 
-def color(seed: int, size: int, masks: MaskMaker) -> Task:
+def color(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor changes colour; its kind and the other actor stay."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 8])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 8])
     who, asked = int(rng.integers(2)), str(rng.choice(COLORS))
     truth = replace(scene, actor=who, color=asked)
     wishes = [wish(scene, size, who, truth.actors[who].phrase)]
@@ -118,9 +118,9 @@ def color(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
 
 
-def background(seed: int, size: int, masks: MaskMaker) -> Task:
+def background(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """The background becomes another place; the actors stay."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 9])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 9])
     asked = str(rng.choice([b for b in BACKGROUNDS if b != scene.background]))
     truth = replace(scene, background=asked)
     around = render(scene, size).labels == 0
@@ -130,20 +130,20 @@ def background(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, wishes, [Target(around, asked, candidates)], masks)
 
 
-def style(seed: int, size: int, masks: MaskMaker) -> Task:
+def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """The whole picture in another style."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 10])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 10])
     asked = str(rng.choice(STYLES[1:]))
     truth = replace(scene, style=asked)
-    everywhere = np.ones((FRAMES, size, size), bool)
+    everywhere = np.ones((frames, size, size), bool)
     wishes = [Wish("picture", None, scene.caption, truth.caption)]
     candidates = {s: replace(scene, style=s) for s in STYLES}
     return task(scene, truth, size, wishes, [Target(everywhere, asked, candidates)], masks)
 
 
-def shape(seed: int, size: int, masks: MaskMaker) -> Task:
+def shape(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the reverse."""
-    scene, rng = sample_scene(seed, FRAMES, 2, plain=True), np.random.default_rng([seed, 11])
+    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 11])
     who = int(rng.integers(2))
     built = scene.actors[who].kind in VEHICLES
     asked = str(
@@ -155,7 +155,7 @@ def shape(seed: int, size: int, masks: MaskMaker) -> Task:
     return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
 
 
-TASKS: dict[str, Callable[[int, int, MaskMaker], Task]] = {
+TASKS: dict[str, Callable[..., Task]] = {
     "instance": instance,
     "class": class_level,
     "part": part,

@@ -7,12 +7,13 @@ from dataclasses import replace
 from math import lcm
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from editing.between import fill_between
+from editing.between import ReadLabels, fill_between
 from editing.blending import composite
 from editing.clip import resize
 from editing.drafts import draft_key, load_draft, store_draft, without_anchors
@@ -207,10 +208,22 @@ class Assembly:
             return
         before = [self._pictures[edit]] if edit in self._pictures else []
         keys = (self._key, *keys) if before else keys
-        frames = fill_between(np.stack([*before, *edited]), keys, self._source.read)
+        frames = fill_between(np.stack([*before, *edited]), keys, self._source.read, labels=self._labels())
         for _ in before:
             next(frames)
         yield from frames
+
+    def _labels(self) -> ReadLabels | None:
+        """Reads the areas of the regions at the working size; None without regions."""
+        if not self._request.edited:
+            return None
+        height, width = self._source.shape[1:3]
+
+        def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
+            areas = self._request.read_areas(start, stop)
+            return np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_NEAREST) for a in areas])
+
+        return read
 
     def _key_frames(
         self, latents: Float[Tensor, "keys c h w"] | None, window: Window

@@ -30,6 +30,9 @@ _CALM = 2.0  # grey levels by which the median of the neighbours' motion may be 
 _OTHER_REGION = 15.0  # grey levels that it costs to leave the region
 _MEAN = np.full((1, 3), 1 / 3, np.float32)  # of the colours
 _SIDE = 11  # of the box, in pixels, in which an edit is compared with its source
+_RESHAPED = 0.3  # share of the source's detail below which an edit has a shape of its own
+_NEAR = 1 / 8  # of the frame's short side: the box in which that is decided
+_STEADIED = 12  # medians of motion taken there
 _FLAT = 100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
 _BEYOND_CUT = 1e-6  # weight of a key frame of another shot
 _LEAST_WEIGHT = 1e-30  # so that weights never vanish
@@ -106,6 +109,12 @@ class _Key:
         other = _sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
         return error + np.float32(_OTHER_REGION) * other
 
+    def reshaped(self, flow: Float32[np.ndarray, "h w 2"]) -> Bool[np.ndarray, "h w"]:
+        """Where the motion takes parts of the edit that have hardly any of the source's detail."""
+        side = max(1, round(_NEAR * min(flow.shape[:2])))
+        kept = cv2.transform(_sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
+        return cv2.blur(kept, (side, side)) < _RESHAPED
+
     def moved(self, flow: Float32[np.ndarray, "h w 2"], goal: Frame) -> Float32[np.ndarray, "h w 3"]:
         """The edit where the motion takes it, with the goal's detail in place of what the motion missed."""
         edit, source = (
@@ -163,6 +172,10 @@ class _Stretch:
         for key, flows, near, seen in zip(self._keys, self._flows, nearness, self._seen(frame), strict=True):
             flow, error = _best_flow(key, [found[frame - 1] for found in flows], goal, labels)
             least = np.minimum(least, error) if seen else least
+            # Limbs of a new kind do not move like the source's, whose motion would tear them to specks.
+            # An edit of the whole frame, a style, keeps its shapes and needs their exact motion.
+            if labels is not None and not labels.all():
+                flow = np.where(key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow)
             weight = near * np.exp2(-error / _HALVED) * (1.0 if seen else _BEYOND_CUT) + _LEAST_WEIGHT
             mixed += weight[..., None] * key.moved(flow, goal)
             total += weight
@@ -199,11 +212,16 @@ def _best_flow(
         for down, right in ((0, leap), (0, -leap), (leap, 0), (-leap, 0)):
             consider(_shifted(flow, down, right), _BETTER)
     # Where the source is flat, matches scatter, but the edit may not be flat.
-    consider(
-        np.dstack([cv2.medianBlur(np.ascontiguousarray(part), 5) for part in np.moveaxis(flow, -1, 0)]),
-        -_CALM,
-    )
+    consider(_calmed(flow, 1), -_CALM)
     return flow, error
+
+
+def _calmed(flow: Float32[np.ndarray, "h w 2"], times: int) -> Float32[np.ndarray, "h w 2"]:
+    """Take the median of the neighbours' motion, so many times over."""
+    parts = [np.ascontiguousarray(part) for part in np.moveaxis(flow, -1, 0)]
+    for _ in range(times):
+        parts = [cv2.medianBlur(part, 5) for part in parts]
+    return np.dstack(parts)
 
 
 def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, "pairs h w 2"]:

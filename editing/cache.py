@@ -1,7 +1,8 @@
 """A cache for expensive results that depend only on their key, such as inversions.
 
 Entries are safetensors files named by the SHA-256 of their key. They are written under another name and
-renamed, so a stopped run leaves no half entry; the least recently used are dropped above a size limit.
+renamed, so a stopped run leaves no half entry; the least recently used are dropped above a size limit, small
+ones last: they hold the finished windows of long clips.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _DEFAULT_CAP = 4 << 30
+_SMALL = 1 / 256  # of the limit: 16 MiB
 
 
 def cache_folder() -> Path:
@@ -72,7 +74,7 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
 
 
 def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _DEFAULT_CAP) -> None:
-    """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes.
+    """Store `tensors` under `key` and drop the oldest entries beyond `cap` bytes, small ones last.
 
     If the disk is full or read-only, this is only logged.
     """
@@ -88,7 +90,8 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
 
 
 def _trim(folder: Path, cap: int) -> None:
-    entries = sorted(((p.stat(), p) for p in folder.glob("*.safetensors")), key=lambda e: -e[0].st_mtime)
+    entries = [(path.stat(), path) for path in folder.glob("*.safetensors")]
+    entries.sort(key=lambda entry: (entry[0].st_size > _SMALL * cap, -entry[0].st_mtime))
     kept = 0
     for stat, path in entries:
         kept += stat.st_size

@@ -26,6 +26,7 @@ from editing.attention.sites import Grid, Site
 from editing.backbones.patches import Change
 from editing.clip import Clip, resize
 from editing.diffusion import Step
+from editing.errors import RequestError
 from editing.events import Event, Progress, Stage
 from editing.inversion import ddim_walk
 from editing.text import Text, spans, words
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 # One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
+MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
 _RESTARTS = 8
@@ -121,9 +123,11 @@ def find_clusters(
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
 
+    Raises:
+        RequestError: The clip has more than 64 frames.
     """
-    source = clip.read(0, len(clip))
-    frames = resize(source, backbone.fit(*clip.size, size))
+    _check_length(clip)
+    frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
     grid = backbone.grid(*frames.shape[:3])
@@ -144,9 +148,8 @@ def find_clusters(
         yield Progress("inverting", step.index + 1, step.total, None)
 
     features = seen.features()
-    cells = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed)).view(
-        features.shape[:3]
-    )
+    found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
+    cells = found.view(features.shape[:3])
     names, fit = name_clusters(cells, seen.words(), tuple(nouns))
     shape = (clip.size[1], clip.size[0])
     return Clusters(_enlarge(cells, count, shape), names, fit, _enlarge_pictures(pca_rgb(features), shape))
@@ -182,6 +185,15 @@ class _Seen:
 
     def words(self) -> Float[Tensor, "frames h w nouns"]:
         return self._heat.before().cpu()
+
+
+def _check_length(clip: Clip) -> None:
+    if len(clip) > MOST_FRAMES:
+        raise RequestError(
+            "clip.frames",
+            f"Clusters are found in at most {MOST_FRAMES} frames, but the clip has {len(clip)}. Use fewer "
+            "frames, or click the objects and track them.",
+        )
 
 
 def find_nouns(text: Text) -> dict[str, tuple[int, ...]]:

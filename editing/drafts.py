@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,13 +44,21 @@ def draft_key(
         "prompts": [request.source_prompt, request.prompt, request.negative_prompt, *request.more_prompts],
         "regions": regions,
         "seed": request.seed,
-        "frames": np.asarray(working_frames(backbone, request)).tobytes(),
-        "areas": request.read_areas(0, len(request.clip)).tobytes(),
+        "frames": _digest(working_frames(backbone, request)),
+        "areas": _digest(request.areas),
         "numbers": piece.numbers,
         "leads": piece.leads,
         "walks": [walk for walk, _ in known],
         "anchors": b"".join(x.float().cpu().numpy().tobytes() for _, x in known),
     }
+
+
+def _digest(frames: Iterable[np.ndarray]) -> str:
+    """SHA-256 of frames, read one by one."""
+    found = hashlib.sha256()
+    for frame in frames:
+        found.update(np.ascontiguousarray(frame))
+    return found.hexdigest()
 
 
 def store_draft(key: Mapping[str, object], draft: Draft, paths: Mapping[str, Tensor]) -> None:

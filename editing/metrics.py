@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from itertools import product
 
 import cv2
@@ -10,7 +11,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, UInt8
 
-from editing.events import EditResult, RegionAttention
+from editing.events import EditResult, Progress, RegionAttention
 from editing.flow import estimate_both, occlusion, warp
 from editing.request import EditRequest
 from editing.spool import Frames, windows
@@ -20,7 +21,17 @@ BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
 
 
 def measure(result: EditResult, request: EditRequest) -> Metrics:
-    """Compute the `metrics` of report.json.
+    """Compute the `metrics` of report.json; see `measuring`."""
+    steps = measuring(result, request)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as stop:
+        return stop.value
+
+
+def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, None, Metrics]:
+    """Compute the `metrics` of report.json; yields how far it is.
 
     Args:
         result: The result of the run.
@@ -34,7 +45,8 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
     squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
     seen = {r.name: _Inside(result.attention[r.name]) for r in request.regions if r.name in result.attention}
     labels = {region.name: region.label for region in request.regions}
-    for start, stop in windows(len(result.source)):
+    parts = list(windows(len(result.source)))
+    for number, (start, stop) in enumerate(parts, 1):
         source, frames, uncomposited = (
             x[start:stop] for x in (result.source, result.frames, result.uncomposited)
         )
@@ -46,6 +58,7 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
         areas = request.read_areas(start, stop) if seen else None
         for name, inside in seen.items():
             inside.add(start, areas == labels[name])
+        yield Progress("measuring", number, len(parts), None)
     return {
         "outside_psnr": _decibels(squares),
         "outside_ssim": similar.value,

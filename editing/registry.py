@@ -41,7 +41,7 @@ class Method:
         needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
             always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
             in `Params.NEEDS`.
-        stages: Stages of the recipe, in order. The runner adds loading before them and measuring after.
+        stages: Stages of a window, in order, tuning before them. The runner adds loading and measuring.
         entry: `module:function` of the recipe, a generator of events.
         several: Whether one run can make several edits, one per prompt.
         anchors: Frames of earlier windows that a window of a long clip needs: 2, or 0 if frames are edited

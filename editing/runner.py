@@ -55,8 +55,8 @@ class Clock:
         self._stage, self._since, self._ended = stage, now, now
         self._done = self._total = 0
 
-    def begin(self, window: Window) -> None:
-        """End the current window and begin another."""
+    def begin(self, window: Window | None) -> None:
+        """End the current window and begin another, or none."""
         now = time.perf_counter()
         if self._window and self._edited:  # not one that was cached
             self._spent, self._worked = self._spent + now - self._opened, self._worked + self._window.work
@@ -115,9 +115,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
             raise
         advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
-    clock.enter("measuring")
-    yield Stage("measuring")
-    report = make_report(request, result, resolved, backbone, warnings)
+    clock.begin(None)
+    report, _ = yield from _timed(make_report(request, result, resolved, backbone, warnings), clock)
     report |= describe_tuning(facts, made)
     clock.enter("")
     report["seconds"] = clock.seconds
@@ -261,21 +260,18 @@ def make_report(
     resolved: Resolved,
     backbone: Backbone,
     warnings: Sequence[str] = (),
-) -> dict[str, object]:
+) -> Generator[Event, None, dict[str, object]]:
     """Make the content of report.json, except the seconds; `warnings` are added to its own."""
-    from editing.metrics import measure
+    from editing.metrics import measuring
     from editing.project import describe
 
-    others = [
-        {
-            "file": f"edited_{n}.mp4",
-            "prompt_used": other.prompt,
-            "metrics": measure(
-                replace(result, frames=other.frames, uncomposited=other.uncomposited, attention={}), request
-            ),
-        }
-        for n, other in enumerate(result.others, 2)
-    ]
+    yield Stage("measuring")
+    others = []
+    for n, other in enumerate(result.others, 2):
+        edit = replace(result, frames=other.frames, uncomposited=other.uncomposited, attention={})
+        metrics = yield from measuring(edit, request)
+        others.append({"file": f"edited_{n}.mp4", "prompt_used": other.prompt, "metrics": metrics})
+    metrics = yield from measuring(result, request)
     return {
         "version": 1,
         "versions": {name: version(name) for name in _PACKAGES},
@@ -286,7 +282,7 @@ def make_report(
         "seconds": {},
         "peak_memory": peak_memory(backbone.device),
         **_describe_plan(result),
-        "metrics": measure(result, request),
+        "metrics": metrics,
         **({"others": others} if others else {}),
         "warnings": [
             *request.clip.warnings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -153,7 +154,8 @@ class _File:
     def __init__(self, frame: tuple[int, ...]) -> None:
         self._frame, self._bytes, self._lock = frame, int(np.prod(frame)), Lock()
         with _disk():
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed when it is collected
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def write(self, frames: np.ndarray, start: int) -> None:
         data = memoryview(np.ascontiguousarray(frames).reshape(-1))

@@ -40,6 +40,7 @@ from editing.params.videograin import VideoGrainParams
 from editing.preview import Previews
 from editing.recipe import Draft, Piece, Working, working_clip
 from editing.request import EditRequest
+from editing.spool import windows
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -136,9 +137,9 @@ class Redrawn:
 
 def find_background(request: EditRequest, working: Working) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
-    areas = request.read_areas(0, len(request.clip))
     size = working.frames.shape[1:3]
-    covered = F.adaptive_max_pool2d(torch.from_numpy(areas > 0).float()[:, None], size)
+    areas = (torch.from_numpy(request.read_areas(*window) > 0) for window in windows(len(request.clip)))
+    covered = torch.cat([F.adaptive_max_pool2d(part.float()[:, None], size) for part in areas])
     side = _odd(_FOREGROUND_GROWTH, size)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
 

@@ -2,7 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from editing import between
 from editing.between import fill_between
+from storybook import KINDS, render
 from storybook.world import render_frames, replace, sample_scene
 
 
@@ -106,6 +108,32 @@ def test_pixels_of_a_region_come_from_that_region():
     right = np.stack([*frames])[2].astype(int) - edited[2]
     wrong = filled(edited, (0, 4), source)[2].astype(int) - edited[2]
     assert (np.abs(right).max(-1) > 20).mean() < 0.5 * (np.abs(wrong).max(-1) > 20).mean()
+
+
+def specks(frames, where):
+    off = [np.abs(frame.astype(float) - cv2.medianBlur(frame, 3)).mean(-1) for frame in frames]
+    return np.stack(off)[where].mean()
+
+
+def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch):
+    scene = sample_scene(33, 9)
+    kinds = [kind for kind in KINDS if kind not in [actor.kind for actor in scene.actors]]
+    truth = scene
+    for number, kind in enumerate(kinds[: len(scene.actors)]):
+        truth = replace(truth, number, kind=kind)
+    drawn, true = render(scene, 96), render_frames(truth, 96)
+    labels = np.stack([cv2.dilate(frame, np.ones((9, 9))) for frame in drawn.labels])
+
+    def fill(labels):
+        keys, read = (0, 8), (lambda a, b: drawn.frames[a:b])
+        return np.stack([*fill_between(true[[0, 8]], keys, read, "dis", labels=lambda a, b: labels[a:b])])
+
+    steadied, whole = fill(labels), fill(np.ones_like(labels))
+    monkeypatch.setattr(between, "_RESHAPED", -1.0)
+    torn, inside = fill(labels), labels[1:8] > 0
+    fewer, more, least = (specks(frames[1:8], inside) for frames in (steadied, torn, true))
+    assert fewer - least < 0.85 * (more - least)
+    assert np.array_equal(fill(np.ones_like(labels)), whole)
 
 
 def test_only_large_holes_are_redrawn_and_nothing_else_changes():

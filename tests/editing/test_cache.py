@@ -63,6 +63,16 @@ def test_an_entry_whose_age_cannot_be_noted_is_used_and_kept(folder, monkeypatch
     assert len(list(folder.glob("*.safetensors"))) == 1
 
 
+def test_small_entries_outlive_large_ones(folder):
+    """Finished windows are small, and a run that goes on needs them; an inversion is made anew."""
+    cache.store({"window": 1}, {"x": torch.ones(10)})
+    for number in range(4):
+        cache.store({"inversion": number}, {"x": torch.ones(40_000)}, cap=400_000)
+    assert cache.load({"window": 1}) is not None
+    assert cache.load({"inversion": 0}) is None
+    assert cache.load({"inversion": 3}) is not None
+
+
 def test_a_damaged_entry_that_cannot_be_removed_counts_as_missing(folder, monkeypatch):
     cache.store(KEY, {"latents": torch.ones(2)})
     (entry,) = folder.glob("*.safetensors")

@@ -10,6 +10,7 @@ from editing import ArrayClip, load_backbone, load_project
 from editing.__main__ import main
 from editing.backbones import ASSETS
 from editing.clusters import find_clusters, find_nouns, kmeans, name_clusters, pca_rgb
+from editing.errors import RequestError
 
 
 def test_kmeans_finds_blobs_and_numbers_the_largest_first():
@@ -43,6 +44,12 @@ def test_nouns_of_several_tokens_and_repeated_ones(tiny):
     assert list(nouns) == ["shiba-inu", "cat", "grass"]
     assert nouns["shiba-inu"] == (2, 3, 4, 5, 6)
     assert len(nouns["cat"]) == 2
+
+
+def test_long_clips_are_refused(tiny):
+    clip = ArrayClip(np.zeros((65, 64, 64, 3), np.uint8))
+    with pytest.raises(RequestError, match=r"clip.frames: Clusters are found in at most 64 frames.* has 65"):
+        next(find_clusters(tiny, clip, "a horse"))
 
 
 def test_pca_has_one_scale_for_the_clip():

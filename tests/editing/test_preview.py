@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from conftest import SCHEDULER
 
+from editing.attention.sites import Grid
 from editing.diffusion import Schedule
 from editing.preview import LatentPreview, Previews
+from editing.recipe import Piece, Working
 
 
 def test_preview_recovers_colours_that_depend_linearly_on_latents():
@@ -15,12 +17,20 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
     assert np.abs(preview(latents).astype(int) - frames[:, ::8, ::8].astype(int)).max() <= 4
 
 
+def numbered(shown):
+    """Maps that hold the places of the frames."""
+    return {"n": np.float32(shown)[:, None, None]}
+
+
 def test_previews_come_every_few_steps_and_show_eight_frames():
     latents, frames = torch.rand(20, 3, 4, 4), np.zeros((20, 32, 32, 3), np.uint8)
+    working = Working(frames, Grid(20, 4, 4), None, Piece.whole(20))
     steps = Schedule.from_config(SCHEDULER).sampling(7)
     found = [
         list(
-            Previews(latents, frames, 3)(step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]})
+            Previews(latents, working, 3)(
+                step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]}
+            )
         )
         for step in steps
     ]
@@ -29,4 +39,15 @@ def test_previews_come_every_few_steps_and_show_eight_frames():
     assert found[0][0].indices[0] == 0
     assert found[0][0].indices[-1] == 19
     assert found[0][0].frames.shape == (8, 16, 16, 3)
-    assert not any(list(Previews(latents, frames, 0)(step, latents, lambda _: {})) for step in steps)
+    assert not any(list(Previews(latents, working, 0)(step, latents, lambda _: {})) for step in steps)
+
+
+def test_anchors_are_not_shown_again():
+    latents, frames = torch.rand(5, 3, 4, 4), np.zeros((5, 32, 32, 3), np.uint8)
+    working = Working(frames, Grid(5, 4, 4), None, Piece((0, 7, 8, 10, 12), anchors=2))
+    (step,) = Schedule.from_config(SCHEDULER).sampling(1)
+    (found,) = Previews(latents, working, 1)(
+        step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]}
+    )
+    assert found.indices == (8, 10, 12)
+    assert found.attention["n"].ravel().tolist() == [2, 3, 4]

@@ -9,7 +9,7 @@ import torch
 from editing import ArrayClip, EditRequest, Region, edit
 from editing.clip import DRAWN
 from editing.errors import PromptError, RequestError
-from editing.events import Finished, Preview, Progress, Stage
+from editing.events import Finished, Preview, Progress, Stage, Window
 from editing.runner import Clock
 
 
@@ -131,7 +131,7 @@ class Ticks:
 
     def left(self, clock, seconds, done, total):
         self.now += seconds
-        return clock.left(done, total)
+        return clock.left("editing", done, total)
 
 
 def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
@@ -156,6 +156,35 @@ def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
     assert ticks.left(clock, 0.1, 10, 20) is None
     assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
     assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
+
+
+def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), Clock()
+
+    def begin(number, work, left):
+        clock.enter("editing")
+        clock.begin(Window(number, 4, work, left))
+
+    begin(1, 8, 32)
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)  # of the stage: no window is known
+    for done in (2, 3, 4):
+        ticks.left(clock, 5, done, 4)
+    begin(2, 8, 24)  # 8 frames took 20 s, so 24 take 60 s
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(55)
+    assert ticks.left(clock, 100, 2, 4) == 0
+    begin(3, 8, 16)  # 16 frames took 125 s
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(125 - 5)
+
+
+def test_windows_that_were_kept_tell_nothing(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), Clock()
+    clock.begin(Window(1, 3, 8, 24))
+    clock.begin(Window(2, 3, 8, 16))
+    clock.enter("editing")
+    assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
+    ticks.left(clock, 5, 2, 2)
+    clock.begin(Window(3, 3, 8, 8))
+    assert ticks.left(clock, 2, 1, 2) == pytest.approx(8)
 
 
 def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
