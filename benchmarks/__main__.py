@@ -39,7 +39,9 @@ COMMANDS = {
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
     "correspondence": "benchmarks.correspondence",
     "consistency": "benchmarks.consistency",
-    "length": "benchmarks.length",
+    "length": "benchmarks.length --scenes 1",
+    "between": "benchmarks.between --spacing 8 4",
+    "copying": "benchmarks.copying",
     "page": "benchmarks.app",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }

@@ -17,7 +17,7 @@ from editing.spool import Frames
 from editing.spool import windows as spans
 
 SCANNED = 192  # long side in pixels of the frames in which cuts are sought: the threshold was measured there
-LEAST_SHOT = 4  # frames of a shot that is found: a flash is no cut
+LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
 ANCHORS = 2
 
 
