@@ -99,7 +99,7 @@ def test_a_step_has_its_own_mean_and_columns_add_up():
 )
 def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
     q, k = torch.randn(2, 3, 2, 64, 8, generator=torch.Generator().manual_seed(0))
-    look, seen = PixelHeat((1, 13.0, 20.0), (32, 32), scope()), frames_seen(selectors, 3)
+    look, seen = PixelHeat((7, 13.0, 20.0), 1, (32, 32), scope()), frames_seen(selectors, 3)
 
     def attend(a, b, v):
         look.add(a, b, GRID, seen, None)
@@ -112,13 +112,13 @@ def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
     expected = torch.zeros(3, 64)
     for frame, share in zip(frames, row.split(64), strict=True):
         expected[frame] += share
-    found = look.heat.maps(look.columns)["frame 1 at 13,20"]
+    found = look.heat.maps(look.columns)["frame 7 at 13,20"]
     assert np.allclose(found.before, expected.view(3, 8, 8), atol=1e-6)
     assert np.array_equal(found.before, found.after)
 
 
 def test_a_pixel_of_a_coarse_layer_is_spread_over_the_cells_it_covers():
-    look = PixelHeat((0, 0.0, 0.0), (32, 32), scope())
+    look = PixelHeat((0, 0.0, 0.0), 0, (32, 32), scope())
     q, k = torch.randn(2, 3, 2, 16, 8, generator=torch.Generator().manual_seed(0))
     attend = lambda a, b, v: (look.add(a, b, Grid(3, 4, 4), "all", None), a)[1]  # noqa: E731
     across_frames(q, k, k, 3, "all", attend)

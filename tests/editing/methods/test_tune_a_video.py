@@ -176,7 +176,7 @@ def test_the_report_warns_of_another_clip(small, tmp_path):
 
 def test_progress_has_time_left_in_every_stage(small):
     events = [e for e in edit(request(params=QUICK), small) if isinstance(e, Progress)]
-    stages = ["tuning"] * 2 + ["inverting"] * 2 + ["editing"] * 2 + ["decoding"] * FRAMES
+    stages = ["tuning"] * 2 + ["inverting"] * 2 + ["editing"] * 2 + ["decoding"] * FRAMES + ["measuring"]
     assert [e.stage for e in events] == stages
     assert all(e.seconds_left is not None for e in events)
 
