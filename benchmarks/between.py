@@ -4,9 +4,8 @@ Key frames of drawn scenes are replaced by the true edit, as it is or as the bui
 the frames between them are filled and compared with the true edit. A third of the scenes have someone who
 jumps, a third have actors who cross, and every scene is edited three times: another colour, other kinds,
 another style. Rows leave out one part of the method each. dB count in the edited regions, and sharpness is
-the mean gradient there over the true edit's. Rows "redrawn" let the model draw over the filled frames by
-SDEdit, with the caption of the true edit: their holes alone, or the edited regions. With `--clips`, videos
-are edited by a change of colour that is known, and filled in the same way. Seconds are processor time of one
+the mean gradient there over the true edit's. With `--clips`, videos are
+edited by a change of colour that is known, and filled in the same way. Seconds are processor time of one
 thread.
 """
 
@@ -19,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,24 +26,22 @@ import cv2
 import numpy as np
 import torch
 
-from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone
 from editing import between as method
+from editing import load_backbone
 from editing.clip import open_clip, resize
 from storybook import COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
 from storybook.__main__ import grown
-from storybook.world import FPS, render_frames
+from storybook.world import render_frames
 
 FRAMES = 9
 MARGIN = 6  # pixels by which masks are grown where the shape changes
-HOLES = ("holes, filled", "holes, the source", "beside holes")
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One edit: caption, source, true edit and its regions, and the true edit from the autoencoder."""
+    """One edit: its task, source, true edit and its regions, and the true edit from the autoencoder."""
 
     task: str
-    caption: str
     source: np.ndarray
     true: np.ndarray
     labels: np.ndarray
@@ -89,7 +85,7 @@ def drawn_cases(count: int, size: int, seed: int) -> Iterator[Case]:
         source = render_frames(scene, size)
         for task, truth, labels in edits_of(scene, size):
             true = render_frames(truth, size)
-            yield Case(task, truth.caption, source, true, labels, backbone.decode(backbone.encode(true)))
+            yield Case(task, source, true, labels, backbone.decode(backbone.encode(true)))
 
 
 def filmed_case(path: Path, size: int, frames: int = 17) -> Case:
@@ -99,7 +95,7 @@ def filmed_case(path: Path, size: int, frames: int = 17) -> Case:
     scale = size / min(width, height)
     source = resize(clip.read(0, frames), (round(width * scale), round(height * scale)))
     true = (source[..., ::-1] * np.float32(0.8) + 20).round().astype(np.uint8)
-    return Case(path.stem, "", source, true, np.ones(source.shape[:3], np.uint8), true)
+    return Case(path.stem, source, true, np.ones(source.shape[:3], np.uint8), true)
 
 
 # What each row changes of `editing.between`.
@@ -114,41 +110,13 @@ ROWS: dict[str, dict[str, Any]] = {
     "without the source's detail": {"_FLAT": 1e12},
     "all of the source's difference": {"_kept_detail": lambda edit, _: np.ones(edit.shape, np.float32)},
     "the better key frame alone": {"_HALVED": 0.25},
-    "holes redrawn at 0.2": {},
-    "holes redrawn at 0.4": {},
-    "regions redrawn at 0.2": {},
-    "regions redrawn at 0.4": {},
 }
 
 
-def redrawn(frames: np.ndarray, where: np.ndarray, case: Case, strength: float) -> np.ndarray:
-    """Frames redrawn by the built-in model, inside `where` alone."""
-    if not (case.caption and where.any()):
-        return frames
-    request = EditRequest(
-        ArrayClip(frames, fps=Fraction(FPS)),
-        where.astype(np.uint8),
-        (Region("area", 1, prompt=case.caption),),
-        method="sdedit",
-        params={"strength": strength, "cuts": "none", "preview_every": 0},
-    )
-    *_, last = edit(request, load_backbone("storybook"))
-    assert isinstance(last, Finished)
-    return np.asarray(last.result.frames)
-
-
-def fill(row: str, case: Case, edited: np.ndarray, keys: Sequence[int]) -> tuple[np.ndarray, dict[int, Any]]:
-    """All frames, and the holes of those that have enough of them."""
+def fill(row: str, case: Case, edited: np.ndarray, keys: Sequence[int]) -> np.ndarray:
+    """All frames."""
     if row.startswith("copies"):
-        return edited[[int(np.argmin([abs(key - i) for key in keys])) for i in range(len(case.source))]], {}
-    holes: dict[int, Any] = {}
-
-    area, _, strength = row.partition(" redrawn at ")
-
-    def keep(frame: int, filled: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        holes[frame] = missing
-        return redrawn(filled[None], missing[None], case, float(strength))[0] if area == "holes" else filled
-
+        return edited[[int(np.argmin([abs(key - i) for key in keys])) for i in range(len(case.source))]]
     with contextlib.ExitStack() as changed:
         for name, value in ROWS[row].items():
             changed.enter_context(patch.object(method, name, value))
@@ -158,13 +126,8 @@ def fill(row: str, case: Case, edited: np.ndarray, keys: Sequence[int]) -> tuple
             lambda start, stop: case.source[start:stop],
             "dis",
             labels=lambda start, stop: case.labels[start:stop],
-            redraw=keep,
         )
-        out = np.stack([*frames])
-    if area == "regions":
-        some = [frame for frame in range(len(out)) if frame not in keys]
-        out[some] = redrawn(out[some], case.labels[some] > 0, case, float(strength))
-    return out, holes
+        return np.stack([*frames])
 
 
 def decibels(error: np.ndarray) -> float:
@@ -182,24 +145,16 @@ def measure(row: str, case: Case, edited: np.ndarray, spacing: int) -> dict[str,
     keys = case.keys(spacing)
     some = [frame for frame in range(len(case.source)) if frame not in keys]
     began = time.process_time()
-    out, holes = fill(row, case, edited[keys], keys)
+    out = fill(row, case, edited[keys], keys)
     took = (time.process_time() - began) / len(some)
     off, inside = np.square(out.astype(float) - case.true), case.labels > 0
-    found = {
+    return {
         "inside": decibels(off[some][inside[some]]),
         "overall": decibels(off[some]),
         "keys": decibels(off[keys][inside[keys]]),
         "sharpness": sharpness(out[some], inside[some]) / sharpness(case.true[some], inside[some]),
         "ms": 1000 * took,
-        "redrawn": len(holes) / len(some),
     }
-    source = np.square(case.source.astype(float) - case.true)
-    for frame, missing in holes.items():
-        beside = inside[frame] & ~missing
-        for name, error, where in zip(HOLES, (off, source, off), (missing, missing, beside), strict=True):
-            found.setdefault(name, 0.0)
-            found[name] += decibels(error[frame][where]) / len(holes)
-    return found
 
 
 def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -12,14 +12,13 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 
-from editing.correspondence import find_cuts, find_motion
+from editing.correspondence import find_motion
 from editing.flow import FlowMethod, estimate_flow
 from editing.spool import Frames
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]
 ReadLabels = Callable[[int, int], UInt8[np.ndarray, "frames h w"]]
-Redraw = Callable[[int, Frame, Bool[np.ndarray, "h w"]], Frame]
 
 # `benchmarks.between` measures these on drawn clips whose true edit is known, key frames 4 and 8 apart.
 _LEAST_SIDE = 256  # smaller frames are enlarged before their motion is estimated
@@ -34,12 +33,7 @@ _RESHAPED = 0.3  # share of the source's detail below which an edit has a shape 
 _NEAR = 1 / 8  # of the frame's short side: the box in which that is decided
 _STEADIED = 12  # medians of motion taken there
 _FLAT = 100.0  # variance of the source, in squared grey levels, at which half of its detail is trusted
-_BEYOND_CUT = 1e-6  # weight of a key frame of another shot
 _LEAST_WEIGHT = 1e-30  # so that weights never vanish
-_HOLE = 16.0  # grey levels of error beyond which a key frame does not show a pixel
-# Frames with more hold 0.74 of the error in holes where key frames are 4 apart (0.30 of the frames), and 0.87
-# where they are 8 apart (0.40 of the frames).
-_WORTH_REDRAWING = 0.02  # share of the frame in holes
 
 
 def fill_between(
@@ -49,7 +43,6 @@ def fill_between(
     method: FlowMethod = "auto",
     *,
     labels: ReadLabels | None = None,
-    redraw: Redraw | None = None,
 ) -> Iterator[Frame]:
     """Fill the frames between edited key frames along the source's motion.
 
@@ -64,9 +57,6 @@ def fill_between(
         read: Reads frames start to stop - 1 of the source, RGB of the same size.
         method: See `estimate_flow`.
         labels: Reads the regions of the same frames; a region's pixels then come from that region.
-        redraw: Takes the number of a frame, the frame as filled, and its holes, the pixels that neither key
-            frame shows (within the labels, if there are any), and returns the frame redrawn, RGB. Only the
-            holes are taken from it. It is called if they cover at least a fiftieth of the frame.
 
     Yields:
         Every frame from the first key frame to the last.
@@ -81,7 +71,7 @@ def fill_between(
         if last - first > 1:
             regions = None if labels is None else labels(first, last + 1)
             stretch = _Stretch((before, after), read(first, last + 1), regions, method)
-            yield from stretch.frames(first, redraw)
+            yield from map(stretch.fill, range(1, last - first))
         before = after
         yield before
 
@@ -147,47 +137,27 @@ class _Stretch:
         ]
         large, size = _enlarged(source), source.shape[1:3]
         motion = find_motion(large[:-1], large[1:], method)
-        self._cuts = find_cuts(large, motion)
         back, there = (_shrunk(flow.numpy(), size) for flow in (motion.backward, motion.forward))
         composed = (_composed(back), _composed(there[::-1])[::-1])
         ends = (np.broadcast_to(large[key], large[1:-1].shape) for key in (0, -1))
         direct = [_shrunk(estimate_flow(large[1:-1], end, method).numpy(), size) for end in ends]
         self._flows = [(composed[0][:-1], direct[0]), (composed[1][1:], direct[1])]
 
-    def frames(self, first: int, redraw: Redraw | None) -> Iterator[Frame]:
-        """The frames between the key frames; `first` is the number of the first key frame."""
-        for frame in range(1, self._last):
-            filled, holes = self.fill(frame)
-            if redraw is not None and holes.mean() >= _WORTH_REDRAWING:
-                filled = _patched(filled, redraw(first + frame, filled, holes), holes)
-            yield filled
-
-    def fill(self, frame: int) -> tuple[Frame, Bool[np.ndarray, "h w"]]:
-        """A frame between the key frames, and the pixels of its regions that neither shows."""
+    def fill(self, frame: int) -> Frame:
+        """A frame between the key frames, counted from the first of them."""
         goal, share = self._source[frame], frame / self._last
         labels = None if self._labels is None else self._labels[frame]
         mixed, total = np.zeros(goal.shape, np.float32), np.zeros(goal.shape[:2], np.float32)
-        least = np.full_like(total, np.inf)
-        nearness = (1 - share, share)
-        for key, flows, near, seen in zip(self._keys, self._flows, nearness, self._seen(frame), strict=True):
+        for key, flows, near in zip(self._keys, self._flows, (1 - share, share), strict=True):
             flow, error = _best_flow(key, [found[frame - 1] for found in flows], goal, labels)
-            least = np.minimum(least, error) if seen else least
             # Limbs of a new kind do not move like the source's, whose motion would tear them to specks.
             # An edit of the whole frame, a style, keeps its shapes and needs their exact motion.
             if labels is not None and not labels.all():
                 flow = np.where(key.reshaped(flow)[..., None], _calmed(flow, _STEADIED), flow)
-            weight = near * np.exp2(-error / _HALVED) * (1.0 if seen else _BEYOND_CUT) + _LEAST_WEIGHT
+            weight = near * np.exp2(-error / _HALVED) + _LEAST_WEIGHT
             mixed += weight[..., None] * key.moved(flow, goal)
             total += weight
-        holes = least > _HOLE
-        if labels is not None:
-            holes &= labels > 0
-        holes = cv2.morphologyEx(holes.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-        return (mixed / total[..., None]).round().clip(0, 255).astype(np.uint8), holes
-
-    def _seen(self, frame: int) -> tuple[bool, bool]:
-        """Whether the key frames before and after belong to the shot of the frame."""
-        return not any(cut <= frame for cut in self._cuts), not any(cut > frame for cut in self._cuts)
+        return (mixed / total[..., None]).round().clip(0, 255).astype(np.uint8)
 
 
 def _best_flow(
@@ -241,13 +211,6 @@ def _kept_detail(edit: Frame, source: Frame) -> Float32[np.ndarray, "h w 3"]:
     a, b = source.astype(np.float32), edit.astype(np.float32)
     shared = mean(a * b) - mean(a) * mean(b)
     return (shared / (mean(a * a) - mean(a) ** 2 + _FLAT)).clip(0, 1)
-
-
-def _patched(filled: Frame, redrawn: Frame, holes: Bool[np.ndarray, "h w"]) -> Frame:
-    """Take the holes from the redrawn frame, with an edge that fades over two pixels."""
-    near = cv2.dilate(holes.astype(np.float32), np.ones((3, 3), np.uint8))
-    share = np.maximum(cv2.blur(near, (3, 3)), holes)[..., None]
-    return (filled + share * (redrawn.astype(np.float32) - filled)).round().astype(np.uint8)
 
 
 def _enlarged(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames large_h large_w 3"]:

@@ -5,7 +5,6 @@ Displacements are (dx, dy) in pixels of their own grid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,22 +163,6 @@ def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
 
 def _mean_of(a: Tensor, b: Tensor) -> float:
     return float(a.mean() + b.mean()) / 2
-
-
-def cut(motion: Motion, cuts: Iterable[int]) -> Motion:
-    """Forget the motion across cuts: nothing moves there, and all pixels are occluded.
-
-    Args:
-        motion: Of consecutive pairs, such as `around` returns.
-        cuts: Frames before which the clip is cut, from 1; the number of frames means the pair of the last
-            frame and the first.
-    """
-    pairs = torch.tensor([frame - 1 for frame in cuts], dtype=torch.long, device=motion.hidden.device)
-    if not len(pairs):
-        return motion
-    flows = (flow.index_fill(0, pairs, 0) for flow in (motion.forward, motion.backward))
-    unseen = (pixels.index_fill(0, pairs, True) for pixels in (motion.hidden, motion.appeared))
-    return Motion(*flows, *unseen)
 
 
 def token_maps(

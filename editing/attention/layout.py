@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -58,13 +56,6 @@ class Layout:
             return torch.cat([grid_labels(part, height, width, len(self.strength)) for part in labels])
 
         self._cells = cache(cells)
-
-    def of(self, frames: Sequence[int]) -> Layout:
-        """The layout of some frames of the clip, in their order."""
-        some, cells = copy(self), self._cells
-        some.grid = self.grid._replace(time=len(frames))
-        some._cells = lambda height, width: cells(height, width)[list(frames)]
-        return some
 
     def codes(self, site: Site) -> Int[Tensor, "frames tokens"]:
         """The code of every token of a layer."""

@@ -57,13 +57,8 @@ class ControlNets:
             for spec, ((net, _), _) in zip(specs, self._nets, strict=True)
         ]
 
-    def reading(self, text: Text, frames: Sequence[int] | None = None) -> ControlFn | None:
-        """Make the `control` of a `Change`.
-
-        Args:
-            text: What the networks read, one per branch.
-            frames: The frames of a branch; default: all.
-        """
+    def reading(self, text: Text) -> ControlFn | None:
+        """Make the `control` of a `Change`; `text` is what the networks read, one per branch."""
         if not self._nets:
             return None
 
@@ -72,8 +67,7 @@ class ControlNets:
             down: list[Tensor] = []
             middle = torch.zeros((), device=x.device, dtype=x.dtype)
             for ((net, lock), weight), hint in zip(self._nets, self._hints, strict=True):
-                some_frames = hint if frames is None else hint[list(frames)]
-                rows = some_frames.repeat(len(x) // len(some_frames), 1, 1, 1)
+                rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
                 with lock, patched(net, self._patches):
                     some, mid = net(x, t, vectors, rows, conditioning_scale=weight, return_dict=False)
                 down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)

@@ -67,16 +67,6 @@ def test_the_edit_fades_from_one_key_frame_to_the_next():
     assert out[2].std() < 1
 
 
-def test_an_edit_does_not_cross_a_cut():
-    source = np.concatenate([render_frames(sample_scene(seed, 4), 64) for seed in (3, 8)])
-    edited = source.copy()
-    edited[0], edited[7] = (200, 40, 40), (40, 40, 200)
-    out = filled(edited, (0, 7), source).astype(int)
-    redder = (out[..., 0] > out[..., 2]).mean((1, 2))
-    assert redder[:4].min() > 0.9
-    assert redder[4:].max() < 0.1
-
-
 def moving_square():
     """A bright square that moves 4 pixels a frame over noise, and its labels."""
     noise = np.random.default_rng(0).integers(60, 120, (20, 20, 3), dtype=np.uint8)
@@ -134,35 +124,6 @@ def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch)
     fewer, more, least = (specks(frames[1:8], inside) for frames in (steadied, torn, true))
     assert fewer - least < 0.85 * (more - least)
     assert np.array_equal(fill(np.ones_like(labels)), whole)
-
-
-def test_only_large_holes_are_redrawn_and_nothing_else_changes():
-    source, labels = moving_square()
-    source[2, 64:88, 64:88] = np.random.default_rng(1).integers(0, 256, (24, 24, 3))
-    source[3, 4:7, 4:7] = 255  # too small
-    calls = {}
-
-    def redraw(number, picture, holes):
-        calls[number] = picture, holes
-        return np.full_like(picture, 7)
-
-    def read(a, b):
-        return source[a - 10 : b - 10]
-
-    frames = np.stack([*fill_between(source[[0, 4]], (10, 14), read, "dis", redraw=redraw)])
-    assert [*calls] == [12]
-    picture, holes = calls[12]
-    assert holes[66:86, 66:86].mean() > 0.8
-    assert (frames[2][holes] == 7).all()
-    far = cv2.dilate(holes.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
-    assert far.mean() > 0.8
-    assert np.array_equal(frames[2][far], picture[far])
-    kept = fill_between(
-        source[[0, 4]], (10, 14), read, "dis", labels=lambda a, b: 0 * labels[a - 10 : b - 10], redraw=redraw
-    )
-    calls.clear()
-    assert len([*kept]) == 5
-    assert not calls  # outside all regions nothing is redrawn
 
 
 @pytest.mark.parametrize("seed", [31, 32])

@@ -7,7 +7,6 @@ from benchmarks.correspondence import case, sequential
 from editing.correspondence import (
     Motion,
     around,
-    cut,
     find_cuts,
     find_motion,
     newly_seen,
@@ -268,21 +267,12 @@ def test_the_last_frame_takes_the_background_of_the_first_once_more():
     assert torch.equal(smooth_background(x, motion, half)[2], x[2])
 
 
-def test_a_cut_is_found_and_its_motion_forgotten():
+def test_cuts_are_found():
     shots = [render_frames(sample_scene(seed, 4), 64) for seed in (3, 8, 11)]
     frames = np.concatenate(shots)
     motion = around(frames, "dis")
     assert find_cuts(frames, motion) == (4, 8)
     assert find_cuts(frames, motion[:-1]) == (4, 8)
-    parted = cut(motion, (4, 8, 12))
-    across = [3, 7, 11]
-    assert parted.hidden[across].all()
-    assert parted.appeared[across].all()
-    assert not parted.forward[across].any()
-    assert not parted.backward[across].any()
-    assert torch.equal(parted.forward[:3], motion.forward[:3])
-    assert torch.equal(parted.hidden[4:7], motion.hidden[4:7])
-    assert cut(motion, ()) is motion
 
 
 @pytest.mark.parametrize("seed", range(20, 26))
