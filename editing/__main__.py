@@ -1,4 +1,4 @@
-"""Command line: `python -m editing run | tune | new | clusters | schema | doctor`."""
+"""Command line: `python -m editing run | check | tune | new | clusters | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from editing.labels import read_labels
 from editing.outputs import check_out, check_whole, write_clusters, write_outputs
 from editing.project import FILE, check_project_path, load_project, save_project, schema
 from editing.request import EditRequest, Region
+from editing.spool import windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,6 +93,33 @@ def run(
     report = {**finished.report, "warnings": warnings}
     write_outputs(finished.result, request, report, out, gif, whole)
     _say_written(out, report, whole)
+
+
+@app.command()
+def check(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable."),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Prompt instead of the project's; repeatable.")
+    ] = None,
+) -> None:
+    """Check a project, all of its frames and masks among it, without a model."""
+    request, _ = _override(load_project(project), None, method, settings or [], None)
+    if prompt:
+        request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
+    request.check_runnable()
+    clip = request.clip
+    for start, stop in windows(len(clip)):
+        clip.read(start, stop)
+        request.read_areas(start, stop)
+    for warning in clip.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    width, height = clip.size
+    typer.echo(f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}")
 
 
 @app.command()

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from editing.boundary import boundary
 from editing.errors import ModelError, RequestError, ResourceError, shorten
 from editing.folders import replacing
 from editing.local_models import MODELS_VARIABLE, find_local, local_entries
+from editing.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,19 +151,18 @@ def read_facts(path: str | Path) -> AdapterFacts:
     Raises:
         ModelError: The file is not an adapter.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
+        check_head(Path(path), "adapter")
+    except ModelError:
+        raise _not_an_adapter(path) from None
+    with boundary("adapter", _not_an_adapter(path).message, ModelError):
         with safe_open(path, framework="np") as file:
             header = (file.metadata() or {}).get(_KEY)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _not_an_adapter(path) from error
-    if header is None:
-        raise _not_an_adapter(path)
-    try:
+        if header is None:
+            raise _not_an_adapter(path)
         return AdapterFacts.model_validate(json.loads(header))
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise _not_an_adapter(path) from error
 
 
 def load_adapter(path: str | Path) -> Adapter:
@@ -170,14 +171,11 @@ def load_adapter(path: str | Path) -> Adapter:
     Raises:
         ModelError: The file is not an adapter.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     facts = read_facts(path)
-    try:
+    with boundary("adapter", _not_an_adapter(path).message, ModelError):
         weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _not_an_adapter(path) from error
     if not all(weight.is_floating_point() and weight.itemsize > 1 for weight in weights.values()):
         raise _not_an_adapter(path)
     # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.

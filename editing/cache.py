@@ -11,18 +11,22 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editing.errors import shorten
 from editing.folders import replacing
+from editing.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
 _DEFAULT_CAP = 4 << 30
+_CHECKSUM = "crc32"
 _SMALL = 1 / 256  # of the limit: 16 MiB
 
 
@@ -41,35 +45,66 @@ def digest(key: Mapping[str, object]) -> str:
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = cache_folder() / f"{digest(key)}.safetensors"
-    if not path.exists():
+    if not os.path.isfile(path):  # unlike Path.is_file, does not raise
         return None
     try:
-        tensors = load_file(path)
-    except SafetensorError:
+        tensors = _read(path)
+    except OSError as error:
+        log.warning("A cache entry cannot be read: %s.", error.strerror or error)
+        return None
+    except Exception:  # whatever is wrong with it, it can be made anew
         log.warning("A damaged cache entry is ignored and removed.")
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        return None
-    except OSError as error:
-        log.warning("A cache entry cannot be read: %s.", error.strerror or error)
         return None
     with suppress(OSError):  # its age alone; the store may be read-only
         path.touch()
     return tensors
 
 
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read an entry.
+
+    Raises:
+        ValueError: Its bytes are not those that were stored.
+        SafetensorError: It is damaged.
+    """
+    from safetensors import safe_open
+
+    check_head(path, "cache")
+    with safe_open(path, framework="pt") as entry:
+        tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 (no mapping)
+        kept = (entry.metadata() or {}).get(_CHECKSUM)
+    if kept != _checksum(tensors):
+        raise ValueError("other bytes than were stored")
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all bytes: it finds every accident, and costs less than reading them."""
+    import torch
+
+    sum = 0
+    for name, tensor in sorted(tensors.items()):
+        sum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), sum)
+        sum = zlib.crc32(
+            tensor.contiguous().view(-1).view(torch.uint8).numpy().data if tensor.numel() else b"", sum
+        )
+    return f"{sum:08x}"
+
+
 def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
     """The shape of a tensor of the entry stored under `key`; None if there is none. Reads no tensor."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    path = cache_folder() / f"{digest(key)}.safetensors"
+    if not os.path.isfile(path):
+        return None
     try:
-        with safe_open(cache_folder() / f"{digest(key)}.safetensors", framework="np") as entry:
+        with safe_open(path, framework="np") as entry:
             return tuple(entry.get_slice(name).get_shape())
-    except (SafetensorError, OSError):
+    except Exception:  # missing, or damaged, which `load` says
         return None
 
 
@@ -78,19 +113,22 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
 
     If the disk is full or read-only, this is only logged.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    folder = cache_folder()
+    folder, kept = cache_folder(), {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
     try:
         with replacing(folder / f"{digest(key)}.safetensors") as partial:
-            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, partial)
+            save_file(kept, partial, {_CHECKSUM: _checksum(kept)})
         _trim(folder, cap)
     except OSError as error:
         log.warning("A result was not cached: %s.", error.strerror or error)
+    except SafetensorError as error:  # how a full disk shows there
+        log.warning("A result was not cached: %s.", shorten(str(error)))
 
 
 def _trim(folder: Path, cap: int) -> None:
-    entries = [(path.stat(), path) for path in folder.glob("*.safetensors")]
+    entries = [(path.stat(), path) for path in folder.glob("*.safetensors") if os.path.isfile(path)]
     entries.sort(key=lambda entry: (entry[0].st_size > _SMALL * cap, -entry[0].st_mtime))
     kept = 0
     for stat, path in entries:

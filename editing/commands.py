@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import json
+import logging
+import os
+import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,6 +19,8 @@ from editing.errors import EditingError, RequestError, shorten
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 _STOPPED = 130
+_LONGEST = 180  # characters of what is said of wrong arguments
+log = logging.getLogger(__name__)
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
@@ -27,6 +34,9 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     Returns:
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name=name, standalone_mode=False) or 0
         if code == _STOPPED:  # as some versions of Typer answer Ctrl-C
@@ -37,10 +47,12 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     except _UsageError as error:
         typer.echo(f"error: {_explain(error)}", err=True)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        name = shorten(str(error.filename))
-        typer.echo(f"error: {name}: The name is too long. Choose a shorter one.", err=True)
+        said = f"{error.strerror or 'It cannot be used'}. Use another file or folder."
+        typer.echo(f"error: {EditingError(shorten(_name_of(error)), said)}", err=True)
+    except (ImportError, MemoryError):
+        log.debug("out of memory, or a broken installation", exc_info=True)
+        said = "There is too little of it. Close other programs, or lower the size or the number of frames."
+        typer.echo(f"error: memory: {said}", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
@@ -60,7 +72,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, object]:
             raise RequestError("--set", f"Invalid setting {shorten(setting)}: expected KEY=VALUE.")
         try:
             result[key.strip()] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             result[key.strip()] = value
     return result
 
@@ -69,4 +81,11 @@ def _explain(error: Any) -> str:
     parameter = getattr(error, "param", None)
     names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
     field = next(name for name in names if name)
-    return f"{field}: {' '.join(error.format_message().split()).rstrip('.')}. See --help."
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return str(EditingError(str(field), f"{textwrap.shorten(said, _LONGEST)}. See --help."))
+
+
+def _name_of(error: OSError) -> str:
+    """The name of the file that failed."""
+    name = error.filename
+    return Path(os.fsdecode(name)).name if isinstance(name, str | bytes) else "a file"

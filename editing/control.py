@@ -16,6 +16,8 @@ POSE_MODEL = "lllyasviel/Annotators"
 # Percentiles of a clip's depth that become black and white.
 _FAR, _NEAR = 2, 98
 _MAX_WEIGHT = 2.0
+_MAX_TEXT = 2000
+_WEIGHT = r"(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 
 
 class ControlSpec(NamedTuple):
@@ -43,6 +45,8 @@ def read_control(given: object) -> tuple[ControlSpec, ...]:
     """
     if given is not None and not isinstance(given, str | list | tuple):
         raise ValueError(_EXPECTED)
+    if isinstance(given, str) and len(given) > _MAX_TEXT:
+        raise ValueError(f"expected at most {_MAX_TEXT} characters")
     parts = given.split(",") if isinstance(given, str) else given or ()
     return tuple(_read_spec(part) for part in parts if not isinstance(part, str) or part.strip())
 
@@ -54,8 +58,10 @@ def write_control(specs: Iterable[ControlSpec]) -> str:
 
 def _read_spec(part: object) -> ControlSpec:
     if isinstance(part, str):
-        match = re.fullmatch(r"(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+)\s*)?", part.strip())
-        part = (match[1], match[2], float(match[3] or 1)) if match else None
+        kind, _, rest = part[:_MAX_TEXT].partition("=")
+        model, at, weight = (piece.strip() for piece in rest.partition("@"))
+        known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
+        part = (kind.strip(), model, float(weight) if at else 1.0) if known else None
     elif isinstance(part, Mapping):
         part = tuple(part.values()) if tuple(part) == ControlSpec._fields[: len(part)] else None
     if not isinstance(part, list | tuple) or len(part) not in (2, 3):

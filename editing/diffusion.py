@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from editing.errors import shorten
+
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -101,7 +103,9 @@ class Schedule:
         if config.get("rescale_betas_zero_snr"):
             raise ValueError("rescale_betas_zero_snr is not supported, since inversion divides by the signal")
         if spacing not in ("leading", "trailing", "linspace"):
-            raise ValueError(f"unknown timestep_spacing {spacing!r}, not leading, trailing or linspace")
+            raise ValueError(
+                f"unknown timestep_spacing {shorten(spacing)}, not leading, trailing or linspace"
+            )
         if config.get("trained_betas") is not None:
             betas = np.asarray(config["trained_betas"], dtype=np.float64)
         elif shape == "linear":
@@ -113,10 +117,13 @@ class Schedule:
             betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
         else:
             raise ValueError(
-                f"unknown beta_schedule {shape!r}, not linear, scaled_linear or squaredcos_cap_v2"
+                f"unknown beta_schedule {shorten(shape)}, not linear, scaled_linear or squaredcos_cap_v2"
             )
+        alphas = np.cumprod(1 - betas)
+        if not (np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()):
+            raise ValueError("its betas are not between 0 and 1")
         return cls(
-            np.cumprod(1 - betas),
+            alphas,
             int(config.get("steps_offset", 0)),
             bool(config.get("set_alpha_to_one", True)),
             spacing,

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-_LISTED = 200  # characters of names that a message lists
+_LISTED = 120  # characters of names that a message lists
+_LONGEST = 220  # characters of a message; with its field, a line has at most 300
+_LONGEST_FIELD = 60
 _NOUNS = {
     "bool_type": "true or false",
     "string_type": "text",
@@ -49,8 +51,8 @@ class EditingError(Exception):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(field, message)
-        self.field = " ".join(field.split())
-        self.message = " ".join(message.split())
+        self.field = _in_one_line(field, _LONGEST_FIELD)
+        self.message = _in_one_line(message, _LONGEST)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
@@ -84,10 +86,19 @@ class DivergedError(EditingError):
     """NaN or Inf in the latents; the field is the layer, the message names the step."""
 
 
+def _in_one_line(text: str, limit: int) -> str:
+    """The text fit to be shown: nothing that a terminal would act on, and cut in its middle if it is long."""
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    if len(printable) <= limit:
+        return printable
+    tail = limit // 3
+    return f"{printable[: limit - tail - 5]} ... {printable[-tail:]}"
+
+
 def suggest(word: str, allowed: Iterable[str]) -> str:
     """List the allowed names, after the nearest one: `Did you mean 'a'? Choose from a, b.`"""
     names = list(allowed)
-    near = get_close_matches(word, names, n=1)
+    near = get_close_matches(word[:_LISTED], names, n=1)
     listed = textwrap.shorten(", ".join(names), _LISTED, placeholder=" ...")
     return (f"Did you mean {near[0]!r}? " if near else "") + f"Choose from {listed.removesuffix('.')}."
 
@@ -166,7 +177,10 @@ def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 def shorten(value: object, limit: int = 60) -> str:
     """Show a value in an error message: its repr, cut to `limit` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists that are nested as deep
+        text = f"a huge {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

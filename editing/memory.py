@@ -26,7 +26,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editing.errors import ResourceError
+from editing.boundary import boundary
+from editing.errors import ModelError, ResourceError, shorten
+from editing.safetensors_files import check_head
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +145,9 @@ def count_weights(path: Path) -> int:
     files = [path] if path.is_file() else sorted(f for name in _PARTS for f in path.glob(name))
     total = 0
     for file in files:
-        with safe_open(file, framework="np") as weights:
+        check_head(file, "model")
+        said = f"{shorten(file.name)} is damaged or not a .safetensors file. Download it again."
+        with boundary("model", said, ModelError), safe_open(file, framework="np") as weights:
             total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
     return total
 

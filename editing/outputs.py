@@ -50,15 +50,23 @@ def check_out(out: Path) -> None:
         RequestError: `out` is a file, contains anything but earlier results, or cannot be written.
     """
     if out.exists() and not out.is_dir():
-        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder.")
-    foreign = sorted({entry.name for entry in out.iterdir()} - set(NAMES)) if out.is_dir() else []
+        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
     if foreign:
         raise RequestError(
             "--out",
-            f"{out.name!r} contains {foreign[0]!r}, which is not a result. Choose a new or empty folder.",
+            f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result. Choose a new or "
+            "empty folder.",
         )
     check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
+
+
+def _is_result(entry: Path) -> bool:
+    """Whether an entry of a folder may be replaced: it is what a run writes, and nothing else is in it."""
+    if entry.name == "attention":
+        return entry.is_dir() and all(file.suffix == ".mp4" and file.is_file() for file in entry.iterdir())
+    return entry.name in NAMES and entry.is_file()
 
 
 def check_whole(clip: Clip) -> None:

@@ -6,17 +6,19 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing.adapters import find_adapter
 from editing.backbones import parse_lora
+from editing.boundary import boundary
 from editing.clip import Clip, ImageClip, VideoClip, open_clip
 from editing.clip.writing import write_lossless
 from editing.control import read_control
@@ -39,6 +41,8 @@ from editing.spool import Frames
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
 _MAX_BYTES = 1_000_000
+_MAX_NAME = 200  # characters of a model's name
+_MAX_PATH = 1000
 
 
 class _Model(BaseModel):
@@ -81,7 +85,7 @@ class ProjectRegion(_Model):
 class Project(_Model):
     """project.json, version 1."""
 
-    version: Literal[1] = Field(description="Version of this format.")
+    version: int = Field(ge=1, le=1, description="Version of this format.")
     clip: ProjectClip
     source_prompt: str = Field("", description="What the clip shows.")
     prompt: str = Field("", description="What it should show; composed from the regions if empty.")
@@ -237,25 +241,25 @@ _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "mo
 
 
 def _parse(file: Path) -> Project:
-    if not file.is_file():
-        raise RequestError(
-            "project",
-            f"{shorten(str(file.parent))} has no {FILE}. Choose a project folder, or make one with "
-            "`python -m editing new`.",
-        )
-    if file.stat().st_size > _MAX_BYTES:
-        size = f"{file.stat().st_size / 1e6:.1f} MB"
-        raise RequestError(FILE, f"The file has {size}, but a project has at most 1 MB. Choose another file.")
-    try:
-        content = json.loads(
-            file.read_text(encoding="utf-8-sig"),
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique_keys,
-        )
-    except RequestError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
+    missing = RequestError(
+        "project",
+        f"{shorten(file.parent.name)} has no {FILE}. Choose a project folder, or make one with "
+        "`python -m editing new`.",
+    )
+    with boundary("project", missing.message):
+        if not file.is_file():
+            raise missing
+        size = file.stat().st_size
+    if size > _MAX_BYTES:
+        said = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB. Choose another file."
+        raise RequestError(FILE, said)
+    with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
+        text = file.read_text(encoding="utf-8-sig")
+        try:
+            content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        except json.JSONDecodeError as error:
+            raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
+    _check_texts(content)
     try:
         return Project.model_validate(content)
     except ValidationError as error:
@@ -269,10 +273,28 @@ def _refuse_constant(name: str) -> None:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise RequestError(FILE, f"Key {shorten(twice)} is given twice. Remove one.")
     return result
+
+
+def _check_texts(content: object, place: str = "") -> None:
+    """Refuse texts that cannot be written: half of a pair of characters, or a null."""
+    if isinstance(content, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
+        raise RequestError(
+            place.strip(".") or FILE, "The text has characters that cannot be used. Type it again."
+        )
+    parts = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
+    for key, part in parts:
+        _check_texts(key, place)
+        _check_texts(part, f"{place}.{key}")
 
 
 def _check_model(model: str, loras: Iterable[str]) -> None:
@@ -313,13 +335,18 @@ def _check_control(given: object) -> None:
 
 def is_name(model: str) -> bool:
     """Whether a text is the name of a model, local or on the hub, and not a path."""
-    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model)) and not {".", ".."} & set(model.split("/"))
+    return (
+        len(model) <= _MAX_NAME
+        and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model))
+        and not {".", ".."} & set(model.split("/"))
+    )
 
 
 def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
     is_absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
-    if not given.strip() or is_absolute or ".." in re.split(r"[\\/]", given) or "\0" in given:
+    leads_up = ".." in re.split(r"[\\/]", given)
+    if not given.strip() or is_absolute or leads_up or "\0" in given or len(given) > _MAX_PATH:
         raise RequestError(
             field,
             f"Expected a relative path inside the project folder, got {shorten(given)}.",
@@ -327,12 +354,12 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     root, path = folder.resolve(), folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
         raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
-    entries = path.rglob("*") if path.is_dir() else ()
-    for entry in (path, *entries):
-        if not entry.resolve().is_relative_to(root):
-            raise RequestError(
-                field, f"{shorten(entry.name)} leads out of the project folder. Copy the file into it."
-            )
+    with boundary(field, f"{shorten(given)} cannot be opened. Copy the files into the project folder."):
+        entries = path.rglob("*") if path.is_dir() else ()
+        for entry in (path, *entries):
+            if not entry.resolve().is_relative_to(root):
+                said = f"{shorten(entry.name)} leads out of the project folder. Copy the file into it."
+                raise RequestError(field, said)
     return path
 
 

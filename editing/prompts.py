@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from editing.errors import RequestError, shorten
+
 if TYPE_CHECKING:
     from editing.request import Region
+
+MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
 
 
 class Composed(NamedTuple):
@@ -79,3 +84,30 @@ def _with_separator(text: str) -> str:
     if not text:
         return ""
     return text + (" " if text[-1] in ".,;:!?" else ", ")
+
+
+def clean(field: str, text: object, limit: int = MAX_TEXT) -> str:
+    """A text that a person typed, without what cannot be seen, such as control and zero-width characters.
+
+    Args:
+        field: Where it was typed.
+        text: The text; letters come back in Unicode's composed form (NFC).
+        limit: Most characters.
+
+    Raises:
+        RequestError: It is not text, or too long.
+    """
+    if not isinstance(text, str):
+        raise RequestError(field, f"Expected text, got {shorten(text)}.")
+    if len(text) > limit:
+        raise RequestError(field, f"{len(text)} characters are too many. Shorten it to {limit}.")
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_seen(c) for c in unicodedata.normalize("NFC", text))
+
+
+def _seen(character: str) -> str:
+    """The character; a space for a tab or the like; nothing for what cannot be seen."""
+    if character.isspace():
+        return character if character == "\n" else " "
+    return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character

@@ -19,7 +19,7 @@ from editing.errors import MaskError, RequestError, shorten
 from editing.keyframes import check_keyframes
 from editing.labels import Labels
 from editing.params import MethodParams
-from editing.prompts import Composed, compose
+from editing.prompts import MAX_TEXT, Composed, clean, compose
 from editing.registry import check_params, find_method
 from editing.spool import Frames, FrameSource
 
@@ -30,6 +30,8 @@ MIN_SIZE, MAX_SIZE = 64, 4096
 MAX_PROMPTS = 8
 MAX_LORAS = 8
 MAX_MARGIN = 1024
+MAX_NAME = 120  # characters
+MAX_FRAME = 10**7
 
 
 def default_color(label: int) -> str:
@@ -69,13 +71,20 @@ class Region:
     drawn: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        for key, limit in (
+            ("name", MAX_NAME),
+            ("prompt", MAX_TEXT),
+            ("source", MAX_TEXT),
+            ("negative", MAX_TEXT),
+        ):
+            object.__setattr__(self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit))
         self._require("name", self.name.strip() != "", "a name")
         is_label = _is_int(self.label) and 1 <= self.label <= 255
         self._require("label", is_label, "a whole number from 1 to 255")
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
         self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
-        known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
+        known = all(_is_int(frame) and 0 <= frame < MAX_FRAME for frame in self.drawn)
         self._require("drawn", known, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
@@ -132,8 +141,11 @@ class EditRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
-        object.__setattr__(self, "more_prompts", tuple(self.more_prompts))
         object.__setattr__(self, "loras", tuple(self.loras))
+        for key in ("source_prompt", "prompt", "negative_prompt"):
+            object.__setattr__(self, key, clean(key, getattr(self, key)))
+        more = tuple(clean(f"more_prompts.{i}", prompt) for i, prompt in enumerate(self.more_prompts))
+        object.__setattr__(self, "more_prompts", more)
         self._require(
             "more_prompts",
             len(self.more_prompts) < MAX_PROMPTS and all(prompt.strip() for prompt in self.more_prompts),
@@ -150,6 +162,7 @@ class EditRequest:
         check_params(self.method, self.params)
         object.__setattr__(self, "params", dict(self.params))
         self._check_unique()
+        self._check_drawn()
         self._check_labels()
 
     @cached_property
@@ -299,6 +312,14 @@ class EditRequest:
                         f"regions.{index}.{key}", f"{shown} is used twice. Give each region its own."
                     )
                 seen.add(value)
+
+    def _check_drawn(self) -> None:
+        for region in self.regions:
+            if beyond := [frame for frame in region.drawn if frame >= len(self.clip)]:
+                raise RequestError(
+                    f"regions.{region.name}.drawn",
+                    f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {len(self.clip) - 1}.",
+                )
 
     def _check_labels(self) -> None:
         if self.labels is None:

@@ -34,6 +34,8 @@ ASSETS = Path(__file__).parents[2] / "assets"
 BUILT_IN_IDS = ("storybook", "storybook/canny")
 KEPT_IN_MEMORY = 2
 _MAX_LORA = 4.0
+_MAX_TEXT = 1000  # characters of a model's id
+_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _UNET = "unet/config.json"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -147,11 +149,12 @@ def parse_lora(text: str) -> LoraSpec:
     Raises:
         ModelError: The text has another form, or the weight is out of range.
     """
-    match = re.fullmatch(r"\s*([^@]+?)\s*(?:@\s*(-?\d*\.?\d+)\s*)?", text)
-    if not match or abs(float(match[2] or 1)) > _MAX_LORA:
+    file, at, weight = (part.strip() for part in text.partition("@"))
+    known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
+    if not file or len(text) > _MAX_TEXT or not known or abs(float(weight or 1)) > _MAX_LORA:
         expected = f"FILE@WEIGHT with a weight from {-_MAX_LORA:g} to {_MAX_LORA:g}"
         raise ModelError("loras", f"Expected {expected}, got {shorten(text)}.")
-    return LoraSpec(match[1], float(match[2] or 1))
+    return LoraSpec(file, float(weight or 1))
 
 
 def find(id: str, config: str = _UNET) -> Source:
@@ -163,11 +166,14 @@ def find(id: str, config: str = _UNET) -> Source:
     Raises:
         ModelError: The id is unknown, or the file could run code when opened.
     """
+    if len(id) > _MAX_TEXT or not id.isprintable():
+        raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id or a path.")
     if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in _PICKLES:
         raise ModelError(
-            "model", f"{id!r} is a pickle and could run code when opened. Use its .safetensors version."
+            "model",
+            f"{shorten(id)} is a pickle and could run code when opened. Use its .safetensors version.",
         )
     if path := find_local(id, ".safetensors"):
         return _check(path, id, config)
@@ -200,12 +206,16 @@ def on_shelf() -> list[str]:
 def _check(path: Path, id: str, config: str) -> Source:
     if path.is_file():
         if path.suffix.lower() != ".safetensors":
-            raise ModelError("model", f"{id!r} is not a .safetensors file. Use one, or a diffusers folder.")
+            raise ModelError(
+                "model", f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers folder."
+            )
         return Source("file", str(path.resolve()))
     # Other families of models have no UNet; `family_of` tells what they are.
     names = (config, "model_index.json") if config == _UNET else (config,)
     if not any((path / name).is_file() for name in names):
-        raise ModelError("model", f"{id!r} has no {config}. Use a diffusers folder or a .safetensors file.")
+        raise ModelError(
+            "model", f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors file."
+        )
     return Source("folder", str(path.resolve()))
 
 

@@ -13,7 +13,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from editing.backbones import Backbone, find
-from editing.backbones.folder import PART_FILES, download, read_config, read_weights
+from editing.backbones.configs import read_config
+from editing.backbones.folder import PART_FILES, download, read_weights
 from editing.backbones.patches import ControlFn, Patch, patched
 from editing.control import ControlSpec, control_maps
 from editing.errors import ModelError, ResourceError

@@ -1,6 +1,6 @@
 """Diffusers folders, on disk or on the hub. Safetensors only."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from editing.backbones.configs import read_config
 from editing.backbones.words import read_words
-from editing.errors import ModelError
+from editing.boundary import boundary
+from editing.errors import ModelError, shorten
+from editing.safetensors_files import check_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,25 +44,35 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
     autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
-            raise ModelError("model", f"{id!r} has no folder {part}/. Download the model again.")
+            raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
     autoencoder = read_config(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
     if autoencoder not in autoencoders:
         raise ModelError(
             "model",
-            f"{id!r} has an unsupported autoencoder, {autoencoder}. Use a model with "
+            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a model with "
             f"{' or '.join(autoencoders)}.",
         )
 
-    defaults = folder / "defaults.json"
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    with boundary("model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return Parts(
         read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
         read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
         read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
-        CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        read_config(folder / "scheduler" / "scheduler_config.json", id),
-        read_config(defaults, id) if defaults.exists() else {},
+        tokenizer,
+        scheduler,
+        _read_defaults(folder / "defaults.json", id),
         read_words(folder),
     )
+
+
+def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
+    """Recommended parameters by method; none without the file."""
+    defaults = read_config(path, id) if os.path.lexists(path) else {}
+    if not all(isinstance(values, dict) for values in defaults.values()):
+        raise ModelError("model", f"{shorten(id)}: defaults.json is not an object of objects. Correct it.")
+    return defaults
 
 
 def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
@@ -71,9 +84,15 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
     if not any(folder.glob("*.safetensors")):
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
         raise ModelError(
-            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}. Download them."
+            "model", f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
         )
-    try:
+    read_config(folder / "config.json", id)
+    for file in folder.glob("*.safetensors"):
+        check_head(file, "model")
+    said = (
+        f"{shorten(id)}: {folder.name}/ cannot be loaded, its files do not fit together. Download it again."
+    )
+    with boundary("model", said, ModelError):
         model, report = kind.from_pretrained(
             folder,
             dtype=dtype,
@@ -81,32 +100,14 @@ def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Mo
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise ModelError(
-            "model", f"{id!r}: {folder.name}/ cannot be loaded ({reason}). Download it again."
-        ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
             "model",
-            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it again.",
+            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it "
+            "again.",
         )
     return model
-
-
-def read_config(path: Path, id: str):
-    """Read a JSON file from a model's folder.
-
-    Raises:
-        ModelError: It cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            "model", f"{id!r}: {path.parent.name}/{path.name} cannot be read. Download it again."
-        ) from error
 
 
 _WEIGHTS = [f"{part}/{stem}{rest}"
@@ -136,19 +137,20 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
     except GatedRepoError as error:
         raise ModelError(
             "model",
-            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
+            f"{shorten(id)} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            "model", f"{id!r} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
+            "model", f"{shorten(id)} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
         ) from error
     except (LocalEntryNotFoundError, ConnectionError) as error:
         raise ModelError(
             "model",
-            f"{id!r} is not downloaded, and the hub cannot be reached. Go online once, or use storybook.",
+            f"{shorten(id)} is not downloaded, and the hub cannot be reached. Go online once, or use "
+            "storybook.",
         ) from error
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            "model", f"{id!r} cannot be downloaded ({reason}). Try again, or use storybook."
+            "model", f"{shorten(id)} cannot be downloaded ({reason}). Try again, or use storybook."
         ) from error

@@ -17,7 +17,7 @@ from editing.backbones.lora import add_loras
 from editing.backbones.single_file import read_file
 from editing.backbones.stable_diffusion import StableDiffusion
 from editing.diffusion import Schedule
-from editing.errors import ModelError
+from editing.errors import ModelError, shorten
 from editing.memory import count_weights, free_memory, takes_turns, weights_dtype
 
 logger = logging.getLogger(__name__)
@@ -55,9 +55,10 @@ def load(
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
-        said = f"{id!r} has an unsupported schedule ({error}). Use another model."
+        said = f"{shorten(id)} has an unsupported schedule ({error}). Use another model."
         raise ModelError("model", said) from error
     _check_architecture(parts, id)
+    _check_widths(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     weights = {
         name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
@@ -83,21 +84,26 @@ def _read(
     """The parts of a model, and the dtype of its UNet and text encoder."""
     with _quiet_imports():
         from diffusers.utils import logging as diffusers_logging
-        from safetensors import SafetensorError
         from transformers.utils import logging as transformers_logging
 
         diffusers_logging.set_verbosity_error()
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        try:
-            place = Path(download(id) if source.kind == "hub" else source.location)
-            dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
-            is_file = source.kind == "file"
-            return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
-        except SafetensorError as error:
-            raise ModelError(
-                "model", f"{id!r}: a .safetensors file is damaged ({error}). Download it again."
-            ) from error
+        place = Path(download(id) if source.kind == "hub" else source.location)
+        dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+        is_file = source.kind == "file"
+        return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
+
+
+def _check_widths(parts: Parts, id: str) -> None:
+    """Check that the parts belong together: latents, vectors of words, tokens."""
+    unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
+    wide = unet.cross_attention_dim
+    vectors = {*wide} if isinstance(wide, list | tuple) else {wide}
+    reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
+    if vae.latent_channels != unet.in_channels or vectors != {text.hidden_size} or not reads:
+        said = f"The parts of {shorten(id)} do not fit together. Download it again."
+        raise ModelError("model", said)
 
 
 def _check_architecture(parts: Parts, id: str) -> None:
@@ -105,11 +111,12 @@ def _check_architecture(parts: Parts, id: str) -> None:
     if unet.addition_embed_type or unet.in_channels != unet.out_channels:
         kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
         raise ModelError(
-            "model", f"{id!r} is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
+            "model",
+            f"{shorten(id)} is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.",
         )
     if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
         raise ModelError(
             "model",
-            f"{id!r} has the unknown prediction type {parts.scheduler['prediction_type']!r}. Use a model "
-            "that predicts epsilon, v_prediction or sample.",
+            f"{shorten(id)} predicts {shorten(parts.scheduler['prediction_type'])}, which is unknown. Use a "
+            "model that predicts epsilon, v_prediction or sample.",
         )

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from editing.backbones import LoraSpec, find, parse_lora
 from editing.backbones.folder import download
+from editing.boundary import boundary
 from editing.errors import ModelError, shorten
+from editing.safetensors_files import check_head
 
 FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.
@@ -52,7 +54,8 @@ def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) ->
                 raise _misfit(spec, f"the model has no layer {part}.{name}")
             delta = _delta(change, facts.get(f"{part}.lora_alpha"))
             if delta is None:
-                raise ModelError("loras", f"{spec.model!r}: layer {name} is incomplete. Download it again.")
+                where = f"{shorten(spec.model)}: layer {shorten(name)}"
+                raise ModelError("loras", f"{where} is incomplete. Download it again.")
             given, needed = tuple(delta.shape), tuple(weight.flatten(1).shape)
             if given != needed:
                 sizes = f"{given[0]} x {given[1]}, but {needed[0]} x {needed[1]} in the model"
@@ -61,18 +64,26 @@ def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) ->
 
 
 def _misfit(spec: LoraSpec, reason: str) -> ModelError:
-    return ModelError("loras", f"{spec.model!r} does not fit: {reason}. Use a LoRA made for this model.")
+    return ModelError(
+        "loras", f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this model."
+    )
 
 
 def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
     """The change at weight 1, [out, in * kernel]; None if a factor is missing or they do not match."""
-    if not {"up", "down"} <= set(change):
+    if not {"up", "down"} <= set(change) or change.get("alpha", torch.ones(())).numel() != 1:
         return None
-    up, down = (change[role].float().flatten(1) for role in ("up", "down"))
+    factors = [change[role] for role in ("up", "down")]
+    if not all(x.is_floating_point() and 2 <= x.ndim <= 4 and x.numel() for x in factors):
+        return None
+    up, down = (factor.float().flatten(1) for factor in factors)
     if "alpha" in change:
         alpha = change["alpha"].item()
     scale = alpha / len(down) if isinstance(alpha, int | float) else 1.0
-    return scale * (up @ down) if up.shape[1] == len(down) else None
+    if up.shape[1] != len(down):
+        return None
+    delta = scale * (up @ down)
+    return delta if bool(delta.isfinite().all()) else None
 
 
 def _layers(model: nn.Module) -> dict[str, Tensor]:
@@ -97,19 +108,22 @@ def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[st
     changes: dict[tuple[str, str], dict[str, Tensor]] = {}
     path = place if source.kind == "file" else place / FILE
     if not path.is_file():
-        raise ModelError("loras", f"{id!r} has no {FILE}. Name a .safetensors file or another repository.")
-    try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
-            for key in file.keys():  # noqa: SIM118  # it is no mapping
-                part, name, role = _role(key, id)
-                changes.setdefault((part, name), {})[role] = file.get_tensor(key)
-    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
-            "loras", f"{id!r} is damaged or not a .safetensors file ({error}). Download it again."
-        ) from error
+            "loras", f"{shorten(id)} has no {FILE}. Name a .safetensors file or another repository."
+        )
+    check_head(path, "loras")
+    with (
+        boundary(
+            "loras", f"{shorten(id)} is damaged or not a .safetensors file. Download it again.", ModelError
+        ),
+        safe_open(path, "pt") as file,
+    ):
+        facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
+        for key in file.keys():  # noqa: SIM118  # it is no mapping
+            part, name, role = _role(key, id)
+            changes.setdefault((part, name), {})[role] = file.get_tensor(key)
     if not changes:
-        raise ModelError("loras", f"{id!r} is empty. Download it again.")
+        raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
     return changes, facts if isinstance(facts, dict) else {}
 
 
@@ -124,8 +138,8 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
                 return part, match[1].removeprefix(prefix), role
     raise ModelError(
         "loras",
-        f"{id!r} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use another; "
-        "kinds such as LoHa and DoRA are not supported.",
+        f"{shorten(id)} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use "
+        "another; kinds such as LoHa and DoRA are not supported.",
     )
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from editing.backbones import ASSETS
 from editing.backbones.folder import Parts
-from editing.errors import ModelError
+from editing.boundary import boundary
+from editing.errors import ModelError, shorten
+from editing.safetensors_files import check_head
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -34,24 +36,18 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
     Raises:
         ModelError: The file is not a complete checkpoint of Stable Diffusion 1.x or 2.x.
     """
-    with safe_open(path, framework="pt") as file:
+    name = shorten(Path(path).name)
+    check_head(Path(path), "model")
+    said = f"{name} is damaged or not a .safetensors file. Download it again."
+    with boundary("model", said, ModelError), safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    name, version = Path(path).name, _version(checkpoint, Path(path).name)
-
-    from diffusers.loaders.single_file_utils import SingleFileComponentError
-
-    try:
+    version = _version(checkpoint, name)
+    # Some weights are missing, or have shapes that no such model has.
+    said = f"{name} is not a complete Stable Diffusion {version[2:]}.x checkpoint. Use another."
+    with boundary("model", said, ModelError):
         unet, vae = _unet(checkpoint, version), _vae(checkpoint, version)
         text_encoder = _text_encoder(checkpoint, version)
-    except (KeyError, RuntimeError, ValueError, SingleFileComponentError) as error:
-        lacks = "meta tensor" in str(error)  # what diffusers says where a weight was never filled in
-        reason = "weights are missing" if lacks else " ".join(str(error).split()).split(". ")[0][:160]
-        raise ModelError(
-            "model",
-            f"{name!r} is not a complete Stable Diffusion {version[2:]}.x checkpoint ({reason}). "
-            "Use another.",
-        ) from error
     for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
         part.to(kept_as).eval()
 
@@ -74,7 +70,7 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
 def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     """Recognise "sd1" or "sd2" by the text encoder; other or incomplete files raise ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
-        raise ModelError("model", f"{name!r} is an SDXL checkpoint. Use Stable Diffusion 1.x or 2.x.")
+        raise ModelError("model", f"{name} is an SDXL checkpoint. Use Stable Diffusion 1.x or 2.x.")
     version = "sd2" if f"{OPENCLIP}token_embedding.weight" in checkpoint else "sd1"
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
@@ -86,7 +82,7 @@ def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     for part, key in needed.items():
         if key not in checkpoint:
             raise ModelError(
-                "model", f"{name!r} has no {part} ({key}). Use a complete Stable Diffusion checkpoint."
+                "model", f"{name} has no {part} ({key}). Use a complete Stable Diffusion checkpoint."
             )
     return version
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
 
+from editing.backbones.configs import read_json
 from editing.errors import ModelError, PromptError
 
 
@@ -17,14 +18,12 @@ def read_words(folder: Path) -> frozenset[str] | None:
         ModelError: The file is not a JSON list of words.
     """
     path = folder / "words.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    try:
-        return frozenset(word.lower() for word in json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ModelError(
-            "model", f"{path.name} is not a JSON list of words. Download the model again."
-        ) from error
+    words = read_json(path, path.name)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ModelError("model", f"{path.name} is not a JSON list of words. Download the model again.")
+    return frozenset(word.lower() for word in words)
 
 
 def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") -> None:

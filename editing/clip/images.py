@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from editing.boundary import boundary, check_regular
 from editing.clip.values import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
-from editing.errors import ClipError
+from editing.errors import ClipError, shorten
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
@@ -26,7 +29,8 @@ class ImageClip:
         )
         if not files:
             raise ClipError(
-                "clip.path", f"{path.name!r} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."
+                "clip.path",
+                f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}.",
             )
         self.path, self.start, self.stride = path, start, stride
         self.folder_files = files
@@ -40,8 +44,8 @@ class ImageClip:
             if _image_size(file) != self.size:
                 raise ClipError(
                     "clip.path",
-                    f"{file.name} is {'x'.join(map(str, _image_size(file)))}, but the first image is "
-                    f"{'x'.join(map(str, self.size))}. Make all images equal in size.",
+                    f"{shorten(file.name)} is {'x'.join(map(str, _image_size(file)))}, but the first image "
+                    f"is {'x'.join(map(str, self.size))}. Make all images equal in size.",
                 )
         check_size(self.size)
 
@@ -56,30 +60,31 @@ class ImageClip:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    # ASCII digits alone: "²" is a digit, but no number.
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _image_size(file: Path) -> tuple[int, int]:
-    with _open_image(file) as image:
+    with _opened(file) as image:
         width, height = image.size
         return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
-    with _open_image(file) as image:
-        try:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
-                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-            elif upright.mode in ("I", "F"):
-                raise ValueError(f"mode {upright.mode} is neither 8 nor 16 bits")
-            return np.asarray(upright.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ClipError("clip.path", f"{file.name} cannot be decoded ({error}). Replace it.") from None
+    with _opened(file) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
+            upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+        elif upright.mode in ("I", "F"):
+            said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it."
+            raise ClipError("clip.path", said)
+        return np.asarray(upright.convert("RGB"))
 
 
-def _open_image(file: Path) -> Image.Image:
-    try:
-        return Image.open(file)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ClipError("clip.path", f"{file.name} is not a readable image ({error}). Replace it.") from None
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever fails while it is used is said of this file."""
+    check_regular(file, "clip.path", ClipError)
+    said = f"{shorten(file.name)} is not a readable image. Replace it."
+    with boundary("clip.path", said, ClipError), Image.open(file) as image:
+        yield image

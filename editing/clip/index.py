@@ -13,8 +13,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from editing.boundary import boundary, check_regular
 from editing.clip.values import DEFAULT_FPS
-from editing.errors import ClipError
+from editing.errors import ClipError, shorten
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"
@@ -94,13 +95,16 @@ def open_video(path: Path) -> av.container.InputContainer:
     Raises:
         ClipError: It is not a video file, or none that can be decoded.
     """
-    try:
+    check_regular(path, "clip.path", ClipError)
+    with boundary(
+        "clip.path", f"{shorten(path.name)} is not a readable video. Convert it to MP4.", ClipError
+    ):
+        # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something else.
         container = av.open(str(path.resolve()), container_options={"format_whitelist": CONTAINERS})
-    except (av.FFmpegError, OSError, ValueError):
-        raise ClipError("clip.path", f"{path.name!r} is not a readable video. Convert it to MP4.") from None
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise ClipError("clip.path", f"{path.name!r} has no readable video stream. Convert it to MP4.")
+        said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
+        raise ClipError("clip.path", said)
     return container
 
 
@@ -113,23 +117,15 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
             first frame.
 
     Raises:
-        ClipError: A frame cannot be decoded.
-        LookupError: The file cannot be entered at that key frame.
+        ClipError: A frame cannot be decoded, or the file cannot be entered at that key frame.
     """
     with open_video(path) as container:
         stream = container.streams.video[0]
         # No decoder threads: one that reports an error waits for Python while Python, closing a half-read
         # file, waits for it, once anything (torchvision does) has turned PyAV's logging on.
         stream.codec_context.thread_count = 1
-        try:
-            if key is None:
-                yield from container.decode(stream)
-            else:
-                yield from _decode_from(container, stream, key)
-        except av.FFmpegError as error:
-            raise ClipError(
-                "clip.path", f"{path.name!r} cannot be decoded ({error}). Re-encode it."
-            ) from None
+        with boundary("clip.path", f"{shorten(path.name)} cannot be decoded. Re-encode it.", ClipError):
+            yield from container.decode(stream) if key is None else _decode_from(container, stream, key)
 
 
 def _decode_from(
@@ -139,7 +135,7 @@ def _decode_from(
     for number, packet in enumerate(container.demux(stream)):
         # Some containers find an earlier key frame, which is as good, and some find none.
         if number == 0 and not (packet.is_keyframe and packet.pts is not None and packet.pts <= key):
-            raise LookupError(f"no key frame at {key}")
+            raise ClipError("clip.path", f"There is no key frame at {key}. Re-encode it.")
         yield from (frame for frame in packet.decode() if frame.pts is None or frame.pts >= key)
 
 
@@ -162,12 +158,9 @@ def read_index(path: Path) -> tuple[Index, Facts]:
     with open_video(path) as container:
         stream = container.streams.video[0]
         codec, tick = stream.codec_context.name, Fraction(stream.time_base or 1)
-        try:
+        said = f"{shorten(path.name)} cannot be read to its end. Re-encode it."
+        with boundary("clip.path", said, ClipError):
             packets = [_describe(packet, codec) for packet in container.demux(stream) if packet.size]
-        except av.FFmpegError as error:
-            raise ClipError(
-                "clip.path", f"{path.name!r} cannot be read to its end ({error}). Re-encode it."
-            ) from None
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the order of the frames.
         restarts = codec in _RESTARTS and not (container.format.name == "avi" and codec in ("h264", "hevc"))
@@ -177,6 +170,8 @@ def read_index(path: Path) -> tuple[Index, Facts]:
             pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
         )
     shown = [packet for packet in packets if packet.is_shown]
+    if not shown:
+        raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
     stamps = [packet.pts for packet in shown]
     packs_frames = codec == "mpeg4" and None in stamps
     if packs_frames or (packets and not packets[0].is_key):

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from editing.clip.index import Index, decode, read_index
 from editing.clip.values import AudioSpan, ColorTags, check_size, check_window, stack, used_frames
-from editing.errors import ClipError
+from editing.errors import ClipError, shorten
 
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -31,7 +31,7 @@ class VideoClip:
         self.fps = index.fps / stride
         first = next(decode(path), None)
         if first is None:
-            raise ClipError("clip.path", f"{path.name!r} has no readable frames. Re-encode it.")
+            raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
         self._pixel = facts.pixel
         self.size = _upright(first, self._pixel).shape[1::-1]
         check_size(self.size)
@@ -104,8 +104,8 @@ class _Decoder:
             frame = next(self._frames, None)
             if frame is None:
                 self._next = -1
-                name = self._path.name
-                raise ClipError("clip.path", f"{name!r} ends before frame {number}. Trim or re-encode it.")
+                name = shorten(self._path.name)
+                raise ClipError("clip.path", f"{name} ends before frame {number}. Trim or re-encode it.")
             self._check(frame)
             self._next += 1
         assert frame is not None

@@ -287,7 +287,7 @@ def test_folders_without_images_or_of_two_sizes_are_refused(tmp_path):
         open_clip(tmp_path)
     for index, size in enumerate([(6, 4), (6, 5)]):
         Image.new("RGB", size).save(tmp_path / f"{index}.png")
-    with pytest.raises(ClipError, match="1.png is 6x5"):
+    with pytest.raises(ClipError, match="'1.png' is 6x5"):
         open_clip(tmp_path)
 
 

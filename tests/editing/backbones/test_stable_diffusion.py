@@ -747,9 +747,9 @@ def test_other_single_files_are_refused(tmp_path, tiny):
     without = {key: value for key, value in weights.items() if not key.startswith("first_stage_model.")}
     assert "has no autoencoder" in refusal("pruned", without)
     lacking = {key: value for key, value in weights.items() if not key.endswith("time_embed.2.bias")}
-    assert "weights are missing" in refusal("lacking", lacking)
+    assert "is not a complete Stable Diffusion 1.x checkpoint" in refusal("lacking", lacking)
     lacking = {key: value for key, value in weights.items() if "layers.1.mlp.fc2.bias" not in key}
-    assert "Missing key" in refusal("text", lacking)
+    assert "is not a complete Stable Diffusion 1.x checkpoint" in refusal("text", lacking)
     first = "model.diffusion_model.input_blocks.0.0.weight"
     inpainting = weights | {first: torch.zeros(32, 9, 3, 3)}
     assert "9 input channels" in refusal("inpainting", inpainting)

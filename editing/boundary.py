@@ -1,0 +1,49 @@
+"""Where files of strangers meet libraries: every failure of a library becomes one of our errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from editing.errors import EditingError, RequestError, ResourceError, shorten
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def boundary(field: str, said: str, kind: type[EditingError] = RequestError) -> Iterator[None]:
+    """Turn every failure inside into one line; errors that are ours already pass.
+
+    Libraries fail in ways that nobody lists, so all of them are caught. Keep what is inside small: calls of a
+    library, and no logic of ours whose bugs would hide here.
+
+    Args:
+        field: What the error is about; see `EditingError`.
+        said: What is wrong, then what to do.
+        kind: Of the error.
+    """
+    try:
+        yield
+    except EditingError:
+        raise
+    except MemoryError:
+        raise ResourceError(field, "It does not fit into memory. Use a smaller one.") from None
+    except Exception as failure:
+        log.debug("%s: %s", field, said, exc_info=True)
+        raise kind(field, said) from failure
+
+
+def check_regular(path: Path, field: str, kind: type[EditingError] = RequestError) -> None:
+    """Check that a path is a regular file: a pipe would wait for ever, and a device never ends.
+
+    Raises:
+        EditingError: It is missing, or something else; of the given kind.
+    """
+    with boundary(field, f"{shorten(path.name)} cannot be opened. Use another file.", kind):
+        if path.is_file():
+            return
+        exists = path.exists()
+    said = "is not an ordinary file" if exists else "does not exist"
+    raise kind(field, f"{shorten(path.name)} {said}. Use another file.")

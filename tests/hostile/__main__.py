@@ -1,0 +1,44 @@
+"""`python -m tests.hostile [--kind KIND ...] [--quick]` prints what fails, and passed/total."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import sys
+import time
+
+from tests.hostile import KINDS, all_cases
+from tests.hostile.running import SECONDS, run, warm_up
+
+
+def main() -> int:
+    """Run the corpus; 0 if all passed."""
+    parser = argparse.ArgumentParser(description="Run hostile inputs.")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--like", default="", help="only cases whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="without cases that run a model")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each case")
+    parser.add_argument("--show", action="store_true", help="show every answer")
+    args = parser.parse_args()
+    cases = [
+        case for case in all_cases(args.kind) if args.like in case.name and not (args.quick and case.slow)
+    ]
+    warm_up(any(case.slow for case in cases))
+    began, wrong, total = time.monotonic(), collections.Counter(), collections.Counter()
+    for case, answer, fault in run(cases, args.seconds):
+        total[case.kind] += 1
+        if fault:
+            wrong[case.kind] += 1
+        if fault or args.show:
+            said = answer.said.encode("ascii", "backslashreplace").decode()[-600:].strip()
+            sys.stdout.write(f"{case.kind}: {case.name}: {fault or 'ok'} ({answer.code})\n    {said}\n")
+            sys.stdout.flush()
+    for kind, count in total.items():
+        sys.stdout.write(f"{kind:10} {count - wrong[kind]}/{count}\n")
+    passed = total.total() - wrong.total()
+    sys.stdout.write(f"{passed}/{total.total()} passed in {time.monotonic() - began:.0f} s\n")
+    return int(passed < total.total())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Runs hostile cases, each in a process of its own, forked from one that has loaded everything."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from tests.hostile.cases import Answer, Case, judge
+
+SECONDS = 60
+MEMORY = 6 << 30  # of address space, beyond what the forking process has
+FILE = 1 << 30
+_KEPT = "kept"  # what a case writes beside its command's folder
+
+
+def warm_up(slow: bool) -> None:
+    """Import, and with slow cases load, what all cases use, so that no case pays for it."""
+    import torch
+
+    torch.set_num_threads(1)
+    import cv2
+
+    cv2.setNumThreads(0)
+    import masks.__main__
+    import masks.following  # noqa: F401
+    from editing.registry import METHODS
+
+    for method in METHODS.values():
+        method.run, method.prepare  # noqa: B018
+    if slow:
+        from editing.backbones import load_backbone
+
+        load_backbone("storybook")
+
+
+def run(cases: Iterable[Case], seconds: float = SECONDS) -> Iterator[tuple[Case, Answer, str]]:
+    """Run cases one after the other: the case, its answer, and what is wrong with it (empty: nothing)."""
+    for case in cases:
+        answer = answer_of(case, seconds)
+        yield case, answer, judge(case, answer)
+
+
+def answer_of(case: Case, seconds: float = SECONDS) -> Answer:
+    """Run one case."""
+    with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        (folder / "in").mkdir()
+        said = folder / "said.txt"
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if child == 0:
+            _be_the_command(case, folder / "in", said)
+        code = _wait(child, seconds)
+        text = said.read_bytes().decode("utf-8", "surrogateescape") if said.exists() else ""
+        if code == 99:
+            raise RuntimeError(f"case {case.kind}/{case.name} could not be prepared:\n{text}")
+        return Answer(code, text, _left(folder / "in"))
+
+
+def _be_the_command(case: Case, folder: Path, said: Path) -> None:
+    """In the child: prepare, then run the command line as a process of its own would; never returns."""
+    code = 99
+    try:
+        os.setsid()
+        sink = os.open(said, os.O_WRONLY | os.O_CREAT)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(folder)
+        for name in ("REGRAIN_CACHE", "XDG_CACHE_HOME"):
+            os.environ[name] = str(folder.parent / "cache")
+        program, *arguments = case.prepare(folder)
+        (folder.parent / _KEPT).write_bytes(b"\n".join(os.listdir(os.fsencode(folder))))
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        code = _main(program, arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = code if code == 99 else 1
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _main(program: str, arguments: list[str]) -> int:
+    try:
+        if program == "masks":
+            from masks.__main__ import main
+        elif program == "editing":
+            from editing.__main__ import main
+        else:
+            from tests.hostile.programs import PROGRAMS
+
+            return PROGRAMS[program](arguments)
+        return main(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    """The exit code of a child; negative for a signal, None if it did not end in time."""
+    handle = os.pidfd_open(child)
+    try:
+        ready, _, _ = select.select([handle], [], [], seconds)
+        if not ready:
+            with suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+                time.sleep(0.01)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status) if ready else None
+    finally:
+        os.close(handle)
+
+
+def _left(folder: Path) -> tuple[str, ...]:
+    """What a command that failed left in its folder."""
+    kept = folder.parent / _KEPT
+    before = set(kept.read_bytes().split(b"\n")) if kept.exists() else set()
+    return tuple(
+        sorted(name.decode("utf-8", "replace") for name in {*os.listdir(os.fsencode(folder))} - before)
+    )
