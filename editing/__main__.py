@@ -1,4 +1,4 @@
-"""Command line: `python -m editing run | check | tune | new | clusters | schema | doctor`."""
+"""Command line: `python -m editing run | check | batch | tune | new | clusters | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from editing.errors import RequestError, shorten
 from editing.folders import check_writable
 from editing.labels import read_labels
 from editing.outputs import check_out, check_whole, write_clusters, write_outputs
+from editing.overrides import override
 from editing.project import FILE, check_project_path, load_project, save_project, schema
 from editing.request import EditRequest, Region
 from editing.spool import windows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from editing.backbones import Backbone
+    from editing.batch import Outcome, Status
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
@@ -76,13 +78,16 @@ def run(
 ) -> None:
     """Edit a project and write videos and a report."""
     check_out(out)
-    request, notes = _override(load_project(project), model, method, settings or [], seed)
-    if lora:
-        request = replace(request, loras=tuple(lora))
-    if adapter is not None:
-        request = replace(request, adapter=adapter)
-    if prompt:
-        request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
+    request, notes = override(
+        load_project(project),
+        method=method,
+        params=parse_settings(settings or []),
+        prompts=prompt or (),
+        model=model,
+        seed=seed,
+        loras=tuple(lora) if lora else None,
+        adapter=adapter,
+    )
     request.check_runnable()
     if whole:
         check_whole(request.clip)
@@ -108,9 +113,8 @@ def check(
     ] = None,
 ) -> None:
     """Check a project, all of its frames and masks among it, without a model."""
-    request, _ = _override(load_project(project), None, method, settings or [], None)
-    if prompt:
-        request = replace(request, prompt=prompt[0], more_prompts=tuple(prompt[1:]))
+    params = parse_settings(settings or [])
+    request, _ = override(load_project(project), method=method, params=params, prompts=prompt or ())
     request.check_runnable()
     clip = request.clip
     for start, stop in windows(len(clip)):
@@ -120,6 +124,49 @@ def check(
         typer.echo(f"warning: {warning}", err=True)
     width, height = clip.size
     typer.echo(f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}")
+
+
+@app.command()
+def batch(
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder per job.")],
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Ray cluster: its address, auto, or local to start one here."),
+    ] = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="Spread the shots of a clip over workers; needs a shared cache.")
+    ] = False,
+    cpus: Annotated[float, typer.Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any.")
+    ] = None,
+) -> None:
+    """Run many projects; the same command goes on where it was stopped."""
+    from editing.batch import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
+    from editing.batch import split as by_shots
+
+    check_batch(out)
+    listed = read_jobs(jobs)
+    status = Status(listed, out)
+    left = [job for job in listed if not is_done(job, out)]
+    for job in listed:
+        if job not in left:
+            status.take(Outcome(Task(job)))
+    tasks = by_shots(left) if split else [Task(job) for job in left]
+    if ray is None:
+        outcomes = run_here(tasks, out)
+    else:
+        from editing.cluster import Cluster
+
+        outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
+    _follow_batch(outcomes, status, len(tasks))
+    status.close()
+    typer.echo(f"{status.count('done')} of {len(listed)} jobs done: {out}")
+    if status.count("failed"):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -141,9 +188,13 @@ def tune(
     check_adapter_path(out)
     check_writable(out.absolute().parent)
     check_name(*(("--out", out.stem) if name is None else ("--name", name)))
-    request, _ = _override(load_project(project), model, "tune_a_video", settings or [], None)
-    if lora:
-        request = replace(request, loras=tuple(lora))
+    request, _ = override(
+        load_project(project),
+        method="tune_a_video",
+        params=parse_settings(settings or []),
+        model=model,
+        loras=tuple(lora) if lora else None,
+    )
     request.check_source()
     from editing.runner import tune as tune_model
 
@@ -295,22 +346,6 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
     return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
 
 
-def _override(
-    request: EditRequest, model: str | None, method: str | None, settings: list[str], seed: int | None
-) -> tuple[EditRequest, list[str]]:
-    """Apply the options of `run`; also return notes for the report."""
-    notes = []
-    if method is not None and method != request.method:
-        if request.params:
-            dropped = ", ".join(sorted(request.params))
-            notes.append(f"--method {method} dropped the project's params for {request.method}: {dropped}.")
-        request = replace(request, method=method, params={})
-    params = {**request.params, **parse_settings(settings)}
-    changes: dict[str, Any] = {"model": model, "seed": seed}
-    given = {key: value for key, value in changes.items() if value is not None}
-    return replace(request, params=params, **given), notes
-
-
 def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str, Any]]:
     """Values of each region by label, in the order given."""
     result: dict[int, dict[str, Any]] = {}
@@ -368,6 +403,21 @@ def _follow(stream: Iterator[events.Event]) -> Any:
     if result is None:
         raise RuntimeError("the run ended without a result")
     return result
+
+
+def _follow_batch(outcomes: Iterator[Outcome], status: Status, total: int) -> None:
+    """Show how far a batch is, and say what fails."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("tasks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        bar = bars.add_task("tasks", total=total)
+        for outcome in outcomes:
+            status.take(outcome)
+            bars.advance(bar)
+            if outcome.error:
+                typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
 
 
 def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:

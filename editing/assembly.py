@@ -84,6 +84,31 @@ def edit_clip(
     return assembly.result()
 
 
+@torch.no_grad()
+def edit_windows(
+    backbone: Backbone, request: EditRequest, params: MethodParams, shot: int
+) -> Generator[Event, None, int]:
+    """Edit the windows of one shot and cache their drafts, which `edit_clip` of the same request then takes.
+
+    Shots do not depend on each other, so that several machines may each edit one.
+
+    Returns:
+        Number of windows of the shot.
+
+    Raises:
+        EditingError: See `edit_clip`.
+    """
+    method = METHODS[request.method]
+    plan = yield from plan_clip(backbone, request, params, method)
+    if method.prepare:
+        backbone = yield from method.prepare(backbone, request, params)
+    editor = Editor(method, backbone, request, params, plan)
+    own = [window for window in plan.windows if window.shot == shot]
+    for window in own:
+        yield from editor.edit(window)
+    return len(own)
+
+
 def plan_clip(
     backbone: Backbone, request: EditRequest, params: MethodParams, method: Method
 ) -> Generator[Event, None, Plan]:

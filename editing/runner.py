@@ -123,6 +123,29 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     yield Finished(result, report)
 
 
+def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None) -> Iterator[Event]:
+    """Edit the windows of one shot and cache them, so that `edit` of the same request takes them from there.
+
+    Args:
+        request: The request.
+        shot: Number of the shot, from 0.
+        backbone: See `edit`.
+    Yields:
+        The events of `edit` but the last.
+    Raises:
+        EditingError: See `edit`.
+    """
+    request.check_runnable()
+    clock = Clock()
+    adapted = request.adapter_facts() is not None
+    backbone, params, _ = yield from _prepared(request, backbone, clock)
+    if adapted:
+        backbone, _ = use_adapter(backbone, request)
+    from editing.assembly import edit_windows
+
+    yield from _timed(edit_windows(backbone, request, params, shot), clock)
+
+
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
     """Tune a model on a clip, for edits of any method with `adapter`.
 
