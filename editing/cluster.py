@@ -7,30 +7,34 @@ same paths, as on a network file system.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from editing.batch import Outcome, Task, work
-from editing.errors import RequestError, ResourceError
+from editing.boundary import boundary
+from editing.errors import RequestError, ResourceError, shorten
 
+_SECONDS = 5  # to reach the cluster
 _TRIES = 3  # of a task whose worker dies
 _PASSED_ON = ("REGRAIN_CACHE", "REGRAIN_MODELS", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
-def _worker(out: str) -> Any:
-    """The class of a worker, made where Ray is imported."""
-    import ray
+class Worker:
+    """An actor: holds a model, and does one task at a time.
 
-    @ray.remote(max_restarts=0)
-    class Worker:
-        """Holds a model; does one task at a time."""
+    Args:
+        out: Folder of the results.
+    """
 
-        def work(self, task: Task) -> Outcome:
-            return work(task, Path(out))
+    def __init__(self, out: Path) -> None:
+        self._out = out
 
-    return Worker
+    def work(self, task: Task) -> Outcome:
+        """See `editing.batch.work`."""
+        return work(task, self._out)
 
 
 @dataclass
@@ -101,7 +105,7 @@ class Cluster:
             if not self._idle:
                 room -= 1
                 options = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
-                self._idle.append(_worker(str(self.out)).options(**options).remote())
+                self._idle.append(ray.remote(Worker).options(**options).remote(self.out.resolve()))
             worker = self._idle.pop()
             waiting.remove(task)
             self._busy[worker.work.remote(task)] = worker, task
@@ -129,7 +133,9 @@ def _connected(address: str) -> Any:
     except ImportError:
         said = "It needs Ray, which is not installed. Run `pip install regrain[ray]`."
         raise RequestError("--ray", said) from None
+    said = f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
     if not ray.is_initialized():
+        _check_reachable(address, said)
         variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             ray.init(
@@ -139,6 +145,14 @@ def _connected(address: str) -> Any:
                 include_dashboard=False if address == "local" else None,
             )
         except Exception:
-            said = f"The cluster at {address!r} cannot be reached. Start one with `ray start --head`."
             raise RequestError("--ray", said) from None
     return ray
+
+
+def _check_reachable(address: str, said: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    with boundary("--ray", said), socket.create_connection((host, int(port)), _SECONDS):
+        pass
