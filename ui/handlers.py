@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,18 @@ from editing.errors import EditingError, RequestError
 from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import attention_views, method_choice, run_views, settings, tuning_views, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
 from ui.clips import Opened
 from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
+from ui.history import Choices
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
 from ui.tracking import Followed, Tracking, look
+from ui.variants import Variant, plan, remember
 from ui.visits import Visits
 from ui.worker import in_thread
 
@@ -44,12 +46,14 @@ class Parts:
     canvas: gr.HTML
     motion: gr.HTML
     player: gr.HTML
+    history: gr.HTML
     live: gr.HTML
     result: gr.HTML
     losses: gr.HTML
     cards: gr.HTML
     prompt: gr.HTML
     notice: gr.HTML
+    variants: gr.HTML
     run: gr.Button
     stop: gr.Button
     progress: gr.HTML
@@ -264,7 +268,14 @@ class RunHandlers:
         }
 
     def work(
-        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
+        self,
+        request: gr.Request,
+        wanted: object,
+        value: object,
+        model: object,
+        loras: object,
+        seed: object,
+        *values: object,
     ) -> Iterator[Any]:
         """A run from first to last; what is not yet tracked is tracked before."""
         page = page_of(request)
@@ -281,7 +292,11 @@ class RunHandlers:
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
                 asked = with_found(asked, document)
                 job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
-            yield from self._run(document, identity, job)
+                usual = catalogue.values(asked.method, asked.model, asked.params)
+                order = plan(job, wanted, usual, Choices.of(asked, identity, document.prompt))
+            for one in order:
+                if document.id == identity:
+                    yield from self._run(document, identity, one)
         except Past:
             yield {self.parts.progress: None, self.parts.live: None}
         except EditingError as error:
@@ -331,11 +346,13 @@ class RunHandlers:
             return {self.parts.progress: gr.skip()}
         return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
 
-    def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
+    def _run(self, document: Document, identity: str, variant: Variant) -> Iterator[Any]:
         """Run a job and show what it tells, unless the page opens another clip meanwhile."""
-        started, opened = False, job.opened or document.opened
+        job = replace(variant.job, kept=document.history.folders)
+        started, opened = variant.number > 1, job.opened or document.opened
         losses = tuning_views.LossCurve()
-        progress = run_views.RunProgress(job.request.method, job.request.adapter)
+        part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
+        progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if document.id != identity:  # nobody waits for this one
@@ -348,6 +365,8 @@ class RunHandlers:
                     yield {self.parts.losses: shown} | self._listed(item, document)
                 elif isinstance(item, Stage | Progress | Window):
                     yield {self.parts.progress: progress.take(item)}
+                elif isinstance(item, Saved):
+                    yield self._keep(item, document, variant, opened)
                 else:
                     yield self._show(item, job.request, opened)
 
@@ -358,21 +377,23 @@ class RunHandlers:
         listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
         return {self.parts.adapters: listed}
 
-    def _show(self, item: Event | Saved | Begun | None, asked: EditRequest, opened: Opened) -> Any:
+    def _keep(self, saved: Saved, document: Document, variant: Variant, opened: Opened) -> dict[Any, Any]:
+        """A result, shown and kept in the history."""
+        shown = remember(document.history, saved, variant, opened, self.jobs.media)
+        return {
+            self.parts.history: document.history.view(),
+            self.parts.player: shown["player"],
+            self.parts.result: shown["result"],
+            self.parts.progress: run_views.done(saved.finished.report),
+            self.parts.live: None,
+        }
+
+    def _show(self, item: Event | Begun | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Preview():
-                return {self.parts.live: run_views.live(item, asked)}
+                return {self.parts.live: attention_views.live(item, asked)}
             case Begun(path, frames):
                 return {self.parts.player: views.begun_player(opened, path, frames)}
-            case Saved(finished, files):
-                return {
-                    self.parts.player: views.player(
-                        opened, views.edits(asked, files), files.get("reconstruction.mp4")
-                    ),
-                    self.parts.result: run_views.result(finished.result, finished.report, asked, files),
-                    self.parts.progress: run_views.done(finished.report),
-                    self.parts.live: None,
-                }
         return {self.parts.progress: gr.skip()}
 
 

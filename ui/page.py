@@ -24,6 +24,7 @@ from ui.components import header, view
 from ui.document import Document
 from ui.examples import Example
 from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
 from ui.masking import Masking
@@ -88,7 +89,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         )
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        history = HistoryHandlers(catalogue, visits, media, parts)
+        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning), _wire_history(history)]
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -128,6 +130,7 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
         "canvas": canvas,
         "motion": motion,
         "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
+        "history": view("history", elem_id="history"),
         "live": view("live", elem_id="live"),
         "result": view("result", elem_id="result"),
         "losses": view("losses", elem_id="losses"),
@@ -148,6 +151,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
+    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
@@ -253,8 +257,8 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
     )
     running = began.then(
         runs.work,
-        _request_inputs(p),
-        [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters],
+        [p.variants, *_request_inputs(p)],
+        [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters],
         concurrency_id="edit",
         concurrency_limit=1,
         **_QUIET,
@@ -262,6 +266,18 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
     ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
     p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
     return [ended]
+
+
+def _wire_history(history: HistoryHandlers) -> Dependency:
+    """Connect the list of earlier runs; returns what changes what a run would tune."""
+    p = history.parts
+    shown = [p.history, p.player, p.result, p.progress]
+    p.history.show(history.show, None, shown, **_QUIET)
+    p.history.compare(history.compare, None, shown, **_QUIET)
+    p.history.remove(history.remove, None, shown, **_QUIET)
+    p.result.make(history.make, None, p.download, concurrency_limit=2, trigger_mode="multiple", **_QUIET)
+    form = [p.model, p.cards, p.prompt, p.method, p.seed, p.loras, *p.controls.show(""), *p.controls.all]
+    return p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

@@ -64,6 +64,7 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
         "height": clip.size[1],
         "frames": len(clip),
         "fps": float(clip.fps),
+        "names": None,
     }
 
 
