@@ -113,7 +113,7 @@ class RegionAttention:
         before: Before modulation.
         after: After it.
         parts: The same of the first, the middle and the last third of the schedule, called "early", "middle"
-            and "late", as far as their steps count; they have no parts themselves.
+            and "late", as far as their steps count; of clips that are edited in one window alone.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]

@@ -9,6 +9,7 @@ from editing.clip import VideoClip
 from editing.clip.writing import timing_of
 from editing.outputs import write_edited_gif
 from ui.history import Run, gone
+from ui.result_views import download_name
 
 
 def make_gif(run: Run) -> Path:
@@ -17,7 +18,7 @@ def make_gif(run: Run) -> Path:
     Raises:
         RequestError: Its files are gone.
     """
-    path, video = run.folder / "edited.gif", run.folder / "out" / "edited.mp4"
+    path, video = run.folder / download_name(run.stem, "edited.gif"), run.folder / "out" / "edited.mp4"
     if not path.is_file():
         if not video.is_file():
             raise gone()
@@ -34,7 +35,7 @@ def pack_masks(run: Run) -> Path:
     Raises:
         RequestError: Its files are gone, or it had no masks.
     """
-    path, project = run.folder / "masks.zip", run.folder / "project.zip"
+    path, project = run.folder / download_name(run.stem, "masks.zip"), run.folder / "project.zip"
     if not path.is_file():
         if not project.is_file():
             raise gone()

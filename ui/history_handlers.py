@@ -19,7 +19,6 @@ from ui.handlers import Parts, page_of, prompt_view, seed_field
 from ui.history import Choices, compare
 from ui.masking import BROKEN
 from ui.media import Media
-from ui.result_views import download_name
 from ui.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -100,8 +99,7 @@ class HistoryHandlers:
         except Exception:
             log.exception("a file could not be made")
             return {self.parts.download: {"failed": BROKEN, "time": now}}
-        name = download_name(run.stem, wanted)
-        return {self.parts.download: {"path": str(path), "name": name, "time": now}}
+        return {self.parts.download: {"path": str(path), "name": path.name, "time": now}}
 
     def _act(self, request: gr.Request, act: Callable[[Document], dict[Any, Any]]) -> dict[Any, Any]:
         try:

@@ -121,17 +121,16 @@ class Jobs:
         write_outputs(finished.result, request, finished.report, out, whole=whole)
         archive = pack_project(request, job.whole, folder)
         made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
-        source = _own_copy(job.opened.source, folder) if job.opened else None
+        source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
         yield Saved(finished, made | {archive.name: str(archive)}, folder, source)
 
 
-def _own_copy(source: Path, folder: Path) -> Path:
-    """The source video beside a result: a second name of the same file where the disk can do that."""
-    path = folder / "source.mp4"
+def name_again(file: Path, path: Path) -> Path:
+    """Give a file a second name, which stays when the first goes; copies it where the disk cannot do that."""
     try:
-        os.link(source, path)
+        os.link(file, path)
     except OSError:
-        shutil.copyfile(source, path)
+        shutil.copyfile(file, path)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from editing.errors import RequestError
@@ -12,7 +13,7 @@ from editing.registry import METHODS
 from ui import result_views, views
 from ui.clips import Opened
 from ui.history import Choices, History, Run, thumbnail, title_of
-from ui.jobs import Job, Saved
+from ui.jobs import Job, Saved, name_again
 from ui.media import Media
 from ui.method_choice import uses
 from ui.views import View
@@ -72,9 +73,14 @@ def remember(
     Returns:
         What the page shows of it: `player` and `result`.
     """
-    asked, files, outcome = variant.job.request, saved.files, saved.finished.result
+    asked, outcome = variant.job.request, saved.finished.result
     stem, key = result_views.stem_of(opened, asked), secrets.token_hex(8)
-    player = views.player(opened, views.edits(asked, files), files.get("reconstruction.mp4"))
+    player = views.player(opened, views.edits(asked, saved.files), saved.files.get("reconstruction.mp4"))
+    # The server tells browsers the name that a file has on disk.
+    files = {
+        name: str(name_again(Path(path), saved.folder / result_views.download_name(stem, name)))
+        for name, path in saved.files.items()
+    }
     if saved.source:
         player |= {"source": str(saved.source)}
     shown = {

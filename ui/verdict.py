@@ -78,7 +78,12 @@ def _changed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str
     if len(inside) == 1:
         return "What changed", capital(next(iter(how.values()))), _where(hardly), bool(hardly)
     if not hardly:
-        return "What changed", f"All {len(inside)} regions", text, False
+        return (
+            "What changed",
+            "Both regions" if len(inside) == 2 else f"All {len(inside)} regions",
+            text,
+            False,
+        )
     if len(hardly) == len(inside):
         return "What changed", "Hardly anything", text, True
     return "What changed", f"{len(inside) - len(hardly)} of {len(inside)} regions", text, True

@@ -89,7 +89,7 @@ export function mount(element, props, trigger, watch) {
     const value = props.value,
       root = make("div", "rg-history"),
       row = make("ul", "rg-runs");
-    if (!value?.runs.length) {
+    if (!value || !value.runs.length) {
       element.replaceChildren();
       return;
     }
@@ -108,7 +108,7 @@ export function mount(element, props, trigger, watch) {
     if (at) element.querySelector(`[aria-label="${CSS.escape(at)}"]`)?.focus();
   };
   follow(props, watch, (value) => {
-    if (value?.shown.length === 1) Object.assign(pairing.pair, { a: null, b: null });
+    if (value && value.shown.length === 1) Object.assign(pairing.pair, { a: null, b: null });
     draw();
   });
 }
