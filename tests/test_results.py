@@ -105,7 +105,14 @@ def test_settings_of_a_result_come_back(server, open_page):
     page = open_page(server)
     choose_fresco(page)
     page.fill("#rg-prompt-0", "a robot")
-    page.locator("#at-hand input[type=number]:visible").first.fill("0.6")
+    strength = page.locator("#at-hand input[type=number]:visible").first
+
+    def stays() -> bool:  # a slider just mounted may still put its first value in
+        strength.fill("0.6")
+        page.wait_for_timeout(150)
+        return strength.input_value() == "0.6"
+
+    wait(stays, 60, "the slider takes the number")
     page.keyboard.press("Tab")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
@@ -117,8 +124,7 @@ def test_settings_of_a_result_come_back(server, open_page):
     page.click("text=Use these settings")
     page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
     page.wait_for_function("document.querySelector('.rg-method select').value == 'fresco'")
-    page.locator("#at-hand input[type=number]:visible").first.wait_for()
-    assert page.locator("#at-hand input[type=number]:visible").first.input_value() == "0.6"
+    wait(lambda: strength.is_visible() and strength.input_value() == "0.6", 5, "its strength")
     # The same again, from the seed of the one that was chosen.
     run_variants(page, 1)
     assert titles(page)[0] == "FRESCO, seed 1"

@@ -104,12 +104,14 @@ class History:
 
     Attributes:
         shown: Keys of the runs that are shown: one, or two that are compared.
+        used: What was put into the form last.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: list[Run] = []
         self.shown: tuple[str, ...] = ()
+        self.used: Choices | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -79,12 +79,20 @@ class HistoryHandlers:
         """The settings and words of one are wanted in the form."""
 
         def use(document: Document) -> dict[Any, Any]:
-            choices = document.history.get(_of(event, "key")).choices
+            choices = document.history.used = document.history.get(_of(event, "key")).choices
             with document.lock:
                 _take(document, choices)
             return self._form(document, choices, model)
 
         return self._act(request, use)
+
+    def fill(self, request: gr.Request) -> dict[Any, Any]:
+        """Fields of a method that was hidden take a value only once they are shown."""
+        try:
+            choices = self.visits.get(page_of(request)).history.used
+            return self._fields(choices) if choices else {self.parts.progress: gr.skip()}
+        except EditingError as error:
+            return {self.parts.progress: run_views.failed(error.field, error.message)}
 
     def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A file is wanted that is made only now; the time tells it from the same file wanted before."""
@@ -111,20 +119,28 @@ class HistoryHandlers:
     def _form(self, document: Document, choices: Choices, model: object) -> dict[Any, Any]:
         """Every field as it was when the run began."""
         controls, method = self.parts.controls, choices.method
-        values = self.catalogue.values(method, choices.model, choices.params)
         # A field that has the value already is left alone: a change of model fills all others anew.
         other = {} if model == choices.model else {self.parts.model: choices.model}
         return {
             **other,
-            self.parts.cards: views.cards(document),
+            self.parts.cards: views.cards(document) | {"anew": time.time()},
             self.parts.prompt: prompt_view(document),
             self.parts.method: method_choice.choice(method),
             self.parts.seed: gr.Number(value=choices.seed, **seed_field(method)),
             self.parts.loras: list(choices.loras),
             **controls.show(method),
-            **controls.fill(method, values),
-            **controls.fill_shared(values),
+            **self._fields(choices),
         }
+
+    def _fields(self, choices: Choices) -> dict[Any, Any]:
+        """The parameters of a run in the fields of its method.
+
+        Raises:
+            EditingError: The model has gone.
+        """
+        controls = self.parts.controls
+        values = self.catalogue.values(choices.method, choices.model, choices.params)
+        return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
 
 
 def _take(document: Document, choices: Choices) -> None:

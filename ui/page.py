@@ -277,7 +277,8 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     p.history.remove(history.remove, None, shown, **_QUIET)
     p.result.make(history.make, None, p.download, concurrency_limit=2, trigger_mode="multiple", **_QUIET)
     form = [p.model, p.cards, p.prompt, p.method, p.seed, p.loras, *p.controls.show(""), *p.controls.all]
-    return p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
+    used = p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
+    return used.then(history.fill, None, [p.progress, *p.controls.all], **_QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

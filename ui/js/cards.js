@@ -109,8 +109,11 @@ const addTaking = (deck, root, column, add) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.fresh = deck.id !== value.id || !deck.cards.size;
-    if (deck.id !== value.id) {
+    // The words of an earlier run replace what was typed.
+    const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
+    deck.anew = value.anew ?? deck.anew;
+    deck.fresh = anew || !deck.cards.size;
+    if (anew) {
       deck.cards.clear();
       column.replaceChildren();
       deck.prompts.fill(value);
