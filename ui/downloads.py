@@ -40,7 +40,7 @@ def pack_masks(run: Run) -> Path:
         if not project.is_file():
             raise gone()
         with zipfile.ZipFile(project) as source, zipfile.ZipFile(path, "w") as target:
-            for name in source.namelist():
+            for name in sorted(source.namelist()):
                 if name.startswith("masks/") and name.endswith(".png"):
                     target.writestr(name, source.read(name))
     return path
