@@ -136,7 +136,8 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
 
 def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
+    given = {chosen: start.opened.request.params} if start else {}
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
@@ -154,7 +155,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    settled = _add_settings(catalogue, usual, chosen)
+    settled = _add_settings(catalogue, usual, chosen, start)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
     _add_words(catalogue.words)
     return shown
@@ -171,7 +172,7 @@ def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> setting
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str
+    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str, start: Document | None
 ) -> dict[str, Any]:
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
@@ -181,7 +182,14 @@ def _add_settings(
             else gr.State(BUILT_IN_MODEL),
             "loras": _choose_loras(catalogue.loras),
             "controls": settings.make_fields(usual, chosen),
-            "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),
+            "seed": gr.Number(
+                start.opened.request.seed if start else 0,
+                label="Seed",
+                precision=0,
+                minimum=0,
+                elem_id="seed",
+                **seed_field(chosen),
+            ),
         }
 
 
