@@ -118,7 +118,7 @@ def stopped(last: object) -> View:
 
 
 def failed(field: str, message: str) -> View:
-    """A run failed; the field, as the request names it, says what to change: the page marks it and goes there."""
+    """A run failed; the page marks the field, which the request's own name tells, and goes there."""
     said = {"text": capital(message), "detail": place(field), "stages": []}
     return {"state": "error", "field": field, **said}
 
