@@ -16,6 +16,7 @@ from PIL import Image
 from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
 from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError
+from editing.made import Made
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
 from editing.spool import Frames, windows
@@ -42,6 +43,7 @@ class Opened:
         source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
         file: One's own video, of which another part can be chosen.
         masks: Folder of whole masks by label, where regions of the project overlap.
+        made: A result that was made earlier, with the project's own settings.
         total: Frames of that file. start: The first one used. stride: Every stride-th is.
     """
 
@@ -53,6 +55,7 @@ class Opened:
     source: Path
     file: Path | None = None
     masks: Path | None = None
+    made: Made | None = None
     total: int = 0
     start: int = 0
     stride: int = 1

@@ -18,7 +18,7 @@ from editing.errors import EditingError, RequestError
 from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, run_views, settings, tuning_views, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
@@ -200,14 +200,15 @@ class MaskHandlers:
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
             self.parts.canvas: views.canvas(document, -1, note),
-            self.parts.player: None if opened.own else views.player(opened),
+            self.parts.player: made_views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
             **self._shared(document),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
+            **dict.fromkeys((self.parts.live, self.parts.losses, self.parts.progress)),
+            self.parts.result: made_views.result(opened),
         }
 
     def _cards(self, document: Document) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from editing.registry import METHODS
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, run_views, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
@@ -127,9 +127,9 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     return {
         "canvas": canvas,
         "motion": motion,
-        "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
+        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
         "live": view("live", elem_id="live"),
-        "result": view("result", elem_id="result"),
+        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
         "losses": view("losses", elem_id="losses"),
     }
 

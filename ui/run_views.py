@@ -174,6 +174,21 @@ def result(
     }
 
 
+def measured(report: Mapping[str, Any]) -> View:
+    """As `result`, from the report alone: without pictures and files."""
+    return {
+        "facts": _facts(report.get("metrics", {})),
+        "looks": _LOOKS[False],
+        "attention": [],
+        "words": None,
+        "areas": None,
+        "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "whole": "",
+        "indices": [1],
+        "files": [],
+    }
+
+
 def _whole(clip: Clip, files: Mapping[str, str]) -> str:
     """What the video of the whole clip is, where there is one."""
     if WHOLE not in files or not isinstance(clip, VideoClip):

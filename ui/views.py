@@ -36,6 +36,8 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
                 "name": name,
                 "title": example.opened.title,
                 "picture": example.thumbnail,
+                "after": example.after,
+                "videos": _videos(example.opened),
                 "changes": [
                     {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
                     for r in example.request.regions
@@ -45,6 +47,11 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
             for name, example in examples.items()
         ],
     }
+
+
+def _videos(opened: Opened) -> list[str]:
+    """Paths of the source and of the edit that ships with an example; none without one."""
+    return [str(opened.source), opened.made.edits[0]] if opened.made else []
 
 
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
@@ -133,6 +140,7 @@ def _clip(opened: Opened) -> View:
         "start": opened.start,
         "stride": opened.stride,
         "most": MAX_FRAMES,
+        "made": opened.made is not None,
     }
 
 

@@ -158,7 +158,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
-  showStage("masks");
+  showStage(clip.made ? "edit" : "masks");
 };
 
 const showLost = (editor, note) => {

@@ -12,7 +12,7 @@ const makePlayer = (value, mode) => {
   root.style.setProperty("--ratio", value.width / value.height);
   const several = value.edits.length > 1;
   const source = makePane("source", "Source", value.source);
-  const alone = value.unfinished ?? "Edited";
+  const alone = value.unfinished ?? value.caption ?? "Edited";
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   edits.forEach(({ box }) => box.classList.add("rg-edited"));
   const empty = edits.length ? null : makeEmptyPane();
@@ -27,6 +27,7 @@ const build = (value, mode) => {
   else addComparison(player, bar, () => arrange(player));
   setPlaying(player, true);
   player.root.append(player.stage, bar);
+  if (value.note) player.root.append(make("p", "rg-made", value.note));
   return player;
 };
 
