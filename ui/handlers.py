@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,7 +20,7 @@ from editing.request import EditRequest
 from ui import made_views, method_choice, run_views, settings, tuning_views, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.clip_files import ClipFiles
+from ui.clip_files import ClipFiles, uploaded
 from ui.clips import Opened
 from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
@@ -40,7 +39,6 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
-    upload: gr.UploadButton
     canvas: gr.HTML
     motion: gr.HTML
     player: gr.HTML
@@ -86,9 +84,9 @@ class MaskHandlers:
         document = self.files.begin(page_of(request), example.opened)
         return self._opened(document, "", model, str(name))
 
-    def load(self, request: gr.Request, file: str, model: object) -> dict[Any, Any]:
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), Path(file)), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event._data or {})), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""

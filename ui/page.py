@@ -19,7 +19,6 @@ from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
-from ui.clips import ACCEPTED
 from ui.components import header, view
 from ui.document import Document
 from ui.examples import Example
@@ -109,7 +108,6 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
     shown["gallery"] = view(
         "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
     )
-    shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
@@ -149,15 +147,16 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
+    settled = _add_settings(catalogue, usual, chosen, start)
+    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
+    _add_words(catalogue.words)
+    # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    settled = _add_settings(catalogue, usual, chosen, start)
-    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.words)
     return shown
 
 
@@ -234,7 +233,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     new += [*settled, *p.controls.all, p.losses]
     changes = [
         p.gallery.pick(masks.choose, p.model, new, **many),
-        p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2),
+        p.gallery.open(masks.load, p.model, new, **_QUIET, concurrency_limit=2),
         p.canvas.trim(masks.trim, p.model, new, **_QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **many),
         p.method.choose(masks.switch, None, settled, **_QUIET),

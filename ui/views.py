@@ -140,6 +140,7 @@ def _clip(opened: Opened) -> View:
         "start": opened.start,
         "stride": opened.stride,
         "most": MAX_FRAMES,
+        "strip": str(opened.strip) if opened.strip else "",
         "made": opened.made is not None,
     }
 
