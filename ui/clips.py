@@ -46,6 +46,7 @@ class Opened:
         made: A result that was made earlier, with the project's own settings.
         total: Frames of that file. start: The first one used. stride: Every stride-th is.
         strip: Small pictures of the whole file, side by side in one.
+        attempt: Of a run that was a try, see `ui.attempts`: what it was; else empty.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Opened:
     start: int = 0
     stride: int = 1
     strip: Path | None = None
+    attempt: str = ""
 
     @property
     def own(self) -> bool:

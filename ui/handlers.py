@@ -18,6 +18,7 @@ from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Windo
 from editing.registry import METHODS
 from editing.request import EditRequest
 from ui import made_views, method_choice, run_views, settings, tuning_views, views
+from ui.attempts import attempt
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles, uploaded
@@ -49,6 +50,7 @@ class Parts:
     prompt: gr.HTML
     notice: gr.HTML
     run: gr.Button
+    tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
     download: gr.HTML
@@ -278,8 +280,9 @@ class RunHandlers:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
-                asked = with_found(asked, document)
-                job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
+                asked, opened = attempt(value.get("attempt"), with_found(asked, document), document.opened)  # type: ignore[attr-defined]
+                whole = None if opened.attempt else whole_masks(document, asked)
+                job = Job(asked, page, opened, whole, keep)
             yield from self._run(document, identity, job)
         except Past:
             yield {self.parts.progress: None, self.parts.live: None}

@@ -20,6 +20,8 @@ from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
 from ui.components import header, view
+from ui.cost_handlers import CostHandlers
+from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
 from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
@@ -81,7 +83,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
-        jobs = Jobs(tools.edit, catalogue, media)
+        costs = Costs()
+        jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         masks = MaskHandlers(
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
@@ -90,6 +93,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
+        CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
         add_api(jobs)
@@ -155,6 +159,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
     return shown

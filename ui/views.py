@@ -63,7 +63,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
     """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
-    return {
+    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return said | {
         "source": str(opened.source),
         "edits": list(edits),
         "reconstruction": reconstruction,
