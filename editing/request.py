@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -167,6 +167,16 @@ class EditRequest:
     def negatives(self) -> str:
         """The negative prompt and those of the regions, joined by commas."""
         return ", ".join(filter(None, [self.negative_prompt, *(r.negative for r in self.regions)]))
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every field with a prompt, and its text."""
+        for key in ("source_prompt", "prompt", "negative_prompt"):
+            yield key, getattr(self, key)
+        for prompt in self.more_prompts:
+            yield "more_prompts", prompt
+        for region in self.regions:
+            for key in ("source", "prompt", "negative"):
+                yield f"regions.{region.name}.{key}", getattr(region, key)
 
     @property
     def edited(self) -> tuple[Region, ...]:

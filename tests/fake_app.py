@@ -44,6 +44,11 @@ from editing.request import EditRequest, Region
 from editing.spool import Frames, Spool, frames_of, windows
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
+WORDS = {
+    "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
+    "Places": ["on the grass", "in the snow"],
+    "Other words": ["a", "and", "green", "walk"],
+}
 WINDOW = 32  # frames; longer clips are edited window by window
 
 
@@ -322,7 +327,7 @@ if __name__ == "__main__":
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
     words = root / "model"
     words.mkdir(exist_ok=True)
-    (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
+    (words / "words.json").write_text(json.dumps(WORDS))
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
     tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion)
     launch(tools, write_examples(root / "examples"), words)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing.backbones import on_shelf, parse_lora
+from editing.backbones import Source, find, on_shelf, parse_lora
+from editing.backbones.reader import Reader, open_reader
+from editing.backbones.words import read_groups
 from editing.control import read_control
 from editing.errors import RequestError, suggest
 from editing.local_models import local_entries, models_folder
@@ -32,7 +34,7 @@ class Catalogue:
 
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
-        self.words: list[str] = settings.read_json(model_folder / "words.json", [])
+        self.groups = read_groups(model_folder) or {}
         self.models = [BUILT_IN_MODEL, *_local_models()]
         self.loras = _local_loras()
         self.adapters: dict[str, Entry] = on_server()
@@ -64,6 +66,14 @@ class Catalogue:
         if name not in self.models:
             raise RequestError("model", _unknown(name, self.models))
         return str(name)
+
+    def reader(self, model: str) -> Reader:
+        """How a model that is offered reads prompts.
+
+        Raises:
+            ModelError: Its files cannot be read.
+        """
+        return open_reader(Source("folder", str(self._folder)) if model == BUILT_IN_MODEL else find(model))
 
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
         """Every parameter as a run of a model would have it where these are given.

@@ -58,6 +58,7 @@ class Parts:
     adapters: gr.HTML
     adapter_file: gr.UploadButton
     takes: gr.HTML
+    checks: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -445,5 +446,6 @@ def described(visits: Visits, page: str, value: object) -> Document:
     document = visits.get(page)
     with document.lock:
         document.check(words.get("id"), words.get("have"))
-        document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+        texts = (words.get("prompt"), words.get("negative_prompt"))
+        document.describe(words.get("source_prompt"), words.get("regions"), *texts)
     return document

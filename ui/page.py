@@ -18,6 +18,7 @@ from ui import method_choice, run_views, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
+from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
 from ui.clips import ACCEPTED
 from ui.components import header, view
@@ -88,7 +89,9 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         )
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        checking = CheckHandlers(catalogue, visits, parts)
+        changes = [*_wire_masks(masks), *_wire_runs(runs, checking), *_wire_tuning(tuning)]
+        _wire_checks(checking, changes)
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -146,6 +149,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         ),
         "controls": _add_at_hand(usual, chosen),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "checks": view("checks", elem_id="checks"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
     with gr.Column(elem_classes="rg-run", min_width=0):
@@ -156,7 +160,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         shown["progress"] = view("progress", elem_id="progress")
     settled = _add_settings(catalogue, usual, chosen)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.words)
+    _add_words(catalogue.groups)
     return shown
 
 
@@ -195,19 +199,17 @@ def _choose_loras(known: Sequence[str]) -> Component:
     )
 
 
-def _add_words(words: Sequence[str]) -> None:
-    count = f"{len(words)} words" if words else "the words of its own small world"
+def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
+    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
     note = (
-        f"The built-in model is small and draws a picture-book world. It knows only {count} and rejects all "
+        "The built-in model is small and draws a picture-book world. It knows only "
+        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
         "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted half a "
         "minute after you close it, or after an hour without use. Cached inversions stay on the server."
     )
-    chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
+    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
-        gr.HTML(
-            html_template=f"<p class='rg-note'>{html.escape(note)}</p><div class='rg-wordlist'>{chips}</div>",
-            apply_default_css=False,
-        )
+        view("vocabulary", value)
 
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -245,10 +247,13 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     return changes
 
 
-def _wire_runs(runs: RunHandlers) -> list[Dependency]:
+def _wire_runs(runs: RunHandlers, checking: CheckHandlers) -> list[Dependency]:
     """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
     p = runs.parts
-    began = p.run.click(
+    asked = p.run.click(
+        checking.permit, _request_inputs(p), [p.progress, p.checks], concurrency_limit=None, **_QUIET
+    )
+    began = asked.success(
         runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
     )
     running = began.then(
@@ -262,6 +267,18 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
     ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
     p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
     return [ended]
+
+
+def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
+    """Check words and settings after every change, and while they are typed."""
+    p = checking.parts
+    typed = [field.change for field in p.controls.all if isinstance(field, gr.Textbox | gr.Number)]  # type: ignore[attr-defined]
+    how: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **_QUIET}
+    gr.on(typed, checking.look, _request_inputs(p), p.checks, **how)
+    for listen in (p.cards.prompts, p.checks.look):
+        listen(checking.look, _request_inputs(p), p.checks, **how)
+    for change in changes:
+        change.then(checking.look, _request_inputs(p), p.checks, queue=False, **_QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
