@@ -132,6 +132,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
         {
             "version": 1,
             "prompt_used": request.composed.text,
+            "asked": {"negative_prompt": request.negative_prompt}
+            | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
             "seconds": {"inverting": 1.4, "editing": 1.6},
             "metrics": {
                 "outside_psnr": 100.0,

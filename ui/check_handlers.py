@@ -42,9 +42,14 @@ class CheckHandlers:
         try:
             document = described(self.visits, page_of(request), value)
             with document.lock:
-                return checks.view(self._check(document, model, loras, seed, values))
+                remarks = self._check(document, model, loras, seed, values)
         except EditingError:
-            return gr.skip()  # said by the run
+            return {self.parts.checks: gr.skip()}  # said by the run
+        shown = {self.parts.checks: checks.view(remarks)}
+        if document.refused and checks.first_wrong(remarks) is None:
+            document.refused = False
+            shown |= {self.parts.progress: None}
+        return shown
 
     def permit(
         self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
@@ -62,6 +67,7 @@ class CheckHandlers:
             yield {self.parts.checks: gr.skip()}
             return
         wrong = checks.first_wrong(remarks)
+        document.refused = wrong is not None
         if wrong is None:
             yield {self.parts.checks: checks.view(remarks)}
             return

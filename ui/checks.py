@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from editing.backbones.reader import Reader
 from editing.backbones.words import Unknown
 from editing.errors import EditingError, PromptError
-from editing.prompts import missing_phrases
+from editing.prompts import compose, missing_phrases
 from editing.registry import check_params
-from editing.request import EditRequest
+from editing.request import EditRequest, Region
 from ui.build_request import build_request, length_errors, region_errors
 from ui.document import Document
 from ui.method_choice import uses
 from ui.views import View
 
 _MOST = 40  # of unknown words that are sent
+_MOST_OFFERS = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Remark:
         field: As the request names it, such as `regions.left.prompt`.
         text: What is wrong, then what to do.
         words: Words of the field that the model does not know.
+        offers: Texts to put into the field with a click.
         kind: "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted;
             "hint" does not.
     """
@@ -40,6 +42,7 @@ class Remark:
     field: str
     text: str
     words: tuple[Unknown, ...] = ()
+    offers: tuple[str, ...] = ()
     kind: str = "wrong"
 
 
@@ -103,6 +106,7 @@ def view(remarks: Sequence[Remark], pressed: int = 0) -> View:
                 "field": remark.field,
                 "text": remark.text,
                 "hint": remark.kind == "hint",
+                "offers": [*remark.offers],
                 "words": [{"word": word, "near": [*near]} for word, near in remark.words[:_MOST]],
             }
             for remark in shown
@@ -197,7 +201,17 @@ def _unbound(document: Document) -> Iterator[Remark]:
             said = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
         else:
             continue
-        yield Remark(f"regions.{region.name}.source", said, kind="hint")
+        offers = tuple(_unclaimed(document.source_prompt, regions))[:_MOST_OFFERS]
+        yield Remark(f"regions.{region.name}.source", said, offers=offers, kind="hint")
+
+
+def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
+    """Things in what the clip shows that no region is said to be: an article and the word after it."""
+    spans = compose(source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]).spans
+    claimed = [span for span in spans.values() if span]
+    for thing in re.finditer(r"\b(?:a|an|the|another)\s+\w+", source_prompt, re.IGNORECASE):
+        if all(thing.end() <= start or stop <= thing.start() for start, stop in claimed):
+            yield thing[0]
 
 
 def _request_remarks(document: Document, asked: Asked) -> Iterator[Remark]:
@@ -215,7 +229,7 @@ def _request_remarks(document: Document, asked: Asked) -> Iterator[Remark]:
 def _remark(
     error: EditingError, document: Document, kind: str = "wrong", words: tuple[Unknown, ...] = ()
 ) -> Remark:
-    return Remark(_place(error.field, document), error.message, words, kind)
+    return Remark(_place(error.field, document), error.message, words, kind=kind)
 
 
 def _place(field: str, document: Document) -> str:

@@ -57,6 +57,7 @@ class Document:
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
+        self.refused = False  # the last run did not begin, and the page still says why
         self.id = ""
         self._past: set[str] = set()
         self.shelf = Shelf()

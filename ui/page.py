@@ -273,12 +273,12 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     """Check words and settings after every change, and while they are typed."""
     p = checking.parts
     typed = [field.change for field in p.controls.all if isinstance(field, gr.Textbox | gr.Number)]  # type: ignore[attr-defined]
-    how: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", **_QUIET}
-    gr.on(typed, checking.look, _request_inputs(p), p.checks, **how)
+    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": [p.checks, p.progress], "queue": False}
+    gr.on(typed, checking.look, **how, trigger_mode="multiple", **_QUIET)
     for listen in (p.cards.prompts, p.checks.look):
-        listen(checking.look, _request_inputs(p), p.checks, **how)
+        listen(checking.look, **how, trigger_mode="multiple", **_QUIET)
     for change in changes:
-        change.then(checking.look, _request_inputs(p), p.checks, queue=False, **_QUIET)
+        change.then(checking.look, **how, **_QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

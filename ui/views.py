@@ -164,7 +164,10 @@ def _lane(document: Document, label: int) -> str:
     "k" drawn by hand, "e" drawn empty, "-" tracked and not found, 0 to 9 tracked (tenths of how sure), or a
     space.
     """
-    return "".join(_cell(document, label, frame) for frame in range(len(document.opened.frames)))
+    count = len(document.opened.frames)
+    if document.state.layers[label].rest:
+        return "9" * count
+    return "".join(_cell(document, label, frame) for frame in range(count))
 
 
 def _cell(document: Document, label: int, frame: int) -> str:

@@ -16,7 +16,7 @@ const addMarking = (deck) => {
   const show = async (remark, focus) => {
     const node = fieldOf(remark.field);
     if (remark.hint) {
-      if (node) setHint(node, remark.text);
+      if (node) setHint(node, remark.text, remark.offers);
       return;
     }
     if (isMask(remark) && !focus) return; // the card says that there is no mask

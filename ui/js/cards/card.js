@@ -63,7 +63,8 @@ export const makeCard = (region, deck) => {
   card.dataset.label = region.label;
   tools.append(makeEye(region), ...makeButtons(region, deck));
   top.append(makeSwatch(region, card, deck.changed), makeName(region, deck.changed), tools);
-  const now = makeText(region, "source", "Now", "e.g. a cat", deck.changed);
+  const example = region.label === deck.rest ? "e.g. on the grass" : "e.g. a cat";
+  const now = makeText(region, "source", "Now", example, deck.changed);
   card.append(
     top,
     now,

@@ -38,11 +38,23 @@ export const clearHint = (field) => {
   delete field.dataset.hint;
 };
 
-export const setHint = (field, text) => {
-  if (hintOf(field)?.textContent === text) return;
+const fillIn = (field, text) => {
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  field.focus();
+};
+
+// `offers` are texts to put into the field with a click.
+export const setHint = (field, text, offers) => {
+  const said = JSON.stringify([text, offers]);
+  if (hintOf(field)?.dataset.said === said) return;
   clearHint(field);
-  const note = make("p", "rg-note rg-hint", text);
+  const note = make("p", "rg-note rg-hint", text),
+    row = make("span", "rg-near");
   note.id = "rg-hint-" + ++hints;
+  note.dataset.said = said;
+  row.append(...offers.map((offer) => button("rg-offer", offer, () => fillIn(field, offer))));
+  if (offers.length) note.append(row);
   rowOf(field).after(note);
   field.dataset.hint = note.id;
   if (!field.hasAttribute("aria-describedby")) field.setAttribute("aria-describedby", note.id);
