@@ -35,7 +35,7 @@ def test_run_says_what_is_wrong_at_the_field_before_any_work(server, open_page):
     assert server.steps() == before
     assert page.is_enabled("#run")
     page.fill("#rg-prompt-1", "a fox")
-    page.wait_for_selector("[role=alert]", state="detached")
+    page.wait_for_selector("[role=alert]", state="hidden")
 
 
 def test_no_words_at_all_are_said_on_run_and_not_before(server, open_page):
@@ -62,7 +62,7 @@ def test_words_that_replace_nothing_say_so_and_offer_what_they_might(server, ope
 
 def test_a_long_pasted_prompt_is_kept_whole_and_counted(server, open_page):
     page = open_page(server)
-    page.evaluate("navigator.clipboard ?? 0")
+    page.fill("#rg-prompt-0", "")
     page.focus("#rg-prompt-0")
     page.keyboard.insert_text("a cat and a dog " * 30)
     assert len(page.input_value("#rg-prompt-0")) > 470
@@ -74,7 +74,7 @@ def test_a_long_pasted_prompt_is_kept_whole_and_counted(server, open_page):
 def test_a_setting_that_cannot_be_read_is_marked(server, open_page):
     page = open_page(server)
     page.click("#long-clips button")
-    field = page.get_by_label("Key frames", exact=True)
+    field = page.locator("#long-clips textarea").first
     field.fill("every other")
     page.wait_for_selector(f"#long-clips {NOTE}")
     assert "every N" in page.inner_text(f"#long-clips {NOTE}")

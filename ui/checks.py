@@ -147,13 +147,11 @@ def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
 
 
 def _readable(field: str, text: str, reader: Reader, document: Document) -> Iterator[Remark]:
-    if unknown := reader.unknown(text):
-        yield _remark(PromptError(field, _unknown(unknown)), document, words=tuple(unknown))
-        return
-    for line in text.split("\n"):
-        for error in reader.too_long(field, line):
-            yield _remark(error, document)
-            return
+    unknown = tuple(reader.unknown(text))
+    said = [_unknown(unknown)] if unknown else []
+    said += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
+    if said:
+        yield _remark(PromptError(field, " ".join(said)), document, words=unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:
