@@ -234,8 +234,7 @@ def cards(document: Document) -> View:
         "rest": document.rest or 0,
         "full": len(document.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in _OF_CARD}
-            for region in document.state.regions.values()
+            {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
         ],
     }
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,7 +20,7 @@ from editing.backbones.patches import PLAIN, Change, checkpointed, patched
 from editing.backbones.temporal import tunable_shapes, untuned
 from editing.backbones.words import check_length, check_words
 from editing.diffusion import Prediction, Schedule, Step, split
-from editing.errors import DivergedError, PromptError, ResourceError, shorten
+from editing.errors import DivergedError, ResourceError
 from editing.memory import (
     activation_bytes,
     activations_fit,

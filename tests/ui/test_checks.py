@@ -15,7 +15,25 @@ from ui.checks import Asked
 from ui.clips import prepare
 from ui.document import MAX_TEXT, Document
 
-KNOWN = frozenset("a an and cat dog fox panda robot walk on the grass snow jump fairy".split())
+KNOWN = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "cat",
+        "dog",
+        "fox",
+        "panda",
+        "robot",
+        "walk",
+        "on",
+        "the",
+        "grass",
+        "snow",
+        "jump",
+        "fairy",
+    ]
+)
 READER = Reader(KNOWN, CLIP, 77)
 ANY = Reader(None, CLIP, 77)
 
@@ -96,7 +114,13 @@ def test_words_without_a_mask_are_said_at_the_region(document):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("keyframes", "every other"), ("cuts", "0"), ("heat_pixel", "1,2"), ("steps", 0), ("control", "edges=x")],
+    [
+        ("keyframes", "every other"),
+        ("cuts", "0"),
+        ("heat_pixel", "1,2"),
+        ("steps", 0),
+        ("control", "edges=x"),
+    ],
 )
 def test_parameters_that_cannot_be_read_are_named(document, name, value):
     assert said(look(document, **{name: value}))[f"params.{name}"][0] == "wrong"

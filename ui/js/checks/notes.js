@@ -34,7 +34,8 @@ const hintOf = (field) => field.dataset.hint && document.getElementById(field.da
 
 export const clearHint = (field) => {
   hintOf(field)?.remove();
-  if (field.getAttribute("aria-describedby") === field.dataset.hint) field.removeAttribute("aria-describedby");
+  if (field.getAttribute("aria-describedby") === field.dataset.hint)
+    field.removeAttribute("aria-describedby");
   delete field.dataset.hint;
 };
 
