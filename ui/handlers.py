@@ -27,6 +27,7 @@ from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
+from ui.model_views import lora_view
 from ui.tracking import Followed, Tracking, look
 from ui.visits import Visits
 from ui.worker import in_thread
@@ -59,6 +60,9 @@ class Parts:
     adapter_file: gr.UploadButton
     takes: gr.HTML
     checks: gr.HTML
+    quality: gr.HTML
+    hub: gr.HTML
+    lora_picker: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -203,6 +207,8 @@ class MaskHandlers:
             self.parts.canvas: views.canvas(document, -1, note),
             self.parts.player: None if opened.own else views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
+            self.parts.loras: [*opened.request.loras],
+            self.parts.lora_picker: lora_view(self.catalogue.loras, opened.request.loras),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
@@ -431,9 +437,8 @@ def given_params(
 
 
 def given_loras(document: Document, loras: object) -> tuple[str, ...]:
-    """The LoRA files that a page gives, or else those of its project."""
-    added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return added or document.opened.request.loras
+    """The LoRA files that a page gives; those of its project until it has given any."""
+    return tuple(map(str, loras)) if isinstance(loras, list | tuple) else document.opened.request.loras
 
 
 def described(visits: Visits, page: str, value: object) -> Document:

@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+import editing.backbones.hub
 from editing.registry import METHODS
 from ui import method_choice, run_views, settings, tuning_views, views
 from ui.adapters import Shelf
@@ -29,7 +30,10 @@ from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
 from ui.masking import Masking
 from ui.media import Media
+from ui.model_handlers import ModelHandlers
+from ui.model_views import Hub, control_view, hub_view, lora_view
 from ui.motion import Motion, Motions
+from ui.quality import QualityHandlers, choices
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
 from ui.visits import Visits
@@ -54,6 +58,7 @@ class Tools:
         remark: What a user should know about how clicks are answered; None where SAM answers them.
         estimate: See `TuningHandlers`.
         motion: See `Motions`; None where it cannot be shown.
+        hub: Where models come from.
     """
 
     edit: Edit
@@ -63,6 +68,7 @@ class Tools:
     remark: str | None = None
     estimate: Estimator | None = None
     motion: Motion | None = None
+    hub: Hub = editing.backbones.hub
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -90,8 +96,11 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         checking = CheckHandlers(catalogue, visits, parts)
+        models = ModelHandlers(catalogue, visits, parts, tools.hub)
         changes = [*_wire_masks(masks), *_wire_runs(runs, checking), *_wire_tuning(tuning)]
+        changes += models.wire(_QUIET)
         _wire_checks(checking, changes)
+        _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -117,7 +126,7 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
         with gr.Column(scale=5, min_width=320):
-            shown |= _words_column(catalogue, start)
+            shown |= _words_column(catalogue, start, tools.hub)
     return Parts(**shown, download=view("download", elem_id="download"))
 
 
@@ -137,7 +146,7 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     }
 
 
-def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
+def _words_column(catalogue: Catalogue, start: Document | None, hub: Hub) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
     shown: dict[str, Any] = {
@@ -147,6 +156,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
+        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
         "controls": _add_at_hand(usual, chosen),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
@@ -158,7 +168,7 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    settled = _add_settings(catalogue, usual, chosen)
+    settled = _add_settings(catalogue, usual, chosen, start, hub)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
     _add_words(catalogue.groups)
     return shown
@@ -169,34 +179,33 @@ def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> 
     return tuning_views.models(shelf, catalogue.adapters, chosen)
 
 
+def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
+    return choices(method, usual, usual, lambda steps: None)
+
+
 def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
     with gr.Column(elem_id="at-hand", min_width=0):
         return settings.make_fields_at_hand(usual, chosen)
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str
+    catalogue: Catalogue,
+    usual: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+    start: Document | None,
+    hub: Hub,
 ) -> dict[str, Any]:
+    added = start.opened.request.loras if start else ()
+    help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
         return {
-            "model": gr.Dropdown(value=BUILT_IN_MODEL, **choices)
-            if catalogue.models[1:]
-            else gr.State(BUILT_IN_MODEL),
-            "loras": _choose_loras(catalogue.loras),
-            "controls": settings.make_fields(usual, chosen),
-            "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),
+            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+            "loras": gr.State([*added]),
+            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "controls": settings.make_fields(usual, chosen, help),
+            "seed": gr.Number(0, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
         }
-
-
-def _choose_loras(known: Sequence[str]) -> Component:
-    """Files added to the model, NAME@WEIGHT; where there is none, nothing to choose."""
-    if not known:
-        return gr.State([])
-    info = "Added to the model’s weights. To set the strength, type NAME@WEIGHT, for example ink@0.7."
-    return gr.Dropdown(
-        list(known), multiselect=True, allow_custom_value=True, label="LoRA", info=info, elem_id="loras"
-    )
 
 
 def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
@@ -225,7 +234,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     settled = [p.method, p.prompt, p.seed, *p.controls.show("")]
     new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
-    new += [*settled, *p.controls.all, p.losses]
+    new += [*settled, *p.controls.all, p.losses, p.loras, p.lora_picker]
     changes = [
         p.gallery.pick(masks.choose, p.model, new, **many),
         p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2),
@@ -281,6 +290,22 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
         change.then(checking.look, **how, **_QUIET)
 
 
+def _wire_quality(quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
+    """Set counts by a quality, and say which one the settings are after every change."""
+    p = quality.parts
+    fields = {id(field): field for own in p.controls.fields.values() for field in _scaled(own)}
+    given = [p.model, *p.controls.all]
+    chosen = p.quality.choose(quality.choose, p.model, [*fields.values()], **_QUIET)
+    listeners: list[Any] = [chosen.then, *(change.then for change in changes)]
+    for listen in [*listeners, *(field.change for field in fields.values())]:
+        listen(quality.look, given, p.quality, concurrency_limit=None, **_QUIET)
+
+
+def _scaled(fields: Mapping[str, Component]) -> list[Any]:
+    """The fields of the counts that a quality sets."""
+    return [field for name, field in fields.items() if name in ("steps", "tune_steps")]
+
+
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
     """Connect the list of tuned models; returns what changes what a run would tune."""
     p = tuning.parts
@@ -299,8 +324,6 @@ def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
     for method in filter(tuning_views.tunes, METHODS):
         names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
         listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
-    if isinstance(p.loras, gr.Dropdown):
-        listeners.append(p.loras.change)
     for listen in listeners:
         listen(
             tuning.look,
