@@ -119,3 +119,77 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(server, open_page
     page.wait_for_selector(".rg-files a")
     request = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
     assert request["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
+
+
+def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(server, open_page):
+    page = open_page(server)
+    quality = page.locator(".rg-quality")
+    assert quality.all_inner_texts()[1].split("\n") == ["Standard", "50 steps"]
+    assert quality.nth(1).locator("input").is_checked()
+    quality.nth(0).click()
+    page.click("#settings button")
+    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
+    wait(lambda: steps.input_value() == "20", 60, "the steps of a draft")
+    assert quality.nth(0).locator("input").is_checked()
+    steps.fill("33")
+    steps.press("Tab")
+    wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
+    page.locator(".rg-method select").select_option("sdedit")
+    wait(lambda: quality.all_inner_texts()[1].startswith("Standard"), 60, "another method's steps")
+
+
+def test_a_control_network_is_picked_weighed_and_seen(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.get_by_role("button", name="Source", exact=False).locator("visible=true").first.click()
+    page.get_by_text("Add control network").first.click()
+    text = page.locator(".rg-param-control textarea").first
+    assert text.input_value() == "canny=storybook/canny@0.7"
+    page.get_by_label("Weight of the control network").fill("0.5")
+    assert text.input_value() == "canny=storybook/canny@0.5"
+    page.get_by_title("Show what it would see of this frame").click()
+    page.wait_for_selector(".rg-control-map img[src^=data]")
+    assert "Canny of frame 1" in page.inner_text(".rg-control-map")
+    page.click("#run")
+    page.wait_for_selector(".rg-files a")
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["params"]["control"]["value"] == "canny=storybook/canny@0.5"
+
+
+def test_a_pixel_is_chosen_by_a_click_on_the_frame(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.get_by_role("button", name="Attention maps").locator("visible=true").first.click()
+    page.get_by_text("Choose in the frame").click()
+    canvas = page.locator(".rg-canvas-stage canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    field = page.locator(".rg-param-heat_pixel textarea").first
+    wait(
+        lambda: re.fullmatch(r"0,6[34](\.\d+)?,12[78](\.\d+)?", field.input_value()),
+        60,
+        "the pixel is written",
+    )
+    assert page.locator(".rg-card").count() == 2  # the click made no region
+    assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
+
+
+def test_a_model_of_the_hub_says_its_size_and_licence_and_is_fetched_with_progress(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.fill("#rg-hub-id", "owner/other")
+    page.get_by_text("Look up").click()
+    page.wait_for_selector(".rg-hub .rg-alarm >> text=cannot be reached")
+    page.fill("#rg-hub-id", "owner/model")
+    page.get_by_text("Look up").click()
+    page.wait_for_selector(".rg-hub >> text=4.3 GB, licence creativeml-openrail-m")
+    with server.hold("fetching", 3):
+        page.locator(".rg-hub").get_by_text("Fetch", exact=True).click()
+        page.wait_for_selector(".rg-hub >> text=2.1 GB of 4.3 GB")
+        assert page.eval_on_selector(".rg-hub progress", "bar => bar.value") == 0.5
+    page.wait_for_selector(".rg-hub >> text=Fetched and chosen")
+    wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
+    page.fill("#rg-prompt-0", "a unicorn")  # this model takes any word
+    wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")
+    assert page.locator(NOTE).count() == 0

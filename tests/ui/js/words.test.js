@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pieces } from "../../../ui/js/cards/underline.js";
 import { insertAt } from "../../../ui/js/vocabulary/insert.js";
+import { readRows, writeRows } from "../../../ui/js/control/rows.js";
 import { isTyping } from "../../../ui/js/checks/typing.js";
 
 test("unknown words are told from known ones, whole and ignoring case", () => {
@@ -29,4 +30,12 @@ test("a word at the cursor is still being written", () => {
   assert.equal(isTyping({ ...field, value: "a ro " }, words), false);
   assert.equal(isTyping(field, []), false);
   assert.equal(isTyping(null, words), false);
+});
+
+test("control networks are read from their text and written back", () => {
+  const text = "canny=storybook/canny@0.5, depth=owner/name";
+  const rows = readRows(text);
+  assert.deepEqual(rows[1], { kind: "depth", model: "owner/name", weight: 1 });
+  assert.equal(writeRows(rows), text);
+  assert.deepEqual(readRows("nonsense"), []);
 });
