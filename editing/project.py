@@ -73,6 +73,9 @@ class ProjectRegion(_Model):
     margin: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
     )
+    feather: int = Field(
+        0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."
+    )
     drawn: list[int] = Field(
         [], description="Used frames with a mask made by a person; the other masks were tracked."
     )

@@ -202,7 +202,7 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     # Nothing to change, nothing to press.
     page.keyboard.press("n")
     until(page, lambda s: len(s["labels"]) == 3, "an empty region")
-    assert page.locator("[data-reshape]:disabled").count() == 4
+    assert page.locator("[data-reshape]:disabled").count() == 5
     page.keyboard.press("+")
     page.wait_for_selector(".rg-say.rg-alarm")
     assert "Click the object or paint it first" in page.inner_text(".rg-say")

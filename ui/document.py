@@ -163,6 +163,12 @@ class Document:
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
         self.commit(State(drop(self.state.layers), drop(self.state.regions)))
 
+    def set_feather(self, label: int, pixels: int) -> None:
+        """Fade a region's edit out over so many pixels inside its edge; one step to undo."""
+        self.layer(label)
+        region = replace(self.state.regions[label], feather=pixels)
+        self.commit(replace(self.state, regions={**self.state.regions, label: region}))
+
     def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
@@ -227,7 +233,7 @@ class Document:
         """Replace what a person did to a region on a frame; one step to undo."""
         layer = self.layer(label)
         keys = {**layer.keys, frame: key}
-        if not (key.points or key.edits):
+        if not (key.points or key.edits or key.box):
             del keys[frame]
         self.set_layer(label, replace(layer, keys=keys, corrected=layer.corrected | {frame}))
 
@@ -258,7 +264,11 @@ class Document:
     def _restore(self, state: State) -> None:
         old, now = self.state, state.regions
         # What was typed meanwhile, and the order, outlive an undo.
-        kept = {label: region for label, region in old.regions.items() if label in now}
+        kept = {
+            label: replace(region, feather=now[label].feather)
+            for label, region in old.regions.items()
+            if label in now
+        }
         order = [*kept]
         for place, label in enumerate(now):
             if label not in kept:  # it comes back to where it was

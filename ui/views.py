@@ -108,6 +108,7 @@ def canvas(
         "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
+        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
         "sam": document.finder == "sam",
         "stale": document.to_track(),
         "tracking": document.tracking,

@@ -182,7 +182,9 @@ const showView = (parts, value, trigger) => {
   if (fresh) askForCuts(editor, trigger);
   editor.looking = 0;
   editor.look();
-  surface.forget(Object.keys(value.changes));
+  const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
+  editor.painted = value.feathers;
+  surface.forget(same ? Object.keys(value.changes) : undefined);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   if (value.note !== null) editor.say(value.note, value.alarm);
