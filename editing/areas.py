@@ -1,4 +1,4 @@
-"""How far edits reach: regions that grow beyond their masks and fade at their edges. NumPy and OpenCV only."""
+"""How far edits reach: regions grow beyond their masks and fade at their edges. NumPy and OpenCV only."""
 
 from collections.abc import Collection, Mapping
 
@@ -30,9 +30,10 @@ def fade_inwards(
     pixels: Mapping[int, float | int],
     edited: Collection[int],
 ) -> Float32[np.ndarray, "frames height width"]:
-    """How opaque each pixel is: 1, but in the labels of `pixels` rising from the edge of all that is `edited`.
+    """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`.
 
-    `pixels` says by label over how many pixels; the border of the frame is not an edge.
+    `pixels` says over how many pixels; the edge is that of all `edited` labels together, and the border of
+    the frame is none.
     """
     import cv2  # slow to import, and seldom needed
 

@@ -1,4 +1,4 @@
-"""Edit masks by hand: brush, eraser, boxes, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
+"""Edit masks by hand: brush, boxes, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
 
 from __future__ import annotations
 

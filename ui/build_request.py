@@ -83,6 +83,13 @@ def whole_masks(document: Document, request: EditRequest) -> dict[int, Frames] |
     return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
 
 
+def masks_of(document: Document) -> dict[int, Frames]:
+    """By label, the masks of all regions that have one, the uppermost first; read by window."""
+    return {
+        label: _mask_of(document, label) for label in document.state.regions if _has_mask(document, label)
+    }
+
+
 def _mask_of(document: Document, label: int) -> Frames:
     """A region's masks as they are now, read by window."""
     layer, size = document.state.layers[label], document.size

@@ -55,6 +55,7 @@ class Document:
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
+        self.exported: Path | None = None
         self.id = ""
         self._past: set[str] = set()
         self.shelf = Shelf()
@@ -145,13 +146,39 @@ class Document:
         Args:
             labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
         """
+        wanted = [
+            (number, name)
+            for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1)
+            if name and how_well > 1
+        ]
+        kept = wanted[: max(0, MAX_REGIONS - len(self.state.regions))]
+        tracks = [
+            {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()} for number, _ in kept
+        ]
+        return self.add_masks([name for _, name in kept], tracks, [name for _, name in kept], 0.8)
+
+    def add_masks(
+        self,
+        names: Sequence[str],
+        tracks: Sequence[Mapping[int, bytes]],
+        sources: Sequence[str],
+        score: float,
+    ) -> list[str]:
+        """Make a region of each track on top of the others; their names. One step to undo.
+
+        Args:
+            names: Wished for; empty for the usual one.
+            tracks: Packed masks by frame.
+            sources: What each is now; may be empty.
+            score: How sure the masks are, 0..1.
+
+        Raises:
+            RequestError: There are more than are allowed.
+        """
         layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
-        for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
-            if not name or how_well <= 1 or len(regions) >= MAX_REGIONS:
-                continue
-            region = replace(self._new_region(regions, name), source=name)
-            track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
-            layers[region.label] = Layer({}, track, dict.fromkeys(track, 0.8))
+        for name, track, source in zip(names, tracks, sources, strict=True):
+            region = replace(self._new_region(regions, name[:MAX_NAME].strip()), source=source)
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, score))
             regions = {region.label: region, **regions}
             made.append(region.name)
         if made:

@@ -41,6 +41,7 @@ class Parts:
 
     gallery: gr.HTML
     upload: gr.UploadButton
+    mask_file: gr.UploadButton
     canvas: gr.HTML
     motion: gr.HTML
     player: gr.HTML

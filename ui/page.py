@@ -26,6 +26,8 @@ from ui.examples import Example
 from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
+from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import Media
 from ui.motion import Motion, Motions
@@ -89,6 +91,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -110,6 +113,9 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
         "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
     )
     shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
+    shown["mask_file"] = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
@@ -243,6 +249,14 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
             shown = [*fields.values(), p.progress]
             changes.append(preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET))  # type: ignore[attr-defined]
     return changes
+
+
+def _wire_mask_files(files: MaskFileHandlers) -> None:
+    """Connect the import and the export of masks."""
+    p = files.parts
+    changed = [p.canvas, p.cards, p.prompt]
+    p.mask_file.upload(files.load, p.mask_file, changed, **_QUIET, concurrency_limit=2)
+    p.canvas.export(files.save, None, [p.download, p.canvas], **_QUIET, concurrency_limit=2)
 
 
 def _wire_runs(runs: RunHandlers) -> list[Dependency]:

@@ -6,6 +6,7 @@ import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
+import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
 import { accept, frameOf, newContent, newEditor, selection } from "./canvas/state.js";
@@ -52,13 +53,14 @@ const lay = (editor, trigger) => {
   editor.look = makeLook(editor);
   const toolbar = makeToolbar(editor, surface, heard),
     finders = makeFinders(editor),
-    maskTools = makeMaskTools(editor),
+    files = makeMaskFiles(editor, trigger),
+    maskTools = makeMaskTools(editor, files.node),
     line = makeTimeline(editor),
     help = makeHelp(),
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help);
+  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help, files.dialog);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();

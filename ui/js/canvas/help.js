@@ -13,6 +13,7 @@ const KEYS = {
     ["+ | -", "grow, shrink the mask"],
     ["F | S | I", "fill holes, remove specks, invert"],
     ["G", "feather the edge: the next step"],
+    ["M", "import or export masks"],
     ["C", "find masks by colour or with SAM"],
     ["H", "hide masks"],
     ["Shift+arrows | Enter", "move a cursor, use the tool there; twice for a box"],

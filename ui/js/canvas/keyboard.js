@@ -41,6 +41,7 @@ const keysOf = (editor, showHelp) => {
     ">": () => editor.goToKey(1),
     " ": () => editor.play(!editor.playing),
     n: () => hub.tell("add"),
+    m: () => editor.showFiles(),
     t: () => editor.track(),
     c: () => swapFinder(editor),
     h: () => {

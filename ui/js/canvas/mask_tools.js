@@ -62,7 +62,7 @@ const makeScope = (refresh) => {
   return scope;
 };
 
-export const makeMaskTools = (editor) => {
+export const makeMaskTools = (editor, files) => {
   const node = make("div", "rg-mask-tools"),
     pixels = makePixels();
   node.setAttribute("role", "group");
@@ -86,7 +86,7 @@ export const makeMaskTools = (editor) => {
   const [shrink, grow, ...rest] = tools;
   const sizes = make("div", "rg-pick");
   sizes.append(shrink, pixels, grow);
-  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, feather.node, scope.node);
+  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, feather.node, files, scope.node);
   refresh();
   return { node, refresh };
 };
