@@ -164,7 +164,7 @@ class Document:
         sources: Sequence[str],
         score: float,
     ) -> list[str]:
-        """Make a region of each track on top of the others; their names. One step to undo.
+        """Make a region of each track on top of the others, the first uppermost; their names. One step to undo.
 
         Args:
             names: Wished for; empty for the usual one.
@@ -175,15 +175,14 @@ class Document:
         Raises:
             RequestError: There are more than are allowed.
         """
-        layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
+        layers, made, known = dict(self.state.layers), {}, self.state.regions
         for name, track, source in zip(names, tracks, sources, strict=True):
-            region = replace(self._new_region(regions, name[:MAX_NAME].strip()), source=source)
+            region = replace(self._new_region({**made, **known}, name[:MAX_NAME].strip()), source=source)
             layers[region.label] = Layer({}, track, dict.fromkeys(track, score))
-            regions = {region.label: region, **regions}
-            made.append(region.name)
+            made[region.label] = region
         if made:
-            self.commit(State(layers, regions))
-        return made
+            self.commit(State(layers, {**made, **known}))
+        return [region.name for region in made.values()]
 
     def delete_region(self, label: int) -> None:
         """Remove a region with its masks."""

@@ -156,11 +156,11 @@ def _take(document: Document, tracks: Mapping[int, Mapping[int, bytes]], called:
             f"The file has {len(tracks)}, but only {free} more regions are allowed. Delete some or use fewer."
         )
         raise MaskError("masks", said)
-    labels = sorted(tracks, reverse=True)  # the lower label is to be on top
+    labels = sorted(tracks)  # the lower covers the higher
     named = [called.get(label, "") for label in labels]
     wished = [name if not name.isdigit() else "" for name in named]
     made = document.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
-    return f"Imported masks of {', '.join(reversed(made))}. Say what each should become."
+    return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 
 def _put(files: Sequence[str], folder: Path) -> Path:

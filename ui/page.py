@@ -113,9 +113,6 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
         "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
     )
     shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
-    shown["mask_file"] = gr.UploadButton(
-        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
-    )
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
@@ -127,11 +124,15 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "mask_file": mask_file,
         "motion": motion,
         "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
         "live": view("live", elem_id="live"),
