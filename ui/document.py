@@ -67,6 +67,7 @@ class Document:
         if self.id != identity:
             self._past.add(self.id)
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
@@ -164,13 +165,16 @@ class Document:
         sources: Sequence[str],
         score: float,
     ) -> list[str]:
-        """Make a region of each track on top of the others, the first uppermost; their names. One step to undo.
+        """Make a region of each track, the first uppermost, above the others; one step to undo.
 
         Args:
             names: Wished for; empty for the usual one.
             tracks: Packed masks by frame.
             sources: What each is now; may be empty.
             score: How sure the masks are, 0..1.
+
+        Returns:
+            The names they got.
 
         Raises:
             RequestError: There are more than are allowed.

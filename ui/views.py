@@ -112,6 +112,7 @@ def canvas(
         "sam": document.finder == "sam",
         "stale": document.to_track(),
         "tracking": document.tracking,
+        "followed": document.followed and list(document.followed),
         "found": None if document.found is None else list(document.found),
         "acknowledged": list(document.acknowledged),
         "note": note,

@@ -9,7 +9,7 @@ import { listenToKeys } from "./canvas/keyboard.js";
 import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
-import { accept, frameOf, newContent, newEditor, selection } from "./canvas/state.js";
+import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
 import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
@@ -66,7 +66,8 @@ const lay = (editor, trigger) => {
     toolbar.refresh();
     finders.refresh();
     maskTools.refresh();
-    chip.hidden = !editor.pending.length;
+    chip.hidden = !editor.pending.length && !(editor.tracking > 0);
+    chip.textContent = editor.pending.length ? "Finding the mask" : progressOf(editor.followed);
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();

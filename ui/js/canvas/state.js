@@ -113,7 +113,8 @@ export const accept = (editor, value) => {
   }
   for (const [frame, changed] of Object.entries(value.wanting ?? {}))
     if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
-  const { rev, tracking, stale, labels, undo, redo, finders, sam, lanes, feathers } = value;
+  const { rev, tracking, followed, stale, labels, undo, redo, finders, sam, lanes, feathers } = value;
+  editor.followed = followed;
   Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes, feathers });
   return true;
 };
@@ -123,6 +124,16 @@ export const selection = (before, labels, active, fresh) => {
   const added = labels.find((label) => !before.includes(label));
   if (!fresh && added !== undefined) return added;
   return labels.includes(active) ? active : (labels[0] ?? 0);
+};
+
+const LONG_WAIT = 5; // seconds from which time left is said
+
+// How far tracking is: "Tracking frame 12 of 96, 20 s left".
+export const progressOf = (followed) => {
+  if (!followed) return "Tracking";
+  const [done, total, left] = followed;
+  const said = left >= 90 ? `${Math.round(left / 60)} min left` : `${Math.round(left)} s left`;
+  return `Tracking frame ${done} of ${total}` + (left >= LONG_WAIT ? ", " + said : "");
 };
 
 // What a click does now.

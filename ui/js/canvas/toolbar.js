@@ -61,7 +61,7 @@ export const makeToolbar = (editor, surface, heard) => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
     redo.disabled = !editor.redo;
-    track.lastChild.textContent = busy ? "Stop" : "Track";
+    track.lastChild.textContent = busy ? "Cancel" : "Track";
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);
   };
