@@ -53,8 +53,8 @@ class Region:
             another region.
         feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
             fade outside, a parameter of the run, comes on top.
-        drawn: Used frames, from 0, with a mask made by a person; the other masks were tracked. Kept for the
-            page; a run ignores it.
+        drawn: Used frames, from 0, with a mask drawn by hand; kept for the page, a run ignores it.
+        clicked: Used frames, from 0, with a mask found from clicks; kept likewise. Other masks were tracked.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -70,6 +70,7 @@ class Region:
     margin: int = 0
     feather: int = 0
     drawn: tuple[int, ...] = ()
+    clicked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._require("name", self.name.strip() != "", "a name")
@@ -80,8 +81,9 @@ class Region:
         self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
         in_range = _is_int(self.feather) and 0 <= self.feather <= MAX_MARGIN
         self._require("feather", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
-        known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
-        self._require("drawn", known, "frame numbers from 0 on")
+        for key in ("drawn", "clicked"):
+            known = all(_is_int(frame) and frame >= 0 for frame in getattr(self, key))
+            self._require(key, known, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None

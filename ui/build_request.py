@@ -13,7 +13,7 @@ from editing.prompts import Composed, compose
 from editing.request import EditRequest, Region
 from editing.spool import Frames
 from ui.document import MAX_TEXT, Document
-from ui.layers import mask_on
+from ui.layers import Layer, mask_on
 from ui.method_choice import uses
 
 
@@ -43,9 +43,7 @@ def build_request(
     layers = document.state.layers
     return replace(
         document.opened.request,
-        regions=tuple(
-            replace(r, prompt=r.prompt.strip(), drawn=tuple(sorted(layers[r.label].drawn))) for r in regions
-        ),
+        regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
         labels=labels if regions else None,
         source_prompt=document.source_prompt,
         prompt=prompt,
@@ -101,6 +99,12 @@ def _mask_of(document: Document, label: int) -> Frames:
         return masks
 
     return Frames((len(document.opened.frames), *size[::-1]), bool, read)
+
+
+def _made(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """The frames of a region whose masks a person has made, by hand and by clicks."""
+    clicked = frozenset(layer.clicked)
+    return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
 
 
 def own_prompts(document: Document, method: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from editing.request import MAX_PROMPTS, Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
-from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
 _KEPT_RUNS = 512  # run lengths of masks
@@ -380,6 +380,7 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
         inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
         track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
         keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
+        keys |= {f: Key(found=track[f], by=CLICKS) for f in region.clicked if f in track}
         layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
     return layers
 

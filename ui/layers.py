@@ -16,6 +16,7 @@ from masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fil
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 FINDERS = {"sam": "SAM", "grabcut": "GrabCut, from colours"}  # as `masks.segment` names them, as people do
+CLICKS = "clicks"  # who found a mask, where a project says no more
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Key:
         points: (x, y, belongs to it).
         edits: Strokes, boxes and tools over what was found, in their order.
         found: Packed mask of the points and the box, None for none.
-        by: Who found it: one of `FINDERS`.
+        by: Who found it: one of `FINDERS`, or `CLICKS`; empty if it was drawn.
         box: x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none.
     """
 
@@ -58,6 +59,11 @@ class Key:
     def counts(self) -> bool:
         """Whether it says what the mask is: points that found nothing do not."""
         return self.found is not None or bool(self.edits)
+
+    @property
+    def clicked(self) -> bool:
+        """Whether it was found from clicks or a box, and nothing was drawn by hand."""
+        return self.found is not None and not self.edits and bool(self.by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +84,13 @@ class Layer:
 
     @property
     def drawn(self) -> list[int]:
-        """Frames whose mask a person has made."""
+        """Frames whose mask a person has made, by clicks or by hand."""
         return [frame for frame, key in self.keys.items() if key.counts]
+
+    @property
+    def clicked(self) -> list[int]:
+        """Those of them whose mask was found from clicks, with nothing drawn."""
+        return [frame for frame, key in self.keys.items() if key.clicked]
 
     def differs(self, other: Layer, frame: int) -> bool:
         """Whether the mask, or how sure it is, may be another on this frame."""

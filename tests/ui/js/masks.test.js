@@ -72,6 +72,7 @@ test("on long clips, cells that are alike are joined, but key frames stay apart"
 
 test("a card counts the frames that have a mask", () => {
   assert.equal(coverage("k9 -    ", 8), "Mask on 2 of 8 frames, 1 drawn by hand");
+  assert.equal(coverage("ck9     ", 8), "Mask on 3 of 8 frames, 1 from clicks, 1 drawn by hand");
   assert.equal(coverage("", 8), "No mask yet");
 });
 
