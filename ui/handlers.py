@@ -43,6 +43,7 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
+    mask_file: gr.UploadButton
     canvas: gr.HTML
     motion: gr.HTML
     player: gr.HTML

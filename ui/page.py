@@ -30,6 +30,8 @@ from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, 
 from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
+from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import Media
 from ui.model_handlers import ModelHandlers
@@ -42,9 +44,10 @@ from ui.visits import Visits
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Masks and tracking work as usual. "
-    "For a real edit, put a Stable Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under "
-    "Settings, or save the project and run it elsewhere with --model.</p>"
+    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
+    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
+    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
+    "and run it elsewhere with --model.</p>"
 )
 
 
@@ -105,6 +108,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         changes += [*models.wire(_QUIET), _wire_history(history)]
         _wire_checks(checking, changes)
         _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
+        _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
@@ -137,11 +141,15 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "mask_file": mask_file,
         "motion": motion,
         "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
         "history": view("history", elem_id="history"),
@@ -269,6 +277,14 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
             shown = [*fields.values(), p.progress]
             changes.append(preset.input(masks.choose_preset(method), [preset, p.model], shown, **_QUIET))  # type: ignore[attr-defined]
     return changes
+
+
+def _wire_mask_files(files: MaskFileHandlers) -> None:
+    """Connect the import and the export of masks."""
+    p = files.parts
+    changed = [p.canvas, p.cards, p.prompt]
+    p.mask_file.upload(files.load, p.mask_file, changed, **_QUIET, concurrency_limit=2)
+    p.canvas.export(files.save, None, [p.download, p.canvas], **_QUIET, concurrency_limit=2)
 
 
 def _wire_runs(runs: RunHandlers, checking: CheckHandlers) -> list[Dependency]:
