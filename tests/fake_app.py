@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from editing.adapters import Adapter, AdapterFacts
+from editing.backbones.hub import Fetched, Listing
 from editing.clip import ArrayClip
-from editing.errors import PromptError
+from editing.errors import ModelError, PromptError
 from editing.estimate import Estimate
 from editing.events import (
     EditResult,
@@ -44,6 +45,11 @@ from editing.request import EditRequest, Region
 from editing.spool import Frames, Spool, frames_of, windows
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
+WORDS = {
+    "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
+    "Places": ["on the grass", "in the snow"],
+    "Other words": ["a", "and", "green", "walk"],
+}
 WINDOW = 32  # frames; longer clips are edited window by window
 
 
@@ -127,6 +133,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
         {
             "version": 1,
             "prompt_used": request.composed.text,
+            "asked": {"negative_prompt": request.negative_prompt}
+            | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
             "seconds": {"inverting": 1.4, "editing": 1.6},
             "metrics": {
                 "outside_psnr": 100.0,
@@ -314,6 +322,24 @@ class Sure(float):
         self.regions = {}
 
 
+class FakeHub:
+    """One model, fetched in steps; any other cannot be reached."""
+
+    def allowed(self):
+        return None
+
+    def describe(self, id):
+        if id != "owner/model":
+            raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
+        return Listing(id, 4_270_000_000, "creativeml-openrail-m", ("unet/config.json",))
+
+    def fetch(self, listing):
+        for step in range(5):
+            while held("fetching", step):
+                time.sleep(0.02)
+            yield Fetched(listing.size * step // 4, listing.size)
+
+
 def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:SIDE, :SIDE]
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
@@ -334,7 +360,7 @@ if __name__ == "__main__":
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
     words = root / "model"
     words.mkdir(exist_ok=True)
-    (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
+    (words / "words.json").write_text(json.dumps(WORDS))
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
-    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion)
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion, hub=FakeHub())
     launch(tools, write_examples(root / "examples"), words)

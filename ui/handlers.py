@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,16 +17,18 @@ from editing.errors import EditingError, RequestError
 from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import attention_views, method_choice, run_views, settings, tuning_views, views
+from ui import attention_views, made_views, method_choice, run_views, settings, tuning_views, views
+from ui.attempts import attempt
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.clip_files import ClipFiles
+from ui.clip_files import ClipFiles, uploaded
 from ui.clips import Opened
 from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
 from ui.history import Choices
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
+from ui.model_views import lora_view
 from ui.tracking import Followed, Tracking, look
 from ui.variants import Variant, plan, remember
 from ui.visits import Visits
@@ -42,7 +43,6 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
-    upload: gr.UploadButton
     canvas: gr.HTML
     motion: gr.HTML
     player: gr.HTML
@@ -55,6 +55,7 @@ class Parts:
     notice: gr.HTML
     variants: gr.HTML
     run: gr.Button
+    tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
     download: gr.HTML
@@ -62,6 +63,10 @@ class Parts:
     adapters: gr.HTML
     adapter_file: gr.UploadButton
     takes: gr.HTML
+    checks: gr.HTML
+    quality: gr.HTML
+    hub: gr.HTML
+    lora_picker: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -90,9 +95,9 @@ class MaskHandlers:
         document = self.files.begin(page_of(request), example.opened)
         return self._opened(document, "", model, str(name))
 
-    def load(self, request: gr.Request, file: str, model: object) -> dict[Any, Any]:
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), Path(file)), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event._data or {})), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""
@@ -204,14 +209,17 @@ class MaskHandlers:
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
             self.parts.canvas: views.canvas(document, -1, note),
-            self.parts.player: None if opened.own else views.player(opened),
+            self.parts.player: made_views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
+            self.parts.loras: [*opened.request.loras],
+            self.parts.lora_picker: lora_view(self.catalogue.loras, opened.request.loras),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
             **self._shared(document),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
+            **dict.fromkeys((self.parts.live, self.parts.losses, self.parts.progress)),
+            self.parts.result: made_views.result(opened),
         }
 
     def _cards(self, document: Document) -> dict[Any, Any]:
@@ -290,9 +298,11 @@ class RunHandlers:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
-                asked = with_found(asked, document)
-                job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
+                asked, opened = attempt(value.get("attempt"), with_found(asked, document), document.opened)  # type: ignore[attr-defined]
+                whole = None if opened.attempt else whole_masks(document, asked)
+                job = Job(asked, page, opened, whole, keep)
                 usual = catalogue.values(asked.method, asked.model, asked.params)
+                wanted = None if opened.attempt else wanted
                 order = plan(job, wanted, usual, Choices.of(asked, identity, document.prompt))
             for one in order:
                 if document.id == identity:
@@ -451,9 +461,8 @@ def given_params(
 
 
 def given_loras(document: Document, loras: object) -> tuple[str, ...]:
-    """The LoRA files that a page gives, or else those of its project."""
-    added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return added or document.opened.request.loras
+    """The LoRA files that a page gives; those of its project until it has given any."""
+    return tuple(map(str, loras)) if isinstance(loras, list | tuple) else document.opened.request.loras
 
 
 def described(visits: Visits, page: str, value: object) -> Document:
@@ -466,5 +475,6 @@ def described(visits: Visits, page: str, value: object) -> Document:
     document = visits.get(page)
     with document.lock:
         document.check(words.get("id"), words.get("have"))
-        document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+        texts = (words.get("prompt"), words.get("negative_prompt"))
+        document.describe(words.get("source_prompt"), words.get("regions"), *texts)
     return document

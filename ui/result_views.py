@@ -47,11 +47,32 @@ def result(
         "areas": attention_views.areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
         "whole": _whole(request.clip, files),
-        "files": [
-            {"name": name, "path": path, "saves": download_name(stem, name)} for name, path in files.items()
-        ],
+        "files": _files(files, stem),
         "makes": [name for name in MADE if name != "masks.zip" or request.regions],
     }
+
+
+def measured(
+    report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str], opened: Opened
+) -> View:
+    """As `result`, from the report alone: without pictures."""
+    metrics, stem = report.get("metrics", {}), stem_of(opened, request)
+    return {
+        "key": "",
+        "facts": facts(metrics, request),
+        "figures": figures(metrics, request),
+        "attention": [],
+        "words": None,
+        "areas": None,
+        "warnings": [str(warning) for warning in report.get("warnings", [])],
+        "whole": "",
+        "files": _files(files, stem),
+        "makes": [],
+    }
+
+
+def _files(files: Mapping[str, str], stem: str) -> list[View]:
+    return [{"name": name, "path": path, "saves": download_name(stem, name)} for name, path in files.items()]
 
 
 def stem_of(opened: Opened, request: EditRequest) -> str:

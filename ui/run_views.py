@@ -112,8 +112,9 @@ def stopped(last: object) -> View:
 
 
 def failed(field: str, message: str) -> View:
-    """A run failed; the field says what to change."""
-    return {"state": "error", "text": capital(message), "detail": place(field), "stages": []}
+    """A run failed; the page marks the field, which the request's own name tells, and goes there."""
+    said = {"text": capital(message), "detail": place(field), "stages": []}
+    return {"state": "error", "field": field, **said}
 
 
 def done(report: Mapping[str, Any]) -> View:
