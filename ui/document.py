@@ -18,6 +18,7 @@ from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.history import History
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
@@ -60,7 +61,7 @@ class Document:
         self.refused = False  # the last run did not begin, and the page still says why
         self.id = ""
         self._past: set[str] = set()
-        self.shelf = Shelf()
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:

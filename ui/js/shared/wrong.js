@@ -2,6 +2,7 @@
 // module, so what is marked is kept in the document alone.
 import { button, make } from "./dom.js";
 import { hub, showStage } from "./hub.js";
+import { mayMove } from "./motion.js";
 
 const CANVAS = ".rg-canvas-stage canvas";
 const FIELDS = {
@@ -109,9 +110,8 @@ const mark = (node, message, offer) => {
 };
 
 const bringIntoView = (node) => {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (!isShown(node)) showStage("masks");
-  node.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+  node.scrollIntoView({ block: "center", behavior: mayMove() ? "smooth" : "auto" });
   node.focus({ preventScroll: true });
 };
 
