@@ -288,7 +288,8 @@ def test_words_never_become_code(server, open_page):
 def test_a_preset_shows_what_it_sets(server, open_page):
     page = open_page(server)
     page.click("#settings button")
-    page.locator("#settings .rg-more button:visible").first.click()
+    for topic in ("Regions", "More"):
+        page.locator("#settings .rg-more button:visible", has_text=topic).first.click()
 
     def layers(value):
         return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(value, exact=True)
@@ -322,7 +323,7 @@ def test_dark_and_small(server, open_page, options):
     page = open_page(server, **options)
     page.click("#words button")
     page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
-    assert page.locator(".rg-wordlist button").count() == 12
+    assert page.locator(".rg-wordlist button").count() == 18
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")

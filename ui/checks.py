@@ -156,7 +156,9 @@ def _readable(field: str, text: str, reader: Reader, document: Document) -> Iter
 
 def _unknown(words: Sequence[Unknown]) -> str:
     if len(words) == 1:
-        return f"The built-in model does not know “{words[0].word}”. Use another word."
+        (word, near), *_ = words
+        advice = f"Did you mean “{near[0]}”?" if near else "Use another word."
+        return f"The built-in model does not know “{word}”. {advice}"
     listed = ", ".join(f"“{unknown.word}”" for unknown in words[:3]) + (" ..." if words[3:] else "")
     return f"The built-in model does not know {listed}. Use other words."
 

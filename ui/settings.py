@@ -221,9 +221,12 @@ def _make_group(
         with gr.Accordion(title, open=False, elem_classes="rg-more"):
             for name in (name for name in group if name in names):
                 controls[name] = _make_field(name, fields[name], values[name])
-                if name in _HELPERS:
-                    helpers.append((name, view(name, help.get(name))))
+                helpers += _make_helpers(name, help)
     return controls
+
+
+def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
+    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
 
 
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:

@@ -115,18 +115,21 @@ class _Download:
         self.error: Exception | None = None
 
     def run(self) -> None:
-        from huggingface_hub import hf_hub_download
-
         try:
             with hub_error(self.listing.id):
-                for name in self.listing.files:
-                    if self.stop:
-                        return
-                    hf_hub_download(self.listing.id, name, tqdm_class=self._meter())
+                self._load()
         except _Stopped:
             pass
         except Exception as error:  # noqa: BLE001 - raised again by `fetch`, or nobody waits for it
             self.error = error
+
+    def _load(self) -> None:
+        from huggingface_hub import hf_hub_download
+
+        for name in self.listing.files:
+            if self.stop:
+                raise _Stopped
+            hf_hub_download(self.listing.id, name, tqdm_class=self._meter())
 
     def _meter(self) -> Any:
         """What the hub's client takes for its progress bar: it counts here, and breaks off when stopped."""
