@@ -126,6 +126,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
         result,
         {
             "version": 1,
+            "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": len(source)}},
             "prompt_used": request.composed.text,
             "seconds": {"inverting": 1.4, "editing": 1.6},
             "metrics": {

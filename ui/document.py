@@ -19,6 +19,7 @@ from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.runs import Run
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
 _KEPT_RUNS = 512  # run lengths of masks
@@ -57,14 +58,17 @@ class Document:
         self.saved: Path | None = None
         self.id = ""
         self._past: set[str] = set()
+        self.run: Run | None = None  # the last one on this clip
         self.shelf = Shelf()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
-        self.stop.set()
+        self.end()
         if self.id != identity:
             self._past.add(self.id)
+        self.run = None
+        self.fields: tuple[object, ...] = ()  # what the page's fields said last, if it told
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.shown = 0  # frame that the page showed last
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
@@ -80,6 +84,12 @@ class Document:
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
         self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def end(self) -> None:
+        """Stop what goes on: tracking, a run."""
+        self.stop.set()
+        if self.run:
+            self.run.stop()
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,14 @@ from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
+from ui.runs import Changes, Run, watch
 from ui.tracking import Followed, Tracking, look
+from ui.turns import Turns, Visitor
 from ui.visits import Visits
 from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
+_RESTORED = "Your clip, masks and words are as you left them."
 _WAIT = 0.2  # seconds between looks at whether a tracking is over
 
 
@@ -183,6 +187,33 @@ class MaskHandlers:
 
         return choose
 
+    def keep(self, request: gr.Request, *fields: object) -> None:
+        """What the page's fields say now: model, LoRA files, seed, parameters; to be there after a reload."""
+        if document := self.visits.find(page_of(request)):
+            document.fields = fields
+
+    def restore(self, request: gr.Request, typed: object) -> dict[Any, Any]:
+        """All that a page had before it was reloaded, and what was `typed` there last."""
+        page, p = page_of(request), self.parts
+        document = self.visits.arrive(page, request.session_hash or "")
+        if document is None:
+            return {p.progress: gr.skip()}
+        with suppress(EditingError):  # of another clip
+            described(self.visits, page, typed)
+        model, *_ = document.fields or (BUILT_IN_MODEL,)
+        running = document.run is not None and not document.run.over
+        with document.lock:
+            shown = self._opened(document, _RESTORED, model, document.opened.name)
+        run, stop = gr.Button(interactive=not running), gr.Button(visible=running)
+        return shown | {p.cards: shown[p.cards] | {"restored": True}, p.run: run, p.stop: stop}
+
+    def refill(self, request: gr.Request) -> dict[Any, Any]:
+        """What the fields said before a reload, once they are there: one that appears forgets it."""
+        p, document = self.parts, self.visits.find(page_of(request))
+        kept = document.fields if document else ()
+        fields = zip((p.model, p.loras, p.seed, *p.controls.all), kept, strict=False)
+        return {p.progress: gr.skip(), **{part: gr.update(value=value) for part, value in fields}}
+
     def _attempt(self, load: Callable[[], tuple[Document, str]], model: object) -> dict[Any, Any]:
         try:
             document, note = load()
@@ -243,37 +274,82 @@ class RunHandlers:
     jobs: Jobs
     tracking: Tracking
     parts: Parts
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def visits(self) -> Visits:
         """The documents of all open pages."""
         return self.tracking.visits
 
-    def begin(self, request: gr.Request) -> dict[Any, Any]:
-        """The page while a run waits for its turn."""
+    def begin(
+        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
+    ) -> dict[Any, Any]:
+        """Take a place in the queue and begin; the page while it waits."""
+        page, fields = page_of(request), (model, loras, seed, *values)
         try:
-            document = self.visits.get(page_of(request))
-            method, adapter = document.method, document.shelf.path
-        except EditingError:  # no clip; `work` says so
-            method, adapter = next(iter(METHODS)), ""
+            document = described(self.visits, page, value)
+            self.jobs.catalogue.model(model)
+            turn = self.turns.enter(Visitor(page, address_of(request)))
+        except Past:
+            return {self.parts.progress: gr.skip()}
+        except EditingError as error:
+            return {self.parts.progress: run_views.failed(error.field, error.message)}
+        run = Run(turn)
+        with document.lock:
+            document.run, document.fields = run, fields
+        run.begin(self.work(document, page, value["have"], fields, run))  # type: ignore[index]
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(method, adapter),
+            self.parts.progress: run_views.waiting(document.method, document.shelf.path),
             **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
         }
 
-    def work(
-        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
-    ) -> Iterator[Any]:
-        """A run from first to last; what is not yet tracked is tracked before."""
+    async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
+        """What the run shows that has just begun; nothing if it was refused."""
+        run = self.visits.run_of(page_of(request))
+        if run is None or run.watched:
+            yield {self.parts.progress: gr.skip()}
+            return
+        async for changes in self.watch_again(request):
+            yield changes
+
+    async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
+        """What the page's last run shows, from its beginning, if there was one."""
         page = page_of(request)
+        yield {self.parts.progress: gr.skip()}  # without a word, gradio would empty all that it may change
+        if run := self.visits.run_of(page):
+            run.watched = True
+            async for changes in watch(run, lambda: self.visits.keep(page)):
+                yield changes
+
+    def stop(self, request: gr.Request) -> dict[Any, Any]:
+        """End the page's run, or take it out of the queue."""
+        run, progress = self.visits.run_of(page_of(request)), self.parts.progress
+        if run is None or run.over:
+            return {progress: gr.skip()}
+        said = run_views.stopped(run.shows(progress))
+        run.stop({progress: said})
+        return {progress: said}
+
+    def work(
+        self, document: Document, page: str, since: int, fields: Sequence[object], run: Run
+    ) -> Generator[Changes, None, None]:
+        """A run from first to last; what is not yet tracked is tracked before.
+
+        Args:
+            document: What the page works on.
+            page: Its name.
+            since: The revision of masks that the page has.
+            fields: What its fields said: model, LoRA files, seed, parameters.
+            run: Whose turn is waited for.
+        """
+        model, loras, seed, *values = fields
         try:
-            document = described(self.visits, page, value)
             identity, catalogue = document.id, self.jobs.catalogue
-            catalogue.model(model)
+            yield from self._wait(document, run)
             if method_choice.uses(document.method).regions != "ignored":
-                yield from self._complete(document, page, value["have"])  # type: ignore[index]
+                yield from self._complete(document, page, since)
             with document.lock:
                 if document.id != identity:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
@@ -281,14 +357,21 @@ class RunHandlers:
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
                 asked = with_found(asked, document)
                 job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
-            yield from self._run(document, identity, job)
-        except Past:
-            yield {self.parts.progress: None, self.parts.live: None}
+            yield from self._run(document, identity, job, run)
         except EditingError as error:
             yield {self.parts.progress: run_views.failed(error.field, error.message), self.parts.live: None}
         except Exception:
             log.exception("a run failed")
             yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
+
+    def _wait(self, document: Document, run: Run) -> Iterator[Changes]:
+        """Say how many runs come before this one, until its turn."""
+        told = None
+        while not run.turn.wait(_WAIT):
+            before, seconds = run.turn.before()
+            said = run_views.waiting(document.method, document.shelf.path, before, seconds)
+            yield {self.parts.progress: gr.skip() if said == told else said}
+            told = said
 
     def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
         """The page after a run, however it ended: its own tracking may have been stopped with it."""
@@ -307,7 +390,6 @@ class RunHandlers:
             RequestError: The tracking was stopped.
         """
         while document.tracking:  # begun by hand; the run waits for it
-            self.visits.keep(page)
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
         with document.lock:
@@ -317,7 +399,6 @@ class RunHandlers:
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
         with closing(self.tracking.follow(document, labels)) as steps:
             for step in steps:
-                self.visits.keep(page)
                 yield self._followed(step, look(document, identity, since) if step else None)
         with document.lock:
             partial = document.id == identity and document.to_track(only_untracked=True)
@@ -331,7 +412,7 @@ class RunHandlers:
             return {self.parts.progress: gr.skip()}
         return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
 
-    def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
+    def _run(self, document: Document, identity: str, job: Job, run: Run) -> Iterator[Any]:
         """Run a job and show what it tells, unless the page opens another clip meanwhile."""
         started, opened = False, job.opened or document.opened
         losses = tuning_views.LossCurve()
@@ -340,7 +421,7 @@ class RunHandlers:
             for item in items:
                 if document.id != identity:  # nobody waits for this one
                     return
-                self.visits.keep(job.page)
+                run.turn.follow(item)
                 if item is not None and not started:
                     started = True
                     yield {self.parts.player: views.player(opened)}
@@ -377,8 +458,18 @@ class RunHandlers:
 
 
 def page_of(request: gr.Request) -> str:
-    """The page's own name."""
-    return request.session_hash or ""
+    """The page's own name: what its tab calls itself, or else its connection.
+
+    A tab keeps its name through a reload (`js/connection.js`), while Gradio's session ends with it.
+    """
+    told = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
+    return told if re.fullmatch(r"[A-Za-z0-9_-]{32}", told) else request.session_hash or ""
+
+
+def address_of(request: gr.Request) -> str:
+    """The network address of a visitor; empty where it is not known."""
+    client = getattr(request, "client", None)
+    return str(getattr(client, "host", "") or "")
 
 
 def prompt_view(document: Document) -> views.View:

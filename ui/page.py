@@ -14,7 +14,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from editing.registry import METHODS
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import method_choice, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
@@ -31,6 +31,7 @@ from ui.media import Media
 from ui.motion import Motion, Motions
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
+from ui.turns import Turns
 from ui.visits import Visits
 
 _NOTICE = (
@@ -78,7 +79,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     finder = "grabcut" if tools.remark else "sam"
     start = Document(first.opened, finder) if first else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
-        header()
+        head = header()
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
@@ -86,17 +87,19 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         masks = MaskHandlers(
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
-        runs = RunHandlers(jobs, tracking, parts)
+        turns = Turns()
+        runs = RunHandlers(jobs, tracking, parts, turns)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        restored = _wire_sessions(page, head, masks)
+        changes = [*_wire_masks(masks), *_wire_runs(runs, restored), *_wire_tuning(tuning), restored]
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
-        add_api(jobs)
+        add_api(jobs, turns)
 
         def forget(request: gr.Request) -> None:
-            visits.leave(page_of(request))
+            visits.leave(page_of(request), request.session_hash or "")
 
         page.unload(forget)
     return page
@@ -245,23 +248,41 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     return changes
 
 
-def _wire_runs(runs: RunHandlers) -> list[Dependency]:
-    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
+def _wire_sessions(page: gr.Blocks, head: gr.HTML, masks: MaskHandlers) -> Dependency:
+    """Bring back what a page had before a reload or a lost connection; returns the event that does."""
+    p = masks.parts
+    fields = [p.model, p.loras, p.seed, *p.controls.all]
+    head.keep(masks.keep, fields, None, **_QUIET, trigger_mode="multiple", concurrency_limit=None)  # type: ignore[attr-defined]
+    shown = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress, p.method]
+    shown += [p.prompt, p.losses, p.run, p.stop, *p.controls.show(""), *fields]
+    typed = "() => JSON.parse(window.regrainDraft ?? null)"
+    restored = page.load(masks.restore, p.cards, shown, js=typed, concurrency_limit=None, **_QUIET)
+    filled = restored.then(masks.refill, None, [p.progress, *fields], concurrency_limit=None, **_QUIET)
+    # Until then the fields hold what a new page has, or what the browser filled in on its way back.
+    filled.then(None, None, None, js="() => { window.regrain.restored = true; }", **_QUIET)
+    return restored
+
+
+def _wire_runs(runs: RunHandlers, restored: Dependency) -> list[Dependency]:
+    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the ends of a run."""
     p = runs.parts
+    free: dict[str, Any] = {**_QUIET, "concurrency_limit": None}
     began = p.run.click(
-        runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
-    )
-    running = began.then(
-        runs.work,
+        runs.begin,
         _request_inputs(p),
-        [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters],
-        concurrency_id="edit",
-        concurrency_limit=1,
-        **_QUIET,
+        [p.run, p.stop, p.progress, p.live, p.result, p.losses],
+        **free,
     )
-    ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
-    p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
-    return [ended]
+    shown = [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters]
+    ended = []
+    for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
+        # Not skipped while the watching of a run that was stopped comes to its end.
+        watched = listen(handler, None, shown, trigger_mode="multiple", **free)
+        ended.append(watched.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free))
+        watched.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    began.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    p.stop.click(runs.stop, None, p.progress, **free)
+    return ended
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

@@ -37,10 +37,26 @@ _FEW = 4  # frames of the small pictures, of which there are many
 _IDENTICAL = 99.0  # dB; equal frames are reported as 100
 
 
-def waiting(method: str, adapter: str = "") -> View:
-    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
+def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
+    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped.
+
+    Args:
+        method: Its name.
+        adapter: Of the request.
+        before: How many runs come first.
+        seconds: What they will take; None where nobody knows.
+    """
     stages = _stages(method, adapter, None, 0)
-    return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
+    detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
+    if before and seconds:
+        detail += f", about {duration(seconds)}"
+    return {
+        "state": "running",
+        "asked": True,
+        "text": "Waiting in the queue",
+        "detail": detail,
+        "stages": stages,
+    }
 
 
 def tracking(name: str, done: int, total: int) -> View:
@@ -103,6 +119,8 @@ class RunProgress:
 def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
     shown = last if isinstance(last, dict) else {}
+    if shown.get("asked"):
+        return {"state": "stopped", "text": "Taken out of the queue.", "detail": "", "stages": []}
     where = str(shown.get("detail") or "").split(",")[0]
     tuning = next((s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None)
     text = f"Stopped{where and f' at {where}'}. Nothing was saved."

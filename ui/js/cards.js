@@ -22,6 +22,15 @@ const makeHead = (deck) => {
   return { head, add };
 };
 
+// What is typed while the server cannot be reached is sent after the reload.
+const keepDraft = (text) => {
+  try {
+    sessionStorage.setItem("regrain-words", text);
+  } catch {
+    return; // the browser allows no storage
+  }
+};
+
 // What the page says now, and that it was said.
 const addSaying = (deck, props, trigger) => {
   let timer = 0;
@@ -36,6 +45,7 @@ const addSaying = (deck, props, trigger) => {
     deck.take(props.value); // the server's newest word, should it not have been heard yet
     props.value = { ...read(), full: Boolean(props.value?.full) };
     deck.taken = JSON.stringify(props.value);
+    keepDraft(deck.taken);
   };
   deck.changed = () => {
     deck.keep();
@@ -109,8 +119,9 @@ const addTaking = (deck, root, column, add) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.fresh = deck.id !== value.id || !deck.cards.size;
-    if (deck.id !== value.id) {
+    const other = deck.id !== value.id || value.restored; // what it was before a reload
+    deck.fresh = other || !deck.cards.size;
+    if (other) {
       deck.cards.clear();
       column.replaceChildren();
       deck.prompts.fill(value);
