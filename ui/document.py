@@ -18,6 +18,7 @@ from editing.request import MAX_PROMPTS, Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.history import History
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 from ui.runs import Run
 
@@ -59,7 +60,7 @@ class Document:
         self.id = ""
         self._past: set[str] = set()
         self.run: Run | None = None  # the last one on this clip
-        self.shelf = Shelf()
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:

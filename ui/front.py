@@ -80,5 +80,5 @@ def with_head(page: str, address: str) -> str:
     }
     tags = "".join(f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items())
     tags += f'<meta name="description" content="{html.escape(SAID)}">\n'
-    script = f"<script>(() => {{\n{bundle('connection')}}})();</script>\n"
+    script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
     return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)

@@ -38,7 +38,8 @@ const addSaying = (deck, props, trigger) => {
     const regions = hub.regions.map((region) =>
       Object.fromEntries(OF_REGION.map((key) => [key, region[key]])),
     );
-    return { id: deck.id, have: deck.have, ...deck.prompts.read(), regions };
+    const attempt = hub.attempt ?? ""; // whether a run is only a try
+    return { id: deck.id, have: deck.have, attempt, ...deck.prompts.read(), regions };
   };
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   deck.keep = () => {
@@ -119,9 +120,11 @@ const addTaking = (deck, root, column, add) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    const other = deck.id !== value.id || value.restored; // what it was before a reload
-    deck.fresh = other || !deck.cards.size;
-    if (other) {
+    // The words of an earlier run, or of before a reload, replace what was typed.
+    const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
+    deck.anew = value.anew ?? deck.anew;
+    deck.fresh = anew || !deck.cards.size;
+    if (anew) {
       deck.cards.clear();
       column.replaceChildren();
       deck.prompts.fill(value);
@@ -171,6 +174,7 @@ export function mount(element, props, trigger, watch) {
   const settleHere = () => settle(deck, unused, [head, column, empty]);
   hub.on("method", settleHere);
   hub.on("add", () => deck.act("add"));
+  hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
   settleHere();
