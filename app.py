@@ -14,13 +14,18 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
+from ui.front import Front  # noqa: E402
 from ui.media import Media  # noqa: E402
 from ui.page import Tools, build  # noqa: E402
 
-ASSETS = Path(__file__).parent / "assets"
+ROOT = Path(__file__).parent
+ASSETS = ROOT / "assets"
+MAX_EVENTS = 1000  # that wait for a thread; each is short
+MAX_THREADS = 256  # pages that watch a run hold one event each
 
 
 def edit(request):
@@ -86,7 +91,8 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
     page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
-    page.queue(max_size=20)
+    # Events of all pages share the length of this queue. Runs wait in one of their own, see `ui.turns`.
+    page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
     page.launch(
         theme=theme(),
         css=STYLE,
@@ -94,6 +100,9 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         ssr_mode=False,
         share=False,
         footer_links=["api"],
+        favicon_path=str(ROOT / "ui" / "favicon.svg"),
+        max_threads=MAX_THREADS,
+        app_kwargs={"middleware": [Middleware(Front)]},
         max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
     )
 

@@ -48,7 +48,7 @@ STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
     "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
     "Places": ["on the grass", "in the snow"],
-    "Other words": ["a", "and", "green", "walk", *"img src x onerror alert 1".split()],
+    "Other words": ["a", "and", "green", "walk", *["img", "src", "x", "onerror", "alert", "1"]],
 }
 WINDOW = 32  # frames; longer clips are edited window by window
 
@@ -132,6 +132,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
         result,
         {
             "version": 1,
+            "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": len(source)}},
             "prompt_used": request.composed.text,
             "asked": {"negative_prompt": request.negative_prompt}
             | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},

@@ -20,6 +20,7 @@ from ui.adapters import Shelf
 from ui.clips import Opened
 from ui.history import History
 from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.runs import Run
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
 _MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
@@ -62,14 +63,17 @@ class Document:
         self.exported: Path | None = None
         self.id = ""
         self._past: set[str] = set()
+        self.run: Run | None = None  # the last one on this clip
         self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
-        self.stop.set()
+        self.end()
         if self.id != identity:
             self._past.add(self.id)
+        self.run = None
+        self.fields: tuple[object, ...] = ()  # what the page's fields said last, if it told
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
@@ -87,6 +91,12 @@ class Document:
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
         self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def end(self) -> None:
+        """Stop what goes on: tracking, a run."""
+        self.stop.set()
+        if self.run:
+            self.run.stop()
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
