@@ -775,7 +775,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, open_page, tmp
     assert server.steps().count("window 1 editing 12") == before
     assert page.locator(".rg-pane figcaption").all_inner_texts() == ["Source", "Edited"]
     report = page.evaluate(
-        "fetch(document.querySelector('a[download=\"report.json\"]').href).then(r => r.json())"
+        "fetch(document.querySelector('a[data-file=\"report.json\"]').href).then(r => r.json())"
     )
     assert report["whole"] == {"file": "whole.mp4", "start": 10, "stop": 106, "frames": 120}
     assert "your file with frames 11 to 106 edited" in page.inner_text(".rg-result")

@@ -97,7 +97,9 @@ def pack_project(request: EditRequest, whole: dict[int, Frames] | None, folder: 
     """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
     project = folder / "project"
     save_project(request, project, whole)
-    return Path(shutil.make_archive(str(project), "zip", project))
+    archive = Path(shutil.make_archive(str(project), "zip", project))
+    shutil.rmtree(project)
+    return archive
 
 
 def uploaded(said: object) -> Path:

@@ -14,13 +14,16 @@ import numpy as np
 
 from editing.errors import RequestError
 from editing.labels import Labels, mask_of, open_regions
-from editing.request import MAX_PROMPTS, Region, default_color
+from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.history import History
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
-MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
+MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
+_MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
+REST = "Rest of the frame"
 _KEPT_RUNS = 512  # run lengths of masks
 MARGIN, MAX_MARGIN = (
     1 / 16,
@@ -55,9 +58,10 @@ class Document:
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
+        self.refused = False  # the last run did not begin, and the page still says why
         self.id = ""
         self._past: set[str] = set()
-        self.shelf = Shelf()
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
@@ -71,6 +75,7 @@ class Document:
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
+        self.negative_prompt = request.negative_prompt
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
         if opened.file is None:  # a bare clip says nothing of it
             self.shelf.take_project(request.adapter)
@@ -115,6 +120,24 @@ class Document:
         regions = {region.label: region, **self.state.regions}
         self.commit(State({**self.state.layers, region.label: Layer()}, regions))
         return region.label
+
+    def add_rest(self) -> int:
+        """Make a region of all that no other covers, below the others; its label. There is one at most.
+
+        Raises:
+            RequestError: There are as many regions as allowed.
+        """
+        if (label := self.rest) is not None:
+            return label
+        region = replace(self._new_region(self.state.regions, REST), margin=0)
+        layers = {**self.state.layers, region.label: Layer(rest=True)}
+        self.commit(State(layers, {**self.state.regions, region.label: region}))
+        return region.label
+
+    @property
+    def rest(self) -> int | None:
+        """The label of the region of all that no other covers; None without one."""
+        return next((label for label, layer in self.state.layers.items() if layer.rest), None)
 
     def check_space(self, known: Collection[int]) -> None:
         """Refuse one more region.
@@ -163,7 +186,9 @@ class Document:
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
         self.commit(State(drop(self.state.layers), drop(self.state.regions)))
 
-    def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
+    def describe(
+        self, source_prompt: object, entries: object, prompt: object = None, negative_prompt: object = None
+    ) -> None:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
         for entry in entries if isinstance(entries, list) else ():
@@ -172,9 +197,11 @@ class Document:
                 described[region.label] = _described(region, entry)
         self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
         if isinstance(source_prompt, str):
-            self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+            self.source_prompt = source_prompt[:_MOST_TEXT]
         if isinstance(prompt, str):
-            self.prompt = prompt[: MAX_PROMPTS * MAX_TEXT]
+            self.prompt = prompt[:_MOST_TEXT]
+        if isinstance(negative_prompt, str):
+            self.negative_prompt = negative_prompt[:_MOST_TEXT]
 
     # Masks
 
@@ -359,11 +386,15 @@ def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[by
 
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:
-    text = {key: entry[key] for key in ("prompt", "source") if isinstance(entry.get(key), str)}
+    texts = ((key, entry.get(key)) for key in ("prompt", "source", "negative"))
+    text: dict[str, Any] = {key: value[:_MOST_TEXT] for key, value in texts if isinstance(value, str)}
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         text["color"] = color
     margin = entry.get("margin")
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         text["margin"] = margin
+    strength = entry.get("strength")
+    if isinstance(strength, int | float) and 0 <= strength <= 1:
+        text["strength"] = float(strength)
     return replace(region, name=name or f"Region {region.label}", **text)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from editing.registry import METHODS
-from ui import run_views, views
+from ui import result_views, views
 from ui.clips import Opened
 from ui.views import View
 
@@ -27,9 +27,7 @@ def result(opened: Opened) -> View | None:
     made = opened.made
     if made is None:
         return None
-    return run_views.measured(made.report) | {
-        "files": [{"name": name, "path": path} for name, path in made.files.items()]
-    }
+    return result_views.measured(made.report, opened.request, made.files, opened)
 
 
 def _note(opened: Opened) -> str:

@@ -44,6 +44,7 @@ class Masking:
             "redo": lambda document, data: self._step(document, document.redo),
             "stop": lambda document, data: document.stop.set(),
             "add": self._add,
+            "rest": self._add_rest,
             # A tracker writes by label, and labels of deleted regions are given again.
             "delete": lambda document, data: self._step(
                 document, lambda: document.delete_region(_label(data))
@@ -72,7 +73,8 @@ class Masking:
     def _answer(self, document: Document, data: Data) -> tuple[views.View, Document | None]:
         before, words = list(document.state.regions), data.get("cards")
         if isinstance(words, dict):  # typed, and not yet sent
-            document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+            texts = (words.get("prompt"), words.get("negative_prompt"))
+            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
         note, alarm = self._do(document, data)
         if isinstance(data.get("nonce"), int):
             document.acknowledged.append(data["nonce"])
@@ -133,11 +135,23 @@ class Masking:
         document.add_region()
         return "New region. Click an object in the frame, or paint it."
 
+    def _add_rest(self, document: Document, data: Data) -> str:
+        document.add_rest()
+        return "The rest of the frame is a region now. Say what it should become."
+
     def _target(self, document: Document, data: Data) -> int:
-        """The region an event is for; the first click of all makes one, and those that follow fast use it."""
-        if not document.state.regions:
+        """The region an event is for; the first click of all makes one, and those that follow fast use it.
+
+        The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
+        """
+        regions, rest = document.state.regions, document.rest
+        own = [label for label in regions if label != rest]
+        if not own:
             return document.add_region()
-        return _label(data) or next(iter(document.state.regions))
+        label = _label(data) or own[0]
+        if label != rest:
+            return label
+        return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
 
     def _step(self, document: Document, move: Callable[[], None]) -> None:
         document.stop.set()

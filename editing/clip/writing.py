@@ -21,6 +21,8 @@ from editing.clip.reading import EXACT
 from editing.clip.sound import open_sound
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
+AI_EDITED = "AI-edited video"
+"""Comment of files that a model made or changed."""
 CRF = 7  # hardly to be told from the frames
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
@@ -34,7 +36,7 @@ def write_video(
     duration: Fraction | None = None,
     audio_from: AudioSpan | None = None,
     tags: ColorTags | None = None,
-    comment: str = "AI-edited video",
+    comment: str = AI_EDITED,
     crf: int = CRF,
 ) -> None:
     """Write an MP4: H.264 yuv420p, AAC, index first, the same bytes for the same input.

@@ -12,8 +12,9 @@ const makePlayer = (value, mode) => {
   root.style.setProperty("--aspect", value.width + " / " + value.height);
   root.style.setProperty("--ratio", value.width / value.height);
   const several = value.edits.length > 1;
-  const source = makePane("source", "Source", value.source);
-  const alone = value.unfinished ?? value.caption ?? "Edited";
+  const [first, second] = value.names ?? ["Source", "Edited"]; // two edits may be compared
+  const source = makePane("source", first, value.source);
+  const alone = value.unfinished ?? value.caption ?? second;
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   edits.forEach(({ box }) => box.classList.add("rg-edited"));
   const empty = edits.length ? null : makeEmptyPane();
