@@ -50,6 +50,7 @@ export function mount(element, props, trigger, watch) {
   let begun = false,
     stopped = false;
   follow(props, watch, (value) => {
+    document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
     if (stopped && value && value.state === "running" && !value.asked) return;
     stopped = value?.state === "stopped";
