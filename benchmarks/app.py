@@ -1,7 +1,8 @@
 """How quick is the page? `python -m benchmarks.app`: the real app, a real Chromium, the first example.
 
-Measures in the browser: the time until the page is up and until its first result plays, from a click until its mask is painted, and from the
-moment the editor yields a preview until the browser shows it; and whether all fast clicks are kept.
+Measures in the browser: the time until the page is up and its first result plays, from a click until its mask
+is painted, and from the moment the editor yields a preview until the browser shows it; and whether all
+fast clicks are kept.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ GOALS = {
 _PLAYS = "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
 _PRESSED = """name => new Promise((done) => {
   const card = document.querySelector(`[data-name='${name}']`), since = performance.now();
-  new MutationObserver((_, all) => { all.disconnect(); requestAnimationFrame(() => done(performance.now() - since)); })
-    .observe(card, { attributes: true, attributeFilter: ["aria-pressed"] });
+  const seen = () => requestAnimationFrame(() => done(performance.now() - since));
+  new MutationObserver((_, all) => { all.disconnect(); seen(); }).observe(card,
+    { attributes: true, attributeFilter: ["aria-pressed"] });
   card.click();
 })"""
 _WATCH = """() => {
@@ -99,7 +101,7 @@ def start(log: Path, output: Path) -> tuple[subprocess.Popen, str, float]:
 
 
 def measure_first(page: Any, url: str) -> dict[str, Any]:
-    """Seconds from opening the page to the first result that plays, and from choosing the next example to its."""
+    """Seconds from opening the page to the first result that plays, and from choosing an example to its."""
     began = time.monotonic()
     page.goto(url)
     page.wait_for_function(_PLAYS)

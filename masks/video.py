@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -19,6 +20,8 @@ _WHITE = "#ffffff"
 _LOOKED_AT = 8  # frames of a video in which colours are sought
 _DARK, _ALIKE = 64, 48  # grey levels: below, background; so far apart, one colour
 _SHARE = 0.01  # of a video's masks that a colour has at least
+_LEVEL = 32  # grey levels by which a pixel within a mask differs from those next to it
+_STEPS, _TRIED = 32, 64  # of a channel; most frequent colours that are looked at
 
 
 def write_mask_video(
@@ -46,22 +49,40 @@ def write_mask_video(
 
 
 def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
-    """The colours that a mask video shows: white alone, as label 1, or those of `known`; maybe none.
+    """The colours that a mask video shows, by label; white alone is label 1; maybe none.
 
     Args:
         clip: The video.
-        known: "#rrggbb" by label.
+        known: "#rrggbb" by label; colours that are like none of these get the next free labels.
     """
-    counts = dict.fromkeys((0, *known), 0)
-    table = palette({0: _WHITE, **known}).astype(np.int32)
+    counts, sums = np.zeros(_STEPS**3, np.int64), np.zeros((_STEPS**3, 3))
     for index in np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist():
-        picture = clip.read(index, index + 1)[0].astype(np.int32)
-        picture = picture[picture.max(-1) > _DARK]  # pixels of any mask
-        for label in counts:
-            counts[label] += int((np.square(picture - table[label]).sum(-1) < _ALIKE**2).sum())
-    least = _SHARE * sum(counts.values())
-    seen = [label for label, count in counts.items() if count > least]
-    return {1: _WHITE} if seen[:1] == [0] else {label: known[label] for label in seen}
+        picture = clip.read(index, index + 1)[0]
+        # Pixels within a mask: at its edges a video mixes colours.
+        around = np.ones((3, 3), np.uint8)
+        level = (cv2.dilate(picture, around) - cv2.erode(picture, around)).max(-1) < _LEVEL
+        bright = picture[level & (picture.max(-1) > _DARK)].astype(np.int64)
+        first, second, third = (bright // (256 // _STEPS)).T
+        bins = (first * _STEPS + second) * _STEPS + third
+        counts += np.bincount(bins, minlength=len(counts))
+        for channel in range(3):
+            sums[:, channel] += np.bincount(bins, bright[:, channel], len(counts))
+    found: dict[int, np.ndarray] = {}
+    usual = {label: np.array(list(bytes.fromhex(color[1:]))) for label, color in known.items()}
+    for place in np.argsort(-counts)[:_TRIED]:
+        color = sums[place] / max(1, counts[place])
+        if counts[place] <= _SHARE * counts.sum() or any(_alike(color, other) for other in found.values()):
+            continue
+        like = [label for label, other in usual.items() if _alike(color, other)]
+        free = next(n for n in range(1, 255) if n not in usual and n not in found)
+        found[like[0] if like else free] = color
+    written = {n: "#" + bytes(np.rint(color).astype(np.uint8)).hex() for n, color in sorted(found.items())}
+    white = len(found) == 1 and _alike(next(iter(found.values())), np.full(3, 255.0))
+    return {1: _WHITE} if white else written
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return float(np.square(one - other).sum()) < _ALIKE**2
 
 
 def read_mask_video(

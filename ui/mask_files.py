@@ -202,7 +202,7 @@ def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, s
         known = dict(enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1))
         shown = find_colors(video, known)
         if not shown:
-            said = f"{path.name!r} shows no mask. Use white on black, or the colours of the regions."
+            said = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
             raise MaskError("masks", said)
         masks = split(read_mask_video(path, frames, size, shown))
     if len(masks) > MAX_REGIONS:

@@ -58,6 +58,13 @@ def test_colours_of_a_mask_video_are_found(labels, tmp_path):
     known = {1: "#3b82f6", 2: "#f97316", 3: "#22c55e"}
     write_mask_video(labels, tmp_path / "a.mp4", Fraction(8), known)
     assert set(find_colors(open_clip(tmp_path / "a.mp4"), known)) == {1, 2}
+    strange = {1: "#ffe11a", 2: "#0b2a8c"}
+    write_mask_video(labels, tmp_path / "c.mp4", Fraction(8), strange)
+    found = find_colors(open_clip(tmp_path / "c.mp4"), known)
+    assert sorted(found) == [4, 5]
+    back = read_masks(tmp_path / "c.mp4", {})
+    assert all(abs(int(mask[0].sum()) - n) <= 12 for mask, n in zip(back.values(), (120, 120), strict=False))
+    assert len(back) == 2
     write_mask_video(labels * 0, tmp_path / "b.mp4", Fraction(8), known)
     assert find_colors(open_clip(tmp_path / "b.mp4"), known) == {}
 
