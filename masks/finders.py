@@ -42,12 +42,13 @@ class Finder:
     checkpoint: Checkpoint | None = None
 
     def cost(self) -> str:
-        """What it costs on this machine, in words; empty where that is next to nothing."""
+        """What it costs on this machine, as a sentence; empty where that is next to nothing."""
         if self.checkpoint is None:
             return ""
         from masks.cost import cost
 
-        return cost(self.checkpoint).in_words()
+        said = cost(self.checkpoint).in_words()
+        return f"{said[:1].upper()}{said[1:]}."
 
 
 def finders() -> dict[str, Finder]:
@@ -95,17 +96,14 @@ def find_finder(name: str) -> Finder:
     return _find("method", name, lambda finder: bool(set(finder.takes) & {"points"}))
 
 
-def find_tracker(name: str) -> Checkpoint:
-    """The checkpoint of a name, which follows masks.
+def find_tracker(name: str) -> Finder:
+    """The tracker of a name; it has a checkpoint, or it is `FLOW`.
 
     Raises:
         MaskError: There is none.
         ModelError: Its folder is broken.
     """
-    found = _find("tracker", name, lambda finder: finder.follows)
-    if found.checkpoint is None:
-        raise MaskError("tracker", f"{found.title} has no checkpoint. Choose another tracker.")
-    return found.checkpoint
+    return _find("tracker", name, lambda finder: finder.follows)
 
 
 def _find(field: str, name: str, can: Callable[[Finder], bool]) -> Finder:

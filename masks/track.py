@@ -90,8 +90,8 @@ def propagate(
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
-    if tracker != "flow":
-        return _remembered(find_tracker(tracker), clip, stated, start, stop)
+    if checkpoint := find_tracker(tracker).checkpoint:
+        return _remembered(checkpoint, clip, stated, start, stop)
     return _propagate(clip, stated, start, stop, reprompt if refine == "sam" else refine, flow)
 
 

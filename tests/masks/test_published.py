@@ -397,3 +397,28 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     told = cost.cost(published)
     assert told.measured
     assert told.first == pytest.approx(7.075)
+
+
+def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
+    from editing.clip.writing import write_lossless
+    from masks.__main__ import main
+
+    assert main(["finders"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in listed] == ["sam", "grabcut", "flow", SAM2, SAM3]
+    assert listed[3].startswith(f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2")
+    assert listed[3].endswith("to follow a frame.")
+    write_lossless(tmp_path / "clip.mkv", CLIP)
+    asked = ["track", str(tmp_path / "clip.mkv"), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
+    assert main([*asked, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
+    image = CLIP.read(2, 3)[0]
+    first = masks.segment(image, [(30, 20)], [1], method=SAM2)
+    expected = {frame: labels for frame, labels, _ in masks.propagate(CLIP, {2: {1: first}}, tracker=SAM2)}
+    written = masks.read_labels(tmp_path / "out", 5, (WIDTH, HEIGHT))
+    assert (written[2] == first).all()
+    assert (written[4] == expected[4]).all()
+    capsys.readouterr()
+    for option in ("--finder", "--tracker"):
+        assert main([*asked, option, "sam9"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(f"error: {option}: 'sam9' was not found. Did you mean 'sam")
