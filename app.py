@@ -37,11 +37,11 @@ def segment(image, points, point_labels, **how):
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys, start, stop):
+def propagate(clip, keys, start, stop, **how):
     """Track key frames to labels on frames start to stop - 1."""
     import masks
 
-    yield from masks.propagate(clip, keys, start=start, stop=stop)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys, start=start, stop=stop, **how)  # type: ignore[operator]
 
 
 def discover(request):

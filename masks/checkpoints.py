@@ -74,9 +74,14 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """What people call it: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"."""
-        words = re.sub(r"^sam", "SAM ", self.name.replace("hiera-", ""), flags=re.IGNORECASE)
-        return " ".join(re.split(r"[-_ ]+", words)) if words != self.name else self.name
+        """What people call it; see `title_of`."""
+        return title_of(self.name)
+
+
+def title_of(name: str) -> str:
+    """What people call a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"."""
+    words = re.sub(r"^sam", "SAM ", name.replace("hiera-", ""), flags=re.IGNORECASE)
+    return " ".join(re.split(r"[-_ ]+", words)) if words != name else name
 
 
 class Network(NamedTuple):

@@ -18,6 +18,7 @@ from editing.request import MAX_PROMPTS, Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.finders import usual_finder, usual_tracker
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
@@ -47,11 +48,11 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+        fallback: Who finds masks of points where no published SAM is at hand; one of `FINDERS`.
     """
 
-    def __init__(self, opened: Opened, finder: str = "sam") -> None:
-        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+    def __init__(self, opened: Opened, fallback: str = "sam") -> None:
+        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
@@ -67,6 +68,7 @@ class Document:
             self._past.add(self.id)
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.shown = 0  # frame that the page showed last
+        self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
@@ -97,6 +99,11 @@ class Document:
     def size(self) -> tuple[int, int]:
         """(width, height) of the clip in pixels."""
         return self.opened.request.clip.size
+
+    @property
+    def finder(self) -> str:
+        """Who finds masks of points unless a region chooses another."""
+        return usual_finder(self.opened.drawn, self.fallback)
 
     @property
     def can(self) -> dict[str, bool]:

@@ -17,6 +17,7 @@ from editing.events import Progress
 from editing.request import EditRequest
 from masks.corrections import Pass
 from masks.doubts import doubts, in_words, judged
+from masks.finders import FLOW
 from ui import views
 from ui.build_request import build_discovery
 from ui.document import Document, Past
@@ -63,7 +64,7 @@ class Tracking:
     Args:
         visits: The documents of all open pages.
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
-            frames and how sure it is.
+            frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
         discover: What the clip shows to the objects in it: progress, and as the last what
             `editing.clusters.find_clusters` returns.
     """
@@ -131,21 +132,23 @@ class Tracking:
             if stop.is_set() or not labels:
                 return
             clip, passes = document.opened.clip, document.begin_track(labels)
+            tracker = document.tracker
             areas = {label: _usual_area(document, label) for label in labels}
             names = [document.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
         yield Followed(what, 0, total)
-        for done, (part, tracked) in enumerate(self._tracked(clip, passes), 1):
+        for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
             taken = {label: areas[label] for label in part.labels_at(tracked[0])}
             if not _take_frame(document, taken, stop, *tracked):
                 return
             yield Followed(what, done, total)
 
-    def _tracked(self, clip: Clip, passes: list[Pass]) -> Iterator[tuple[Pass, _Tracked]]:
+    def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
+        how = {} if tracker == FLOW else {"tracker": tracker}
         for part in passes:
             span = {"start": part.frames.start, "stop": part.frames.stop}
-            with closing(self.propagate(clip, part.keys, **span)) as frames:  # type: ignore[type-var]
+            with closing(self.propagate(clip, part.keys, **span, **how)) as frames:  # type: ignore[type-var]
                 for tracked in frames:
                     yield part, tracked
 

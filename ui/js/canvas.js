@@ -58,7 +58,7 @@ const lay = (editor, trigger) => {
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help);
+  root.append(toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node, heard, help);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();

@@ -32,6 +32,7 @@ export const newEditor = () => ({
   tool: "add",
   radius: 12, // of the brush, in pixels of the clip
   stale: [], // labels to be tracked
+  who: null, // who can find masks (choices, usual) and follow them (trackers, tracker)
   tracking: 0,
   stroke: null, // being drawn
   hover: null,
@@ -85,7 +86,7 @@ export const pointAt = (editor, at, label) => {
   return hit ? hit.slice(0, 2) : null;
 };
 
-export const finderOf = ({ finders, sam }, label) => finders?.[label] ?? (sam ? "sam" : "grabcut");
+export const finderOf = ({ finders, who }, label) => finders?.[label] ?? who?.usual;
 
 // Take what the server says of the clip that is open; false if something newer is known already.
 export const accept = (editor, value) => {
@@ -100,8 +101,8 @@ export const accept = (editor, value) => {
   }
   for (const [frame, changed] of Object.entries(value.wanting ?? {}))
     if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
-  const { rev, tracking, stale, labels, undo, redo, finders, sam, lanes } = value;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes });
+  const { rev, tracking, stale, labels, undo, redo, finders, who, lanes } = value;
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, who, lanes });
   return true;
 };
 
