@@ -92,7 +92,8 @@ def list_finders() -> None:
     """List who finds and follows masks here, and what it costs on this machine."""
     for finder in finders().values():
         does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
-        notes = " ".join(filter(None, (finder.about, finder.missing, finder.cost())))
+        takes = f"It takes {said}." if (said := finder.cost()) else ""
+        notes = " ".join(filter(None, (finder.about, finder.missing, takes)))
         typer.echo(f"{finder.name}: {finder.title} ({does}). {notes}")
 
 

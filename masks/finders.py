@@ -42,13 +42,12 @@ class Finder:
     checkpoint: Checkpoint | None = None
 
     def cost(self) -> str:
-        """What it costs on this machine, as a sentence; empty where that is next to nothing."""
+        """What it takes on this machine, in words; empty where that is next to nothing."""
         if self.checkpoint is None:
             return ""
         from masks.cost import cost
 
-        said = cost(self.checkpoint).in_words()
-        return f"{said[:1].upper()}{said[1:]}."
+        return cost(self.checkpoint).in_words()
 
 
 def finders() -> dict[str, Finder]:

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from editing.clip import Clip
-from masks.checkpoints import Checkpoint, load_words
+from editing.errors import ModelError
+from editing.events import Progress
+from masks.checkpoints import Checkpoint, find, load_words
 from masks.edges import iou
 from masks.track import propagate
 
@@ -80,6 +82,21 @@ def _each_once(found: list[Instance]) -> list[Instance]:
         if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in kept):
             kept.append(one)
     return kept
+
+
+def find_by_words(
+    clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
+) -> Iterator[Progress | Found]:
+    """As `find_in_clip`, for a finder by name, with progress that people can be shown.
+
+    Raises:
+        ModelError: The finder is unknown, takes no words, or is broken.
+    """
+    if (checkpoint := find(finder)) is None:
+        raise ModelError("finder", f"{finder[:60]!r} was not found. Choose another.")
+    yield Progress("finding", 0, len(clip), None)
+    for step in find_in_clip(clip, words, checkpoint, tracker):
+        yield step if isinstance(step, Found) else Progress("finding", step, len(clip), None)
 
 
 def find_in_clip(

@@ -96,6 +96,7 @@ def test_masks_use_little_of_editing(module):
         "editing.commands",
         "editing.flow",
         "editing.errors",
+        "editing.events",
         "editing.labels",
         "editing.folders",
         "editing.local_models",

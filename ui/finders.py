@@ -45,8 +45,15 @@ def usual_tracker(drawn: bool) -> str:
     return usual(drawn, lambda one: one.follows).name if torch.cuda.is_available() else FLOW
 
 
+def finder_by_words(drawn: bool) -> str | None:
+    """Who finds things by words on a clip: a SAM 3 on real ones; None where nobody at hand can."""
+    if drawn or not any("words" in one.takes for one in finders().values()):
+        return None
+    return usual(drawn, lambda one: "words" in one.takes).name
+
+
 def choose_tracker(document: Document, name: object) -> str:
-    """Choose who follows the masks of a page; what it costs.
+    """Choose who follows the masks of a page; what to say of it.
 
     Raises:
         RequestError: There is no such tracker here.
@@ -55,7 +62,8 @@ def choose_tracker(document: Document, name: object) -> str:
     if not isinstance(name, str) or name not in able:
         raise RequestError("tracker", f"{str(name)[:60]!r} was not found. {suggest(str(name)[:60], able)}")
     document.tracker = name
-    return able[name].cost()
+    said = able[name].cost()
+    return f"{able[name].title} takes {said}." if said else ""
 
 
 def finders_view(document: Document) -> dict[str, Any]:

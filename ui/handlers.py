@@ -42,6 +42,7 @@ class Parts:
     gallery: gr.HTML
     upload: gr.UploadButton
     canvas: gr.HTML
+    fetch: gr.HTML
     motion: gr.HTML
     player: gr.HTML
     live: gr.HTML

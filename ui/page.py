@@ -23,6 +23,7 @@ from ui.clips import ACCEPTED
 from ui.components import header, view
 from ui.document import Document
 from ui.examples import Example
+from ui.finder_handlers import FinderHandlers, offer
 from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
@@ -89,6 +90,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         if tools.motion:
@@ -121,11 +123,13 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    fetch = view("fetch", offer(), elem_id="fetch")
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "fetch": fetch,
         "motion": motion,
         "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
         "live": view("live", elem_id="live"),
@@ -273,6 +277,13 @@ def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
         p.adapters.rename(tuning.rename, None, p.adapters, **_QUIET),
         p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **_QUIET),
     ]
+
+
+def _wire_fetch(fetching: FinderHandlers) -> None:
+    """Connect the button that fetches a published SAM."""
+    p = fetching.parts
+    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **_QUIET, concurrency_limit=None)
+    p.fetch.stop(fetching.stop, None, None, **_QUIET, queue=False)
 
 
 def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:

@@ -14,13 +14,13 @@ import numpy as np
 from editing.clip import Clip
 from editing.errors import EditingError
 from editing.events import Progress
-from editing.request import EditRequest
 from masks.corrections import Pass
 from masks.doubts import doubts, in_words, judged
 from masks.finders import FLOW
 from ui import views
 from ui.build_request import build_discovery
 from ui.document import Document, Past
+from ui.finders import finder_by_words
 from ui.masking import BROKEN, Data, frame_shown
 from ui.visits import Visits
 from ui.worker import in_thread
@@ -28,7 +28,7 @@ from ui.worker import in_thread
 log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
-Discover = Callable[[EditRequest], Iterator[Any]]
+Discover = Callable[..., Iterator[Any]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
 _NAMED = 3  # regions whose lost stretches are named
@@ -66,7 +66,7 @@ class Tracking:
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
             frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
         discover: What the clip shows to the objects in it: progress, and as the last what
-            `editing.clusters.find_clusters` returns.
+            `editing.clusters.find_clusters` returns. With `finder` and `tracker`, they are found by words.
     """
 
     def __init__(self, visits: Visits, propagate: Propagate, discover: Discover | None = None) -> None:
@@ -181,7 +181,9 @@ class Tracking:
         assert find is not None
         with document.lock:
             asked = build_discovery(document, model)
-        with closing(in_thread(lambda: find(asked))) as steps:
+            by, tracker = finder_by_words(document.opened.drawn), document.tracker
+        how = {"finder": by, "tracker": tracker} if by else {}
+        with closing(in_thread(lambda: find(asked, **how))) as steps:
             for step in steps:
                 if stop.is_set():
                     yield "Stopped. No regions were added."

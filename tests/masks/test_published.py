@@ -276,6 +276,9 @@ def test_what_words_find_is_followed_through_the_clip(monkeypatch):
     assert (found.labels[10] == LEFT + 2 * RIGHT).all()
     assert found.names == ("dog", "car")
     assert found.fit == pytest.approx((1.8, 1.2))
+    told = list(sam3.find_by_words(CLIP, ["dog", "car"], SAM3, SAM2))
+    assert [step.done for step in told[:-1]] == [*range(COUNT + 1)]  # type: ignore[union-attr]
+    assert told[-1].names == ("dog", "car")  # type: ignore[union-attr]
     monkeypatch.setattr(sam3, "instances", lambda *_: [])
     (found,) = find_in_clip(CLIP, ["dog"], checkpoints.find(SAM3))  # type: ignore[arg-type]
     assert found.names == ()

@@ -53,7 +53,7 @@ export const makeFinders = (editor) => {
     trackers.refresh(editor.who);
     who.textContent = entry?.by ? "Found by " + entry.by : entry?.key ? "Drawn by hand" : "";
     const chosen = choices.find(({ name }) => name === finder);
-    cost.textContent = chosen?.cost && !entry?.by ? `${chosen.title}: ${chosen.cost}` : "";
+    cost.textContent = chosen?.cost && !entry?.by ? `${chosen.title} takes ${chosen.cost}.` : "";
   };
   return { node, cost, refresh };
 };
