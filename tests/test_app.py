@@ -134,9 +134,9 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     drift += " ['source', 'edited'].map(n => document.querySelector('video.' + n).currentTime);"
     drift += " return Math.min(Math.abs(a - b), Math.abs(1 - Math.abs(a - b))); }"
     page.wait_for_function(f"({drift})() < 0.06")
-    assert "unchanged" in page.inner_text(".rg-facts")
-    assert page.locator(".rg-look").count() == 2
-    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.download, a.href])")
+    assert "Unchanged outside" in page.inner_text(".rg-facts")
+    assert page.locator(".rg-inspector-names button").count() == 2
+    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.dataset.file, a.href])")
     assert [name for name, _ in links] == ["edited.mp4", "report.json", "reconstruction.mp4", "project.zip"]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
@@ -179,7 +179,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(server, open_page):
     times = "[...document.querySelectorAll('video')].map(v => v.currentTime)"
     apart = "(t => Math.max(...t.map(a => Math.abs(a - t[0])).map(d => Math.min(d, Math.abs(1 - d)))))"
     page.wait_for_function(f"{times}.length == 4 && {apart}({times}) < 0.06")
-    names = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.download)")
+    names = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.dataset.file)")
     assert names[:3] == ["edited.mp4", "edited_2.mp4", "edited_3.mp4"]
     # Two of them at a time.
     page.click(".rg-bar >> text=Wipe")
@@ -248,7 +248,8 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
-    assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
+    regions = [page.locator(".rg-inspector-names button").count() for page in (first, second)]
+    assert regions == [2, 1]
 
 
 @pytest.mark.browser

@@ -19,6 +19,7 @@ from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
 from ui.finders import usual_finder, usual_tracker
+from ui.history import History
 from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
@@ -58,7 +59,7 @@ class Document:
         self.saved: Path | None = None
         self.id = ""
         self._past: set[str] = set()
-        self.shelf = Shelf()
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:

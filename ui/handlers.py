@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,16 +17,19 @@ from editing.errors import EditingError, RequestError
 from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import attention_views, made_views, method_choice, run_views, settings, tuning_views, views
+from ui.attempts import attempt
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.clip_files import ClipFiles
+from ui.clip_files import ClipFiles, uploaded
 from ui.clips import Opened
 from ui.cuts import find_cuts, with_found
 from ui.document import Document, Past
+from ui.history import Choices
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
 from ui.tracking import Followed, Tracking, look
+from ui.variants import Variant, plan, remember
 from ui.visits import Visits
 from ui.worker import in_thread
 
@@ -40,18 +42,20 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
-    upload: gr.UploadButton
     canvas: gr.HTML
     fetch: gr.HTML
     motion: gr.HTML
     player: gr.HTML
+    history: gr.HTML
     live: gr.HTML
     result: gr.HTML
     losses: gr.HTML
     cards: gr.HTML
     prompt: gr.HTML
     notice: gr.HTML
+    variants: gr.HTML
     run: gr.Button
+    tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
     download: gr.HTML
@@ -87,9 +91,9 @@ class MaskHandlers:
         document = self.files.begin(page_of(request), example.opened)
         return self._opened(document, "", model, str(name))
 
-    def load(self, request: gr.Request, file: str, model: object) -> dict[Any, Any]:
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), Path(file)), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event._data or {})), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""
@@ -201,14 +205,15 @@ class MaskHandlers:
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
             self.parts.canvas: views.canvas(document, -1, note),
-            self.parts.player: None if opened.own else views.player(opened),
+            self.parts.player: made_views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
             **self._shared(document),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
+            **dict.fromkeys((self.parts.live, self.parts.losses, self.parts.progress)),
+            self.parts.result: made_views.result(opened),
         }
 
     def _cards(self, document: Document) -> dict[Any, Any]:
@@ -265,7 +270,14 @@ class RunHandlers:
         }
 
     def work(
-        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
+        self,
+        request: gr.Request,
+        wanted: object,
+        value: object,
+        model: object,
+        loras: object,
+        seed: object,
+        *values: object,
     ) -> Iterator[Any]:
         """A run from first to last; what is not yet tracked is tracked before."""
         page = page_of(request)
@@ -280,9 +292,15 @@ class RunHandlers:
                     raise RequestError("clip", "Another clip was opened before the run began. Run again.")
                 asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
                 keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
-                asked = with_found(asked, document)
-                job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
-            yield from self._run(document, identity, job)
+                asked, opened = attempt(value.get("attempt"), with_found(asked, document), document.opened)  # type: ignore[attr-defined]
+                whole = None if opened.attempt else whole_masks(document, asked)
+                job = Job(asked, page, opened, whole, keep)
+                usual = catalogue.values(asked.method, asked.model, asked.params)
+                wanted = None if opened.attempt else wanted
+                order = plan(job, wanted, usual, Choices.of(asked, identity, document.prompt))
+            for one in order:
+                if document.id == identity:
+                    yield from self._run(document, identity, one)
         except Past:
             yield {self.parts.progress: None, self.parts.live: None}
         except EditingError as error:
@@ -332,11 +350,13 @@ class RunHandlers:
             return {self.parts.progress: gr.skip()}
         return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
 
-    def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
+    def _run(self, document: Document, identity: str, variant: Variant) -> Iterator[Any]:
         """Run a job and show what it tells, unless the page opens another clip meanwhile."""
-        started, opened = False, job.opened or document.opened
+        job = replace(variant.job, kept=document.history.folders)
+        started, opened = variant.number > 1, job.opened or document.opened
         losses = tuning_views.LossCurve()
-        progress = run_views.RunProgress(job.request.method, job.request.adapter)
+        part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
+        progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
                 if document.id != identity:  # nobody waits for this one
@@ -349,6 +369,8 @@ class RunHandlers:
                     yield {self.parts.losses: shown} | self._listed(item, document)
                 elif isinstance(item, Stage | Progress | Window):
                     yield {self.parts.progress: progress.take(item)}
+                elif isinstance(item, Saved):
+                    yield self._keep(item, document, variant, opened)
                 else:
                     yield self._show(item, job.request, opened)
 
@@ -359,21 +381,23 @@ class RunHandlers:
         listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
         return {self.parts.adapters: listed}
 
-    def _show(self, item: Event | Saved | Begun | None, asked: EditRequest, opened: Opened) -> Any:
+    def _keep(self, saved: Saved, document: Document, variant: Variant, opened: Opened) -> dict[Any, Any]:
+        """A result, shown and kept in the history."""
+        shown = remember(document.history, saved, variant, opened, self.jobs.media)
+        return {
+            self.parts.history: document.history.view(),
+            self.parts.player: shown["player"],
+            self.parts.result: shown["result"],
+            self.parts.progress: run_views.done(saved.finished.report),
+            self.parts.live: None,
+        }
+
+    def _show(self, item: Event | Begun | None, asked: EditRequest, opened: Opened) -> Any:
         match item:
             case Preview():
-                return {self.parts.live: run_views.live(item, asked)}
+                return {self.parts.live: attention_views.live(item, asked)}
             case Begun(path, frames):
                 return {self.parts.player: views.begun_player(opened, path, frames)}
-            case Saved(finished, files):
-                return {
-                    self.parts.player: views.player(
-                        opened, views.edits(asked, files), files.get("reconstruction.mp4")
-                    ),
-                    self.parts.result: run_views.result(finished.result, finished.report, asked, files),
-                    self.parts.progress: run_views.done(finished.report),
-                    self.parts.live: None,
-                }
         return {self.parts.progress: gr.skip()}
 
 

@@ -14,17 +14,19 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from editing.registry import METHODS
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, run_views, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles
-from ui.clips import ACCEPTED
 from ui.components import header, view
+from ui.cost_handlers import CostHandlers
+from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
 from ui.finder_handlers import FinderHandlers, offer
 from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
 from ui.masking import Masking
@@ -83,16 +85,19 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
-        jobs = Jobs(tools.edit, catalogue, media)
+        costs = Costs()
+        jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         masks = MaskHandlers(
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        history = HistoryHandlers(catalogue, visits, media, parts)
+        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning), _wire_history(history)]
         _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
+        CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
         add_api(jobs)
@@ -111,7 +116,6 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
     shown["gallery"] = view(
         "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
     )
-    shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
@@ -131,16 +135,18 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
         "canvas": canvas,
         "fetch": fetch,
         "motion": motion,
-        "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
+        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
+        "history": view("history", elem_id="history"),
         "live": view("live", elem_id="live"),
-        "result": view("result", elem_id="result"),
+        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
         "losses": view("losses", elem_id="losses"),
     }
 
 
 def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
+    given = {chosen: start.opened.request.params} if start else {}
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
@@ -152,15 +158,18 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
+    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
+    settled = _add_settings(catalogue, usual, chosen, start)
+    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
+    _add_words(catalogue.words)
+    # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    settled = _add_settings(catalogue, usual, chosen)
-    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.words)
     return shown
 
 
@@ -175,7 +184,7 @@ def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> setting
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str
+    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str, start: Document | None
 ) -> dict[str, Any]:
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
@@ -185,7 +194,14 @@ def _add_settings(
             else gr.State(BUILT_IN_MODEL),
             "loras": _choose_loras(catalogue.loras),
             "controls": settings.make_fields(usual, chosen),
-            "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),
+            "seed": gr.Number(
+                start.opened.request.seed if start else 0,
+                label="Seed",
+                precision=0,
+                minimum=0,
+                elem_id="seed",
+                **seed_field(chosen),
+            ),
         }
 
 
@@ -230,7 +246,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     new += [*settled, *p.controls.all, p.losses]
     changes = [
         p.gallery.pick(masks.choose, p.model, new, **many),
-        p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2),
+        p.gallery.open(masks.load, p.model, new, **_QUIET, concurrency_limit=2),
         p.canvas.trim(masks.trim, p.model, new, **_QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **many),
         p.method.choose(masks.switch, None, settled, **_QUIET),
@@ -257,8 +273,8 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
     )
     running = began.then(
         runs.work,
-        _request_inputs(p),
-        [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters],
+        [p.variants, *_request_inputs(p)],
+        [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters],
         concurrency_id="edit",
         concurrency_limit=1,
         **_QUIET,
@@ -266,6 +282,19 @@ def _wire_runs(runs: RunHandlers) -> list[Dependency]:
     ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
     p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
     return [ended]
+
+
+def _wire_history(history: HistoryHandlers) -> Dependency:
+    """Connect the list of earlier runs; returns what changes what a run would tune."""
+    p = history.parts
+    shown = [p.history, p.player, p.result, p.progress]
+    p.history.show(history.show, None, shown, **_QUIET)
+    p.history.compare(history.compare, None, shown, **_QUIET)
+    p.history.remove(history.remove, None, shown, **_QUIET)
+    p.result.make(history.make, None, p.download, concurrency_limit=2, trigger_mode="multiple", **_QUIET)
+    form = [p.model, p.cards, p.prompt, p.method, p.seed, p.loras, *p.controls.show(""), *p.controls.all]
+    used = p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
+    return used.then(history.fill, None, [p.progress, *p.controls.all], **_QUIET)
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

@@ -205,8 +205,8 @@ def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
 
 
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
-    said = {"label": field.title or name.replace("_", " ").capitalize()}
-    said["info"] = _SAY.get(name, field.description)
+    said: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
+    said |= {"info": _SAY.get(name, field.description), "elem_classes": f"rg-param-{name}"}
     if field.annotation is bool:
         return gr.Checkbox(value, **said)
     if choices := _choices(field):

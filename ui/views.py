@@ -36,6 +36,8 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
                 "name": name,
                 "title": example.opened.title,
                 "picture": example.thumbnail,
+                "after": example.after,
+                "videos": _videos(example.opened),
                 "changes": [
                     {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
                     for r in example.request.regions
@@ -47,6 +49,11 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     }
 
 
+def _videos(opened: Opened) -> list[str]:
+    """Paths of the source and of the edit that ships with an example; none without one."""
+    return [str(opened.source), opened.made.edits[0]] if opened.made else []
+
+
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
     """The videos of a run's edits and the prompt of each."""
     paths = (files[name] for name in EDITS if name in files)
@@ -56,7 +63,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
     """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
-    return {
+    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return said | {
         "source": str(opened.source),
         "edits": list(edits),
         "reconstruction": reconstruction,
@@ -64,6 +72,7 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
         "height": clip.size[1],
         "frames": len(clip),
         "fps": float(clip.fps),
+        "names": None,
     }
 
 
@@ -134,6 +143,8 @@ def _clip(opened: Opened) -> View:
         "start": opened.start,
         "stride": opened.stride,
         "most": MAX_FRAMES,
+        "strip": str(opened.strip) if opened.strip else "",
+        "made": opened.made is not None,
     }
 
 

@@ -43,7 +43,7 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_a_late_run_shows_no_error(handlers):
     _, runs = handlers
-    assert list(runs.work(REQUEST, LATE, "storybook", [], 0)) == [{"progress": None, "live": None}]
+    assert list(runs.work(REQUEST, None, LATE, "storybook", [], 0)) == [{"progress": None, "live": None}]
 
 
 def test_a_late_save_and_a_late_search_show_no_error(handlers):
@@ -57,5 +57,5 @@ def test_a_late_save_and_a_late_search_show_no_error(handlers):
 
 def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
     _, runs = handlers
-    ((shown),) = runs.work(REQUEST, {"id": None, "have": 0}, "storybook", [], 0)
+    ((shown),) = runs.work(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
     assert "Reload" in shown["progress"]["text"]

@@ -1,6 +1,6 @@
 // The frame with its masks, and everything around it.
 import { button, icon, make } from "./shared/dom.js";
-import { hub, openFile, showStage } from "./shared/hub.js";
+import { hub, showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
@@ -13,6 +13,7 @@ import { makeSurface } from "./canvas/surface.js";
 import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
+import { makeTrim } from "./canvas/trim.js";
 
 // Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
 const LEAST_SCANNED = 8,
@@ -20,7 +21,7 @@ const LEAST_SCANNED = 8,
 const SCAN_AFTER = 600; // milliseconds
 
 const makeDrop = () => {
-  const drop = button("rg-drop", "", () => openFile());
+  const drop = button("rg-drop", "", () => hub.tell("open"));
   drop.append(
     icon("open"),
     make("strong", "", "Drop a clip here, or choose one"),
@@ -58,7 +59,17 @@ const lay = (editor, trigger) => {
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node, heard, help);
+  root.append(
+    makeTrim(editor),
+    toolbar.node,
+    surface.node,
+    below,
+    finders.cost,
+    maskTools.node,
+    line.node,
+    heard,
+    help,
+  );
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();
@@ -158,7 +169,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
-  showStage("masks");
+  showStage(clip.made ? "edit" : "masks");
 };
 
 const showLost = (editor, note) => {
@@ -167,6 +178,7 @@ const showLost = (editor, note) => {
   editor.say(note, true);
   editor.refresh();
   editor.draw();
+  hub.tell("lost");
 };
 
 const showView = (parts, value, trigger) => {

@@ -29,7 +29,8 @@ const addSaying = (deck, props, trigger) => {
     const regions = hub.regions.map((region) =>
       Object.fromEntries(OF_REGION.map((key) => [key, region[key]])),
     );
-    return { id: deck.id, have: deck.have, ...deck.prompts.read(), regions };
+    const attempt = hub.attempt ?? ""; // whether a run is only a try
+    return { id: deck.id, have: deck.have, attempt, ...deck.prompts.read(), regions };
   };
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   deck.keep = () => {
@@ -109,8 +110,11 @@ const addTaking = (deck, root, column, add) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.fresh = deck.id !== value.id || !deck.cards.size;
-    if (deck.id !== value.id) {
+    // The words of an earlier run replace what was typed.
+    const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
+    deck.anew = value.anew ?? deck.anew;
+    deck.fresh = anew || !deck.cards.size;
+    if (anew) {
       deck.cards.clear();
       column.replaceChildren();
       deck.prompts.fill(value);
@@ -160,6 +164,7 @@ export function mount(element, props, trigger, watch) {
   const settleHere = () => settle(deck, unused, [head, column, empty]);
   hub.on("method", settleHere);
   hub.on("add", () => deck.act("add"));
+  hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
   settleHere();

@@ -1,6 +1,7 @@
 import { make, setCount } from "./shared/dom.js";
 import { showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
+import { clearWrong, markWrong } from "./shared/wrong.js";
 
 const bar = () => {
   const box = make("div", "rg-step");
@@ -61,6 +62,8 @@ export function mount(element, props, trigger, watch) {
     const now = value.state === "running" && value.stages.some((stage) => stage.now);
     if (now && !begun) showStage("edit");
     begun = now;
+    if (value.asked) clearWrong();
+    if (value.state === "error" && value.field) markWrong(value.field, value.text);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);
     drawLine(line, value);

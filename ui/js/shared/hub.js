@@ -24,7 +24,7 @@ export const showStage = (name) => {
 };
 
 // Gradio's own button keeps the file; the one on the page only looks better.
-export const openFile = (files, id = "upload") => {
+export const openFile = (files, id) => {
   const field = document.querySelector("#" + id)?.parentElement.querySelector("input[type=file]");
   if (!field) return;
   if (!files) {
