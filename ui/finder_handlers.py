@@ -62,23 +62,27 @@ class FinderHandlers:
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
         try:
-            with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
-                for step in steps:
-                    self.visits.keep(page)
-                    if stop.is_set():
-                        yield self._shown(offer())
-                        return
-                    yield self._shown(_busy(step)) if step else {self.parts.fetch: gr.skip()}
+            yield from self._fetched(page, stop)
         except EditingError as error:
-            yield self._shown((offer() or {}) | {"state": "failed", "note": error.message})
-            return
+            yield self._failed(error.message)
         except Exception:
             log.exception("a model could not be fetched")
-            yield self._shown((offer() or {}) | {"state": "failed", "note": BROKEN})
-            return
+            yield self._failed(BROKEN)
         finally:
             self._stopped.pop(page, None)
+
+    def _fetched(self, page: str, stop: threading.Event) -> Iterator[dict[Any, Any]]:
+        with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
+            for step in steps:
+                self.visits.keep(page)
+                if stop.is_set():
+                    yield self._shown(offer())
+                    return
+                yield self._shown(_busy(step)) if step else {self.parts.fetch: gr.skip()}
         yield self._shown(_done()) | self._canvas(page)
+
+    def _failed(self, note: str) -> dict[Any, Any]:
+        return self._shown((offer() or {}) | {"state": "failed", "note": note})
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page fetches."""
