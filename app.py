@@ -59,7 +59,9 @@ def discover(request, finder=None, tracker="flow"):
     from editing.clusters import find_clusters
 
     backbone = load_backbone(request.model)
-    yield (yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size))
+    yield (
+        yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size, apart=True)
+    )
 
 
 def estimate(request, params, measure):

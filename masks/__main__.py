@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track | convert | clean | finders`."""
+"""Command line: `python -m masks track | convert | clean | pair | finders`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ import typer
 from editing.clip import open_clip
 from editing.commands import call
 from editing.errors import MaskError, RequestError, shorten
-from editing.folders import staged
+from editing.folders import check_writable, staged
 from editing.labels import read_labels
+from editing.rle import check_extent
 from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
 from masks.finders import find_finder, find_tracker, finders
+from masks.pair import write_pair
 
 if TYPE_CHECKING:
     from editing.clip import Clip
@@ -32,6 +34,8 @@ app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
+_ANY = "Folder of PNG files, .json file or mask video."
+_EDITED = "Label that is to be edited; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
@@ -99,20 +103,44 @@ def list_finders() -> None:
 
 @app.command()
 def convert(
-    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
     out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
     color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
 ) -> None:
-    """Convert masks to another form: PNG files, JSON with COCO run lengths, or a video."""
+    """Convert masks to another form: indexed PNG files, COCO JSON, or a video."""
     check_out(out, masks)
     colors = _parse_colors(color or [])
     _save(read_masks(masks, colors), out, colors, fps)
 
 
 @app.command()
+def pair(
+    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New or empty folder for the two videos.")],
+    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
+    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
+    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
+    label: Annotated[list[int] | None, typer.Option(min=1, max=255, help=_EDITED)] = None,
+    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
+) -> None:
+    """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
+    opened, found = open_clip(clip, start, stride, frames), read_masks(masks, _parse_colors(color or []))
+    _check_labels(label or (), found)
+    count, height, width = next(iter(found.values())).shape
+    check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
+    check_writable(out)
+    with staged(out) as folder:
+        write_pair(opened, {n: mask for n, mask in found.items() if not label or n in label}, folder)
+    typer.echo(f"pair: {out}")
+
+
+@app.command()
 def clean(
-    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
     out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
     grow: Annotated[
         float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
@@ -132,12 +160,7 @@ def clean(
         raise RequestError("--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks.")
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
-    for number in label or ():
-        if number not in found:
-            raise RequestError(
-                "--label",
-                f"Label {number} is not in the masks. Choose from {', '.join(map(str, sorted(found)))}.",
-            )
+    _check_labels(label or (), found)
     apart = not overlap(found)
     how = {"pixels": grow, "holes": fill_holes, "specks": drop_specks, "labels": label or (), "apart": apart}
 
@@ -155,6 +178,13 @@ def clean(
 def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
     write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
     typer.echo(f"masks: {out}")
+
+
+def _check_labels(labels: Iterable[int], found: Masks) -> None:
+    for number in labels:
+        if number not in found:
+            there = ", ".join(map(str, sorted(found)))
+            raise RequestError("--label", f"Label {number} is not in the masks. Choose from {there}.")
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:

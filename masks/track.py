@@ -27,6 +27,7 @@ from masks.draw import signed_distance
 from masks.edges import Mask, Refine, by_colors, reprompt
 from masks.finders import find_tracker
 from masks.motion import advance
+from masks.witness import Witness
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
@@ -216,7 +217,7 @@ def _follow(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
     """Track in one direction: visible labels, and the confidence of each region."""
     layers: dict[int, Layer] = {}
-    labels, image, ground, sure = np.zeros(size[::-1], np.uint8), None, None, {}
+    labels, image, ground, sure, witness = np.zeros(size[::-1], np.uint8), None, None, {}, Witness()
     for frame, picture in _read(clip, order, size):
         if image is not None and ground is not None:
             labels, sure = advance(layers, ground, labels, image, picture, method)
@@ -233,7 +234,8 @@ def _follow(
             look = picture.astype(np.float32) if ground is None else ground.look
             ground = Ground(look, known, palette_of(picture, clear))
         image = picture
-        sure = {n: 1.0 if n in given else sure.get(n, 0.0) for n in layers}
+        believed = witness.see(picture, labels, frozenset(given))
+        sure = {n: min(sure.get(n, 0.0), believed[n]) if n not in given else 1.0 for n in layers}
         yield frame, labels, sure
 
 

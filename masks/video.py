@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.clip import ArrayClip, open_clip
+from editing.clip import ArrayClip, Clip, open_clip
 from editing.clip.writing import write_lossless, write_video
-from editing.errors import MaskError
 from editing.labels import palette
+from editing.rle import check_extent
 from editing.spool import Frames
+
+_WHITE = "#ffffff"
+_LOOKED_AT = 8  # frames of a video in which colours are sought
+_DARK, _ALIKE = 64, 48  # grey levels: below, background; so far apart, one colour
+_SHARE = 0.01  # of a video's masks that a colour has at least
 
 
 def write_mask_video(
@@ -40,6 +45,25 @@ def write_mask_video(
         write_video(path, frames, fps)
 
 
+def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
+    """The colours that a mask video shows: white alone, as label 1, or those of `known`; maybe none.
+
+    Args:
+        clip: The video.
+        known: "#rrggbb" by label.
+    """
+    counts = dict.fromkeys((0, *known), 0)
+    table = palette({0: _WHITE, **known}).astype(np.int32)
+    for index in np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist():
+        picture = clip.read(index, index + 1)[0].astype(np.int32)
+        picture = picture[picture.max(-1) > _DARK]  # pixels of any mask
+        for label in counts:
+            counts[label] += int((np.square(picture - table[label]).sum(-1) < _ALIKE**2).sum())
+    least = _SHARE * sum(counts.values())
+    seen = [label for label, count in counts.items() if count > least]
+    return {1: _WHITE} if seen[:1] == [0] else {label: known[label] for label in seen}
+
+
 def read_mask_video(
     path: str | Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]
 ) -> UInt8[np.ndarray, "frames height width"]:
@@ -56,12 +80,7 @@ def read_mask_video(
         ClipError: The file is not a readable video.
     """
     clip = open_clip(path)
-    if len(clip) != frames or tuple(clip.size) != tuple(size):
-        raise MaskError(
-            "masks",
-            f"{clip.name!r} has {len(clip)} frames of {clip.size[0]}x{clip.size[1]}, but the clip uses "
-            f"{frames} of {size[0]}x{size[1]}. Use masks of this clip.",
-        )
+    check_extent(clip.name, (len(clip), clip.size), (frames, size))
     labels, known = np.zeros((frames, size[1], size[0]), np.uint8), palette(colors).astype(np.int32)
     for index in range(frames):
         picture = clip.read(index, index + 1)[0].astype(np.int32)

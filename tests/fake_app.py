@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from editing.adapters import Adapter, AdapterFacts
+from editing.backbones.hub import Fetched, Listing
 from editing.clip import ArrayClip
-from editing.errors import PromptError
+from editing.errors import ModelError, PromptError
 from editing.estimate import Estimate
 from editing.events import (
     EditResult,
@@ -44,6 +45,11 @@ from editing.request import EditRequest, Region
 from editing.spool import Frames, Spool, frames_of, windows
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
+WORDS = {
+    "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
+    "Places": ["on the grass", "in the snow"],
+    "Other words": ["a", "and", "green", "walk", *["img", "src", "x", "onerror", "alert", "1"]],
+}
 WINDOW = 32  # frames; longer clips are edited window by window
 
 
@@ -127,6 +133,8 @@ def edit(request: EditRequest) -> Iterator[Event]:
         {
             "version": 1,
             "prompt_used": request.composed.text,
+            "asked": {"negative_prompt": request.negative_prompt}
+            | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
             "seconds": {"inverting": 1.4, "editing": 1.6},
             "metrics": {
                 "outside_psnr": 100.0,
@@ -249,15 +257,18 @@ def _by_words(request: EditRequest) -> dict:
     return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
-def segment(image, points, point_labels, previous=None, method="sam", strokes=()) -> np.ndarray:
+def segment(image, points, point_labels, previous=None, method="sam", strokes=(), box=None) -> np.ndarray:
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
-    By "grabcut" a stroke stands for its first point.
+    By "grabcut" a stroke stands for its first point; a box stands for its middle.
     """
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
     if method == "grabcut":
         points = [*points, *(stroke.points[0] for stroke in strokes)]
         point_labels = [*point_labels, *(not stroke.erase for stroke in strokes)]
+    if box is not None:
+        points = [*points, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)]
+        point_labels = [*point_labels, 1]
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
         cv2.floodFill(
@@ -314,6 +325,24 @@ class Sure(float):
         self.regions = {}
 
 
+class FakeHub:
+    """One model, fetched in steps; any other cannot be reached."""
+
+    def allowed(self):
+        return None
+
+    def describe(self, id):
+        if id != "owner/model":
+            raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
+        return Listing(id, 4_270_000_000, "creativeml-openrail-m", ("unet/config.json",))
+
+    def fetch(self, listing):
+        for step in range(5):
+            while held("fetching", step):
+                time.sleep(0.02)
+            yield Fetched(listing.size * step // 4, listing.size)
+
+
 def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:SIDE, :SIDE]
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
@@ -334,7 +363,7 @@ if __name__ == "__main__":
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")
     words = root / "model"
     words.mkdir(exist_ok=True)
-    (words / "words.json").write_text('["a", "and", "cat", "dog", "fox", "panda", "robot", "snow", "walk"]')
+    (words / "words.json").write_text(json.dumps(WORDS))
     (words / "defaults.json").write_text(json.dumps({"tune_a_video": {"tune_steps": TUNE_STEPS}}))
-    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion)
+    tools = Tools(edit, segment, propagate, discover, estimate=estimate, motion=motion, hub=FakeHub())
     launch(tools, write_examples(root / "examples"), words)

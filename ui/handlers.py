@@ -28,6 +28,7 @@ from ui.document import Document, Past
 from ui.history import Choices
 from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
+from ui.model_views import lora_view
 from ui.tracking import Followed, Tracking, look
 from ui.variants import Variant, plan, remember
 from ui.visits import Visits
@@ -42,6 +43,7 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
+    mask_file: gr.UploadButton
     canvas: gr.HTML
     fetch: gr.HTML
     motion: gr.HTML
@@ -63,6 +65,10 @@ class Parts:
     adapters: gr.HTML
     adapter_file: gr.UploadButton
     takes: gr.HTML
+    checks: gr.HTML
+    quality: gr.HTML
+    hub: gr.HTML
+    lora_picker: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -207,6 +213,8 @@ class MaskHandlers:
             self.parts.canvas: views.canvas(document, -1, note),
             self.parts.player: made_views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
+            self.parts.loras: [*opened.request.loras],
+            self.parts.lora_picker: lora_view(self.catalogue.loras, opened.request.loras),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
@@ -455,9 +463,8 @@ def given_params(
 
 
 def given_loras(document: Document, loras: object) -> tuple[str, ...]:
-    """The LoRA files that a page gives, or else those of its project."""
-    added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return added or document.opened.request.loras
+    """The LoRA files that a page gives; those of its project until it has given any."""
+    return tuple(map(str, loras)) if isinstance(loras, list | tuple) else document.opened.request.loras
 
 
 def described(visits: Visits, page: str, value: object) -> Document:
@@ -470,5 +477,6 @@ def described(visits: Visits, page: str, value: object) -> Document:
     document = visits.get(page)
     with document.lock:
         document.check(words.get("id"), words.get("have"))
-        document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+        texts = (words.get("prompt"), words.get("negative_prompt"))
+        document.describe(words.get("source_prompt"), words.get("regions"), *texts)
     return document

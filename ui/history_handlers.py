@@ -19,6 +19,7 @@ from ui.handlers import Parts, page_of, prompt_view, seed_field
 from ui.history import Choices, compare
 from ui.masking import BROKEN
 from ui.media import Media
+from ui.model_views import lora_view
 from ui.visits import Visits
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class HistoryHandlers:
         try:
             run = self.visits.get(page_of(request)).history.get(_of(event, "key"))
             if wanted not in MADE:
-                raise RequestError("download", "There is no such file. Choose another.")
+                raise RequestError("download", "This file cannot be made. Choose another.")
             path = MADE[wanted](run)
         except EditingError as error:
             return {self.parts.download: {"failed": error.message, "time": now}}
@@ -128,6 +129,7 @@ class HistoryHandlers:
             self.parts.method: method_choice.choice(method),
             self.parts.seed: gr.Number(value=choices.seed, **seed_field(method)),
             self.parts.loras: list(choices.loras),
+            self.parts.lora_picker: lora_view(self.catalogue.loras, choices.loras),
             **controls.show(method),
             **self._fields(choices),
         }

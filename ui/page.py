@@ -13,11 +13,13 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+import editing.backbones.hub
 from editing.registry import METHODS
 from ui import made_views, method_choice, run_views, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
+from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
 from ui.components import header, view
 from ui.cost_handlers import CostHandlers
@@ -29,18 +31,24 @@ from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, 
 from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
+from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import Media
+from ui.model_handlers import ModelHandlers
+from ui.model_views import Hub, control_view, hub_view, lora_view
 from ui.motion import Motion, Motions
+from ui.quality import QualityHandlers, choices
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
 from ui.visits import Visits
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Masks and tracking work as usual. "
-    "For a real edit, put a Stable Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under "
-    "Settings, or save the project and run it elsewhere with --model.</p>"
+    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
+    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
+    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
+    "and run it elsewhere with --model.</p>"
 )
 
 
@@ -56,6 +64,7 @@ class Tools:
         remark: What a user should know about how clicks are answered; None where SAM answers them.
         estimate: See `TuningHandlers`.
         motion: See `Motions`; None where it cannot be shown.
+        hub: Where models come from.
     """
 
     edit: Edit
@@ -65,6 +74,7 @@ class Tools:
     remark: str | None = None
     estimate: Estimator | None = None
     motion: Motion | None = None
+    hub: Hub = editing.backbones.hub
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -93,7 +103,13 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         runs = RunHandlers(jobs, tracking, parts)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         history = HistoryHandlers(catalogue, visits, media, parts)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning), _wire_history(history)]
+        checking = CheckHandlers(catalogue, visits, parts)
+        models = ModelHandlers(catalogue, visits, parts, tools.hub)
+        changes = [*_wire_masks(masks), *_wire_runs(runs, checking), *_wire_tuning(tuning)]
+        changes += [*models.wire(_QUIET), _wire_history(history)]
+        _wire_checks(checking, changes)
+        _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
+        _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
         _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
@@ -120,7 +136,7 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
         with gr.Column(scale=5, min_width=320):
-            shown |= _words_column(catalogue, start)
+            shown |= _words_column(catalogue, start, tools.hub)
     return Parts(**shown, download=view("download", elem_id="download"))
 
 
@@ -128,12 +144,16 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
     fetch = view("fetch", offer(), elem_id="fetch")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
         "fetch": fetch,
+        "mask_file": mask_file,
         "motion": motion,
         "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
         "history": view("history", elem_id="history"),
@@ -143,7 +163,7 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     }
 
 
-def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
+def _words_column(catalogue: Catalogue, start: Document | None, hub: Hub) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
@@ -154,14 +174,16 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
+        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
         "controls": _add_at_hand(usual, chosen),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "checks": view("checks", elem_id="checks"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
     shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
-    settled = _add_settings(catalogue, usual, chosen, start)
+    settled = _add_settings(catalogue, usual, chosen, start, hub)
     shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.words)
+    _add_words(catalogue.groups)
     # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
@@ -178,56 +200,52 @@ def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> 
     return tuning_views.models(shelf, catalogue.adapters, chosen)
 
 
+def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
+    return choices(method, usual, usual, lambda steps: None)
+
+
 def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
     with gr.Column(elem_id="at-hand", min_width=0):
         return settings.make_fields_at_hand(usual, chosen)
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str, start: Document | None
+    catalogue: Catalogue,
+    usual: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+    start: Document | None,
+    hub: Hub,
 ) -> dict[str, Any]:
+    added = start.opened.request.loras if start else ()
+    help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
         return {
-            "model": gr.Dropdown(value=BUILT_IN_MODEL, **choices)
-            if catalogue.models[1:]
-            else gr.State(BUILT_IN_MODEL),
-            "loras": _choose_loras(catalogue.loras),
-            "controls": settings.make_fields(usual, chosen),
+            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+            "loras": gr.State([*added]),
+            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "controls": settings.make_fields(usual, chosen, help),
             "seed": gr.Number(
                 start.opened.request.seed if start else 0,
                 label="Seed",
                 precision=0,
-                minimum=0,
                 elem_id="seed",
                 **seed_field(chosen),
             ),
         }
 
 
-def _choose_loras(known: Sequence[str]) -> Component:
-    """Files added to the model, NAME@WEIGHT; where there is none, nothing to choose."""
-    if not known:
-        return gr.State([])
-    info = "Added to the model’s weights. To set the strength, type NAME@WEIGHT, for example ink@0.7."
-    return gr.Dropdown(
-        list(known), multiselect=True, allow_custom_value=True, label="LoRA", info=info, elem_id="loras"
-    )
-
-
-def _add_words(words: Sequence[str]) -> None:
-    count = f"{len(words)} words" if words else "the words of its own small world"
+def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
+    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
     note = (
-        f"The built-in model is small and draws a picture-book world. It knows only {count} and rejects all "
+        "The built-in model is small and draws a picture-book world. It knows only "
+        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
         "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted half a "
         "minute after you close it, or after an hour without use. Cached inversions stay on the server."
     )
-    chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
+    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
-        gr.HTML(
-            html_template=f"<p class='rg-note'>{html.escape(note)}</p><div class='rg-wordlist'>{chips}</div>",
-            apply_default_css=False,
-        )
+        view("vocabulary", value)
 
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -243,7 +261,7 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     settled = [p.method, p.prompt, p.seed, *p.controls.show("")]
     new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
-    new += [*settled, *p.controls.all, p.losses]
+    new += [*settled, *p.controls.all, p.losses, p.loras, p.lora_picker]
     changes = [
         p.gallery.pick(masks.choose, p.model, new, **many),
         p.gallery.open(masks.load, p.model, new, **_QUIET, concurrency_limit=2),
@@ -265,10 +283,21 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     return changes
 
 
-def _wire_runs(runs: RunHandlers) -> list[Dependency]:
+def _wire_mask_files(files: MaskFileHandlers) -> None:
+    """Connect the import and the export of masks."""
+    p = files.parts
+    changed = [p.canvas, p.cards, p.prompt]
+    p.mask_file.upload(files.load, p.mask_file, changed, **_QUIET, concurrency_limit=2)
+    p.canvas.export(files.save, None, [p.download, p.canvas], **_QUIET, concurrency_limit=2)
+
+
+def _wire_runs(runs: RunHandlers, checking: CheckHandlers) -> list[Dependency]:
     """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
     p = runs.parts
-    began = p.run.click(
+    asked = p.run.click(
+        checking.permit, _request_inputs(p), [p.progress, p.checks], concurrency_limit=None, **_QUIET
+    )
+    began = asked.success(
         runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
     )
     running = began.then(
@@ -292,9 +321,47 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     p.history.compare(history.compare, None, shown, **_QUIET)
     p.history.remove(history.remove, None, shown, **_QUIET)
     p.result.make(history.make, None, p.download, concurrency_limit=2, trigger_mode="multiple", **_QUIET)
-    form = [p.model, p.cards, p.prompt, p.method, p.seed, p.loras, *p.controls.show(""), *p.controls.all]
+    form = [
+        p.model,
+        p.cards,
+        p.prompt,
+        p.method,
+        p.seed,
+        p.loras,
+        p.lora_picker,
+        *p.controls.show(""),
+        *p.controls.all,
+    ]
     used = p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
     return used.then(history.fill, None, [p.progress, *p.controls.all], **_QUIET)
+
+
+def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
+    """Check words and settings after every change, and while they are typed."""
+    p = checking.parts
+    typed = [field.change for field in p.controls.all if isinstance(field, gr.Textbox | gr.Number)]  # type: ignore[attr-defined]
+    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": [p.checks, p.progress], "queue": False}
+    gr.on(typed, checking.look, **how, trigger_mode="multiple", **_QUIET)
+    for listen in (p.cards.prompts, p.checks.look):
+        listen(checking.look, **how, trigger_mode="multiple", **_QUIET)
+    for change in changes:
+        change.then(checking.look, **how, **_QUIET)
+
+
+def _wire_quality(quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
+    """Set counts by a quality, and say which one the settings are after every change."""
+    p = quality.parts
+    fields = {id(field): field for own in p.controls.fields.values() for field in _scaled(own)}
+    given = [p.model, *p.controls.all]
+    chosen = p.quality.choose(quality.choose, p.model, [*fields.values()], **_QUIET)
+    listeners: list[Any] = [chosen.then, *(change.then for change in changes)]
+    for listen in [*listeners, *(field.change for field in fields.values())]:
+        listen(quality.look, given, p.quality, concurrency_limit=None, **_QUIET)
+
+
+def _scaled(fields: Mapping[str, Component]) -> list[Any]:
+    """The fields of the counts that a quality sets."""
+    return [field for name, field in fields.items() if name in ("steps", "tune_steps")]
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
@@ -322,8 +389,6 @@ def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
     for method in filter(tuning_views.tunes, METHODS):
         names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
         listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
-    if isinstance(p.loras, gr.Dropdown):
-        listeners.append(p.loras.change)
     for listen in listeners:
         listen(
             tuning.look,

@@ -138,10 +138,13 @@ class Tracking:
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
         yield Followed(what, 0, total)
+        began = time.monotonic()
         for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
             taken = {label: areas[label] for label in part.labels_at(tracked[0])}
             if not _take_frame(document, taken, stop, *tracked):
                 return
+            left = (time.monotonic() - began) / done * (total - done)
+            document.followed = done, total, round(left, 1)
             yield Followed(what, done, total)
 
     def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
@@ -231,7 +234,7 @@ def _usual_area(document: Document, label: int) -> float:
 
 
 def _end(document: Document) -> None:
-    document.tracking = 0
+    document.tracking, document.followed = 0, None
     document.mark([])  # newer than any answer that still says it goes on
 
 

@@ -21,10 +21,12 @@ MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, charac
 _FIELDS = {
     "source_prompt": "The clip shows",
     "prompt": "It should show",
+    "negative_prompt": "Avoid",
     "more_prompts": "It should show",
     "adapter": "Tuned model",
 }
-_KEYS = {"prompt": "Change to", "source": "Now"}  # of a region
+_KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
+_OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
@@ -118,8 +120,10 @@ def canvas(
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
         "who": finders_view(document),
+        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
         "stale": document.to_track(),
         "tracking": document.tracking,
+        "followed": document.followed and list(document.followed),
         "found": None if document.found is None else list(document.found),
         "acknowledged": list(document.acknowledged),
         "note": note,
@@ -171,10 +175,13 @@ def _masks_on(document: Document, frame: int) -> View:
 def _lane(document: Document, label: int) -> str:
     """What a region is on each frame, a character each.
 
-    "k" drawn by hand, "e" drawn empty, "-" tracked and not found, 0 to 9 tracked (tenths of how sure), or a
-    space.
+    "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
+    0 to 9 tracked (tenths of how sure), or a space.
     """
-    return "".join(_cell(document, label, frame) for frame in range(len(document.opened.frames)))
+    count = len(document.opened.frames)
+    if document.state.layers[label].rest:
+        return "9" * count
+    return "".join(_cell(document, label, frame) for frame in range(count))
 
 
 def _cell(document: Document, label: int, frame: int) -> str:
@@ -184,7 +191,7 @@ def _cell(document: Document, label: int, frame: int) -> str:
         return " "
     masked = document.masked(label, frame)
     if key and key.counts:
-        return "k" if masked else "e"
+        return "e" if not masked else "c" if key.clicked else "k"
     if not masked:
         return " " if key and key.points else "-"
     return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
@@ -237,28 +244,34 @@ def cards(document: Document) -> View:
         "have": document.rev,
         "source_prompt": document.source_prompt,
         "prompt": document.prompt,
+        "negative_prompt": document.negative_prompt,
+        "rest": document.rest or 0,
         "full": len(document.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt", "margin")}
-            for region in document.state.regions.values()
+            {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
         ],
     }
 
 
 def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
     """The composed prompts in pieces; a region's own words carry its label and colour."""
-    colors = {region.label: region.color for region in regions}
-    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, colors))]}
+    known = {region.label: region for region in regions}
+    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, known))]}
 
 
-def _pieces(composed: Composed, colors: Mapping[int, str]) -> list[View]:
+def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
     text, spans = composed
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:
         parts += [
             {"text": text[done:start]},
-            {"text": text[start:stop], "label": label, "color": colors[label]},
+            {
+                "text": text[start:stop],
+                "label": label,
+                "color": regions[label].color,
+                "kept": not regions[label].prompt.strip(),
+            },
         ]
         done = stop
     parts.append({"text": text[done:]})

@@ -11,6 +11,7 @@ import {
   placeIn,
   pointAt,
   pointsHere,
+  progressOf,
   selection,
 } from "../../../ui/js/canvas/state.js";
 
@@ -115,4 +116,11 @@ test("masks that changed elsewhere are wanted until they come", () => {
   assert.deepEqual([...editor.wanted], [7, 0]);
   accept(editor, { ...view, rev: 6, changes: {}, wanting: { 1: 4 } }); // said again, and here since
   assert.deepEqual([...editor.wanted], [7, 0]);
+});
+
+test("tracking says how far it is, and what is left if that is long", () => {
+  assert.equal(progressOf(null), "Tracking");
+  assert.equal(progressOf([12, 96, 3]), "Tracking frame 12 of 96");
+  assert.equal(progressOf([12, 96, 21.4]), "Tracking frame 12 of 96, 21 s left");
+  assert.equal(progressOf([12, 96, 300]), "Tracking frame 12 of 96, 5 min left");
 });

@@ -1,6 +1,6 @@
 // Keys of the canvas; those that are written into a field stay there.
 import { hub } from "../shared/hub.js";
-import { clickAt, sendStroke, strokeFrom } from "./pointer.js";
+import { clickAt, sendBox, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
@@ -20,6 +20,9 @@ const keysOf = (editor, showHelp) => {
     x: () => editor.choose(editor.tool === "add" ? "remove" : "add"),
     b: () => editor.choose("brush"),
     e: () => editor.choose("erase"),
+    r: () => editor.choose("box"),
+    i: () => editor.reshape("invert"),
+    g: () => editor.featherNext(),
     "[": () => editor.resize(editor.radius * 0.85 - 0.5),
     "]": () => editor.resize(editor.radius * 1.15 + 0.5),
     "+": () => editor.reshape("grow"),
@@ -40,6 +43,7 @@ const keysOf = (editor, showHelp) => {
     ">": () => editor.goToKey(1),
     " ": () => editor.play(!editor.playing),
     n: () => hub.tell("add"),
+    m: () => editor.showFiles(),
     t: () => editor.track(),
     c: () => nextFinder(editor),
     h: () => {
@@ -48,14 +52,23 @@ const keysOf = (editor, showHelp) => {
     },
     "?": showHelp,
     escape: () => {
-      editor.stroke = editor.cursor = null;
+      editor.stroke = editor.box = editor.cursor = null;
       editor.choose("add");
     },
   };
 };
 
+// The first use of the box puts a corner down, the second the one across.
+const useBox = (editor) => {
+  const { box, cursor } = editor;
+  editor.box = box ? null : { from: cursor, to: cursor, how: "find", held: true };
+  if (box) sendBox(editor, { ...box, to: cursor });
+  editor.draw();
+};
+
 const useTool = (editor) => {
-  if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
+  if (editor.tool === "box") useBox(editor);
+  else if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
   else sendStroke(editor, strokeFrom(editor, editor.cursor, editor.tool === "erase"));
 };
 
