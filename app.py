@@ -42,15 +42,24 @@ def segment(image, points, point_labels, **how):
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys, start, stop):
+def propagate(clip, keys, start, stop, **how):
     """Track key frames to labels on frames start to stop - 1."""
     import masks
 
-    yield from masks.propagate(clip, keys, start=start, stop=stop)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys, start=start, stop=stop, **how)  # type: ignore[operator]
 
 
-def discover(request):
-    """Find the objects of a clip by the model's features: events, and the clusters as the last."""
+def discover(request, finder=None, tracker="flow"):
+    """Find the objects of a clip by the model's features, or by a finder that takes words.
+
+    Events, and what was found as the last.
+    """
+    if finder:
+        from editing.clusters import maybe_nouns
+        from masks.sam3 import find_by_words
+
+        yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
+        return
     from editing.backbones import load_backbone
     from editing.clusters import find_clusters
 

@@ -18,6 +18,7 @@ from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.finders import usual_finder, usual_tracker
 from ui.history import History
 from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 from ui.runs import Run
@@ -51,11 +52,11 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+        fallback: Who finds masks of points where no published SAM is at hand; one of `FINDERS`.
     """
 
-    def __init__(self, opened: Opened, finder: str = "sam") -> None:
-        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+    def __init__(self, opened: Opened, fallback: str = "sam") -> None:
+        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
@@ -77,6 +78,7 @@ class Document:
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
+        self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
@@ -114,6 +116,11 @@ class Document:
     def size(self) -> tuple[int, int]:
         """(width, height) of the clip in pixels."""
         return self.opened.request.clip.size
+
+    @property
+    def finder(self) -> str:
+        """Who finds masks of points unless a region chooses another."""
+        return usual_finder(self.opened.drawn, self.fallback)
 
     @property
     def can(self) -> dict[str, bool]:

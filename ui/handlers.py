@@ -38,6 +38,7 @@ class Parts:
     gallery: gr.HTML
     mask_file: gr.UploadButton
     canvas: gr.HTML
+    fetch: gr.HTML
     motion: gr.HTML
     player: gr.HTML
     history: gr.HTML

@@ -11,6 +11,7 @@ from editing.errors import EditingError, RequestError
 from masks.draw import BrushStroke, Rectangle
 from ui import mask_edits, views
 from ui.document import Document, Past
+from ui.finders import choose_tracker
 from ui.layers import Reshape
 from ui.mask_edits import MAX_PATH, Segment
 from ui.visits import Visits
@@ -56,6 +57,7 @@ class Masking:
             ),
             "clear": lambda document, data: mask_edits.clear(document, _label(data)),
             "find": self._find_by,
+            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
             "look": lambda document, data: None,  # to be given masks
         }
 

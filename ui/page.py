@@ -26,6 +26,7 @@ from ui.cost_handlers import CostHandlers
 from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
+from ui.finder_handlers import FinderHandlers, offer
 from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field
 from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
@@ -114,6 +115,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         _wire_checks(checking, changes)
         _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
         _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
+        _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
@@ -146,6 +148,7 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    fetch = view("fetch", offer(), elem_id="fetch")
     mask_file = gr.UploadButton(
         "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
     )
@@ -154,6 +157,7 @@ def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "fetch": fetch,
         "mask_file": mask_file,
         "motion": motion,
         "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
@@ -375,6 +379,13 @@ def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
         p.adapters.rename(tuning.rename, None, p.adapters, **_QUIET),
         p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **_QUIET),
     ]
+
+
+def _wire_fetch(fetching: FinderHandlers) -> None:
+    """Connect the button that fetches a published SAM."""
+    p = fetching.parts
+    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **_QUIET, concurrency_limit=None)
+    p.fetch.stop(fetching.stop, None, None, **_QUIET, queue=False)
 
 
 def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:

@@ -12,7 +12,7 @@ from editing.request import EditRequest, Region
 from ui.clips import MAX_FRAMES, Opened
 from ui.document import MAX_REGIONS, Document
 from ui.examples import Example
-from ui.layers import FINDERS
+from ui.finders import finders_view, title
 from ui.mask_edits import finder_of
 
 View = dict[str, Any]
@@ -119,8 +119,8 @@ def canvas(
         "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
+        "who": finders_view(document),
         "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
-        "sam": document.finder == "sam",
         "stale": document.to_track(),
         "tracking": document.tracking,
         "followed": document.followed and list(document.followed),
@@ -142,6 +142,7 @@ def _clip(opened: Opened) -> View:
         "height": clip.size[1],
         "fps": float(clip.fps),
         "own": opened.own,
+        "drawn": opened.drawn,
         "total": opened.total,
         "start": opened.start,
         "stride": opened.stride,
@@ -203,7 +204,7 @@ def _masked(document: Document, label: int, frame: int) -> View:
         "runs": document.run_lengths(label, frame),
         "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
         "key": key is not None and key.counts,
-        "by": FINDERS.get(key.by, key.by) if key and key.found else "",
+        "by": title(key.by) if key and key.found else "",
         "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
     }
 

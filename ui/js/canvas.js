@@ -61,8 +61,8 @@ const lay = (editor, trigger) => {
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  const parts = [toolbar.node, surface.node, below, maskTools.node, line.node, heard, help, files.dialog];
-  root.append(makeTrim(editor), ...parts);
+  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
+  root.append(makeTrim(editor), ...parts, heard, help, files.dialog);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();
