@@ -207,11 +207,16 @@ def _check_length(clip: Clip) -> None:
         )
 
 
+def maybe_nouns(prompt: str) -> list[str]:
+    """The words of a prompt that may name an object, each once."""
+    return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
+
+
 def find_nouns(text: Text) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words(text.prompts[0]):
-        if word.text not in _NO_NOUNS:
+        if word.text in maybe_nouns(text.prompts[0]):
             found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -48,7 +48,8 @@ class Region:
         source: What it is now, in words of the source prompt.
         color: "#rrggbb"; empty takes one from the palette.
         strength: How strongly its attention is modulated, 0..1.
-        negative: What it should not become.
+        negative: What it should not become; in VideoGrain and FRESCO read inside the region alone, else
+            everywhere.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
             another region.
         feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
@@ -173,7 +174,31 @@ class EditRequest:
     @property
     def negatives(self) -> str:
         """The negative prompt and those of the regions, joined by commas."""
-        return ", ".join(filter(None, [self.negative_prompt, *(r.negative for r in self.regions)]))
+        return self._negatives[0]
+
+    @property
+    def negative_spans(self) -> dict[int, tuple[int, int]]:
+        """By label, the characters [start, stop) of `negatives` that are a region's own."""
+        return self._negatives[1]
+
+    @cached_property
+    def _negatives(self) -> tuple[str, dict[int, tuple[int, int]]]:
+        text, spans = self.negative_prompt, {}
+        for region in filter(lambda region: region.negative, self.regions):
+            text += ", " if text else ""
+            spans[region.label] = (len(text), len(text) + len(region.negative))
+            text += region.negative
+        return text, spans
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every field with a prompt, and its text."""
+        for key in ("source_prompt", "prompt", "negative_prompt"):
+            yield key, getattr(self, key)
+        for prompt in self.more_prompts:
+            yield "more_prompts", prompt
+        for region in self.regions:
+            for key in ("source", "prompt", "negative"):
+                yield f"regions.{region.name}.{key}", getattr(region, key)
 
     @property
     def edited(self) -> tuple[Region, ...]:

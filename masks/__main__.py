@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track | convert | clean | pair`."""
+"""Command line: `python -m masks track | convert | clean | pair | finders`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 
 from editing.clip import open_clip
 from editing.commands import call
-from editing.errors import RequestError, shorten
+from editing.errors import MaskError, RequestError, shorten
 from editing.folders import check_writable, staged
 from editing.labels import read_labels
 from editing.rle import check_extent
@@ -23,6 +23,7 @@ from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
+from masks.finders import find_finder, find_tracker, finders
 from masks.pair import write_pair
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _EDITED = "Label that is to be edited; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
+_FINDER = "Who answers clicks: sam, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`."
+_TRACKER = "Who follows masks: flow, or a SAM 2 or SAM 3 in $REGRAIN_MODELS; see `finders`."
 
 
 @app.command()
@@ -54,17 +57,18 @@ def track(
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
     frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    method: Annotated[str, typer.Option(help="sam, or grabcut, which needs no weights.")] = "sam",
+    finder: Annotated[str, typer.Option("--finder", "--method", help=_FINDER)] = "sam",
     model: Annotated[
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
+    tracker: Annotated[str, typer.Option(help=_TRACKER)] = "flow",
     flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
     masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
     key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
     clicks = _parse(click)
-    _check_options(method, flow, key, masks)
+    _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
@@ -75,16 +79,26 @@ def track(
     # Imported here, since torch comes with it and a bad request must be refused at once.
     from masks.following import correct, follow, masks_of_clicks
 
-    given = masks_of_clicks(opened, clicks, method, model)
+    given = masks_of_clicks(opened, clicks, finder, model)
     with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
         if before is None:
-            found = follow(opened, given, folder, flow)
+            found = follow(opened, given, folder, flow, tracker)
         else:
-            found = correct(opened, given, folder, flow, before, key or ())
+            found = correct(opened, given, folder, flow, before, key or (), tracker)
     for label in clicks:
         if said := in_words(doubts(found[label], len(opened))):
             typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
     typer.echo(f"masks: {out}")
+
+
+@app.command("finders")
+def list_finders() -> None:
+    """List who finds and follows masks here, and what it costs on this machine."""
+    for finder in finders().values():
+        does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
+        takes = f"It takes {said}." if (said := finder.cost()) else ""
+        notes = " ".join(filter(None, (finder.about, finder.missing, takes)))
+        typer.echo(f"{finder.name}: {finder.title} ({does}). {notes}")
 
 
 @app.command()
@@ -214,9 +228,12 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _check_options(method: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
-    if method not in ("sam", "grabcut"):
-        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
+def _check_options(finder: str, tracker: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
+    try:
+        find_finder(finder)
+        find_tracker(tracker)
+    except MaskError as error:
+        raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     if key and masks is None:

@@ -14,13 +14,18 @@ import numpy as np
 
 from editing.errors import RequestError
 from editing.labels import Labels, mask_of, open_regions
-from editing.request import MAX_PROMPTS, Region, default_color
+from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.finders import usual_finder, usual_tracker
+from ui.history import History
 from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.runs import Run
 
-MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
+MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
+_MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
+REST = "Rest of the frame"
 _KEPT_RUNS = 512  # run lengths of masks
 MARGIN, MAX_MARGIN = (
     1 / 16,
@@ -47,32 +52,38 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+        fallback: Who finds masks of points where no published SAM is at hand; one of `FINDERS`.
     """
 
-    def __init__(self, opened: Opened, finder: str = "sam") -> None:
-        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+    def __init__(self, opened: Opened, fallback: str = "sam") -> None:
+        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
+        self.refused = False  # the last run did not begin, and the page still says why
         self.exported: Path | None = None
         self.id = ""
         self._past: set[str] = set()
-        self.shelf = Shelf()
+        self.run: Run | None = None  # the last one on this clip
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
-        self.stop.set()
+        self.end()
         if self.id != identity:
             self._past.add(self.id)
+        self.run = None
+        self.fields: tuple[object, ...] = ()  # what the page's fields said last, if it told
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
         self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
+        self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
+        self.negative_prompt = request.negative_prompt
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
         if opened.file is None:  # a bare clip says nothing of it
             self.shelf.take_project(request.adapter)
@@ -82,6 +93,12 @@ class Document:
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
         self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def end(self) -> None:
+        """Stop what goes on: tracking, a run."""
+        self.stop.set()
+        if self.run:
+            self.run.stop()
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
@@ -101,6 +118,11 @@ class Document:
         return self.opened.request.clip.size
 
     @property
+    def finder(self) -> str:
+        """Who finds masks of points unless a region chooses another."""
+        return usual_finder(self.opened.drawn, self.fallback)
+
+    @property
     def can(self) -> dict[str, bool]:
         """Whether there is something to undo and to redo."""
         return {"undo": bool(self._undo), "redo": bool(self._redo)}
@@ -117,6 +139,24 @@ class Document:
         regions = {region.label: region, **self.state.regions}
         self.commit(State({**self.state.layers, region.label: Layer()}, regions))
         return region.label
+
+    def add_rest(self) -> int:
+        """Make a region of all that no other covers, below the others; its label. There is one at most.
+
+        Raises:
+            RequestError: There are as many regions as allowed.
+        """
+        if (label := self.rest) is not None:
+            return label
+        region = replace(self._new_region(self.state.regions, REST), margin=0)
+        layers = {**self.state.layers, region.label: Layer(rest=True)}
+        self.commit(State(layers, {**self.state.regions, region.label: region}))
+        return region.label
+
+    @property
+    def rest(self) -> int | None:
+        """The label of the region of all that no other covers; None without one."""
+        return next((label for label, layer in self.state.layers.items() if layer.rest), None)
 
     def check_space(self, known: Collection[int]) -> None:
         """Refuse one more region.
@@ -199,7 +239,9 @@ class Document:
         region = replace(self.state.regions[label], feather=pixels)
         self.commit(replace(self.state, regions={**self.state.regions, label: region}))
 
-    def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
+    def describe(
+        self, source_prompt: object, entries: object, prompt: object = None, negative_prompt: object = None
+    ) -> None:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
         for entry in entries if isinstance(entries, list) else ():
@@ -208,9 +250,11 @@ class Document:
                 described[region.label] = _described(region, entry)
         self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
         if isinstance(source_prompt, str):
-            self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+            self.source_prompt = source_prompt[:_MOST_TEXT]
         if isinstance(prompt, str):
-            self.prompt = prompt[: MAX_PROMPTS * MAX_TEXT]
+            self.prompt = prompt[:_MOST_TEXT]
+        if isinstance(negative_prompt, str):
+            self.negative_prompt = negative_prompt[:_MOST_TEXT]
 
     # Masks
 
@@ -400,11 +444,15 @@ def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[by
 
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:
-    text = {key: entry[key] for key in ("prompt", "source") if isinstance(entry.get(key), str)}
+    texts = ((key, entry.get(key)) for key in ("prompt", "source", "negative"))
+    text: dict[str, Any] = {key: value[:_MOST_TEXT] for key, value in texts if isinstance(value, str)}
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         text["color"] = color
     margin = entry.get("margin")
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         text["margin"] = margin
+    strength = entry.get("strength")
+    if isinstance(strength, int | float) and 0 <= strength <= 1:
+        text["strength"] = float(strength)
     return replace(region, name=name or f"Region {region.label}", **text)

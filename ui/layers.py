@@ -76,6 +76,7 @@ class Layer:
     corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
     partial: bool = False  # tracked, and not to the end
     by: str = ""  # who finds its masks, if not the session's usual finder
+    rest: bool = False  # its mask is what no other region covers
 
     @property
     def fresh(self) -> bool:

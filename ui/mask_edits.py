@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from editing.errors import RequestError
+from editing.errors import RequestError, suggest
 from masks.draw import BrushStroke, Rectangle
 from ui.document import Document
-from ui.layers import FINDERS, Box, Edit, Key, Layer, Mask, Reshape, pack, touched_up
+from ui.finders import finders_at_hand
+from ui.layers import Box, Edit, Key, Layer, Mask, Reshape, pack, touched_up
 
 MAX_POINTS, MAX_PATH = 64, 4000
 Segment = Callable[..., Mask]
@@ -63,10 +64,10 @@ def add_stroke(document: Document, label: int, frame: int, stroke: BrushStroke, 
     """Brush or erase on a frame; where colours find the mask, the stroke is also a hint to them."""
     key = document.layer(label).keys.get(frame, Key())
     before, key = document.mask(label, frame), _with_edit(key, stroke)
-    if finder_of(document, label) == "sam":
-        document.set_key(label, frame, key)
-    else:
+    if finder_of(document, label) == "grabcut":
         _find(document, label, frame, key, before, segment)
+    else:
+        document.set_key(label, frame, key)
 
 
 def reshape(document: Document, label: int, frames: list[int], how: Reshape) -> None:
@@ -110,9 +111,8 @@ def find_by(document: Document, label: int, frame: int, finder: str, segment: Se
     Raises:
         RequestError: There is no such finder here.
     """
-    allowed: Mapping[str, str] = FINDERS if document.finder == "sam" else {document.finder: ""}
-    if finder not in allowed:
-        raise RequestError("finder", f"{finder[:20]!r} was not found. Choose {' or '.join(allowed)}.")
+    if finder not in (allowed := finders_at_hand(document)):
+        raise RequestError("finder", f"{finder[:60]!r} was not found. {suggest(finder[:60], allowed)}")
     layer = replace(document.layer(label), by=finder)
     document.set_layer(label, layer)
     key = layer.keys.get(frame, Key())

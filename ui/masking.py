@@ -11,6 +11,7 @@ from editing.errors import EditingError, RequestError
 from masks.draw import BrushStroke, Rectangle
 from ui import mask_edits, views
 from ui.document import Document, Past
+from ui.finders import choose_tracker
 from ui.layers import Reshape
 from ui.mask_edits import MAX_PATH, Segment
 from ui.visits import Visits
@@ -49,12 +50,14 @@ class Masking:
             "redo": lambda document, data: self._step(document, document.redo),
             "stop": lambda document, data: document.stop.set(),
             "add": self._add,
+            "rest": self._add_rest,
             # A tracker writes by label, and labels of deleted regions are given again.
             "delete": lambda document, data: self._step(
                 document, lambda: document.delete_region(_label(data))
             ),
             "clear": lambda document, data: mask_edits.clear(document, _label(data)),
             "find": self._find_by,
+            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
             "look": lambda document, data: None,  # to be given masks
         }
 
@@ -77,7 +80,8 @@ class Masking:
     def _answer(self, document: Document, data: Data) -> tuple[views.View, Document | None]:
         before, words = list(document.state.regions), data.get("cards")
         if isinstance(words, dict):  # typed, and not yet sent
-            document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+            texts = (words.get("prompt"), words.get("negative_prompt"))
+            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
         note, alarm = self._do(document, data)
         if isinstance(data.get("nonce"), int):
             document.acknowledged.append(data["nonce"])
@@ -155,11 +159,23 @@ class Masking:
         document.add_region()
         return "New region. Click an object in the frame, or paint it."
 
+    def _add_rest(self, document: Document, data: Data) -> str:
+        document.add_rest()
+        return "The rest of the frame is a region now. Say what it should become."
+
     def _target(self, document: Document, data: Data) -> int:
-        """The region an event is for; the first click of all makes one, and those that follow fast use it."""
-        if not document.state.regions:
+        """The region an event is for; the first click of all makes one, and those that follow fast use it.
+
+        The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
+        """
+        regions, rest = document.state.regions, document.rest
+        own = [label for label in regions if label != rest]
+        if not own:
             return document.add_region()
-        return _label(data) or next(iter(document.state.regions))
+        label = _label(data) or own[0]
+        if label != rest:
+            return label
+        return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
 
     def _step(self, document: Document, move: Callable[[], None]) -> None:
         document.stop.set()

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from editing.backbones.hub import PIPELINE_FILES, hub_error
 from editing.backbones.words import read_words
 from editing.errors import ModelError
+from editing.weights import read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,39 +64,6 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
     )
 
 
-def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
-    """Read one diffusers or transformers model from its folder.
-
-    Raises:
-        ModelError: There are no safetensors, or weights are missing.
-    """
-    if not any(folder.glob("*.safetensors")):
-        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}. Download them."
-        )
-    try:
-        model, report = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise ModelError(
-            "model", f"{id!r}: {folder.name}/ cannot be loaded ({reason}). Download it again."
-        ) from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError(
-            "model",
-            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it again.",
-        )
-    return model
-
-
 def read_config(path: Path, id: str):
     """Read a JSON file from a model's folder.
 
@@ -109,11 +78,6 @@ def read_config(path: Path, id: str):
         ) from error
 
 
-_WEIGHTS = [f"{part}/{stem}{rest}"
-            for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                               ("text_encoder", "model"))
-            for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
-PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer/*", "*.json")
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
@@ -124,31 +88,6 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
         ModelError: The repository is gated, private or missing, or the hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
 
-    try:
+    with hub_error(id):
         return snapshot_download(id, allow_patterns=list(files))
-    except GatedRepoError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "model", f"{id!r} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
-        ) from error
-    except (LocalEntryNotFoundError, ConnectionError) as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is not downloaded, and the hub cannot be reached. Go online once, or use storybook.",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            "model", f"{id!r} cannot be downloaded ({reason}). Try again, or use storybook."
-        ) from error

@@ -151,7 +151,7 @@ def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
     assert document.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="Choose grabcut"):
+    with pytest.raises(RequestError, match="Choose from grabcut"):
         mask_edits.find_by(document, label, 0, "sam", left_of)
 
 

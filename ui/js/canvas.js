@@ -1,6 +1,6 @@
 // The frame with its masks, and everything around it.
 import { button, icon, make } from "./shared/dom.js";
-import { hub, openFile, showStage } from "./shared/hub.js";
+import { hub, showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
@@ -14,6 +14,7 @@ import { makeSurface } from "./canvas/surface.js";
 import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
+import { makeTrim } from "./canvas/trim.js";
 
 // Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
 const LEAST_SCANNED = 8,
@@ -21,7 +22,7 @@ const LEAST_SCANNED = 8,
 const SCAN_AFTER = 600; // milliseconds
 
 const makeDrop = () => {
-  const drop = button("rg-drop", "", () => openFile());
+  const drop = button("rg-drop", "", () => hub.tell("open"));
   drop.append(
     icon("open"),
     make("strong", "", "Drop a clip here, or choose one"),
@@ -60,7 +61,8 @@ const lay = (editor, trigger) => {
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help, files.dialog);
+  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
+  root.append(makeTrim(editor), ...parts, heard, help, files.dialog);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();
@@ -161,7 +163,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
-  showStage("masks");
+  showStage(clip.made ? "edit" : "masks");
 };
 
 const showLost = (editor, note) => {
@@ -170,6 +172,7 @@ const showLost = (editor, note) => {
   editor.say(note, true);
   editor.refresh();
   editor.draw();
+  hub.tell("lost");
 };
 
 const showView = (parts, value, trigger) => {

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cellKind, cellsOf, strength } from "../../../ui/js/canvas/cells.js";
-import { crowns, depths, isRim, silhouettePixels, stackLabels, tintPixels } from "../../../ui/js/canvas/outline.js";
+import {
+  crowns,
+  depths,
+  isRim,
+  silhouettePixels,
+  stackLabels,
+  tintPixels,
+} from "../../../ui/js/canvas/outline.js";
 import { decodeRuns } from "../../../ui/js/canvas/run_lengths.js";
 import { coverage } from "../../../ui/js/cards/coverage.js";
 import { fromMargin, toMargin } from "../../../ui/js/cards/margin.js";

@@ -95,9 +95,10 @@ test("a new region is selected, a deleted one is not", () => {
 });
 
 test("a region's own finder comes before the usual one", () => {
-  assert.equal(finderOf({ finders: { 1: "grabcut" }, sam: true }, 1), "grabcut");
-  assert.equal(finderOf({ finders: {}, sam: true }, 1), "sam");
-  assert.equal(finderOf({ sam: false }, 1), "grabcut");
+  const who = { usual: "sam" };
+  assert.equal(finderOf({ finders: { 1: "grabcut" }, who }, 1), "grabcut");
+  assert.equal(finderOf({ finders: {}, who }, 1), "sam");
+  assert.equal(finderOf({ who: { usual: "grabcut" } }, 1), "grabcut");
 });
 
 test("what a click does is said for mouse and finger", () => {

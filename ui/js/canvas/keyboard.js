@@ -7,8 +7,10 @@ const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], di
 const LEAP = 10; // frames
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
-const swapFinder = (editor) => {
-  if (editor.sam) editor.ask("find", { by: finderOf(editor, hub.active) === "sam" ? "grabcut" : "sam" });
+const nextFinder = (editor) => {
+  const names = (editor.who?.choices ?? []).map(({ name }) => name);
+  const next = names[(names.indexOf(finderOf(editor, hub.active)) + 1) % names.length];
+  if (names.length > 1) editor.ask("find", { by: next });
 };
 
 const keysOf = (editor, showHelp) => {
@@ -43,7 +45,7 @@ const keysOf = (editor, showHelp) => {
     n: () => hub.tell("add"),
     m: () => editor.showFiles(),
     t: () => editor.track(),
-    c: () => swapFinder(editor),
+    c: () => nextFinder(editor),
     h: () => {
       editor.hide = !editor.hide;
       editor.draw();

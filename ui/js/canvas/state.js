@@ -32,6 +32,7 @@ export const newEditor = () => ({
   tool: "add",
   radius: 12, // of the brush, in pixels of the clip
   stale: [], // labels to be tracked
+  who: null, // who can find masks (choices, usual) and follow them (trackers, tracker)
   tracking: 0,
   stroke: null, // being drawn
   box: null, // being drawn: { from, to, how }
@@ -98,7 +99,7 @@ export const pointAt = (editor, at, label) => {
   return hit ? hit.slice(0, 2) : null;
 };
 
-export const finderOf = ({ finders, sam }, label) => finders?.[label] ?? (sam ? "sam" : "grabcut");
+export const finderOf = ({ finders, who }, label) => finders?.[label] ?? who?.usual;
 
 // Take what the server says of the clip that is open; false if something newer is known already.
 export const accept = (editor, value) => {
@@ -113,9 +114,9 @@ export const accept = (editor, value) => {
   }
   for (const [frame, changed] of Object.entries(value.wanting ?? {}))
     if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
-  const { rev, tracking, followed, stale, labels, undo, redo, finders, sam, lanes, feathers } = value;
+  const { rev, tracking, followed, stale, labels, undo, redo, finders, who, lanes, feathers } = value;
   editor.followed = followed;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes, feathers });
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, who, lanes, feathers });
   return true;
 };
 
