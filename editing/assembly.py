@@ -238,10 +238,11 @@ class Assembly:
     def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
         clip, edits = self._request.clip, zip(self._frames, self._alone, strict=True)
         source, mask = clip.read(number, number + 1), self._request.read_edited_mask(number, number + 1)
+        opacity = self._request.read_opacity(number, number + 1)
         large = [resize(picture[None], clip.size) for picture in pictures]
         for picture, (frames, alone) in zip(large, edits, strict=False):
             alone.append(picture)
-            frames.append(composite(source, picture, mask, self._params.feather))
+            frames.append(composite(source, picture, mask, self._params.feather, opacity))
         if self._rebuilt is not None:
             self._rebuilt.append(large[-1])
 

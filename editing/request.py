@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from editing.adapters import AdapterFacts, check_frames, find_adapter, read_facts
-from editing.areas import grow_labels
+from editing.areas import fade_inwards, grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
 from editing.keyframes import check_keyframes
@@ -52,8 +52,10 @@ class Region:
             everywhere.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
             another region.
-        drawn: Used frames, from 0, with a mask made by a person; the other masks were tracked. Kept for the
-            page; a run ignores it.
+        feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
+            fade outside, a parameter of the run, comes on top.
+        drawn: Used frames, from 0, with a mask drawn by hand; kept for the page, a run ignores it.
+        clicked: Used frames, from 0, with a mask found from clicks; kept likewise. Other masks were tracked.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -67,7 +69,9 @@ class Region:
     strength: float = 1.0
     negative: str = ""
     margin: int = 0
+    feather: int = 0
     drawn: tuple[int, ...] = ()
+    clicked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._require("name", self.name.strip() != "", "a name")
@@ -76,8 +80,11 @@ class Region:
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
         self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
-        known = all(_is_int(frame) and frame >= 0 for frame in self.drawn)
-        self._require("drawn", known, "frame numbers from 0 on")
+        in_range = _is_int(self.feather) and 0 <= self.feather <= MAX_MARGIN
+        self._require("feather", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
+        for key in ("drawn", "clicked"):
+            known = all(_is_int(frame) and frame >= 0 for frame in getattr(self, key))
+            self._require(key, known, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
@@ -225,6 +232,18 @@ class EditRequest:
             width, height = self.clip.size
             return np.ones((stop - start, height, width), bool)
         return np.isin(self.read_areas(start, stop), [region.label for region in self.edited])
+
+    def read_opacity(self, start: int, stop: int) -> Float32[np.ndarray, "frames height width"] | None:
+        """Read how much of the edit is shown inside its area, 0..1; None where no edited region is feathered.
+
+        Args:
+            start: First frame.
+            stop: The frame after the last.
+        """
+        feathers = {region.label: region.feather for region in self.edited if region.feather}
+        if not feathers or self.labels is None:
+            return None
+        return fade_inwards(self.read_areas(start, stop), feathers, [region.label for region in self.edited])
 
     def edits_any(self, frames: Iterable[int]) -> bool:
         """Whether any of these frames shows a pixel that is edited."""

@@ -132,6 +132,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
         result,
         {
             "version": 1,
+            "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": len(source)}},
             "prompt_used": request.composed.text,
             "asked": {"negative_prompt": request.negative_prompt}
             | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
@@ -257,15 +258,18 @@ def _by_words(request: EditRequest) -> dict:
     return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
-def segment(image, points, point_labels, previous=None, method="sam", strokes=()) -> np.ndarray:
+def segment(image, points, point_labels, previous=None, method="sam", strokes=(), box=None) -> np.ndarray:
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
-    By "grabcut" a stroke stands for its first point.
+    By "grabcut" a stroke stands for its first point; a box stands for its middle.
     """
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
     if method == "grabcut":
         points = [*points, *(stroke.points[0] for stroke in strokes)]
         point_labels = [*point_labels, *(not stroke.erase for stroke in strokes)]
+    if box is not None:
+        points = [*points, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)]
+        point_labels = [*point_labels, 1]
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
         cv2.floodFill(

@@ -59,6 +59,7 @@ def test_endpoint_edits_an_example(server, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == 8
     assert report["prompt_used"] == "a robot and a fox walk on the grass"
     assert report["params"]["steps"] == {"value": 4}
+    assert report["request"]["clip"]["file"] == "clip.mp4"  # as `path`, the client would want to download it
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     # Nothing to change, nothing to press.
     page.keyboard.press("n")
     until(page, lambda s: len(s["labels"]) == 3, "an empty region")
-    assert page.locator("[data-reshape]:disabled").count() == 4
+    assert page.locator("[data-reshape]:disabled").count() == 5
     page.keyboard.press("+")
     page.wait_for_selector(".rg-say.rg-alarm")
     assert "Click the object or paint it first" in page.inner_text(".rg-say")
@@ -254,6 +254,12 @@ def test_tracking_stops_when_asked(server, open_page):
     with server.hold("tracking", 4):
         page.click(".rg-track")
         until(page, lambda s: sum(bool(frame) for frame in s["area"]) == 4, "tracking")
+        wait(
+            lambda: "Tracking frame 4 of 8" in page.inner_text(".rg-chip"),
+            60,
+            "the canvas says how far it is",
+        )
+        assert page.inner_text(".rg-track") == "Cancel"
         page.click(".rg-track")
         page.wait_for_selector("text=Tracking stopped.")
     until(page, lambda s: s["stale"] == [1], "still to be tracked")  # told after the notice

@@ -13,7 +13,7 @@ from editing.prompts import Composed, compose
 from editing.request import EditRequest, Region
 from editing.spool import Frames
 from ui.document import MAX_TEXT, Document
-from ui.layers import mask_on
+from ui.layers import Layer, mask_on
 from ui.method_choice import uses
 
 
@@ -55,9 +55,7 @@ def build_request(
     layers = document.state.layers
     return replace(
         document.opened.request,
-        regions=tuple(
-            replace(r, prompt=r.prompt.strip(), drawn=tuple(sorted(layers[r.label].drawn))) for r in regions
-        ),
+        regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
         labels=labels if regions else None,
         source_prompt=document.source_prompt,
         prompt=prompt,
@@ -96,6 +94,13 @@ def whole_masks(document: Document, request: EditRequest) -> dict[int, Frames] |
     return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
 
 
+def masks_of(document: Document) -> dict[int, Frames]:
+    """By label, the masks of all regions that have one, the uppermost first; read by window."""
+    return {
+        label: _mask_of(document, label) for label in document.state.regions if _has_mask(document, label)
+    }
+
+
 def _mask_of(document: Document, label: int) -> Frames:
     """A region's masks as they are now, read by window."""
     layer, size = document.state.layers[label], document.size
@@ -112,6 +117,12 @@ def _mask_of(document: Document, label: int) -> Frames:
         return masks
 
     return Frames((len(document.opened.frames), *size[::-1]), bool, read)
+
+
+def _made(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """The frames of a region whose masks a person has made, by hand and by clicks."""
+    clicked = frozenset(layer.clicked)
+    return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
 
 
 def own_prompts(document: Document, method: str) -> tuple[str, ...]:

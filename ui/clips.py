@@ -221,7 +221,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
     unpacked = folder / "project"
     try:
         with zipfile.ZipFile(file) as archive:
-            _unpack(archive, unpacked)
+            unpack(archive, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
             "project", f"{file.name!r} is damaged or not a zip file. Save the project again."
@@ -249,7 +249,7 @@ def _check_extent(clip: Clip) -> None:
         raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
 
 
-def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
+def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     """Extract ordinary files only, counting bytes as they come: archives may lie."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:

@@ -18,8 +18,10 @@ from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
+from ui.finders import usual_finder, usual_tracker
 from ui.history import History
-from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.runs import Run
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
 _MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
@@ -50,27 +52,33 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+        fallback: Who finds masks of points where no published SAM is at hand; one of `FINDERS`.
     """
 
-    def __init__(self, opened: Opened, finder: str = "sam") -> None:
-        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+    def __init__(self, opened: Opened, fallback: str = "sam") -> None:
+        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
         self.refused = False  # the last run did not begin, and the page still says why
+        self.exported: Path | None = None
         self.id = ""
         self._past: set[str] = set()
+        self.run: Run | None = None  # the last one on this clip
         self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
-        self.stop.set()
+        self.end()
         if self.id != identity:
             self._past.add(self.id)
+        self.run = None
+        self.fields: tuple[object, ...] = ()  # what the page's fields said last, if it told
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
+        self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
@@ -85,6 +93,12 @@ class Document:
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
         self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def end(self) -> None:
+        """Stop what goes on: tracking, a run."""
+        self.stop.set()
+        if self.run:
+            self.run.stop()
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
@@ -102,6 +116,11 @@ class Document:
     def size(self) -> tuple[int, int]:
         """(width, height) of the clip in pixels."""
         return self.opened.request.clip.size
+
+    @property
+    def finder(self) -> str:
+        """Who finds masks of points unless a region chooses another."""
+        return usual_finder(self.opened.drawn, self.fallback)
 
     @property
     def can(self) -> dict[str, bool]:
@@ -168,23 +187,57 @@ class Document:
         Args:
             labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
         """
-        layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
-        for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
-            if not name or how_well <= 1 or len(regions) >= MAX_REGIONS:
-                continue
-            region = replace(self._new_region(regions, name), source=name)
-            track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
-            layers[region.label] = Layer({}, track, dict.fromkeys(track, 0.8))
-            regions = {region.label: region, **regions}
-            made.append(region.name)
+        wanted = [
+            (number, name)
+            for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1)
+            if name and how_well > 1
+        ]
+        kept = wanted[: max(0, MAX_REGIONS - len(self.state.regions))]
+        tracks = [
+            {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()} for number, _ in kept
+        ]
+        return self.add_masks([name for _, name in kept], tracks, [name for _, name in kept], 0.8)
+
+    def add_masks(
+        self,
+        names: Sequence[str],
+        tracks: Sequence[Mapping[int, bytes]],
+        sources: Sequence[str],
+        score: float,
+    ) -> list[str]:
+        """Make a region of each track, the first uppermost, above the others; one step to undo.
+
+        Args:
+            names: Wished for; empty for the usual one.
+            tracks: Packed masks by frame.
+            sources: What each is now; may be empty.
+            score: How sure the masks are, 0..1.
+
+        Returns:
+            The names they got.
+
+        Raises:
+            RequestError: There are more than are allowed.
+        """
+        layers, made, known = dict(self.state.layers), {}, self.state.regions
+        for name, track, source in zip(names, tracks, sources, strict=True):
+            region = replace(self._new_region({**made, **known}, name[:MAX_NAME].strip()), source=source)
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, score))
+            made[region.label] = region
         if made:
-            self.commit(State(layers, regions))
-        return made
+            self.commit(State(layers, {**made, **known}))
+        return [region.name for region in made.values()]
 
     def delete_region(self, label: int) -> None:
         """Remove a region with its masks."""
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
         self.commit(State(drop(self.state.layers), drop(self.state.regions)))
+
+    def set_feather(self, label: int, pixels: int) -> None:
+        """Fade a region's edit out over so many pixels inside its edge; one step to undo."""
+        self.layer(label)
+        region = replace(self.state.regions[label], feather=pixels)
+        self.commit(replace(self.state, regions={**self.state.regions, label: region}))
 
     def describe(
         self, source_prompt: object, entries: object, prompt: object = None, negative_prompt: object = None
@@ -254,7 +307,7 @@ class Document:
         """Replace what a person did to a region on a frame; one step to undo."""
         layer = self.layer(label)
         keys = {**layer.keys, frame: key}
-        if not (key.points or key.edits):
+        if not (key.points or key.edits or key.box):
             del keys[frame]
         self.set_layer(label, replace(layer, keys=keys, corrected=layer.corrected | {frame}))
 
@@ -285,7 +338,11 @@ class Document:
     def _restore(self, state: State) -> None:
         old, now = self.state, state.regions
         # What was typed meanwhile, and the order, outlive an undo.
-        kept = {label: region for label, region in old.regions.items() if label in now}
+        kept = {
+            label: replace(region, feather=now[label].feather)
+            for label, region in old.regions.items()
+            if label in now
+        }
         order = [*kept]
         for place, label in enumerate(now):
             if label not in kept:  # it comes back to where it was
@@ -367,6 +424,7 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
         inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
         track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
         keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
+        keys |= {f: Key(found=track[f], by=CLICKS) for f in region.clicked if f in track}
         layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
     return layers
 

@@ -40,9 +40,9 @@ def pack_masks(run: Run) -> Path:
         if not project.is_file():
             raise gone()
         with zipfile.ZipFile(project) as source, zipfile.ZipFile(path, "w") as target:
-            for name in sorted(source.namelist()):
-                if name.startswith("masks/") and name.endswith(".png"):
-                    target.writestr(name, source.read(name))
+            names = sorted(n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png"))
+            for name in names:
+                target.writestr(name, source.read(name))
     return path
 
 

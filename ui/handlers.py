@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import logging
-import time
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from editing.errors import EditingError, RequestError
-from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
+from editing.errors import EditingError
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import attention_views, made_views, method_choice, run_views, settings, tuning_views, views
-from ui.attempts import attempt
+from ui import made_views, method_choice, run_views, settings, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.clip_files import ClipFiles, uploaded
-from ui.clips import Opened
-from ui.cuts import find_cuts, with_found
+from ui.cuts import find_cuts
 from ui.document import Document, Past
-from ui.history import Choices
-from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
 from ui.model_views import lora_view
-from ui.tracking import Followed, Tracking, look
-from ui.variants import Variant, plan, remember
+from ui.tracking import Tracking
 from ui.visits import Visits
-from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
+_RESTORED = "Your clip, masks and words are as you left them."
 _WAIT = 0.2  # seconds between looks at whether a tracking is over
 
 
@@ -43,7 +36,9 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
+    mask_file: gr.UploadButton
     canvas: gr.HTML
+    fetch: gr.HTML
     motion: gr.HTML
     player: gr.HTML
     history: gr.HTML
@@ -93,7 +88,7 @@ class MaskHandlers:
         name = getattr(event, "name", None)
         example = self.catalogue.example(name)
         document = self.files.begin(page_of(request), example.opened)
-        return self._opened(document, "", model, str(name))
+        return self.opened(document, "", model, str(name))
 
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
@@ -200,11 +195,10 @@ class MaskHandlers:
         except Exception:
             log.exception("a clip could not be opened")
             return {self.parts.canvas: views.lost(BROKEN)}
-        return self._opened(document, note, model)
+        return self.opened(document, note, model)
 
-    def _opened(
-        self, document: Document, note: str, model: object, name: str | None = None
-    ) -> dict[Any, Any]:
+    def opened(self, document: Document, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
+        """All that shows a document from its beginning; `name` is of an example."""
         opened, method = document.opened, document.method
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
@@ -248,168 +242,19 @@ class MaskHandlers:
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
 
-@dataclass(frozen=True)
-class RunHandlers:
-    """What runs, shows and stops an edit."""
-
-    jobs: Jobs
-    tracking: Tracking
-    parts: Parts
-
-    @property
-    def visits(self) -> Visits:
-        """The documents of all open pages."""
-        return self.tracking.visits
-
-    def begin(self, request: gr.Request) -> dict[Any, Any]:
-        """The page while a run waits for its turn."""
-        try:
-            document = self.visits.get(page_of(request))
-            method, adapter = document.method, document.shelf.path
-        except EditingError:  # no clip; `work` says so
-            method, adapter = next(iter(METHODS)), ""
-        return {
-            self.parts.run: gr.Button(interactive=False),
-            self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(method, adapter),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
-        }
-
-    def work(
-        self,
-        request: gr.Request,
-        wanted: object,
-        value: object,
-        model: object,
-        loras: object,
-        seed: object,
-        *values: object,
-    ) -> Iterator[Any]:
-        """A run from first to last; what is not yet tracked is tracked before."""
-        page = page_of(request)
-        try:
-            document = described(self.visits, page, value)
-            identity, catalogue = document.id, self.jobs.catalogue
-            catalogue.model(model)
-            if method_choice.uses(document.method).regions != "ignored":
-                yield from self._complete(document, page, value["have"])  # type: ignore[index]
-            with document.lock:
-                if document.id != identity:
-                    raise RequestError("clip", "Another clip was opened before the run began. Run again.")
-                asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
-                keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
-                asked, opened = attempt(value.get("attempt"), with_found(asked, document), document.opened)  # type: ignore[attr-defined]
-                whole = None if opened.attempt else whole_masks(document, asked)
-                job = Job(asked, page, opened, whole, keep)
-                usual = catalogue.values(asked.method, asked.model, asked.params)
-                wanted = None if opened.attempt else wanted
-                order = plan(job, wanted, usual, Choices.of(asked, identity, document.prompt))
-            for one in order:
-                if document.id == identity:
-                    yield from self._run(document, identity, one)
-        except Past:
-            yield {self.parts.progress: None, self.parts.live: None}
-        except EditingError as error:
-            yield {self.parts.progress: run_views.failed(error.field, error.message), self.parts.live: None}
-        except Exception:
-            log.exception("a run failed")
-            yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
-
-    def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
-        """The page after a run, however it ended: its own tracking may have been stopped with it."""
-        buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
-        try:
-            document = described(self.visits, page_of(request), value)
-        except EditingError:
-            return buttons | {self.parts.canvas: gr.skip()}
-        with document.lock:
-            return buttons | {self.parts.canvas: views.canvas(document, value["have"])}  # type: ignore[index]
-
-    def _complete(self, document: Document, page: str, since: int) -> Iterator[Any]:
-        """Track the regions that were drawn and never followed to the end.
-
-        Raises:
-            RequestError: The tracking was stopped.
-        """
-        while document.tracking:  # begun by hand; the run waits for it
-            self.visits.keep(page)
-            yield {self.parts.progress: gr.skip()}
-            time.sleep(_WAIT)
-        with document.lock:
-            labels, identity = document.to_track(only_untracked=True), document.id
-        if not labels:
-            return
-        # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(document, labels)) as steps:
-            for step in steps:
-                self.visits.keep(page)
-                yield self._followed(step, look(document, identity, since) if step else None)
-        with document.lock:
-            partial = document.id == identity and document.to_track(only_untracked=True)
-        if partial:
-            raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
-        if shown := look(document, identity, since):
-            yield {self.parts.canvas: shown}
-
-    def _followed(self, step: Followed | None, shown: views.View | None) -> dict[Any, Any]:
-        if step is None or shown is None:
-            return {self.parts.progress: gr.skip()}
-        return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
-
-    def _run(self, document: Document, identity: str, variant: Variant) -> Iterator[Any]:
-        """Run a job and show what it tells, unless the page opens another clip meanwhile."""
-        job = replace(variant.job, kept=document.history.folders)
-        started, opened = variant.number > 1, job.opened or document.opened
-        losses = tuning_views.LossCurve()
-        part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
-        progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
-        with closing(in_thread(lambda: self.jobs.run(job))) as items:
-            for item in items:
-                if document.id != identity:  # nobody waits for this one
-                    return
-                self.visits.keep(job.page)
-                if item is not None and not started:
-                    started = True
-                    yield {self.parts.player: views.player(opened)}
-                if isinstance(item, Progress | Losses | Tuned) and (shown := losses.take(item)):
-                    yield {self.parts.losses: shown} | self._listed(item, document)
-                elif isinstance(item, Stage | Progress | Window):
-                    yield {self.parts.progress: progress.take(item)}
-                elif isinstance(item, Saved):
-                    yield self._keep(item, document, variant, opened)
-                else:
-                    yield self._show(item, job.request, opened)
-
-    def _listed(self, item: Event, document: Document) -> dict[Any, Any]:
-        """The list of tuned models, if there is a new one."""
-        if not isinstance(item, Tuned):
-            return {}
-        listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
-        return {self.parts.adapters: listed}
-
-    def _keep(self, saved: Saved, document: Document, variant: Variant, opened: Opened) -> dict[Any, Any]:
-        """A result, shown and kept in the history."""
-        shown = remember(document.history, saved, variant, opened, self.jobs.media)
-        return {
-            self.parts.history: document.history.view(),
-            self.parts.player: shown["player"],
-            self.parts.result: shown["result"],
-            self.parts.progress: run_views.done(saved.finished.report),
-            self.parts.live: None,
-        }
-
-    def _show(self, item: Event | Begun | None, asked: EditRequest, opened: Opened) -> Any:
-        match item:
-            case Preview():
-                return {self.parts.live: attention_views.live(item, asked)}
-            case Begun(path, frames):
-                return {self.parts.player: views.begun_player(opened, path, frames)}
-        return {self.parts.progress: gr.skip()}
-
-
 def page_of(request: gr.Request) -> str:
-    """The page's own name."""
-    return request.session_hash or ""
+    """The page's own name: what its tab calls itself, or else its connection.
+
+    A tab keeps its name through a reload (`js/head/connection.js`), while Gradio's session ends with it.
+    """
+    told = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
+    return told if re.fullmatch(r"[A-Za-z0-9_-]{32}", told) else request.session_hash or ""
+
+
+def address_of(request: gr.Request) -> str:
+    """The network address of a visitor; empty where it is not known."""
+    client = getattr(request, "client", None)
+    return str(getattr(client, "host", "") or "")
 
 
 def prompt_view(document: Document) -> views.View:

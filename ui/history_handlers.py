@@ -101,7 +101,7 @@ class HistoryHandlers:
         try:
             run = self.visits.get(page_of(request)).history.get(_of(event, "key"))
             if wanted not in MADE:
-                raise RequestError("download", "There is no such file. Choose another.")
+                raise RequestError("download", "This file cannot be made. Choose another.")
             path = MADE[wanted](run)
         except EditingError as error:
             return {self.parts.download: {"failed": error.message, "time": now}}

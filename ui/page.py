@@ -15,7 +15,7 @@ from gradio.events import Dependency
 
 import editing.backbones.hub
 from editing.registry import METHODS
-from ui import made_views, method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
@@ -26,25 +26,32 @@ from ui.cost_handlers import CostHandlers
 from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
-from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.finder_handlers import FinderHandlers, offer
+from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field
 from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
+from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import Media
 from ui.model_handlers import ModelHandlers
 from ui.model_views import Hub, control_view, hub_view, lora_view
 from ui.motion import Motion, Motions
 from ui.quality import QualityHandlers, choices
+from ui.run_handlers import RunHandlers
+from ui.session_handlers import SessionHandlers
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
+from ui.turns import Turns
 from ui.visits import Visits
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Masks and tracking work as usual. "
-    "For a real edit, put a Stable Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under "
-    "Settings, or save the project and run it elsewhere with --model.</p>"
+    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
+    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
+    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
+    "and run it elsewhere with --model.</p>"
 )
 
 
@@ -87,7 +94,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     finder = "grabcut" if tools.remark else "sam"
     start = Document(first.opened, finder) if first else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
-        header()
+        head = header()
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
@@ -96,24 +103,28 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         masks = MaskHandlers(
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
-        runs = RunHandlers(jobs, tracking, parts)
+        turns = Turns()
+        runs = RunHandlers(jobs, tracking, parts, turns)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         history = HistoryHandlers(catalogue, visits, media, parts)
         checking = CheckHandlers(catalogue, visits, parts)
         models = ModelHandlers(catalogue, visits, parts, tools.hub)
-        changes = [*_wire_masks(masks), *_wire_runs(runs, checking), *_wire_tuning(tuning)]
-        changes += [*models.wire(_QUIET), _wire_history(history)]
+        restored = SessionHandlers(masks).wire(page, head, _QUIET)
+        changes = [*_wire_masks(masks), *_wire_runs(runs, checking, restored), *_wire_tuning(tuning)]
+        changes += [*models.wire(_QUIET), _wire_history(history), restored]
         _wire_checks(checking, changes)
         _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
+        _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
+        _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
         CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
-        add_api(jobs)
+        add_api(jobs, turns)
 
         def forget(request: gr.Request) -> None:
-            visits.leave(page_of(request))
+            visits.leave(page_of(request), request.session_hash or "")
 
         page.unload(forget)
     return page
@@ -137,11 +148,17 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    fetch = view("fetch", offer(), elem_id="fetch")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "fetch": fetch,
+        "mask_file": mask_file,
         "motion": motion,
         "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
         "history": view("history", elem_id="history"),
@@ -228,8 +245,8 @@ def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
     note = (
         "The built-in model is small and draws a picture-book world. It knows only "
         f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
-        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted half a "
-        "minute after you close it, or after an hour without use. Cached inversions stay on the server."
+        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
+        "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
     )
     value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
@@ -271,26 +288,35 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     return changes
 
 
-def _wire_runs(runs: RunHandlers, checking: CheckHandlers) -> list[Dependency]:
-    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
+def _wire_mask_files(files: MaskFileHandlers) -> None:
+    """Connect the import and the export of masks."""
+    p = files.parts
+    changed = [p.canvas, p.cards, p.prompt]
+    p.mask_file.upload(files.load, p.mask_file, changed, **_QUIET, concurrency_limit=2)
+    p.canvas.export(files.save, None, [p.download, p.canvas], **_QUIET, concurrency_limit=2)
+
+
+def _wire_runs(runs: RunHandlers, checking: CheckHandlers, restored: Dependency) -> list[Dependency]:
+    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the ends of a run."""
     p = runs.parts
-    asked = p.run.click(
-        checking.permit, _request_inputs(p), [p.progress, p.checks], concurrency_limit=None, **_QUIET
-    )
+    free: dict[str, Any] = {**_QUIET, "concurrency_limit": None}
+    asked = p.run.click(checking.permit, _request_inputs(p), [p.progress, p.checks], **free)
     began = asked.success(
-        runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
-    )
-    running = began.then(
-        runs.work,
+        runs.begin,
         [p.variants, *_request_inputs(p)],
-        [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters],
-        concurrency_id="edit",
-        concurrency_limit=1,
-        **_QUIET,
+        [p.run, p.stop, p.progress, p.live, p.result, p.losses],
+        **free,
     )
-    ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
-    p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
-    return [ended]
+    shown = [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters]
+    ended = []
+    for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
+        # Not skipped while the watching of a run that was stopped comes to its end.
+        watched = listen(handler, None, shown, trigger_mode="multiple", **free)
+        ended.append(watched.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free))
+        watched.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    began.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    p.stop.click(runs.stop, None, p.progress, **free)
+    return ended
 
 
 def _wire_history(history: HistoryHandlers) -> Dependency:
@@ -353,6 +379,13 @@ def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
         p.adapters.rename(tuning.rename, None, p.adapters, **_QUIET),
         p.adapter_file.upload(tuning.upload, p.adapter_file, p.adapters, **_QUIET),
     ]
+
+
+def _wire_fetch(fetching: FinderHandlers) -> None:
+    """Connect the button that fetches a published SAM."""
+    p = fetching.parts
+    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **_QUIET, concurrency_limit=None)
+    p.fetch.stop(fetching.stop, None, None, **_QUIET, queue=False)
 
 
 def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:

@@ -26,10 +26,26 @@ _LEFT = {"tuning": "of tuning left", "inverting": "until editing starts"}
 _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 
 
-def waiting(method: str, adapter: str = "") -> View:
-    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped."""
+def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
+    """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped.
+
+    Args:
+        method: Its name.
+        adapter: Of the request.
+        before: How many runs come first.
+        seconds: What they will take; None where nobody knows.
+    """
     stages = _stages(method, adapter, None, 0)
-    return {"state": "running", "asked": True, "text": "Waiting in the queue", "detail": "", "stages": stages}
+    detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
+    if before and seconds:
+        detail += f", about {duration(seconds)}"
+    return {
+        "state": "running",
+        "asked": True,
+        "text": "Waiting in the queue",
+        "detail": detail,
+        "stages": stages,
+    }
 
 
 def tracking(name: str, done: int, total: int) -> View:
@@ -94,6 +110,8 @@ class RunProgress:
 def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
     shown = last if isinstance(last, dict) else {}
+    if shown.get("asked"):
+        return {"state": "stopped", "text": "Taken out of the queue.", "detail": "", "stages": []}
     where, _, _ = str(shown.get("detail") or "").partition(", ")
     if where.startswith("variant "):
         kept = "Nothing was saved." if where.startswith("variant 1 ") else "Finished variants are kept."

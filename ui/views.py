@@ -12,7 +12,7 @@ from editing.request import EditRequest, Region
 from ui.clips import MAX_FRAMES, Opened
 from ui.document import MAX_REGIONS, Document
 from ui.examples import Example
-from ui.layers import FINDERS
+from ui.finders import finders_view, title
 from ui.mask_edits import finder_of
 
 View = dict[str, Any]
@@ -119,9 +119,11 @@ def canvas(
         "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
-        "sam": document.finder == "sam",
+        "who": finders_view(document),
+        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
         "stale": document.to_track(),
         "tracking": document.tracking,
+        "followed": document.followed and list(document.followed),
         "found": None if document.found is None else list(document.found),
         "acknowledged": list(document.acknowledged),
         "note": note,
@@ -140,6 +142,7 @@ def _clip(opened: Opened) -> View:
         "height": clip.size[1],
         "fps": float(clip.fps),
         "own": opened.own,
+        "drawn": opened.drawn,
         "total": opened.total,
         "start": opened.start,
         "stride": opened.stride,
@@ -172,8 +175,8 @@ def _masks_on(document: Document, frame: int) -> View:
 def _lane(document: Document, label: int) -> str:
     """What a region is on each frame, a character each.
 
-    "k" drawn by hand, "e" drawn empty, "-" tracked and not found, 0 to 9 tracked (tenths of how sure), or a
-    space.
+    "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
+    0 to 9 tracked (tenths of how sure), or a space.
     """
     count = len(document.opened.frames)
     if document.state.layers[label].rest:
@@ -188,7 +191,7 @@ def _cell(document: Document, label: int, frame: int) -> str:
         return " "
     masked = document.masked(label, frame)
     if key and key.counts:
-        return "k" if masked else "e"
+        return "e" if not masked else "c" if key.clicked else "k"
     if not masked:
         return " " if key and key.points else "-"
     return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
@@ -201,7 +204,7 @@ def _masked(document: Document, label: int, frame: int) -> View:
         "runs": document.run_lengths(label, frame),
         "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
         "key": key is not None and key.counts,
-        "by": FINDERS.get(key.by, "") if key and key.found else "",
+        "by": title(key.by) if key and key.found else "",
         "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
     }
 

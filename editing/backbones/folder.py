@@ -12,6 +12,7 @@ from torch import nn
 from editing.backbones.hub import PIPELINE_FILES, hub_error
 from editing.backbones.words import read_words
 from editing.errors import ModelError
+from editing.weights import read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,39 +62,6 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
         read_config(defaults, id) if defaults.exists() else {},
         read_words(folder),
     )
-
-
-def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
-    """Read one diffusers or transformers model from its folder.
-
-    Raises:
-        ModelError: There are no safetensors, or weights are missing.
-    """
-    if not any(folder.glob("*.safetensors")):
-        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            "model", f"{id!r} has no .safetensors weights in {folder.name}/{hint}. Download them."
-        )
-    try:
-        model, report = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise ModelError(
-            "model", f"{id!r}: {folder.name}/ cannot be loaded ({reason}). Download it again."
-        ) from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError(
-            "model",
-            f"{id!r}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it again.",
-        )
-    return model
 
 
 def read_config(path: Path, id: str):

@@ -6,9 +6,10 @@ import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
+import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
-import { accept, frameOf, newContent, newEditor, selection } from "./canvas/state.js";
+import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
 import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
@@ -53,19 +54,22 @@ const lay = (editor, trigger) => {
   editor.look = makeLook(editor);
   const toolbar = makeToolbar(editor, surface, heard),
     finders = makeFinders(editor),
-    maskTools = makeMaskTools(editor),
+    files = makeMaskFiles(editor, trigger),
+    maskTools = makeMaskTools(editor, files.node),
     line = makeTimeline(editor),
     help = makeHelp(),
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(makeTrim(editor), toolbar.node, surface.node, below, maskTools.node, line.node, heard, help);
+  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
+  root.append(makeTrim(editor), ...parts, heard, help, files.dialog);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();
     finders.refresh();
     maskTools.refresh();
-    chip.hidden = !editor.pending.length;
+    chip.hidden = !editor.pending.length && !(editor.tracking > 0);
+    chip.textContent = editor.pending.length ? "Finding the mask" : progressOf(editor.followed);
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();
@@ -184,7 +188,9 @@ const showView = (parts, value, trigger) => {
   if (fresh) askForCuts(editor, trigger);
   editor.looking = 0;
   editor.look();
-  surface.forget(Object.keys(value.changes));
+  const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
+  editor.painted = value.feathers;
+  surface.forget(same ? Object.keys(value.changes) : undefined);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   if (value.note !== null) editor.say(value.note, value.alarm);

@@ -25,6 +25,15 @@ const makeHead = (deck) => {
   return { head, add, rest };
 };
 
+// What is typed while the server cannot be reached is sent after the reload.
+const keepDraft = (text) => {
+  try {
+    sessionStorage.setItem("regrain-words", text);
+  } catch {
+    return; // the browser allows no storage
+  }
+};
+
 // What the page says now, and that it was said.
 const addSaying = (deck, props, trigger) => {
   let timer = 0;
@@ -40,6 +49,7 @@ const addSaying = (deck, props, trigger) => {
     deck.take(props.value); // the server's newest word, should it not have been heard yet
     props.value = { ...read(), full: Boolean(props.value?.full), rest: deck.rest };
     deck.taken = JSON.stringify(props.value);
+    keepDraft(deck.taken);
   };
   deck.changed = () => {
     deck.keep();
@@ -116,7 +126,7 @@ const addTaking = (deck, root, column, { add, rest }) => {
     deck.rest = value.rest ?? 0;
     rest.hidden = Boolean(deck.rest);
     rest.disabled = add.disabled;
-    // The words of an earlier run replace what was typed.
+    // The words of an earlier run, or of before a reload, replace what was typed.
     const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
     deck.anew = value.anew ?? deck.anew;
     deck.fresh = anew || !deck.cards.size;

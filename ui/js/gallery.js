@@ -21,7 +21,7 @@ const makeOwn = (choose) => {
 
 // Examples in one row, and a clip of one's own.
 export function mount(element, props, trigger, watch) {
-  const { node, fill } = makeRow("Clips"),
+  const { node, fill, choose } = makeRow("Clips"),
     upload = makeUpload((file) => trigger("open", file)),
     own = makeOwn(upload.choose);
   const mark = (clip) => press(own, Boolean(clip?.own));
@@ -29,10 +29,15 @@ export function mount(element, props, trigger, watch) {
   hub.on("clip", mark);
   hub.on("open", upload.choose);
   mark(hub.clip);
-  follow(props, watch, ({ items, chosen }) =>
-    fill([
-      own,
-      ...items.map((item) => makeExample(item, chosen, () => trigger("pick", { name: item.name }))),
-    ]),
-  );
+  const pick = (name) => {
+    choose(name); // at once; the server says the same
+    trigger("pick", { name });
+  };
+  let shown = "";
+  follow(props, watch, ({ items, chosen }) => {
+    const names = JSON.stringify(items.map(({ name }) => name));
+    if (names === shown) return choose(chosen); // the card that was pressed keeps the focus
+    shown = names;
+    fill([own, ...items.map((item) => makeExample(item, chosen, () => pick(item.name)))]);
+  });
 }

@@ -22,12 +22,15 @@ const makePlayer = (value, mode) => {
   return { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, root, stage, source, edits, empty };
 };
 
+// Unless less motion is wanted; a single frame stays as it is.
+const moves = ({ value }) => mayMove() && value.frames > 1;
+
 const build = (value, mode) => {
   const player = makePlayer(value, mode),
     bar = makeControls(player);
   if (player.empty) arrange(player);
   else addComparison(player, bar, () => arrange(player));
-  setPlaying(player, mayMove());
+  setPlaying(player, moves(player));
   player.root.append(player.stage, bar);
   if (value.note) player.root.append(make("p", "rg-made", value.note));
   return player;
@@ -45,7 +48,7 @@ const keepUp = (player) => {
 export function mount(element, props, trigger, watch) {
   let player = null;
   hub.on("stage", (name) => {
-    if (name === "edit" && player && mayMove()) setPlaying(player, true);
+    if (name === "edit" && player && moves(player)) setPlaying(player, true);
   });
   follow(props, watch, (value) => {
     cancelAnimationFrame(player?.due);

@@ -36,6 +36,12 @@ const drawLine = (line, value) => {
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 
+// A new run begins without marks; an error marks its field.
+const markFields = ({ asked, state, field, text }) => {
+  if (asked) clearWrong();
+  if (state === "error" && field) markWrong(field, text);
+};
+
 // How far the run is, and what went wrong.
 export function mount(element, props, trigger, watch) {
   const root = make("div", "rg-progress"),
@@ -50,6 +56,7 @@ export function mount(element, props, trigger, watch) {
   let begun = false,
     stopped = false;
   follow(props, watch, (value) => {
+    document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
     if (stopped && value && value.state === "running" && !value.asked) return;
     stopped = value?.state === "stopped";
@@ -62,8 +69,7 @@ export function mount(element, props, trigger, watch) {
     const now = value.state === "running" && value.stages.some((stage) => stage.now);
     if (now && !begun) showStage("edit");
     begun = now;
-    if (value.asked) clearWrong();
-    if (value.state === "error" && value.field) markWrong(value.field, value.text);
+    markFields(value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);
     drawLine(line, value);

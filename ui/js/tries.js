@@ -12,7 +12,9 @@ const watchRun = () => {
   if (window.regrainTries) return;
   window.regrainTries = true;
   const choose = (event) => {
-    if (!event.target.closest?.("#run") || hub.trying) return;
+    const run = event.target.closest?.("#run");
+    run?.classList.add("rg-asked"); // until the server has answered
+    if (!run || hub.trying) return;
     hub.attempt = "";
     hub.tell("attempt");
   };

@@ -1,5 +1,5 @@
 // One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
-import { iconButton, make } from "../shared/dom.js";
+import { iconButton, make, press } from "../shared/dom.js";
 import { mayMove } from "../shared/motion.js";
 
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
@@ -46,11 +46,12 @@ export const makeRow = (title) => {
   new ResizeObserver(refresh).observe(row);
   node.append(row, ...scrollers);
   const fill = (cards) => {
-    const at = row.scrollLeft;
     row.replaceChildren(...cards);
     rove(row, cards.find((card) => card.getAttribute("aria-pressed") === "true") ?? cards[0]);
-    row.scrollLeft = at;
     refresh();
   };
-  return { node, fill };
+  const choose = (name) => {
+    for (const card of cardsOf(row)) if (card.dataset.name) press(card, card.dataset.name === name);
+  };
+  return { node, fill, choose };
 };

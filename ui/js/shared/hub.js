@@ -8,6 +8,7 @@ export const hub = (window.regrain ??= {
   regions: [], // as the cards say, the uppermost first
   editor: null, // state of the canvas
   clip: null, // what is open
+  restored: false, // whether the fields say what they said before a reload
   heard: {},
   on(name, act) {
     (this.heard[name] ??= []).push(act);
