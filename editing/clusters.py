@@ -147,12 +147,19 @@ def find_clusters(
     for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
         yield Progress("inverting", step.index + 1, step.total, None)
 
+    return _found(seen, tuple(nouns), clip.size, count, seed, apart)
+
+
+def _found(
+    seen: _Seen, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+) -> Clusters:
+    """The clusters of what was seen, at the clip's size (width, height)."""
     features = seen.features()
     found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
     cells = found.view(features.shape[:3])
     cells, kind = part(cells) if apart else (cells, tuple(range(count)))
-    names, fit = name_clusters(cells, seen.words(), tuple(nouns), kind)
-    shape = (clip.size[1], clip.size[0])
+    names, fit = name_clusters(cells, seen.words(), nouns, kind)
+    shape = (size[1], size[0])
     return Clusters(
         _enlarge(cells, len(kind), shape), names, fit, _enlarge_pictures(pca_rgb(features), shape)
     )
