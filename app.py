@@ -14,13 +14,18 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
+from ui.front import Front  # noqa: E402
 from ui.media import Media  # noqa: E402
 from ui.page import Tools, build  # noqa: E402
 
-ASSETS = Path(__file__).parent / "assets"
+ROOT = Path(__file__).parent
+ASSETS = ROOT / "assets"
+MAX_EVENTS = 1000  # that wait for a thread; each is short
+MAX_THREADS = 256  # pages that watch a run hold one event each
 
 
 def edit(request):
@@ -37,20 +42,31 @@ def segment(image, points, point_labels, **how):
     return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
 
 
-def propagate(clip, keys, start, stop):
+def propagate(clip, keys, start, stop, **how):
     """Track key frames to labels on frames start to stop - 1."""
     import masks
 
-    yield from masks.propagate(clip, keys, start=start, stop=stop)  # type: ignore[operator]
+    yield from masks.propagate(clip, keys, start=start, stop=stop, **how)  # type: ignore[operator]
 
 
-def discover(request):
-    """Find the objects of a clip by the model's features: events, and the clusters as the last."""
+def discover(request, finder=None, tracker="flow"):
+    """Find the objects of a clip by the model's features, or by a finder that takes words.
+
+    Events, and what was found as the last.
+    """
+    if finder:
+        from editing.clusters import maybe_nouns
+        from masks.sam3 import find_by_words
+
+        yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
+        return
     from editing.backbones import load_backbone
     from editing.clusters import find_clusters
 
     backbone = load_backbone(request.model)
-    yield (yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size))
+    yield (
+        yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size, apart=True)
+    )
 
 
 def estimate(request, params, measure):
@@ -84,7 +100,8 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
     page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
-    page.queue(max_size=20)
+    # Events of all pages share the length of this queue. Runs wait in one of their own, see `ui.turns`.
+    page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
     page.launch(
         theme=theme(),
         css=STYLE,
@@ -92,6 +109,9 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         ssr_mode=False,
         share=False,
         footer_links=["api"],
+        favicon_path=str(ROOT / "ui" / "favicon.svg"),
+        max_threads=MAX_THREADS,
+        app_kwargs={"middleware": [Middleware(Front)]},
         max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
     )
 

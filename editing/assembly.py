@@ -263,10 +263,11 @@ class Assembly:
     def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
         clip, edits = self._request.clip, zip(self._frames, self._alone, strict=True)
         source, mask = clip.read(number, number + 1), self._request.read_edited_mask(number, number + 1)
+        opacity = self._request.read_opacity(number, number + 1)
         large = [resize(picture[None], clip.size) for picture in pictures]
         for picture, (frames, alone) in zip(large, edits, strict=False):
             alone.append(picture)
-            frames.append(composite(source, picture, mask, self._params.feather))
+            frames.append(composite(source, picture, mask, self._params.feather, opacity))
         if self._rebuilt is not None:
             self._rebuilt.append(large[-1])
 
@@ -280,9 +281,12 @@ class Assembly:
         if self._control is not None:
             blank = np.zeros((len(window.keys), *self._control.shape[1:]), np.uint8)
             self._control.append(blank if control is None else control)
-        self._drafts.append(
-            (len(window.keys), draft and replace(draft, edits=(), reconstruction=None, control=None))
-        )
+        if draft:
+            draft = replace(draft, edits=(), reconstruction=None, control=None)
+        if draft and len(self._plan.windows) > 1:  # these maps are held in memory
+            whole = {name: replace(maps, parts={}) for name, maps in draft.attention.items()}
+            draft = replace(draft, attention=whole)
+        self._drafts.append((len(window.keys), draft))
 
     def finished(self) -> UInt8[Frames, "frames h w 3"]:
         """The frames of the first edit that are done."""
@@ -306,7 +310,7 @@ class Assembly:
             self._alone[0],
             frames_of(request.clip),
             request.edited_mask,
-            {name: RegionAttention(maps, after[name]) for name, maps in before.items()},
+            {name: RegionAttention(maps, after[name], self._parts(name)) for name, maps in before.items()},
             reconstruction=self._rebuilt,
             control=control,
             others=tuple(OtherEdit(*other) for other in others),
@@ -314,6 +318,17 @@ class Assembly:
             step_areas={int(step): area for step, area in areas.items()},
             plan=self._plan,
         )
+
+    def _parts(self, name: str) -> dict[str, RegionAttention]:
+        """Maps of parts of the schedule, of a clip that was edited in one window."""
+        (_, draft), *others = self._drafts
+        if others or draft is None:
+            return {}
+        near = list(self._plan.nearest)
+        return {
+            part: RegionAttention(maps.before[near], maps.after[near])
+            for part, maps in draft.attention[name].parts.items()
+        }
 
     def _joined(self, maps_of: Callable[[Draft], Mapping]) -> dict:
         """Maps of all frames; a frame between key frames has those of the nearest, and 0 where none are."""

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 
@@ -61,11 +61,20 @@ def composite(
     edited: UInt8[np.ndarray, "frames height width 3"],
     mask: Bool[np.ndarray, "frames height width"],
     feather: float,
+    opacity: Float32[np.ndarray, "frames height width"] | None = None,
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Composite the edit over the source.
 
     The result is the edit inside the mask, the source bit for bit from `feather` pixels outside it, and a
     linear fade between.
+
+    Args:
+        source: RGB.
+        edited: RGB.
+        mask: Where the edit is shown.
+        feather: Pixels outside the mask over which it fades.
+        opacity: How much of the edit is shown inside the mask, 0..1; None shows all. Where it is less than 1
+            at the edge, nothing shows outside.
     """
     out = source.copy()
     for frame in range(len(source)):
@@ -73,8 +82,24 @@ def composite(
             continue
         distance = cv2.distanceTransform((~mask[frame]).astype(np.uint8), cv2.DIST_L2, 5)
         alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
+        if opacity is not None:
+            alpha = _faded(alpha, mask[frame], opacity[frame])
         touched = alpha > 0
         weight = alpha[touched][:, None]
         mixed = weight * edited[frame][touched] + (1 - weight) * source[frame][touched]
         out[frame][touched] = np.rint(mixed).astype(np.uint8)
     return out
+
+
+def _faded(
+    alpha: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"],
+    opacity: Float32[np.ndarray, "height width"],
+) -> Float[np.ndarray, "height width"]:
+    """A fade that is also one inside the mask; outside, it goes on from the nearest edge."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    shown = np.zeros(int(nearest.max()) + 1, np.float32)
+    shown[nearest[mask]] = opacity[mask]
+    return alpha * shown[nearest]

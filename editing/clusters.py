@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from editing.attention.backends import attention
@@ -39,6 +39,7 @@ MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
 _RESTARTS = 8
+_PIECE = 0.25  # of the largest piece of a cluster: a smaller one is part of it
 # Words of source prompts that are not nouns.
 _NO_NOUNS = frozenset(
     [
@@ -111,6 +112,7 @@ def find_clusters(
     steps: int = 20,
     seed: int = 0,
     size: int | None = None,
+    apart: bool = False,
 ) -> Generator[Event, None, Clusters]:
     """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
 
@@ -122,6 +124,7 @@ def find_clusters(
         steps: Steps of the inversion; features come from its first half.
         seed: Seed of k-means.
         size: Working size of the short side in pixels; default the model's.
+        apart: Whether pieces of a cluster that never touch become clusters of their own, such as two actors.
 
     Raises:
         RequestError: The clip has more than 64 frames.
@@ -132,10 +135,7 @@ def find_clusters(
     nouns = find_nouns(text)
     grid = backbone.grid(*frames.shape[:3])
     cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
-    stride = 1
-    while grid.over((1, stride, stride)).tokens > cells:
-        stride *= 2
-    seen = _Seen(grid, grid.over((1, stride, stride)), _indicator(nouns, text).to(backbone.device))
+    seen = _Seen(grid, _coarse(grid, cells), _indicator(nouns, text).to(backbone.device))
 
     yield Stage("inverting")
 
@@ -147,12 +147,30 @@ def find_clusters(
     for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
         yield Progress("inverting", step.index + 1, step.total, None)
 
+    return _found(seen, tuple(nouns), clip.size, count, seed, apart)
+
+
+def _found(
+    seen: _Seen, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+) -> Clusters:
+    """The clusters of what was seen, at the clip's size (width, height)."""
     features = seen.features()
     found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
     cells = found.view(features.shape[:3])
-    names, fit = name_clusters(cells, seen.words(), tuple(nouns))
-    shape = (clip.size[1], clip.size[0])
-    return Clusters(_enlarge(cells, count, shape), names, fit, _enlarge_pictures(pca_rgb(features), shape))
+    cells, kind = part(cells) if apart else (cells, tuple(range(count)))
+    names, fit = name_clusters(cells, seen.words(), nouns, kind)
+    shape = (size[1], size[0])
+    return Clusters(
+        _enlarge(cells, len(kind), shape), names, fit, _enlarge_pictures(pca_rgb(features), shape)
+    )
+
+
+def _coarse(grid: Grid, cells: int) -> Grid:
+    """The grid in steps of two, so coarse that it has at most so many cells."""
+    stride = 1
+    while grid.over((1, stride, stride)).tokens > cells:
+        stride *= 2
+    return grid.over((1, stride, stride))
 
 
 class _Seen:
@@ -196,11 +214,16 @@ def _check_length(clip: Clip) -> None:
         )
 
 
+def maybe_nouns(prompt: str) -> list[str]:
+    """The words of a prompt that may name an object, each once."""
+    return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
+
+
 def find_nouns(text: Text) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words(text.prompts[0]):
-        if word.text not in _NO_NOUNS:
+        if word.text in maybe_nouns(text.prompts[0]):
             found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
     return found
 
@@ -250,10 +273,58 @@ def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int)
     return nearest
 
 
+def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:
+    """Part clusters into pieces that never touch, in space and from frame to frame.
+
+    Pieces of less than a quarter of the largest one stay with it.
+
+    Returns:
+        The cells, numbered by piece, and of each piece the cluster it comes from.
+    """
+    parted, kind = torch.zeros_like(cells), []
+    for cluster in range(int(cells.max()) + 1):
+        pieces = _pieces((cells == cluster).numpy())
+        sizes = np.bincount(pieces.ravel())[1:]
+        order = [n + 1 for n in np.argsort(-sizes, kind="stable") if sizes[n] >= _PIECE * sizes.max()]
+        parted[cells == cluster] = len(kind)
+        for number, piece in enumerate(order):
+            parted[torch.from_numpy(pieces == piece)] = len(kind) + number
+        kind += [cluster] * max(1, len(order))
+    return parted, tuple(kind)
+
+
+def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
+    """Number the pieces of a mask that hang together over all frames, from 1; 0 outside."""
+    out, count, roots = np.zeros(mask.shape, np.int64), 0, [0]
+
+    def root(n: int) -> int:
+        while roots[n] != n:
+            n = roots[n]
+        return n
+
+    for frame, own in enumerate(out):
+        found, numbers = cv2.connectedComponents(mask[frame].astype(np.uint8), connectivity=8)
+        own[:] = np.where(numbers > 0, numbers + count, 0)
+        roots += range(count + 1, count + found)
+        count += found - 1
+        if frame:
+            both = (own > 0) & (out[frame - 1] > 0)
+            for here, before in {*zip(own[both].tolist(), out[frame - 1][both].tolist(), strict=True)}:
+                roots[root(here)] = root(before)
+    _, flat = np.unique([root(n) for n in range(count + 1)], return_inverse=True)
+    return flat[out]
+
+
 def name_clusters(
-    cells: Int[Tensor, "frames h w"], mass: Float[Tensor, "frames h w nouns"], nouns: tuple[str, ...]
+    cells: Int[Tensor, "frames h w"],
+    mass: Float[Tensor, "frames h w nouns"],
+    nouns: tuple[str, ...],
+    kind: tuple[int, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Assign each cluster the unused noun it attends to most relative to the mean, best pairs first."""
+    """Assign each cluster the unused noun it attends to most relative to the mean, best pairs first.
+
+    With `kind`, a cluster that gets no noun takes that of another one of its kind: two cats, one word.
+    """
     count = int(cells.max()) + 1
     names, fit = [""] * count, [0.0] * count
     if not nouns:
@@ -264,6 +335,10 @@ def name_clusters(
         cluster, noun = divmod(int(share.argmax()), len(nouns))
         names[cluster], fit[cluster] = nouns[noun], round(float(share[cluster, noun]), 3)
         share[cluster], share[:, noun] = -1, -1
+    for cluster, own in enumerate(kind):
+        same = [n for n, other in enumerate(kind) if other == own and names[n]]
+        if not names[cluster] and same:
+            names[cluster], fit[cluster] = names[same[0]], fit[same[0]]
     return tuple(names), tuple(fit)
 
 

@@ -108,10 +108,17 @@ class RegionAttention:
     """Attention of each pixel to a region's words, before and after modulation.
 
     For a chosen pixel: its attention to each pixel. Averaged over heads, layers and modulated steps; 0..1.
+
+    Attributes:
+        before: Before modulation.
+        after: After it.
+        parts: The same of the first, the middle and the last third of the schedule, called "early", "middle"
+            and "late", as far as their steps count; of clips that are edited in one window alone.
     """
 
     before: Float32[np.ndarray, "frames grid_height grid_width"]
     after: Float32[np.ndarray, "frames grid_height grid_width"]
+    parts: Mapping[str, RegionAttention] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

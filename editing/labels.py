@@ -9,7 +9,7 @@ keep only the mask in front.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,11 @@ from editing.spool import Frames, FrameSource, windows
 class Labels(Frames):
     """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
 
-    Creating it reads every frame once.
+    Creating it reads every frame once, unless it is known what it holds.
 
     Args:
         source: An array, or a source that is read by window.
+        present: The labels that occur, without 0, if they are known.
 
     Attributes:
         present: The labels that occur, without 0.
@@ -40,7 +41,9 @@ class Labels(Frames):
         MaskError: The source is not uint8 [frames, height, width].
     """
 
-    def __init__(self, source: np.ndarray | Frames | FrameSource) -> None:
+    def __init__(
+        self, source: np.ndarray | Frames | FrameSource, present: Collection[int] | None = None
+    ) -> None:
         if isinstance(source, np.ndarray):
             shape, read = source.shape, partial(_part, _read_only(source))
         elif isinstance(source, Frames):
@@ -48,6 +51,9 @@ class Labels(Frames):
         else:
             shape, read = (len(source), *source.size[::-1]), source.read
         super().__init__(shape, np.uint8, read)
+        if present is not None:
+            self.present = frozenset(present)
+            return
         found = np.zeros(256, bool)
         for start, stop in windows(len(self)):
             part = self.read(start, stop)

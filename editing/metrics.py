@@ -38,11 +38,13 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         request: The request; its labels give each region's pixels.
 
     Returns:
-        outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited, warp_error (0..1), and
-        attention: per region inside_before, inside_after, outside_before, outside_after (0..1). None if
-        there is nothing to measure: no pixel outside, or only one frame.
+        outside_psnr (dB, at most 100), outside_ssim, outside_psnr_uncomposited, warp_error (0..1),
+        warp_error_source (the source's own), inside_psnr (dB to the source where it was edited),
+        inside_psnr_by_region, and attention: per region inside_before, inside_after, outside_before,
+        outside_after (0..1). None if there is nothing to measure: no pixel outside, or only one frame.
     """
     squares, similar, squares_uncomposited, warping = Mean(), Mean(), Mean(), _Warping()
+    inside, changes = Mean(), {region.name: Mean() for region in request.edited}
     seen = {r.name: _Inside(result.attention[r.name]) for r in request.regions if r.name in result.attention}
     labels = {region.name: region.label for region in request.regions}
     parts = list(windows(len(result.source)))
@@ -50,21 +52,28 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         source, frames, uncomposited = (
             x[start:stop] for x in (result.source, result.frames, result.uncomposited)
         )
-        outside = ~result.edited_mask[start:stop]
+        edited = result.edited_mask[start:stop]
+        outside = ~edited
         _add_squares(squares, source, frames, outside)
         _add_similarity(similar, source, frames, outside)
         _add_squares(squares_uncomposited, source, uncomposited, outside)
+        _add_squares(inside, source, frames, edited)
         warping.add(source, frames)
-        areas = request.read_areas(start, stop) if seen else None
-        for name, inside in seen.items():
-            inside.add(start, areas == labels[name])
+        areas = request.read_areas(start, stop) if labels else None
+        for name, change in changes.items():
+            _add_squares(change, source, frames, areas == labels[name])
+        for name, maps in seen.items():
+            maps.add(start, areas == labels[name])
         yield Progress("measuring", number, len(parts), None)
     return {
         "outside_psnr": _decibels(squares),
         "outside_ssim": similar.value,
         "outside_psnr_uncomposited": _decibels(squares_uncomposited),
         "warp_error": warping.mean.value,
-        "attention": {name: inside.values() for name, inside in seen.items()},
+        "warp_error_source": warping.own.value,
+        "inside_psnr": _decibels(inside),
+        "inside_psnr_by_region": {name: _decibels(change) for name, change in changes.items()},
+        "attention": {name: maps.values() for name, maps in seen.items()},
     }
 
 
@@ -129,10 +138,10 @@ def warp_error(
 
 
 class _Warping:
-    """`warp_error`, window after window."""
+    """`warp_error` of an edit and of the source itself, window after window."""
 
     def __init__(self) -> None:
-        self.mean, self._last = Mean(), None
+        self.mean, self.own, self._last = Mean(), Mean(), None
 
     def add(
         self, source: UInt8[np.ndarray, "frames h w 3"], edited: UInt8[np.ndarray, "frames h w 3"]
@@ -140,23 +149,24 @@ class _Warping:
         """Add frames that follow those added before."""
         for pair in zip(source, edited, strict=True):
             if self._last:
-                self.mean.add(*_warped_difference(*self._last, *pair))
+                here, there = (frames[0][None] for frames in (self._last, pair))
+                # Everywhere the same, so that figures of different machines compare.
+                forward, backward = estimate_both(here, there, "dis")
+                visible = ~occlusion(forward, backward)[0]
+                for mean, now, after in zip((self.own, self.mean), self._last, pair, strict=True):
+                    mean.add(*_warped_difference(now, after, forward, visible))
             self._last = pair
 
 
 def _warped_difference(
-    source: UInt8[np.ndarray, "h w 3"],
-    edited: UInt8[np.ndarray, "h w 3"],
-    next_source: UInt8[np.ndarray, "h w 3"],
-    next_edited: UInt8[np.ndarray, "h w 3"],
+    frame: UInt8[np.ndarray, "h w 3"],
+    following: UInt8[np.ndarray, "h w 3"],
+    flow: Float[torch.Tensor, "1 2 h w"],
+    visible: Bool[torch.Tensor, "h w"],
 ) -> tuple[float, int]:
-    """Sum and number of the differences `warp_error` is the mean of, for a frame and the next."""
-    here, there = source[None], next_source[None]
-    # Everywhere the same, so that figures of different machines compare.
-    forward, backward = estimate_both(here, there, "dis")
-    visible = ~occlusion(forward, backward)[0]
-    now, after = _to_tensor(edited[None]), _to_tensor(next_edited[None])
-    difference = (warp(after, forward) - now).abs().mean(1)[0]
+    """Sum and number of the differences `warp_error` is the mean of, for a frame and the one that follows."""
+    now, after = _to_tensor(frame[None]), _to_tensor(following[None])
+    difference = (warp(after, flow) - now).abs().mean(1)[0]
     return float(difference[visible].sum()), int(visible.sum())
 
 

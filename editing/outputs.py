@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from editing.clip import Clip, ImageClip, VideoClip, open_clip, resize
-from editing.clip.writing import timing_of, write_video
+from editing.clip.writing import AI_EDITED, timing_of, write_video
 from editing.errors import RequestError, shorten
 from editing.events import EditResult
 from editing.folders import check_writable, staged
@@ -157,8 +157,21 @@ def write_outputs(
             (folder / "attention").mkdir(exist_ok=True)
             write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
         if gif:
-            write_gif(folder / "edited.gif", shrunk(result.frames, _GIF_SIDE), fps, **timing)
+            write_edited_gif(folder / "edited.gif", result.frames, fps, **timing)
         (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+
+
+def write_edited_gif(
+    path: Path,
+    frames: Iterable[Frame],
+    fps: Fraction,
+    *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+) -> None:
+    """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited; see `write_gif`."""
+    timing: dict[str, Any] = {"times": times, "duration": duration}
+    write_gif(path, shrunk(frames, _GIF_SIDE), fps, comment=AI_EDITED, **timing)
 
 
 def write_clusters(

@@ -73,6 +73,7 @@ def write_gif(
     *,
     times: Sequence[Fraction] | None = None,
     duration: Fraction | None = None,
+    comment: str = "",
 ) -> None:
     """Write an endless GIF, a frame at a time; Pillow's own writer keeps all of them.
 
@@ -82,11 +83,13 @@ def write_gif(
         fps: Frames per second; a GIF counts hundredths of a second.
         times: Seconds of each frame from the first, if the rate varies.
         duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only with `times`.
+        comment: Comment of the file.
     """
     with path.open("wb") as file:
         for index, (image, corner, lasts) in enumerate(_changes(frames, _lasting(fps, times, duration))):
             if index == 0:
-                file.writelines(GifImagePlugin.getheader(image, info={"loop": 0, "duration": lasts})[0])
+                facts = {"loop": 0, "duration": lasts, "comment": comment.encode()}
+                file.writelines(GifImagePlugin.getheader(image, info=facts)[0])
             # Every frame has its own colours; those of the first are in the header.
             more = {"include_color_table": index > 0, "duration": min(lasts, _LONGEST)}
             file.writelines(GifImagePlugin.getdata(image, corner, **more))

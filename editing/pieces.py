@@ -50,7 +50,9 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
         whole, labels = labels, copy(labels)  # its regions are known; nothing is read
         labels.shape = (len(numbers), *whole.shape[1:])
         labels._read = lambda start, stop: read_some(whole.read, numbers[start:stop])
-    return replace(request, clip=Picked(request.clip, numbers), labels=labels)
+    # Which masks a person drew is said of the frames of the whole clip.
+    regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
+    return replace(request, clip=Picked(request.clip, numbers), labels=labels, regions=regions)
 
 
 def read_some(read: Callable[[int, int], np.ndarray], numbers: Sequence[int]) -> np.ndarray:

@@ -77,8 +77,12 @@ class ProjectRegion(_Model):
     margin: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
     )
-    drawn: list[int] = Field(
-        [], description="Used frames with a mask made by a person; the other masks were tracked."
+    feather: int = Field(
+        0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."
+    )
+    drawn: list[int] = Field([], description="Used frames with a mask drawn by hand.")
+    clicked: list[int] = Field(
+        [], description="Used frames with a mask found from clicks; the other masks were tracked."
     )
 
 
@@ -152,7 +156,8 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         clip=clip,
         labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
         regions=tuple(
-            Region(**region.model_dump() | {"drawn": tuple(region.drawn)}) for region in project.regions
+            Region(**region.model_dump() | {"drawn": tuple(region.drawn), "clicked": tuple(region.clicked)})
+            for region in project.regions
         ),
         size=options.size,
         more_prompts=tuple(project.more_prompts),

@@ -63,7 +63,7 @@ def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) 
 
 
 def _sought(exchange: bool, regions: Sequence[Region]) -> dict[int, str]:
-    return {r.label: r.source if exchange else r.prompt or r.source for r in regions}
+    return {r.label: r.source if exchange else r.prompt.strip() or r.source for r in regions}
 
 
 def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, tuple[int, int]]:

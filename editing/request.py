@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from editing.adapters import AdapterFacts, check_frames, find_adapter, read_facts
-from editing.areas import grow_labels
+from editing.areas import fade_inwards, grow_labels
 from editing.clip import Clip
 from editing.errors import MaskError, RequestError, shorten
 from editing.keyframes import check_keyframes
@@ -50,11 +50,14 @@ class Region:
         source: What it is now, in words of the source prompt.
         color: "#rrggbb"; empty takes one from the palette.
         strength: How strongly its attention is modulated, 0..1.
-        negative: What it should not become.
+        negative: What it should not become; in VideoGrain and FRESCO read inside the region alone, else
+            everywhere.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
             another region.
-        drawn: Used frames, from 0, with a mask made by a person; the other masks were tracked. Kept for the
-            page; a run ignores it.
+        feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
+            fade outside, a parameter of the run, comes on top.
+        drawn: Used frames, from 0, with a mask drawn by hand; kept for the page, a run ignores it.
+        clicked: Used frames, from 0, with a mask found from clicks; kept likewise. Other masks were tracked.
 
     Raises:
         RequestError: A value is not allowed; the field is `regions.NAME.KEY`.
@@ -68,7 +71,9 @@ class Region:
     strength: float = 1.0
     negative: str = ""
     margin: int = 0
+    feather: int = 0
     drawn: tuple[int, ...] = ()
+    clicked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for key, limit in (
@@ -84,8 +89,11 @@ class Region:
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
         in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
         self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
-        known = all(_is_int(frame) and 0 <= frame < MAX_FRAME for frame in self.drawn)
-        self._require("drawn", known, "frame numbers from 0 on")
+        in_range = _is_int(self.feather) and 0 <= self.feather <= MAX_MARGIN
+        self._require("feather", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
+        for key in ("drawn", "clicked"):
+            known = all(_is_int(frame) and 0 <= frame < MAX_FRAME for frame in getattr(self, key))
+            self._require(key, known, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
@@ -179,7 +187,31 @@ class EditRequest:
     @property
     def negatives(self) -> str:
         """The negative prompt and those of the regions, joined by commas."""
-        return ", ".join(filter(None, [self.negative_prompt, *(r.negative for r in self.regions)]))
+        return self._negatives[0]
+
+    @property
+    def negative_spans(self) -> dict[int, tuple[int, int]]:
+        """By label, the characters [start, stop) of `negatives` that are a region's own."""
+        return self._negatives[1]
+
+    @cached_property
+    def _negatives(self) -> tuple[str, dict[int, tuple[int, int]]]:
+        text, spans = self.negative_prompt, {}
+        for region in filter(lambda region: region.negative, self.regions):
+            text += ", " if text else ""
+            spans[region.label] = (len(text), len(text) + len(region.negative))
+            text += region.negative
+        return text, spans
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every field with a prompt, and its text."""
+        for key in ("source_prompt", "prompt", "negative_prompt"):
+            yield key, getattr(self, key)
+        for prompt in self.more_prompts:
+            yield "more_prompts", prompt
+        for region in self.regions:
+            for key in ("source", "prompt", "negative"):
+                yield f"regions.{region.name}.{key}", getattr(region, key)
 
     @property
     def edited(self) -> tuple[Region, ...]:
@@ -213,6 +245,18 @@ class EditRequest:
             width, height = self.clip.size
             return np.ones((stop - start, height, width), bool)
         return np.isin(self.read_areas(start, stop), [region.label for region in self.edited])
+
+    def read_opacity(self, start: int, stop: int) -> Float32[np.ndarray, "frames height width"] | None:
+        """Read how much of the edit is shown inside its area, 0..1; None where no edited region is feathered.
+
+        Args:
+            start: First frame.
+            stop: The frame after the last.
+        """
+        feathers = {region.label: region.feather for region in self.edited if region.feather}
+        if not feathers or self.labels is None:
+            return None
+        return fade_inwards(self.read_areas(start, stop), feathers, [region.label for region in self.edited])
 
     def edits_any(self, frames: Iterable[int]) -> bool:
         """Whether any of these frames shows a pixel that is edited."""
@@ -315,11 +359,10 @@ class EditRequest:
 
     def _check_drawn(self) -> None:
         for region in self.regions:
-            if beyond := [frame for frame in region.drawn if frame >= len(self.clip)]:
-                raise RequestError(
-                    f"regions.{region.name}.drawn",
-                    f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {len(self.clip) - 1}.",
-                )
+            for key in ("drawn", "clicked"):
+                if beyond := [frame for frame in getattr(region, key) if frame >= len(self.clip)]:
+                    said = f"Frame {beyond[0]} is outside the clip. Choose from 0 to {len(self.clip) - 1}."
+                    raise RequestError(f"regions.{region.name}.{key}", said)
 
     def _check_labels(self) -> None:
         if self.labels is None:

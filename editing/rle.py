@@ -1,4 +1,4 @@
-"""Masks as one JSON file: run lengths as COCO writes them, a mask per frame and label."""
+"""Masks as one JSON file, a COCO data set: run lengths, a mask per frame and label."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from jaxtyping import Bool
 
 from editing.errors import MaskError
 from editing.spool import Frames
+
+_BAD = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    AttributeError,
+)  # of JSON that is no masks
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
@@ -58,27 +67,37 @@ def _unpacked(text: str | bytes) -> list[int]:
 
 
 def write_rle(
-    masks: Mapping[int, Bool[np.ndarray | Frames, "frames height width"]], path: str | Path
+    masks: Mapping[int, Bool[np.ndarray | Frames, "frames height width"]],
+    path: str | Path,
+    names: Mapping[int, str] | None = None,
 ) -> None:
-    """Write all masks as one JSON file: per frame and label a COCO mask (`size`, `counts`).
+    """Write all masks as one COCO data set: an image per frame, a category per label, run lengths.
+
+    Args:
+        masks: By label.
+        path: JSON file.
+        names: What labels are called; their numbers by default.
 
     Raises:
         MaskError: There is no mask, and so no size.
     """
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
+    from editing import coco  # which needs `runs` of this module
+
     frames, height, width = next(iter(masks.values())).shape
-    facts = {"version": 1, "frames": frames, "size": [height, width], "masks": []}
+    known = {label: (names or {}).get(label) or str(label) for label in masks}
     found = (
-        {"frame": index, "label": label, "size": [height, width], "counts": runs(frame)}
+        (index, label, frame)
         for label, mask in masks.items()
         for index, frame in enumerate(mask)
+        if index == 0 or frame.any()  # the first keeps a label that is nowhere
     )
-    head = _compact(facts).removesuffix("]}")  # one entry at a time: all of them would fill memory
-    with Path(path).open("w", encoding="utf-8") as file:
-        file.write(head)
-        for index, entry in enumerate(found):
-            file.write("," * bool(index) + _compact(entry))
+    start = _compact(coco.head(frames, (width, height), known)).removesuffix("]}")
+    with Path(path).open("w", encoding="utf-8") as file:  # one at a time: all of them would fill memory
+        file.write(start)
+        for number, (index, label, frame) in enumerate(found, 1):
+            file.write("," * (number > 1) + _compact(coco.annotation(number, index, label, frame)))
         file.write("]}\n")
 
 
@@ -115,34 +134,34 @@ def _dense(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def load_json(path: str | Path) -> Any:
+    """Read JSON, keeping run lengths as numbers of four bytes.
+
+    Raises:
+        MaskError: There is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
+    except (OSError, ValueError, RecursionError):
+        raise _no_masks(path) from None
+
+
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
     """Read the run lengths of a file, for `from_runs`, by label and frame.
 
     Args:
-        path: JSON that `write_rle` wrote, `counts` compressed or not.
+        path: JSON that `write_rle` wrote, a COCO data set of other tools, or the form of earlier versions;
+            `counts` compressed or not.
         frames: Number of used frames of the clip.
         size: (width, height) of the clip.
 
     Raises:
         MaskError: The file is missing, has another format, or the count or size is wrong.
     """
-    name = Path(path).name
-    try:
-        facts = json.loads(Path(path).read_text(), object_hook=_dense)
-        entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
-        if not all(isinstance(counts, list | str | array) for *_, counts in entries):
-            raise ValueError
-        given = int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
-        raise MaskError("masks", f"{name!r} is not a JSON file of masks. Export the masks again.") from None
-    if given != (frames, tuple(size)):
-        raise MaskError(
-            "masks",
-            f"{name!r} has {given[0]} frames of {given[1][0]}x{given[1][1]}, but the clip uses {frames} of"
-            f" {size[0]}x{size[1]}. Use masks of this clip.",
-        )
+    name, facts = Path(path).name, load_json(path)
+    check_extent(name, _extent(facts, path), (frames, size))
     masks: dict[int, dict[int, Any]] = {}
-    for frame, label, counts in entries:
+    for frame, label, counts in _entries(facts, path):
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(
                 "masks",
@@ -151,3 +170,61 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
             )
         masks.setdefault(label, {})[frame] = counts
     return masks
+
+
+def check_extent(name: str, given: tuple[int, tuple[int, int]], wanted: tuple[int, tuple[int, int]]) -> None:
+    """Refuse masks of another clip: both are the number of frames and their (width, height).
+
+    Raises:
+        MaskError: The count or size is wrong.
+    """
+    if (given[0], tuple(given[1])) != (wanted[0], tuple(wanted[1])):
+        (count, (width, height)), (frames, size) = given, wanted
+        raise MaskError(
+            "masks",
+            f"{name!r} has {count} frames of {width}x{height}, but the clip uses {frames} of "
+            f"{size[0]}x{size[1]}. Use masks of this clip.",
+        )
+
+
+def extent_of(path: str | Path) -> tuple[int, tuple[int, int]]:
+    """Number of frames, and their (width, height), of a JSON file of masks.
+
+    Raises:
+        MaskError: The file is missing or has another format.
+    """
+    return _extent(load_json(path), path)
+
+
+def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
+    from editing import coco  # which needs `runs` of this module
+
+    try:
+        if coco.is_data_set(facts):
+            return coco.extent(facts)
+        return int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
+    except _BAD:
+        raise _no_masks(path) from None
+
+
+def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
+    """Frame from 0, label and run lengths of every mask."""
+    from editing import coco  # which needs `runs` of this module
+
+    try:
+        if coco.is_data_set(facts):
+            entries = list(coco.entries(facts))
+        else:
+            entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
+        if not all(isinstance(counts, list | str | array) for *_, counts in entries):
+            raise ValueError
+    except MaskError:
+        raise
+    except _BAD:
+        raise _no_masks(path) from None
+    return entries
+
+
+def _no_masks(path: str | Path) -> MaskError:
+    said = f"{Path(path).name!r} is not a JSON file of masks. Export the masks again."
+    return MaskError("masks", said)

@@ -192,7 +192,7 @@ def _prepared(
         request.method, request.params, backbone.defaults.get(request.method, {})
     )
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
-    fields, texts = zip(*_texts(request), strict=True)
+    fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
     return backbone, params, resolved
 
@@ -239,19 +239,8 @@ def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     from editing.backbones.words import check_words, read_words
 
     words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
-    for field, text in _texts(request):
+    for field, text in request.texts():
         check_words(words, text, field)
-
-
-def _texts(request: EditRequest) -> Iterator[tuple[str, str]]:
-    """Every field with a prompt, and its text."""
-    for key in ("source_prompt", "prompt", "negative_prompt"):
-        yield key, getattr(request, key)
-    for prompt in request.more_prompts:
-        yield "more_prompts", prompt
-    for region in request.regions:
-        for key in ("source", "prompt", "negative"):
-            yield f"regions.{region.name}.{key}", getattr(region, key)
 
 
 def _timed(recipe: Generator[Event, None, T], clock: Clock) -> Generator[Event, None, tuple[T, Tuned | None]]:

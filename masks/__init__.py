@@ -18,21 +18,23 @@ if TYPE_CHECKING:
         write_regions,
     )
     from editing.rle import read_rle, write_rle
-    from masks.click import segment
+    from masks.click import embed, segment
     from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
-    from masks.sam import Embedded, embed
+    from masks.embedded import Embedded
+    from masks.finders import finders
     from masks.track import Confidence, propagate
     from masks.video import read_mask_video, write_mask_video
 
 _HOME = {
     "Confidence": "masks.track",
-    "Embedded": "masks.sam",
+    "Embedded": "masks.embedded",
     "BrushStroke": "masks.draw",
     "brush": "masks.draw",
     "clean": "masks.draw",
     "drop_specks": "masks.draw",
-    "embed": "masks.sam",
+    "embed": "masks.click",
     "fill_holes": "masks.draw",
+    "finders": "masks.finders",
     "flatten": "editing.labels",
     "grow": "masks.draw",
     "propagate": "masks.track",
@@ -57,6 +59,7 @@ __all__ = [
     "drop_specks",
     "embed",
     "fill_holes",
+    "finders",
     "flatten",
     "grow",
     "propagate",

@@ -1,4 +1,4 @@
-"""Command line: `python -m masks track | convert | clean`."""
+"""Command line: `python -m masks track | convert | clean | pair | finders`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ import typer
 
 from editing.clip import open_clip
 from editing.commands import call
-from editing.errors import RequestError, shorten
-from editing.folders import staged
+from editing.errors import MaskError, RequestError, shorten
+from editing.folders import check_writable, staged
 from editing.labels import read_labels
+from editing.rle import check_extent
 from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
+from masks.finders import find_finder, find_tracker, finders
+from masks.pair import write_pair
 
 if TYPE_CHECKING:
     from editing.clip import Clip
@@ -31,9 +34,13 @@ app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
+_ANY = "Folder of PNG files, .json file or mask video."
+_EDITED = "Label that is to be edited; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
+_FINDER = "Who answers clicks: sam, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`."
+_TRACKER = "Who follows masks: flow, or a SAM 2 or SAM 3 in $REGRAIN_MODELS; see `finders`."
 
 
 @app.command()
@@ -50,17 +57,18 @@ def track(
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
     frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    method: Annotated[str, typer.Option(help="sam, or grabcut, which needs no weights.")] = "sam",
+    finder: Annotated[str, typer.Option("--finder", "--method", help=_FINDER)] = "sam",
     model: Annotated[
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
+    tracker: Annotated[str, typer.Option(help=_TRACKER)] = "flow",
     flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
     masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
     key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
     clicks = _parse(click)
-    _check_options(method, flow, key, masks)
+    _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
     _check_clicks(clicks, opened)
@@ -71,34 +79,68 @@ def track(
     # Imported here, since torch comes with it and a bad request must be refused at once.
     from masks.following import correct, follow, masks_of_clicks
 
-    given = masks_of_clicks(opened, clicks, method, model)
+    given = masks_of_clicks(opened, clicks, finder, model)
     with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
         if before is None:
-            found = follow(opened, given, folder, flow)
+            found = follow(opened, given, folder, flow, tracker)
         else:
-            found = correct(opened, given, folder, flow, before, key or ())
+            found = correct(opened, given, folder, flow, before, key or (), tracker)
     for label in clicks:
         if said := in_words(doubts(found[label], len(opened))):
             typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
     typer.echo(f"masks: {out}")
 
 
+@app.command("finders")
+def list_finders() -> None:
+    """List who finds and follows masks here, and what it costs on this machine."""
+    for finder in finders().values():
+        does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
+        takes = f"It takes {said}." if (said := finder.cost()) else ""
+        notes = " ".join(filter(None, (finder.about, finder.missing, takes)))
+        typer.echo(f"{finder.name}: {finder.title} ({does}). {notes}")
+
+
 @app.command()
 def convert(
-    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
     out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
     color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
 ) -> None:
-    """Convert masks to another form: PNG files, JSON with COCO run lengths, or a video."""
+    """Convert masks to another form: indexed PNG files, COCO JSON, or a video."""
     check_out(out, masks)
     colors = _parse_colors(color or [])
     _save(read_masks(masks, colors), out, colors, fps)
 
 
 @app.command()
+def pair(
+    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New or empty folder for the two videos.")],
+    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
+    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
+    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
+    label: Annotated[list[int] | None, typer.Option(min=1, max=255, help=_EDITED)] = None,
+    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
+) -> None:
+    """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
+    opened, found = open_clip(clip, start, stride, frames), read_masks(masks, _parse_colors(color or []))
+    _check_labels(label or (), found)
+    count, height, width = next(iter(found.values())).shape
+    check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
+    check_writable(out)
+    with staged(out) as folder:
+        write_pair(opened, {n: mask for n, mask in found.items() if not label or n in label}, folder)
+    typer.echo(f"pair: {out}")
+
+
+@app.command()
 def clean(
-    masks: Annotated[Path, typer.Argument(help="Folder of PNG files, .json file or mask video.")],
+    masks: Annotated[Path, typer.Argument(help=_ANY)],
     out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
     grow: Annotated[
         float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
@@ -118,12 +160,7 @@ def clean(
         raise RequestError("--grow", "Nothing to do. Use --grow, --fill-holes or --drop-specks.")
     colors = _parse_colors(color or [])
     found = read_masks(masks, colors)
-    for number in label or ():
-        if number not in found:
-            raise RequestError(
-                "--label",
-                f"Label {number} is not in the masks. Choose from {', '.join(map(str, sorted(found)))}.",
-            )
+    _check_labels(label or (), found)
     apart = not overlap(found)
     how = {"pixels": grow, "holes": fill_holes, "specks": drop_specks, "labels": label or (), "apart": apart}
 
@@ -141,6 +178,13 @@ def clean(
 def _save(masks: Masks, out: Path, colors: dict[int, str], fps: float) -> None:
     write_masks(masks, out, colors_of(masks) | colors, Fraction(fps).limit_denominator(1001))
     typer.echo(f"masks: {out}")
+
+
+def _check_labels(labels: Iterable[int], found: Masks) -> None:
+    for number in labels:
+        if number not in found:
+            there = ", ".join(map(str, sorted(found)))
+            raise RequestError("--label", f"Label {number} is not in the masks. Choose from {there}.")
 
 
 def _parse_colors(texts: list[str]) -> dict[int, str]:
@@ -184,9 +228,12 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _check_options(method: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
-    if method not in ("sam", "grabcut"):
-        raise RequestError("--method", f"Expected sam or grabcut, got {shorten(method)}.")
+def _check_options(finder: str, tracker: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
+    try:
+        find_finder(finder)
+        find_tracker(tracker)
+    except MaskError as error:
+        raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     if key and masks is None:

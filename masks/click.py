@@ -14,10 +14,12 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from editing.errors import MaskError, shorten
-from masks import sam
+from masks import checkpoints, sam, sam2
+from masks.checkpoints import Checkpoint
 from masks.draw import BrushStroke, deepest
+from masks.embedded import Embedded
+from masks.finders import find_finder
 from masks.grabcut import cut
-from masks.sam import Embedded
 
 
 def segment(
@@ -44,29 +46,55 @@ def segment(
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to correct.
         index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: "sam", or "grabcut", which needs no weights and replaces SAM, with a warning, if SAM has none.
+        method: A finder of `masks.finders`: "sam"; "grabcut", which needs no weights and replaces SAM, with a
+            warning, if SAM has none; or a published SAM in the folder `$REGRAIN_MODELS`, by name.
         strokes: Lines drawn over the object or, erasing, over what does not belong to it.
-        model: Path of a published SAM checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is the
-            built-in one.
+        model: For "sam", path of a published checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is
+            the built-in one.
 
     Raises:
         MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
-        ModelError: The weights are missing.
+        ModelError: The weights are missing or broken.
     """
     pixels = image.image if isinstance(image, Embedded) else image
     coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", "grabcut"):
-        raise MaskError("method", f"Expected sam or grabcut, got {shorten(method)}.")
+        method, model = "sam", find_finder(method).name
     if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
         warnings.warn(lacking, stacklevel=2)
         method = "grabcut"
     if method == "grabcut":
         return cut(pixels, coords, labels, corners, previous, strokes)
-    frame = image if isinstance(image, Embedded) else sam.embed(image, model)
+    frame = image if isinstance(image, Embedded) else embed(image, model)
     coords, labels = _with_strokes(coords, labels, strokes)
     if previous is not None and len(coords) and corners is None:
         coords, labels = _with_middle(coords, labels, previous)
+    if checkpoint := _checkpoint(frame.model):
+        return sam2.predict(checkpoint, frame, coords, labels, corners, previous, index)
     return sam.predict(sam.load_sam(frame.model), frame, coords, labels, corners, previous, index)
+
+
+def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
+    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
+
+    Args:
+        image: RGB.
+        model: See `segment`.
+
+    Raises:
+        ModelError: The weights are missing, unknown or broken.
+    """
+    if model is not None and (checkpoint := _checkpoint(str(model))):
+        return sam2.embed(image, checkpoint)
+    return sam.embed(image, model)
+
+
+def _checkpoint(model: str) -> Checkpoint | None:
+    """The SAM 2 or SAM 3 of this name or path; None for a first SAM."""
+    if found := checkpoints.find(model):
+        return found
+    folder = Path(model)
+    return checkpoints.read(folder) if checkpoints.is_published(folder) else None
 
 
 def _with_strokes(

@@ -1,4 +1,4 @@
-"""Edit masks by hand: brush, eraser, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
+"""Edit masks by hand: brush, boxes, grow, holes, specks. Sizes are in pixels; nothing changes in place."""
 
 from __future__ import annotations
 
@@ -27,6 +27,19 @@ class BrushStroke:
     erase: bool = False
 
 
+@dataclass(frozen=True)
+class Rectangle:
+    """A box drawn over a mask.
+
+    Attributes:
+        corners: x0, y0, x1, y1 in pixels from the frame's corner, x0 < x1 and y0 < y1.
+        erase: Whether it erases instead of adding.
+    """
+
+    corners: tuple[float | int, float | int, float | int, float | int]
+    erase: bool = False
+
+
 def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[np.ndarray, "height width"]:
     """Apply one stroke to a mask."""
     touched = np.zeros(mask.shape, np.uint8)
@@ -39,6 +52,14 @@ def brush(mask: Bool[np.ndarray, "height width"], stroke: BrushStroke) -> Bool[n
         corners = np.round([start + side, end + side, end - side, start - side]).astype(np.int32)
         cv2.fillConvexPoly(touched, corners, 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return mask & (touched == 0) if stroke.erase else mask | (touched > 0)
+
+
+def fill_box(mask: Bool[np.ndarray, "height width"], box: Rectangle) -> Bool[np.ndarray, "height width"]:
+    """Add a box to a mask, or erase it: all pixels whose centre it covers."""
+    x0, y0, x1, y1 = (round(value) for value in box.corners)
+    changed = mask.copy()
+    changed[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = not box.erase
+    return changed
 
 
 def grow(mask: Bool[np.ndarray, "height width"], pixels: float | int) -> Bool[np.ndarray, "height width"]:

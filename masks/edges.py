@@ -7,10 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from masks.click import segment
+from masks.click import embed, segment
 from masks.draw import deepest, signed_distance
 from masks.grabcut import learn, tighten
-from masks.sam import embed
 
 Mask = np.ndarray  # bool [height, width]
 Refine = Callable[[np.ndarray, Mask, Mask], Mask]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from editing.clip import open_clip
 from editing.errors import MaskError, RequestError, ResourceError
 from editing.folders import check_writable, staged
 from editing.labels import flatten, is_written, open_regions, split, write_labels, write_regions
-from editing.rle import write_rle
+from editing.rle import extent_of, write_rle
 from editing.spool import Frames
-from masks.video import read_mask_video, write_mask_video
+from masks.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
 COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
@@ -27,7 +26,7 @@ COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14
 Masks = Mapping[int, Bool[np.ndarray | Frames, "frames height width"]]
 
 
-def colors_of(labels: Mapping[int, object]) -> dict[int, str]:
+def colors_of(labels: Iterable[int]) -> dict[int, str]:
     """The default colour, "#rrggbb", of every label."""
     return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
 
@@ -37,7 +36,8 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
 
     Args:
         path: Folder of PNG files or of one folder per label, `.json` file, or video.
-        colors: "#rrggbb" by label, for a video; none takes those of labels 1 to 8.
+        colors: "#rrggbb" by label, for a video; none takes white, for masks in black and white, or those of
+            labels 1 to 8.
 
     Raises:
         MaskError: The masks cannot be read, or have no label in any frame.
@@ -46,10 +46,11 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
     if path.is_dir():
         masks = open_regions(path, *_extent_of_folder(path))
     elif path.suffix.lower() == ".json":
-        masks = open_regions(path, *_extent_of_json(path))
+        masks = open_regions(path, *extent_of(path))
     else:
         video = open_clip(path)
-        known = colors or colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
+        usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
+        known = colors or find_colors(video, usual) or usual
         masks = split(read_mask_video(path, len(video), video.size, known))
     if not masks:
         raise MaskError(
@@ -58,7 +59,13 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
     return masks
 
 
-def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fraction) -> None:
+def write_masks(
+    masks: Masks,
+    path: Path,
+    colors: Mapping[int, str],
+    fps: Fraction,
+    names: Mapping[int, str] | None = None,
+) -> None:
     """Write masks in the form of the path's ending; everything or nothing.
 
     A folder gets one PNG per frame or, if masks overlap, one folder per label. A video shows the mask in
@@ -69,6 +76,7 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
         path: `.json`, `.mkv` or `.mp4` file, or a folder.
         colors: "#rrggbb" of every label.
         fps: Frames per second of a video.
+        names: What labels are called, for JSON.
 
     Raises:
         MaskError: Two labels of a video have the same colour.
@@ -86,7 +94,7 @@ def write_masks(masks: Masks, path: Path, colors: Mapping[int, str], fps: Fracti
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             part = Path(folder) / path.name
             if path.suffix.lower() == ".json":
-                write_rle(masks, part)
+                write_rle(masks, part, names)
             else:
                 _check_colors(masks, colors)
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
@@ -168,16 +176,6 @@ def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
             return len(files), image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise MaskError("masks", f"{files[0].name} is not a readable PNG file. Replace it.") from None
-
-
-def _extent_of_json(path: Path) -> tuple[int, tuple[int, int]]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
-        raise MaskError(
-            "masks", f"{path.name!r} is not a JSON file of masks. Export the masks again."
-        ) from None
 
 
 def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:

@@ -35,7 +35,7 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     Args:
         clip: The clip.
         clicks: In pixels of the clip.
-        method: "sam" or "grabcut".
+        method: A finder's name; see `masks.finders`.
         model: See `masks.segment`.
 
     Raises:
@@ -61,7 +61,7 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     return keys
 
 
-def follow(clip: Clip, keys: Given, folder: Path, flow: Any) -> Confidences:
+def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flow") -> Confidences:
     """Track key frames through the clip and write the labels of every frame.
 
     Returns:
@@ -70,7 +70,7 @@ def follow(clip: Clip, keys: Given, folder: Path, flow: Any) -> Confidences:
     colors = colors_of(dict.fromkeys(label for masks in keys.values() for label in masks))
     confidences: Confidences = {label: {} for label in colors}
     areas = _usual_areas(keys)
-    for frame, labels, sure in _shown(propagate(clip, keys, flow=flow), len(clip)):
+    for frame, labels, sure in _shown(propagate(clip, keys, flow=flow, tracker=tracker), len(clip)):
         write_frame(labels, folder, frame, colors)
         for label in colors:
             confidences[label][frame] = _judge(labels, label, sure, areas)
@@ -78,7 +78,13 @@ def follow(clip: Clip, keys: Given, folder: Path, flow: Any) -> Confidences:
 
 
 def correct(
-    clip: Clip, given: Given, folder: Path, flow: Any, before: Labels, right: Collection[int]
+    clip: Clip,
+    given: Given,
+    folder: Path,
+    flow: Any,
+    before: Labels,
+    right: Collection[int],
+    tracker: str = "flow",
 ) -> Confidences:
     """Track given masks up to the frames whose masks are right; other labels stay, and all are written.
 
@@ -89,6 +95,7 @@ def correct(
         flow: See `editing.flow.estimate_flow`.
         before: Labels as they were.
         right: Frames, from 0, at which tracking ends.
+        tracker: See `masks.propagate`.
 
     Returns:
         By corrected label and changed frame, how sure the mask is.
@@ -105,7 +112,7 @@ def correct(
     confidences: Confidences = {label: {} for label in corrected}
     areas = _usual_areas(keys)
     passes = plan(keys, corrected, lambda frame: _masks_at(before, frame), len(clip))
-    for (frame, found, sure), part in _passed(clip, passes, flow):
+    for (frame, found, sure), part in _passed(clip, passes, flow, tracker):
         new = before.read(frame, frame + 1)[0].copy()
         for label in part.labels_at(frame):
             # What the region gives up goes to whatever was seen there.
@@ -116,11 +123,12 @@ def correct(
     return confidences
 
 
-def _passed(clip: Clip, passes: list[Pass], flow: Any) -> Iterator[tuple[_Tracked, Pass]]:
+def _passed(clip: Clip, passes: list[Pass], flow: Any, tracker: str) -> Iterator[tuple[_Tracked, Pass]]:
     def all_frames() -> Iterator[tuple[_Tracked, Pass]]:
         for part in passes:
             span = part.frames
-            for tracked in propagate(clip, part.keys, start=span.start, stop=span.stop, flow=flow):
+            how = {"start": span.start, "stop": span.stop, "flow": flow, "tracker": tracker}
+            for tracked in propagate(clip, part.keys, **how):
                 yield tracked, part
 
     return _shown(all_frames(), sum(len(part.frames) for part in passes))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,38 +12,18 @@ from jaxtyping import Bool, UInt8
 
 from editing.errors import ModelError
 from editing.local_models import find_local
+from masks.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 BUILT_IN_SAM = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
-PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
-WHOLE, PART, SUBPART = 0, 1, 2
-_KEPT_FRAMES = 48
-_CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
 # Published checkpoints by SHA-256; every other pickle could run code.
 PUBLISHED = {
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),
     "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": ("vit_l", "sam_vit_l_0b3195.pth"),
     "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": ("vit_h", "sam_vit_h_4b8939.pth"),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Embedded:
-    """A frame that SAM has encoded, so that clicks on it take milliseconds.
-
-    Attributes:
-        image: uint8 [height, width, 3], RGB.
-        model: Which SAM; see `segment`.
-        features: Output of the encoder.
-        input_size: (height, width) of the frame as the encoder saw it.
-    """
-
-    image: np.ndarray
-    model: str
-    features: Any
-    input_size: tuple[int, int]
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
@@ -58,26 +36,19 @@ def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None =
     Raises:
         ModelError: The weights are missing or unknown.
     """
+    name = str(model or BUILT_IN_SAM)
+    return _frames.get(image, name, lambda: _encode(image, name))
+
+
+_frames = KeptFrames()
+
+
+def _encode(image: np.ndarray, name: str) -> Embedded:
     from segment_anything import SamPredictor
 
-    name = str(model or BUILT_IN_SAM)
-    key = (name, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest())
-    with _lock:
-        if (kept := _frames.get(key)) is not None:
-            _frames[key] = _frames.pop(key)
-            return kept
-    predictor: Any = SamPredictor(load_sam(model))
+    predictor: Any = SamPredictor(load_sam(name))
     predictor.set_image(image)
-    frame = Embedded(image, name, predictor.features, predictor.input_size)
-    with _lock:
-        _frames[key] = frame
-        while len(_frames) > _KEPT_FRAMES:
-            del _frames[next(iter(_frames))]
-    return frame
-
-
-_frames: dict[tuple, Embedded] = {}
-_lock = Lock()
+    return Embedded(image, name, predictor.features, predictor.input_size)
 
 
 def missing() -> str | None:
@@ -102,7 +73,7 @@ def predict(
     predictor: Any = SamPredictor(sam)
     predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
     predictor.features, predictor.is_image_set = frame.features, True
-    first = index is None and len(points) == 1 and labels[0] == 1 and box is None and previous is None
+    first = index is None and is_first(points, labels, box, previous)
     masks, quality, _ = predictor.predict(
         points if len(points) else None,
         labels if len(points) else None,
@@ -113,10 +84,7 @@ def predict(
     if not first and index is None:
         return masks[0]
     if sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
-        by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
-        masks, quality = masks[by_size], quality[by_size]
-        if first:
-            return masks[np.argmax(quality >= quality.max() - _CLOSE)]
+        return choose(masks, quality, None if first else index)
     return masks[index or WHOLE]
 
 
@@ -132,7 +100,7 @@ def load_sam(model: str | Path | None = None) -> Sam:
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
     if path.name == name and not path.exists():
-        path = find_local(name) or path
+        path = find_local(name, ".pth") or path
     if not path.exists():
         allowed = " or ".join(file for _, file in PUBLISHED.values())
         raise ModelError("model", f"{path.name!r} was not found. Download {allowed} and use its path.")

@@ -22,9 +22,12 @@ from editing.clip import Clip, resize
 from editing.errors import MaskError
 from editing.flow import FlowMethod
 from masks.appearance import Ground, Layer, clear_background, new_layer, palette_of
+from masks.checkpoints import Checkpoint
 from masks.draw import signed_distance
 from masks.edges import Mask, Refine, by_colors, reprompt
+from masks.finders import find_tracker
 from masks.motion import advance
+from masks.witness import Witness
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
@@ -54,6 +57,7 @@ def propagate(
     stop: int | None = None,
     refine: Refine | Literal["colors", "sam"] | None = "colors",
     flow: FlowMethod = "auto",
+    tracker: str = "flow",
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
     """Carry masks from key frames to all others.
 
@@ -75,17 +79,31 @@ def propagate(
             cuts by the region's colours in its key frame; "sam" uses the built-in SAM, which helps less (mean
             IoU of crossing actors: 0.88; colours 0.92, flow alone 0.83); None keeps the result of flow.
         flow: How motion is estimated; see `editing.flow.estimate_flow`.
+        tracker: "flow", or the name of a SAM 2 or SAM 3 in the folder `$REGRAIN_MODELS`, which follows masks
+            with its own memory; `refine` and `flow` then do nothing.
 
     Yields:
         Frame number, its labels, and the confidence. Key frames are unchanged.
 
     Raises:
         MaskError: There is no key frame, or one is outside the clip or has another size.
-        ModelError: "raft" is chosen without weights.
+        ModelError: "raft" is chosen without weights, or the tracker is unknown or broken.
     """
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
+    if checkpoint := find_tracker(tracker).checkpoint:
+        return _remembered(checkpoint, clip, stated, start, stop)
     return _propagate(clip, stated, start, stop, reprompt if refine == "sam" else refine, flow)
+
+
+def _remembered(
+    checkpoint: Checkpoint, clip: Clip, stated: dict[int, dict[int, Mask]], start: int, stop: int
+) -> Iterator[tuple[int, np.ndarray, Confidence]]:
+    """Track with a network's memory; the module that does it imports torch."""
+    from masks.sam2_track import track
+
+    for frame, seen in track(checkpoint, clip, stated, start, stop):
+        yield _finish(frame, dict(seen), stated, clip.size)
 
 
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
@@ -199,7 +217,7 @@ def _follow(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
     """Track in one direction: visible labels, and the confidence of each region."""
     layers: dict[int, Layer] = {}
-    labels, image, ground, sure = np.zeros(size[::-1], np.uint8), None, None, {}
+    labels, image, ground, sure, witness = np.zeros(size[::-1], np.uint8), None, None, {}, Witness()
     for frame, picture in _read(clip, order, size):
         if image is not None and ground is not None:
             labels, sure = advance(layers, ground, labels, image, picture, method)
@@ -216,7 +234,8 @@ def _follow(
             look = picture.astype(np.float32) if ground is None else ground.look
             ground = Ground(look, known, palette_of(picture, clear))
         image = picture
-        sure = {n: 1.0 if n in given else sure.get(n, 0.0) for n in layers}
+        believed = witness.see(picture, labels, frozenset(given))
+        sure = {n: min(sure.get(n, 0.0), believed[n]) if n not in given else 1.0 for n in layers}
         yield frame, labels, sure
 
 

@@ -165,7 +165,7 @@ def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
         request = as_request(scene, SIZE, {}, clip=clip)
         truth = replace(replace(scene, actor=0, kind=kind), actor=1, kind=kind)
         source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
-        region = Region(f"both {scene.actors[0].kind}s", 1, prompt=prompt, source=source, margin=ROOM)
+        region = Region("both animals", 1, prompt=prompt, source=source, margin=ROOM)
         return dataclasses.replace(
             request,
             regions=(region,),

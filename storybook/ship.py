@@ -16,7 +16,7 @@ from diffusers import AutoencoderDC, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from storybook.train_autoencoder import SIZE
-from storybook.world import vocabulary
+from storybook.world import vocabulary_groups
 
 ASSETS = Path(__file__).parents[1] / "assets" / "storybook"
 
@@ -51,7 +51,7 @@ def ship(unet_run: Path, vae_run: Path, target: Path = ASSETS) -> None:
         path.write_text(json.dumps(facts, indent=2) + "\n")
     for name in ("tokenizer", "scheduler"):
         shutil.copytree(unet_run / name, target / name)
-    (target / "words.json").write_text(json.dumps(vocabulary(), indent=0) + "\n")
+    (target / "words.json").write_text(json.dumps(vocabulary_groups(), indent=1) + "\n")
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masks.draw import deepest
-from masks.sam import PRIOR, Embedded, predict
+from masks.embedded import PRIOR, Embedded
+from masks.sam import predict
 from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture

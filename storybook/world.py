@@ -474,3 +474,17 @@ def vocabulary() -> tuple[str, ...]:
     ]
     phrases += [re.sub(r"{\w+}", " ", t) for group in _TEMPLATES.values() for t in group]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+
+
+def vocabulary_groups() -> dict[str, tuple[str, ...]]:
+    """The vocabulary by what it is for: words and phrases as captions use them, each word at least once."""
+    groups = {
+        "Kinds": KINDS,
+        "Colours": COLORS,
+        "Wearing": tuple(_WEARING[accessory] for accessory in ACCESSORIES),
+        "Motions": tuple(form for verb in _VERBS.items() for form in verb),
+        "Places": tuple(WHERE[background] for background in BACKGROUNDS),
+        "Styles": STYLES[1:],
+    }
+    named = {word for phrases in groups.values() for phrase in phrases for word in phrase.split()}
+    return groups | {"Other words": tuple(word for word in vocabulary() if word not in named)}

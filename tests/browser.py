@@ -88,7 +88,7 @@ def wait(ready, seconds: float, what: str):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fake")
-    server = Server([ROOT / "tests" / "fake_app.py", folder], folder)
+    server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE="5")
     yield server
     server.stop()
     assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from browser import browser, open_page, real_server, server  # noqa: F401
 
-CLIP = Path(__file__).parents[1] / "assets" / "checkpoints" / "clip"
+from editing.backbones.clip_tokens import read_merges, read_vocabulary
+
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "num_train_timesteps": 1000,
@@ -143,7 +144,8 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     unet.save_pretrained(folder / "unet")
     autoencoder.save_pretrained(folder / "vae")
     text_encoder.save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(CLIP).save_pretrained(folder / "tokenizer")
+    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
+    CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 

@@ -59,6 +59,7 @@ def test_endpoint_edits_an_example(server, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == 8
     assert report["prompt_used"] == "a robot and a fox walk on the grass"
     assert report["params"]["steps"] == {"value": 4}
+    assert report["request"]["clip"]["file"] == "clip.mp4"  # as `path`, the client would want to download it
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_endpoint_edits_an_example(server, tmp_path):
         (("01_two_discs", "[]", "{}"), "prompts: Expected an object"),
         (("01_two_discs", "{", "{}"), "prompts: The text is not JSON"),
         (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
-        (("01_two_discs", '{"left disc": "' + "x" * 300 + '"}', "{}"), "300 characters"),
+        (("01_two_discs", '{"left disc": "' + "x" * 1100 + '"}', "{}"), "1100 characters"),
         (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
         (("01_two_discs", "{}", '{"guidance_scale": NaN}'), "params.guidance_scale"),
         (("01_two_discs", '{"left disc": "a unicorn"}', "{}"), "Did you mean 'robot'?"),
@@ -134,9 +135,9 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
     drift += " ['source', 'edited'].map(n => document.querySelector('video.' + n).currentTime);"
     drift += " return Math.min(Math.abs(a - b), Math.abs(1 - Math.abs(a - b))); }"
     page.wait_for_function(f"({drift})() < 0.06")
-    assert "unchanged" in page.inner_text(".rg-facts")
-    assert page.locator(".rg-look").count() == 2
-    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.download, a.href])")
+    assert "Unchanged outside" in page.inner_text(".rg-facts")
+    assert page.locator(".rg-inspector-names button").count() == 2
+    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => [a.dataset.file, a.href])")
     assert [name for name, _ in links] == ["edited.mp4", "report.json", "reconstruction.mp4", "project.zip"]
     for _, url in links:
         status, content = server.get(url.removeprefix(server.url))
@@ -179,7 +180,7 @@ def test_several_edits_of_the_whole_frame_side_by_side(server, open_page):
     times = "[...document.querySelectorAll('video')].map(v => v.currentTime)"
     apart = "(t => Math.max(...t.map(a => Math.abs(a - t[0])).map(d => Math.min(d, Math.abs(1 - d)))))"
     page.wait_for_function(f"{times}.length == 4 && {apart}({times}) < 0.06")
-    names = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.download)")
+    names = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.dataset.file)")
     assert names[:3] == ["edited.mp4", "edited_2.mp4", "edited_3.mp4"]
     # Two of them at a time.
     page.click(".rg-bar >> text=Wipe")
@@ -248,16 +249,17 @@ def test_two_pages_wait_for_each_other_and_do_not_mix(server, open_page):
         second.wait_for_selector("text=Waiting in the queue")
     wait_for_result(first)
     wait_for_result(second)
-    assert (first.locator(".rg-look").count(), second.locator(".rg-look").count()) == (2, 1)
+    regions = [page.locator(".rg-inspector-names button").count() for page in (first, second)]
+    assert regions == [2, 1]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("a unicorn", "a fox"), "Did you mean 'robot'?"),
+        (("a robat", "a fox"), "does not know “robat”"),
         (("", ""), "No region has a prompt"),
-        (("crash", ""), "went wrong inside Regrain"),
+        (("a crash", ""), "went wrong inside Regrain"),
     ],
 )
 def test_what_went_wrong_is_said_on_the_page(server, open_page, words, said):
@@ -287,7 +289,8 @@ def test_words_never_become_code(server, open_page):
 def test_a_preset_shows_what_it_sets(server, open_page):
     page = open_page(server)
     page.click("#settings button")
-    page.locator("#settings .rg-more button:visible").first.click()
+    for topic in ("Regions", "More"):
+        page.locator("#settings .rg-more button:visible", has_text=topic).first.click()
 
     def layers(value):
         return page.locator("#settings fieldset:visible", has_text="Layers").get_by_label(value, exact=True)
@@ -320,8 +323,8 @@ def test_settings_are_used(server, open_page):
 def test_dark_and_small(server, open_page, options):
     page = open_page(server, **options)
     page.click("#words button")
-    page.wait_for_selector(".rg-wordlist", state="visible")
-    assert page.locator(".rg-wordlist span").count() == 9
+    page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
+    assert page.locator(".rg-wordlist button").count() == 18
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")

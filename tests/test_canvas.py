@@ -202,7 +202,7 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     # Nothing to change, nothing to press.
     page.keyboard.press("n")
     until(page, lambda s: len(s["labels"]) == 3, "an empty region")
-    assert page.locator("[data-reshape]:disabled").count() == 4
+    assert page.locator("[data-reshape]:disabled").count() == 5
     page.keyboard.press("+")
     page.wait_for_selector(".rg-say.rg-alarm")
     assert "Click the object or paint it first" in page.inner_text(".rg-say")
@@ -254,6 +254,12 @@ def test_tracking_stops_when_asked(server, open_page):
     with server.hold("tracking", 4):
         page.click(".rg-track")
         until(page, lambda s: sum(bool(frame) for frame in s["area"]) == 4, "tracking")
+        wait(
+            lambda: "Tracking frame 4 of 8" in page.inner_text(".rg-chip"),
+            60,
+            "the canvas says how far it is",
+        )
+        assert page.inner_text(".rg-track") == "Cancel"
         page.click(".rg-track")
         page.wait_for_selector("text=Tracking stopped.")
     until(page, lambda s: s["stale"] == [1], "still to be tracked")  # told after the notice
@@ -329,17 +335,29 @@ LONG = """(() => { const e = document.querySelector('.rg-editor').editor; return
   runs: e.masks[e.frame]?.[1]?.runs ?? '', shown: Boolean(e.bitmaps[e.frame]) }; })()"""
 
 
+def use_frames(page, first, last, stride=1):
+    """Choose a stretch of one's own file, numbered from 1, by the keys."""
+    page.wait_for_selector(".rg-trim", state="visible")
+    page.locator(".rg-trim select").select_option(str(stride))
+    for name, frame in (("Last frame", last), ("First frame", first), ("Last frame", last)):
+        handle = page.get_by_role("slider", name=name)
+        handle.focus()
+        at = lambda one=handle: int(one.get_attribute("aria-valuenow"))  # noqa: E731
+        page.keyboard.press("End" if frame > at() else "Home")
+        while by := frame - at():
+            keys = ("PageUp", "PageDown") if abs(by) >= 10 else ("ArrowRight", "ArrowLeft")
+            page.keyboard.press(keys[by < 0])
+    page.click("text=Use these frames")
+
+
 def test_a_long_clip_is_loaded_as_it_is_shown(server, open_page, tmp_path):
     film = np.full((150, 96, 128, 3), 100, np.uint8)
     film[:, 30:70, 40:90] = (220, 40, 40)
     write_video(tmp_path / "long.mp4", film, Fraction(24))
     page = open_page(server)
-    page.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "long.mp4")
+    page.locator("#upload").set_input_files(tmp_path / "long.mp4")
     until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
-    page.click("#tabs button:has-text('Frames')")
-    for name, value in zip(page.locator(".rg-trim input").all(), ("1", "1", "150"), strict=True):
-        name.fill(value)
-    page.click("text=Use these frames")
+    use_frames(page, 1, 150)
     until(page, lambda s: s["count"] == 150, "all of it")
     long = lambda: page.evaluate(LONG)  # noqa: E731
     wait(lambda: long()["small"] == long()["film"] > 1, 30, "the film shows small frames")
@@ -369,16 +387,13 @@ def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
     film[:, 30:70, 40:90] = (220, 40, 40)
     write_video(tmp_path / "my <b>film.mp4", film, Fraction(24))
     page = open_page(server)
-    field = page.locator("[data-testid='Open-upload-button']")
+    field = page.locator("#upload")
     field.set_input_files(tmp_path / "my <b>film.mp4")
     page.wait_for_selector("text=The built-in model cannot edit this clip.")
     loaded = until(page, lambda s: s["labels"] == [] and s["loaded"] == s["count"], "the clip is loaded")
     assert loaded["count"] == 32
     assert "60 frames" in page.inner_text(".rg-say")
-    page.click("#tabs button:has-text('Frames')")
-    for name, value in zip(page.locator(".rg-trim input").all(), ("11", "2", "8"), strict=True):
-        name.fill(value)
-    page.click("text=Use these frames")
+    use_frames(page, 11, 25, stride=2)
     until(page, lambda s: s["count"] == 8 and s["loaded"] == 8, "eight frames of it")
     page.mouse.click(*spot(page, (128, 128)))
     until(page, lambda s: s["area"][0].get("1", 0) > 1000, "masked")
@@ -406,7 +421,7 @@ def test_own_clip_saved_project_and_the_way_back(server, open_page, tmp_path):
 def test_what_cannot_be_opened_changes_nothing(server, open_page, tmp_path):
     page = open_page(server)
     (tmp_path / "no.mp4").write_bytes(b"no video at all" * 99)
-    page.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "no.mp4")
+    page.locator("#upload").set_input_files(tmp_path / "no.mp4")
     page.wait_for_selector(".rg-say.rg-alarm")
     assert page.inner_text(".rg-say").startswith("Clip: 'no.mp4'")
     assert state(page)["labels"] == [1, 2]
@@ -661,7 +676,7 @@ def test_a_project_brings_its_key_frames(server, open_page, tmp_path):
         page.click("#tabs button:has-text('Save')")
     (tmp_path / "project.zip").write_bytes(download.value.path().read_bytes())
     other = open_page(server)
-    other.locator("[data-testid='Open-upload-button']").set_input_files(tmp_path / "project.zip")
+    other.locator("#upload").set_input_files(tmp_path / "project.zip")
     wait(lambda: keys(other) == [0, 2, 7], 60, "marked as in the project")
     other.click("#long-clips button")
     says(other, "0, 2")
@@ -681,13 +696,9 @@ def write_shots(path, frames, cuts):
 
 def open_shots(page, path, first, count):
     """Open a clip and take so many frames of it, every one."""
-    page.locator("[data-testid='Open-upload-button']").set_input_files(path)
+    page.locator("#upload").set_input_files(path)
     until(page, lambda s: s["count"] == 32 and s["loaded"] == 32, "the clip is thinned")
-    page.click("#tabs button:has-text('Frames')")
-    fields = page.locator(".rg-trim input").all()
-    for name, value in zip(fields, (str(first), "1", str(count)), strict=True):
-        name.fill(value)
-    page.click("text=Use these frames")
+    use_frames(page, first, first + count - 1)
     until(page, lambda s: s["count"] == count, "all of it")
 
 
@@ -770,7 +781,7 @@ def test_a_long_clip_shows_its_first_frames_while_it_runs(server, open_page, tmp
     assert server.steps().count("window 1 editing 12") == before
     assert page.locator(".rg-pane figcaption").all_inner_texts() == ["Source", "Edited"]
     report = page.evaluate(
-        "fetch(document.querySelector('a[download=\"report.json\"]').href).then(r => r.json())"
+        "fetch(document.querySelector('a[data-file=\"report.json\"]').href).then(r => r.json())"
     )
     assert report["whole"] == {"file": "whole.mp4", "start": 10, "stop": 106, "frames": 120}
     assert "your file with frames 11 to 106 edited" in page.inner_text(".rg-result")

@@ -96,11 +96,13 @@ def test_masks_use_little_of_editing(module):
         "editing.commands",
         "editing.flow",
         "editing.errors",
+        "editing.events",
         "editing.labels",
         "editing.folders",
         "editing.local_models",
         "editing.rle",
         "editing.spool",
+        "editing.weights",
     )
     used = [name for name in IMPORTS[module] if is_within(name, "editing")]
     assert all(any(is_within(name, package) for package in allowed) for name in used), used

@@ -81,7 +81,7 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server
     page.reload()
     page.wait_for_selector(".rg-card")
     assert names(page) == ["None: use the model as it is"]
-    page.set_input_files("#upload + input[type=file], input[type=file][accept*='.zip']", project)
+    page.set_input_files("#upload", project)
     page.wait_for_selector("optgroup[label='Of this project']", state="attached")
     page.wait_for_selector("text=/40 steps on 'test_a_chosen_model/")
 

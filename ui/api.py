@@ -15,11 +15,15 @@ from editing.errors import EditingError, RequestError, shorten, suggest
 from editing.request import EditRequest
 from ui.build_request import check_lengths
 from ui.examples import Example
+from ui.handlers import address_of
 from ui.jobs import Job, Jobs, Saved
+from ui.turns import PER_PROGRAM, Turns, Visitor
 from ui.worker import in_thread
 
+_PATIENCE = 5.0  # seconds between looks at whose turn it is
 
-def add_api(jobs: Jobs) -> None:
+
+def add_api(jobs: Jobs, turns: Turns) -> None:
     """Offer the endpoint; must run inside a layout."""
 
     def edit_example(
@@ -41,12 +45,39 @@ def add_api(jobs: Jobs) -> None:
             job = Job(
                 from_example(chosen, wanted, given), (request.session_hash if request else None) or "api"
             )
-            saved = next(item for item in in_thread(lambda: jobs.run(job)) if isinstance(item, Saved))
+            saved = _run(jobs, turns, job, request)
         except EditingError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        return FileData(path=saved.files["edited.mp4"]), saved.finished.report
+        return FileData(path=saved.files["edited.mp4"]), _without_paths(saved.finished.report)
 
-    api(edit_example, api_name="edit_example", concurrency_id="edit", concurrency_limit=1)
+    api(edit_example, api_name="edit_example", concurrency_limit=None)
+
+
+def _run(jobs: Jobs, turns: Turns, job: Job, request: gr.Request | None) -> Saved:
+    """Wait for a turn, then run to the end."""
+    address = address_of(request) if request else ""
+    turn = turns.enter(Visitor(f"programs at {address}", address, PER_PROGRAM))
+    finished = False
+    try:
+        while not turn.wait(_PATIENCE):
+            pass
+        for item in in_thread(lambda: jobs.run(job)):
+            turn.follow(item)
+            if isinstance(item, Saved):
+                finished = True
+                return item
+        raise RuntimeError("the run ended without a result")
+    finally:
+        turn.leave(finished)
+
+
+def _without_paths(report: Any) -> Any:
+    """A report for clients of gradio, which take every object with a `path` for a file to download."""
+    if isinstance(report, dict):
+        return {"file" if key == "path" else key: _without_paths(value) for key, value in report.items()}
+    if isinstance(report, list | tuple):
+        return [_without_paths(value) for value in report]
+    return report
 
 
 def from_example(

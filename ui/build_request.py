@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from editing.prompts import Composed, compose
 from editing.request import EditRequest, Region
 from editing.spool import Frames
 from ui.document import MAX_TEXT, Document
-from ui.layers import mask_on
+from ui.layers import Layer, mask_on
 from ui.method_choice import uses
 
 
@@ -31,24 +31,35 @@ def build_request(
     model: str,
     seed: object = 0,
     loras: tuple[str, ...] = (),
+    masked: bool = True,
 ) -> EditRequest:
     """What a run would be given now.
 
+    Args:
+        document: What the page works on.
+        params: The given parameters.
+        method: Its name.
+        model: Its id.
+        seed: As the field has it.
+        loras: As in `EditRequest`.
+        masked: Whether regions need masks; if not, none is read, and the request is only for checks.
+
     Raises:
-        RequestError: No region, a text too long, a region with words and no mask, a bad parameter.
+        RequestError: See `region_errors`; a bad parameter.
     """
     regions = _regions(document, method)
-    labels = _flatten(document, regions)
+    if masked and (error := next(region_errors(document, method), None)):
+        raise error
+    labels = _flatten(document, regions, masked)
     prompt, *more = own_prompts(document, method)
     layers = document.state.layers
     return replace(
         document.opened.request,
-        regions=tuple(
-            replace(r, prompt=r.prompt.strip(), drawn=tuple(sorted(layers[r.label].drawn))) for r in regions
-        ),
+        regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
         labels=labels if regions else None,
         source_prompt=document.source_prompt,
         prompt=prompt,
+        negative_prompt=document.negative_prompt,
         more_prompts=tuple(more),
         method=method,
         params=dict(params),
@@ -83,17 +94,35 @@ def whole_masks(document: Document, request: EditRequest) -> dict[int, Frames] |
     return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
 
 
+def masks_of(document: Document) -> dict[int, Frames]:
+    """By label, the masks of all regions that have one, the uppermost first; read by window."""
+    return {
+        label: _mask_of(document, label) for label in document.state.regions if _has_mask(document, label)
+    }
+
+
 def _mask_of(document: Document, label: int) -> Frames:
     """A region's masks as they are now, read by window."""
     layer, size = document.state.layers[label], document.size
 
+    others = [other for other in document.state.layers.values() if not other.rest]
+
     def read(start: int, stop: int) -> np.ndarray:
         masks = np.empty((stop - start, *size[::-1]), bool)
         for frame in range(start, stop):
-            masks[frame - start] = mask_on(layer, frame, size)
+            if layer.rest:
+                masks[frame - start] = ~np.any([mask_on(other, frame, size) for other in others], axis=0)
+            else:
+                masks[frame - start] = mask_on(layer, frame, size)
         return masks
 
     return Frames((len(document.opened.frames), *size[::-1]), bool, read)
+
+
+def _made(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """The frames of a region whose masks a person has made, by hand and by clicks."""
+    clicked = frozenset(layer.clicked)
+    return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
 
 
 def own_prompts(document: Document, method: str) -> tuple[str, ...]:
@@ -119,29 +148,40 @@ def check_lengths(regions: Iterable[Region]) -> None:
     Raises:
         RequestError: Naming the region and the text.
     """
+    for error in length_errors(regions):
+        raise error
+
+
+def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
+    """Each text of a region that is too long for any model."""
     for region in regions:
-        for key in ("prompt", "source"):
+        for key in ("prompt", "source", "negative"):
             if (count := len(getattr(region, key))) > MAX_TEXT:
-                said = f"{count} characters are too many. Shorten it to {MAX_TEXT}."
-                raise RequestError(f"regions.{region.name}.{key}", said)
+                said = f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
+                yield RequestError(f"regions.{region.name}.{key}", said)
+
+
+def region_errors(document: Document, method: str) -> Iterator[RequestError]:
+    """What keeps a method from using the regions: there are none, one has no mask, or a text is too long."""
+    regions = _regions(document, method)
+    if not regions and uses(method).regions == "needed":
+        yield RequestError("regions", "There are none yet. Click an object in the frame.")
+    for region in regions:
+        if not _has_mask(document, region.label):
+            said = "The region has no mask. Click the object or paint it."
+            yield RequestError(f"regions.{region.name}.mask", said)
+    yield from length_errors(regions)
 
 
 def _regions(document: Document, method: str) -> list[Region]:
-    """The regions a method gets, each with a mask somewhere."""
-    wanted, known = uses(method).regions, document.state.regions.values()
-    drawn = {label for label in document.state.layers if _has_mask(document, label)}
-    regions = [r for r in known if r.label in drawn or r.prompt.strip()] if wanted != "ignored" else []
-    if not regions and wanted == "needed":
-        raise RequestError("regions", "There are none yet. Click an object in the frame.")
-    for region in regions:
-        if region.label not in drawn:
-            said = "The region has no mask. Click the object or paint it."
-            raise RequestError(f"regions.{region.name}.mask", said)
-    check_lengths(regions)
-    return regions
+    """The regions a method gets: those with words or a mask."""
+    if uses(method).regions == "ignored":
+        return []
+    known = document.state.regions.values()
+    return [r for r in known if r.prompt.strip() or _has_mask(document, r.label)]
 
 
-def _flatten(document: Document, regions: list[Region]) -> Labels:
+def _flatten(document: Document, regions: list[Region], read_masks: bool) -> Labels:
     """Labels, uint8 [frames, height, width], read by window: the earlier regions cover the later."""
     masks = {region.label: _mask_of(document, region.label) for region in regions}
     shape = (len(document.opened.frames), *document.size[::-1])
@@ -152,7 +192,7 @@ def _flatten(document: Document, regions: list[Region]) -> Labels:
             labels[mask.read(start, stop)] = label
         return labels
 
-    labels = Labels(Frames(shape, np.uint8, read))
+    labels = Labels(Frames(shape, np.uint8, read), None if read_masks else masks.keys())
     for region in regions:
         if region.label not in labels.present:
             said = "Regions above it cover it completely. Move it up or erase part of theirs."
@@ -162,4 +202,4 @@ def _flatten(document: Document, regions: list[Region]) -> Labels:
 
 def _has_mask(document: Document, label: int) -> bool:
     layer = document.state.layers[label]
-    return any(document.masked(label, frame) for frame in {*layer.keys, *layer.track})
+    return layer.rest or any(document.masked(label, frame) for frame in {*layer.keys, *layer.track})

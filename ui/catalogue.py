@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing.backbones import on_shelf, parse_lora
+from editing.backbones import Source, find, on_shelf, parse_lora
+from editing.backbones.reader import Reader, open_reader
+from editing.backbones.words import read_groups
 from editing.control import read_control
 from editing.errors import RequestError, suggest
 from editing.local_models import local_entries, models_folder
@@ -20,6 +22,7 @@ from ui.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL = "storybook"
+_BUILT_IN_CONTROL = "storybook/canny"
 
 
 class Catalogue:
@@ -32,9 +35,10 @@ class Catalogue:
 
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
-        self.words: list[str] = settings.read_json(model_folder / "words.json", [])
+        self.groups = read_groups(model_folder) or {}
         self.models = [BUILT_IN_MODEL, *_local_models()]
         self.loras = _local_loras()
+        self.controls = [_BUILT_IN_CONTROL, *_local_controls()]
         self.adapters: dict[str, Entry] = on_server()
 
     def example(self, name: object) -> Example:
@@ -65,6 +69,19 @@ class Catalogue:
             raise RequestError("model", _unknown(name, self.models))
         return str(name)
 
+    def add_model(self, id: str) -> None:
+        """Offer a model of the hub that has been fetched."""
+        if id not in self.models:
+            self.models = [*self.models, id]
+
+    def reader(self, model: str) -> Reader:
+        """How a model that is offered reads prompts.
+
+        Raises:
+            ModelError: Its files cannot be read.
+        """
+        return open_reader(Source("folder", str(self._folder)) if model == BUILT_IN_MODEL else find(model))
+
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
         """Every parameter as a run of a model would have it where these are given.
 
@@ -85,10 +102,9 @@ class Catalogue:
                 advice = "Put it into $REGRAIN_MODELS/loras."
                 said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} was not found. {advice}"
                 raise RequestError("loras", said)
-        known = ["storybook/canny", *(entry.name for entry in _shelf() if (entry / "config.json").is_file())]
         for spec in read_control(request.params.get("control")):
-            if spec.model not in known:
-                raise RequestError("params.control", _unknown(spec.model, known))
+            if spec.model not in self.controls:
+                raise RequestError("params.control", _unknown(spec.model, self.controls))
 
 
 def _unknown(name: object, known: list[str]) -> str:
@@ -115,3 +131,7 @@ def _shelf() -> list[Path]:
 
 def _local_models() -> list[str]:
     return [name for name in on_shelf() if is_name(name)]
+
+
+def _local_controls() -> list[str]:
+    return [entry.name for entry in _shelf() if (entry / "config.json").is_file()]

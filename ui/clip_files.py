@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
+
 from editing.errors import ClipError, RequestError
 from editing.project import save_project
 from editing.request import EditRequest
@@ -95,7 +97,22 @@ def pack_project(request: EditRequest, whole: dict[int, Frames] | None, folder: 
     """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
     project = folder / "project"
     save_project(request, project, whole)
-    return Path(shutil.make_archive(str(project), "zip", project))
+    archive = Path(shutil.make_archive(str(project), "zip", project))
+    shutil.rmtree(project)
+    return archive
+
+
+def uploaded(said: object) -> Path:
+    """The file that a page says it has uploaded; only such files are opened.
+
+    Raises:
+        ClipError: There is none; it may have been removed meanwhile.
+    """
+    path = said.get("path") if isinstance(said, dict) else None
+    folder = Path(get_upload_folder()).resolve()
+    if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
+        return file
+    raise ClipError("clip", "The upload did not arrive. Choose the file again.")
 
 
 def _place_for(file: Path, folder: Path) -> Path:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
 from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError
+from editing.made import Made
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
 from editing.spool import Frames, windows
@@ -24,9 +25,9 @@ MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
 MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
 _SHOWN = 960  # pixels, the longer side of the frames a page loads
+_STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
-ACCEPTED = [*_CLIP_SUFFIXES, ".zip"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,10 @@ class Opened:
         source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
         file: One's own video, of which another part can be chosen.
         masks: Folder of whole masks by label, where regions of the project overlap.
+        made: A result that was made earlier, with the project's own settings.
         total: Frames of that file. start: The first one used. stride: Every stride-th is.
+        strip: Small pictures of the whole file, side by side in one.
+        attempt: Of a run that was a try, see `ui.attempts`: what it was; else empty.
     """
 
     name: str
@@ -53,9 +57,12 @@ class Opened:
     source: Path
     file: Path | None = None
     masks: Path | None = None
+    made: Made | None = None
     total: int = 0
     start: int = 0
     stride: int = 1
+    strip: Path | None = None
+    attempt: str = ""
 
     @property
     def own(self) -> bool:
@@ -149,7 +156,24 @@ def open_upload(
         notes.append(smaller)
     notes += [f"Note: {warning}" for warning in clip.warnings]
     opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
-    return replace(opened, file=file, total=len(whole), start=first, stride=step), " ".join(notes)
+    strip = _write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None
+    part = {"file": file, "total": len(whole), "start": first, "stride": step, "strip": strip}
+    return replace(opened, **part), " ".join(notes)
+
+
+def _write_strip(clip: VideoClip, path: Path) -> Path:
+    """Small pictures of a clip, evenly spread, side by side."""
+    pictures = []
+    for number in range(_STRIP_PICTURES):
+        at = number * len(clip) // _STRIP_PICTURES
+        image = Image.fromarray(clip.read(at, at + 1)[0])
+        pictures.append(ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR))
+    width, height = _STRIP_SIZE
+    strip = Image.new("RGB", (width * len(pictures), height))
+    for number, picture in enumerate(pictures):
+        strip.paste(picture, (number * width, 0))
+    strip.save(path, quality=72)
+    return path
 
 
 def _usual_stride(clip: VideoClip) -> int:
@@ -197,7 +221,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
     unpacked = folder / "project"
     try:
         with zipfile.ZipFile(file) as archive:
-            _unpack(archive, unpacked)
+            unpack(archive, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
             "project", f"{file.name!r} is damaged or not a zip file. Save the project again."
@@ -225,7 +249,7 @@ def _check_extent(clip: Clip) -> None:
         raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
 
 
-def _unpack(archive: zipfile.ZipFile, target: Path) -> None:
+def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     """Extract ordinary files only, counting bytes as they come: archives may lie."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:

@@ -17,7 +17,7 @@ def _read(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-STYLE = _read("page.css") + _read("canvas.css")
+STYLE = _read("page.css") + _read("canvas.css") + _read("results.css")
 _HEADER = _read("header.html")
 
 

@@ -14,13 +14,18 @@ import numpy as np
 
 from editing.errors import RequestError
 from editing.labels import Labels, mask_of, open_regions
-from editing.request import MAX_PROMPTS, Region, default_color
+from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
-from ui.layers import Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.finders import usual_finder, usual_tracker
+from ui.history import History
+from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
+from ui.runs import Run
 
-MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 200, 40, 50
+MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
+_MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
+REST = "Rest of the frame"
 _KEPT_RUNS = 512  # run lengths of masks
 MARGIN, MAX_MARGIN = (
     1 / 16,
@@ -47,30 +52,38 @@ class Document:
 
     Args:
         opened: What is shown first.
-        finder: Who finds masks of points unless a region chooses another; one of `FINDERS`.
+        fallback: Who finds masks of points where no published SAM is at hand; one of `FINDERS`.
     """
 
-    def __init__(self, opened: Opened, finder: str = "sam") -> None:
-        self.lock, self.stop, self.finder = threading.RLock(), threading.Event(), finder
+    def __init__(self, opened: Opened, fallback: str = "sam") -> None:
+        self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: object = None  # set by `Visits` when the page has gone
         self.saved: Path | None = None
+        self.refused = False  # the last run did not begin, and the page still says why
+        self.exported: Path | None = None
         self.id = ""
         self._past: set[str] = set()
-        self.shelf = Shelf()
+        self.run: Run | None = None  # the last one on this clip
+        self.shelf, self.history = Shelf(), History()
         self.open(opened, "")
 
     def open(self, opened: Opened, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
-        self.stop.set()
+        self.end()
         if self.id != identity:
             self._past.add(self.id)
+        self.run = None
+        self.fields: tuple[object, ...] = ()  # what the page's fields said last, if it told
         self.opened, self.id, self.rev, self.tracking = opened, identity, 0, 0
+        self.followed: tuple[int, int, float] | None = None  # frames tracked, of how many, seconds left
         self.shown = 0  # frame that the page showed last
+        self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
         self.state = State(_project_layers(opened), {region.label: region for region in request.regions})
         self.source_prompt, self.method = request.source_prompt, request.method
+        self.negative_prompt = request.negative_prompt
         self.prompt = "\n".join((request.prompt, *request.more_prompts))
         if opened.file is None:  # a bare clip says nothing of it
             self.shelf.take_project(request.adapter)
@@ -80,6 +93,12 @@ class Document:
         self._redo: deque[State] = deque(maxlen=MAX_UNDO)
         self._followed: dict[int, frozenset[int]] = {}  # corrections that are being tracked
         self._run_lengths: dict[tuple[int, int], tuple[Key | None, bytes | None, str]] = {}
+
+    def end(self) -> None:
+        """Stop what goes on: tracking, a run."""
+        self.stop.set()
+        if self.run:
+            self.run.stop()
 
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
@@ -99,6 +118,11 @@ class Document:
         return self.opened.request.clip.size
 
     @property
+    def finder(self) -> str:
+        """Who finds masks of points unless a region chooses another."""
+        return usual_finder(self.opened.drawn, self.fallback)
+
+    @property
     def can(self) -> dict[str, bool]:
         """Whether there is something to undo and to redo."""
         return {"undo": bool(self._undo), "redo": bool(self._redo)}
@@ -115,6 +139,24 @@ class Document:
         regions = {region.label: region, **self.state.regions}
         self.commit(State({**self.state.layers, region.label: Layer()}, regions))
         return region.label
+
+    def add_rest(self) -> int:
+        """Make a region of all that no other covers, below the others; its label. There is one at most.
+
+        Raises:
+            RequestError: There are as many regions as allowed.
+        """
+        if (label := self.rest) is not None:
+            return label
+        region = replace(self._new_region(self.state.regions, REST), margin=0)
+        layers = {**self.state.layers, region.label: Layer(rest=True)}
+        self.commit(State(layers, {**self.state.regions, region.label: region}))
+        return region.label
+
+    @property
+    def rest(self) -> int | None:
+        """The label of the region of all that no other covers; None without one."""
+        return next((label for label, layer in self.state.layers.items() if layer.rest), None)
 
     def check_space(self, known: Collection[int]) -> None:
         """Refuse one more region.
@@ -145,25 +187,61 @@ class Document:
         Args:
             labels: uint8 [frames, height, width], cluster i + 1 is `names[i]`. fit: Above 1 where it fits.
         """
-        layers, regions, made = dict(self.state.layers), dict(self.state.regions), []
-        for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1):
-            if not name or how_well <= 1 or len(regions) >= MAX_REGIONS:
-                continue
-            region = replace(self._new_region(regions, name), source=name)
-            track = {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()}
-            layers[region.label] = Layer({}, track, dict.fromkeys(track, 0.8))
-            regions = {region.label: region, **regions}
-            made.append(region.name)
+        wanted = [
+            (number, name)
+            for number, (name, how_well) in enumerate(zip(names, fit, strict=True), 1)
+            if name and how_well > 1
+        ]
+        kept = wanted[: max(0, MAX_REGIONS - len(self.state.regions))]
+        tracks = [
+            {f: pack(mask) for f, mask in enumerate(labels == number) if mask.any()} for number, _ in kept
+        ]
+        return self.add_masks([name for _, name in kept], tracks, [name for _, name in kept], 0.8)
+
+    def add_masks(
+        self,
+        names: Sequence[str],
+        tracks: Sequence[Mapping[int, bytes]],
+        sources: Sequence[str],
+        score: float,
+    ) -> list[str]:
+        """Make a region of each track, the first uppermost, above the others; one step to undo.
+
+        Args:
+            names: Wished for; empty for the usual one.
+            tracks: Packed masks by frame.
+            sources: What each is now; may be empty.
+            score: How sure the masks are, 0..1.
+
+        Returns:
+            The names they got.
+
+        Raises:
+            RequestError: There are more than are allowed.
+        """
+        layers, made, known = dict(self.state.layers), {}, self.state.regions
+        for name, track, source in zip(names, tracks, sources, strict=True):
+            region = replace(self._new_region({**made, **known}, name[:MAX_NAME].strip()), source=source)
+            layers[region.label] = Layer({}, track, dict.fromkeys(track, score))
+            made[region.label] = region
         if made:
-            self.commit(State(layers, regions))
-        return made
+            self.commit(State(layers, {**made, **known}))
+        return [region.name for region in made.values()]
 
     def delete_region(self, label: int) -> None:
         """Remove a region with its masks."""
         drop = lambda mapping: {key: value for key, value in mapping.items() if key != label}  # noqa: E731
         self.commit(State(drop(self.state.layers), drop(self.state.regions)))
 
-    def describe(self, source_prompt: object, entries: object, prompt: object = None) -> None:
+    def set_feather(self, label: int, pixels: int) -> None:
+        """Fade a region's edit out over so many pixels inside its edge; one step to undo."""
+        self.layer(label)
+        region = replace(self.state.regions[label], feather=pixels)
+        self.commit(replace(self.state, regions={**self.state.regions, label: region}))
+
+    def describe(
+        self, source_prompt: object, entries: object, prompt: object = None, negative_prompt: object = None
+    ) -> None:
         """Take words, colours and order over from the cards; masks and the set of regions stay."""
         known, described = self.state.regions, {}
         for entry in entries if isinstance(entries, list) else ():
@@ -172,9 +250,11 @@ class Document:
                 described[region.label] = _described(region, entry)
         self.state = replace(self.state, regions=described | {k: known[k] for k in known.keys() - described})
         if isinstance(source_prompt, str):
-            self.source_prompt = source_prompt[: 4 * MAX_TEXT]
+            self.source_prompt = source_prompt[:_MOST_TEXT]
         if isinstance(prompt, str):
-            self.prompt = prompt[: MAX_PROMPTS * MAX_TEXT]
+            self.prompt = prompt[:_MOST_TEXT]
+        if isinstance(negative_prompt, str):
+            self.negative_prompt = negative_prompt[:_MOST_TEXT]
 
     # Masks
 
@@ -227,7 +307,7 @@ class Document:
         """Replace what a person did to a region on a frame; one step to undo."""
         layer = self.layer(label)
         keys = {**layer.keys, frame: key}
-        if not (key.points or key.edits):
+        if not (key.points or key.edits or key.box):
             del keys[frame]
         self.set_layer(label, replace(layer, keys=keys, corrected=layer.corrected | {frame}))
 
@@ -258,7 +338,11 @@ class Document:
     def _restore(self, state: State) -> None:
         old, now = self.state, state.regions
         # What was typed meanwhile, and the order, outlive an undo.
-        kept = {label: region for label, region in old.regions.items() if label in now}
+        kept = {
+            label: replace(region, feather=now[label].feather)
+            for label, region in old.regions.items()
+            if label in now
+        }
         order = [*kept]
         for place, label in enumerate(now):
             if label not in kept:  # it comes back to where it was
@@ -340,6 +424,7 @@ def _project_layers(opened: Opened) -> dict[int, Layer]:
         inside = whole.get(region.label) or mask_of(cast(Labels, request.labels), region.label)
         track = {f: pack(mask) for f, mask in enumerate(inside) if mask.any()}
         keys = {f: Key(found=track[f]) for f in region.drawn if f in track}
+        keys |= {f: Key(found=track[f], by=CLICKS) for f in region.clicked if f in track}
         layers[region.label] = Layer(keys, track, dict.fromkeys(track, 1.0))
     return layers
 
@@ -359,11 +444,15 @@ def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[by
 
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:
-    text = {key: entry[key] for key in ("prompt", "source") if isinstance(entry.get(key), str)}
+    texts = ((key, entry.get(key)) for key in ("prompt", "source", "negative"))
+    text: dict[str, Any] = {key: value[:_MOST_TEXT] for key, value in texts if isinstance(value, str)}
     name, color = str(entry.get("name", region.name))[:MAX_NAME].strip(), str(entry.get("color", ""))
     if re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         text["color"] = color
     margin = entry.get("margin")
     if isinstance(margin, int) and 0 <= margin <= MAX_MARGIN:
         text["margin"] = margin
+    strength = entry.get("strength")
+    if isinstance(strength, int | float) and 0 <= strength <= 1:
+        text["strength"] = float(strength)
     return replace(region, name=name or f"Region {region.label}", **text)

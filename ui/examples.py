@@ -6,8 +6,10 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from editing.clip import VideoClip
 from editing.errors import EditingError
-from editing.pictures import tint
+from editing.made import read_made
+from editing.pictures import Frame, tint
 from editing.project import load_project, overlapping_masks
 from editing.request import EditRequest
 from ui.clips import Opened, prepare
@@ -22,11 +24,13 @@ class Example:
 
     Attributes:
         opened: Its frames and what it asks for.
-        thumbnail: Data URL of the middle frame, its regions in their colours.
+        thumbnail: Data URL of the middle frame; its regions in their colours where no result is shipped.
+        after: Data URL of the same frame of the result that is; else empty.
     """
 
     opened: Opened
     thumbnail: str
+    after: str = ""
 
     @property
     def request(self) -> EditRequest:
@@ -54,13 +58,22 @@ def load_examples(folder: Path, media: Path) -> dict[str, Example]:
 def _prepare(project: Path, media: Path) -> Example:
     request = load_project(project)
     opened = prepare(project.name, _title(project.name), request, media)
-    opened = replace(opened, masks=overlapping_masks(project))
+    made = read_made(project, media)
+    opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
-    middle = opened.frames[len(opened.frames) // 2]
+    middle = len(opened.frames) // 2
+    frame = opened.frames[middle]
+    if made:
+        edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
+        return Example(opened, _thumbnail(frame), _thumbnail(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
-        middle = tint(middle, request.labels[len(request.labels) // 2], colors)
-    return Example(opened, data_url(middle, 360, 86))
+        frame = tint(frame, request.labels[middle], colors)
+    return Example(opened, _thumbnail(frame))
+
+
+def _thumbnail(frame: Frame) -> str:
+    return data_url(frame, 200, 84)
 
 
 def _title(name: str) -> str:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import logging
-import time
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from editing.errors import EditingError, RequestError
-from editing.events import Event, Losses, Preview, Progress, Stage, Tuned, Window
+from editing.errors import EditingError
 from editing.registry import METHODS
 from editing.request import EditRequest
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, run_views, settings, views
 from ui.build_request import build_request, composed, whole_masks
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.clip_files import ClipFiles
-from ui.clips import Opened
-from ui.cuts import find_cuts, with_found
+from ui.clip_files import ClipFiles, uploaded
+from ui.cuts import find_cuts
 from ui.document import Document, Past
-from ui.jobs import Begun, Job, Jobs, Saved
 from ui.masking import BROKEN, Masking
-from ui.tracking import Followed, Tracking, look
+from ui.model_views import lora_view
+from ui.tracking import Tracking
 from ui.visits import Visits
-from ui.worker import in_thread
 
 log = logging.getLogger(__name__)
+_RESTORED = "Your clip, masks and words are as you left them."
 _WAIT = 0.2  # seconds between looks at whether a tracking is over
 
 
@@ -40,17 +36,21 @@ class Parts:
     """The components that events change."""
 
     gallery: gr.HTML
-    upload: gr.UploadButton
+    mask_file: gr.UploadButton
     canvas: gr.HTML
+    fetch: gr.HTML
     motion: gr.HTML
     player: gr.HTML
+    history: gr.HTML
     live: gr.HTML
     result: gr.HTML
     losses: gr.HTML
     cards: gr.HTML
     prompt: gr.HTML
     notice: gr.HTML
+    variants: gr.HTML
     run: gr.Button
+    tries: gr.HTML
     stop: gr.Button
     progress: gr.HTML
     download: gr.HTML
@@ -58,6 +58,10 @@ class Parts:
     adapters: gr.HTML
     adapter_file: gr.UploadButton
     takes: gr.HTML
+    checks: gr.HTML
+    quality: gr.HTML
+    hub: gr.HTML
+    lora_picker: gr.HTML
     model: Component
     loras: Component
     seed: gr.Number
@@ -84,11 +88,11 @@ class MaskHandlers:
         name = getattr(event, "name", None)
         example = self.catalogue.example(name)
         document = self.files.begin(page_of(request), example.opened)
-        return self._opened(document, "", model, str(name))
+        return self.opened(document, "", model, str(name))
 
-    def load(self, request: gr.Request, file: str, model: object) -> dict[Any, Any]:
+    def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), Path(file)), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event._data or {})), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""
@@ -191,23 +195,25 @@ class MaskHandlers:
         except Exception:
             log.exception("a clip could not be opened")
             return {self.parts.canvas: views.lost(BROKEN)}
-        return self._opened(document, note, model)
+        return self.opened(document, note, model)
 
-    def _opened(
-        self, document: Document, note: str, model: object, name: str | None = None
-    ) -> dict[Any, Any]:
+    def opened(self, document: Document, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
+        """All that shows a document from its beginning; `name` is of an example."""
         opened, method = document.opened, document.method
         return {
             self.parts.gallery: views.gallery(self.catalogue.examples, name),
             self.parts.canvas: views.canvas(document, -1, note),
-            self.parts.player: None if opened.own else views.player(opened),
+            self.parts.player: made_views.player(opened),
             self.parts.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
+            self.parts.loras: [*opened.request.loras],
+            self.parts.lora_picker: lora_view(self.catalogue.loras, opened.request.loras),
             self.parts.notice: gr.HTML(visible=not opened.drawn and model == BUILT_IN_MODEL),
             **self._cards(document),
             **self._switched(method),
             **self._filled(document, model),
             **self._shared(document),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses, self.parts.progress)),
+            **dict.fromkeys((self.parts.live, self.parts.losses, self.parts.progress)),
+            self.parts.result: made_views.result(opened),
         }
 
     def _cards(self, document: Document) -> dict[Any, Any]:
@@ -236,149 +242,19 @@ class MaskHandlers:
         return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
 
 
-@dataclass(frozen=True)
-class RunHandlers:
-    """What runs, shows and stops an edit."""
-
-    jobs: Jobs
-    tracking: Tracking
-    parts: Parts
-
-    @property
-    def visits(self) -> Visits:
-        """The documents of all open pages."""
-        return self.tracking.visits
-
-    def begin(self, request: gr.Request) -> dict[Any, Any]:
-        """The page while a run waits for its turn."""
-        try:
-            document = self.visits.get(page_of(request))
-            method, adapter = document.method, document.shelf.path
-        except EditingError:  # no clip; `work` says so
-            method, adapter = next(iter(METHODS)), ""
-        return {
-            self.parts.run: gr.Button(interactive=False),
-            self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(method, adapter),
-            **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
-        }
-
-    def work(
-        self, request: gr.Request, value: object, model: object, loras: object, seed: object, *values: object
-    ) -> Iterator[Any]:
-        """A run from first to last; what is not yet tracked is tracked before."""
-        page = page_of(request)
-        try:
-            document = described(self.visits, page, value)
-            identity, catalogue = document.id, self.jobs.catalogue
-            catalogue.model(model)
-            if method_choice.uses(document.method).regions != "ignored":
-                yield from self._complete(document, page, value["have"])  # type: ignore[index]
-            with document.lock:
-                if document.id != identity:
-                    raise RequestError("clip", "Another clip was opened before the run began. Run again.")
-                asked = requested(catalogue, self.parts.controls, document, model, loras, seed, values)
-                keep = partial(document.shelf.keep, media=self.jobs.media, page=page)
-                asked = with_found(asked, document)
-                job = Job(asked, page, document.opened, whole_masks(document, asked), keep)
-            yield from self._run(document, identity, job)
-        except Past:
-            yield {self.parts.progress: None, self.parts.live: None}
-        except EditingError as error:
-            yield {self.parts.progress: run_views.failed(error.field, error.message), self.parts.live: None}
-        except Exception:
-            log.exception("a run failed")
-            yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
-
-    def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
-        """The page after a run, however it ended: its own tracking may have been stopped with it."""
-        buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
-        try:
-            document = described(self.visits, page_of(request), value)
-        except EditingError:
-            return buttons | {self.parts.canvas: gr.skip()}
-        with document.lock:
-            return buttons | {self.parts.canvas: views.canvas(document, value["have"])}  # type: ignore[index]
-
-    def _complete(self, document: Document, page: str, since: int) -> Iterator[Any]:
-        """Track the regions that were drawn and never followed to the end.
-
-        Raises:
-            RequestError: The tracking was stopped.
-        """
-        while document.tracking:  # begun by hand; the run waits for it
-            self.visits.keep(page)
-            yield {self.parts.progress: gr.skip()}
-            time.sleep(_WAIT)
-        with document.lock:
-            labels, identity = document.to_track(only_untracked=True), document.id
-        if not labels:
-            return
-        # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(document, labels)) as steps:
-            for step in steps:
-                self.visits.keep(page)
-                yield self._followed(step, look(document, identity, since) if step else None)
-        with document.lock:
-            partial = document.id == identity and document.to_track(only_untracked=True)
-        if partial:
-            raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
-        if shown := look(document, identity, since):
-            yield {self.parts.canvas: shown}
-
-    def _followed(self, step: Followed | None, shown: views.View | None) -> dict[Any, Any]:
-        if step is None or shown is None:
-            return {self.parts.progress: gr.skip()}
-        return {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
-
-    def _run(self, document: Document, identity: str, job: Job) -> Iterator[Any]:
-        """Run a job and show what it tells, unless the page opens another clip meanwhile."""
-        started, opened = False, job.opened or document.opened
-        losses = tuning_views.LossCurve()
-        progress = run_views.RunProgress(job.request.method, job.request.adapter)
-        with closing(in_thread(lambda: self.jobs.run(job))) as items:
-            for item in items:
-                if document.id != identity:  # nobody waits for this one
-                    return
-                self.visits.keep(job.page)
-                if item is not None and not started:
-                    started = True
-                    yield {self.parts.player: views.player(opened)}
-                if isinstance(item, Progress | Losses | Tuned) and (shown := losses.take(item)):
-                    yield {self.parts.losses: shown} | self._listed(item, document)
-                elif isinstance(item, Stage | Progress | Window):
-                    yield {self.parts.progress: progress.take(item)}
-                else:
-                    yield self._show(item, job.request, opened)
-
-    def _listed(self, item: Event, document: Document) -> dict[Any, Any]:
-        """The list of tuned models, if there is a new one."""
-        if not isinstance(item, Tuned):
-            return {}
-        listed = tuning_views.models(document.shelf, self.jobs.catalogue.adapters, document.method)
-        return {self.parts.adapters: listed}
-
-    def _show(self, item: Event | Saved | Begun | None, asked: EditRequest, opened: Opened) -> Any:
-        match item:
-            case Preview():
-                return {self.parts.live: run_views.live(item, asked)}
-            case Begun(path, frames):
-                return {self.parts.player: views.begun_player(opened, path, frames)}
-            case Saved(finished, files):
-                return {
-                    self.parts.player: views.player(
-                        opened, views.edits(asked, files), files.get("reconstruction.mp4")
-                    ),
-                    self.parts.result: run_views.result(finished.result, finished.report, asked, files),
-                    self.parts.progress: run_views.done(finished.report),
-                    self.parts.live: None,
-                }
-        return {self.parts.progress: gr.skip()}
-
-
 def page_of(request: gr.Request) -> str:
-    """The page's own name."""
-    return request.session_hash or ""
+    """The page's own name: what its tab calls itself, or else its connection.
+
+    A tab keeps its name through a reload (`js/head/connection.js`), while Gradio's session ends with it.
+    """
+    told = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
+    return told if re.fullmatch(r"[A-Za-z0-9_-]{32}", told) else request.session_hash or ""
+
+
+def address_of(request: gr.Request) -> str:
+    """The network address of a visitor; empty where it is not known."""
+    client = getattr(request, "client", None)
+    return str(getattr(client, "host", "") or "")
 
 
 def prompt_view(document: Document) -> views.View:
@@ -430,9 +306,8 @@ def given_params(
 
 
 def given_loras(document: Document, loras: object) -> tuple[str, ...]:
-    """The LoRA files that a page gives, or else those of its project."""
-    added = tuple(map(str, loras)) if isinstance(loras, list | tuple) else ()
-    return added or document.opened.request.loras
+    """The LoRA files that a page gives; those of its project until it has given any."""
+    return tuple(map(str, loras)) if isinstance(loras, list | tuple) else document.opened.request.loras
 
 
 def described(visits: Visits, page: str, value: object) -> Document:
@@ -445,5 +320,6 @@ def described(visits: Visits, page: str, value: object) -> Document:
     document = visits.get(page)
     with document.lock:
         document.check(words.get("id"), words.get("have"))
-        document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+        texts = (words.get("prompt"), words.get("negative_prompt"))
+        document.describe(words.get("source_prompt"), words.get("regions"), *texts)
     return document

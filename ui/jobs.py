@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +31,19 @@ Edit = Callable[[EditRequest], Iterator[Event]]
 
 @dataclass(frozen=True)
 class Saved:
-    """The last item of a run: its files, by the name a person sees."""
+    """The last item of a run.
+
+    Attributes:
+        finished: The result and its report.
+        files: What was written, by its usual name.
+        folder: Where it is.
+        source: The source video, which stays when the page opens another clip; None if none was opened.
+    """
 
     finished: Finished
     files: Mapping[str, str]
+    folder: Path
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Job:
         opened: The clip the page shows, whose source video is written first.
         whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
         keep: Called with every version of a tuning.
+        kept: Folders of earlier runs of the page that stay.
     """
 
     request: EditRequest
@@ -60,6 +72,7 @@ class Job:
     opened: Opened | None = None
     whole: dict[int, Frames] | None = None
     keep: Callable[[Adapter], object] | None = None
+    kept: Collection[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class Jobs:
         request = job.request
         request.check_runnable()
         self.catalogue.check(request)
-        folder = self.media.new_run(job.page)
+        folder = self.media.new_run(job.page, job.kept)
         if job.opened:
             job.opened.ensure_source()
         finished, begun = None, _FirstFrames(folder, request)
@@ -108,7 +121,17 @@ class Jobs:
         write_outputs(finished.result, request, finished.report, out, whole=whole)
         archive = pack_project(request, job.whole, folder)
         made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
-        yield Saved(finished, made | {archive.name: str(archive)})
+        source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+        yield Saved(finished, made | {archive.name: str(archive)}, folder, source)
+
+
+def name_again(file: Path, path: Path) -> Path:
+    """Give a file a second name, which stays when the first goes; copies it where the disk cannot do that."""
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copyfile(file, path)
+    return path
 
 
 def can_be_whole(opened: Opened) -> bool:

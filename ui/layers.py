@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from editing.request import Region
-from masks.draw import BrushStroke, brush, drop_specks, fill_holes, grow
+from masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 FINDERS = {"sam": "SAM", "grabcut": "GrabCut, from colours"}  # as `masks.segment` names them, as people do
+CLICKS = "clicks"  # who found a mask, where a project says no more
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,17 @@ class Reshape:
     """A mask tool used on a whole mask.
 
     Attributes:
-        kind: "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks.
+        kind: "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks,
+            "invert" inside and outside.
         pixels: At least 1; counts for growing and shrinking.
     """
 
-    kind: Literal["grow", "shrink", "fill", "drop"]
+    kind: Literal["grow", "shrink", "fill", "drop", "invert"]
     pixels: int = 1
+
+
+Edit = BrushStroke | Rectangle | Reshape
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,20 +43,27 @@ class Key:
 
     Attributes:
         points: (x, y, belongs to it).
-        edits: Strokes and tools over what was found, in their order.
-        found: Packed mask of the points, None for none.
-        by: Who found it: one of `FINDERS`.
+        edits: Strokes, boxes and tools over what was found, in their order.
+        found: Packed mask of the points and the box, None for none.
+        by: Who found it: one of `FINDERS`, or `CLICKS`; empty if it was drawn.
+        box: x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none.
     """
 
     points: tuple[tuple[float, float, bool], ...] = ()
-    edits: tuple[BrushStroke | Reshape, ...] = ()
+    edits: tuple[Edit, ...] = ()
     found: bytes | None = None
     by: str = ""
+    box: Box | None = None
 
     @property
     def counts(self) -> bool:
         """Whether it says what the mask is: points that found nothing do not."""
         return self.found is not None or bool(self.edits)
+
+    @property
+    def clicked(self) -> bool:
+        """Whether it was found from clicks or a box, and nothing was drawn by hand."""
+        return self.found is not None and not self.edits and bool(self.by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +76,7 @@ class Layer:
     corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
     partial: bool = False  # tracked, and not to the end
     by: str = ""  # who finds its masks, if not the session's usual finder
+    rest: bool = False  # its mask is what no other region covers
 
     @property
     def fresh(self) -> bool:
@@ -71,8 +85,13 @@ class Layer:
 
     @property
     def drawn(self) -> list[int]:
-        """Frames whose mask a person has made."""
+        """Frames whose mask a person has made, by clicks or by hand."""
         return [frame for frame, key in self.keys.items() if key.counts]
+
+    @property
+    def clicked(self) -> list[int]:
+        """Those of them whose mask was found from clicks, with nothing drawn."""
+        return [frame for frame, key in self.keys.items() if key.clicked]
 
     def differs(self, other: Layer, frame: int) -> bool:
         """Whether the mask, or how sure it is, may be another on this frame."""
@@ -111,10 +130,16 @@ def mask_on(layer: Layer, frame: int, size: tuple[int, int]) -> Mask:
     return touched_up(unpack(packed, size), key.edits)
 
 
-def touched_up(mask: Mask, edits: Sequence[BrushStroke | Reshape]) -> Mask:
-    """A mask with strokes and tools used on it, in their order; itself where there are none."""
+def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
+    """A mask with strokes, boxes and tools used on it, in their order; itself where there are none."""
     for edit in edits:
-        mask = brush(mask, edit) if isinstance(edit, BrushStroke) else _reshaped(mask, edit)
+        match edit:
+            case BrushStroke():
+                mask = brush(mask, edit)
+            case Rectangle():
+                mask = fill_box(mask, edit)
+            case Reshape():
+                mask = _reshaped(mask, edit)
     return mask
 
 
@@ -128,6 +153,8 @@ def _reshaped(mask: Mask, how: Reshape) -> Mask:
             return fill_holes(mask, mask.size)
         case "drop":
             return drop_specks(mask, mask.sum() * _SPECK)
+        case "invert":
+            return ~mask
 
 
 def encode_runs(mask: Mask) -> str:

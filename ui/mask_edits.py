@@ -1,16 +1,17 @@
-"""Masks made by hand: points, strokes and tools change one region of a document; each is a step to undo."""
+"""Masks made by hand: points, boxes, strokes and tools change one region; each is a step to undo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from editing.errors import RequestError
-from masks.draw import BrushStroke
+from editing.errors import RequestError, suggest
+from masks.draw import BrushStroke, Rectangle
 from ui.document import Document
-from ui.layers import FINDERS, Key, Layer, Mask, Reshape, pack, touched_up
+from ui.finders import finders_at_hand
+from ui.layers import Box, Edit, Key, Layer, Mask, Reshape, pack, touched_up
 
 MAX_POINTS, MAX_PATH = 64, 4000
 Segment = Callable[..., Mask]
@@ -29,6 +30,8 @@ def add_point(
         raise RequestError("points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush.")
     before = document.mask(label, frame)
     key = replace(key, points=(*key.points, (*at, inside)))
+    if key.box and inside and not _within(key.box, at):
+        key = replace(key, box=None)  # it would cut off what is clicked
     return _find(document, label, frame, key, before, segment)
 
 
@@ -41,14 +44,30 @@ def remove_point(
     return _find(document, label, frame, replace(key, points=points), None, segment)
 
 
+def add_box(document: Document, label: int, frame: int, box: Box, segment: Segment) -> bool:
+    """Find what a box holds, x0, y0, x1, y1 in pixels from the frame's corner; whether something was found.
+
+    It replaces an earlier box, and points outside it that were to be inside.
+    """
+    key = document.layer(label).keys.get(frame, Key())
+    points = tuple(point for point in key.points if not point[2] or _within(box, point[:2]))
+    return _find(document, label, frame, replace(key, points=points, box=box), None, segment)
+
+
+def fill_box(document: Document, label: int, frame: int, box: Rectangle) -> None:
+    """Add a rectangle to a mask as it is, or erase it."""
+    key = document.layer(label).keys.get(frame, Key())
+    document.set_key(label, frame, _with_edit(key, box))
+
+
 def add_stroke(document: Document, label: int, frame: int, stroke: BrushStroke, segment: Segment) -> None:
     """Brush or erase on a frame; where colours find the mask, the stroke is also a hint to them."""
     key = document.layer(label).keys.get(frame, Key())
     before, key = document.mask(label, frame), _with_edit(key, stroke)
-    if finder_of(document, label) == "sam":
-        document.set_key(label, frame, key)
-    else:
+    if finder_of(document, label) == "grabcut":
         _find(document, label, frame, key, before, segment)
+    else:
+        document.set_key(label, frame, key)
 
 
 def reshape(document: Document, label: int, frames: list[int], how: Reshape) -> None:
@@ -92,19 +111,22 @@ def find_by(document: Document, label: int, frame: int, finder: str, segment: Se
     Raises:
         RequestError: There is no such finder here.
     """
-    allowed: Mapping[str, str] = FINDERS if document.finder == "sam" else {document.finder: ""}
-    if finder not in allowed:
-        raise RequestError("finder", f"{finder[:20]!r} was not found. Choose {' or '.join(allowed)}.")
+    if finder not in (allowed := finders_at_hand(document)):
+        raise RequestError("finder", f"{finder[:60]!r} was not found. {suggest(finder[:60], allowed)}")
     layer = replace(document.layer(label), by=finder)
     document.set_layer(label, layer)
     key = layer.keys.get(frame, Key())
-    if key.points or (key.edits and finder == "grabcut"):
+    if key.points or key.box or (key.edits and finder == "grabcut"):
         _find(document, label, frame, key, None, segment)
         document.join_steps()
 
 
-def _with_edit(key: Key, edit: BrushStroke | Reshape) -> Key:
+def _with_edit(key: Key, edit: Edit) -> Key:
     return replace(key, edits=(*key.edits, edit))
+
+
+def _within(box: Box, at: tuple[float, float]) -> bool:
+    return box[0] <= at[0] <= box[2] and box[1] <= at[1] <= box[3]
 
 
 def _find(
@@ -115,15 +137,22 @@ def _find(
     strokes = [edit for edit in key.edits if isinstance(edit, BrushStroke)] if by == "grabcut" else []
     # Colours begin anew from all clicks: what they found before would bind them.
     base = before if by != "grabcut" else None
+    if base is None and key.box:
+        base = found  # a box says where it is; what was tracked would only blur that
     if base is None:
         base = document.unpack(document.layer(label).track.get(frame))
-    positive = any(inside for *_, inside in key.points) or any(not stroke.erase for stroke in strokes)
+    positive = (
+        key.box is not None
+        or any(inside for *_, inside in key.points)
+        or any(not stroke.erase for stroke in strokes)
+    )
     if positive or ((key.points or strokes) and base.any()):
         points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
         inside = np.array([int(point[2]) for point in key.points], int)
         previous = base if base.any() else None
         image = np.array(document.opened.frames[frame])
-        answer = segment(image, points, inside, previous=previous, method=by, strokes=strokes)
+        how = {"box": key.box} if key.box else {}
+        answer = segment(image, points, inside, previous=previous, method=by, strokes=strokes, **how)
         found = np.asarray(answer, bool)
     document.set_key(label, frame, replace(key, found=pack(found) if found.any() else None, by=by))
-    return bool(found.any()) or not key.points
+    return bool(found.any()) or not (key.points or key.box)

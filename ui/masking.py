@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, TypeGuard, get_args, get_type_hints
 
 from editing.errors import EditingError, RequestError
-from masks.draw import BrushStroke
+from masks.draw import BrushStroke, Rectangle
 from ui import mask_edits, views
 from ui.document import Document, Past
+from ui.finders import choose_tracker
 from ui.layers import Reshape
 from ui.mask_edits import MAX_PATH, Segment
 from ui.visits import Visits
@@ -21,6 +22,9 @@ MAX_RESHAPE = 64  # pixels
 BROKEN = "Something went wrong inside Regrain. The log has the details."
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
+)
+_NOTHING_BOXED = (
+    "Nothing found in that box. Draw it closer around the object, or hold Shift to take all of it."
 )
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
@@ -39,17 +43,21 @@ class Masking:
             "point": self._point,
             "unpoint": self._unpoint,
             "stroke": self._stroke,
+            "box": self._box,
             "reshape": self._reshape,
+            "feather": self._feather,
             "undo": lambda document, data: self._step(document, document.undo),
             "redo": lambda document, data: self._step(document, document.redo),
             "stop": lambda document, data: document.stop.set(),
             "add": self._add,
+            "rest": self._add_rest,
             # A tracker writes by label, and labels of deleted regions are given again.
             "delete": lambda document, data: self._step(
                 document, lambda: document.delete_region(_label(data))
             ),
             "clear": lambda document, data: mask_edits.clear(document, _label(data)),
             "find": self._find_by,
+            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
             "look": lambda document, data: None,  # to be given masks
         }
 
@@ -72,7 +80,8 @@ class Masking:
     def _answer(self, document: Document, data: Data) -> tuple[views.View, Document | None]:
         before, words = list(document.state.regions), data.get("cards")
         if isinstance(words, dict):  # typed, and not yet sent
-            document.describe(words.get("source_prompt"), words.get("regions"), words.get("prompt"))
+            texts = (words.get("prompt"), words.get("negative_prompt"))
+            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
         note, alarm = self._do(document, data)
         if isinstance(data.get("nonce"), int):
             document.acknowledged.append(data["nonce"])
@@ -91,7 +100,7 @@ class Masking:
         except Exception:
             log.exception("an event of the canvas failed")
             return BROKEN, True
-        return note or "", note == _NOTHING
+        return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
     def _point(self, document: Document, data: Data) -> str | None:
         frame, at = frame_of(document, data), _place(document, data.get("at"))
@@ -104,6 +113,17 @@ class Masking:
         frame, at = frame_of(document, data), _place(document, data.get("at"))
         found = mask_edits.remove_point(document, _label(data), frame, at, self.segment)
         return None if found else _NOTHING
+
+    def _box(self, document: Document, data: Data) -> str | None:
+        (x0, y0), (x1, y1) = (_place(document, data.get(end)) for end in ("from", "to"))
+        box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+            raise RequestError("box", "It is too small. Drag it around the object.")
+        label, frame, how = self._target(document, data), frame_of(document, data), data.get("how")
+        if how in ("add", "erase"):
+            mask_edits.fill_box(document, label, frame, Rectangle(box, erase=how == "erase"))
+            return None
+        return None if mask_edits.add_box(document, label, frame, box, self.segment) else _NOTHING_BOXED
 
     def _stroke(self, document: Document, data: Data) -> None:
         path, radius = data.get("path"), data.get("radius")
@@ -125,6 +145,12 @@ class Masking:
         frames = list(everywhere) if data.get("all") is True else [frame_of(document, data)]
         mask_edits.reshape(document, _label(data), frames, Reshape(kind, pixels))
 
+    def _feather(self, document: Document, data: Data) -> None:
+        pixels = data.get("pixels")
+        if not isinstance(pixels, int) or not 0 <= pixels <= MAX_RESHAPE:
+            raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
+        document.set_feather(_label(data), pixels)
+
     def _find_by(self, document: Document, data: Data) -> None:
         finder, frame = str(data.get("by")), frame_of(document, data)
         mask_edits.find_by(document, self._target(document, data), frame, finder, self.segment)
@@ -133,11 +159,23 @@ class Masking:
         document.add_region()
         return "New region. Click an object in the frame, or paint it."
 
+    def _add_rest(self, document: Document, data: Data) -> str:
+        document.add_rest()
+        return "The rest of the frame is a region now. Say what it should become."
+
     def _target(self, document: Document, data: Data) -> int:
-        """The region an event is for; the first click of all makes one, and those that follow fast use it."""
-        if not document.state.regions:
+        """The region an event is for; the first click of all makes one, and those that follow fast use it.
+
+        The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
+        """
+        regions, rest = document.state.regions, document.rest
+        own = [label for label in regions if label != rest]
+        if not own:
             return document.add_region()
-        return _label(data) or next(iter(document.state.regions))
+        label = _label(data) or own[0]
+        if label != rest:
+            return label
+        return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
 
     def _step(self, document: Document, move: Callable[[], None]) -> None:
         document.stop.set()

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 MAX_AGE = 3600.0  # seconds without use after which a page's files go
@@ -36,17 +36,18 @@ class Media:
         for folder in (self.examples, self._pages):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def new_run(self, page: str) -> Path:
+    def new_run(self, page: str, keep: Collection[Path] = ()) -> Path:
         """Make an empty folder for one run of a page; what the page's earlier runs left is removed.
 
         Args:
             page: Identity of the open page; never part of a path.
+            keep: Folders of runs that stay.
         """
         self.sweep()
         folder = self._folder(page)
         if folder.is_dir():
             # The one before is still on the screen until this run has made something.
-            runs = [entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)]
+            runs = [e for e in folder.iterdir() if not e.name.startswith(_CLIP) and e not in keep]
             for old in sorted(runs, key=lambda entry: entry.stat().st_mtime)[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
         run = folder / secrets.token_hex(8)
@@ -61,8 +62,8 @@ class Media:
         return clip
 
     def drop(self, folder: Path) -> None:
-        """Remove a folder that `new_clip` made; any other stays."""
-        if folder.name.startswith(_CLIP) and folder.parent.parent == self._pages:
+        """Remove a folder that `new_clip` or `new_run` made; any other stays."""
+        if folder.parent.parent == self._pages:
             shutil.rmtree(folder, ignore_errors=True)
 
     def touch(self, page: str) -> None:

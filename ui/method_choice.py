@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from editing.params import ModulatedParams
 from editing.registry import METHODS, Method
 
 View = dict[str, Any]
@@ -72,6 +73,7 @@ def _described(method: Method) -> View:
         "regions": does.regions,
         "source_prompt": does.source_prompt,
         "several": does.several,
+        "binds": issubclass(method.Params, ModulatedParams),
         "uses": [
             {"name": "regions", "used": does.regions != "ignored"},
             {"name": "clip description", "used": does.source_prompt},

@@ -13,31 +13,45 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+import editing.backbones.hub
 from editing.registry import METHODS
-from ui import method_choice, run_views, settings, tuning_views, views
+from ui import made_views, method_choice, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
+from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
-from ui.clips import ACCEPTED
 from ui.components import header, view
+from ui.cost_handlers import CostHandlers
+from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
-from ui.handlers import MaskHandlers, Parts, RunHandlers, page_of, prompt_view, seed_field
+from ui.finder_handlers import FinderHandlers, offer
+from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field
+from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
+from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import Media
+from ui.model_handlers import ModelHandlers
+from ui.model_views import Hub, control_view, hub_view, lora_view
 from ui.motion import Motion, Motions
+from ui.quality import QualityHandlers, choices
+from ui.run_handlers import RunHandlers
+from ui.session_handlers import SessionHandlers
 from ui.tracking import Discover, Propagate, Tracking
 from ui.tuning_handlers import Estimator, TuningHandlers
+from ui.turns import Turns
 from ui.visits import Visits
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Masks and tracking work as usual. "
-    "For a real edit, put a Stable Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under "
-    "Settings, or save the project and run it elsewhere with --model.</p>"
+    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
+    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
+    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
+    "and run it elsewhere with --model.</p>"
 )
 
 
@@ -53,6 +67,7 @@ class Tools:
         remark: What a user should know about how clicks are answered; None where SAM answers them.
         estimate: See `TuningHandlers`.
         motion: See `Motions`; None where it cannot be shown.
+        hub: Where models come from.
     """
 
     edit: Edit
@@ -62,6 +77,7 @@ class Tools:
     remark: str | None = None
     estimate: Estimator | None = None
     motion: Motion | None = None
+    hub: Hub = editing.backbones.hub
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -78,25 +94,37 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     finder = "grabcut" if tools.remark else "sam"
     start = Document(first.opened, finder) if first else None
     with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
-        header()
+        head = header()
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
-        jobs = Jobs(tools.edit, catalogue, media)
+        costs = Costs()
+        jobs = Jobs(costs.watched(tools.edit), catalogue, media)
         masks = MaskHandlers(
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
-        runs = RunHandlers(jobs, tracking, parts)
+        turns = Turns()
+        runs = RunHandlers(jobs, tracking, parts, turns)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
-        changes = [*_wire_masks(masks), *_wire_runs(runs), *_wire_tuning(tuning)]
+        history = HistoryHandlers(catalogue, visits, media, parts)
+        checking = CheckHandlers(catalogue, visits, parts)
+        models = ModelHandlers(catalogue, visits, parts, tools.hub)
+        restored = SessionHandlers(masks).wire(page, head, _QUIET)
+        changes = [*_wire_masks(masks), *_wire_runs(runs, checking, restored), *_wire_tuning(tuning)]
+        changes += [*models.wire(_QUIET), _wire_history(history), restored]
+        _wire_checks(checking, changes)
+        _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
+        _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
+        _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
+        CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
-        add_api(jobs)
+        add_api(jobs, turns)
 
         def forget(request: gr.Request) -> None:
-            visits.leave(page_of(request))
+            visits.leave(page_of(request), request.session_hash or "")
 
         page.unload(forget)
     return page
@@ -109,34 +137,41 @@ def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Part
     shown["gallery"] = view(
         "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
     )
-    shown["upload"] = gr.UploadButton("Open", file_types=ACCEPTED, elem_id="upload", visible="hidden")
     with gr.Row(elem_classes="rg-columns"):
         with gr.Column(scale=8, min_width=340):
             shown |= _clip_column(start, tools)
         with gr.Column(scale=5, min_width=320):
-            shown |= _words_column(catalogue, start)
+            shown |= _words_column(catalogue, start, tools.hub)
     return Parts(**shown, download=view("download", elem_id="download"))
 
 
 def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
     view("tabs", elem_id="tabs")
     canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    fetch = view("fetch", offer(), elem_id="fetch")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
     motion = view("motion", elem_id="motion", visible=tools.motion is not None)
     if tools.remark:
         gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
     return {
         "canvas": canvas,
+        "fetch": fetch,
+        "mask_file": mask_file,
         "motion": motion,
-        "player": view("player", views.player(start.opened) if start else None, elem_id="player"),
+        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
+        "history": view("history", elem_id="history"),
         "live": view("live", elem_id="live"),
-        "result": view("result", elem_id="result"),
+        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
         "losses": view("losses", elem_id="losses"),
     }
 
 
-def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any]:
+def _words_column(catalogue: Catalogue, start: Document | None, hub: Hub) -> dict[str, Any]:
     chosen = start.method if start else next(iter(METHODS))
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, {}) for name in METHODS}
+    given = {chosen: start.opened.request.params} if start else {}
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
@@ -144,19 +179,24 @@ def _words_column(catalogue: Catalogue, start: Document | None) -> dict[str, Any
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
+        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
         "controls": _add_at_hand(usual, chosen),
         "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "checks": view("checks", elem_id="checks"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
+    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
+    settled = _add_settings(catalogue, usual, chosen, start, hub)
+    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
+    _add_words(catalogue.groups)
+    # The last of its column, so that it is in sight wherever the page is scrolled to.
     with gr.Column(elem_classes="rg-run", min_width=0):
         with gr.Row():
             shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
             shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["tries"] = view("tries", elem_id="tries")
         shown["takes"] = view("takes", elem_id="takes")
         shown["progress"] = view("progress", elem_id="progress")
-    settled = _add_settings(catalogue, usual, chosen)
-    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.words)
     return shown
 
 
@@ -165,49 +205,52 @@ def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> 
     return tuning_views.models(shelf, catalogue.adapters, chosen)
 
 
+def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
+    return choices(method, usual, usual, lambda steps: None)
+
+
 def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
     with gr.Column(elem_id="at-hand", min_width=0):
         return settings.make_fields_at_hand(usual, chosen)
 
 
 def _add_settings(
-    catalogue: Catalogue, usual: Mapping[str, Mapping[str, Any]], chosen: str
+    catalogue: Catalogue,
+    usual: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+    start: Document | None,
+    hub: Hub,
 ) -> dict[str, Any]:
+    added = start.opened.request.loras if start else ()
+    help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        choices = {"choices": catalogue.models, "label": "Model", "elem_id": "model"}
         return {
-            "model": gr.Dropdown(value=BUILT_IN_MODEL, **choices)
-            if catalogue.models[1:]
-            else gr.State(BUILT_IN_MODEL),
-            "loras": _choose_loras(catalogue.loras),
-            "controls": settings.make_fields(usual, chosen),
-            "seed": gr.Number(0, label="Seed", precision=0, minimum=0, **seed_field(chosen)),
+            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+            "loras": gr.State([*added]),
+            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "controls": settings.make_fields(usual, chosen, help),
+            "seed": gr.Number(
+                start.opened.request.seed if start else 0,
+                label="Seed",
+                precision=0,
+                elem_id="seed",
+                **seed_field(chosen),
+            ),
         }
 
 
-def _choose_loras(known: Sequence[str]) -> Component:
-    """Files added to the model, NAME@WEIGHT; where there is none, nothing to choose."""
-    if not known:
-        return gr.State([])
-    info = "Added to the model’s weights. To set the strength, type NAME@WEIGHT, for example ink@0.7."
-    return gr.Dropdown(
-        list(known), multiselect=True, allow_custom_value=True, label="LoRA", info=info, elem_id="loras"
-    )
-
-
-def _add_words(words: Sequence[str]) -> None:
-    count = f"{len(words)} words" if words else "the words of its own small world"
+def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
+    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
     note = (
-        f"The built-in model is small and draws a picture-book world. It knows only {count} and rejects all "
-        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted half a "
-        "minute after you close it, or after an hour without use. Cached inversions stay on the server."
+        "The built-in model is small and draws a picture-book world. It knows only "
+        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
+        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
+        "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
     )
-    chips = "".join(f"<span>{html.escape(word)}</span>" for word in sorted(words))
+    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
     with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
-        gr.HTML(
-            html_template=f"<p class='rg-note'>{html.escape(note)}</p><div class='rg-wordlist'>{chips}</div>",
-            apply_default_css=False,
-        )
+        view("vocabulary", value)
 
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -223,10 +266,10 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     many: dict[str, Any] = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": None}
     settled = [p.method, p.prompt, p.seed, *p.controls.show("")]
     new = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress]
-    new += [*settled, *p.controls.all, p.losses]
+    new += [*settled, *p.controls.all, p.losses, p.loras, p.lora_picker]
     changes = [
         p.gallery.pick(masks.choose, p.model, new, **many),
-        p.upload.upload(masks.load, [p.upload, p.model], new, **_QUIET, concurrency_limit=2),
+        p.gallery.open(masks.load, p.model, new, **_QUIET, concurrency_limit=2),
         p.canvas.trim(masks.trim, p.model, new, **_QUIET, concurrency_limit=2),
         p.cards.prompts(masks.describe, p.cards, p.prompt, **many),
         p.method.choose(masks.switch, None, settled, **_QUIET),
@@ -245,23 +288,86 @@ def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
     return changes
 
 
-def _wire_runs(runs: RunHandlers) -> list[Dependency]:
-    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the end of a run."""
+def _wire_mask_files(files: MaskFileHandlers) -> None:
+    """Connect the import and the export of masks."""
+    p = files.parts
+    changed = [p.canvas, p.cards, p.prompt]
+    p.mask_file.upload(files.load, p.mask_file, changed, **_QUIET, concurrency_limit=2)
+    p.canvas.export(files.save, None, [p.download, p.canvas], **_QUIET, concurrency_limit=2)
+
+
+def _wire_runs(runs: RunHandlers, checking: CheckHandlers, restored: Dependency) -> list[Dependency]:
+    """Connect Run and Stop; all private, the endpoint for programs is another. Returns the ends of a run."""
     p = runs.parts
-    began = p.run.click(
-        runs.begin, None, [p.run, p.stop, p.progress, p.live, p.result, p.losses], queue=False, **_QUIET
+    free: dict[str, Any] = {**_QUIET, "concurrency_limit": None}
+    asked = p.run.click(checking.permit, _request_inputs(p), [p.progress, p.checks], **free)
+    began = asked.success(
+        runs.begin,
+        [p.variants, *_request_inputs(p)],
+        [p.run, p.stop, p.progress, p.live, p.result, p.losses],
+        **free,
     )
-    running = began.then(
-        runs.work,
-        _request_inputs(p),
-        [p.canvas, p.player, p.live, p.result, p.losses, p.progress, p.adapters],
-        concurrency_id="edit",
-        concurrency_limit=1,
-        **_QUIET,
-    )
-    ended = running.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], queue=False, **_QUIET)
-    p.stop.click(run_views.stopped, p.progress, p.progress, cancels=[running], queue=False, **_QUIET)
-    return [ended]
+    shown = [p.canvas, p.player, p.history, p.live, p.result, p.losses, p.progress, p.adapters]
+    ended = []
+    for listen, handler in ((began.success, runs.watch), (restored.success, runs.watch_again)):
+        # Not skipped while the watching of a run that was stopped comes to its end.
+        watched = listen(handler, None, shown, trigger_mode="multiple", **free)
+        ended.append(watched.then(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free))
+        watched.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    began.failure(runs.ready, p.cards, [p.run, p.stop, p.canvas], **free)
+    p.stop.click(runs.stop, None, p.progress, **free)
+    return ended
+
+
+def _wire_history(history: HistoryHandlers) -> Dependency:
+    """Connect the list of earlier runs; returns what changes what a run would tune."""
+    p = history.parts
+    shown = [p.history, p.player, p.result, p.progress]
+    p.history.show(history.show, None, shown, **_QUIET)
+    p.history.compare(history.compare, None, shown, **_QUIET)
+    p.history.remove(history.remove, None, shown, **_QUIET)
+    p.result.make(history.make, None, p.download, concurrency_limit=2, trigger_mode="multiple", **_QUIET)
+    form = [
+        p.model,
+        p.cards,
+        p.prompt,
+        p.method,
+        p.seed,
+        p.loras,
+        p.lora_picker,
+        *p.controls.show(""),
+        *p.controls.all,
+    ]
+    used = p.history.use(history.use, p.model, [p.history, p.progress, *form], **_QUIET)
+    return used.then(history.fill, None, [p.progress, *p.controls.all], **_QUIET)
+
+
+def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
+    """Check words and settings after every change, and while they are typed."""
+    p = checking.parts
+    typed = [field.change for field in p.controls.all if isinstance(field, gr.Textbox | gr.Number)]  # type: ignore[attr-defined]
+    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": [p.checks, p.progress], "queue": False}
+    gr.on(typed, checking.look, **how, trigger_mode="multiple", **_QUIET)
+    for listen in (p.cards.prompts, p.checks.look):
+        listen(checking.look, **how, trigger_mode="multiple", **_QUIET)
+    for change in changes:
+        change.then(checking.look, **how, **_QUIET)
+
+
+def _wire_quality(quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
+    """Set counts by a quality, and say which one the settings are after every change."""
+    p = quality.parts
+    fields = {id(field): field for own in p.controls.fields.values() for field in _scaled(own)}
+    given = [p.model, *p.controls.all]
+    chosen = p.quality.choose(quality.choose, p.model, [*fields.values()], **_QUIET)
+    listeners: list[Any] = [chosen.then, *(change.then for change in changes)]
+    for listen in [*listeners, *(field.change for field in fields.values())]:
+        listen(quality.look, given, p.quality, concurrency_limit=None, **_QUIET)
+
+
+def _scaled(fields: Mapping[str, Component]) -> list[Any]:
+    """The fields of the counts that a quality sets."""
+    return [field for name, field in fields.items() if name in ("steps", "tune_steps")]
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
@@ -275,6 +381,13 @@ def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:
     ]
 
 
+def _wire_fetch(fetching: FinderHandlers) -> None:
+    """Connect the button that fetches a published SAM."""
+    p = fetching.parts
+    p.fetch.fetch(fetching.start, None, [p.fetch, p.canvas], **_QUIET, concurrency_limit=None)
+    p.fetch.stop(fetching.stop, None, None, **_QUIET, queue=False)
+
+
 def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
     """After every change, say what a run would tune and whether the chosen model fits."""
     p = tuning.parts
@@ -282,8 +395,6 @@ def _wire_look(tuning: TuningHandlers, changes: Sequence[Dependency]) -> None:
     for method in filter(tuning_views.tunes, METHODS):
         names = ("tune_steps", "start", *METHODS[method].Params.GROUPS["Tuning"])
         listeners += [p.controls.fields[method][name].input for name in names]  # type: ignore[attr-defined]
-    if isinstance(p.loras, gr.Dropdown):
-        listeners.append(p.loras.change)
     for listen in listeners:
         listen(
             tuning.look,

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from editing.params.written import is_text
 from editing.registry import METHODS, resolve_params
+from ui.components import view
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
 _REACH = {
@@ -45,6 +46,7 @@ _SAY = {
     "frames_at_once": "Frames that are edited together; a longer clip is edited in batches of so many, which "
     "share frames. Memory grows with it.",
 }
+_HELPERS = ("heat_pixel", "control")  # texts that a script below the field, of this name, helps to write
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
@@ -72,16 +74,19 @@ class ParameterFields:
     Attributes:
         columns: What is shown and hidden as a whole, with its method.
         fields: By method and parameter; those of `SHARED` are the same for all methods.
+        helpers: What helps to write a text, with the name of its parameter.
     """
 
     columns: Sequence[tuple[str, gr.Column]]
     fields: Mapping[str, Mapping[str, Component]]
+    helpers: Sequence[tuple[str, gr.HTML]] = ()
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
         """These and the fields of the same methods in other places of the page."""
         methods = dict.fromkeys((*self.fields, *others.fields))
         fields = {name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods}
-        return ParameterFields((*self.columns, *others.columns), fields)
+        helpers = (*self.helpers, *others.helpers)
+        return ParameterFields((*self.columns, *others.columns), fields, helpers)
 
     @property
     def all(self) -> list[Component]:
@@ -157,9 +162,23 @@ def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> P
         return at_hand | _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
 
 
-def make_fields(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
-    """Make the other fields of every method; see `make_fields_at_hand`."""
-    return _make_columns(usual, shown, _make_group)
+def make_fields(
+    usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any] | None = None
+) -> ParameterFields:
+    """Make the other fields of every method; see `make_fields_at_hand`.
+
+    Args:
+        usual: By method, the parameters of a run with nothing given.
+        shown: The method whose are seen first.
+        help: By parameter, the value of the script that helps to write it.
+    """
+    helpers: list[tuple[str, gr.HTML]] = []
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        return _make_group(method, values, help or {}, helpers)
+
+    columns = _make_columns(usual, shown, make)
+    return ParameterFields(columns.columns, columns.fields, helpers)
 
 
 def _make_columns(
@@ -186,7 +205,9 @@ def _make_some(usual: Mapping[str, Mapping[str, Any]], shown: str, names: Sequen
     return _make_columns(having, shown, make)
 
 
-def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+def _make_group(
+    method: str, values: Mapping[str, Any], help: Mapping[str, Any], helpers: list[tuple[str, gr.HTML]]
+) -> dict[str, Component]:
     """A field per parameter: the important ones first, then the method's groups, then the others."""
     fields = METHODS[method].Params.model_fields
     kept = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
@@ -198,15 +219,19 @@ def _make_group(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
     more = tuple(name for name in names if name not in grouped and name not in first)
     for title, group in {**groups, "More": more}.items():
         with gr.Accordion(title, open=False, elem_classes="rg-more"):
-            controls |= {
-                name: _make_field(name, fields[name], values[name]) for name in group if name in names
-            }
+            for name in (name for name in group if name in names):
+                controls[name] = _make_field(name, fields[name], values[name])
+                helpers += _make_helpers(name, help)
     return controls
 
 
+def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
+    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
+
+
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
-    said = {"label": field.title or name.replace("_", " ").capitalize()}
-    said["info"] = _SAY.get(name, field.description)
+    said: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
+    said |= {"info": _SAY.get(name, field.description), "elem_classes": f"rg-param-{name}"}
     if field.annotation is bool:
         return gr.Checkbox(value, **said)
     if choices := _choices(field):
@@ -217,7 +242,7 @@ def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
     if low is None or high is None or high > _MAX_SLIDER:
         whole = {"precision": 0} if field.annotation is int else {}
-        return gr.Number(value, minimum=low, maximum=high, **whole, **said)
+        return gr.Number(value, **whole, **said)  # what is out of range is said by the checks
     top = max(_REACH.get(name, high), value)
     step = 1 if field.annotation is int else slider_step(high, value)
     return gr.Slider(low, top, value=value, step=step, **said)
@@ -231,11 +256,15 @@ def slider_step(high: float, value: float) -> float:
 
 
 def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
-    return {
-        control: gr.update(value=_as_text(values[name]) if isinstance(control, gr.Textbox) else values[name])
-        for name, control in fields.items()
-        if name in values
-    }
+    return {control: _update(control, values[name]) for name, control in fields.items() if name in values}
+
+
+def _update(control: Component, value: Any) -> dict[str, Any]:
+    if isinstance(control, gr.Textbox):
+        return gr.update(value=_as_text(value))
+    if isinstance(control, gr.Slider):  # a value beyond its end would be refused with every event
+        return gr.update(value=value, maximum=max(control.maximum, value))
+    return gr.update(value=value)
 
 
 def _choices(field: FieldInfo) -> tuple[Any, ...]:

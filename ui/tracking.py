@@ -14,12 +14,13 @@ import numpy as np
 from editing.clip import Clip
 from editing.errors import EditingError
 from editing.events import Progress
-from editing.request import EditRequest
 from masks.corrections import Pass
 from masks.doubts import doubts, in_words, judged
+from masks.finders import FLOW
 from ui import views
 from ui.build_request import build_discovery
 from ui.document import Document, Past
+from ui.finders import finder_by_words
 from ui.masking import BROKEN, Data, frame_shown
 from ui.visits import Visits
 from ui.worker import in_thread
@@ -27,7 +28,7 @@ from ui.worker import in_thread
 log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
-Discover = Callable[[EditRequest], Iterator[Any]]
+Discover = Callable[..., Iterator[Any]]
 _NO_KEY = "There is nothing to track yet. Click an object, or correct a mask."
 _NO_MATCH = "No object matches the words in “The clip shows”. Click one instead."
 _NAMED = 3  # regions whose lost stretches are named
@@ -63,9 +64,9 @@ class Tracking:
     Args:
         visits: The documents of all open pages.
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
-            frames and how sure it is.
+            frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
         discover: What the clip shows to the objects in it: progress, and as the last what
-            `editing.clusters.find_clusters` returns.
+            `editing.clusters.find_clusters` returns. With `finder` and `tracker`, they are found by words.
     """
 
     def __init__(self, visits: Visits, propagate: Propagate, discover: Discover | None = None) -> None:
@@ -131,21 +132,26 @@ class Tracking:
             if stop.is_set() or not labels:
                 return
             clip, passes = document.opened.clip, document.begin_track(labels)
+            tracker = document.tracker
             areas = {label: _usual_area(document, label) for label in labels}
             names = [document.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
         yield Followed(what, 0, total)
-        for done, (part, tracked) in enumerate(self._tracked(clip, passes), 1):
+        began = time.monotonic()
+        for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
             taken = {label: areas[label] for label in part.labels_at(tracked[0])}
             if not _take_frame(document, taken, stop, *tracked):
                 return
+            left = (time.monotonic() - began) / done * (total - done)
+            document.followed = done, total, round(left, 1)
             yield Followed(what, done, total)
 
-    def _tracked(self, clip: Clip, passes: list[Pass]) -> Iterator[tuple[Pass, _Tracked]]:
+    def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
+        how = {} if tracker == FLOW else {"tracker": tracker}
         for part in passes:
             span = {"start": part.frames.start, "stop": part.frames.stop}
-            with closing(self.propagate(clip, part.keys, **span)) as frames:  # type: ignore[type-var]
+            with closing(self.propagate(clip, part.keys, **span, **how)) as frames:  # type: ignore[type-var]
                 for tracked in frames:
                     yield part, tracked
 
@@ -178,7 +184,9 @@ class Tracking:
         assert find is not None
         with document.lock:
             asked = build_discovery(document, model)
-        with closing(in_thread(lambda: find(asked))) as steps:
+            by, tracker = finder_by_words(document.opened.drawn), document.tracker
+        how = {"finder": by, "tracker": tracker} if by else {}
+        with closing(in_thread(lambda: find(asked, **how))) as steps:
             for step in steps:
                 if stop.is_set():
                     yield "Stopped. No regions were added."
@@ -226,7 +234,7 @@ def _usual_area(document: Document, label: int) -> float:
 
 
 def _end(document: Document) -> None:
-    document.tracking = 0
+    document.tracking, document.followed = 0, None
     document.mark([])  # newer than any answer that still says it goes on
 
 

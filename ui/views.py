@@ -12,7 +12,7 @@ from editing.request import EditRequest, Region
 from ui.clips import MAX_FRAMES, Opened
 from ui.document import MAX_REGIONS, Document
 from ui.examples import Example
-from ui.layers import FINDERS
+from ui.finders import finders_view, title
 from ui.mask_edits import finder_of
 
 View = dict[str, Any]
@@ -21,10 +21,12 @@ MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, charac
 _FIELDS = {
     "source_prompt": "The clip shows",
     "prompt": "It should show",
+    "negative_prompt": "Avoid",
     "more_prompts": "It should show",
     "adapter": "Tuned model",
 }
-_KEYS = {"prompt": "Change to", "source": "Now"}  # of a region
+_KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
+_OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
@@ -36,6 +38,8 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
                 "name": name,
                 "title": example.opened.title,
                 "picture": example.thumbnail,
+                "after": example.after,
+                "videos": _videos(example.opened),
                 "changes": [
                     {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
                     for r in example.request.regions
@@ -47,6 +51,11 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     }
 
 
+def _videos(opened: Opened) -> list[str]:
+    """Paths of the source and of the edit that ships with an example; none without one."""
+    return [str(opened.source), opened.made.edits[0]] if opened.made else []
+
+
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
     """The videos of a run's edits and the prompt of each."""
     paths = (files[name] for name in EDITS if name in files)
@@ -56,7 +65,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
     """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
-    return {
+    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return said | {
         "source": str(opened.source),
         "edits": list(edits),
         "reconstruction": reconstruction,
@@ -64,6 +74,7 @@ def player(opened: Opened, edits: Sequence[View] = (), reconstruction: str | Non
         "height": clip.size[1],
         "frames": len(clip),
         "fps": float(clip.fps),
+        "names": None,
     }
 
 
@@ -108,9 +119,11 @@ def canvas(
         "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
-        "sam": document.finder == "sam",
+        "who": finders_view(document),
+        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
         "stale": document.to_track(),
         "tracking": document.tracking,
+        "followed": document.followed and list(document.followed),
         "found": None if document.found is None else list(document.found),
         "acknowledged": list(document.acknowledged),
         "note": note,
@@ -129,10 +142,13 @@ def _clip(opened: Opened) -> View:
         "height": clip.size[1],
         "fps": float(clip.fps),
         "own": opened.own,
+        "drawn": opened.drawn,
         "total": opened.total,
         "start": opened.start,
         "stride": opened.stride,
         "most": MAX_FRAMES,
+        "strip": str(opened.strip) if opened.strip else "",
+        "made": opened.made is not None,
     }
 
 
@@ -159,10 +175,13 @@ def _masks_on(document: Document, frame: int) -> View:
 def _lane(document: Document, label: int) -> str:
     """What a region is on each frame, a character each.
 
-    "k" drawn by hand, "e" drawn empty, "-" tracked and not found, 0 to 9 tracked (tenths of how sure), or a
-    space.
+    "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
+    0 to 9 tracked (tenths of how sure), or a space.
     """
-    return "".join(_cell(document, label, frame) for frame in range(len(document.opened.frames)))
+    count = len(document.opened.frames)
+    if document.state.layers[label].rest:
+        return "9" * count
+    return "".join(_cell(document, label, frame) for frame in range(count))
 
 
 def _cell(document: Document, label: int, frame: int) -> str:
@@ -172,7 +191,7 @@ def _cell(document: Document, label: int, frame: int) -> str:
         return " "
     masked = document.masked(label, frame)
     if key and key.counts:
-        return "k" if masked else "e"
+        return "e" if not masked else "c" if key.clicked else "k"
     if not masked:
         return " " if key and key.points else "-"
     return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
@@ -185,7 +204,7 @@ def _masked(document: Document, label: int, frame: int) -> View:
         "runs": document.run_lengths(label, frame),
         "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
         "key": key is not None and key.counts,
-        "by": FINDERS.get(key.by, "") if key and key.found else "",
+        "by": title(key.by) if key and key.found else "",
         "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
     }
 
@@ -225,28 +244,34 @@ def cards(document: Document) -> View:
         "have": document.rev,
         "source_prompt": document.source_prompt,
         "prompt": document.prompt,
+        "negative_prompt": document.negative_prompt,
+        "rest": document.rest or 0,
         "full": len(document.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in ("label", "name", "color", "source", "prompt", "margin")}
-            for region in document.state.regions.values()
+            {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
         ],
     }
 
 
 def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
     """The composed prompts in pieces; a region's own words carry its label and colour."""
-    colors = {region.label: region.color for region in regions}
-    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, colors))]}
+    known = {region.label: region for region in regions}
+    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, known))]}
 
 
-def _pieces(composed: Composed, colors: Mapping[int, str]) -> list[View]:
+def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
     text, spans = composed
     places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
     for (start, stop), label in places:
         parts += [
             {"text": text[done:start]},
-            {"text": text[start:stop], "label": label, "color": colors[label]},
+            {
+                "text": text[start:stop],
+                "label": label,
+                "color": regions[label].color,
+                "kept": not regions[label].prompt.strip(),
+            },
         ]
         done = stop
     parts.append({"text": text[done:]})

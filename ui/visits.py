@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -11,9 +12,11 @@ from editing.errors import RequestError
 from ui.clips import Opened
 from ui.document import Document
 from ui.media import MAX_AGE, Media
+from ui.runs import Run
 
-MAX_PAGES = 32
-GRACE = 30.0
+MAX_PAGES = 64
+GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
+_MAX_CONNECTED = 4096
 
 
 class Visits:
@@ -24,7 +27,7 @@ class Visits:
         media: Whose files go with a page.
         finder: See `Document`.
         clock: Seconds, growing.
-        grace: Seconds in which a page that lost its connection may come back.
+        grace: Seconds in which a page that was reloaded or lost its connection may come back.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Visits:
         self._grace = grace
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._documents: OrderedDict[str, Document] = OrderedDict()
+        self._connected: OrderedDict[str, set[str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, page: str, opened: Opened | None = None) -> Document:
@@ -61,6 +65,15 @@ class Visits:
             self.forget(other)
         return document
 
+    def find(self, page: str) -> Document | None:
+        """The document of a page, if it has one already."""
+        return self._documents.get(page)
+
+    def run_of(self, page: str) -> Run | None:
+        """The last run of a page, if there was one on its clip."""
+        document = self.find(page)
+        return document.run if document else None
+
     def keep(self, page: str) -> None:
         """Something still goes on for a page that nobody touches."""
         with self._lock:
@@ -70,16 +83,30 @@ class Visits:
             document.used = self._clock()
         self._media.touch(page)
 
-    def leave(self, page: str) -> None:
-        """A page is closed, or has lost its connection for a moment: forget it unless it comes back.
+    def arrive(self, page: str, connection: str) -> Document | None:
+        """A page is opened, or is there again; its document if it has one.
 
-        What is being tracked stops at once.
+        Args:
+            page: See `ui.handlers.page_of`.
+            connection: Tells the page that is loaded now from the same one before a reload.
         """
-        document = self._documents.get(page)
-        if document is None:
-            return
-        document.stop.set()
-        document.left = left = object()
+        with self._lock:
+            self._connected.setdefault(page, set()).add(connection)
+            self._connected.move_to_end(page)
+            while len(self._connected) > _MAX_CONNECTED:
+                self._connected.popitem(last=False)
+            known = page in self._documents
+        return self.get(page) if known else None
+
+    def leave(self, page: str, connection: str = "") -> None:
+        """A page is closed, is being reloaded or has lost its connection: forget it unless it comes back."""
+        with self._lock:
+            connected = self._connected.get(page, set())
+            connected.discard(connection)
+            document = self._documents.get(page)
+            if connected or document is None:  # after a reload the old connection may end last
+                return
+            document.left = left = object()
 
         def forget() -> None:
             if self._documents.get(page) is document and document.left is left:
@@ -93,8 +120,9 @@ class Visits:
         """Free a page's document and its files."""
         with self._lock:
             document = self._documents.pop(page, None)
+            self._connected.pop(page, None)
         if document:
-            document.stop.set()
+            document.end()
         self._media.forget(page)
 
     def __len__(self) -> int:

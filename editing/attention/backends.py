@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 # Gathering all runs at once would copy q, k and v of the whole clip.
@@ -23,6 +23,7 @@ def attention(
     k: Float[Tensor, "batch heads keys dim"],
     v: Float[Tensor, "batch heads keys width"],
     scale: float | None = None,
+    mask: Bool[Tensor, "batch 1 queries keys"] | None = None,
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
@@ -31,19 +32,22 @@ def attention(
         k: Keys.
         v: Values; may be narrower or wider than q and k (keys that carry region channels).
         scale: Factor on q k^T; default dim ** -0.5.
+        mask: True where a query sees a key; None lets all see all.
     Returns:
         One row of values per query, in q's dtype.
     """
     dim, width = q.shape[-1], v.shape[-1]
     if dim == width or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+        return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     # The CPU kernel needs equal widths; otherwise it silently falls back to the full matrix.
     if scale is None:
         scale = dim**-0.5
     if width < dim:
-        return F.scaled_dot_product_attention(q, k, F.pad(v, (0, dim - width)), scale=scale)[..., :width]
+        return F.scaled_dot_product_attention(q, k, F.pad(v, (0, dim - width)), mask, scale=scale)[
+            ..., :width
+        ]
     pad = (0, width - dim)
-    return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, scale=scale)
+    return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale)
 
 
 def attention_in_runs(

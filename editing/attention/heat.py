@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,8 @@ from editing.events import RegionAttention
 HEAT_TOKENS = 1024
 Columns = Mapping[str, Collection[int]]
 """Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
+PARTS = ("early", "middle", "late")
+"""Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,14 @@ class HeatScope:
 class Heat:
     """The attention mass of some columns at every pixel, before and after attention is changed.
 
-    Only sums are kept, so memory does not grow with steps.
+    Only sums are kept, one for each third of the schedule, so memory does not grow with steps.
     """
 
     def __init__(self, scope: HeatScope) -> None:
         self.scope = scope
-        self._sums: tuple[Tensor, Tensor] | None = None
-        self._count = 0
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self._counts: dict[str, int] = {}
+        self._part = PARTS[0]
         self._changed = False
         self._in_scope = True
         self._step: Tensor | None = None
@@ -101,6 +104,7 @@ class Heat:
     def begin(self, step: Step) -> None:
         """Start a new step."""
         self._in_scope = self.scope.counts(step)
+        self._part = PARTS[0 if step.within(1 / 3) else 1 if step.within(2 / 3) else 2]
         self._step, self._step_count = None, 0
 
     def reads(self, site: Site) -> bool:
@@ -131,11 +135,13 @@ class Heat:
         self._step_count += 1
         if not self._in_scope or (self._changed and not changed):
             return
-        if self._sums is None or changed != self._changed:
-            self._sums, self._count, self._changed = (one, other), 1, changed
-        else:
-            self._sums = (self._sums[0] + one, self._sums[1] + other)
-            self._count += 1
+        if changed != self._changed:
+            self._sums, self._counts, self._changed = {}, {}, changed
+        if self._part in self._sums:
+            before_sum, after_sum = self._sums[self._part]
+            one, other = before_sum + one, after_sum + other
+        self._sums[self._part] = one, other
+        self._counts[self._part] = self._counts.get(self._part, 0) + 1
 
     def _laid_out(
         self, mass: Float[Tensor, "frames tokens columns"], size: tuple[int, int] | None
@@ -155,16 +161,17 @@ class Heat:
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
         """Mean attention before the change."""
-        return self._mean(0)
+        return self._mean(0, self._sums)
 
     def after(self) -> Float[Tensor, "frames h w columns"]:
         """Mean attention after the change."""
-        return self._mean(1)
+        return self._mean(1, self._sums)
 
-    def _mean(self, which: int) -> Tensor:
-        if self._sums is None:
+    def _mean(self, which: int, parts: Collection[str]) -> Tensor:
+        if not parts:
             raise ValueError(f"no attention layer has a grid of {self.scope.size}")
-        return self._sums[which] / self._count
+        first, *others = (self._sums[part][which] for part in parts)
+        return sum(others, first) / sum(self._counts[part] for part in parts)
 
     def now(self, columns: Columns, frames: Sequence[int]) -> dict[str, Float32[ndarray, "frames h w"]]:
         """This step's maps of some frames, each scaled so that its strongest pixel is 1."""
@@ -172,10 +179,19 @@ class Heat:
         return {name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()}
 
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
-        """Maps over all steps, as probabilities."""
+        """Maps over all steps, and over each third of them if there are several, as probabilities."""
+        apart = {part: self._maps(columns, (part,)) for part in PARTS if part in self._sums}
+        if len(apart) < 2:
+            return self._maps(columns, self._sums)
+        return {
+            name: replace(maps, parts={part: found[name] for part, found in apart.items()})
+            for name, maps in self._maps(columns, self._sums).items()
+        }
+
+    def _maps(self, columns: Columns, parts: Collection[str]) -> dict[str, RegionAttention]:
         before, after = (
             {name: of_columns(mean, chosen).cpu().numpy() for name, chosen in columns.items()}
-            for mean in (self.before(), self.after())
+            for mean in (self._mean(0, parts), self._mean(1, parts))
         )
         return {name: RegionAttention(before[name], after[name]) for name in columns}
 

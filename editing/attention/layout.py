@@ -28,6 +28,7 @@ class Layout:
     Attributes:
         names: Names of the regions.
         words: Code of every token of the prompt, -1 for tokens of no region.
+        refused: The same for the negative prompt; None if no region has negative words.
         grid: Grid of the latents.
         strength: Strengths of the background, 1, and of every region.
         has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
@@ -36,9 +37,15 @@ class Layout:
         indicator: [tokens, regions], 1 if a token belongs to a region.
     """
 
-    def __init__(self, request: EditRequest, grid: Grid, words: Int[Tensor, "tokens"]) -> None:
+    def __init__(
+        self,
+        request: EditRequest,
+        grid: Grid,
+        words: Int[Tensor, "tokens"],
+        refused: Int[Tensor, "tokens"] | None = None,
+    ) -> None:
         self.names = tuple(region.name for region in request.regions)
-        self.words, self.grid = words, grid
+        self.words, self.refused, self.grid = words, refused, grid
         codes = np.zeros(256, np.uint8)
         codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
         device = words.device
@@ -100,4 +107,14 @@ def lay_out(backbone: Backbone, request: EditRequest, grid: Grid) -> tuple[Layou
             )
         words[list(positions)] = [region.label for region in request.regions].index(label) + 1
         places[positions] = phrase
-    return Layout(request, grid, words), {"uncond": uncond, "cond": splice(cond, places)}
+    layout = Layout(request, grid, words, _refused(request, uncond))
+    return layout, {"uncond": uncond, "cond": splice(cond, places)}
+
+
+def _refused(request: EditRequest, negatives: Text) -> Int[Tensor, "tokens"] | None:
+    """The code of every token of the negative prompt, -1 for tokens of no region; None if all are such."""
+    vectors, labels = negatives.vectors, [region.label for region in request.regions]
+    codes = torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
+    for label, span in request.negative_spans.items():
+        codes[list(spans(negatives, *span))] = labels.index(label) + 1
+    return codes if request.negative_spans else None

@@ -86,7 +86,7 @@ class Modulation:
             for branch in batch.branches:
                 one = [x[batch.rows(branch)] for x in (q, k, v)]
                 if site.kind == "cross":
-                    out.append(self.across(*one, site, xi) if branch == "cond" else attention(*one))
+                    out.append(self.across(*one, site, xi) if branch == "cond" else self.refuse(*one, site))
                 elif branch in modulated:
                     out.append(self.within(*one, site, xi, looks=branch == modulated[-1]))
                 else:
@@ -110,6 +110,14 @@ class Modulation:
             size = layout.grid.at(site).size
             self.heat.add(before.mean(1), after.mean(1), size=size, changed=bool(a.any()))
         return modulated_attention(q, k, v, codes, words, a)
+
+    def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        """Cross-attention to the negative prompt: a region's own negative words are read inside it alone."""
+        own = self.layout.refused
+        if own is None:
+            return attention(q, k, v)
+        seen = (own < 0) | (self.layout.codes(site)[..., None] == own)
+        return attention(q, k, v, mask=seen[:, None])
 
     def within(self, q: Tensor, k: Tensor, v: Tensor, site: Site, xi: float, looks: bool) -> Tensor:
         """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from editing.backbones import Backbone, find
 from editing.backbones.configs import read_config
-from editing.backbones.folder import PART_FILES, download, read_weights
+from editing.backbones.folder import PART_FILES, download
 from editing.backbones.patches import ControlFn, Patch, patched
 from editing.control import ControlSpec, control_maps
 from editing.errors import ModelError, ResourceError
 from editing.memory import is_out_of_memory
 from editing.text import Text
+from editing.weights import read_weights
 
 FIELD = "params.control"
 _FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from editing.backbones.configs import read_config
+from editing.backbones.hub import PIPELINE_FILES, hub_error
 from editing.backbones.words import read_words
 from editing.boundary import boundary
 from editing.errors import ModelError, shorten
-from editing.safetensors_files import check_head
+from editing.weights import read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
         )
 
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    for part in ("unet", "text_encoder"):
+        read_config(folder / part / "config.json", id)
     with boundary("model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return Parts(
@@ -75,46 +78,6 @@ def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
     return defaults
 
 
-def read_weights(kind: type, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
-    """Read one diffusers or transformers model from its folder.
-
-    Raises:
-        ModelError: There are no safetensors, or weights are missing.
-    """
-    if not any(folder.glob("*.safetensors")):
-        hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            "model", f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
-        )
-    read_config(folder / "config.json", id)
-    for file in folder.glob("*.safetensors"):
-        check_head(file, "model")
-    said = (
-        f"{shorten(id)}: {folder.name}/ cannot be loaded, its files do not fit together. Download it again."
-    )
-    with boundary("model", said, ModelError):
-        model, report = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError(
-            "model",
-            f"{shorten(id)}: {folder.name}/ lacks {len(missing)} weights, such as {missing[0]}. Download it "
-            "again.",
-        )
-    return model
-
-
-_WEIGHTS = [f"{part}/{stem}{rest}"
-            for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
-                               ("text_encoder", "model"))
-            for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
-PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer/*", "*.json")
 PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
@@ -125,32 +88,6 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
         ModelError: The repository is gated, private or missing, or the hub cannot be reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
 
-    try:
+    with hub_error(id):
         return snapshot_download(id, allow_patterns=list(files))
-    except GatedRepoError as error:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "model", f"{shorten(id)} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
-        ) from error
-    except (LocalEntryNotFoundError, ConnectionError) as error:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is not downloaded, and the hub cannot be reached. Go online once, or use "
-            "storybook.",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            "model", f"{shorten(id)} cannot be downloaded ({reason}). Try again, or use storybook."
-        ) from error

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from editing.backbones import ASSETS
+from editing.backbones.clip_tokens import read_merges, read_vocabulary
 from editing.backbones.folder import Parts
 from editing.boundary import boundary
 from editing.errors import ModelError, shorten
@@ -23,6 +24,7 @@ UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPENCLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
+MAX_TOKENS = 77
 
 
 def read_file(path: str, dtype: torch.dtype) -> Parts:
@@ -54,7 +56,8 @@ def read_file(path: str, dtype: torch.dtype) -> Parts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
-    tokenizer = CLIPTokenizer.from_pretrained(CHECKPOINTS / "clip", pad_token=pad, local_files_only=True)
+    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
+    tokenizer = CLIPTokenizer(**tokens, pad_token=pad, model_max_length=MAX_TOKENS)
     scheduler = _config(version, "scheduler", "scheduler_config.json")
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated.startswith("v") or "v_pred" in checkpoint:

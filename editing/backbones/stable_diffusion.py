@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,9 +18,9 @@ from editing.attention.sites import Grid, Site, install
 from editing.backbones.offers import STABLE_DIFFUSION
 from editing.backbones.patches import PLAIN, Change, checkpointed, patched
 from editing.backbones.temporal import tunable_shapes, untuned
-from editing.backbones.words import check_words
+from editing.backbones.words import check_length, check_words
 from editing.diffusion import Prediction, Schedule, Step, split
-from editing.errors import DivergedError, PromptError, ResourceError, shorten
+from editing.errors import DivergedError, ResourceError
 from editing.memory import (
     activation_bytes,
     activations_fit,
@@ -216,10 +215,8 @@ class StableDiffusion:
             return_offsets_mapping=True,
             return_tensors=None,
         )
-        for prompt, name, ids, offsets in zip(
-            prompts, fields, tokens.input_ids, tokens.offset_mapping, strict=True
-        ):
-            self._check_length(prompt, name, len(ids), offsets)
+        for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
+            check_length(prompt, name, offsets, self.token_limit)
         return tokens
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
@@ -276,17 +273,6 @@ class StableDiffusion:
             raise ResourceError(
                 field, f"Out of memory with {frames} frames of {width} x {height} pixels. {advice}."
             ) from error
-
-    def _check_length(self, prompt: str, name: str, length: int, offsets: Sequence[tuple[int, int]]) -> None:
-        if length <= self.token_limit:
-            return
-        start = offsets[self.token_limit - 1][0]  # the end token needs the last place
-        word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
-        raise PromptError(
-            name,
-            f"The prompt has {length - 2} tokens, but at most {self.token_limit - 2} fit. Shorten it; "
-            f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit.",
-        )
 
     def predict(
         self,

@@ -21,6 +21,9 @@ from editing.clip.reading import EXACT
 from editing.clip.sound import open_sound
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
+AI_EDITED = "AI-edited video"
+"""Comment of files that a model made or changed."""
+CRF = 7  # hardly to be told from the frames
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
 
@@ -33,9 +36,10 @@ def write_video(
     duration: Fraction | None = None,
     audio_from: AudioSpan | None = None,
     tags: ColorTags | None = None,
-    comment: str = "AI-edited video",
+    comment: str = AI_EDITED,
+    crf: int = CRF,
 ) -> None:
-    """Write an MP4: H.264 yuv420p at CRF 7, AAC, index first, the same bytes for the same input.
+    """Write an MP4: H.264 yuv420p, AAC, index first, the same bytes for the same input.
 
     A frame of odd size is encoded with its last row or column repeated, since yuv420p has only even sizes,
     and the container declares the true size, to which decoders crop.
@@ -50,6 +54,7 @@ def write_video(
         audio_from: Sound to copy, cut to its span.
         tags: Colour tags to write and to convert with; None is BT.709.
         comment: Comment of the file.
+        crf: Constant rate factor, 0 to 51: the higher, the smaller the file and the worse the picture.
 
     Raises:
         ValueError: There is no frame, or not one for each of the times.
@@ -60,7 +65,7 @@ def write_video(
     clock = _Clock(fps, times, duration)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["comment"] = comment
-        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags)
+        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags, crf)
         with _add_sound(container, audio_from) as write_sound:
             for index, frame in clock.count(frames):
                 container.mux(clock.encode(video, _to_yuv(frame, tags), index))
@@ -155,10 +160,10 @@ class _Clock:
 
 
 def _add_video(
-    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags
+    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags, crf: int
 ) -> av.VideoStream:
     # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
-    options = {"crf": "7", "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
     stream = clock.add_stream(container, "libx264", options)
     stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
     stream.color_range, stream.colorspace = tags.range, tags.matrix

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from editing.params.written import Cuts, KeyFrames, written
 
+QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
+"""How much work a run does, as a share of what it does with nothing given."""
+_LEAST_STEPS = 4
+
 
 class MethodParams(BaseModel):
     """Parameters that every method has."""
@@ -23,6 +27,24 @@ class MethodParams(BaseModel):
     NEEDS: ClassVar[Mapping[str, str]] = {}
     # Parameters that the page shows together, by the group's title.
     GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Counts that a choice of quality scales; see `QUALITIES`.
+    SCALED: ClassVar[tuple[str, ...]] = ("steps",)
+
+    @classmethod
+    def scaled(cls, usual: Mapping[str, object], quality: str) -> dict[str, int]:
+        """The counts of a quality, one of `QUALITIES`.
+
+        Args:
+            usual: Parameters of a run with nothing given.
+            quality: Its name.
+        """
+        share = QUALITIES[quality]
+        counts = {name: usual[name] for name in cls.SCALED}
+        return {
+            name: min(1000, max(_LEAST_STEPS, round(value * share)))
+            for name, value in counts.items()
+            if isinstance(value, int)
+        }
 
     steps: int = Field(
         50, title="Steps", ge=1, le=1000, description="Denoising steps; the inversion takes as many."

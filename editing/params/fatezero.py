@@ -33,6 +33,34 @@ class FateZeroParams(ByWordsParams):
         },
     }
 
+    GROUPS = {
+        "Words": (
+            "cross_control",
+            "alignment",
+            "cross_until",
+            "emphasis",
+            "emphasis_words",
+            "edit_words",
+        ),
+        "Edited area": (
+            "use_masks",
+            "blend_latents",
+            "blend_self",
+            "blend_from",
+            "blend_until",
+            "blend_threshold",
+            "blend_words",
+            "feather",
+        ),
+        "Frames": (
+            "keys",
+            "keys_levels",
+            "levels",
+            "self_until",
+            "joint_norm",
+        ),
+    }
+
     preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
         "paper",
         title="Preset",

@@ -29,6 +29,7 @@ class TuneAVideoParams(InvertedParams):
             "temporal_rank",
         )
     }
+    SCALED = ("steps", "tune_steps")
 
     preset: Literal["paper", "fatezero"] = Field(
         "paper",

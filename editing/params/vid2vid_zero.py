@@ -23,6 +23,31 @@ class Vid2VidZeroParams(ByWordsParams):
         },
     }
 
+    GROUPS = {
+        "Words": (
+            "cross_control",
+            "alignment",
+            "replace_until",
+            "refine_until",
+        ),
+        "Inversion": (
+            "inversion",
+            "inner_steps",
+            "learning_rate",
+            "learned_share",
+            "pivot",
+            "learn_with",
+            "recompute",
+            "reconstruct",
+        ),
+        "Frames": (
+            "self_until",
+            "dense_layers",
+            "keys",
+            "joint_norm",
+        ),
+    }
+
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",

@@ -30,6 +30,41 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
     }
     NEEDS = {"control": "control", "inject_until": "features"}
 
+    GROUPS = {
+        "Regions": (
+            "self_strength",
+            "cross_strength",
+            "modulate_until",
+            "schedule_power",
+            "size_term",
+            "size_over_frames",
+            "levels",
+            "uncovered",
+            "guidance_half",
+            "feather",
+        ),
+        "Motion": (
+            "attention_span",
+            "track_levels",
+            "flow",
+            "joint_norm",
+        ),
+        "Source": (
+            "variation",
+            "inject_until",
+            "blend",
+            "blend_with",
+            "inversion",
+            "control",
+        ),
+        "Attention maps": (
+            "heat_pixel",
+            "heat_from",
+            "heat_until",
+            "heat_grids",
+        ),
+    }
+
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",

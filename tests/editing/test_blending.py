@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from editing.areas import fade_inwards
 from editing.blending import blend_latents, composite, mask_from_attention
 
 RNG = np.random.default_rng(0)
@@ -50,3 +51,21 @@ def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
     assert torch.equal(mask, expected)
     assert not mask_from_attention(mass, (4, 4), 1.0).any()
     assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2))
+
+
+def test_a_feathered_edge_fades_inside_and_leaves_the_outside_alone():
+    white, black = np.full_like(SOURCE, 255), np.zeros_like(SOURCE)
+    opacity = fade_inwards(MASK.astype(np.uint8), {1: 4}, [1])
+    row = composite(black, white, MASK, 3.0, opacity)[0, 12, :, 0].astype(int)
+    assert (np.diff(row[:12]) >= 0).all()
+    assert row[11] > 200  # the middle shows the edit
+    assert 0 < row[8] < 60  # its edge hardly
+    assert row[:8].max() <= row[8]
+    assert np.array_equal(composite(SOURCE, EDITED, MASK, 0.0, opacity * 0), SOURCE)
+
+
+def test_regions_that_touch_do_not_fade_towards_each_other():
+    labels = np.ones((1, 10, 20), np.uint8)
+    labels[:, :, 10:] = 2
+    assert (fade_inwards(labels, {1: 5, 2: 5}, [1, 2]) == 1).all()
+    assert fade_inwards(labels, {1: 5}, [1])[0, 5, 9] < 0.2

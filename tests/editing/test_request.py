@@ -71,6 +71,18 @@ def test_equal_prompts_bind_to_successive_occurrences():
     assert composed.spans == {1: (0, 5), 2: (10, 15), 3: (17, 22)}
 
 
+def test_an_empty_prompt_keeps_the_thing_beside_others_that_change():
+    regions = [region(1, "a fairy", "a pig"), region(2, "", "a panda"), region(3, " ", "")]
+    composed = compose("a pig and a panda jump", "", regions)
+    assert composed.text == "a fairy and a panda jump"
+    assert words(composed) == {1: "a fairy", 2: "a panda", 3: None}
+
+
+def test_a_blank_prompt_is_an_empty_one_in_a_given_prompt_too():
+    composed = compose("", "a fairy and a panda jump", [region(2, "  ", "a panda")])
+    assert words(composed) == {2: "a panda"}
+
+
 def test_nothing_given_composes_nothing():
     assert compose("", "", []) == ("", {})
     assert compose("", " ", [region(1, "a fox")]).text == "a fox"

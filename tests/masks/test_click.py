@@ -8,6 +8,7 @@ import torch
 from editing.errors import MaskError, ModelError
 from masks import click, sam
 from masks.draw import BrushStroke
+from masks.embedded import PRIOR, Embedded, KeptFrames
 from masks.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
@@ -44,7 +45,7 @@ def circles(monkeypatch):
     network = types.SimpleNamespace(image_encoder=encoder, prompt_encoder=prompts)
     monkeypatch.setattr(sam, "load_sam", lambda model=None: network)
     monkeypatch.setattr(sam, "missing", lambda: None)
-    monkeypatch.setattr(sam, "_frames", {})
+    monkeypatch.setattr(sam, "_frames", KeptFrames())
     monkeypatch.setattr(Circles, "asked", [])
     return network
 
@@ -82,7 +83,7 @@ def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
     click.segment(IMAGE, [(50, 40)], [0], previous=X < 60)
     prompt = Circles.asked[-1][3]
     assert prompt.shape == (1, 128, 128)
-    assert np.unique(prompt).tolist() == [-sam.PRIOR, sam.PRIOR]
+    assert np.unique(prompt).tolist() == [-PRIOR, PRIOR]
     inside = prompt[0] > 0
     assert inside[:96, :64].all()
     assert not inside[96:].any()  # beyond the frame
@@ -106,7 +107,8 @@ def test_the_same_pixels_are_embedded_once(untrained):
 
 
 def test_few_frames_are_kept(untrained, monkeypatch):
-    monkeypatch.setattr(sam, "_KEPT_FRAMES", 2)
+    two = 5_000_000  # bytes: a picture and its features take 2.1 million
+    monkeypatch.setattr(sam, "_frames", KeptFrames(two))
     frames = [sam.embed(np.full((20, 30, 3), n, np.uint8), untrained) for n in range(4)]
     assert sam.embed(frames[3].image, untrained) is frames[3]
     assert sam.embed(frames[0].image, untrained) is not frames[0]
@@ -206,7 +208,7 @@ def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
 
     monkeypatch.setattr(sam, "predict", predict)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
-    frame = sam.Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
+    frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
     click.segment(frame, [(50, 20)], [1], previous=mask)

@@ -64,7 +64,7 @@ def test_used_frames(clip, tmp_path):
         (["--click", "1:0,96,32"], "--click"),
         (["--click", "1:0,25,32,0"], "--click"),
         ([], "--click"),
-        (["--click", "1:0,25,32", "--method", "magic"], "--method"),
+        (["--click", "1:0,25,32", "--method", "magic"], "--finder"),
         (["--click", "1:0,25,32", "--frames", "7"], "clip.frames"),
         (["--click", "1:0,25,32", "--model", "nothing.pth"], "model"),
         (["--click", "1:0,25,32", "--nonsense"], "--nonsense"),

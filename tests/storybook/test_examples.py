@@ -1,13 +1,18 @@
 """The shipped examples are those that the table makes."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from editing import load_project
+from editing.clip import VideoClip
+from editing.made import RESULT, digest, read_made
 from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
+from storybook.results import make_result
 
 
 def test_every_example_is_in_the_table():
@@ -24,7 +29,8 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     make(name, tmp_path / name)
     ours, shipped = tmp_path / name, EXAMPLES / name
     files = {p.relative_to(ours) for p in ours.rglob("*") if p.is_file()}
-    assert files == {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
+    theirs = {p.relative_to(shipped) for p in shipped.rglob("*") if p.is_file()}
+    assert files == {path for path in theirs if path.parts[0] != RESULT}
     for file in (f for f in files if f.suffix == ".json"):
         assert json.loads((shipped / file).read_text()) == json.loads((ours / file).read_text()), file
     a, b = load_project(ours), load_project(shipped)
@@ -32,3 +38,42 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     assert np.abs(frames[0] - frames[1]).mean() < 0.5
     if a.labels is not None:
         assert (a.labels == b.labels).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_result_of_an_example_is_of_this_version_of_it(name, tmp_path):
+    """`python -m storybook.results --only NAME` makes it anew."""
+    made, request = read_made(EXAMPLES / name, tmp_path), load_project(EXAMPLES / name)
+    assert made, f"{name} was changed after its result was made"
+    assert len(made.edits) == len(request.targets)
+    assert made.report["prompt_used"] == request.composed.text
+    for path in made.edits:
+        edited, source = VideoClip(Path(path)), request.clip
+        assert (len(edited), edited.size) == (len(source), source.size)
+        assert edited.comment == "AI-edited video"
+        assert np.abs(edited.read(0, 1).astype(float) - source.read(0, 1)).mean() > 1
+
+
+def test_results_are_small():
+    assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
+
+
+def test_a_result_of_another_version_is_not_shown(tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(EXAMPLES / "05_attribute", project)
+    assert read_made(project, tmp_path / "media")
+    (project / "project.json").write_text((project / "project.json").read_text().replace("red", "green"))
+    assert read_made(project, tmp_path / "media") is None
+
+
+@pytest.mark.slow
+def test_a_result_is_made_again(tmp_path):
+    """Nearly: another processor's last bits differ."""
+    name = "11_no_masks_drawn"
+    shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns(RESULT))
+    make_result(tmp_path / name)
+    assert json.loads((tmp_path / name / RESULT / "report.json").read_text())["project"] == digest(
+        EXAMPLES / name
+    )
+    ours, theirs = (VideoClip(path / name / RESULT / "edited.mp4") for path in (tmp_path, EXAMPLES))
+    assert np.abs(ours.read(0, 8).astype(float) - theirs.read(0, 8)).mean() < 2

@@ -151,7 +151,7 @@ def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
     assert document.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="Choose grabcut"):
+    with pytest.raises(RequestError, match="Choose from grabcut"):
         mask_edits.find_by(document, label, 0, "sam", left_of)
 
 
@@ -311,7 +311,7 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(document, bare, tmp_pa
     visited.state = document.state
     *_, last = tracking.track("page", {"id": visited.id, "have": visited.rev})
     assert last["note"].startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
-    assert last["lanes"] == {"1": "k--939"}
+    assert last["lanes"] == {"1": "c--939"}
 
 
 def test_a_tracking_that_was_broken_off_is_not_done(document, bare, tmp_path):
@@ -447,13 +447,13 @@ def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(document, mon
     assert sorted(view["changes"]) == ["2", "3"]
     assert sorted(view["wanting"]) == ["0", "1", "4", "5"]
     assert view["wanting"]["4"] == 0
-    assert view["lanes"] == {str(label): "   k  "}
+    assert view["lanes"] == {str(label): "   c  "}
     document.set_tracked(label, 5, document.mask(label, 3), 0.42)
     document.set_tracked(label, 0, document.mask(label, 3) & False, 0.9)
     later = views.canvas(document, document.rev, frame=0, wanted=[5])
     assert (list(later["changes"]), later["wanting"]) == (["5"], {})
     assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
-    assert later["lanes"] == {str(label): "-  k 4"}
+    assert later["lanes"] == {str(label): "-  c 4"}
 
 
 def test_a_click_on_a_thousand_frames_is_a_small_answer(tmp_path):
@@ -578,3 +578,18 @@ def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(bare, tmp_path, dat
     view, _ = Masking(visits, left_of).act("page", {"id": "", "have": 1, "act": "reshape"} | data)
     assert said in view["note"]
     assert view["alarm"]
+
+
+def test_a_click_is_not_drawn_by_hand(document, bare):
+    label = document.add_region()
+    mask_edits.add_point(document, label, 1, (20.0, 5.0), True, left_of)
+    mask_edits.add_point(document, label, 4, (20.0, 5.0), True, left_of)
+    mask_edits.add_stroke(document, label, 4, BrushStroke(((40.0, 20.0),), 3, False), left_of)
+    assert views.canvas(document)["lanes"] == {str(label): " c  k "}
+    (region,) = build_request(document, {}, "videograin", "storybook").regions
+    assert (region.clicked, region.drawn) == ((1,), (4,))
+    again = Document(
+        prepare("", "x", build_request(document, {}, "videograin", "storybook"), bare.folder / "x")
+    )
+    assert views.canvas(again)["lanes"] == {str(label): " c  k "}
+    assert sorted(again.layer(label).drawn) == [1, 4]

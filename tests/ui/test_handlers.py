@@ -3,6 +3,7 @@
 from fractions import Fraction
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -11,10 +12,11 @@ from editing.request import EditRequest
 from ui.catalogue import Catalogue
 from ui.clip_files import ClipFiles
 from ui.clips import prepare
-from ui.handlers import MaskHandlers, RunHandlers
+from ui.handlers import MaskHandlers
 from ui.jobs import Jobs
 from ui.masking import Masking
 from ui.media import Media
+from ui.run_handlers import RunHandlers
 from ui.tracking import Tracking
 from ui.visits import Visits
 
@@ -43,7 +45,7 @@ LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 def test_a_late_run_shows_no_error(handlers):
     _, runs = handlers
-    assert list(runs.work(REQUEST, LATE, "storybook", [], 0)) == [{"progress": None, "live": None}]
+    assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {"progress": gr.skip()}
 
 
 def test_a_late_save_and_a_late_search_show_no_error(handlers):
@@ -57,5 +59,5 @@ def test_a_late_save_and_a_late_search_show_no_error(handlers):
 
 def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
     _, runs = handlers
-    ((shown),) = runs.work(REQUEST, {"id": None, "have": 0}, "storybook", [], 0)
+    shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
     assert "Reload" in shown["progress"]["text"]

@@ -14,7 +14,7 @@ from editing.clip.writing import write_video
 from editing.errors import RequestError
 from editing.events import EditResult, Finished, Ready, Window
 from editing.spool import Frames, Spool, frames_of, windows
-from ui import run_views
+from ui import result_views
 from ui.catalogue import Catalogue
 from ui.clips import open_upload
 from ui.document import Document
@@ -125,7 +125,7 @@ def run_long(tmp_path, frames):
     try:
         items = list(jobs.run(Job(request, "page")))
         finished = items[-1].finished
-        run_views.result(finished.result, finished.report, request, items[-1].files)
+        result_views.result(finished.result, finished.report, request, items[-1].files)
         return items, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -162,7 +162,7 @@ def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(Job(request, "page", opened))
     assert ("whole.mp4" in saved.files) is can
-    said = run_views.result(saved.finished.result, {}, request, saved.files)["whole"]
+    said = result_views.result(saved.finished.result, {}, request, saved.files)["whole"]
     assert ("frames 3 to 8 edited" in said) is can
     if can:
         levels = [int(frame.mean()) for frame in VideoClip(Path(saved.files["whole.mp4"])).read(0, 20)]

@@ -24,7 +24,7 @@ from editing.pictures import heat, tint
 from editing.project import save_project
 from editing.registry import METHODS
 from editing.request import EditRequest, Region
-from ui import run_views, views
+from ui import attention_views, result_views, run_views, views
 from ui.build_request import composed
 from ui.document import Document
 from ui.examples import load_examples
@@ -90,8 +90,8 @@ def test_every_view_is_json(example):
         run_views.stopped(run_views.waiting("videograin")),
         run_views.failed("regions.left.prompt", "wrong"),
         run_views.done(report),
-        run_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
-        run_views.result(outcome, report, request, {"edited.mp4": "/x"}),
+        attention_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
+        result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
     ]
     for view in shown:
         orjson.dumps(view)
@@ -117,8 +117,8 @@ def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, g
     frames, spot = np.zeros((9, 32, 48, 3), np.uint8), np.ones((9, 4, 6), np.float32)
     maps = {"left": RegionAttention(spot, spot)}
     outcome = EditResult(frames, frames, frames, np.ones((9, 32, 48), bool), maps)
-    shown = run_views.result(outcome, {}, replace(request_, method=method), {})
-    assert (shown["looks"][2] == "guided by the masks") is guided
+    shown = result_views.result(outcome, {}, replace(request_, method=method), {})
+    assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
 
 
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
@@ -129,8 +129,8 @@ def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
         frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
         words=WordAttention({"cat": spot}, {"fox": spot}), step_areas=dict.fromkeys(range(20), spot > 0.1),
     )  # fmt: skip
-    shown = run_views.result(outcome, {}, replace(request_, method="fatezero"), {})
-    assert shown["looks"][0] == "Attention on the new words"
+    shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
+    assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
     assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
     steps = shown["areas"]["steps"]
@@ -228,7 +228,7 @@ def test_stopped_says_what_was_tuned():
 
 def test_long_clips_show_eight_frames_with_the_ends(request_):
     frames = np.zeros((30, 8, 8, 3), np.uint8)
-    view = run_views.live(Preview(frames, tuple(range(30)), {}), request_)
+    view = attention_views.live(Preview(frames, tuple(range(30)), {}), request_)
     assert len(view["frames"]) == 8
     assert (view["indices"][0], view["indices"][-1]) == (1, 30)
 
@@ -236,7 +236,7 @@ def test_long_clips_show_eight_frames_with_the_ends(request_):
 def test_heat_maps_of_words_get_colours_of_their_own(request_):
     frames = np.zeros((2, 8, 8, 3), np.uint8)
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
-    rows = run_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
+    rows = attention_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
     assert [row["name"] for row in rows] == ["left", "snow", "moon"]
     assert [row["caption"] for row in rows[:2]] == [
         "Attention on “a panda”",
@@ -246,11 +246,13 @@ def test_heat_maps_of_words_get_colours_of_their_own(request_):
     assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
 
 
-@pytest.mark.parametrize(("psnr", "said"), [(100.0, "unchanged"), (44.2, "44.2 dB")])
+@pytest.mark.parametrize(
+    ("psnr", "said"), [(100.0, "Unchanged outside"), (44.2, "Unchanged but for the edge")]
+)
 def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
     frames = request_.clip.read(0, 5)
     outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
-    facts = run_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
+    facts = result_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
     assert facts[0]["value"] == said
 
 

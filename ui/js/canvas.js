@@ -1,18 +1,20 @@
 // The frame with its masks, and everything around it.
 import { button, icon, make } from "./shared/dom.js";
-import { hub, openFile, showStage } from "./shared/hub.js";
+import { hub, showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
 import { listenToKeys } from "./canvas/keyboard.js";
+import { makeMaskFiles } from "./canvas/mask_files.js";
 import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
-import { accept, frameOf, newContent, newEditor, selection } from "./canvas/state.js";
+import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
 import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
+import { makeTrim } from "./canvas/trim.js";
 
 // Frames of a clip in which cuts are sought: of examples, which are short and of one shot, only long ones.
 const LEAST_SCANNED = 8,
@@ -20,7 +22,7 @@ const LEAST_SCANNED = 8,
 const SCAN_AFTER = 600; // milliseconds
 
 const makeDrop = () => {
-  const drop = button("rg-drop", "", () => openFile());
+  const drop = button("rg-drop", "", () => hub.tell("open"));
   drop.append(
     icon("open"),
     make("strong", "", "Drop a clip here, or choose one"),
@@ -52,19 +54,22 @@ const lay = (editor, trigger) => {
   editor.look = makeLook(editor);
   const toolbar = makeToolbar(editor, surface, heard),
     finders = makeFinders(editor),
-    maskTools = makeMaskTools(editor),
+    files = makeMaskFiles(editor, trigger),
+    maskTools = makeMaskTools(editor, files.node),
     line = makeTimeline(editor),
     help = makeHelp(),
     chip = makeChip(surface),
     below = make("div", "rg-below");
   below.append(note, finders.node);
-  root.append(toolbar.node, surface.node, below, maskTools.node, line.node, heard, help);
+  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
+  root.append(makeTrim(editor), ...parts, heard, help, files.dialog);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();
     finders.refresh();
     maskTools.refresh();
-    chip.hidden = !editor.pending.length;
+    chip.hidden = !editor.pending.length && !(editor.tracking > 0);
+    chip.textContent = editor.pending.length ? "Finding the mask" : progressOf(editor.followed);
     root.dataset.tracking = String(Boolean(editor.tracking));
   };
   const showHelp = () => help.showModal();
@@ -158,7 +163,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
   surface.fit();
   hub.clip = clip;
   hub.tell("clip", clip);
-  showStage("masks");
+  showStage(clip.made ? "edit" : "masks");
 };
 
 const showLost = (editor, note) => {
@@ -167,6 +172,7 @@ const showLost = (editor, note) => {
   editor.say(note, true);
   editor.refresh();
   editor.draw();
+  hub.tell("lost");
 };
 
 const showView = (parts, value, trigger) => {
@@ -182,7 +188,9 @@ const showView = (parts, value, trigger) => {
   if (fresh) askForCuts(editor, trigger);
   editor.looking = 0;
   editor.look();
-  surface.forget(Object.keys(value.changes));
+  const same = JSON.stringify(value.feathers) === JSON.stringify(editor.painted);
+  editor.painted = value.feathers;
+  surface.forget(same ? Object.keys(value.changes) : undefined);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
   if (value.note !== null) editor.say(value.note, value.alarm);

@@ -8,18 +8,30 @@ import { makePrompts } from "./cards/prompts.js";
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
 const FIND = "Find the objects named in “The clip shows”, without a click";
 const EMPTY = "None yet. Click an object in the frame to make the first region.";
-const OF_REGION = ["label", "name", "color", "source", "prompt", "margin"];
+const REST = "Everything that no other region covers, such as the background";
+const OF_REGION = ["label", "name", "color", "source", "prompt", "negative", "margin", "strength"];
 
 const makeHead = (deck) => {
   const head = make("div", "rg-cards-head"),
     buttons = make("div", "rg-pick-loose");
   const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find");
   const add = iconButton("rg-tool", "plus", "New region (N)", () => deck.act("add"), "New region");
+  const rest = iconButton("rg-tool rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
   find.id = "rg-find";
   add.id = "rg-add";
+  rest.id = "rg-rest";
   buttons.append(find, add);
   head.append(make("h2", "", "Regions"), buttons);
-  return { head, add };
+  return { head, add, rest };
+};
+
+// What is typed while the server cannot be reached is sent after the reload.
+const keepDraft = (text) => {
+  try {
+    sessionStorage.setItem("regrain-words", text);
+  } catch {
+    return; // the browser allows no storage
+  }
 };
 
 // What the page says now, and that it was said.
@@ -29,13 +41,15 @@ const addSaying = (deck, props, trigger) => {
     const regions = hub.regions.map((region) =>
       Object.fromEntries(OF_REGION.map((key) => [key, region[key]])),
     );
-    return { id: deck.id, have: deck.have, ...deck.prompts.read(), regions };
+    const attempt = hub.attempt ?? ""; // whether a run is only a try
+    return { id: deck.id, have: deck.have, attempt, ...deck.prompts.read(), regions };
   };
   // The run reads this value, so it follows every letter; the prompt below only every pause.
   deck.keep = () => {
     deck.take(props.value); // the server's newest word, should it not have been heard yet
-    props.value = { ...read(), full: Boolean(props.value?.full) };
+    props.value = { ...read(), full: Boolean(props.value?.full), rest: deck.rest };
     deck.taken = JSON.stringify(props.value);
+    keepDraft(deck.taken);
   };
   deck.changed = () => {
     deck.keep();
@@ -72,7 +86,7 @@ const addArranging = (deck, column, empty) => {
       for (const key of ["prompt", "source"]) {
         const input = card.querySelector(`[data-key=${key}]`);
         input.id = `rg-${key}-${i}`;
-        input.previousSibling.htmlFor = input.id;
+        input.closest(".rg-field").querySelector("label").htmlFor = input.id;
       }
       card.querySelector("[data-move=up]").disabled = i === 0;
       card.querySelector("[data-move=down]").disabled = i === hub.regions.length - 1;
@@ -101,7 +115,7 @@ const takeRegions = (deck, regions) => {
   deck.keep();
 };
 
-const addTaking = (deck, root, column, add) => {
+const addTaking = (deck, root, column, { add, rest }) => {
   deck.take = (value) => {
     const text = JSON.stringify(value ?? null);
     if (text === deck.taken) return;
@@ -109,8 +123,14 @@ const addTaking = (deck, root, column, add) => {
     root.hidden = !value;
     if (!value) return;
     add.disabled = Boolean(value.full);
-    deck.fresh = deck.id !== value.id || !deck.cards.size;
-    if (deck.id !== value.id) {
+    deck.rest = value.rest ?? 0;
+    rest.hidden = Boolean(deck.rest);
+    rest.disabled = add.disabled;
+    // The words of an earlier run, or of before a reload, replace what was typed.
+    const anew = deck.id !== value.id || (value.anew && value.anew !== deck.anew);
+    deck.anew = value.anew ?? deck.anew;
+    deck.fresh = anew || !deck.cards.size;
+    if (anew) {
       deck.cards.clear();
       column.replaceChildren();
       deck.prompts.fill(value);
@@ -120,10 +140,11 @@ const addTaking = (deck, root, column, add) => {
   };
 };
 
-const settle = (deck, unused, parts) => {
+const settle = (deck, root, unused, parts) => {
   const method = hub.method,
     ignored = method?.regions === "ignored";
   deck.prompts.settle(method);
+  root.classList.toggle("rg-unbound", Boolean(method) && !method.binds);
   for (const part of parts) {
     part.inert = ignored;
     part.classList.toggle("rg-off", ignored);
@@ -141,7 +162,8 @@ const showMasks = (deck, props) => {
     if (props.value) deck.keep();
   }
   for (const [label, { card }] of deck.cards)
-    card.querySelector(".rg-covered").textContent = coverage(editor.lanes[label] ?? "", editor.clip.count);
+    card.querySelector(".rg-covered").textContent =
+      label === deck.rest ? REST : coverage(editor.lanes[label] ?? "", editor.clip.count);
 };
 
 export function mount(element, props, trigger, watch) {
@@ -149,17 +171,18 @@ export function mount(element, props, trigger, watch) {
     column = make("div", "rg-cards"),
     empty = make("p", "rg-note", EMPTY),
     unused = make("p", "rg-note");
-  const deck = { id: null, have: 0, taken: undefined, fresh: false, cards: new Map() };
+  const deck = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map() };
   deck.prompts = makePrompts(() => deck.changed());
-  const { head, add } = makeHead(deck);
+  const { head, ...buttons } = makeHead(deck);
   addSaying(deck, props, trigger);
   addArranging(deck, column, empty);
-  addTaking(deck, root, column, add);
-  root.append(...deck.prompts.nodes, head, unused, column, empty);
+  addTaking(deck, root, column, buttons);
+  root.append(...deck.prompts.nodes, head, unused, column, empty, buttons.rest, deck.prompts.last);
   element.replaceChildren(root);
-  const settleHere = () => settle(deck, unused, [head, column, empty]);
+  const settleHere = () => settle(deck, root, unused, [head, column, empty, buttons.rest]);
   hub.on("method", settleHere);
   hub.on("add", () => deck.act("add"));
+  hub.on("attempt", () => deck.keep());
   hub.on("choose", () => markActive(deck));
   hub.on("masks", () => showMasks(deck, props));
   settleHere();

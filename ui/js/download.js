@@ -1,10 +1,13 @@
 import { make } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
 import { fileUrl, follow } from "./shared/server.js";
 
-// What was saved, a project or a tuned model, goes to the browser's downloads.
+// What was saved or made goes to the browser's downloads.
 export function mount(element, props, trigger, watch) {
   follow(props, watch, (value) => {
     if (!value) return;
+    hub.tell("made", value);
+    if (!value.path) return;
     const link = make("a");
     link.href = fileUrl(value.path);
     link.download = value.name;

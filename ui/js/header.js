@@ -1,6 +1,8 @@
 import { icon, make } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark";
+const PAUSE = 400; // milliseconds
 
 const isDark = () => document.body.classList.contains("dark");
 
@@ -15,8 +17,19 @@ const listenOnce = () => {
   });
 };
 
+// Tell the server what the fields of the settings say, so that a reload finds them again.
+const keepFields = (trigger) => {
+  let timer = 0;
+  const keep = (event) => {
+    if (!hub.restored || !event.target.closest?.("#settings, #at-hand")) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => trigger("keep", {}), PAUSE);
+  };
+  for (const name of ["input", "change"]) document.addEventListener(name, keep);
+};
+
 // The switch between light and dark.
-export function mount(element) {
+export function mount(element, props, trigger) {
   const button = element.querySelector("button");
   const turn = (dark) => {
     document.body.classList.toggle("dark", dark);
@@ -30,4 +43,5 @@ export function mount(element) {
   const kept = sessionStorage.getItem(KEPT);
   turn(kept ? kept === "true" : isDark());
   listenOnce();
+  keepFields(trigger);
 }

@@ -1,5 +1,6 @@
 import { make } from "./shared/dom.js";
 import { hub, showStage } from "./shared/hub.js";
+import { mayMove } from "./shared/motion.js";
 import { follow } from "./shared/server.js";
 import { addComparison } from "./player/compare.js";
 import { arrange, keepInStep, makeControls, setPlaying } from "./player/controls.js";
@@ -11,8 +12,9 @@ const makePlayer = (value, mode) => {
   root.style.setProperty("--aspect", value.width + " / " + value.height);
   root.style.setProperty("--ratio", value.width / value.height);
   const several = value.edits.length > 1;
-  const source = makePane("source", "Source", value.source);
-  const alone = value.unfinished ?? "Edited";
+  const [first, second] = value.names ?? ["Source", "Edited"]; // two edits may be compared
+  const source = makePane("source", first, value.source);
+  const alone = value.unfinished ?? value.caption ?? second;
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   edits.forEach(({ box }) => box.classList.add("rg-edited"));
   const empty = edits.length ? null : makeEmptyPane();
@@ -20,13 +22,17 @@ const makePlayer = (value, mode) => {
   return { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, root, stage, source, edits, empty };
 };
 
+// Unless less motion is wanted; a single frame stays as it is.
+const moves = ({ value }) => mayMove() && value.frames > 1;
+
 const build = (value, mode) => {
   const player = makePlayer(value, mode),
     bar = makeControls(player);
   if (player.empty) arrange(player);
   else addComparison(player, bar, () => arrange(player));
-  setPlaying(player, true);
+  setPlaying(player, moves(player));
   player.root.append(player.stage, bar);
+  if (value.note) player.root.append(make("p", "rg-made", value.note));
   return player;
 };
 
@@ -42,7 +48,7 @@ const keepUp = (player) => {
 export function mount(element, props, trigger, watch) {
   let player = null;
   hub.on("stage", (name) => {
-    if (name === "edit" && player) setPlaying(player, true);
+    if (name === "edit" && player && moves(player)) setPlaying(player, true);
   });
   follow(props, watch, (value) => {
     cancelAnimationFrame(player?.due);
@@ -56,7 +62,7 @@ export function mount(element, props, trigger, watch) {
     keepUp(player);
     if (player.empty || value.unfinished) return; // whoever looks at the masks stays there
     showStage("edit");
-    if (matchMedia("(max-width: 900px)").matches)
-      player.root.scrollIntoView({ behavior: "smooth", block: "center" });
+    if (!value.note && matchMedia("(max-width: 900px)").matches)
+      player.root.scrollIntoView({ behavior: mayMove() ? "smooth" : "auto", block: "center" });
   });
 }

@@ -1,6 +1,7 @@
 import { make, setCount } from "./shared/dom.js";
 import { showStage } from "./shared/hub.js";
 import { follow } from "./shared/server.js";
+import { clearWrong, markWrong } from "./shared/wrong.js";
 
 const bar = () => {
   const box = make("div", "rg-step");
@@ -35,6 +36,12 @@ const drawLine = (line, value) => {
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 
+// A new run begins without marks; an error marks its field.
+const markFields = ({ asked, state, field, text }) => {
+  if (asked) clearWrong();
+  if (state === "error" && field) markWrong(field, text);
+};
+
 // How far the run is, and what went wrong.
 export function mount(element, props, trigger, watch) {
   const root = make("div", "rg-progress"),
@@ -49,6 +56,7 @@ export function mount(element, props, trigger, watch) {
   let begun = false,
     stopped = false;
   follow(props, watch, (value) => {
+    document.querySelector("#run")?.classList.remove("rg-asked");
     // What a stopped run still had to say can arrive after the notice that it was stopped.
     if (stopped && value && value.state === "running" && !value.asked) return;
     stopped = value?.state === "stopped";
@@ -61,6 +69,7 @@ export function mount(element, props, trigger, watch) {
     const now = value.state === "running" && value.stages.some((stage) => stage.now);
     if (now && !begun) showStage("edit");
     begun = now;
+    markFields(value);
     drawStages(bars, value.stages);
     drawWindows(windows, value.windows);
     drawLine(line, value);

@@ -5,7 +5,8 @@ import { follow } from "./shared/server.js";
 
 const wordsOf = (part) => {
   if (!part.label) return part.text;
-  const words = make("span", "rg-words");
+  const words = make("span", part.kept ? "rg-words rg-kept" : "rg-words");
+  if (part.kept) words.title = "Stays as it is";
   if (isColor(part.color)) words.style.setProperty("--region", part.color);
   words.append(badge(part.label, part.color), make("span", "", part.text));
   return words;

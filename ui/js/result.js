@@ -1,6 +1,6 @@
-import { icon, make } from "./shared/dom.js";
+import { makeInspector } from "./result/inspector.js";
+import { icon, iconButton, make } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
-import { badge, heatLegend } from "./shared/marks.js";
 import { nearest } from "./shared/numbers.js";
 import { fileUrl, follow } from "./shared/server.js";
 
@@ -10,6 +10,8 @@ const FILES = {
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
   "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
   "project.zip": ["Project", "Clip, masks, prompts and settings, to open here again"],
+  "edited.gif": ["GIF", "An animated picture of at most 480 pixels a side; made when you press this"],
+  "masks.zip": ["Masks", "The masks as indexed PNG files in a zip file; packed when you press this"],
 };
 
 const describeFile = (name) => {
@@ -17,53 +19,44 @@ const describeFile = (name) => {
   return number ? ["Video " + number, name] : (FILES[name] ?? [name, name]);
 };
 
-const makeFiles = (files) => {
+const linkTo = ({ name, path, saves }) => {
+  const link = make("a", "rg-tool"),
+    [text, hint] = describeFile(name);
+  Object.assign(link, { href: fileUrl(path), download: saves, title: hint });
+  link.dataset.file = name;
+  link.append(icon("save"), make("span", "", text));
+  return link;
+};
+
+const makeFiles = (value, wants) => {
   const row = make("div", "rg-files");
-  for (const { name, path } of files) {
-    const link = make("a", "rg-tool"),
-      [text, hint] = describeFile(name);
-    Object.assign(link, { href: fileUrl(path), download: name, title: hint });
-    link.append(icon("save"), make("span", "", text));
-    row.append(link);
+  row.append(...value.files.map(linkTo));
+  for (const name of value.makes) {
+    const [text, hint] = FILES[name];
+    const one = iconButton("rg-tool", "save", hint, () => wants(name, one), text);
+    row.append(one);
   }
   return row;
 };
 
 const makeFacts = (facts) => {
   const list = make("dl", "rg-facts");
-  for (const { name, value, text } of facts) {
-    const box = make("div");
+  for (const { name, value, text, doubt } of facts) {
+    const box = make("div", doubt ? "rg-doubt" : "");
     box.append(make("dt", "", name), make("dd", "rg-value", value), make("dd", "", text));
     list.append(box);
   }
   return list;
 };
 
-const makePair = (region, captions, indices, follows) => {
-  const pair = make("div", "rg-pair");
-  [region.before, region.after].forEach((pictures, i) => {
-    const figure = make("figure"),
-      picture = make("img");
-    picture.alt = region.caption + ", " + captions[i];
-    follows(picture, pictures, indices);
-    figure.append(picture, make("figcaption", "", captions[i]));
-    pair.append(figure);
-  });
-  return pair;
-};
-
-const makeAttention = (value, follows) => {
-  if (!value.attention.length) return [];
-  const [heading, ...captions] = value.looks,
-    grid = make("div", "rg-attention");
-  for (const region of value.attention) {
-    const box = make("div", "rg-look"),
-      title = make("div", "rg-row-name");
-    title.append(badge(region.label, region.color), make("span", "", region.name), heatLegend(region.color));
-    box.append(title, makePair(region, captions, value.indices, follows), make("p", "", region.text));
-    grid.append(box);
-  }
-  return [make("h2", "", heading), grid];
+// The figures behind the words, for whoever wants them.
+const makeFigures = (figures) => {
+  if (!figures.length) return [];
+  const fold = make("details", "rg-figures"),
+    list = make("dl");
+  for (const { name, value } of figures) list.append(make("dt", "", name), make("dd", "", value));
+  fold.append(make("summary", "", "Figures"), list);
+  return [fold];
 };
 
 // Small pictures in a row, each with a word below.
@@ -101,26 +94,51 @@ const makeAreas = (areas, follows) => {
   return [make("h2", "", "Edited area at each step"), smallPictures(pairs, areas.indices, follows)];
 };
 
-// What came out: files, figures, attention.
+// Files that are made when they are wanted: one at a time, and what went wrong is said.
+const makeWanting = (trigger) => {
+  let busy = null;
+  const said = make("p", "rg-note");
+  said.setAttribute("role", "status");
+  const wants = (key) => (name, one) => {
+    if (busy) return;
+    busy = one;
+    one.setAttribute("aria-busy", "true");
+    said.textContent = `Making the ${name.split(".")[1] === "gif" ? "GIF" : "zip file"}…`;
+    trigger("make", { key, name });
+  };
+  hub.on("made", ({ failed }) => {
+    busy?.removeAttribute("aria-busy");
+    busy = null;
+    said.textContent = failed ?? "";
+  });
+  return { wants, said };
+};
+
+// What came out: files, answers and figures, attention.
 export function mount(element, props, trigger, watch) {
-  let shown = [];
+  let shown = [],
+    inspector = null;
+  const wanting = makeWanting(trigger);
   // Pictures follow the player: each shows the frame nearest to the player's of those it has.
   const turn = (frame) => {
     for (const [picture, sources, indices] of shown) {
       const source = sources[nearest(indices, frame)];
       if (picture.src !== source) picture.src = source;
     }
+    inspector?.turn(frame);
   };
   const follows = (...picture) => shown.push(picture);
   hub.on("frame", turn);
   follow(props, watch, (value) => {
     shown = [];
+    inspector = value ? makeInspector(value.attention) : null;
     element.replaceChildren();
     if (!value) return;
     const root = make("div", "rg-result");
-    root.append(makeFiles(value.files));
+    root.append(makeFiles(value, wanting.wants(value.key)), wanting.said);
     if (value.whole) root.append(make("p", "rg-note", value.whole));
-    root.append(makeFacts(value.facts), ...makeAttention(value, follows));
+    root.append(makeFacts(value.facts), ...makeFigures(value.figures));
+    if (inspector) root.append(inspector.root);
     root.append(...makeWords(value.words, follows), ...makeAreas(value.areas, follows));
     root.append(...value.warnings.map((warning) => make("p", "rg-warning", warning)));
     turn(1);

@@ -65,6 +65,25 @@ def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
     assert np.allclose(found.after, 11.5)
 
 
+def test_heat_is_also_kept_by_thirds_of_the_schedule():
+    heat = Heat(scope())
+    for step in steps(6):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), float(step.index)), torch.full((3, 64, 1), 10.0 + step.index))
+    found = heat.maps({"left": (0,)})["left"]
+    means = {part: (maps.before.mean(), maps.after.mean()) for part, maps in found.parts.items()}
+    assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
+    assert np.allclose(found.before, 2.5)
+
+
+def test_heat_of_one_third_has_no_parts():
+    heat = Heat(scope(last=1 / 3))
+    for step in steps(6):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), 1.0))
+    assert heat.maps({"left": (0,)})["left"].parts == {}
+
+
 def test_changed_steps_alone_are_averaged_where_there_are_any():
     heat = Heat(scope())
     for step in steps(4):

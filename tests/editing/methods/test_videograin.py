@@ -54,6 +54,34 @@ def full_strength(tiny, layout, **given):
     return modulation.attend(tiny.schedule.sampling(4)[0], Batch(FRAMES, ("uncond", "cond")))
 
 
+def test_a_regions_negative_words_are_read_inside_it_alone(tiny):
+    request = two_regions(negative_prompt="blurred")
+    left = replace(request.regions[0], negative="an ugly hat")
+    request = replace(request, regions=(left, request.regions[1]))
+    assert request.negatives == "blurred, an ugly hat"
+    layout, text = videograin.lay_out(tiny, request, GRID)
+    site = next(s for s in tiny.sites if s.kind == "cross")
+    codes, own = layout.codes(site), layout.refused == 1
+    assert int(own.sum()) == 3
+    tokens = text["uncond"].vectors.shape[1]
+    fresh = torch.Generator().manual_seed(0)
+    q = torch.randn(2 * FRAMES, 1, codes.shape[1], 8, generator=fresh)
+    k = torch.randn(2 * FRAMES, 1, tokens, 8, generator=fresh)
+    v = torch.eye(tokens).expand(2 * FRAMES, 1, -1, -1)
+    shares = full_strength(tiny, layout)(q, k, v, site)[:FRAMES, 0]
+    inside = codes == 1
+    assert inside.any()
+    assert (shares[inside][:, own] > 0).all()
+    assert (shares[~inside][:, own] == 0).all()
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)[:FRAMES, 0]
+    torch.testing.assert_close(shares[inside], plain[inside])
+
+
+def test_without_negative_words_of_regions_the_uncond_half_is_plain(tiny):
+    layout, _ = videograin.lay_out(tiny, two_regions(negative_prompt="blurred"), GRID)
+    assert layout.refused is None
+
+
 def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
     request = two_regions()
     latents = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,8 @@ test("a text says where the clip is cut", () => {
   assert.deepEqual(readCuts("none", 90, [24]), { kind: "list", frames: [] });
   assert.deepEqual(readCuts(" 60,24, 24", 90, null), { kind: "list", frames: [24, 60] });
   assert.deepEqual(readCuts("24, 90", 90, null), { kind: "beyond", frames: [24] });
-  for (const text of ["0", "24 60", "x", "1,,2", "-3"]) assert.equal(readCuts(text, 90, null).kind, "wrong", text);
+  for (const text of ["0", "24 60", "x", "1,,2", "-3"])
+    assert.equal(readCuts(text, 90, null).kind, "wrong", text);
 });
 
 test("what was found is auto again, and nothing is none", () => {

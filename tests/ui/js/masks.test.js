@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cellKind, cellsOf, strength } from "../../../ui/js/canvas/cells.js";
-import { crowns, isRim, silhouettePixels, stackLabels, tintPixels } from "../../../ui/js/canvas/outline.js";
+import {
+  crowns,
+  depths,
+  isRim,
+  silhouettePixels,
+  stackLabels,
+  tintPixels,
+} from "../../../ui/js/canvas/outline.js";
 import { decodeRuns } from "../../../ui/js/canvas/run_lengths.js";
 import { coverage } from "../../../ui/js/cards/coverage.js";
 import { fromMargin, toMargin } from "../../../ui/js/cards/margin.js";
@@ -72,10 +79,23 @@ test("on long clips, cells that are alike are joined, but key frames stay apart"
 
 test("a card counts the frames that have a mask", () => {
   assert.equal(coverage("k9 -    ", 8), "Mask on 2 of 8 frames, 1 drawn by hand");
+  assert.equal(coverage("ck9     ", 8), "Mask on 3 of 8 frames, 1 from clicks, 1 drawn by hand");
   assert.equal(coverage("", 8), "No mask yet");
 });
 
 test("the slider of a margin comes back to its place", () => {
   for (let place = 0; place <= 20; place++) assert.equal(fromMargin(toMargin(place)), place);
   assert.equal(toMargin(20), 200);
+});
+
+test("a pixel is as deep as it is far from another label, and the frame's edge is none", () => {
+  const top = grid("11110 11110 11110");
+  assert.deepEqual([...depths(top, 5, 3, 9)].slice(5, 10), [3.5, 2.5, 1.5, 0.5, 9]);
+});
+
+test("a feathered region is fainter at its edge", () => {
+  const top = grid("1111111 1111111 1111111 1111110");
+  const alpha = (i) => tintPixels(top, 7, 4, { 1: [1, 2, 3] }, 0, { 1: 6 })[4 * i + 3];
+  assert.ok(alpha(19) < alpha(16) && alpha(16) < 78);
+  assert.equal(alpha(0), 78);
 });

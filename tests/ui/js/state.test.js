@@ -11,6 +11,7 @@ import {
   placeIn,
   pointAt,
   pointsHere,
+  progressOf,
   selection,
 } from "../../../ui/js/canvas/state.js";
 
@@ -94,9 +95,10 @@ test("a new region is selected, a deleted one is not", () => {
 });
 
 test("a region's own finder comes before the usual one", () => {
-  assert.equal(finderOf({ finders: { 1: "grabcut" }, sam: true }, 1), "grabcut");
-  assert.equal(finderOf({ finders: {}, sam: true }, 1), "sam");
-  assert.equal(finderOf({ sam: false }, 1), "grabcut");
+  const who = { usual: "sam" };
+  assert.equal(finderOf({ finders: { 1: "grabcut" }, who }, 1), "grabcut");
+  assert.equal(finderOf({ finders: {}, who }, 1), "sam");
+  assert.equal(finderOf({ who: { usual: "grabcut" } }, 1), "grabcut");
 });
 
 test("what a click does is said for mouse and finger", () => {
@@ -114,4 +116,11 @@ test("masks that changed elsewhere are wanted until they come", () => {
   assert.deepEqual([...editor.wanted], [7, 0]);
   accept(editor, { ...view, rev: 6, changes: {}, wanting: { 1: 4 } }); // said again, and here since
   assert.deepEqual([...editor.wanted], [7, 0]);
+});
+
+test("tracking says how far it is, and what is left if that is long", () => {
+  assert.equal(progressOf(null), "Tracking");
+  assert.equal(progressOf([12, 96, 3]), "Tracking frame 12 of 96");
+  assert.equal(progressOf([12, 96, 21.4]), "Tracking frame 12 of 96, 21 s left");
+  assert.equal(progressOf([12, 96, 300]), "Tracking frame 12 of 96, 5 min left");
 });

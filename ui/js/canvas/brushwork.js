@@ -54,6 +54,17 @@ export const drawStroke = (context, { path, radius, erase }, color) => {
   context.globalAlpha = 1;
 };
 
+export const drawBox = (context, [x, y, width, height], color, unit) => {
+  context.lineWidth = 3 * unit;
+  context.strokeStyle = "rgba(0,0,0,.7)";
+  context.strokeRect(x, y, width, height);
+  context.lineWidth = 1.5 * unit;
+  context.strokeStyle = isColor(color) ? color : "#fff";
+  context.setLineDash([6 * unit, 4 * unit]);
+  context.strokeRect(x, y, width, height);
+  context.setLineDash([]);
+};
+
 export const drawRing = (context, [x, y], radius, unit) => {
   for (const [color, wide] of [
     ["#000", 3],

@@ -1,23 +1,24 @@
-// What a region is on each frame of its lane, a character each: "k" drawn, "e" drawn empty, "-" not found, 0 to 9
+// What a region is on each frame of its lane, a character each: "k" drawn, "c" clicked, "e" drawn empty, "-" not found, 0 to 9
 // tracked (tenths of how sure), or a space. Nothing here touches the document.
 
 const UNSURE = 5,
   FAINTEST = 0.25;
+const MADE = ["k", "c", "e"]; // by a person
 const SINGLE = 120; // frames of a clip up to which each is a cell of its own
 
 export const cellKind = (cell) => {
-  if (cell === "k" || cell === "e") return "rg-is-key";
+  if (MADE.includes(cell)) return "rg-is-key";
   if (cell === "-" || (cell >= "0" && cell < String(UNSURE))) return "rg-is-doubtful";
   return cell >= "0" && cell <= "9" ? "rg-is-sure" : "";
 };
 
 // How strongly a cell is coloured, 0 to 1.
 export const strength = (cell) => {
-  if (cell === "k" || cell === "e") return 1;
+  if (MADE.includes(cell)) return 1;
   return cell >= "0" && cell <= "9" ? Math.max(FAINTEST, (Number(cell) + 1) / 10) : 0;
 };
 
-export const isMasked = (cell) => cell === "k" || (cell >= "0" && cell <= "9");
+export const isMasked = (cell) => cell === "k" || cell === "c" || (cell >= "0" && cell <= "9");
 
 export const countMasked = (lane) => [...lane].filter(isMasked).length;
 

@@ -12,7 +12,10 @@ export const readCuts = (text, count, found) => {
   const parts = said.split(",").map((part) => part.trim());
   if (!parts.every((part) => /^0*[1-9]\d{0,5}$/.test(part))) return { kind: "wrong", frames: [] };
   const cuts = rising(parts.map(Number));
-  return { kind: cuts.every((cut) => cut < count) ? "list" : "beyond", frames: cuts.filter((cut) => cut < count) };
+  return {
+    kind: cuts.every((cut) => cut < count) ? "list" : "beyond",
+    frames: cuts.filter((cut) => cut < count),
+  };
 };
 
 // What was found is "auto" again.

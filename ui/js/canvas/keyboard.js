@@ -1,14 +1,16 @@
 // Keys of the canvas; those that are written into a field stay there.
 import { hub } from "../shared/hub.js";
-import { clickAt, sendStroke, strokeFrom } from "./pointer.js";
+import { clickAt, sendBox, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable], dialog[open]";
 const LEAP = 10; // frames
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
-const swapFinder = (editor) => {
-  if (editor.sam) editor.ask("find", { by: finderOf(editor, hub.active) === "sam" ? "grabcut" : "sam" });
+const nextFinder = (editor) => {
+  const names = (editor.who?.choices ?? []).map(({ name }) => name);
+  const next = names[(names.indexOf(finderOf(editor, hub.active)) + 1) % names.length];
+  if (names.length > 1) editor.ask("find", { by: next });
 };
 
 const keysOf = (editor, showHelp) => {
@@ -18,6 +20,9 @@ const keysOf = (editor, showHelp) => {
     x: () => editor.choose(editor.tool === "add" ? "remove" : "add"),
     b: () => editor.choose("brush"),
     e: () => editor.choose("erase"),
+    r: () => editor.choose("box"),
+    i: () => editor.reshape("invert"),
+    g: () => editor.featherNext(),
     "[": () => editor.resize(editor.radius * 0.85 - 0.5),
     "]": () => editor.resize(editor.radius * 1.15 + 0.5),
     "+": () => editor.reshape("grow"),
@@ -38,22 +43,32 @@ const keysOf = (editor, showHelp) => {
     ">": () => editor.goToKey(1),
     " ": () => editor.play(!editor.playing),
     n: () => hub.tell("add"),
+    m: () => editor.showFiles(),
     t: () => editor.track(),
-    c: () => swapFinder(editor),
+    c: () => nextFinder(editor),
     h: () => {
       editor.hide = !editor.hide;
       editor.draw();
     },
     "?": showHelp,
     escape: () => {
-      editor.stroke = editor.cursor = null;
+      editor.stroke = editor.box = editor.cursor = null;
       editor.choose("add");
     },
   };
 };
 
+// The first use of the box puts a corner down, the second the one across.
+const useBox = (editor) => {
+  const { box, cursor } = editor;
+  editor.box = box ? null : { from: cursor, to: cursor, how: "find", held: true };
+  if (box) sendBox(editor, { ...box, to: cursor });
+  editor.draw();
+};
+
 const useTool = (editor) => {
-  if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
+  if (editor.tool === "box") useBox(editor);
+  else if (!isBrush(editor.tool)) clickAt(editor, editor.cursor, false);
   else sendStroke(editor, strokeFrom(editor, editor.cursor, editor.tool === "erase"));
 };
 

@@ -6,7 +6,7 @@ import { badge } from "../shared/marks.js";
 import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
 const SIGNS = {
-  "rg-is-key": "drawn by hand",
+  "rg-is-key": "clicked or drawn",
   "rg-is-sure": "tracked",
   "rg-is-doubtful": "uncertain",
   "rg-is-none": "no mask",

@@ -124,7 +124,13 @@ export const makeMarkRow = (editor, kind, changed) => {
     marks = make("div", "rg-marks-shown"),
     quiet = make("span", "rg-marks-quiet"),
     count = make("span", "rg-count");
-  const toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, () => row.toggleAt(editor.frame), kind.name);
+  const toggle = iconButton(
+    "rg-tool rg-small",
+    kind.icon,
+    kind.hint,
+    () => row.toggleAt(editor.frame),
+    kind.name,
+  );
   const row = { node, track, marks, quiet, count, toggle, kind, shown: [], moving: null };
   track.setAttribute("role", "group");
   track.setAttribute("aria-label", kind.title);

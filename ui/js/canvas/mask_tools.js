@@ -1,4 +1,4 @@
-// Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks.
+// Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks, invert, feather.
 import { button, group, iconButton, make, press } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
@@ -8,8 +8,12 @@ const RESHAPES = {
   grow: ["Grow", "grow", "Grow the mask (+)"],
   fill: ["Fill holes", "fill", "Fill every hole in the mask (F)"],
   drop: ["Remove specks", "specks", "Remove small loose pieces of the mask (S)"],
+  invert: ["Invert", "invert", "Swap inside and outside of the mask (I)"],
 };
 const PIXELS = [1, 2, 4, 8, 16];
+const FEATHERS = [0, 1, 2, 4, 8, 16, 32];
+const FEATHER_HINT =
+  "Feather: pixels inside the edge over which the edit fades into the source, on all frames (G)";
 
 const makePixels = () => {
   const node = make("select", "rg-pixels");
@@ -18,6 +22,26 @@ const makePixels = () => {
   node.title = "Pixels to grow or shrink by";
   node.setAttribute("aria-label", node.title);
   return node;
+};
+
+// How softly the region's edit ends; the server keeps it with the region.
+const makeFeather = (editor) => {
+  const node = make("label", "rg-feather", "Feather"),
+    choice = make("select", "rg-pixels");
+  node.title = FEATHER_HINT;
+  choice.setAttribute("aria-label", FEATHER_HINT);
+  const own = () => editor.feathers?.[hub.active] ?? 0;
+  const send = (pixels) => editor.ask("feather", { pixels });
+  choice.addEventListener("change", () => send(Number(choice.value)));
+  editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
+  node.append(choice);
+  const refresh = () => {
+    const all = FEATHERS.includes(own()) ? FEATHERS : [...FEATHERS, own()];
+    choice.replaceChildren(...all.map((count) => new Option(count ? count + " px" : "off", count)));
+    choice.value = own();
+    choice.disabled = !(hub.active in (editor.feathers ?? {}));
+  };
+  return { node, refresh };
 };
 
 const makeScope = (refresh) => {
@@ -38,7 +62,7 @@ const makeScope = (refresh) => {
   return scope;
 };
 
-export const makeMaskTools = (editor) => {
+export const makeMaskTools = (editor, files) => {
   const node = make("div", "rg-mask-tools"),
     pixels = makePixels();
   node.setAttribute("role", "group");
@@ -55,12 +79,14 @@ export const makeMaskTools = (editor) => {
     const lane = editor.lanes[hub.active] ?? "";
     const usable = scope.all ? [...lane].some(isMasked) : isMasked(lane[editor.frame] ?? " ");
     for (const one of [...tools, pixels]) one.disabled = !usable;
+    feather.refresh();
   };
-  const scope = makeScope(refresh);
+  const scope = makeScope(refresh),
+    feather = makeFeather(editor);
   const [shrink, grow, ...rest] = tools;
   const sizes = make("div", "rg-pick");
   sizes.append(shrink, pixels, grow);
-  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, scope.node);
+  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, feather.node, files, scope.node);
   refresh();
   return { node, refresh };
 };

@@ -33,4 +33,5 @@ export const masksToAsk = ({ clip, frame, wanted }) => {
 };
 
 // The frame in the middle of each cell of a film of so many cells.
-export const filmFrames = (cells, count) => span(0, cells, 1).map((i) => Math.floor(((i + 0.5) / cells) * count));
+export const filmFrames = (cells, count) =>
+  span(0, cells, 1).map((i) => Math.floor(((i + 0.5) / cells) * count));

@@ -20,13 +20,40 @@ export const isRim = (top, i, x, y, width, height, reach) => {
   return false;
 };
 
+// How deep each pixel lies inside its label, in pixels, up to `most`: a sweep there and one back.
+export const depths = (top, width, height, most) => {
+  const depth = new Float32Array(top.length).fill(most);
+  const visit = (i, x, y, side) => {
+    if (!top[i]) return;
+    const look = (dx, dy, far) => {
+      if (x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height) return;
+      const j = i + dx + dy * width;
+      depth[i] = Math.min(depth[i], top[j] === top[i] ? depth[j] + far : far / 2);
+    };
+    look(side, 0, 1);
+    look(0, side, 1);
+    look(side, side, Math.SQRT2);
+    look(-side, side, Math.SQRT2);
+  };
+  for (let i = 0; i < top.length; i++) visit(i, i % width, Math.floor(i / width), -1);
+  for (let i = top.length - 1; i >= 0; i--) visit(i, i % width, Math.floor(i / width), 1);
+  return depth;
+};
+
 const RIM = 255,
   ACTIVE = 112,
   WASH = 78,
   HAIR = 150;
 
-// RGBA: a wash, a rim of the region's colour, and a hair of white around it. `colors` are [r, g, b] by label.
-export const tintPixels = (top, width, height, colors, active) => {
+// RGBA: a wash, a rim of the region's colour, and a hair of white around it. `colors` are [r, g, b] by label;
+// a region's wash fades in over as many pixels as `feathers` says.
+export const tintPixels = (top, width, height, colors, active, feathers = {}) => {
+  const widest = Math.max(0, ...Object.keys(colors).map((label) => feathers[label] ?? 0)),
+    depth = widest ? depths(top, width, height, widest) : null;
+  const wash = (label, i) => {
+    const full = label === active ? ACTIVE : WASH;
+    return feathers[label] ? full * Math.min(1, depth[i] / feathers[label]) : full;
+  };
   const pixels = new Uint8ClampedArray(4 * width * height);
   const thick = Math.max(width, height) > 420 ? 2 : 1;
   for (let y = 0, i = 0; y < height; y++) {
@@ -35,7 +62,7 @@ export const tintPixels = (top, width, height, colors, active) => {
         rim = isRim(top, i, x, y, width, height, label ? thick : 1);
       if (!label && !rim) continue;
       const [red, green, blue] = label ? colors[label] : [255, 255, 255];
-      const alpha = !label ? HAIR : rim ? RIM : label === active ? ACTIVE : WASH;
+      const alpha = !label ? HAIR : rim ? RIM : wash(label, i);
       pixels.set([red, green, blue, alpha], 4 * i);
     }
   }

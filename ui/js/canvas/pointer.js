@@ -1,8 +1,9 @@
 // Mouse, pen and finger on the canvas.
 import { hub } from "../shared/hub.js";
-import { extend, isBrush, placeIn, pointAt } from "./state.js";
+import { boxOf, extend, isBrush, placeIn, pointAt } from "./state.js";
 
 const STILL = 8; // pixels of the screen within which a press is a click
+const SMALLEST = 6; // pixels of the screen: the shorter side of a box
 
 // Use the pointing tool at a place; `other` swaps adding and removing.
 export const clickAt = (editor, at, other) => {
@@ -28,6 +29,14 @@ export const sendStroke = (editor, stroke) => {
   editor.ask("stroke", { path, radius, erase }, stroke);
 };
 
+// What a box does: find what is in it, or take or cut out all of it.
+const howOf = (event) => (event.button === 2 || event.altKey ? "erase" : event.shiftKey ? "add" : "find");
+
+export const sendBox = (editor, { from, to, how }) => {
+  if (boxOf(from, to).size < SMALLEST / editor.scale) return;
+  editor.ask("box", { from, to, how }, { box: { from, to } });
+};
+
 export const watchPointer = (editor, canvas) => {
   let down = null;
   const place = (event) => placeIn(canvas.getBoundingClientRect(), editor.clip, event.clientX, event.clientY);
@@ -36,8 +45,10 @@ export const watchPointer = (editor, canvas) => {
     editor.play(false);
     editor.cursor = null;
     down = [event.clientX, event.clientY];
-    if (!isBrush(editor.tool)) return;
+    if (editor.tool === "box") editor.box = { from: place(event), to: place(event), how: howOf(event) };
+    else if (!isBrush(editor.tool)) return;
     canvas.setPointerCapture(event.pointerId);
+    if (editor.box) return;
     const erase = (editor.tool === "erase") !== (event.button === 2 || event.altKey);
     editor.stroke = strokeFrom(editor, place(event), erase);
     editor.draw();
@@ -45,6 +56,7 @@ export const watchPointer = (editor, canvas) => {
   const move = (event) => {
     if (!editor.clip) return;
     editor.hover = event.pointerType === "touch" ? null : place(event);
+    if (editor.box && down) editor.box.to = place(event);
     if (editor.stroke)
       for (const part of event.getCoalescedEvents?.() ?? [event]) extend(editor.stroke.path, place(part));
     editor.draw();
@@ -53,13 +65,17 @@ export const watchPointer = (editor, canvas) => {
     if (!editor.clip || !down) return;
     const still = Math.hypot(event.clientX - down[0], event.clientY - down[1]) < STILL;
     down = null;
-    if (editor.stroke) {
+    if (editor.box) {
+      sendBox(editor, editor.box);
+      editor.box = null;
+      editor.draw();
+    } else if (editor.stroke) {
       sendStroke(editor, editor.stroke);
       editor.stroke = null;
     } else if (still) clickAt(editor, place(event), event.button === 2 || event.altKey);
   };
   const leave = (parts) => () => {
-    if (parts.includes("stroke")) down = editor.stroke = null;
+    if (parts.includes("stroke")) down = editor.stroke = editor.box = null;
     else editor.hover = null;
     editor.draw();
   };

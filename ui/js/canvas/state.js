@@ -32,8 +32,10 @@ export const newEditor = () => ({
   tool: "add",
   radius: 12, // of the brush, in pixels of the clip
   stale: [], // labels to be tracked
+  who: null, // who can find masks (choices, usual) and follow them (trackers, tracker)
   tracking: 0,
   stroke: null, // being drawn
+  box: null, // being drawn: { from, to, how }
   hover: null,
   cursor: null, // moved by keys
   playing: 0,
@@ -42,6 +44,9 @@ export const newEditor = () => ({
 });
 
 export const isBrush = (tool) => tool === "brush" || tool === "erase";
+
+// Whether a tool is drawn with, and so takes a finger's drag for itself.
+export const isDrawn = (tool) => isBrush(tool) || tool === "box";
 
 export const frameOf = (editor, frame) => clamp(frame, 0, (editor.clip?.count ?? 1) - 1);
 
@@ -57,6 +62,15 @@ export const moveCursor = (editor, side) => {
     step = 4 / editor.scale;
   const from = editor.cursor ?? sizes.map((size) => size / 2);
   return from.map((value, i) => hundredths(clamp(value + side[i] * step, 0, sizes[i] - 1)));
+};
+
+// A box between two corners: [x, y, width, height], and its shorter side.
+export const boxOf = (from, to) => {
+  const [width, height] = [Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+  return {
+    box: [Math.min(from[0], to[0]), Math.min(from[1], to[1]), width, height],
+    size: Math.min(width, height),
+  };
 };
 
 export const extend = (path, at) => {
@@ -85,7 +99,7 @@ export const pointAt = (editor, at, label) => {
   return hit ? hit.slice(0, 2) : null;
 };
 
-export const finderOf = ({ finders, sam }, label) => finders?.[label] ?? (sam ? "sam" : "grabcut");
+export const finderOf = ({ finders, who }, label) => finders?.[label] ?? who?.usual;
 
 // Take what the server says of the clip that is open; false if something newer is known already.
 export const accept = (editor, value) => {
@@ -100,8 +114,9 @@ export const accept = (editor, value) => {
   }
   for (const [frame, changed] of Object.entries(value.wanting ?? {}))
     if (changed > (editor.revs[frame] ?? -1)) editor.wanted.add(Number(frame));
-  const { rev, tracking, stale, labels, undo, redo, finders, sam, lanes } = value;
-  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, sam, lanes });
+  const { rev, tracking, followed, stale, labels, undo, redo, finders, who, lanes, feathers } = value;
+  editor.followed = followed;
+  Object.assign(editor, { rev, tracking, stale, labels, undo, redo, finders, who, lanes, feathers });
   return true;
 };
 
@@ -112,6 +127,16 @@ export const selection = (before, labels, active, fresh) => {
   return labels.includes(active) ? active : (labels[0] ?? 0);
 };
 
+const LONG_WAIT = 5; // seconds from which time left is said
+
+// How far tracking is: "Tracking frame 12 of 96, 20 s left".
+export const progressOf = (followed) => {
+  if (!followed) return "Tracking";
+  const [done, total, left] = followed;
+  const said = left >= 90 ? `${Math.round(left / 60)} min left` : `${Math.round(left)} s left`;
+  return `Tracking frame ${done} of ${total}` + (left >= LONG_WAIT ? ", " + said : "");
+};
+
 // What a click does now.
 export const hintFor = (tool, name, touch) => {
   const click = touch ? "Tap" : "Click";
@@ -120,5 +145,6 @@ export const hintFor = (tool, name, touch) => {
     remove: `${click} what does not belong to ${name}.`,
     brush: `Paint onto ${name}.${touch ? "" : " Hold Alt to erase."}`,
     erase: `Erase from ${name}.`,
+    box: `Draw a box around an object for ${name}.${touch ? "" : " Shift takes all of it, Alt cuts it out."}`,
   }[tool];
 };

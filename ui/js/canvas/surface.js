@@ -2,8 +2,8 @@
 import { make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
-import { drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
-import { isBrush, pointsHere } from "./state.js";
+import { drawBox, drawNumber, drawPoint, drawRing, drawStroke } from "./brushwork.js";
+import { boxOf, isBrush, pointsHere } from "./state.js";
 import { paintTint } from "./tint.js";
 
 const LABEL =
@@ -31,6 +31,13 @@ const tintOf = (editor, tints) => {
 const paintStrokes = (context, { pending, stroke, frame }) => {
   for (const wait of stroke ? [...pending, stroke] : pending)
     if (wait.path && wait.frame === frame) drawStroke(context, wait, colorOf(wait.label));
+};
+
+const paintBoxes = (context, { pending, box, cursor, frame }, unit) => {
+  const drawn = box && { box: { ...box, to: (box.held && cursor) || box.to }, frame, label: hub.active };
+  for (const wait of drawn ? [...pending, drawn] : pending)
+    if (wait.box && wait.frame === frame)
+      drawBox(context, boxOf(wait.box.from, wait.box.to).box, colorOf(wait.label), unit);
 };
 
 const paintPoints = (context, editor, unit) => {
@@ -61,6 +68,7 @@ const paint = (canvas, editor, tints) => {
   context.lineCap = context.lineJoin = "round";
   const unit = clip.width / canvas.clientWidth;
   paintStrokes(context, editor);
+  paintBoxes(context, editor, unit);
   for (const [region, x, y] of tint?.numbers ?? []) drawNumber(context, region, x, y, unit);
   paintPoints(context, editor, unit);
   paintCursor(context, editor, unit);

@@ -54,7 +54,8 @@ export const paintTint = (editor, frame) => {
   const layers = shown.map(({ label }) => ({ label, grid: decodeRuns(masks[label].runs, width * height) }));
   const top = stackLabels(layers, width * height);
   const colors = Object.fromEntries(shown.map(({ label, color }) => [label, channels(color)]));
-  const picture = pictureOf(tintPixels(top, width, height, colors, hub.active), width, height);
+  const pixels = tintPixels(top, width, height, colors, hub.active, editor.feathers);
+  const picture = pictureOf(pixels, width, height);
   addMargins(picture, top, shown);
   const places = crowns(top, width);
   const numbers = shown

@@ -1,11 +1,12 @@
 // Tools, undo and tracking above the frame; the size of the brush in it.
 import { group, iconButton, make, press } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";
-import { isBrush } from "./state.js";
+import { isBrush, isDrawn } from "./state.js";
 
 const TOOLS = {
   add: ["Add", "Click what belongs to the region (V)", "Add points"],
   remove: ["Remove", "Click what does not belong to the region (X, or right-click)", "Remove points"],
+  box: ["Box", "Draw a box around the object (R); with Shift all of it is taken", "Box"],
   brush: ["Brush", "Brush (B)", "Brush"],
   erase: ["Erase", "Eraser (E)", "Eraser"],
 };
@@ -20,7 +21,8 @@ const makeTools = (editor, canvas, sizes, heard) => {
     editor.tool = name;
     for (const node of buttons) press(node, node.dataset.tool === name);
     sizes.hidden = !isBrush(name);
-    canvas.style.touchAction = isBrush(name) ? "none" : "manipulation";
+    editor.box = null;
+    canvas.style.touchAction = isDrawn(name) ? "none" : "pan-x pan-y";
     canvas.style.cursor = isBrush(name) ? "none" : "crosshair";
     heard.textContent = TOOLS[name][2];
     editor.say("");
@@ -59,7 +61,7 @@ export const makeToolbar = (editor, surface, heard) => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;
     redo.disabled = !editor.redo;
-    track.lastChild.textContent = busy ? "Stop" : "Track";
+    track.lastChild.textContent = busy ? "Cancel" : "Track";
     track.classList.toggle("rg-due", !busy && editor.stale.length > 0);
     track.dataset.busy = String(busy);
   };

@@ -3,7 +3,7 @@ import { isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { badge } from "../shared/marks.js";
-import { makeMargin, makeName, makeText } from "./fields.js";
+import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
 
 const makeSwatch = (region, card, changed) => {
   const swatch = make("label", "rg-swatch"),
@@ -43,6 +43,18 @@ const makeButtons = ({ label }, { move, act }) => {
   return [up, down, bin];
 };
 
+// What few regions need.
+const makeMore = (region, changed) => {
+  const more = make("details", "rg-details");
+  more.open = Boolean(region.negative) || region.strength < 1;
+  more.append(
+    make("summary", "", "More"),
+    makeText(region, "negative", "Avoid", "e.g. blurry, a hat", changed),
+    makeStrength(region, changed),
+  );
+  return more;
+};
+
 // `deck` is what the cards can do together: changed, move, act.
 export const makeCard = (region, deck) => {
   const card = make("div", "rg-card"),
@@ -51,11 +63,14 @@ export const makeCard = (region, deck) => {
   card.dataset.label = region.label;
   tools.append(makeEye(region), ...makeButtons(region, deck));
   top.append(makeSwatch(region, card, deck.changed), makeName(region, deck.changed), tools);
+  const example = region.label === deck.rest ? "e.g. on the grass" : "e.g. a cat";
+  const now = makeText(region, "source", "Now", example, deck.changed);
   card.append(
     top,
-    makeText(region, "source", "Now", "e.g. a cat", deck.changed),
-    makeText(region, "prompt", "Change to", "leave empty to keep it", deck.changed),
-    makeMargin(region, deck.changed),
+    now,
+    makeChange(region, now.querySelector("input"), deck.changed),
+    ...(region.label === deck.rest ? [] : [makeMargin(region, deck.changed)]),
+    makeMore(region, deck.changed),
     make("p", "rg-covered"),
   );
   for (const kind of ["pointerdown", "focusin"])

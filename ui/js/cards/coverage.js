@@ -4,7 +4,9 @@ import { countMasked } from "../canvas/cells.js";
 // `lane` as the canvas has it; see `cells.js`.
 export const coverage = (lane, total) => {
   const masked = countMasked(lane),
-    drawn = [...lane].filter((cell) => cell === "k" || cell === "e").length;
+    made = (kinds) => [...lane].filter((cell) => kinds.includes(cell)).length,
+    clicked = made("c"),
+    drawn = made("ke");
   const said = masked ? `Mask on ${masked} of ${total} frames` : "No mask yet";
-  return said + (drawn ? `, ${drawn} drawn by hand` : "");
+  return said + (clicked ? `, ${clicked} from clicks` : "") + (drawn ? `, ${drawn} drawn by hand` : "");
 };

@@ -2,15 +2,18 @@
 import { make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { fromMargin, toMargin } from "./margin.js";
+import { underlined } from "./underline.js";
 
 const MARGIN = "How far beyond its mask the edit may reach; give room if the new object is larger";
 
-// One text of a region; `changed` is called on every letter.
+const STRENGTH = "How strongly the region is bound to its own words; lower lets the rest of the prompt in";
+
+// One text of a region; `changed` is called on every letter. What is too long is said, never cut.
 export const makeText = (region, key, title, example, changed) => {
   const row = make("div", "rg-field"),
     label = make("label", "", title),
     input = make("input");
-  Object.assign(input, { type: "text", maxLength: 200, autocomplete: "off", spellcheck: false });
+  Object.assign(input, { type: "text", autocomplete: "off", spellcheck: false });
   Object.assign(input, { placeholder: example, value: region[key], id: `rg-${key}-label-${region.label}` });
   label.htmlFor = input.id;
   input.setAttribute("aria-label", region.name + ": " + title);
@@ -21,7 +24,41 @@ export const makeText = (region, key, title, example, changed) => {
     if (had !== Boolean(region.prompt.trim())) hub.tell("regions"); // its margin shows or goes
     changed();
   });
-  row.append(label, input);
+  row.append(label, underlined(input));
+  return row;
+};
+
+// What it should become; while that is empty, the field says that the thing stays.
+export const makeChange = (region, source, changed) => {
+  const row = makeText(region, "prompt", "Change to", "", changed),
+    input = row.querySelector("input");
+  const say = () => {
+    const words = region.source.trim();
+    input.placeholder = words ? `stays ${words}` : "leave empty to keep it";
+  };
+  source.addEventListener("input", say);
+  say();
+  return row;
+};
+
+export const makeStrength = (region, changed) => {
+  const row = make("div", "rg-room rg-strength"),
+    label = make("label", "", "Strength"),
+    slider = make("input"),
+    said = make("span");
+  Object.assign(slider, { type: "range", min: 0, max: 1, step: 0.05, value: region.strength });
+  slider.id = "rg-strength-" + region.label;
+  label.htmlFor = slider.id;
+  row.title = STRENGTH;
+  slider.setAttribute("aria-label", region.name + ": strength");
+  const tell = () => (said.textContent = region.strength.toFixed(2).replace(/0$/, ""));
+  slider.addEventListener("input", () => {
+    region.strength = Number(slider.value);
+    tell();
+    changed();
+  });
+  tell();
+  row.append(label, slider, said);
   return row;
 };
 

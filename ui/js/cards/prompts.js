@@ -1,14 +1,24 @@
 // The words of the whole clip: what it shows, and for methods of the whole frame what it should show.
 import { make } from "../shared/dom.js";
+import { underlined } from "./underline.js";
 
 const HINT = "One prompt per line. Each line is an edit of its own; all are made in one run.";
 
 const makeShows = () => {
   const node = make("label", "rg-shows", "The clip shows"),
     input = make("input");
-  Object.assign(input, { type: "text", maxLength: 400, autocomplete: "off", spellcheck: false });
+  Object.assign(input, { type: "text", autocomplete: "off", spellcheck: false });
   Object.assign(input, { placeholder: "a short description (optional)", id: "rg-source" });
-  node.append(input);
+  node.append(underlined(input));
+  return { node, input };
+};
+
+const makeAvoid = () => {
+  const node = make("label", "rg-shows", "Avoid anywhere"),
+    input = make("input");
+  Object.assign(input, { type: "text", autocomplete: "off", spellcheck: false, id: "rg-avoid" });
+  input.placeholder = "what the edit should not show (optional)";
+  node.append(underlined(input));
   return { node, input };
 };
 
@@ -16,23 +26,24 @@ const makeBecomes = () => {
   const node = make("label", "rg-shows", "It should show"),
     input = make("textarea"),
     hint = make("span", "rg-caption", HINT);
-  Object.assign(input, { rows: 1, maxLength: 1600, autocomplete: "off", spellcheck: false });
+  Object.assign(input, { rows: 1, autocomplete: "off", spellcheck: false });
   Object.assign(input, { placeholder: "a description of the edited clip", id: "rg-whole" });
   hint.id = "rg-whole-hint";
   input.setAttribute("aria-describedby", hint.id);
-  node.append(input);
+  node.append(underlined(input));
   return { node, input, hint };
 };
 
 export const makePrompts = (changed) => {
   const shows = makeShows(),
-    becomes = makeBecomes();
+    becomes = makeBecomes(),
+    avoid = makeAvoid();
   // As high as its lines; nothing is known of them while it is hidden.
   const grow = () => {
     becomes.input.style.height = "";
     if (becomes.input.scrollHeight) becomes.input.style.height = becomes.input.scrollHeight + 2 + "px";
   };
-  shows.input.addEventListener("input", changed);
+  for (const { input } of [shows, avoid]) input.addEventListener("input", changed);
   becomes.input.addEventListener("input", () => {
     grow();
     changed();
@@ -45,11 +56,16 @@ export const makePrompts = (changed) => {
     shows.input.disabled = unread;
     grow();
   };
-  const read = () => ({ source_prompt: shows.input.value, prompt: becomes.input.value });
-  const fill = ({ source_prompt, prompt }) => {
+  const read = () => ({
+    source_prompt: shows.input.value,
+    prompt: becomes.input.value,
+    negative_prompt: avoid.input.value,
+  });
+  const fill = ({ source_prompt, prompt, negative_prompt }) => {
     shows.input.value = source_prompt;
+    avoid.input.value = negative_prompt ?? "";
     becomes.input.value = prompt;
     grow();
   };
-  return { nodes: [shows.node, becomes.node, becomes.hint], settle, read, fill };
+  return { nodes: [shows.node, becomes.node, becomes.hint], last: avoid.node, settle, read, fill };
 };

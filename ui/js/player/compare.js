@@ -66,13 +66,14 @@ export const addComparison = (player, bar, arrange) => {
   const numbered = value.edits.map(({ prompt }, i) => [i, String(i + 1), `Edit ${i + 1}: ${prompt}`]);
   const ways = choices("How to compare", WAYS, choose("mode"));
   const which = choices("Edit to compare", numbered, choose("chosen"));
+  const hold = `; hold to see ${value.names ? "A" : "the source"}`;
   const changed = () => {
     pressOne(ways, player.mode);
     pressOne(which, player.chosen);
     press(rebuilt, Boolean(player.rebuilt?.on));
     which.hidden = edits.length < 2 || player.mode === "side";
     for (const { box, title } of edits)
-      box.lastChild.textContent = player.mode === "flip" ? title + "; hold to see the source" : title;
+      box.lastChild.textContent = player.mode === "flip" ? title + hold : title;
     arrange();
   };
   const rebuilt = makeRebuilt(player, changed);

@@ -65,8 +65,9 @@ export const keepInStep = (player) => {
   const { frames, fps } = player.value;
   const [lead, ...others] = inView(player).map(({ node }) => node);
   if (lead.paused || lead.seeking) return;
-  // Only the first frames are there of an edit that goes on.
-  if (player.value.unfinished && lead.currentTime >= frames / fps) lead.currentTime = 0;
+  // Only the first frames are there of an edit that goes on, or of a try; of two edits, one may be shorter.
+  const shorter = player.value.unfinished || player.value.names || player.value.caption === "Try";
+  if (shorter && lead.currentTime >= frames / fps) lead.currentTime = 0;
   for (const node of others) {
     const gap = loopGap(node.currentTime, lead.currentTime, frames / fps);
     if (gap > APART && !node.seeking && node.readyState > 1) node.currentTime = lead.currentTime;

@@ -1,6 +1,7 @@
 // The videos side by side, and which of them are in view.
 import { make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
+import { mayMove } from "../shared/motion.js";
 import { nearest } from "../shared/numbers.js";
 import { fileUrl } from "../shared/server.js";
 
@@ -14,7 +15,7 @@ export const inView = ({ mode, chosen, source, rebuilt, edits }) => {
 export const makePane = (name, title, path) => {
   const box = make("figure", "rg-pane"),
     node = make("video", name);
-  const plays = { muted: true, loop: true, playsInline: true, autoplay: true, preload: "auto" };
+  const plays = { muted: true, loop: true, playsInline: true, autoplay: mayMove(), preload: "auto" };
   Object.assign(node, plays, { src: fileUrl(path) });
   node.setAttribute("muted", "");
   node.setAttribute("aria-label", title);

@@ -8,6 +8,7 @@ export const hub = (window.regrain ??= {
   regions: [], // as the cards say, the uppermost first
   editor: null, // state of the canvas
   clip: null, // what is open
+  restored: false, // whether the fields say what they said before a reload
   heard: {},
   on(name, act) {
     (this.heard[name] ??= []).push(act);
@@ -24,7 +25,7 @@ export const showStage = (name) => {
 };
 
 // Gradio's own button keeps the file; the one on the page only looks better.
-export const openFile = (files, id = "upload") => {
+export const openFile = (files, id) => {
   const field = document.querySelector("#" + id)?.parentElement.querySelector("input[type=file]");
   if (!field) return;
   if (!files) {

@@ -1,10 +1,11 @@
 // Values and files from Python.
 
-export const fileUrl = (path) => {
+export const apiUrl = (path) => {
   const config = window.gradio_config || {};
-  const root = (config.root || "") + (config.api_prefix || "/gradio_api");
-  return root + "/file=" + path.split("/").map(encodeURIComponent).join("/");
+  return (config.root || "") + (config.api_prefix || "/gradio_api") + path;
 };
+
+export const fileUrl = (path) => apiUrl("/file=" + path.split("/").map(encodeURIComponent).join("/"));
 
 // Draw now and whenever Python sends another value.
 export const follow = (props, watch, draw) => {

@@ -1,0 +1,107 @@
+"""Frames that a SAM has encoded, so that clicks on them take milliseconds; the last ones are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
+WHOLE, PART, SUBPART = 0, 1, 2
+_KEPT_BYTES = 400 * 2**20
+_CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A frame that SAM has encoded, so that clicks on it take milliseconds.
+
+    Attributes:
+        image: uint8 [height, width, 3], RGB.
+        model: Which SAM; see `segment`.
+        features: Output of the encoder: a tensor, or a list of tensors.
+        input_size: (height, width) of the frame as the encoder saw it.
+    """
+
+    image: np.ndarray
+    model: str
+    features: Any
+    input_size: tuple[int, int]
+
+
+class KeptFrames:
+    """The last encoded frames, by model and pixels: as many as fit into `limit` bytes, but at least one."""
+
+    def __init__(self, limit: int = _KEPT_BYTES) -> None:
+        self._limit, self._lock = limit, Lock()
+        self._frames: dict[tuple, Embedded] = {}
+        self._turns: dict[tuple, Lock] = {}
+
+    def get(
+        self, image: UInt8[np.ndarray, "height width 3"], model: str, encode: Callable[[], Embedded]
+    ) -> Embedded:
+        """The frame as it was encoded before, or by `encode`.
+
+        A second click during the first one's seconds waits for its features in place of working them out too.
+        """
+        key = _key(image, model)
+        with self._lock:
+            turn = self._turns.setdefault(key, Lock())
+        with turn:
+            if (kept := self._find(key)) is not None:
+                return kept
+            frame = encode()
+            with self._lock:
+                self._frames[key] = frame
+                self._turns.pop(key, None)
+                while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
+                    del self._frames[next(iter(self._frames))]
+        return frame
+
+    def has(self, image: UInt8[np.ndarray, "height width 3"], model: str) -> bool:
+        """Whether a frame is here."""
+        return _key(image, model) in self._frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def _find(self, key: tuple) -> Embedded | None:
+        with self._lock:
+            if (kept := self._frames.pop(key, None)) is not None:
+                self._frames[key] = kept  # the last one used
+            return kept
+
+
+def _key(image: np.ndarray, model: str) -> tuple:
+    return model, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _size(frame: Embedded) -> int:
+    """Bytes of a picture and its features."""
+    tensors = frame.features if isinstance(frame.features, list) else [frame.features]
+    return frame.image.nbytes + sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def is_first(points: np.ndarray, labels: np.ndarray, box: object, previous: object) -> bool:
+    """Whether a click begins a mask: one point on the object and nothing else."""
+    return len(points) == 1 and labels[0] == 1 and box is None and previous is None
+
+
+def choose(
+    masks: Bool[np.ndarray, "masks height width"], quality: Float[np.ndarray, " masks"], index: int | None
+) -> Bool[np.ndarray, "height width"]:
+    """Choose among masks that come in any order: the whole thing, or by size.
+
+    Args:
+        masks: Answers to the same prompt.
+        quality: Predicted, 0..1.
+        index: 0 the largest, 1 the next; None is the largest of those that are nearly as good as the best.
+    """
+    by_size = np.argsort(-masks.sum((1, 2)), kind="stable")
+    masks, quality = masks[by_size], quality[by_size]
+    return masks[np.argmax(quality >= quality.max() - _CLOSE) if index is None else index]

@@ -1,0 +1,66 @@
+"""Results shipped with the examples: `python -m storybook.results` runs every project and keeps its edits.
+
+They are small videos, for the page to show before anybody has pressed Run. `editing.made` reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from editing import Finished, edit, load_backbone, load_project
+from editing.clip.writing import timing_of, write_video
+from editing.errors import EditingError
+from editing.folders import staged
+from editing.made import REPORT, RESULT, digest
+from editing.outputs import EDITS
+from storybook.examples import EXAMPLES, TABLE
+
+CRF = 20  # about 13 kB an edit
+_KEPT = ("prompt_used", "params", "seconds", "peak_memory", "metrics", "warnings")
+
+
+def make_result(project: Path) -> None:
+    """Run a project on the built-in model and write its edits, and what is told of them, into its folder.
+
+    Raises:
+        EditingError: The project cannot be read or run.
+    """
+    request = load_project(project)
+    finished = [event for event in edit(request, load_backbone("storybook")) if isinstance(event, Finished)][
+        -1
+    ]
+    result, clip = finished.result, request.clip
+    with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
+        edits = (result.frames, *(other.frames for other in result.others))
+        for name, frames in zip(EDITS, edits, strict=False):
+            write_video(folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF)
+        told = trimmed(finished.report) | {"project": digest(project)}
+        (folder / REPORT).write_text(json.dumps(told) + "\n", encoding="utf-8")
+
+
+def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of a result: of the parameters, only those that the method itself did not decide."""
+    kept = {key: report[key] for key in _KEPT if key in report}
+    params = {name: said for name, said in report["params"].items() if said["source"] != "method"}
+    return {"date": report["date"], **kept, "params": params}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
+    parser.add_argument("-o", "--out", type=Path, default=EXAMPLES, help="folder of the examples")
+    args = parser.parse_args()
+    for name in args.only or TABLE:
+        try:
+            make_result(args.out / name)
+        except EditingError as error:
+            raise SystemExit(f"{name}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

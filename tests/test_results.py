@@ -1,0 +1,240 @@
+"""What a page keeps of its runs, in a real Chromium with a made-up editor."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from browser import overflow, plays, wait, wait_for_result
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+PICTURES = ".rg-run-picture"
+
+
+def choose_fresco(page):
+    """A method whose seed always acts."""
+    page.select_option(".rg-method select", "fresco")
+    page.wait_for_selector("#variants .rg-variants:not([hidden])")
+
+
+def run_variants(page, count: int):
+    before = page.locator(PICTURES).count()
+    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
+    page.click("#run")
+    page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == {before + count}")
+    page.wait_for_selector("#run:not([disabled])")
+
+
+def titles(page) -> list[str]:
+    return page.locator(PICTURES).all_inner_texts()
+
+
+def press_letter(page, which: int, letter: str):
+    page.locator(".rg-letters").nth(which).get_by_text(letter, exact=True).click()
+
+
+def source_of(page, name: str) -> str:
+    return page.eval_on_selector(f"video.{name}", "video => video.src")
+
+
+def test_variants_are_kept_and_compared(server, open_page):
+    page = open_page(server)
+    choose_fresco(page)
+    with server.hold("editing", 6):
+        page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
+        page.click("#run")
+        page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
+    page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
+    page.wait_for_selector("#run:not([disabled])")
+    assert titles(page) == ["FRESCO, seed 1", "FRESCO, seed 0"]
+    shown = "all => all.map(one => one.getAttribute('aria-pressed'))"
+    assert page.eval_on_selector_all(PICTURES, shown) == ["true", "false"]
+    second = source_of(page, "edited")
+    page.locator(PICTURES).nth(1).click()
+    page.wait_for_function("was => document.querySelector('video.edited').src != was", arg=second)
+    first = source_of(page, "edited")
+    page.wait_for_function(f"(all => all[1].ariaPressed == 'true')(document.querySelectorAll('{PICTURES}'))")
+    # Two edits in the place of source and edit, in step.
+    press_letter(page, 1, "A")
+    assert "Now press B" in page.inner_text(".rg-history")
+    press_letter(page, 0, "B")
+    page.wait_for_function("src => document.querySelector('video.source').src == src", arg=first)
+    assert source_of(page, "edited") == second
+    captions = page.locator(".rg-pane:not([hidden]) figcaption").all_inner_texts()
+    assert captions == ["A: FRESCO, seed 0", "B: FRESCO, seed 1"]
+    assert page.locator(".rg-result").count() == 0
+    wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both edits play")
+    page.click(".rg-bar >> text=Flip")
+    assert page.inner_text(".rg-edited figcaption") == "B: FRESCO, seed 1; hold to see A"
+    # A picture leads back to one result.
+    page.locator(PICTURES).first.click()
+    page.wait_for_selector(".rg-files a")
+    assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
+
+
+def test_stop_keeps_the_variants_that_are_finished(server, open_page):
+    page = open_page(server)
+    choose_fresco(page)
+    page.get_by_role("group", name="Variants").get_by_text("4", exact=True).click()
+    before = server.steps().count("closed")
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
+    with server.hold("inverting", 3):
+        page.wait_for_selector(PICTURES)
+        page.wait_for_selector("text=/variant [23] of 4, step 3 of 12/")
+        page.click("#stop")
+        page.wait_for_selector("text=/Stopped in variant [23] of 4. Finished variants are kept./")
+        page.wait_for_selector("#run:not([disabled])")
+    kept = len(titles(page))
+    assert 1 <= kept < 4
+    wait(lambda: server.steps().count("closed") == before + kept + 1, 60, "the last one is closed")
+    assert page.locator(".rg-files a").count() > 0
+
+
+def test_several_variants_need_a_seed_that_acts(server, open_page):
+    page = open_page(server)
+    page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
+    page.click("#run")
+    page.wait_for_selector("[role=alert]")
+    assert "Set Variation above 0" in page.inner_text("[role=alert]")
+
+
+def test_settings_of_a_result_come_back(server, open_page):
+    page = open_page(server)
+    choose_fresco(page)
+    page.fill("#rg-prompt-0", "a robot")
+    strength = page.locator("#at-hand input[type=number]:visible").first
+
+    def stays() -> bool:  # a slider just mounted may still put its first value in
+        strength.fill("0.6")
+        page.wait_for_timeout(150)
+        return strength.input_value() == "0.6"
+
+    wait(stays, 60, "the slider takes the number")
+    page.keyboard.press("Tab")
+    run_variants(page, 2)
+    page.locator(PICTURES).nth(1).click()
+    page.wait_for_selector(".rg-history-bar")
+    page.fill("#rg-prompt-0", "snow")
+    page.select_option(".rg-method select", "videograin")
+    page.wait_for_function("document.querySelector('#at-hand input[type=number]')?.offsetParent == null")
+    page.locator(PICTURES).first.click()
+    page.click("text=Use these settings")
+    page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
+    page.wait_for_function("document.querySelector('.rg-method select').value == 'fresco'")
+    wait(lambda: strength.is_visible() and strength.input_value() == "0.6", 5, "its strength")
+    # The same again, from the seed of the one that was chosen.
+    run_variants(page, 1)
+    assert titles(page)[0] == "FRESCO, seed 1"
+    report = page.evaluate(
+        "fetch(document.querySelector('[data-file=\"report.json\"]').href).then(r => r.json())"
+    )
+    assert report["prompt_used"] == "a robot and a fox walk on the grass"
+    assert report["params"] == {"strength": {"value": 0.6}}
+
+
+def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
+    others = set(server.media())
+    page = open_page(server)
+    page.click("#run")
+    wait_for_result(page)
+    (own,) = set(server.media()) - others
+    page.click("[data-name='02_discs_and_lawn']")
+    page.wait_for_selector("#rg-prompt-2")
+    page.click("#tabs >> text=Edit")
+    page.click(PICTURES)
+    page.wait_for_selector(".rg-files a")
+    wait(lambda: plays(page, "source") and plays(page, "edited"), 60, "both videos play")
+    page.click(".rg-history-bar >> text=Remove")
+    page.wait_for_selector(PICTURES, state="detached")
+    assert page.locator(".rg-files a").count() == 0
+    assert [entry for entry in own.iterdir() if not entry.name.startswith("clip-")] == []
+    wait(lambda: plays(page, "source"), 60, "the open clip plays")
+
+
+def saved(page, act, folder: Path) -> Path:
+    with page.expect_download() as download:
+        act()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_downloads_are_named_for_a_person(server, open_page, tmp_path):
+    page = open_page(server)
+    page.click("#run")
+    wait_for_result(page)
+    row, stem = page.locator(".rg-files"), "01_two_discs-videograin-seed0"
+    names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
+    paths = [saved(page, row.get_by_text(name).click, tmp_path) for name in names]
+    endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
+    assert [path.name for path in paths] == [stem + ending for ending in endings]
+    assert json.loads(paths[1].read_text())["version"] == 1
+    with Image.open(paths[4]) as picture:
+        assert (picture.n_frames, max(picture.size)) == (8, 256)
+        assert b"AI-edited" in picture.info["comment"]
+    with zipfile.ZipFile(paths[5]) as archive:
+        assert sorted(archive.namelist()) == [f"masks/{number:05d}.png" for number in range(8)]
+        with archive.open("masks/00000.png") as file, Image.open(file) as mask:
+            assert (mask.mode, sorted(color for _, color in mask.getcolors())) == ("P", [0, 1, 2])
+
+
+def pixel(page, which: int, x: float, y: float) -> list[int]:
+    """Colour of a canvas of the inspector, at shares of its sides."""
+    read = "([i, x, y]) => { const c = document.querySelectorAll('.rg-inspector canvas')[i];"
+    read += " return [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]; }"
+    return page.evaluate(read, [which, x, y])
+
+
+def test_attention_is_inspected_by_region_step_and_frame(server, open_page):
+    page = open_page(server)
+    page.click("#run")
+    wait_for_result(page)
+    page.locator(".rg-seek").fill("1")
+    left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
+    page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")
+    label = page.locator(".rg-inspector canvas").nth(1)
+    wait(lambda: "All steps, frame 1" in (label.get_attribute("aria-label") or ""), 30, "the map is drawn")
+    wait(lambda: sum(pixel(page, 1, *left)[:3]) > sum(pixel(page, 1, *right)[:3]) + 100, 30, "left is hot")
+    assert sum(pixel(page, 1, *left)) > sum(pixel(page, 0, *left))  # guided, and on its own
+    # By keyboard: the other region, and the first steps, in which little has been found.
+    page.get_by_role("group", name="Attention of").get_by_role("button", name="right disc").focus()
+    page.keyboard.press("Enter")
+    wait(lambda: sum(pixel(page, 1, *right)[:3]) > sum(pixel(page, 1, *left)[:3]), 30, "right is hot")
+    late = sum(pixel(page, 1, *right)[:3])
+    steps = page.get_by_role("group", name="Steps of the run")
+    steps.get_by_role("button", name="Early").focus()
+    page.keyboard.press("Enter")
+    wait(lambda: sum(pixel(page, 1, *right)[:3]) < late - 30, 30, "the early map is weaker")
+    assert page.evaluate("document.activeElement.innerText") == "Early"
+    assert label.get_attribute("aria-label") == "Attention on “a fox”, guided by the masks, Early, frame 1"
+    # Without opacity the clip is seen alone.
+    page.get_by_label("Opacity").fill("0")
+    wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")
+    page.locator(".rg-seek").fill("8")
+    wait(lambda: "frame 8" in label.get_attribute("aria-label"), 30, "it follows the player")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"color_scheme": "dark"},
+        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+    ],
+    ids=["dark", "phone"],
+)
+def test_results_in_the_dark_and_on_a_phone(server, open_page, options):
+    page = open_page(server, **options)
+    choose_fresco(page)
+    run_variants(page, 2)
+    page.click(".rg-figures summary")
+    assert "Motion error of the source" in page.inner_text(".rg-figures")
+    assert overflow(page) <= 0
+    small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).map(b => b.innerText)"
+    parts = "#history button, #result button, #result a, #result summary, #result label, #variants button"
+    if "viewport" in options:
+        assert page.eval_on_selector_all(parts, small) == []
+    named = "all => all.filter(b => !(b.innerText || b.ariaLabel)).length"
+    assert page.eval_on_selector_all("#history button, #result button", named) == 0

@@ -1,0 +1,195 @@
+"""Words and settings in a real Chromium: checked at their fields, before any work; kept whole; inserted."""
+
+import re
+
+import pytest
+from browser import prompt, wait
+
+pytestmark = pytest.mark.browser
+NOTE = ".rg-wrong"
+
+
+def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(server, open_page):
+    page = open_page(server)
+    page.click("#rg-prompt-0")
+    page.fill("#rg-prompt-0", "a robat and a cat")
+    page.wait_for_selector(f"{NOTE} >> text=robat")
+    assert page.inner_text(".rg-copy u") == "robat"
+    assert page.get_attribute("#rg-prompt-0", "aria-invalid") == "true"
+    note = page.get_attribute("#rg-prompt-0", "aria-describedby")
+    assert "does not know “robat”" in page.inner_text("#" + note)
+    page.get_by_label("Replace “robat” by “robot”").click()
+    assert page.input_value("#rg-prompt-0") == "a robot and a cat"
+    page.wait_for_selector(NOTE, state="detached")
+    page.wait_for_selector(".rg-copy u", state="detached")
+    wait(lambda: "a robot and a cat" in prompt(page), 60, "the new word is composed")
+
+
+def test_run_says_what_is_wrong_at_the_field_before_any_work(server, open_page):
+    page = open_page(server)
+    before = server.steps()
+    page.fill("#rg-prompt-1", "a unicorn")
+    page.click("#run")
+    page.wait_for_selector("[role=alert] >> text=unicorn")
+    page.wait_for_function("document.activeElement.id == 'rg-prompt-1'")
+    assert server.steps() == before
+    assert page.is_enabled("#run")
+    page.fill("#rg-prompt-1", "a fox")
+    page.wait_for_selector("[role=alert]", state="hidden")
+
+
+def test_no_words_at_all_are_said_on_run_and_not_before(server, open_page):
+    page = open_page(server)
+    for number in (0, 1):
+        page.fill(f"#rg-prompt-{number}", "")
+    page.wait_for_function("document.querySelectorAll('.rg-kept').length == 2")
+    assert page.locator(NOTE).count() == 0
+    assert page.get_attribute("#rg-prompt-0", "placeholder") == "stays a cat"
+    page.click("#run")
+    page.wait_for_selector("[role=alert] >> text=No region has a prompt")
+    page.wait_for_function("document.activeElement.id == 'rg-prompt-0'")
+
+
+def test_words_that_replace_nothing_say_so_and_offer_what_they_might(server, open_page):
+    page = open_page(server)
+    page.fill("#rg-source-1", "")
+    page.wait_for_selector(".rg-hint >> text=only added to the prompt")
+    page.click(".rg-hint >> text=a dog")
+    assert page.input_value("#rg-source-1") == "a dog"
+    page.wait_for_selector(".rg-hint", state="detached")
+    assert prompt(page) == "1 a panda and 2 a fox walk on the grass"
+
+
+def test_a_long_pasted_prompt_is_kept_whole_and_counted(server, open_page):
+    page = open_page(server)
+    page.fill("#rg-prompt-0", "")
+    page.focus("#rg-prompt-0")
+    page.keyboard.insert_text("a cat and a dog " * 30)
+    assert len(page.input_value("#rg-prompt-0")) > 470
+    page.wait_for_selector(f"{NOTE} >> text=at most")
+    said = page.inner_text(NOTE)
+    assert re.search(r"\d+ tokens, but at most 75 fit", said)
+
+
+def test_a_setting_that_cannot_be_read_is_marked(server, open_page):
+    page = open_page(server)
+    page.click("#long-clips button")
+    field = page.locator("#long-clips textarea").first
+    field.fill("every other")
+    page.wait_for_selector(f"#long-clips {NOTE}")
+    assert "every N" in page.inner_text(f"#long-clips {NOTE}")
+    field.fill("every 2")
+    page.wait_for_selector(f"#long-clips {NOTE}", state="detached")
+
+
+def test_words_of_the_model_go_where_the_cursor_was(server, open_page):
+    page = open_page(server)
+    page.click("#words button")
+    page.fill("#rg-prompt-1", "a and a dog")
+    page.evaluate("document.querySelector('#rg-prompt-1').setSelectionRange(1, 1)")
+    page.get_by_role("group", name="Kinds").get_by_text("panda").click()
+    assert page.input_value("#rg-prompt-1") == "a panda and a dog"
+    page.get_by_role("group", name="Places").get_by_text("in the snow").click()
+    assert page.input_value("#rg-prompt-1") == "a panda in the snow and a dog"
+    wait(lambda: "a panda in the snow and a dog" in prompt(page), 60, "what was put in counts as typed")
+
+
+def test_the_rest_of_the_frame_has_a_card_of_its_own(server, open_page):
+    page = open_page(server)
+    page.click("#rg-rest")
+    page.wait_for_selector("#rg-prompt-2")
+    page.fill("#rg-source-2", "on the grass")
+    page.fill("#rg-prompt-2", "in the snow")
+    wait(lambda: prompt(page).endswith("3 in the snow"), 60, "the rest has its words")
+    assert page.locator("#rg-rest").is_hidden()
+    card = page.locator(".rg-card[data-label='3']")
+    assert card.locator("[aria-label*=margin]").count() == 0
+    assert "no other region covers" in card.inner_text()
+    page.click("#run")
+    page.wait_for_selector(".rg-files a")
+
+
+def test_strength_and_negative_words_of_a_region_reach_the_run(server, open_page):
+    page = open_page(server)
+    page.locator(".rg-details summary").first.click()
+    page.fill(".rg-card[data-label='1'] [data-key=negative]", "green")
+    page.fill("#rg-strength-1", "0.4")
+    page.fill("#rg-avoid", "snow")
+    page.click("#run")
+    page.wait_for_selector(".rg-files a")
+    request = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert request["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
+
+
+def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(server, open_page):
+    page = open_page(server)
+    quality = page.locator(".rg-quality")
+    assert quality.all_inner_texts()[1].split("\n") == ["Standard", "50 steps"]
+    assert quality.nth(1).locator("input").is_checked()
+    quality.nth(0).click()
+    page.click("#settings button")
+    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
+    wait(lambda: steps.input_value() == "20", 60, "the steps of a draft")
+    assert quality.nth(0).locator("input").is_checked()
+    steps.fill("33")
+    steps.press("Tab")
+    wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
+    page.locator(".rg-method select").select_option("sdedit")
+    wait(lambda: quality.all_inner_texts()[1].startswith("Standard"), 60, "another method's steps")
+
+
+def test_a_control_network_is_picked_weighed_and_seen(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.get_by_role("button", name="Source", exact=False).locator("visible=true").first.click()
+    page.get_by_text("Add control network").first.click()
+    text = page.locator(".rg-param-control textarea").first
+    assert text.input_value() == "canny=storybook/canny@0.7"
+    page.get_by_label("Weight of the control network").fill("0.5")
+    assert text.input_value() == "canny=storybook/canny@0.5"
+    page.get_by_title("Show what it would see of this frame").click()
+    page.wait_for_selector(".rg-control-map img[src^=data]")
+    assert "Canny of frame 1" in page.inner_text(".rg-control-map")
+    page.click("#run")
+    page.wait_for_selector(".rg-files a")
+    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
+    assert report["params"]["control"]["value"] == "canny=storybook/canny@0.5"
+
+
+def test_a_pixel_is_chosen_by_a_click_on_the_frame(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.get_by_role("button", name="Attention maps").locator("visible=true").first.click()
+    page.get_by_text("Choose in the frame").click()
+    canvas = page.locator(".rg-canvas-stage canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    field = page.locator(".rg-param-heat_pixel textarea").first
+    wait(
+        lambda: re.fullmatch(r"0,6[34](\.\d+)?,12[78](\.\d+)?", field.input_value()),
+        60,
+        "the pixel is written",
+    )
+    assert page.locator(".rg-card").count() == 2  # the click made no region
+    assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
+
+
+def test_a_model_of_the_hub_says_its_size_and_licence_and_is_fetched_with_progress(server, open_page):
+    page = open_page(server)
+    page.click("#settings button")
+    page.fill("#rg-hub-id", "owner/other")
+    page.get_by_text("Look up").click()
+    page.wait_for_selector(".rg-hub .rg-alarm >> text=cannot be reached")
+    page.fill("#rg-hub-id", "owner/model")
+    page.get_by_text("Look up").click()
+    page.wait_for_selector(".rg-hub >> text=4.3 GB, licence creativeml-openrail-m")
+    with server.hold("fetching", 3):
+        page.locator(".rg-hub").get_by_text("Fetch", exact=True).click()
+        page.wait_for_selector(".rg-hub >> text=2.1 GB of 4.3 GB")
+        assert page.eval_on_selector(".rg-hub progress", "bar => bar.value") == 0.5
+    page.wait_for_selector(".rg-hub >> text=Fetched and chosen")
+    wait(lambda: page.input_value("#model input") == "owner/model", 60, "it is chosen")
+    page.fill("#rg-prompt-0", "a unicorn")  # this model takes any word
+    wait(lambda: "a unicorn" in prompt(page), 60, "the words are composed")
+    assert page.locator(NOTE).count() == 0

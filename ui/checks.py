@@ -1,0 +1,266 @@
+"""What is wrong with a page's words and settings, as far as it is known without a model.
+
+One function, `check`, answers while somebody types and again when a run begins. What may be run, the request
+says: see `editing.request`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from editing.backbones.reader import Reader
+from editing.backbones.words import Unknown
+from editing.errors import EditingError, PromptError
+from editing.prompts import compose, missing_phrases
+from editing.registry import check_params
+from editing.request import EditRequest, Region
+from ui.build_request import build_request, length_errors, region_errors
+from ui.document import Document
+from ui.method_choice import uses
+from ui.views import View
+
+_MOST = 40  # of unknown words that are sent
+_MOST_OFFERS = 3
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to be said at a field.
+
+    Attributes:
+        field: As the request names it, such as `regions.left.prompt`.
+        text: What is wrong, then what to do.
+        words: Words of the field that the model does not know.
+        offers: Texts to put into the field with a click.
+        kind: "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted;
+            "hint" does not.
+    """
+
+    field: str
+    text: str
+    words: tuple[Unknown, ...] = ()
+    offers: tuple[str, ...] = ()
+    kind: str = "wrong"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page asks for, as read from its fields.
+
+    Attributes:
+        model: Its id.
+        params: The given parameters.
+        seed: As the field has it.
+        loras: As in `EditRequest`.
+    """
+
+    model: str
+    params: Mapping[str, object]
+    seed: object
+    loras: tuple[str, ...] = ()
+
+
+def check(document: Document, asked: Asked, reader: Reader) -> list[Remark]:
+    """All that is wrong, and hints, in the order of the page.
+
+    Args:
+        document: What the page works on.
+        asked: The rest of what a run would be given.
+        reader: How the model reads prompts.
+    """
+    found = [
+        *_region_remarks(document),
+        *_word_remarks(document, asked.model, reader),
+        *_param_remarks(document.method, asked.params),
+        *_repeated(document),
+        *_unbound(document),
+    ]
+    if not any(remark.kind == "wrong" for remark in found):
+        found += _request_remarks(document, asked)
+    order = _order(document)
+    return sorted(_once(found), key=lambda remark: order.get(remark.field, len(order)))
+
+
+def first_wrong(remarks: Iterable[Remark]) -> Remark | None:
+    """What keeps a run from beginning, the uppermost first."""
+    return next((remark for remark in remarks if remark.kind != "hint"), None)
+
+
+def view(remarks: Sequence[Remark], pressed: int = 0) -> View:
+    """What the page marks.
+
+    Args:
+        remarks: From `check`.
+        pressed: Counts attempts to run: then what is missing is said as well, and the first field focused.
+    """
+    shown = [remark for remark in remarks if pressed or remark.kind != "missing"]
+    wrong = first_wrong(remarks) if pressed else None
+    return {
+        "pressed": pressed,
+        "focus": wrong.field if wrong else "",
+        "remarks": [
+            {
+                "field": remark.field,
+                "text": remark.text,
+                "hint": remark.kind == "hint",
+                "offers": [*remark.offers],
+                "words": [{"word": word, "near": [*near]} for word, near in remark.words[:_MOST]],
+            }
+            for remark in shown
+        ],
+    }
+
+
+def _region_remarks(document: Document) -> Iterator[Remark]:
+    for error in region_errors(document, document.method):
+        yield _remark(error, document, "missing" if error.field == "regions" else "wrong")
+
+
+def _word_remarks(document: Document, model: str, reader: Reader) -> Iterator[Remark]:
+    """Texts with unknown words or too many tokens; then whole prompts that are too long only together."""
+    try:
+        asked = build_request(document, {}, document.method, model, masked=False)
+    except EditingError:  # said with the regions
+        return
+    too_long = {error.field for error in length_errors(asked.regions)}
+    wrong = False
+    for field, text in _texts(asked):
+        for remark in _readable(field, text, reader, document) if field not in too_long else ():
+            wrong = True
+            yield remark
+    for prompt in () if wrong or too_long else asked.targets:
+        for error in reader.too_long("composed", prompt):
+            yield _remark(error, document)
+
+
+def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
+    """The fields with a prompt; all lines of the one that may have several under one name."""
+    more = "\n".join((asked.prompt, *asked.more_prompts))
+    read_source = uses(asked.method).source_prompt
+    for field, text in asked.texts():
+        if field == "more_prompts" or (field == "source_prompt" and not read_source):
+            continue
+        yield field, more if field == "prompt" else text
+
+
+def _readable(field: str, text: str, reader: Reader, document: Document) -> Iterator[Remark]:
+    unknown = tuple(reader.unknown(text))
+    said = [_unknown(unknown)] if unknown else []
+    said += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
+    if said:
+        yield _remark(PromptError(field, " ".join(said)), document, words=unknown)
+
+
+def _unknown(words: Sequence[Unknown]) -> str:
+    if len(words) == 1:
+        (word, near), *_ = words
+        advice = f"Did you mean “{near[0]}”?" if near else "Use another word."
+        return f"The built-in model does not know “{word}”. {advice}"
+    listed = ", ".join(f"“{unknown.word}”" for unknown in words[:3]) + (" ..." if words[3:] else "")
+    return f"The built-in model does not know {listed}. Use other words."
+
+
+def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Remark]:
+    """Each parameter that is out of range or cannot be read."""
+    for name, value in params.items():
+        try:
+            check_params(method, {name: value})
+        except EditingError as error:
+            if error.field == f"params.{name}":  # one that only conflicts with another's default is not wrong
+                yield Remark(error.field, error.message)
+
+
+def _repeated(document: Document) -> Iterator[Remark]:
+    """Prompts of one run that are the same."""
+    lines = [" ".join(line.split()).casefold() for line in document.prompt.split("\n")]
+    if not uses(document.method).several:
+        return
+    for number, line in enumerate(lines):
+        if line and (first := lines.index(line)) < number:
+            said = f"Line {number + 1} repeats line {first + 1}, so both edits will be the same."
+            yield Remark("prompt", said, kind="hint")
+            return
+
+
+def _unbound(document: Document) -> Iterator[Remark]:
+    """Regions whose words replace nothing in what the clip shows, and are added at its end."""
+    if uses(document.method).regions == "ignored" or document.prompt.strip():
+        return
+    regions = tuple(document.state.regions.values())
+    missing = missing_phrases(document.source_prompt, "", regions)
+    for region in regions:
+        if not region.prompt.strip() or not document.source_prompt.strip():
+            continue
+        words = region.prompt.strip()[:60]
+        if not region.source.strip():
+            said = f"Say what it is now. Without that, “{words}” is only added to the prompt."
+        elif region.label in missing:
+            said = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
+        else:
+            continue
+        offers = tuple(_unclaimed(document.source_prompt, regions))[:_MOST_OFFERS]
+        yield Remark(f"regions.{region.name}.source", said, offers=offers, kind="hint")
+
+
+def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
+    """Things in what the clip shows that no region is said to be: an article and the word after it."""
+    spans = compose(source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]).spans
+    claimed = [span for span in spans.values() if span]
+    for thing in re.finditer(r"\b(?:a|an|the|another)\s+\w+", source_prompt, re.IGNORECASE):
+        if all(thing.end() <= start or stop <= thing.start() for start, stop in claimed):
+            yield thing[0]
+
+
+def _request_remarks(document: Document, asked: Asked) -> Iterator[Remark]:
+    """The first thing that the request itself refuses."""
+    try:
+        request = build_request(
+            document, asked.params, document.method, asked.model, asked.seed, asked.loras, masked=False
+        )
+        request.check_runnable()
+    except EditingError as error:
+        nothing = error.field in ("regions", "prompt", "source_prompt")
+        yield _remark(error, document, "missing" if nothing else "wrong")
+
+
+def _remark(
+    error: EditingError, document: Document, kind: str = "wrong", words: tuple[Unknown, ...] = ()
+) -> Remark:
+    return Remark(_place(error.field, document), error.message, words, kind=kind)
+
+
+def _place(field: str, document: Document) -> str:
+    """The field of the page that an error of the request is about."""
+    names = [region.name for region in document.state.regions.values()]
+    composed = field == "composed"
+    if composed and document.prompt.strip():
+        return "prompt"
+    if composed and document.source_prompt.strip():
+        return "source_prompt"
+    if composed or field == "regions":  # nothing says what any should become
+        return f"regions.{names[0]}.prompt" if names else field
+    number = re.fullmatch(r"regions\.(\d+)\.(\w+)", field)
+    if number and number[1] not in names:
+        return f"regions.{names[int(number[1])]}.{number[2]}"
+    return "prompt" if field == "more_prompts" else field
+
+
+def _order(document: Document) -> dict[str, int]:
+    """Where each field is on the page, from the top; parameters come last."""
+    keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
+    names = [region.name for region in document.state.regions.values()]
+    cards = [f"regions.{name}.{key}" for name in names for key in keys]
+    fields = ["clip", "source_prompt", "prompt", "regions", *cards, "negative_prompt", "method"]
+    return {field: number for number, field in enumerate(fields)}
+
+
+def _once(remarks: Iterable[Remark]) -> list[Remark]:
+    """The gravest at each field."""
+    kept: dict[str, Any] = {}
+    for remark in remarks:
+        if remark.field not in kept or (kept[remark.field].kind == "hint" and remark.kind != "hint"):
+            kept[remark.field] = remark
+    return [*kept.values()]

@@ -1,0 +1,54 @@
+// A published SAM that the page can fetch: offered on real clips, with size, progress and a way to stop.
+import { button, make } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
+
+const megabytes = (bytes) => Math.round(bytes / 1e6);
+
+const makeBar = () => {
+  const node = make("progress", "rg-fetch-bar");
+  node.setAttribute("aria-label", "Fetched so far");
+  return node;
+};
+
+const sayingOf = ({ state, title, note, done, total }) =>
+  ({
+    offer: note || `A published SAM, ${title}, masks real clips far better than the built-in one.`,
+    busy: `${title}: ${megabytes(done)} of ${megabytes(total)} MB`,
+    failed: note,
+    done: `${title} is here and answers clicks on real clips. ${note}`,
+  })[state];
+
+// Drawn clips are what the built-in one is for, and another page may have fetched it meanwhile.
+const isIdle = () => (hub.clip?.drawn ?? true) || Boolean(hub.editor?.who?.choices.some(({ cost }) => cost));
+
+const isOffered = ({ state, note }) => state === "failed" || (state === "offer" && !note);
+
+export function mount(element, props, trigger, watch) {
+  const root = make("div", "rg-fetch"),
+    said = make("span", "rg-fetch-said"),
+    bar = makeBar(),
+    get = button("rg-tool rg-small", "", () => trigger("fetch", {}), "Fetch it from the Hugging Face hub"),
+    stop = button("rg-tool rg-small", "Stop", () => trigger("stop", {}), "Stop fetching");
+  let view = null;
+  said.setAttribute("role", "status");
+  root.append(said, bar, get, stop);
+  element.replaceChildren(root);
+  const show = () => {
+    root.hidden = !view || (view.state === "offer" && isIdle());
+    if (!view) return;
+    const { state, size, done, total, title } = view;
+    said.classList.toggle("rg-alarm", state === "failed");
+    said.textContent = sayingOf(view);
+    Object.assign(bar, { max: total ?? 1, value: done ?? 0, hidden: state !== "busy" });
+    stop.hidden = state !== "busy";
+    get.hidden = !isOffered(view);
+    get.textContent = `Get ${title} (${megabytes(size ?? 0)} MB)`;
+  };
+  hub.on("clip", show);
+  hub.on("masks", show);
+  follow(props, watch, (value) => {
+    view = value;
+    show();
+  });
+}

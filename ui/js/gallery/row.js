@@ -1,0 +1,57 @@
+// One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
+import { iconButton, make, press } from "../shared/dom.js";
+import { mayMove } from "../shared/motion.js";
+
+const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
+const cardsOf = (row) => [...row.children];
+
+const rove = (row, card) => {
+  for (const one of cardsOf(row)) one.tabIndex = one === card ? 0 : -1;
+};
+
+const walk = (row, event) => {
+  if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const cards = cardsOf(row),
+    to = cards.indexOf(event.target.closest(".rg-gallery > *")) + KEYS[event.key];
+  event.preventDefault();
+  event.stopPropagation();
+  cards[Math.min(Math.max(to, 0), cards.length - 1)].focus();
+};
+
+const makeScroller = (row, name, hint, by) =>
+  iconButton("rg-tool rg-scroller rg-" + name, name, hint, () =>
+    row.scrollBy({ left: by * row.clientWidth * 0.8, behavior: mayMove() ? "smooth" : "auto" }),
+  );
+
+export const makeRow = (title) => {
+  const node = make("div", "rg-examples"),
+    row = make("div", "rg-gallery");
+  row.setAttribute("role", "group");
+  row.setAttribute("aria-label", title);
+  const scrollers = [
+    makeScroller(row, "back", "Examples before", -1),
+    makeScroller(row, "next", "More examples", 1),
+  ];
+  const refresh = () => {
+    const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
+    scrollers[0].hidden = row.scrollLeft < 8;
+    scrollers[1].hidden = left < 8;
+    node.dataset.more = [row.scrollLeft >= 8 && "before", left >= 8 && "after"].filter(Boolean).join(" ");
+  };
+  for (const one of scrollers) one.tabIndex = -1; // the arrow keys go there
+  row.addEventListener("scroll", refresh, { passive: true });
+  row.addEventListener("keydown", (event) => walk(row, event));
+  row.addEventListener("focusin", ({ target }) => rove(row, target.closest(".rg-gallery > *")));
+  new ResizeObserver(refresh).observe(row);
+  node.append(row, ...scrollers);
+  const fill = (cards) => {
+    row.replaceChildren(...cards);
+    rove(row, cards.find((card) => card.getAttribute("aria-pressed") === "true") ?? cards[0]);
+    refresh();
+  };
+  const choose = (name) => {
+    for (const card of cardsOf(row)) if (card.dataset.name) press(card, card.dataset.name === name);
+  };
+  return { node, fill, choose };
+};

@@ -1,0 +1,127 @@
+// A file of one's own: chosen or dropped, sent with its progress, opened by the server.
+import { button, make } from "../shared/dom.js";
+import { hub, openFile } from "../shared/hub.js";
+import { apiUrl } from "../shared/server.js";
+
+const CLIP_MB = 100,
+  PROJECT_MB = 400;
+const CONSENT =
+  "Open only clips you may edit, and none of real people without their consent. " +
+  "Your files are removed when you close the page.";
+const ACCEPTED = ".mp4,.mov,.m4v,.webm,.mkv,.avi,.gif,.mpg,.mpeg,.ts,.zip";
+
+const post = (file, tell) => {
+  const request = new XMLHttpRequest(),
+    body = new FormData();
+  body.append("files", file, file.name);
+  request.open("POST", apiUrl("/upload"));
+  request.upload.addEventListener("progress", ({ loaded, total }) => tell.share(total ? loaded / total : 0));
+  request.addEventListener("load", () => {
+    if (request.status !== 200)
+      tell.failed(request.status === 413 ? "The file is too large." : "The upload failed.");
+    else tell.sent(JSON.parse(request.responseText)[0]);
+  });
+  request.addEventListener("error", () => tell.failed("The connection was lost."));
+  request.addEventListener("abort", () => tell.failed(""));
+  request.send(body);
+  return request;
+};
+
+const tooLarge = ({ name, size }) => {
+  const most = /\.zip$/i.test(name) ? PROJECT_MB : CLIP_MB;
+  return size > most * 1e6 ? `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.` : "";
+};
+
+const makeLine = () => {
+  const node = make("div", "rg-upload"),
+    text = make("p", "", CONSENT),
+    bar = make("i"),
+    cancel = button("rg-tool rg-small", "Cancel", () => {});
+  text.setAttribute("role", "status");
+  bar.setAttribute("aria-hidden", "true");
+  node.append(text, bar, cancel);
+  const show = (state, words, share = 0) => {
+    node.dataset.state = state;
+    text.textContent = words;
+    bar.style.setProperty("--share", share);
+    bar.hidden = !["sending", "opening"].includes(state);
+    cancel.hidden = state !== "sending";
+  };
+  show("idle", CONSENT);
+  return { node, show, cancel };
+};
+
+// Resolves to whether the clip that is open may go.
+const makeQuestion = () => {
+  const node = make("dialog", "rg-help rg-ask"),
+    text = make("p"),
+    row = make("form", "rg-files");
+  row.method = "dialog";
+  const yes = make("button", "rg-tool", "Open the new one"),
+    no = make("button", "rg-tool", "Keep this one");
+  yes.value = "yes";
+  row.append(yes, no);
+  node.setAttribute("aria-label", "Replace the clip?");
+  node.append(text, row);
+  const ask = (name) => {
+    const { clip } = hub;
+    if (!clip?.own) return Promise.resolve(true);
+    text.textContent = `Open “${name}” in place of “${clip.title}”? Its masks and words go. Save keeps them as a file.`;
+    node.returnValue = "";
+    node.showModal();
+    return new Promise((done) =>
+      node.addEventListener("close", () => done(node.returnValue === "yes"), { once: true }),
+    );
+  };
+  return { node, ask };
+};
+
+const addDropping = (root, take) => {
+  let over = 0;
+  const show = (on) => document.body.classList.toggle("rg-dropping", on);
+  const fits = ({ dataTransfer }) => root.isConnected && dataTransfer?.types.includes("Files");
+  document.addEventListener("dragenter", (event) => fits(event) && show((over += 1) > 0));
+  document.addEventListener("dragleave", (event) => fits(event) && show((over = Math.max(0, over - 1)) > 0));
+  document.addEventListener("dragover", (event) => fits(event) && event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    if (!fits(event)) return;
+    event.preventDefault();
+    show(Boolean((over = 0)));
+    const { files } = event.dataTransfer;
+    if (!files.length) return;
+    if (/\.safetensors$/i.test(files[0].name)) openFile(files, "adapter-file");
+    else take(files[0]);
+  });
+};
+
+// The field for files, the line below the row, and what happens to a file; `open` tells the server of it.
+export const makeUpload = (open) => {
+  const field = Object.assign(make("input"), { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
+    line = makeLine(),
+    question = makeQuestion();
+  let request = null;
+  const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
+  const send = (file) => {
+    const size = tooLarge(file);
+    if (size) return failed(`“${file.name}” cannot be opened. ${size}`);
+    request?.abort();
+    line.show("sending", `Uploading “${file.name}”`);
+    request = post(file, {
+      share: (share) => line.show("sending", `Uploading “${file.name}”: ${Math.round(100 * share)} %`, share),
+      sent: (path) => {
+        line.show("opening", `Opening “${file.name}”`, 1);
+        open({ path, name: file.name });
+      },
+      failed,
+    });
+  };
+  const take = async (file) => (await question.ask(file.name)) && send(file);
+  line.cancel.addEventListener("click", () => request?.abort());
+  field.addEventListener("change", () => {
+    if (field.files.length) take(field.files[0]);
+    field.value = "";
+  });
+  addDropping(line.node, take);
+  for (const event of ["clip", "lost"]) hub.on(event, () => failed(""));
+  return { nodes: [field, line.node, question.node], choose: () => field.click() };
+};

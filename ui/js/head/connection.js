@@ -1,0 +1,55 @@
+// Names this tab to the server with every request, so that a reload or a lost connection finds its work again.
+// Runs before anything else of the page.
+const KEPT = "regrain-page",
+  HEADER = "x-regrain-page",
+  PATIENCE = 700; // milliseconds that a tab being reloaded may take to let go of its name
+
+const makeName = () => {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
+};
+
+// Hold a name for as long as this page lives; whether nobody else does.
+const hold = (name) =>
+  new Promise((resolve) => {
+    const keep = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    navigator.locks
+      .request("regrain-" + name, { signal: AbortSignal.timeout(PATIENCE) }, keep)
+      .catch(() => resolve(false));
+  });
+
+// A duplicated tab begins with the same storage: only one of the two keeps the name.
+const claim = async () => {
+  const kept = sessionStorage.getItem(KEPT);
+  let name = kept || makeName();
+  if (navigator.locks && !(await hold(name))) {
+    name = makeName();
+    await hold(name);
+  }
+  sessionStorage.setItem(KEPT, name);
+  return name;
+};
+
+const sendName = (name) => {
+  const send = window.fetch.bind(window);
+  window.fetch = async (input, options = {}) => {
+    const url = new URL(input.url ?? input, document.baseURI);
+    if (url.origin !== location.origin || !url.pathname.includes("/gradio_api/")) return send(input, options);
+    const headers = new Headers(options.headers ?? input.headers);
+    headers.set(HEADER, await name);
+    return send(input, { ...options, headers });
+  };
+};
+
+// Where the browser allows no storage, a page is known by its connection alone.
+try {
+  window.regrainDraft = sessionStorage.getItem("regrain-words"); // of before the reload
+  sendName(claim());
+} catch {
+  console.info("This page cannot be restored after a reload: the browser allows no storage.");
+}

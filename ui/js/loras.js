@@ -1,0 +1,55 @@
+// LoRA files added to the model, each with a weight.
+import { button, iconButton, make } from "./shared/dom.js";
+import { follow } from "./shared/server.js";
+
+const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
+
+const makeRow = ({ name, weight }, deck) => {
+  const node = make("div", "rg-addon"),
+    slider = make("input"),
+    said = make("span", "rg-weight", String(weight));
+  Object.assign(slider, { type: "range", min: 0, max: 2, step: 0.05, value: weight });
+  slider.setAttribute("aria-label", "Weight of " + name);
+  slider.addEventListener("input", () => {
+    said.textContent = slider.value;
+    deck.set(name, Number(slider.value));
+  });
+  const bin = iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null));
+  node.append(make("span", "rg-addon-name", name), slider, said, bin);
+  return node;
+};
+
+export function mount(element, props, trigger, watch) {
+  const list = make("div", "rg-addons"),
+    pick = make("select"),
+    row = make("div", "rg-addon"),
+    deck = { chosen: [], timer: 0 };
+  const send = () => trigger("choose", { loras: deck.chosen });
+  const draw = (known) => {
+    const free = known.filter((name) => !deck.chosen.some((one) => one.name === name));
+    list.replaceChildren(...deck.chosen.map((one) => makeRow(one, deck)));
+    pick.replaceChildren(...free.map((name) => new Option(name, name)));
+    row.hidden = !free.length;
+  };
+  deck.set = (name, weight) => {
+    deck.chosen = deck.chosen
+      .map((one) => (one.name === name ? { name, weight } : one))
+      .filter((one) => one.weight !== null);
+    clearTimeout(deck.timer);
+    deck.timer = setTimeout(send, PAUSE);
+    if (weight === null) draw(props.value?.known ?? []);
+  };
+  const add = button("rg-tool", "Add LoRA", () => {
+    deck.chosen.push({ name: pick.value, weight: 1 });
+    draw(props.value?.known ?? []);
+    send();
+  });
+  pick.setAttribute("aria-label", "LoRA file");
+  row.append(pick, add);
+  element.replaceChildren(list, row);
+  follow(props, watch, (value) => {
+    element.hidden = !value?.known.length;
+    deck.chosen = (value?.chosen ?? []).map((one) => ({ ...one }));
+    draw(value?.known ?? []);
+  });
+}

@@ -1,0 +1,49 @@
+import { button, group, make } from "./shared/dom.js";
+import { hub } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
+
+const KINDS = {
+  first: ["First frame", "Edit the first frame alone, to see where it goes"],
+  quick: ["Quick try", "Edit a few frames in a few steps"],
+};
+
+// Run itself, and keys that press it, make a whole run.
+const watchRun = () => {
+  if (window.regrainTries) return;
+  window.regrainTries = true;
+  const choose = (event) => {
+    const run = event.target.closest?.("#run");
+    run?.classList.add("rg-asked"); // until the server has answered
+    if (!run || hub.trying) return;
+    hub.attempt = "";
+    hub.tell("attempt");
+  };
+  document.addEventListener("click", choose, true);
+};
+
+// Press Run for less than the whole: the cards carry which, since the run reads them.
+const start = (kind) => {
+  const run = document.querySelector("#run");
+  if (!run || run.disabled) return;
+  hub.attempt = kind;
+  hub.tell("attempt");
+  hub.trying = true;
+  run.click();
+  hub.trying = false;
+};
+
+// Smaller runs beside Run, and what a whole one takes.
+export function mount(element, props, trigger, watch) {
+  const root = make("div", "rg-tries"),
+    cost = make("p", "rg-takes"),
+    buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
+      button("rg-tool", text, () => start(kind), hint),
+    );
+  root.append(group("Tries", ...buttons), cost);
+  cost.setAttribute("role", "status");
+  element.replaceChildren(root);
+  watchRun();
+  follow(props, watch, (value) => {
+    cost.textContent = value?.text ?? "";
+  });
+}

@@ -1,0 +1,98 @@
+"""Draft, Standard, Best: how much work a run does, and about how long that takes here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from editing.errors import EditingError
+from editing.params import QUALITIES
+from editing.registry import METHODS
+from ui.catalogue import Catalogue
+from ui.document import Document
+from ui.handlers import Parts, given_params, page_of
+from ui.run_views import duration
+from ui.views import View
+from ui.visits import Visits
+
+_SAY = {
+    "draft": "Few steps, to see where the edit goes",
+    "standard": "As many steps as the model is meant for",
+    "best": "Many steps, which can add detail",
+}
+Seconds = Callable[[Document, str, int], float | None]
+"""About how long a run of a document takes on a model with so many steps; None if unknown."""
+
+
+def choices(
+    method: str,
+    usual: Mapping[str, object],
+    now: Mapping[str, object],
+    seconds: Callable[[int], float | None],
+) -> View:
+    """The qualities of a method, and which one the settings are.
+
+    Args:
+        method: Its name.
+        usual: Parameters of a run with nothing given.
+        now: As the settings are.
+        seconds: About how long so many steps take.
+    """
+    shown, chosen, params = [], "", METHODS[method].Params
+    for name in QUALITIES:
+        counts = params.scaled(usual, name)
+        if all(now.get(key) == value for key, value in counts.items()):
+            chosen = chosen or name
+        about = seconds(counts["steps"])
+        said = f"{counts['steps']} steps" + (f", about {duration(about)}" if about else "")
+        shown.append({"name": name, "title": name.capitalize(), "detail": said, "hint": _SAY[name]})
+    return {"chosen": chosen, "qualities": shown}
+
+
+@dataclass(frozen=True)
+class QualityHandlers:
+    """The choice of a quality.
+
+    Attributes:
+        catalogue: What may be chosen.
+        visits: The documents of all open pages.
+        parts: The components.
+        seconds: About how long a run takes.
+    """
+
+    catalogue: Catalogue
+    visits: Visits
+    parts: Parts
+    seconds: Seconds = lambda document, model, steps: None
+
+    def look(self, request: gr.Request, model: object, *values: object) -> dict[Any, Any]:
+        """Which quality the settings are, after anything that changes them."""
+        try:
+            document = self.visits.get(page_of(request))
+            chosen, method = self.catalogue.model(model), document.method
+            given = given_params(self.catalogue, self.parts.controls, document, model, values)
+            now = self.catalogue.values(method, chosen, given)
+            usual = self.catalogue.values(method, chosen, {})
+        except EditingError:
+            return {self.parts.quality: gr.skip()}  # the checks say what is wrong
+        return {
+            self.parts.quality: choices(
+                method, usual, now, lambda steps: self.seconds(document, chosen, steps)
+            )
+        }
+
+    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+        """One was picked: its counts go into the settings."""
+        name = getattr(event, "name", None)
+        if name not in QUALITIES:
+            return {}
+        try:
+            document = self.visits.get(page_of(request))
+            usual = self.catalogue.values(document.method, self.catalogue.model(model), {})
+        except EditingError:
+            return {}
+        counts = METHODS[document.method].Params.scaled(usual, name)
+        return self.parts.controls.fill(document.method, counts)

@@ -1,0 +1,84 @@
+"""What a page had comes back after a reload, a lost connection or Back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from editing.errors import EditingError
+from ui.catalogue import BUILT_IN_MODEL
+from ui.handlers import MaskHandlers, described, page_of
+
+_SAID = "Your clip, masks and words are as you left them."
+
+
+@dataclass(frozen=True)
+class SessionHandlers:
+    """Keeps what the fields say and brings all of a page back."""
+
+    masks: MaskHandlers
+
+    @property
+    def _fields(self) -> list[Component]:
+        p = self.masks.parts
+        return [p.model, p.loras, p.seed, *p.controls.all]
+
+    def wire(self, page: gr.Blocks, head: gr.HTML, quiet: dict[str, Any]) -> Dependency:
+        """Connect the events; returns the one that brings a page back."""
+        p, free = self.masks.parts, {**quiet, "concurrency_limit": None}
+        head.keep(self.keep, self._fields, None, trigger_mode="multiple", **free)  # type: ignore[attr-defined]
+        shown = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress, p.method]
+        shown += [
+            p.prompt,
+            p.losses,
+            p.lora_picker,
+            p.history,
+            p.run,
+            p.stop,
+            *p.controls.show(""),
+            *self._fields,
+        ]
+        typed = "() => JSON.parse(window.regrainDraft ?? null)"
+        restored = page.load(self.restore, p.cards, shown, js=typed, **free)
+        filled = restored.then(self.refill, None, [p.progress, *self._fields], **free)
+        # Until then the fields hold what a new page has, or what the browser filled in on its way back.
+        filled.then(None, None, None, js="() => { window.regrain.restored = true; }", **quiet)
+        return restored
+
+    def keep(self, request: gr.Request, *fields: object) -> None:
+        """What the page's fields say now: model, LoRA files, seed, parameters."""
+        if document := self.masks.visits.find(page_of(request)):
+            document.fields = fields
+
+    def restore(self, request: gr.Request, typed: object) -> dict[Any, Any]:
+        """All that a page had before it was reloaded, and what was `typed` there last."""
+        visits, p = self.masks.visits, self.masks.parts
+        page = page_of(request)
+        document = visits.arrive(page, request.session_hash or "")
+        if document is None:
+            return {p.progress: gr.skip()}
+        with suppress(EditingError):  # of another clip
+            described(visits, page, typed)
+        model, *_ = document.fields or (BUILT_IN_MODEL,)
+        running = document.run is not None and not document.run.over
+        with document.lock:
+            shown = self.masks.opened(document, _SAID, model, document.opened.name)
+            shown[p.cards] |= {"anew": time.time()}
+        run, stop = gr.Button(interactive=not running), gr.Button(visible=running)
+        return shown | {p.history: document.history.view(), p.run: run, p.stop: stop}
+
+    def refill(self, request: gr.Request) -> dict[Any, Any]:
+        """What the fields said before a reload, once they are there: one that appears forgets it."""
+        document = self.masks.visits.find(page_of(request))
+        fields = zip(self._fields, document.fields if document else (), strict=False)
+        # A state has no properties to update.
+        filled = {
+            part: value if isinstance(part, gr.State) else gr.update(value=value) for part, value in fields
+        }
+        return {self.masks.parts.progress: gr.skip(), **filled}
