@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from editing.clip.images import natural
-from editing.rle import from_runs, runs
+from editing.rle import from_runs, runs, whole
 
 # What tools call the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")
@@ -53,7 +53,7 @@ def is_data_set(facts: object) -> bool:
 def extent(facts: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
     """Number of frames, and their (width, height): those of the first image."""
     first = facts["images"][0]
-    return len(facts["images"]), (int(first["width"]), int(first["height"]))
+    return len(facts["images"]), (whole(first["width"]), whole(first["height"]))
 
 
 def entries(facts: Mapping[str, Any]) -> Iterator[Entry]:

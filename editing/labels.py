@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from editing.boundary import boundary, check_regular
 from editing.clip.images import natural
-from editing.errors import MaskError
+from editing.errors import MaskError, shorten
 from editing.rle import from_runs, open_rle
 from editing.spool import Frames, FrameSource, windows
 
@@ -158,8 +159,8 @@ def _clear(path: Path) -> None:
 
 
 def _label_of(folder: Path) -> int:
-    if not (folder.name.isascii() and folder.name.isdigit() and 1 <= int(folder.name) <= 255):
-        raise MaskError("masks", f"Folder {folder.name!r} is not a label from 1 to 255. Rename it.")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", folder.name) or int(folder.name) > 255:
+        raise MaskError("masks", f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.")
     return int(folder.name)
 
 
@@ -224,20 +225,16 @@ def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarra
 @contextmanager
 def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
     """Open a mask and check its header; errors on reading it name the file."""
-    try:
-        with Image.open(file) as image:
-            if image.size != size:
-                given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
-                raise MaskError("masks", f"{file.name} is {given}, but the clip is {wanted}. Resize it.")
-            if image.mode not in ("P", "L", "1"):
-                raise MaskError(
-                    "masks", f"{file.name} has mode {image.mode}. Convert it to indexed or 8-bit grey."
-                )
-            yield image
-    except MaskError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise MaskError("masks", f"{file.name} is not a readable PNG file. Replace it.") from None
+    check_regular(file, "masks", MaskError)
+    name = shorten(file.name)
+    said = f"{name} is not a readable PNG file. Replace it."
+    with boundary("masks", said, MaskError), Image.open(file) as image:
+        if image.size != size:
+            given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
+            raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
+        if image.mode not in ("P", "L", "1"):
+            raise MaskError("masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey.")
+        yield image
 
 
 def split(

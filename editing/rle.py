@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from editing.errors import MaskError
+from editing.boundary import boundary, check_regular
+from editing.errors import MaskError, shorten
 from editing.spool import Frames
 
+_MOST = 10**9  # of a number in a file of masks
 _BAD = (
     ValueError,
     TypeError,
@@ -140,10 +142,9 @@ def load_json(path: str | Path) -> Any:
     Raises:
         MaskError: There is no such file, or it is not JSON.
     """
-    try:
+    check_regular(Path(path), "masks", MaskError)
+    with boundary("masks", _no_masks(path).message, MaskError):
         return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
-    except (OSError, ValueError, RecursionError):
-        raise _no_masks(path) from None
 
 
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
@@ -165,7 +166,7 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(
                 "masks",
-                f"{name!r} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} and "
+                f"{shorten(name)} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} and "
                 "labels 1 to 255.",
             )
         masks.setdefault(label, {})[frame] = counts
@@ -182,7 +183,7 @@ def check_extent(name: str, given: tuple[int, tuple[int, int]], wanted: tuple[in
         (count, (width, height)), (frames, size) = given, wanted
         raise MaskError(
             "masks",
-            f"{name!r} has {count} frames of {width}x{height}, but the clip uses {frames} of "
+            f"{shorten(name)} has {count} frames of {width}x{height}, but the clip uses {frames} of "
             f"{size[0]}x{size[1]}. Use masks of this clip.",
         )
 
@@ -202,7 +203,10 @@ def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
     try:
         if coco.is_data_set(facts):
             return coco.extent(facts)
-        return int(facts["frames"]), (int(facts["size"][1]), int(facts["size"][0]))
+        height, width = facts["size"]
+        if facts.get("version", 1) != 1 or type(facts.get("version", 1)) is not int:
+            raise ValueError("another version")
+        return whole(facts["frames"]), (whole(width), whole(height))
     except _BAD:
         raise _no_masks(path) from None
 
@@ -215,7 +219,12 @@ def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
         if coco.is_data_set(facts):
             entries = list(coco.entries(facts))
         else:
-            entries = [(int(m["frame"]), int(m["label"]), m["counts"]) for m in facts["masks"]]
+            size = facts["size"]
+            if not isinstance(facts["masks"], list) or any(
+                m.get("size", size) != size for m in facts["masks"]
+            ):
+                raise ValueError("a mask of another size")
+            entries = [(whole(m["frame"]), whole(m["label"]), m["counts"]) for m in facts["masks"]]
         if not all(isinstance(counts, list | str | array) for *_, counts in entries):
             raise ValueError
     except MaskError:
@@ -225,6 +234,17 @@ def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
     return entries
 
 
+def whole(value: object) -> int:
+    """A number of JSON that must be whole and not absurd.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TypeError("no whole number")
+    return value
+
+
 def _no_masks(path: str | Path) -> MaskError:
-    said = f"{Path(path).name!r} is not a JSON file of masks. Export the masks again."
+    said = f"{shorten(Path(path).name)} is not a JSON file of masks. Export the masks again."
     return MaskError("masks", said)

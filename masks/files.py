@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from editing.boundary import boundary, check_regular
 from editing.clip import open_clip
-from editing.errors import MaskError, RequestError, ResourceError
+from editing.errors import MaskError, RequestError, ResourceError, shorten
 from editing.folders import check_writable, staged
 from editing.labels import flatten, is_written, open_regions, split, write_labels, write_regions
 from editing.rle import extent_of, write_rle
@@ -170,12 +171,11 @@ def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
     folder = next((entry for entry in sorted(path.iterdir()) if entry.is_dir()), path)
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
     if not files:
-        raise MaskError("masks", f"{folder.name!r} has no PNG files. Use a folder of masks.")
-    try:
-        with Image.open(files[0]) as image:
-            return len(files), image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise MaskError("masks", f"{files[0].name} is not a readable PNG file. Replace it.") from None
+        raise MaskError("masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks.")
+    check_regular(files[0], "masks", MaskError)
+    said = f"{shorten(files[0].name)} is not a readable PNG file. Replace it."
+    with boundary("masks", said, MaskError), Image.open(files[0]) as image:
+        return len(files), image.size
 
 
 def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -15,7 +14,7 @@ from PIL import Image, ImageOps
 
 from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
 from editing.clip.writing import timing_of, write_video
-from editing.errors import ClipError, EditingError, RequestError
+from editing.errors import ClipError, EditingError, RequestError, shorten
 from editing.made import Made
 from editing.project import FILE, load_project, overlapping_masks
 from editing.request import EditRequest
@@ -133,7 +132,7 @@ def open_upload(
         return _open_zip(file, folder)
     if file.suffix.lower() not in _CLIP_SUFFIXES:
         raise ClipError(
-            "clip", f"{file.name!r} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file."
+            "clip", f"{shorten(file.name)} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file."
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
@@ -224,7 +223,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
             unpack(archive, unpacked)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         raise RequestError(
-            "project", f"{file.name!r} is damaged or not a zip file. Save the project again."
+            "project", f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
         ) from None
     inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     if not (unpacked / FILE).is_file() and len(inner) == 1:
@@ -261,7 +260,7 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or stat.S_ISLNK(entry.external_attr >> 16) or "\\" in entry.filename:
-            said = f"{entry.filename[:60]!r} points outside the archive. Remove it."
+            said = f"{shorten(entry.filename)} points outside the archive. Remove it."
             raise RequestError("project", said)
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
