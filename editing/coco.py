@@ -76,8 +76,8 @@ def entries(facts: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def names(facts: Mapping[str, Any]) -> dict[int, str]:
-    """By label, the name of its category."""
-    known = {int(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])}
+    """By label, the name of its category; the data set is one that `entries` has read."""
+    known = {whole(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])}
     return {label: known.get(category, "") for (category, _), label in _labels(facts).items()}
 
 

@@ -166,8 +166,8 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(
                 "masks",
-                f"{shorten(name)} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} and "
-                "labels 1 to 255.",
+                f"{shorten(name)} has a mask for frame {frame}, label {label}. Use frames 0 to {frames - 1} "
+                "and labels 1 to 255.",
             )
         masks.setdefault(label, {})[frame] = counts
     return masks
@@ -219,12 +219,10 @@ def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
         if coco.is_data_set(facts):
             entries = list(coco.entries(facts))
         else:
-            size = facts["size"]
-            if not isinstance(facts["masks"], list) or any(
-                m.get("size", size) != size for m in facts["masks"]
-            ):
+            size, listed = facts["size"], facts["masks"]
+            if not isinstance(listed, list) or any(mask.get("size", size) != size for mask in listed):
                 raise ValueError("a mask of another size")
-            entries = [(whole(m["frame"]), whole(m["label"]), m["counts"]) for m in facts["masks"]]
+            entries = [(whole(m["frame"]), whole(m["label"]), m["counts"]) for m in listed]
         if not all(isinstance(counts, list | str | array) for *_, counts in entries):
             raise ValueError
     except MaskError:
