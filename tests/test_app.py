@@ -153,6 +153,8 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
         "parseFloat(document.querySelector('.rg-stage').style.getPropertyValue('--cut')) > 70"
     )
     page.click("text=Flip")
+    page.locator(".rg-stage").scroll_into_view_if_needed()
+    wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.move(wipe["x"] + 50, wipe["y"] + 50)
     page.mouse.down()
     page.wait_for_selector(".rg-edited", state="hidden")
@@ -217,7 +219,7 @@ def test_stop_ends_the_worker(server, open_page):
     page.wait_for_selector("text=Stopped at step 6 of 12. Nothing was saved.")
     assert server.steps()[-2:] == ["editing 6", "closed"]
     page.wait_for_selector("#run:not([disabled])")
-    assert page.locator(".rg-files").count() == 0
+    assert page.locator(".rg-files a").count() == 0
     page.click("#run")
     wait_for_result(page)
 

@@ -64,6 +64,7 @@ def pixel(page, at):
 def start_empty(page):
     """An example without its masks, as if it were one's own clip."""
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    page.click("#tabs >> text=Masks")  # an example may begin with its result
     for left in (1, 0):
         page.locator("[data-act=delete]").first.click()
         until(page, lambda s, left=left: len(s["labels"]) == left, "a region is deleted")
@@ -173,7 +174,7 @@ def test_mask_tools_change_the_selected_region(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
     before = state(page)["area"]
-    page.select_option(".rg-pixels", "4")
+    page.select_option(".rg-mask-tools .rg-pick .rg-pixels", "4")
     page.click("[data-reshape=grow]")
     grown = until(page, lambda s: s["area"][0]["1"] > before[0]["1"] + 800, "the mask has grown")["area"]
     assert [frame["2"] for frame in grown] == [frame["2"] for frame in before]
@@ -314,6 +315,7 @@ def test_scrubbing_waits_for_nobody(server, open_page):
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
+    page.locator(".rg-ruler").scroll_into_view_if_needed()
     box = page.locator(".rg-ruler").bounding_box()
     page.mouse.move(box["x"] + 3, box["y"] + 9)
     page.mouse.down()
