@@ -135,10 +135,7 @@ def find_clusters(
     nouns = find_nouns(text)
     grid = backbone.grid(*frames.shape[:3])
     cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
-    stride = 1
-    while grid.over((1, stride, stride)).tokens > cells:
-        stride *= 2
-    seen = _Seen(grid, grid.over((1, stride, stride)), _indicator(nouns, text).to(backbone.device))
+    seen = _Seen(grid, _coarse(grid, cells), _indicator(nouns, text).to(backbone.device))
 
     yield Stage("inverting")
 
@@ -150,17 +147,30 @@ def find_clusters(
     for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
         yield Progress("inverting", step.index + 1, step.total, None)
 
+    return _found(seen, tuple(nouns), clip.size, count, seed, apart)
+
+
+def _found(
+    seen: _Seen, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+) -> Clusters:
+    """The clusters of what was seen, at the clip's size (width, height)."""
     features = seen.features()
     found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
     cells = found.view(features.shape[:3])
-    if apart:
-        cells, kind = part(cells)
-        count = len(kind)
-    else:
-        kind = tuple(range(count))
-    names, fit = name_clusters(cells, seen.words(), tuple(nouns), kind)
-    shape = (clip.size[1], clip.size[0])
-    return Clusters(_enlarge(cells, count, shape), names, fit, _enlarge_pictures(pca_rgb(features), shape))
+    cells, kind = part(cells) if apart else (cells, tuple(range(count)))
+    names, fit = name_clusters(cells, seen.words(), nouns, kind)
+    shape = (size[1], size[0])
+    return Clusters(
+        _enlarge(cells, len(kind), shape), names, fit, _enlarge_pictures(pca_rgb(features), shape)
+    )
+
+
+def _coarse(grid: Grid, cells: int) -> Grid:
+    """The grid in steps of two, so coarse that it has at most so many cells."""
+    stride = 1
+    while grid.over((1, stride, stride)).tokens > cells:
+        stride *= 2
+    return grid.over((1, stride, stride))
 
 
 class _Seen:

@@ -48,7 +48,7 @@ STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
     "Kinds": ["cat", "dog", "fox", "panda", "robot", "crash"],
     "Places": ["on the grass", "in the snow"],
-    "Other words": ["a", "and", "green", "walk", *["img", "src", "x", "onerror", "alert", "1"]],
+    "Other words": ["a", "and", "green", "walk", "img", "src", "x", "onerror", "alert", "1"],
 }
 WINDOW = 32  # frames; longer clips are edited window by window
 
