@@ -61,7 +61,7 @@ def measured(
         "key": "",
         "facts": facts(metrics, request),
         "figures": figures(metrics, request),
-        "attention": [],
+        "attention": None,
         "words": None,
         "areas": None,
         "warnings": [str(warning) for warning in report.get("warnings", [])],

@@ -131,7 +131,7 @@ export function mount(element, props, trigger, watch) {
   hub.on("frame", turn);
   follow(props, watch, (value) => {
     shown = [];
-    inspector = value ? makeInspector(value.attention) : null;
+    inspector = value?.attention ? makeInspector(value.attention) : null;
     element.replaceChildren();
     if (!value) return;
     const root = make("div", "rg-result");
