@@ -85,23 +85,23 @@ class MaskHandlers:
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """An example was picked."""
-        name = getattr(event, "name", None)
+        name = told(event).get("name")
         example = self.catalogue.example(name)
         document = self.files.begin(page_of(request), example.opened)
         return self.opened(document, "", model, str(name))
 
     def load(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """A clip of the user's own was uploaded."""
-        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(event._data or {})), model)
+        return self._attempt(lambda: self.files.upload(page_of(request), uploaded(told(event))), model)
 
     def trim(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """Its range was changed."""
-        return self._attempt(lambda: self.files.trim(page_of(request), event._data or {}), model)
+        return self._attempt(lambda: self.files.trim(page_of(request), told(event)), model)
 
     def switch(self, event: gr.EventData, request: gr.Request) -> Any:
         """Another method was chosen."""
         try:
-            method = self.catalogue.method(getattr(event, "name", None))
+            method = self.catalogue.method(told(event).get("name"))
             document = self.visits.get(page_of(request))
         except EditingError:
             return {self.parts.method: gr.skip()}
@@ -115,18 +115,18 @@ class MaskHandlers:
 
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
-        shown, document = self.masking.act(page_of(request), event._data or {})
+        shown, document = self.masking.act(page_of(request), told(event))
         changes = {self.parts.canvas: shown or gr.skip()}
         return changes | (self._cards(document) if document else {})
 
     def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Masks, frame by frame, while they follow through the clip."""
-        for shown in self.tracking.track(page_of(request), event._data or {}):
+        for shown in self.tracking.track(page_of(request), told(event)):
             yield shown or gr.skip()
 
     def scan(self, event: gr.EventData, request: gr.Request) -> Any:
         """Cuts, once the clip can be seen."""
-        return find_cuts(self.visits, page_of(request), event._data or {}) or gr.skip()
+        return find_cuts(self.visits, page_of(request), told(event)) or gr.skip()
 
     def discover(self, request: gr.Request, value: object, model: object) -> Iterator[Any]:
         """Regions found by the words alone."""
@@ -249,6 +249,11 @@ def page_of(request: gr.Request) -> str:
     """
     told = (getattr(request, "headers", None) or {}).get("x-regrain-page", "")
     return told if re.fullmatch(r"[A-Za-z0-9_-]{32}", told) else request.session_hash or ""
+
+
+def told(event: gr.EventData) -> dict[str, Any]:
+    """What an event of the page says; nothing if it is not an object, as only others than the page send."""
+    return event._data if isinstance(event._data, dict) else {}
 
 
 def address_of(request: gr.Request) -> str:

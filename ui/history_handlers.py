@@ -15,7 +15,7 @@ from ui import method_choice, run_views, views
 from ui.catalogue import Catalogue
 from ui.document import Document
 from ui.downloads import MADE
-from ui.handlers import Parts, page_of, prompt_view, seed_field
+from ui.handlers import Parts, page_of, prompt_view, seed_field, told
 from ui.history import Choices, compare
 from ui.masking import BROKEN
 from ui.media import Media
@@ -160,4 +160,4 @@ def _take(document: Document, choices: Choices) -> None:
 
 
 def _of(event: gr.EventData, key: str) -> Any:
-    return (event._data or {}).get(key)
+    return told(event).get(key)

@@ -83,7 +83,7 @@ class Masking:
             texts = (words.get("prompt"), words.get("negative_prompt"))
             document.describe(words.get("source_prompt"), words.get("regions"), *texts)
         note, alarm = self._do(document, data)
-        if isinstance(data.get("nonce"), int):
+        if is_whole(data.get("nonce")):
             document.acknowledged.append(data["nonce"])
         document.shown = frame_shown(document, data)
         said = None if data.get("act") == "look" else note  # what was said before stays
@@ -138,7 +138,7 @@ class Masking:
 
     def _reshape(self, document: Document, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")
-        if kind not in _KINDS or not isinstance(pixels, int) or not 1 <= pixels <= MAX_RESHAPE:
+        if kind not in _KINDS or not is_whole(pixels) or not 1 <= pixels <= MAX_RESHAPE:
             allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
         everywhere = range(len(document.opened.frames))
@@ -184,7 +184,7 @@ class Masking:
 
 def _label(data: Data) -> int:
     label = data.get("label")
-    if not isinstance(label, int):
+    if not is_whole(label):
         raise RequestError("region", "None is selected. Click one in the list.")
     return label
 
@@ -196,7 +196,7 @@ def frame_of(document: Document, data: Data) -> int:
         RequestError: The clip has no such frame.
     """
     frame, count = data.get("frame"), len(document.opened.frames)
-    if not isinstance(frame, int) or not 0 <= frame < count:
+    if not is_whole(frame) or not 0 <= frame < count:
         raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
     return frame
 
@@ -204,14 +204,14 @@ def frame_of(document: Document, data: Data) -> int:
 def frame_shown(document: Document, data: Data) -> int:
     """The frame that a page shows, from 0; the first if it does not say."""
     frame = data.get("frame")
-    return frame if isinstance(frame, int) and 0 <= frame < len(document.opened.frames) else 0
+    return frame if is_whole(frame) and 0 <= frame < len(document.opened.frames) else 0
 
 
 def _wanted(document: Document, data: Data) -> list[int]:
     """Frames whose masks a page lacks."""
     frames, count = data.get("wanted"), len(document.opened.frames)
     asked = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
-    return [frame for frame in asked if isinstance(frame, int) and 0 <= frame < count]
+    return [frame for frame in asked if is_whole(frame) and 0 <= frame < count]
 
 
 def _place(document: Document, at: object) -> tuple[float, float]:
@@ -220,6 +220,11 @@ def _place(document: Document, at: object) -> tuple[float, float]:
         raise RequestError("point", "It needs two numbers, x and y.")
     (x, y), (width, height) = at, document.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value from JSON is a whole number; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -18,6 +18,7 @@ from editing.registry import METHODS
 from ui import made_views, method_choice, settings, tuning_views, views
 from ui.adapters import Shelf
 from ui.api import add_api
+from ui.blocks import Page
 from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
@@ -27,7 +28,7 @@ from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
 from ui.finder_handlers import FinderHandlers, offer
-from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field
+from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field, told
 from ui.history_handlers import HistoryHandlers
 from ui.jobs import Edit, Jobs
 from ui.mask_edits import Segment
@@ -93,7 +94,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     first = next(iter(examples.values()), None)
     finder = "grabcut" if tools.remark else "sam"
     start = Document(first.opened, finder) if first else None
-    with gr.Blocks(title="Regrain", analytics_enabled=False, fill_width=True) as page:
+    with Page(title="Regrain", analytics_enabled=False, fill_width=True) as page:
         head = header()
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
@@ -409,7 +410,7 @@ def _wire_motion(p: Parts, motions: Motions) -> None:
     """Draw motion on demand, one pair of frames at a time; runs and clicks do not wait for it."""
 
     def look(event: gr.EventData, request: gr.Request) -> Any:
-        return motions.look(page_of(request), event._data or {}) or gr.skip()
+        return motions.look(page_of(request), told(event)) or gr.skip()
 
     p.motion.look(look, None, p.motion, **_QUIET, trigger_mode="multiple", concurrency_limit=1)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError, shorten
+from editing.errors import EditingError, RequestError, shorten
 from editing.estimate import Estimate, check_known
 from editing.registry import METHODS
 from editing.request import EditRequest
 from ui import tuning_views, views
 from ui.catalogue import Catalogue
 from ui.document import Document
-from ui.handlers import Parts, given_loras, given_params, page_of
+from ui.handlers import Parts, given_loras, given_params, page_of, told
 from ui.masking import BROKEN
 from ui.media import Media
 from ui.visits import Visits
@@ -54,14 +54,20 @@ class TuningHandlers:
 
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One got another name."""
-        name = getattr(event, "name", "")
+        name = told(event).get("name", "")
         page = page_of(request)
         return self._act(request, lambda document: document.shelf.rename(_key(event), name, self.media, page))
 
-    def upload(self, request: gr.Request, file: str) -> dict[Any, Any]:
+    def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
         """A file of the user's own."""
         page = page_of(request)
-        return self._act(request, lambda document: document.shelf.add_file(Path(file), self.media, page))
+
+        def add(document: Document) -> None:
+            if not isinstance(file, str):
+                raise RequestError("adapter", "No file has arrived. Add it again.")
+            document.shelf.add_file(Path(file), self.media, page)
+
+        return self._act(request, add)
 
     def export(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One is wanted as a file."""
@@ -154,4 +160,4 @@ def _problem(asked: EditRequest, document: Document) -> str:
 
 
 def _key(event: gr.EventData) -> object:
-    return getattr(event, "key", "")
+    return told(event).get("key", "")

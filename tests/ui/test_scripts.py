@@ -53,7 +53,7 @@ def test_modules_of_a_component_share_a_scope_without_collisions(entry):
 
 
 def test_every_module_is_used():
-    entries = [*ENTRIES, "head/connection"]
+    entries = [*ENTRIES, "head/connection"]  # which runs before all components
     used = {path for entry in entries for path in modules(SCRIPTS / f"{entry}.js")}
     assert used == set(MODULES)
 
