@@ -4,9 +4,8 @@ Key frames of drawn scenes are replaced by the true edit, as it is or as the bui
 the frames between them are filled and compared with the true edit. A third of the scenes have someone who
 jumps, a third have actors who cross, and every scene is edited three times: another colour, other kinds,
 another style. Rows leave out one part of the method each. dB count in the edited regions, and sharpness is
-the mean gradient there over the true edit's. With `--clips`, videos are
-edited by a change of colour that is known, and filled in the same way. Seconds are processor time of one
-thread.
+the mean gradient there over the true edit's. With `--clips`, videos are edited by a change of colour that is
+known, and filled in the same way. Seconds are processor time of one thread.
 """
 
 from __future__ import annotations
