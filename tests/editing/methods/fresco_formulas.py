@@ -13,6 +13,7 @@ from videograin_formulas import (
     codes,
     cross_maps,
     lifted,
+    refusal,
     region_strengths,
     self_maps,
     strengths,
@@ -99,6 +100,8 @@ def check_attention(run: Run, call: Call, source: Call | None) -> None:
     regions = replace(run, params=VideoGrainParams(attention_span="own_frame", **shared_values(run)))
     for layer in each(call.layers, "cross"):
         expected = plain(layer.q, layer.k, layer.v)
+        rows = call.branch(UNCOND)
+        expected[rows] = refusal(regions, layer.rows(rows))
         rows = call.branch(COND)
         expected[rows] = cross_maps(regions, call.step, layer.rows(rows)) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)

@@ -33,6 +33,7 @@ from editing.flow import estimate_flow, occlusion, trajectories
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}
 WORDS = {1: 1, 2: 1, 4: 2, 5: 2}  # token -> region, of "a panda and a fox on the grass"
+REFUSED = {3: 1}  # of "blurred, ugly"
 UNCOND, COND = 0, 1
 
 
@@ -215,11 +216,22 @@ def self_maps(run: Run, step: Step, layer: Layer) -> Tensor:
     return lifted(layer.q, gathered(layer.k, span(run)), same, a)
 
 
+def refusal(run: Run, layer: Layer) -> Tensor:
+    """A region's own negative words are read inside it alone."""
+    logits = layer.q @ layer.k.transpose(-1, -2) / layer.q.shape[-1] ** 0.5
+    own = codes(run, layer.tokens)
+    for token, region in REFUSED.items():
+        logits[..., token].masked_fill_((own != region)[:, None], -torch.inf)
+    return torch.softmax(logits, -1) @ layer.v
+
+
 def check_attention(run: Run, call: Call, source: Call | None) -> None:
     """Modulated in the halves that are, along the tracks in both; queries and keys of the source injected."""
     halves = {"both": (UNCOND, COND), "cond": (COND,), "uncond": (UNCOND,)}[run.params.guidance_half]
     for layer in each(call.layers, "cross"):
         expected = plain(layer.q, layer.k, layer.v)
+        rows = call.branch(UNCOND)
+        expected[rows] = refusal(run, layer.rows(rows))
         rows = call.branch(COND)
         expected[rows] = cross_maps(run, call.step, layer.rows(rows)) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)

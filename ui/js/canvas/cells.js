@@ -1,5 +1,5 @@
-// What a region is on each frame of its lane, a character each: "k" drawn, "c" clicked, "e" drawn empty, "-" not found, 0 to 9
-// tracked (tenths of how sure), or a space. Nothing here touches the document.
+// What a region is on each frame of its lane, a character each: "k" drawn, "c" clicked, "e" drawn empty,
+// "-" not found, 0 to 9 tracked (tenths of how sure), or a space. Nothing here touches the document.
 
 const UNSURE = 5,
   FAINTEST = 0.25;
