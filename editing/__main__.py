@@ -309,17 +309,18 @@ def doctor() -> None:
         typer.echo(f"{what:24}{how}")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:
     """Run one command.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
+        name: Of the program, for the help.
 
     Returns:
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     logging.basicConfig(level=logging.WARNING)
-    return call(app, "python -m editing", arguments)
+    return call(app, name, arguments)
 
 
 def _say_written(out: Path, report: Mapping[str, Any], whole: bool) -> None:

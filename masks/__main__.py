@@ -199,16 +199,17 @@ def _parse_colors(texts: list[str]) -> dict[int, str]:
     return colors
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
+        name: Of the program, for the help.
 
     Returns:
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
-    return call(app, "python -m masks", arguments)
+    return call(app, name, arguments)
 
 
 def _parse(texts: list[str]) -> Clicks:

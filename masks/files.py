@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 from editing.boundary import boundary, check_regular
 from editing.clip import open_clip
 from editing.errors import MaskError, RequestError, ResourceError, shorten
-from editing.folders import check_writable, staged
+from editing.folders import check_writable, remove_stale, replacing, staged
 from editing.labels import flatten, is_written, open_regions, split, write_labels, write_regions
 from editing.rle import extent_of, write_rle
 from editing.spool import Frames
@@ -91,15 +90,12 @@ def write_masks(
                 write_labels(_flat(masks), folder, colors)
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
+        with replacing(path) as part:
             if path.suffix.lower() == ".json":
                 write_rle(masks, part, names)
             else:
                 _check_colors(masks, colors)
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
-            part.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise ResourceError(
@@ -126,6 +122,7 @@ def check_out(out: Path, source: Path) -> None:
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
     if out.is_dir() and source.is_dir() and out.samefile(source):
         raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
+    remove_stale(out)
     check_writable(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():

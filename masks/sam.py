@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from editing.errors import ModelError
-from editing.local_models import find_local
+from editing.local_models import ASSETS, find_local
 from masks.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-BUILT_IN_SAM = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+BUILT_IN_SAM = ASSETS / "storybook" / "sam"
 # Published checkpoints by SHA-256; every other pickle could run code.
 PUBLISHED = {
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),

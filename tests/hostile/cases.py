@@ -104,3 +104,16 @@ def unique(cases: Iterable[Case]) -> list[Case]:
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"two cases are named {twice[:3]}")
     return listed
+
+
+def sample(cases: Iterable[Case], count: int, seed: int = 0) -> list[Case]:
+    """At most so many cases of each kind, the same ones for the same seed."""
+    by_kind: dict[str, list[Case]] = {}
+    for case in cases:
+        by_kind.setdefault(case.kind, []).append(case)
+    rng = np.random.default_rng(seed)
+    return [
+        case
+        for listed in by_kind.values()
+        for case in rng.choice(np.array(listed, object), min(count, len(listed)), replace=False)
+    ]

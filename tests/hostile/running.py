@@ -22,8 +22,9 @@ FILE = 1 << 30
 _KEPT = "kept"  # what a case writes beside its command's folder
 
 
-def warm_up(slow: bool) -> None:
-    """Import, and with slow cases load, what all cases use, so that no case pays for it."""
+def warm_up(cases: Iterable[Case]) -> None:
+    """Import, and load, what the cases use, so that none of them pays for it."""
+    cases = list(cases)
     import torch
 
     torch.set_num_threads(1)
@@ -33,10 +34,14 @@ def warm_up(slow: bool) -> None:
     import masks.__main__
     import masks.following  # noqa: F401
     from editing.registry import METHODS
+    from tests.hostile import base
 
+    base.video()
     for method in METHODS.values():
         method.run, method.prepare  # noqa: B018
-    if slow:
+    if {"archive", "upload"} & {case.kind for case in cases}:
+        import ui.clips  # noqa: F401
+    if any(case.slow for case in cases):
         from editing.backbones import load_backbone
 
         load_backbone("storybook")
