@@ -107,13 +107,12 @@ def unique(cases: Iterable[Case]) -> list[Case]:
 
 
 def sample(cases: Iterable[Case], count: int, seed: int = 0) -> list[Case]:
-    """At most so many cases of each kind, the same ones for the same seed."""
-    by_kind: dict[str, list[Case]] = {}
+    """By seed, so many quick cases of each kind, and an eighth as many of those that run a model."""
+    groups: dict[tuple[str, bool], list[Case]] = {}
     for case in cases:
-        by_kind.setdefault(case.kind, []).append(case)
-    rng = np.random.default_rng(seed)
-    return [
-        case
-        for listed in by_kind.values()
-        for case in rng.choice(np.array(listed, object), min(count, len(listed)), replace=False)
-    ]
+        groups.setdefault((case.kind, case.slow), []).append(case)
+    rng, chosen = np.random.default_rng(seed), []
+    for (_, slow), listed in groups.items():
+        most = max(1, count // 8) if slow else count
+        chosen += [listed[i] for i in rng.permutation(len(listed))[:most]]
+    return chosen

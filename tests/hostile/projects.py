@@ -325,7 +325,12 @@ def _commands() -> Iterator[Case]:
                 free = option in ("--prompt", "--name") or (
                     option == "--region-source" and name == "label only"
                 )
-                works = {("--adapter", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
+                works = {
+                    ("--adapter", "empty"),
+                    ("--model", "empty"),
+                    ("--method", "blank"),
+                    ("--seed", "5000 digits"),
+                }
                 expected: Expected = (
                     "either"
                     if free
