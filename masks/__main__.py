@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
+MAX_PIXELS = 100_000_000  # of a hole or a speck
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _ANY = "Folder of PNG files, .json file or mask video."
 _EDITED = "Label that is to be edited; repeatable; all by default."
@@ -145,8 +146,12 @@ def clean(
     grow: Annotated[
         float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
     ] = 0,
-    fill_holes: Annotated[int, typer.Option(min=0, help="Fill holes of up to this many pixels.")] = 0,
-    drop_specks: Annotated[int, typer.Option(min=0, help="Remove pieces of fewer pixels than this.")] = 0,
+    fill_holes: Annotated[
+        int, typer.Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
+    ] = 0,
+    drop_specks: Annotated[
+        int, typer.Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
+    ] = 0,
     label: Annotated[
         list[int] | None,
         typer.Option(min=1, max=255, help="Label to change; repeatable; all by default."),

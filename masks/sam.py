@@ -131,8 +131,8 @@ def _load(path: Path, _changed: int) -> Sam:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         raise ModelError(
             "model",
-            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run code. "
-            "Download one of these.",
+            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run "
+            "code. Download one of these.",
         )
     from segment_anything import sam_model_registry
 
