@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
