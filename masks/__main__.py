@@ -22,7 +22,7 @@ from editing.rle import check_extent
 from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
-from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
+from masks.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
 from masks.finders import find_finder, find_tracker, finders
 from masks.pair import write_pair
 
@@ -72,6 +72,7 @@ def track(
     _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
+    check_same_clip(out, (len(opened), *opened.size[::-1]))
     _check_clicks(clicks, opened)
     _check_frames("--key", key or (), opened)
     before = read_labels(masks, len(opened), opened.size) if masks else None

@@ -83,6 +83,7 @@ def write_masks(
         ResourceError: The disk is full or cannot be written.
     """
     if not _is_file(path):
+        check_same_clip(path, next(iter(masks.values())).shape)
         with staged(path, replaces=_names(path)) as folder:
             if overlap(masks):
                 write_regions(masks, folder)
@@ -131,6 +132,24 @@ def check_out(out: Path, source: Path) -> None:
                 "--out",
                 f"{out.name!r} contains {entry.name!r}, which is not a mask. Choose a new or empty folder.",
             )
+
+
+def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
+    """Check that the masks in a folder, if there are any, may be of the clip whose masks replace them.
+
+    Args:
+        out: See `write_masks`.
+        shape: (frames, height, width) of the new masks.
+
+    Raises:
+        RequestError: They are more or fewer, or of another size; the field is `--out`.
+    """
+    if _is_file(out) or not out.is_dir() or not any(out.iterdir()):
+        return
+    count, (width, height) = _extent_of_folder(out)
+    if (count, height, width) != shape:
+        said = f"{shorten(out.name)} has masks of another clip, {count} frames of {width}x{height}."
+        raise RequestError("--out", f"{said} Choose a new or empty folder.")
 
 
 def overlap(masks: Masks) -> bool:

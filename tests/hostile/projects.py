@@ -76,6 +76,8 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     """What must become of a value at a place."""
     if value == _at(place) and type(value) is type(_at(place)):
         return "either"
+    if place == "regions.0.strength" and name in ("a whole float", "tiny"):
+        return "either"
     nothing = name in ("null", "a list", "an object", "text: empty", "text: blank", "false", "zero")
     text = name.startswith("text: ")
     # What cannot be seen is dropped: such text counts as empty, which all but a name may be.
