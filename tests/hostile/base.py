@@ -70,7 +70,8 @@ def _write_sound(container: Any, stream: Any, layout: str, rate: int, seconds: F
     channels = av.AudioLayout(layout).nb_channels
     t = np.arange(int(seconds * rate)) / rate
     wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(0.1 * wave, format="fltp", layout=layout)
+    # Packed: PyAV miscounts the planes of eight channels and more.
+    frame = av.AudioFrame.from_ndarray(0.1 * wave.T.reshape(1, -1), format="flt", layout=layout)
     frame.sample_rate = rate
     resampler = av.AudioResampler(stream.format, layout, rate, stream.frame_size or None)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
