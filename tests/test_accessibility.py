@@ -50,5 +50,6 @@ def test_axe_finds_nothing(server, open_page, look):
     check(page, "an error")
     page.fill("#rg-prompt-0", "a robot")
     page.click("#run")
+    page.wait_for_selector("[role=alert]", state="detached")
     wait_for_result(page)
     check(page, "a result")
