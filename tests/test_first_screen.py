@@ -209,6 +209,9 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_function("!document.querySelector('.rg-made') && document.querySelector('.rg-files a')")
     assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
     page.wait_for_function("/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)")
+    page.wait_for_function(
+        "document.querySelector('#quality').textContent.match(/about \\d+ s/g).length == 3"
+    )
 
 
 def test_a_whole_edit_by_keyboard(server, open_page):
@@ -250,7 +253,7 @@ def test_a_wrong_field_is_marked_told_why_and_focused(server, open_page):
     said = page.evaluate(
         "document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent"
     )
-    assert said == "Unknown word 'unicorn'. Did you mean 'robot'?"
+    assert said == "The built-in model does not know “unicorn”. Use another word."
     page.fill("#rg-prompt-1", "a fox")
     assert page.locator("[aria-invalid], .rg-wrong").count() == 0
 

@@ -31,7 +31,12 @@ class Front:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/":
+        asked = (scope["type"], scope.get("method"), scope.get("path"))
+        if asked == ("http", "HEAD", "/"):  # gradio's own, at its start: a busy machine is not given up
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+        if asked == ("http", "GET", "/"):
             send = _rewriting(scope, send)
         await self._app(scope, receive, send)
 
