@@ -219,6 +219,13 @@ def test_usage_errors_are_one_line(capsys, arguments):
     assert lines[0].startswith("error: ")
 
 
+def test_numbers_that_are_none_are_named_in_plain_words(capsys):
+    assert main(["run", "p", "-o", "o", "--seed", "x"]) == 2
+    assert capsys.readouterr().err == "error: --seed: Expected a whole number. See --help.\n"
+    assert main(["batch", "p", "-o", "o", "--cpus", "0"]) == 2
+    assert capsys.readouterr().err == "error: --cpus: Expected at least 0.1. See --help.\n"
+
+
 def test_schema_is_json(capsys):
     assert call("schema") == 0
     assert "clip" in json.loads(capsys.readouterr().out)["properties"]

@@ -311,6 +311,21 @@ def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps):
     assert (clip.fps, clip.tags) == (fps, ColorTags())
 
 
+@pytest.mark.parametrize("size", [(1, 64), (64, 1), (1, 1)])
+def test_lossless_takes_the_narrowest_frames(tmp_path, size):
+    width, height = size
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
+    assert (open_clip(tmp_path / "a.mkv").read(0, 2) == frames).all()
+
+
+def test_a_stride_has_an_end(tmp_path):
+    write_lossless(tmp_path / "a.mkv", ArrayClip(np.zeros((2, 8, 8, 3), np.uint8), 8))
+    assert len(open_clip(tmp_path / "a.mkv", stride=1_000_000)) == 1
+    with pytest.raises(ClipError, match="clip.stride: Expected at most 1000000"):
+        open_clip(tmp_path / "a.mkv", stride=10**40)
+
+
 def test_resize_averages_down_and_is_smooth_up():
     frames = moving(2, 8, 8)
     small = resize(frames, (4, 4))

@@ -1,7 +1,7 @@
 import pickle
 
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editing import errors
 
@@ -32,6 +32,26 @@ def test_text_is_one_line_and_survives_pickling():
 class Inner(BaseModel):
     model_config = ConfigDict(extra="forbid")
     strength: float = 1.0
+
+
+class Either(BaseModel):
+    model_config = ConfigDict(strict=True)
+    widths: int | list[int] = 1
+    kind: str = Field("", alias="_kind")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"widths": "x"}, "widths: Expected a whole number, got 'x'."),
+        ({"widths": [1, "x"]}, "widths: Expected a whole number, got [1, 'x']."),
+        ({"_kind": 1}, "_kind: Expected text, got 1."),
+    ],
+)
+def test_a_choice_of_types_is_named_by_its_key_alone(value, said):
+    with pytest.raises(ValidationError) as caught:
+        Either.model_validate(value)
+    assert str(errors.from_validation(caught.value, Either)) == said
 
 
 class Outer(BaseModel):

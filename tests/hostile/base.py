@@ -72,7 +72,7 @@ def _write_sound(container: Any, stream: Any, layout: str, rate: int, seconds: F
     wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(np.float32)
     # Packed: PyAV miscounts the planes of eight channels and more.
     frame = av.AudioFrame.from_ndarray(0.1 * wave.T.reshape(1, -1), format="flt", layout=layout)
-    frame.sample_rate = rate
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     resampler = av.AudioResampler(stream.format, layout, rate, stream.frame_size or None)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
         container.mux(stream.encode(part))

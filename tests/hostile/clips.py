@@ -125,7 +125,7 @@ def _shapes() -> Iterator[Case]:
     for width, height in sizes:
 
         def prepare(folder: Path, size=(width, height)) -> list[str]:
-            base.write_video(folder / "clip.mkv", base.pixels(2, *size), "ffv1", "bgr0")
+            base.write_video(folder / "clip.mkv", base.pixels(2, *size), "png", "rgb24")
             return edit(folder, "clip.mkv")
 
         yield Case("clip", f"{width}x{height}", prepare, "either", slow=True)

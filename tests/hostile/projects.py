@@ -278,7 +278,7 @@ _OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
         "--color",
         "--fps",
     ),
-    ("editing", "tune", "project", "-o", "out.safetensors"): (
+    ("editing", "tune", "project", "-o", "out.safetensors", "--set=tune_steps=1"): (
         "--model",
         "--lora",
         "--set",

@@ -1,6 +1,7 @@
 """How a model reads prompts, known without loading it."""
 
 import json
+import os
 
 import pytest
 
@@ -65,3 +66,14 @@ def test_the_built_in_groups_are_those_of_the_drawn_world():
     folder = Path(find("storybook").location)
     assert read_words(folder) == set(vocabulary())
     assert read_groups(folder) == vocabulary_groups()
+
+
+@pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
+def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
+    from editing.backbones.offers import _read
+    from editing.backbones.reader import _number
+
+    path = tmp_path / "config.json"
+    os.mkfifo(path) if content is None else path.write_text(content)
+    assert _number(path, "model_max_length") == 77
+    assert _read(path) == {}
