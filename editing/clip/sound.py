@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
 _USUAL = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1")  # by number of channels
 _MOST_CHANNELS = len(_USUAL)  # that PyAV passes on
+_LOUDEST = 16.0  # of a sample; a sound one is within -1..1, or a little beyond
 _Block = tuple[int, np.ndarray]  # number of the first sample, samples by channel
 
 
@@ -89,7 +90,9 @@ def _decode(
         for frame in chain.from_iterable(map(resampler.resample, frames)):
             if frame.pts is not None:
                 at = round((frame.pts * frame.time_base - start) * frame.sample_rate)
-            yield at, frame.to_ndarray()
+            block = frame.to_ndarray()
+            block[~(np.abs(block) <= _LOUDEST)] = 0  # NaN among them; the encoder takes neither
+            yield at, block
             at += frame.samples
     except av.FFmpegError as error:  # no reason to lose the pictures
         log.warning("the sound of a clip is damaged (%s); the rest of it is silence", error)

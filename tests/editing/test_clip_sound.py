@@ -79,3 +79,23 @@ def test_sound_of_a_varying_rate_is_in_time(tmp_path):
     begins = np.abs(samples[0]).__gt__(0.2).argmax() / RATE
     assert begins == pytest.approx(0.94 - 0.08, abs=0.03)
     assert samples.shape[1] / RATE == pytest.approx(1.92, abs=0.05)
+
+
+def test_samples_that_are_no_numbers_are_silence(tmp_path):
+    wave = np.sin(np.arange(RATE) * 0.1).astype(np.float32)
+    wave[100:200], wave[300], wave[400] = np.nan, np.inf, -1e30
+    with av.open(str(tmp_path / "n.mkv"), "w") as container:
+        video = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
+        audio = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        for frame in moving(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        sound = av.AudioFrame.from_ndarray(wave[None], format="flt", layout="mono")
+        sound.sample_rate = RATE
+        container.mux([*audio.encode(sound), *video.encode(None), *audio.encode(None)])
+    clip = open_clip(tmp_path / "n.mkv")
+    with open_sound(clip.audio) as opened:
+        samples = opened.read(RATE // 2)
+    assert (samples[0, 100:200] == 0).all()
+    assert np.isfinite(samples).all()
+    write_video(tmp_path / "w.mp4", clip.read(0, 10), clip.fps, audio_from=clip.audio)
+    assert np.abs(heard(tmp_path / "w.mp4")[1]).max() < 1.5
