@@ -120,12 +120,11 @@ def check_name(field: str, name: str) -> None:
     """Check that an adapter may be listed by a name; `field` is where it was given.
 
     Raises:
-        RequestError: It is empty or too long.
+        RequestError: It is empty, too long, or has characters that cannot be seen.
     """
-    if not name.strip() or len(name) > _LONGEST_NAME:
-        raise RequestError(
-            field, f"Expected a name of 1 to {_LONGEST_NAME} characters, got {shorten(name)}. Choose another."
-        )
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        said = f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}."
+        raise RequestError(field, f"{said} Choose another name.")
 
 
 def find_adapter(name: str) -> Path:

@@ -17,6 +17,7 @@ from editing.adapters import (
     AdapterFacts,
     check_fits,
     check_frames,
+    check_name,
     find_adapter,
     local_adapters,
     read_facts,
@@ -326,3 +327,10 @@ def test_names_that_do_not_suit_are_refused(adapter, tmp_path, name):
 def test_facts_are_checked_when_they_are_made(adapter):
     with pytest.raises(ValueError, match="name"):
         AdapterFacts(**(adapter.facts.model_dump() | {"name": "x" * 101}))
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a" * 500, "a\x1b[31m", "\u200b", "a\udcff"])
+def test_names_can_be_seen_and_written(name):
+    with pytest.raises(RequestError, match="--name: Expected 1 to"):
+        check_name("--name", name)
+    check_name("--name", "my actor, 2nd try \u00e9")
