@@ -21,7 +21,7 @@ from editing.labels import read_labels
 from editing.outputs import check_out, check_whole, write_clusters, write_outputs
 from editing.overrides import override
 from editing.project import FILE, check_project_path, load_project, save_project, schema
-from editing.request import EditRequest, Region
+from editing.request import MAX_SEED, EditRequest, Region
 from editing.spool import windows
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def clusters(
     ],
     count: Annotated[int, typer.Option(min=2, max=8, help="Number of clusters.")] = 3,
     steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the clustering.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
     model: _ModelId = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
