@@ -108,6 +108,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         allowed_paths=[str(media.root)],
         ssr_mode=False,
         share=False,
+        mcp_server=True,
         footer_links=["api"],
         favicon_path=str(ROOT / "ui" / "favicon.svg"),
         max_threads=MAX_THREADS,
