@@ -86,20 +86,20 @@ def _with_separator(text: str) -> str:
     return text + (" " if text[-1] in ".,;:!?" else ", ")
 
 
-def clean(field: str, text: object, limit: int = MAX_TEXT) -> str:
+def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:
     """A text that a person typed, without what cannot be seen, such as control and zero-width characters.
 
     Args:
         field: Where it was typed.
         text: The text; letters come back in Unicode's composed form (NFC).
-        limit: Most characters.
+        limit: Most characters; None for any number.
 
     Raises:
         RequestError: It is not text, or too long.
     """
     if not isinstance(text, str):
         raise RequestError(field, f"Expected text, got {shorten(text)}.")
-    if len(text) > limit:
+    if limit is not None and len(text) > limit:
         raise RequestError(field, f"{len(text)} characters are too many. Shorten it to {limit}.")
     if text.isascii() and text.isprintable():
         return text

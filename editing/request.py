@@ -19,7 +19,7 @@ from editing.errors import MaskError, RequestError, shorten
 from editing.keyframes import check_keyframes
 from editing.labels import Labels
 from editing.params import MethodParams
-from editing.prompts import MAX_TEXT, Composed, clean, compose
+from editing.prompts import Composed, clean, compose
 from editing.registry import check_params, find_method
 from editing.spool import Frames, FrameSource
 
@@ -32,6 +32,7 @@ MAX_LORAS = 8
 MAX_MARGIN = 1024
 MAX_NAME = 120  # characters
 MAX_FRAME = 10**7
+_TEXTS = ("prompt", "source", "negative")  # of a region
 
 
 def default_color(label: int) -> str:
@@ -76,12 +77,7 @@ class Region:
     clicked: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, limit in (
-            ("name", MAX_NAME),
-            ("prompt", MAX_TEXT),
-            ("source", MAX_TEXT),
-            ("negative", MAX_TEXT),
-        ):
+        for key, limit in (("name", MAX_NAME), *((text, None) for text in _TEXTS)):
             object.__setattr__(self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit))
         self._require("name", self.name.strip() != "", "a name")
         is_label = _is_int(self.label) and 1 <= self.label <= 255
@@ -152,6 +148,9 @@ class EditRequest:
         object.__setattr__(self, "loras", tuple(self.loras))
         for key in ("source_prompt", "prompt", "negative_prompt"):
             object.__setattr__(self, key, clean(key, getattr(self, key)))
+        for region in self.regions:
+            for key in _TEXTS:
+                clean(f"regions.{region.name}.{key}", getattr(region, key))
         more = tuple(clean(f"more_prompts.{i}", prompt) for i, prompt in enumerate(self.more_prompts))
         object.__setattr__(self, "more_prompts", more)
         self._require(

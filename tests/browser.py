@@ -133,6 +133,7 @@ def open_page(browser):
         page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
         page.goto(server.url)
         page.wait_for_selector(".rg-card")
+        page.wait_for_function("window.regrain.restored")  # until then, what a page had is put back
         return page
 
     yield open_page

@@ -145,7 +145,7 @@ def test_run_shows_what_happens_and_then_the_result(server, open_page):
         assert len(content) > 100
     page.click(".rg-bar >> text=Reconstruction")
     wait(lambda: plays(page, "reconstruction"), 60, "the reconstruction plays")
-    assert plays(page, "source")
+    wait(lambda: plays(page, "source"), 60, "the source plays")
     page.click("text=Wipe")
     wipe = page.locator(".rg-stage").bounding_box()
     page.mouse.click(wipe["x"] + 0.8 * wipe["width"], wipe["y"] + 20)
@@ -347,7 +347,6 @@ def test_dark_and_small(server, open_page, options):
 @pytest.mark.browser
 def test_two_animals_on_the_built_in_model(real_server, open_page):
     page = open_page(real_server)
-    page.click("[data-name='01_two_animals']")
     page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
     set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")

@@ -92,6 +92,7 @@ def test_methods_do_not_import_methods(module):
 @pytest.mark.parametrize("module", [name for name in IMPORTS if is_within(name, "masks")])
 def test_masks_use_little_of_editing(module):
     allowed = (
+        "editing.boundary",
         "editing.clip",
         "editing.commands",
         "editing.flow",

@@ -167,7 +167,9 @@ class RunHandlers:
 
     def ready(self, request: gr.Request, value: object) -> dict[Any, Any]:
         """The page after a run, however it ended: its own tracking may have been stopped with it."""
-        buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
+        run, buttons = self.visits.run_of(page_of(request)), {}
+        if run is None or run.over:  # else the next has begun meanwhile
+            buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
         try:
             document = described(self.visits, page_of(request), value)
         except EditingError:

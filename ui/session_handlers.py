@@ -70,8 +70,10 @@ class SessionHandlers:
         with document.lock:
             shown = self.masks.opened(document, _SAID, model, document.opened.name)
             shown[p.cards] |= {"anew": time.time()}
-        run, stop = gr.Button(interactive=not running), gr.Button(visible=running)
-        return shown | {p.history: document.history.view(), p.run: run, p.stop: stop}
+        shown[p.history] = document.history.view()
+        if running:  # else left alone: Run may have been pressed meanwhile
+            shown |= {p.run: gr.Button(interactive=False), p.stop: gr.Button(visible=True)}
+        return shown
 
     def refill(self, request: gr.Request) -> dict[Any, Any]:
         """What the fields said before a reload, once they are there: one that appears forgets it."""

@@ -60,7 +60,7 @@ def test_wrong_count(tmp_path, labels):
 
 def test_wrong_size_names_file_and_both_sizes(tmp_path, labels):
     save(tmp_path, labels[0], labels[1][:4])
-    with pytest.raises(MaskError, match=r"00001.png is 7x4, but the clip is 7x5"):
+    with pytest.raises(MaskError, match=r"'00001.png' is 7x4, but the clip is 7x5"):
         read_labels(tmp_path, 2, SIZE)
 
 

@@ -35,7 +35,7 @@ const start = (kind) => {
 // Smaller runs beside Run, and what a whole one takes.
 export function mount(element, props, trigger, watch) {
   const root = make("div", "rg-tries"),
-    cost = make("p", "rg-takes"),
+    cost = make("p", "rg-estimate"),
     buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
       button("rg-tool", text, () => start(kind), hint),
     );

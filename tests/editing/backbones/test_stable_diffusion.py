@@ -473,7 +473,7 @@ def test_incomplete_folders_are_refused(tmp_path, tiny_folder):
     ("change", "message"),
     [
         ({"beta_schedule": "sigmoid"}, "unknown beta_schedule 'sigmoid'"),
-        ({"prediction_type": "flow_prediction"}, "unknown prediction type 'flow_prediction'"),
+        ({"prediction_type": "flow_prediction"}, "predicts 'flow_prediction', which is unknown"),
     ],
 )
 def test_unknown_schedulers_are_refused(tmp_path, tiny_folder, change, message):
