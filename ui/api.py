@@ -11,7 +11,7 @@ def add_api(programs: Programs) -> None:
     """Offer the endpoints; must run inside a layout."""
     offer(EditVideo, programs.edit_video)
     offer(EditExample, programs.edit_example)
-    offer(SegmentImage, programs.segment)
     offer(TrackVideo, programs.track)
+    offer(SegmentImage, programs.segment, queue=False)  # short, and MCP shows pictures of such calls alone
     offer(Nothing, programs.list_methods, queue=False)
     offer(Nothing, programs.list_models, queue=False)

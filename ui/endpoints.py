@@ -20,6 +20,16 @@ from ui.program_schema import Arguments
 A = TypeVar("A", bound=Arguments)
 
 
+class Refused(gr.Error):
+    """One line for whoever called; MCP is shown `str` of it, in which gradio quotes the message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, print_exception=False)
+
+    def __str__(self) -> str:
+        return self.message
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who calls an endpoint.
@@ -58,9 +68,9 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
             asked = arguments.model_validate(dict(zip(properties, given, strict=True)))
             return work(asked, Caller.of(request))
         except ValidationError as error:
-            raise gr.Error(str(from_validation(error, arguments)), print_exception=False) from None
+            raise Refused(str(from_validation(error, arguments))) from None
         except EditingError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise Refused(str(error)) from None
 
     _describe(endpoint, arguments, work, properties)
     made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
@@ -70,9 +80,12 @@ def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool =
 
 
 def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:
-    """The JSON schema of each argument, complete in itself; required ones first."""
-    schema, fields = inlined(arguments.model_json_schema()), arguments.model_fields
-    order = sorted(fields, key=lambda name: not fields[name].is_required())
+    """The JSON schema of each argument, complete in itself: required ones first, then its own."""
+    schema, own = inlined(arguments.model_json_schema()), arguments.__annotations__
+    needed = [name for name, field in arguments.model_fields.items() if field.is_required()]
+    order = dict.fromkeys(
+        [*needed, *(name for name in own if name != "model_config"), *arguments.model_fields]
+    )
     return {name: schema["properties"][name] for name in order}
 
 
@@ -116,4 +129,5 @@ def _describe(
     endpoint.__annotations__ = dict.fromkeys(fields, Any) | {"request": gr.Request | None, "return": returned}
     said, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
     listed = "\n".join(f"    {name}: {part['description']}" for name, part in properties.items())
-    endpoint.__doc__ = f"{said}\n\nArgs:\n{listed}\n\nReturns:\n{returns}"
+    # On one line: gradio puts commas between lines.
+    endpoint.__doc__ = f"{said}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"

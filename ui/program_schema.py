@@ -46,7 +46,8 @@ def _same_as(model: type[BaseModel], name: str) -> Any:
     return model.model_fields[name]
 
 
-_FILE = WithJsonSchema(python_type_to_json_schema(FileData))
+# All that clients need; MCP would ask for the rest.
+_FILE = WithJsonSchema({k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"})
 Upload = Annotated[Path, BeforeValidator(_arrived), _FILE]
 MaybeUpload = Annotated[Path | None, BeforeValidator(_arrived_if_sent), _FILE]
 Frame = Annotated[int, Field(ge=0, le=MAX_FRAME)]
