@@ -16,6 +16,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from ui import safety  # noqa: E402
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
 from ui.front import Front  # noqa: E402
@@ -123,7 +124,8 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from masks.sam import missing
 
-    tools = Tools(edit, segment, propagate, discover, missing(), estimate, motion)
+    editor = safety.guarded(edit) if safety.wanted() else edit
+    tools = Tools(editor, segment, propagate, discover, missing(), estimate, motion)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 
