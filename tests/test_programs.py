@@ -36,11 +36,11 @@ def client(server, tmp_path_factory) -> Client:
 def mcp(server, talk):
     """What a real client of MCP is told."""
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def run():
         url = f"{server.url}/gradio_api/mcp/"
-        async with streamablehttp_client(url) as (read, write, _), ClientSession(read, write) as session:
+        async with streamable_http_client(url) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             return await talk(session)
 

@@ -95,9 +95,10 @@ def load_checker(folder: Path) -> Any:
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
     try:
-        checker, told = StableDiffusionSafetyChecker.from_pretrained(
+        found: Any = StableDiffusionSafetyChecker.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
+        checker, told = found
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
     if told["missing_keys"] or told["mismatched_keys"]:
