@@ -129,13 +129,19 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
 
-        def forget(request: gr.Request) -> None:
-            session = request.session_hash or ""
-            programs.calls.leave(session)
-            visits.leave(page_of(request), session)
-
-        page.unload(forget)
+        _wire_leaving(page, visits, programs)
     return page
+
+
+def _wire_leaving(page: gr.Blocks, visits: Visits, programs: Programs) -> None:
+    """Forget who has left, page or program."""
+
+    def forget(request: gr.Request) -> None:
+        session = request.session_hash or ""
+        programs.calls.leave(session)
+        visits.leave(page_of(request), session)
+
+    page.unload(forget)
 
 
 def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Parts:
