@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
+
+from starlette.responses import FileResponse
 
 from ui.components import bundle
 
@@ -15,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
 SAID = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
+_PICTURE = Path(__file__).parent / "share.png"  # a frame of the first example, before and after
 # Gradio's own tags, which name Gradio.
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
@@ -31,7 +35,11 @@ class Front:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/":
+        path = scope["path"] if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else ""
+        if path == SHARE_IMAGE:
+            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(scope, receive, send)
+            return
+        if path == "/" and scope["method"] == "GET":
             send = _rewriting(scope, send)
         await self._app(scope, receive, send)
 
@@ -76,6 +84,7 @@ def with_head(page: str, address: str) -> str:
         "og:description": SAID,
         "og:url": f"{address}/",
         "og:image": address + SHARE_IMAGE,
+        "og:image:alt": "A rabbit and a cat on a meadow; beside it the same frame with a panda and a fox.",
         "twitter:card": "summary_large_image",
     }
     tags = "".join(f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items())

@@ -28,7 +28,7 @@ from ui import views
 from ui.build_request import masks_of
 from ui.clips import unpack
 from ui.document import MAX_REGIONS, Document, Past
-from ui.handlers import Parts, page_of, prompt_view
+from ui.handlers import Parts, page_of, prompt_view, told
 from ui.layers import pack
 from ui.media import Media
 from ui.visits import Visits
@@ -170,7 +170,7 @@ class MaskFileHandlers:
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """They are wanted as a file."""
         try:
-            path = self.files.save(page_of(request), event._data or {})
+            path = self.files.save(page_of(request), told(event))
         except Past:
             return {self.parts.canvas: gr.skip()}
         except EditingError as error:

@@ -13,7 +13,7 @@ from editing.params import QUALITIES
 from editing.registry import METHODS
 from ui.catalogue import Catalogue
 from ui.document import Document
-from ui.handlers import Parts, given_params, page_of
+from ui.handlers import Parts, given_params, page_of, told
 from ui.run_views import duration
 from ui.views import View
 from ui.visits import Visits
@@ -86,7 +86,7 @@ class QualityHandlers:
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """One was picked: its counts go into the settings."""
-        name = getattr(event, "name", None)
+        name = str(told(event).get("name"))
         if name not in QUALITIES:
             return {}
         try:
