@@ -111,9 +111,9 @@ def send_all(server, bodies: dict[str, list[dict]]):
     before = server.output.read_text().count("Traceback")
     flat = [{"session_hash": session, **body} for session, sent in bodies.items() for body in sent]
     with ThreadPoolExecutor(16) as pool:
-        told = [pool.submit(answers, server, session, len(sent)) for session, sent in bodies.items()]
         assert set(pool.map(lambda body: post(server, body), flat)) == {200}
-        said = [text for session in told for text in session.result()]
+        told = pool.map(lambda session: answers(server, session, len(bodies[session])), bodies)
+        said = [text for session in told for text in session]
     assert len(said) == len(flat)
     assert [text for text in said if re.search(FAULT, text)] == []
     assert server.output.read_text().count("Traceback") == before, server.output.read_text()[-3000:]
@@ -158,3 +158,9 @@ def test_events_of_the_wrong_length(server, events):
     counts = ((event["id"], len(event["inputs"])) for event in events)
     bodies = [{"fn_index": n, "data": data} for n, count in counts for data in ([None] * (count + 3), [])]
     send_all(server, {"length": bodies})
+
+
+def test_events_of_a_session_that_nobody_has(server):
+    before = server.output.read_text().count("Traceback")
+    assert answers(server, "nobody", 1) == []
+    assert server.output.read_text().count("Traceback") == before

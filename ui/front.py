@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
 from ui.components import bundle
 
+log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -41,7 +44,14 @@ class Front:
             return
         if path == "/" and scope["method"] == "GET":
             send = _rewriting(scope, send)
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            # Gradio refuses the events of a session it does not know once it has begun to send them.
+            log.info("events of an unknown session: %s", error.__cause__.status_code)
+            await send({"type": "http.response.body", "body": b""})
 
 
 def _rewriting(scope: Message, send: Send) -> Send:
@@ -87,7 +97,9 @@ def with_head(page: str, address: str) -> str:
         "og:image:alt": "A rabbit and a cat on a meadow; beside it the same frame with a panda and a fox.",
         "twitter:card": "summary_large_image",
     }
-    tags = "".join(f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items())
+    tags = f"<title>{TITLE}</title>\n" + "".join(
+        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items()
+    )
     tags += f'<meta name="description" content="{html.escape(SAID)}">\n'
     script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
     return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)

@@ -84,15 +84,15 @@ class QualityHandlers:
             )
         }
 
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""
         name = str(told(event).get("name"))
         if name not in QUALITIES:
-            return {}
+            return gr.skip()
         try:
             document = self.visits.get(page_of(request))
             usual = self.catalogue.values(document.method, self.catalogue.model(model), {})
         except EditingError:
-            return {}
+            return gr.skip()
         counts = METHODS[document.method].Params.scaled(usual, name)
         return self.parts.controls.fill(document.method, counts)
