@@ -370,6 +370,7 @@ def test_two_animals_on_the_built_in_model(real_server, open_page):
     page.wait_for_selector("[data-name='01_two_animals'][aria-pressed=true]")
     set_steps(page, "30")  # long enough for a preview to be seen on a fast machine
     page.click("#run")
+    page.wait_for_selector(".rg-files a", state="detached")  # those of the shipped result
     seen = "document.querySelector('.rg-strip img') && document.querySelectorAll('.rg-strip').length >= 2"
     # In the page: it may be gone before a question gets there.
     page.wait_for_function(seen, timeout=1_800_000)

@@ -310,11 +310,24 @@ def test_things_are_found_without_a_click(server, open_page):
     until(page, lambda s: s["labels"] == [], "one step undoes it")
 
 
+def wait_for_quiet(page, asked: list[str]):
+    """Wait until a page that was just opened has nothing more to ask."""
+
+    def quiet() -> bool:
+        before = len(asked)
+        page.wait_for_timeout(1000)
+        return len(asked) == before
+
+    wait(quiet, 60, "the page asks nothing")
+
+
 def test_scrubbing_waits_for_nobody(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
+    wait_for_quiet(page, asked)
+    asked.clear()
     page.locator(".rg-ruler").scroll_into_view_if_needed()
     box = page.locator(".rg-ruler").bounding_box()
     page.mouse.move(box["x"] + 3, box["y"] + 9)

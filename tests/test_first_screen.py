@@ -209,6 +209,9 @@ def test_tries_take_less_and_say_so(server, open_page):
     page.wait_for_function("!document.querySelector('.rg-made') && document.querySelector('.rg-files a')")
     assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
     page.wait_for_function("/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)")
+    page.wait_for_function(
+        "document.querySelector('#quality').textContent.match(/about \\d+ s/g).length == 3"
+    )
 
 
 def test_a_whole_edit_by_keyboard(server, open_page):

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.browser
 PICK = "#rg-models-pick"
 
 
-KNOWN = (f"a {color} {kind}" for color in ("red", "blue", "white") for kind in ("pig", "dog", "car", "fox"))
+KNOWN = (
+    f"{left} and {right}" for left in ("a cat", "a dog", "a fox") for right in ("a panda", "a robot", "a cat")
+)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,9 +11,8 @@ from gradio.events import Dependency
 
 from editing.errors import EditingError
 from editing.registry import METHODS
-from ui.build_request import own_prompts
 from ui.catalogue import Catalogue
-from ui.costs import Costs, said
+from ui.costs import Costs, planned, said
 from ui.handlers import Parts, given_params, page_of
 from ui.visits import Visits
 
@@ -41,11 +40,7 @@ class CostHandlers:
             chosen, method = self.catalogue.model(model), document.method
             given = given_params(self.catalogue, self.parts.controls, document, model, values)
             steps = self.catalogue.values(method, chosen, given).get("steps")
-            prompt, *more = own_prompts(document, method)
-            base = document.opened.request
-            asked = replace(
-                base, method=method, model=chosen, params={}, prompt=prompt, more_prompts=tuple(more)
-            )
+            asked = planned(document, chosen)
         except EditingError:
             return {self.parts.tries: None}  # the run says what is wrong
         shown = said(self.costs, asked, int(steps), document.opened) if steps else None

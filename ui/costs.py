@@ -6,12 +6,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from editing.events import Event, Finished
 from editing.request import EditRequest
+from ui.build_request import own_prompts
 from ui.clips import Opened
+from ui.document import Document
 from ui.run_views import duration
 from ui.views import View
 
@@ -67,6 +70,17 @@ class Costs:
         """Most bytes that a run of its method and model has taken here; None before the first."""
         with self._lock:
             return self._memory.get(_key(request)) or None
+
+
+def planned(document: Document, model: str) -> EditRequest:
+    """What a run of a document would edit, as far as it takes time.
+
+    Raises:
+        RequestError: The prompts cannot be used.
+    """
+    prompt, *more = own_prompts(document, document.method)
+    chosen = {"method": document.method, "model": model, "params": {}}
+    return replace(document.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
 
 
 def said(costs: Costs, request: EditRequest, steps: int, opened: Opened) -> View | None:

@@ -38,11 +38,15 @@ class Front:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        path = scope["path"] if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else ""
-        if path == SHARE_IMAGE:
+        asked = (scope["type"], scope.get("method"), scope.get("path"))
+        if asked == ("http", "HEAD", "/"):  # gradio's own, at its start: a busy machine is not given up
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+        if asked in (("http", "GET", SHARE_IMAGE), ("http", "HEAD", SHARE_IMAGE)):
             await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(scope, receive, send)
             return
-        if path == "/" and scope["method"] == "GET":
+        if asked == ("http", "GET", "/"):
             send = _rewriting(scope, send)
         try:
             await self._app(scope, receive, send)

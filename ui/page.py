@@ -120,7 +120,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         changes = [*_wire_masks(masks), *_wire_runs(runs, checking, restored), *_wire_tuning(tuning)]
         changes += [*models.wire(_QUIET), _wire_history(history), restored]
         _wire_checks(checking, changes)
-        _wire_quality(QualityHandlers(catalogue, visits, parts), changes)
+        _wire_quality(QualityHandlers(catalogue, visits, parts, costs), changes)
         _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
         _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)

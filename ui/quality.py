@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -12,7 +13,7 @@ from editing.errors import EditingError
 from editing.params import QUALITIES
 from editing.registry import METHODS
 from ui.catalogue import Catalogue
-from ui.document import Document
+from ui.costs import Costs, planned
 from ui.handlers import Parts, given_params, page_of, told
 from ui.run_views import duration
 from ui.views import View
@@ -23,8 +24,6 @@ _SAY = {
     "standard": "As many steps as the model is meant for",
     "best": "Many steps, which can add detail",
 }
-Seconds = Callable[[Document, str, int], float | None]
-"""About how long a run of a document takes on a model with so many steps; None if unknown."""
 
 
 def choices(
@@ -60,13 +59,13 @@ class QualityHandlers:
         catalogue: What may be chosen.
         visits: The documents of all open pages.
         parts: The components.
-        seconds: About how long a run takes.
+        costs: What earlier runs took.
     """
 
     catalogue: Catalogue
     visits: Visits
     parts: Parts
-    seconds: Seconds = lambda document, model, steps: None
+    costs: Costs
 
     def look(self, request: gr.Request, model: object, *values: object) -> dict[Any, Any]:
         """Which quality the settings are, after anything that changes them."""
@@ -76,13 +75,11 @@ class QualityHandlers:
             given = given_params(self.catalogue, self.parts.controls, document, model, values)
             now = self.catalogue.values(method, chosen, given)
             usual = self.catalogue.values(method, chosen, {})
+            asked = planned(document, chosen)
         except EditingError:
             return {self.parts.quality: gr.skip()}  # the checks say what is wrong
-        return {
-            self.parts.quality: choices(
-                method, usual, now, lambda steps: self.seconds(document, chosen, steps)
-            )
-        }
+        seconds = partial(self.costs.seconds, asked)
+        return {self.parts.quality: choices(method, usual, now, seconds)}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

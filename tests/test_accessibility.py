@@ -1,0 +1,54 @@
+"""axe finds nothing on the page in any of its states, and fingers can hit everything; the editor is made up."""
+
+import json
+from importlib.resources import files
+
+import pytest
+from browser import wait_for_result
+
+pytestmark = pytest.mark.browser
+LOOKS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+}
+FINGER = 44  # pixels
+SMALL = """least => [...document.querySelectorAll('button, select, summary, [role=slider], input:not([type=range])')]
+  .filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.closest('footer'))
+  .map(e => e.matches('[type=radio], [type=checkbox]') ? e.closest('label') ?? e : e)
+  .map(e => [e.ariaLabel ?? e.innerText.slice(0, 20), e.className, e.getBoundingClientRect()])
+  .filter(([, , box]) => box.width && (box.width < least - 0.5 || box.height < least - 0.5))
+  .map(([name, kind, box]) => `${name} (${kind}): ${Math.round(box.width)} x ${Math.round(box.height)}`)"""
+
+
+def check(page, state: str):
+    """axe's best practices and all levels of WCAG that it knows."""
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run()")["violations"]
+    said = [{one["id"]: [node["html"][:200] for node in one["nodes"]]} for one in found]
+    assert said == [], f"{state}: {json.dumps(said, indent=1)}"
+    if page.viewport_size["width"] < 500:
+        assert page.evaluate(SMALL, FINGER) == [], state
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing(server, open_page, look):
+    page = open_page(server, **LOOKS[look])
+    check(page, "opened")
+    page.click("#tabs >> text=Masks")
+    page.click(".rg-canvas-stage canvas")
+    page.wait_for_function("document.querySelector('.rg-editor').editor.pending.length == 0")
+    check(page, "masks")
+    page.click("#settings button")
+    page.wait_for_selector("#settings input[type=number]")
+    for more in page.locator(".rg-card summary").all():
+        more.click()
+    check(page, "settings")
+    page.fill("#rg-prompt-0", "a rabot")
+    page.click("#run")
+    page.wait_for_selector("[role=alert]")
+    check(page, "an error")
+    page.fill("#rg-prompt-0", "a robot")
+    page.click("#run")
+    wait_for_result(page)
+    check(page, "a result")
