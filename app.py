@@ -17,6 +17,7 @@ import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from editing.local_models import ASSETS  # noqa: E402
+from ui import safety, zero_gpu  # noqa: E402
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
 from ui.front import Front  # noqa: E402
@@ -108,6 +109,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         allowed_paths=[str(media.root)],
         ssr_mode=False,
         share=False,
+        mcp_server=True,
         footer_links=["api"],
         favicon_path=str(ROOT / "ui" / "favicon.svg"),
         max_threads=MAX_THREADS,
@@ -120,9 +122,13 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    spaces = zero_gpu.package()  # before torch
     from masks.sam import missing
 
-    tools = Tools(edit, segment, propagate, discover, missing(), estimate, motion)
+    editor = safety.guarded(edit) if safety.wanted() else edit
+    tools = Tools(editor, segment, propagate, discover, missing(), estimate, motion)
+    if spaces:
+        tools = zero_gpu.lent(tools, spaces)
     launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from editing.adapters import check_facts
 from editing.backbones import loaded_backbone
+from editing.registry import check_params, find_method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +77,21 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
         None if one is None else one * passes,
         state + backbone.activation_bytes(frames, height, width) if kept else None,
     )
+
+
+def frame_passes(request: EditRequest) -> float:
+    """How often a run passes a frame through the model, as far as that is known without the model.
+
+    Args:
+        request: Its method, parameters, prompts and clip count; what is cached does not.
+    """
+    method, params = find_method(request.method), check_params(request.method, request.params)
+    inverts = "inversion" in method.needs
+    branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words
+    passes = params.steps * (branches + (1 if inverts else 0))
+    if method.setup and not request.adapter:
+        passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
+    return float(passes * len(request.clip))
 
 
 def check_known(request: EditRequest) -> None:

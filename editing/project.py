@@ -116,7 +116,9 @@ class Project(_Model):
     adapter: str = Field(
         "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED)
+    seed: int = Field(
+        0, ge=0, le=MAX_SEED, description="Another seed gives another result, if the method draws noise."
+    )
 
 
 def schema() -> dict[str, Any]:

@@ -48,6 +48,9 @@ class Confidence(float):
         value.regions = dict(regions)
         return value
 
+    def __reduce__(self) -> tuple[type[Confidence], tuple[dict[int, float]]]:
+        return Confidence, (self.regions,)
+
 
 def propagate(
     clip: Clip,

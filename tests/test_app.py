@@ -1,10 +1,13 @@
 """The page in a real Chromium; most tests with a made-up editor, the last ones with the built-in model."""
 
+import io
 import json
+import re
 
 import av
 import pytest
 from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
+from PIL import Image
 
 MODEL = ROOT / "assets" / "storybook"
 ANIMALS = ROOT / "assets" / "examples" / "01_two_animals"
@@ -31,10 +34,27 @@ def set_steps(page, steps: str):
 # Without a browser
 
 
-def test_one_public_endpoint(server):
+def test_public_endpoints(server):
     info = json.loads(server.get("/gradio_api/info")[1])
-    assert list(info["named_endpoints"]) == ["/edit_example"]
+    named = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
+    assert list(info["named_endpoints"]) == [f"/{name}" for name in named]
     assert info["unnamed_endpoints"] == {}
+
+
+def test_what_is_shared_of_the_page_is_its_own(server):
+    page = server.get("/")[1].decode()
+    assert "<title>Regrain</title>" in page
+    assert re.findall(r'property="og:title" content="([^"]*)"', page) == ["Regrain"]
+    (picture,) = re.findall(r'property="og:image" content="([^"]*)"', page)
+    assert picture.startswith(server.url)
+    status, content = server.get(picture.removeprefix(server.url))
+    assert status == 200
+    assert len(content) <= 30_000
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        assert image.size == (600, 315)  # the least for a large card
+    favicon = server.get("/favicon.ico")[1]
+    assert favicon == (ROOT / "ui" / "favicon.svg").read_bytes()
 
 
 @pytest.mark.parametrize(

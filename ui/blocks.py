@@ -6,25 +6,29 @@ import logging
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockFunction
 
 from editing.errors import EditingError
+from ui.endpoints import Refused
 from ui.masking import BROKEN
 from ui.views import sentence
 
 log = logging.getLogger(__name__)
 _MALFORMED = "Page: It sent what no field holds. Reload it."
+_UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
 
 
 class Page(gr.Blocks):
     """Blocks whose events never end in a trace of gradio's."""
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+    async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; values that a component cannot hold are refused in one line."""
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            return await super().preprocess_data(block_fn, *args, **kwargs)
         except Exception as error:
             log.info("a malformed event: %s", type(error).__name__)
-            raise gr.Error(_MALFORMED, print_exception=False) from None
+            said = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
+            raise Refused(said) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; a fault is logged here and said in one line."""
@@ -32,10 +36,10 @@ class Page(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except gr.Error as error:
             if error.print_exception:  # gradio's, such as of a file that nobody uploaded
-                raise gr.Error(_MALFORMED, print_exception=False) from None
+                raise Refused(_MALFORMED) from None
             raise
         except EditingError as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise Refused(sentence(error)) from None
         except Exception:
             log.exception("an event failed")
-            raise gr.Error(BROKEN, print_exception=False) from None
+            raise Refused(BROKEN) from None

@@ -49,11 +49,9 @@ class ClipFiles:
         Raises:
             EditingError: It cannot be opened; the page keeps what it had.
         """
-        if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
-            said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
-            raise ClipError("clip", f"{said} Shorten it or compress it.")
+        check_upload(file)
         folder = self.media.new_clip(page)
-        kept = _place_for(file, folder)
+        kept = place_for(file, folder)
         shutil.move(file, kept)
         return self._open(page, kept, folder)
 
@@ -68,7 +66,7 @@ class ClipFiles:
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
             raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
         folder = self.media.new_clip(page)
-        kept = _place_for(file, folder)
+        kept = place_for(file, folder)
         shutil.copyfile(file, kept)
         start, stride, frames = values
         return self._open(page, kept, folder, start, max(1, stride), max(1, frames))
@@ -115,7 +113,18 @@ def uploaded(said: object) -> Path:
     raise ClipError("clip", "The upload did not arrive. Choose the file again.")
 
 
-def _place_for(file: Path, folder: Path) -> Path:
+def check_upload(file: Path) -> None:
+    """Refuse a video that is too large to be opened here.
+
+    Raises:
+        ClipError: It is.
+    """
+    if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
+        said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        raise ClipError("clip", f"{said} Shorten it or compress it.")
+
+
+def place_for(file: Path, folder: Path) -> Path:
     """Where an upload goes: apart from files made here, some of which have usual names."""
     kept = folder / _UPLOAD / file.name
     kept.parent.mkdir()

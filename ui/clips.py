@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from editing.boundary import boundary
-from editing.clip import DRAWN, ArrayClip, Clip, VideoClip, resize
+from editing.clip import DRAWN, ArrayClip, Clip, ImageClip, VideoClip, resize
 from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError, shorten
 from editing.made import Made
@@ -159,6 +159,19 @@ def open_upload(
     strip = _write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None
     part = {"file": file, "total": len(whole), "start": first, "stride": step, "strip": strip}
     return replace(opened, **part), " ".join(notes)
+
+
+def open_picture(file: Path, folder: Path) -> Opened:
+    """Open a picture, the only one in its folder, as a clip of one frame.
+
+    Args:
+        file: Stays where it is.
+        folder: New folder for what is made of it.
+
+    Raises:
+        ClipError: It cannot be read, or is too large.
+    """
+    return prepare("", file.name, EditRequest(ImageClip(file.parent), None, ()), folder)
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from editing.clip import VideoClip
-from editing.errors import EditingError
+from editing.errors import EditingError, RequestError, shorten, suggest
 from editing.made import read_made
 from editing.pictures import Frame, tint
 from editing.project import load_project, overlapping_masks
 from editing.request import EditRequest
+from ui.build_request import check_lengths
 from ui.clips import Opened, prepare
 from ui.thumbnails import data_url
 
@@ -79,3 +83,43 @@ def _thumbnail(frame: Frame) -> str:
 def _title(name: str) -> str:
     """`01_two_animals` is shown as `Two animals`."""
     return name.lstrip("0123456789").strip("_- ").replace("_", " ").capitalize() or name
+
+
+def from_example(
+    example: Example, prompts: Mapping[str, object], params: Mapping[str, object]
+) -> EditRequest:
+    """An example with other words for some of its regions.
+
+    Raises:
+        RequestError: A region it does not have, or words that cannot be taken.
+    """
+    base = example.request
+    known = [region.name for region in base.regions]
+    for name, text in prompts.items():
+        if name not in known:
+            raise RequestError("prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}")
+        if not isinstance(text, str):
+            raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
+    regions = tuple(
+        replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
+        for region in base.regions
+    )
+    check_lengths(regions)
+    # The project's own prompt speaks of the project's own region prompts.
+    prompt = base.prompt if regions == base.regions else ""
+    return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})
+
+
+def read_object(field: str, text: str) -> dict[str, Any]:
+    """A JSON object in a text.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RequestError(field, f"The text is not JSON ({error}). Use an object such as {{}}.") from None
+    if not isinstance(value, dict):
+        raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
+    return value

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
 
 from ui.components import bundle
 
+log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
 SAID = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
+_PICTURE = Path(__file__).parent / "share.png"  # a frame of the first example, before and after
 # Gradio's own tags, which name Gradio.
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
@@ -36,9 +43,19 @@ class Front:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body"})
             return
+        if asked in (("http", "GET", SHARE_IMAGE), ("http", "HEAD", SHARE_IMAGE)):
+            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(scope, receive, send)
+            return
         if asked == ("http", "GET", "/"):
             send = _rewriting(scope, send)
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            # Gradio refuses the events of a session it does not know once it has begun to send them.
+            log.info("events of an unknown session: %s", error.__cause__.status_code)
+            await send({"type": "http.response.body", "body": b""})
 
 
 def _rewriting(scope: Message, send: Send) -> Send:
@@ -81,9 +98,12 @@ def with_head(page: str, address: str) -> str:
         "og:description": SAID,
         "og:url": f"{address}/",
         "og:image": address + SHARE_IMAGE,
+        "og:image:alt": "A rabbit and a cat on a meadow; beside it the same frame with a panda and a fox.",
         "twitter:card": "summary_large_image",
     }
-    tags = "".join(f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items())
+    tags = f"<title>{TITLE}</title>\n" + "".join(
+        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items()
+    )
     tags += f'<meta name="description" content="{html.escape(SAID)}">\n'
     script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
     return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from editing.coco import is_data_set, names
 from editing.errors import EditingError, MaskError, RequestError
 from editing.labels import open_regions, split
 from editing.project import FILE
+from editing.request import Region
 from editing.rle import check_extent, load_json
 from masks.files import VIDEOS, Masks, colors_of, write_masks
 from masks.pair import MASK, write_pair
@@ -26,7 +28,7 @@ from ui import views
 from ui.build_request import masks_of
 from ui.clips import unpack
 from ui.document import MAX_REGIONS, Document, Past
-from ui.handlers import Parts, page_of, prompt_view
+from ui.handlers import Parts, page_of, prompt_view, told
 from ui.layers import pack
 from ui.media import Media
 from ui.visits import Visits
@@ -60,14 +62,11 @@ class MaskFiles:
             with document.lock:
                 identity, extent = document.id, (len(document.opened.frames), document.size)
                 colors = {label: region.color for label, region in document.state.regions.items()}
-            path = _put(files, folder)
-            masks = _read(path, *extent, colors)
-            called = names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
-            tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
+            tracks, called = read_tracks(files, folder, *extent, colors)
             with document.lock:
                 if document.id != identity:
                     raise Past
-                return document, _take(document, {n: t for n, t in tracks.items() if t}, called)
+                return document, _take(document, tracks, called)
         finally:
             self.media.drop(folder)
 
@@ -92,17 +91,58 @@ class MaskFiles:
             edited = {n: mask for n, mask in masks.items() if regions[n].prompt.strip()}
             _zip(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
         else:
-            colors = {n: regions[n].color.lower() for n in masks}
-            colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
-            said = masks, colors, opened.clip.fps, {n: regions[n].name for n in masks}
-            if form == "png":
-                _zip(out, lambda inner: write_masks(said[0], inner, *said[1:]))
-            else:
-                write_masks(said[0], out, *said[1:])
+            write_tracks(masks, regions, opened.clip.fps, out)
         old, document.exported = document.exported, folder
         if old:
             self.media.drop(old)
         return out
+
+
+def read_tracks(
+    files: Sequence[str | Path],
+    folder: Path,
+    frames: int,
+    size: tuple[int, int],
+    colors: Mapping[int, str],
+) -> tuple[dict[int, dict[int, bytes]], Mapping[int, str]]:
+    """Read uploaded masks: one file, or a PNG file per frame.
+
+    Args:
+        files: Move into the folder.
+        folder: Where they are unpacked.
+        frames: How many the clip has.
+        size: Its (width, height).
+        colors: "#rrggbb" of labels that a video may show.
+
+    Returns:
+        By label, packed masks by frame; and what labels are called, if the file says so.
+
+    Raises:
+        EditingError: They cannot be read, or are not masks of this clip.
+    """
+    path = _put(files, folder)
+    masks = _read(path, frames, size, colors)
+    called = names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
+    tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
+    return {label: track for label, track in tracks.items() if track}, called
+
+
+def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path) -> None:
+    """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`.
+
+    Args:
+        masks: By label.
+        regions: By label; their names and colours.
+        fps: Frames per second of a video.
+        out: The file.
+    """
+    colors = {n: regions[n].color.lower() for n in masks}
+    colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
+    called = {n: regions[n].name for n in masks}
+    if out.suffix == ".zip":
+        _zip(out, lambda inner: write_masks(masks, inner, colors, fps, called))
+    else:
+        write_masks(masks, out, colors, fps, called)
 
 
 @dataclass(frozen=True)
@@ -130,7 +170,7 @@ class MaskFileHandlers:
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """They are wanted as a file."""
         try:
-            path = self.files.save(page_of(request), event._data or {})
+            path = self.files.save(page_of(request), told(event))
         except Past:
             return {self.parts.canvas: gr.skip()}
         except EditingError as error:
@@ -163,7 +203,7 @@ def _take(document: Document, tracks: Mapping[int, Mapping[int, bytes]], called:
     return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 
-def _put(files: Sequence[str], folder: Path) -> Path:
+def _put(files: Sequence[str | Path], folder: Path) -> Path:
     """Move uploads into a folder; the file or the folder that holds the masks."""
     paths = [Path(file) for file in files]
     if len(paths) == 1 and paths[0].suffix.lower() == ".zip":

@@ -13,7 +13,7 @@ import gradio as gr
 from editing.control import KINDS, control_maps
 from editing.errors import EditingError
 from ui.catalogue import Catalogue
-from ui.handlers import Parts, page_of
+from ui.handlers import Parts, page_of, told
 from ui.masking import BROKEN
 from ui.model_views import Hub, control_view, hub_view
 from ui.thumbnails import data_url
@@ -42,7 +42,7 @@ class ModelHandlers:
 
     def ask(self, event: gr.EventData) -> Any:
         """What the hub says of a model: its size and licence, before anything is fetched."""
-        id = str(getattr(event, "id", "")).strip()
+        id = str(told(event).get("id", "")).strip()
         try:
             found = self.hub.describe(id)
         except EditingError as error:
@@ -55,7 +55,7 @@ class ModelHandlers:
 
     def fetch(self, event: gr.EventData) -> Iterator[Any]:
         """Fetch a model, with progress; then it can be chosen, and is."""
-        id = str(getattr(event, "id", "")).strip()
+        id = str(told(event).get("id", "")).strip()
         try:
             with closing(self.hub.fetch(self.hub.describe(id))) as steps:  # type: ignore[type-var]
                 for done, total in steps:
@@ -74,13 +74,13 @@ class ModelHandlers:
 
     def choose_loras(self, event: gr.EventData) -> list[str]:
         """LoRA files and their weights, as a request has them."""
-        given = getattr(event, "loras", None)
+        given = told(event).get("loras")
         entries = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [f"{one.get('name')}@{one.get('weight')}" for one in entries]
 
     def see_control(self, event: gr.EventData, request: gr.Request) -> Any:
         """What a control network would see of a frame."""
-        kind, frame = getattr(event, "kind", None), getattr(event, "frame", None)
+        kind, frame = str(told(event).get("kind")), told(event).get("frame")
         try:
             document = self.visits.get(page_of(request))
             count = len(document.opened.frames)
@@ -92,7 +92,7 @@ class ModelHandlers:
         except Exception:
             log.exception("a control map could not be made")
             return control_view(self.catalogue.controls, BROKEN)
-        said = f"{capital(str(kind))} of frame {frame + 1}"
+        said = f"{capital(kind)} of frame {frame + 1}"
         return control_view(self.catalogue.controls, said, data_url(picture, _WIDE, _QUALITY))
 
     def _hub(self, state: str, id: str, text: str, share: float = 0.0) -> View | None:

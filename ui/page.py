@@ -35,10 +35,11 @@ from ui.mask_edits import Segment
 from ui.mask_files import ACCEPTED as MASK_FILES
 from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
-from ui.media import Media
+from ui.media import MAX_AGE, Media
 from ui.model_handlers import ModelHandlers
 from ui.model_views import Hub, control_view, hub_view, lora_view
 from ui.motion import Motion, Motions
+from ui.programs import Programs
 from ui.quality import QualityHandlers, choices
 from ui.run_handlers import RunHandlers
 from ui.session_handlers import SessionHandlers
@@ -54,6 +55,9 @@ _NOTICE = (
     "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
     "and run it elsewhere with --model.</p>"
 )
+
+# Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
+_UNUSED = (600, int(MAX_AGE))
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     first = next(iter(examples.values()), None)
     finder = "grabcut" if tools.remark else "sam"
     start = Document(first.opened, finder) if first else None
-    with Page(title="Regrain", analytics_enabled=False, fill_width=True) as page:
+    with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()
         parts = _lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
@@ -105,6 +109,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
             catalogue, Masking(visits, tools.segment), tracking, ClipFiles(visits, media), parts
         )
         turns = Turns()
+        programs = Programs(jobs, turns, tracking, tools.segment, finder)
+        add_api(programs)  # before events of pages, some of which have the names of endpoints
         runs = RunHandlers(jobs, tracking, parts, turns)
         tuning = TuningHandlers(catalogue, visits, media, parts, tools.estimate)
         history = HistoryHandlers(catalogue, visits, media, parts)
@@ -122,13 +128,20 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
-        add_api(jobs, turns)
 
-        def forget(request: gr.Request) -> None:
-            visits.leave(page_of(request), request.session_hash or "")
-
-        page.unload(forget)
+        _wire_leaving(page, visits, programs)
     return page
+
+
+def _wire_leaving(page: gr.Blocks, visits: Visits, programs: Programs) -> None:
+    """Forget who has left, page or program."""
+
+    def forget(request: gr.Request) -> None:
+        session = request.session_hash or ""
+        programs.calls.leave(session)
+        visits.leave(page_of(request), session)
+
+    page.unload(forget)
 
 
 def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Parts:

@@ -14,7 +14,7 @@ from editing.params import QUALITIES
 from editing.registry import METHODS
 from ui.catalogue import Catalogue
 from ui.costs import Costs, planned
-from ui.handlers import Parts, given_params, page_of
+from ui.handlers import Parts, given_params, page_of, told
 from ui.run_views import duration
 from ui.views import View
 from ui.visits import Visits
@@ -81,15 +81,15 @@ class QualityHandlers:
         seconds = partial(self.costs.seconds, asked)
         return {self.parts.quality: choices(method, usual, now, seconds)}
 
-    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
+    def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""
-        name = getattr(event, "name", None)
+        name = str(told(event).get("name"))
         if name not in QUALITIES:
-            return {}
+            return gr.skip()
         try:
             document = self.visits.get(page_of(request))
             usual = self.catalogue.values(document.method, self.catalogue.model(model), {})
         except EditingError:
-            return {}
+            return gr.skip()
         counts = METHODS[document.method].Params.scaled(usual, name)
         return self.parts.controls.fill(document.method, counts)

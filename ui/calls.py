@@ -1,0 +1,90 @@
+"""Calls of programs that go on: each waits for its turn and ends early once its program has left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+from editing.errors import RequestError
+from ui.endpoints import Caller
+from ui.turns import PER_PROGRAM, Turn, Turns, Visitor
+from ui.worker import in_thread
+
+T = TypeVar("T")
+_PATIENCE = 1.0  # seconds between looks at whose turn it is
+
+
+class Left(RequestError):
+    """Nobody waits for the result any more."""
+
+    def __init__(self) -> None:
+        super().__init__("call", "It was stopped, since the program has left. Call again.")
+
+
+class Calls:
+    """The calls of all programs. One address has only so many at a time."""
+
+    def __init__(self) -> None:
+        self._going: dict[str, set[Turn]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def enter(self, turns: Turns, caller: Caller) -> Iterator[Turn]:
+        """Take a place in a queue, which is given back at the end.
+
+        Raises:
+            ResourceError: See `Turns.enter`.
+        """
+        turn = turns.enter(Visitor(f"programs at {caller.address}", caller.address, PER_PROGRAM))
+        with self._lock:
+            self._going.setdefault(caller.session, set()).add(turn)
+        finished = False
+        try:
+            yield turn
+            finished = True
+        finally:
+            turn.leave(finished)
+            with self._lock:
+                going = self._going.get(caller.session, set())
+                going.discard(turn)
+                if not going:
+                    self._going.pop(caller.session, None)
+
+    def leave(self, session: str) -> None:
+        """A connection has ended: its calls end at their next step."""
+        with self._lock:
+            going = list(self._going.get(session, ()))
+        for turn in going:
+            turn.stop()
+
+
+def wait(turn: Turn) -> None:
+    """Wait until it is one's turn.
+
+    Raises:
+        Left: The program has left.
+    """
+    while not turn.wait(_PATIENCE):
+        check(turn)
+
+
+def check(turn: Turn) -> None:
+    """Raise `Left` if the program has left."""
+    if turn.ending:
+        raise Left
+
+
+def follow(turn: Turn, start: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """Iterate in the worker's thread while the program is there.
+
+    Raises:
+        Left: The program has left.
+    """
+    with closing(in_thread(start)) as items:
+        for item in items:
+            check(turn)
+            if item is not None:
+                turn.follow(item)
+                yield item
