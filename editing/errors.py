@@ -114,7 +114,8 @@ def from_validation(error: ValidationError, model: type[BaseModel], prefix: str 
     """
     first = error.errors(include_url=False)[0]
     place, _ = _follow(model, first["loc"])
-    path = prefix + ".".join(str(part) for part in place)
+    # A colon ends the field; keys of strangers may have one.
+    path = prefix + ".".join(str(part).replace(":", "\ufffd") for part in place)
     return RequestError(path.strip(".") or "project.json", _explain(first, model))
 
 

@@ -21,7 +21,6 @@ from editing.clip.reading import EXACT
 from editing.clip.sound import open_sound
 from editing.clip.values import AudioSpan, Clip, ColorTags
 
-_NARROW = 16  # pixels
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""
 CRF = 7  # hardly to be told from the frames
@@ -99,7 +98,7 @@ def write_lossless(path: Path, clip: Clip) -> None:
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
         # Left to itself, the encoder finds no way to cut a frame that is one pixel wide.
-        stream = clock.add_stream(container, "ffv1", {"slices": "1"} if min(clip.size) < _NARROW else {})
+        stream = clock.add_stream(container, "ffv1", {"slices": "1"} if clip.size[0] == 1 else {})
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
         for index in range(len(clip)):
             frame = av.VideoFrame.from_ndarray(
