@@ -92,7 +92,7 @@ def answers(server, session: str, sent: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def events(server) -> list[dict]:
-    """Every event of the page that reaches Python, as gradio's configuration has it."""
+    """Every kind of event of the page that reaches Python, as gradio's configuration has it."""
     config = json.loads(server.get("/config")[1])["dependencies"]
     public = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
     kept = [
@@ -103,7 +103,7 @@ def events(server) -> list[dict]:
         and "unload" not in str(event["targets"])
     ]
     assert len(kept) > 30
-    return kept
+    return [*kept.values()]
 
 
 def send_all(server, bodies: dict[str, list[dict]]):
@@ -149,7 +149,7 @@ def test_anything_in_every_field_of_what_events_say(server, events, page):
             body(act, value, have=value),
             body(act, value, id=value),
         ]
-        for number, value in enumerate(ANYTHING)
+        for number, value in enumerate(ANYTHING if page == "" else ANYTHING[::4])
     }
     send_all(server, bodies)
 
