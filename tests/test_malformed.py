@@ -95,13 +95,12 @@ def events(server) -> list[dict]:
     """Every kind of event of the page that reaches Python, as gradio's configuration has it."""
     config = json.loads(server.get("/config")[1])["dependencies"]
     public = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
-    kept = [
-        event
-        for event in config
-        if event["backend_fn"]
-        and f"/{event['api_name']}" not in public
-        and "unload" not in str(event["targets"])
-    ]
+    kept = {}  # many listeners share a handler
+    for event in config:
+        if not event["backend_fn"] or f"/{event['api_name']}" in public or "unload" in str(event["targets"]):
+            continue
+        handler = re.sub(r"_\d+$", "", str(event["api_name"]))
+        kept[handler, len(event["inputs"]), event["collects_event_data"]] = event
     assert len(kept) > 30
     return [*kept.values()]
 
