@@ -16,6 +16,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from editing.local_models import ASSETS  # noqa: E402
 from ui import safety, zero_gpu  # noqa: E402
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
@@ -24,7 +25,6 @@ from ui.media import Media  # noqa: E402
 from ui.page import Tools, build  # noqa: E402
 
 ROOT = Path(__file__).parent
-ASSETS = ROOT / "assets"
 MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
 

@@ -37,6 +37,13 @@ _ModelId = Annotated[str | None, typer.Option(help="Model id, or path of a folde
 _Loras = Annotated[
     list[str] | None, typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable.")
 ]
+_Adapter = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS.",
+    ),
+]
 _Whole = Annotated[
     bool, typer.Option("--whole", help="Also write whole.mp4: the file with the edit in its place.")
 ]
@@ -51,13 +58,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     model: _ModelId = None,
     lora: _Loras = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS.",
-        ),
-    ] = None,
+    adapter: _Adapter = None,
     method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -309,17 +310,18 @@ def doctor() -> None:
         typer.echo(f"{what:24}{how}")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:
     """Run one command.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
+        name: Of the program, for the help.
 
     Returns:
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
     logging.basicConfig(level=logging.WARNING)
-    return call(app, "python -m editing", arguments)
+    return call(app, name, arguments)
 
 
 def _say_written(out: Path, report: Mapping[str, Any], whole: bool) -> None:

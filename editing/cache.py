@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editing.errors import shorten
-from editing.folders import replacing
+from editing.folders import remove_stale_in, replacing
 from editing.safetensors_files import check_head
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
 
 
 def _trim(folder: Path, cap: int) -> None:
+    remove_stale_in(folder)
     entries = [(path.stat(), path) for path in folder.glob("*.safetensors") if os.path.isfile(path)]
     entries.sort(key=lambda entry: (entry[0].st_size > _SMALL * cap, -entry[0].st_mtime))
     kept = 0

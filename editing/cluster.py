@@ -54,6 +54,7 @@ class Cluster:
     gpus: float | None = None
     _idle: list[Any] = field(default_factory=list)
     _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
+    _deaths: dict[tuple[str, int | None], int] = field(default_factory=dict)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Run tasks, those of one job in their order; yields how each ended, as they end.
@@ -63,8 +64,7 @@ class Cluster:
             ResourceError: No node has room for a worker.
         """
         ray = _connected(self.address)
-        waiting, tries = list(tasks), dict.fromkeys(range(len(tasks)), 0)
-        numbers = {id(task): number for number, task in enumerate(tasks)}
+        waiting = list(tasks)
         done: set[tuple[str, int | None]] = set()
         failed: set[str] = set()
         while waiting or self._busy:
@@ -73,21 +73,28 @@ class Cluster:
                 continue
             ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
             for handle in ready:
-                worker, task = self._busy.pop(handle)
-                try:
-                    outcome = ray.get(handle)
-                except ray.exceptions.RayError as error:  # the worker died, or its node
-                    tries[numbers[id(task)]] += 1
-                    if tries[numbers[id(task)]] < _TRIES:
-                        waiting.insert(0, task)
-                        continue
-                    outcome = Outcome(
-                        task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
-                    )
-                else:
-                    self._idle.append(worker)
+                outcome = self._end(ray, handle, waiting)
+                if outcome is None:
+                    continue
+                task = outcome.task
                 (failed.add(task.job.name) if outcome.error else done.add((task.job.name, task.shot)))
                 yield outcome
+
+    def _end(self, ray: Any, handle: Any, waiting: list[Task]) -> Outcome | None:
+        """How a task ended; None if its worker died and it waits for another try."""
+        worker, task = self._busy.pop(handle)
+        try:
+            outcome = ray.get(handle)
+        except ray.exceptions.RayError as error:  # the worker died, or its node
+            name = task.job.name, task.shot
+            self._deaths[name] = self._deaths.get(name, 0) + 1
+            if self._deaths[name] < _TRIES:
+                waiting.insert(0, task)
+                return None
+            said = f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
+            return Outcome(task, said)
+        self._idle.append(worker)
+        return outcome
 
     def _start(
         self, ray: Any, waiting: list[Task], done: set[tuple[str, int | None]], failed: set[str]

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +21,15 @@ from editing.errors import EditingError, RequestError, shorten
 _UsageError: Any = typer.BadParameter.__mro__[2]
 _STOPPED = 130
 _LONGEST = 180  # characters of what is said of wrong arguments
+# How the library that checks arguments speaks, and how we do.
+_PHRASES = (
+    (r"^Invalid value for [^:]{1,100}: (?=Input should be )", ""),
+    (r"Input should be a valid integer\b.*", "Expected a whole number"),
+    (r"Input should be a valid number\b.*", "Expected a number"),
+    (r"Input should be less than or equal to ", "Expected at most "),
+    (r"Input should be greater than or equal to ", "Expected at least "),
+    (r"Input should be ", "Expected "),
+)
 log = logging.getLogger(__name__)
 
 
@@ -47,8 +57,8 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     except _UsageError as error:
         typer.echo(f"error: {_explain(error)}", err=True)
     except OSError as error:
-        said = f"{error.strerror or 'It cannot be used'}. Use another file or folder."
-        typer.echo(f"error: {EditingError(shorten(_name_of(error)), said)}", err=True)
+        said = f"{shorten(_name_of(error))} cannot be used: {error.strerror or 'unknown reason'}."
+        typer.echo(f"error: {EditingError('file', f'{said} Use another file or folder.')}", err=True)
     except (ImportError, MemoryError):
         log.debug("out of memory, or a broken installation", exc_info=True)
         said = "There is too little of it. Close other programs, or lower the size or the number of frames."
@@ -82,6 +92,8 @@ def _explain(error: Any) -> str:
     names = [*getattr(parameter, "opts", ()), getattr(error, "option_name", None), "usage"]
     field = next(name for name in names if name)
     said = " ".join(error.format_message().split()).rstrip(".")
+    for phrase, plain in _PHRASES:
+        said = re.sub(phrase, plain, said)
     return str(EditingError(str(field), f"{textwrap.shorten(said, _LONGEST)}. See --help."))
 
 

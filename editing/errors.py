@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 _LISTED = 120  # characters of names that a message lists
@@ -112,7 +113,8 @@ def from_validation(error: ValidationError, model: type[BaseModel], prefix: str 
         prefix: Put before the path, for example `params.`.
     """
     first = error.errors(include_url=False)[0]
-    path = prefix + ".".join(str(part) for part in first["loc"])
+    place, _ = _follow(model, first["loc"])
+    path = prefix + ".".join(str(part) for part in place)
     return RequestError(path.strip(".") or "project.json", _explain(first, model))
 
 
@@ -160,10 +162,9 @@ def _expected(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """The number that a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
-    *parents, name = [*detail["loc"]]
-    while isinstance(name, int):
-        *parents, name = parents
-    field = _model_at(model, parents).model_fields[name]
+    _, field = _follow(model, detail["loc"])
+    if field is None:
+        return "a number"
     whole = int in (field.annotation, *get_args(field.annotation))
     low, high = (
         next((getattr(part, bound) for part in field.metadata if hasattr(part, bound)), None)
@@ -187,9 +188,29 @@ def shorten(value: object, limit: int = 60) -> str:
 def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
     for key in path:
         if isinstance(key, str):
-            annotation = model.model_fields[key].annotation
-            model = next(part for part in (annotation, *get_args(annotation)) if _is_model(part))
+            model = _model_of(model.model_fields[key].annotation) or model
     return model
+
+
+def _follow(model: type[BaseModel], path: Sequence[str | int]) -> tuple[list[str | int], FieldInfo | None]:
+    """Follow a path into a model: the path without pydantic's own words for a type, and its last field."""
+    at: type[BaseModel] | None = model
+    place: list[str | int] = []
+    field = None
+    for key in path:
+        if isinstance(key, int):
+            place.append(key)
+        elif at is not None:
+            place.append(key)
+            fields = {info.alias or name: info for name, info in at.model_fields.items()}
+            field = fields.get(key)
+            at = _model_of(field.annotation) if field else None
+    return place, field
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    """The model in an annotation, such as a list of it."""
+    return next((part for part in (annotation, *get_args(annotation)) if _is_model(part)), None)
 
 
 def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from editing.errors import RequestError, ResourceError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_PARTIAL = ".partial"
+_MAX_STEM = 60  # characters of the name of a working folder that are its target's
 
 
 def check_writable(folder: Path) -> None:
@@ -36,42 +45,109 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
         ResourceError: The disk is full or cannot be written.
     """
     target = target.absolute()
-    staging = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield staging
-        target.mkdir(exist_ok=True)
-        for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
-            _remove(target / name)
-        for entry in list(staging.iterdir()):
-            os.replace(entry, target / entry.name)
+        target = target.resolve()  # a link may lead to another disk, across which nothing can be moved
+        with _working_folder(target, _same_disk(target)) as staging:
+            yield staging
+            target.mkdir(exist_ok=True)
+            for name in {*replaces, *(entry.name for entry in staging.iterdir())}:
+                _remove(target / name)
+            for entry in list(staging.iterdir()):
+                os.replace(entry, target / entry.name)
     except OSError as error:
         raise ResourceError(
             "--out",
             f"The folder cannot be written ({error.strerror or error}). Free some space or choose another.",
         ) from error
-    finally:
-        if staging:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield another path in the folder of `path`, which is made if missing, and rename it at the end.
+    """Yield another path on the disk of `path`, whose folder is made if missing, and rename it at the end.
 
     Raises:
         OSError: The disk is full or cannot be written; `path` is unchanged.
     """
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as handle:
-        partial = Path(handle.name)
-    try:
+    with _working_folder(path, path.parent) as folder:
+        partial = folder / path.name
         yield partial
         partial.replace(path)
+
+
+def remove_stale(target: Path) -> None:
+    """Remove what processes that were killed left behind when they wrote to `target`."""
+    with suppress(OSError):
+        target = target.absolute().resolve()
+        remove_stale_in(_same_disk(target), target.name)
+
+
+def remove_stale_in(parent: Path, name: str = "") -> None:
+    """Remove what processes that were killed left behind in a folder.
+
+    Args:
+        parent: The folder.
+        name: Of what they wrote; empty for anything.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    stem = re.escape(name[:_MAX_STEM]) if name else ".+"
+    pattern = re.compile(rf"\.{stem}\.[a-z0-9_]{{8}}{re.escape(_PARTIAL)}")
+    with os.scandir(parent) as entries:
+        found = [
+            Path(e.path) for e in entries if pattern.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
+        ]
+    for folder in found:
+        lock = _lock(folder, wait=False)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+@contextmanager
+def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`, removed at the end, that is locked while this process lives."""
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_in(parent, target.name)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:_MAX_STEM]}.", suffix=_PARTIAL, dir=parent))
+        lock = _lock(folder, wait=True)
+        if folder.exists():  # else another process took it for stale before it was locked
+            break
+        if lock is not None:
+            os.close(lock)
+    try:
+        yield folder
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """A handle that keeps a folder locked until it is closed or the process ends, however it ends.
+
+    None if another process has the lock, or where folders cannot be locked, as on some network disks: what
+    cannot be known to be stale stays.
+    """
+    if fcntl is None:
+        return None
+    handle = None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle
+
+
+def _same_disk(target: Path) -> Path:
+    """Where what becomes `target` can be put together: beside it, or inside it if it is another disk."""
+    is_disk = target.is_dir() and target.stat().st_dev != target.parent.stat().st_dev
+    return target if is_disk else target.parent
 
 
 def _remove(path: Path) -> None:

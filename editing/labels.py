@@ -89,7 +89,9 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
         MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
     """
     path, shape = Path(path), (frames, size[1], size[0])
-    if path.suffix.lower() != ".json" and path.is_dir() and not _folders(path):
+    with boundary("masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError):
+        is_plain = path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
+    if is_plain:
         files = _check_folder(path, frames, size)
         return Labels(Frames(shape, np.uint8, lambda *window: _read_masks(files[slice(*window)], size)))
     masks = _open_masks(path, frames, size)

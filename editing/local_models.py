@@ -1,4 +1,4 @@
-"""The folder of local models, $REGRAIN_MODELS. Only this module reads the variable."""
+"""Where models are on this machine: those that ship, and $REGRAIN_MODELS. Only this module reads that."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
+_ROOT = Path(__file__).parents[1]
+# What ships: a folder of the repository, a package once installed.
+ASSETS = next((f for f in (_ROOT / "assets", _ROOT / "regrain_assets") if f.is_dir()), _ROOT / "assets")
 
 
 def models_folder() -> Path | None:

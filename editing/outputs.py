@@ -17,7 +17,7 @@ from editing.clip import Clip, ImageClip, VideoClip, open_clip, resize
 from editing.clip.writing import AI_EDITED, timing_of, write_video
 from editing.errors import RequestError, shorten
 from editing.events import EditResult
-from editing.folders import check_writable, staged
+from editing.folders import check_writable, remove_stale, staged
 from editing.pictures import Frame, heat, tint, washed, write_gif
 from editing.request import MAX_PROMPTS, EditRequest
 from editing.spool import frames_of
@@ -51,6 +51,7 @@ def check_out(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    remove_stale(out)
     foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
     if foreign:
         raise RequestError(

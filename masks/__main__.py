@@ -22,7 +22,7 @@ from editing.rle import check_extent
 from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
-from masks.files import Masks, check_out, colors_of, overlap, read_masks, write_masks
+from masks.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
 from masks.finders import find_finder, find_tracker, finders
 from masks.pair import write_pair
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
+MAX_PIXELS = 100_000_000  # of a hole or a speck
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _ANY = "Folder of PNG files, .json file or mask video."
 _EDITED = "Label that is to be edited; repeatable; all by default."
@@ -71,6 +72,7 @@ def track(
     _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
     opened: Any = open_clip(clip, start, stride, frames)
+    check_same_clip(out, (len(opened), *opened.size[::-1]))
     _check_clicks(clicks, opened)
     _check_frames("--key", key or (), opened)
     before = read_labels(masks, len(opened), opened.size) if masks else None
@@ -145,8 +147,12 @@ def clean(
     grow: Annotated[
         float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
     ] = 0,
-    fill_holes: Annotated[int, typer.Option(min=0, help="Fill holes of up to this many pixels.")] = 0,
-    drop_specks: Annotated[int, typer.Option(min=0, help="Remove pieces of fewer pixels than this.")] = 0,
+    fill_holes: Annotated[
+        int, typer.Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
+    ] = 0,
+    drop_specks: Annotated[
+        int, typer.Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
+    ] = 0,
     label: Annotated[
         list[int] | None,
         typer.Option(min=1, max=255, help="Label to change; repeatable; all by default."),
@@ -199,16 +205,17 @@ def _parse_colors(texts: list[str]) -> dict[int, str]:
     return colors
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
     """Run one command.
 
     Args:
         arguments: Without the program's name; None takes those of the process.
+        name: Of the program, for the help.
 
     Returns:
         Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
     """
-    return call(app, "python -m masks", arguments)
+    return call(app, name, arguments)
 
 
 def _parse(texts: list[str]) -> Clicks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 from editing.boundary import boundary, check_regular
 from editing.clip import open_clip
 from editing.errors import MaskError, RequestError, ResourceError, shorten
-from editing.folders import check_writable, staged
+from editing.folders import check_writable, remove_stale, replacing, staged
 from editing.labels import flatten, is_written, open_regions, split, write_labels, write_regions
 from editing.rle import extent_of, write_rle
 from editing.spool import Frames
@@ -84,6 +83,7 @@ def write_masks(
         ResourceError: The disk is full or cannot be written.
     """
     if not _is_file(path):
+        check_same_clip(path, next(iter(masks.values())).shape)
         with staged(path, replaces=_names(path)) as folder:
             if overlap(masks):
                 write_regions(masks, folder)
@@ -91,15 +91,12 @@ def write_masks(
                 write_labels(_flat(masks), folder, colors)
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
+        with replacing(path) as part:
             if path.suffix.lower() == ".json":
                 write_rle(masks, part, names)
             else:
                 _check_colors(masks, colors)
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
-            part.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise ResourceError(
@@ -126,6 +123,7 @@ def check_out(out: Path, source: Path) -> None:
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
     if out.is_dir() and source.is_dir() and out.samefile(source):
         raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
+    remove_stale(out)
     check_writable(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
@@ -134,6 +132,24 @@ def check_out(out: Path, source: Path) -> None:
                 "--out",
                 f"{out.name!r} contains {entry.name!r}, which is not a mask. Choose a new or empty folder.",
             )
+
+
+def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
+    """Check that the masks in a folder, if there are any, may be of the clip whose masks replace them.
+
+    Args:
+        out: See `write_masks`.
+        shape: (frames, height, width) of the new masks.
+
+    Raises:
+        RequestError: They are more or fewer, or of another size; the field is `--out`.
+    """
+    if _is_file(out) or not out.is_dir() or not any(out.iterdir()):
+        return
+    count, (width, height) = _extent_of_folder(out)
+    if (count, height, width) != shape:
+        said = f"{shorten(out.name)} has masks of another clip, {count} frames of {width}x{height}."
+        raise RequestError("--out", f"{said} Choose a new or empty folder.")
 
 
 def overlap(masks: Masks) -> bool:

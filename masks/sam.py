@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from editing.errors import ModelError
-from editing.local_models import find_local
+from editing.boundary import boundary, check_regular
+from editing.errors import ModelError, shorten
+from editing.local_models import ASSETS, find_local
 from masks.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-BUILT_IN_SAM = Path(__file__).parents[1] / "assets" / "storybook" / "sam"
+BUILT_IN_SAM = ASSETS / "storybook" / "sam"
 # Published checkpoints by SHA-256; every other pickle could run code.
 PUBLISHED = {
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),
@@ -99,12 +100,17 @@ def load_sam(model: str | Path | None = None) -> Sam:
     """
     name = str(model or BUILT_IN_SAM)
     path = Path(name)
-    if path.name == name and not path.exists():
-        path = find_local(name, ".pth") or path
-    if not path.exists():
-        allowed = " or ".join(file for _, file in PUBLISHED.values())
-        raise ModelError("model", f"{path.name!r} was not found. Download {allowed} and use its path.")
-    return _load(path.resolve(), path.stat().st_mtime_ns)
+    allowed = " or ".join(file for _, file in PUBLISHED.values())
+    unknown = f"{shorten(path.name)} was not found. Download {allowed} and use its path."
+    with boundary("model", unknown, ModelError):
+        if path.name == name and not path.exists():
+            path = find_local(name, ".pth") or path
+        if not path.exists():
+            raise ModelError("model", unknown)
+        if not path.is_dir():
+            check_regular(path, "model", ModelError)
+        path, changed = path.resolve(), path.stat().st_mtime_ns
+    return _load(path, changed)
 
 
 @lru_cache(maxsize=2)
@@ -115,7 +121,9 @@ def _load(path: Path, _changed: int) -> Sam:
         from masks.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
-            raise ModelError("model", f"{path.name!r} is a folder without {FILE}. Use a checkpoint's file.")
+            raise ModelError(
+                "model", f"{shorten(path.name)} is a folder without {FILE}. Use a checkpoint's file."
+            )
         return load_tiny_sam(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -123,8 +131,8 @@ def _load(path: Path, _changed: int) -> Sam:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
         raise ModelError(
             "model",
-            f"{path.name!r} is not a published checkpoint ({allowed}), and another pickle could run code. "
-            "Download one of these.",
+            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run "
+            "code. Download one of these.",
         )
     from segment_anything import sam_model_registry
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from editing.adapters import Adapter, AdapterFacts
-from editing.backbones.hub import Fetched, Listing
+from editing.backbones.hub import Listing
 from editing.clip import ArrayClip
 from editing.errors import ModelError, PromptError
 from editing.estimate import Estimate
@@ -40,6 +40,7 @@ from editing.events import (
     Window,
     WordAttention,
 )
+from editing.fetching import Fetched
 from editing.project import save_project
 from editing.request import EditRequest, Region
 from editing.spool import Frames, Spool, frames_of, windows
@@ -335,7 +336,7 @@ class FakeHub:
     def describe(self, id):
         if id != "owner/model":
             raise ModelError("model", f"{id!r} is not downloaded, and the hub cannot be reached.")
-        return Listing(id, 4_270_000_000, "creativeml-openrail-m", ("unet/config.json",))
+        return Listing(id, "creativeml-openrail-m", {"unet/config.json": 4_270_000_000})
 
     def fetch(self, listing):
         for step in range(5):

@@ -315,7 +315,7 @@ def wait_for_quiet(page, asked: list[str]):
 
     def quiet() -> bool:
         before = len(asked)
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(3000)
         return len(asked) == before
 
     wait(quiet, 60, "the page asks nothing")

@@ -253,7 +253,7 @@ def test_a_wrong_field_is_marked_told_why_and_focused(server, open_page):
     said = page.evaluate(
         "document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent"
     )
-    assert said == "Unknown word 'unicorn'. Did you mean 'robot'?"
+    assert said == "The built-in model does not know “unicorn”. Use another word."
     page.fill("#rg-prompt-1", "a fox")
     assert page.locator("[aria-invalid], .rg-wrong").count() == 0
 

@@ -98,6 +98,7 @@ def test_masks_use_little_of_editing(module):
         "editing.flow",
         "editing.errors",
         "editing.events",
+        "editing.fetching",
         "editing.labels",
         "editing.folders",
         "editing.local_models",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
+from editing.boundary import boundary
 from editing.clip import DRAWN, ArrayClip, Clip, ImageClip, VideoClip, resize
 from editing.clip.writing import timing_of, write_video
 from editing.errors import ClipError, EditingError, RequestError, shorten
@@ -232,13 +232,9 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
 
 def _open_zip(file: Path, folder: Path) -> tuple[Opened, str]:
     unpacked = folder / "project"
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpack(archive, unpacked)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
-        raise RequestError(
-            "project", f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
-        ) from None
+    damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
+    with boundary("project", damaged), zipfile.ZipFile(file) as archive:
+        unpack(archive, unpacked)
     inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     if not (unpacked / FILE).is_file() and len(inner) == 1:
         unpacked = inner[0]
@@ -273,9 +269,14 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     root.mkdir(parents=True)
     for entry in entries:
         path = (root / entry.filename).resolve()
-        if not path.is_relative_to(root) or stat.S_ISLNK(entry.external_attr >> 16) or "\\" in entry.filename:
+        if not path.is_relative_to(root) or "\\" in entry.filename:
             said = f"{shorten(entry.filename)} points outside the archive. Remove it."
             raise RequestError("project", said)
+        if stat.S_IFMT(entry.external_attr >> 16) not in (
+            0,
+            stat.S_IFREG,
+        ):  # 0: made where files have no kind
+            raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
             left = _copy(source, sink, left)

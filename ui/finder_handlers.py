@@ -13,9 +13,10 @@ from typing import Any
 import gradio as gr
 
 from editing.errors import EditingError
+from editing.fetching import Fetched
 from editing.local_models import MODELS_VARIABLE, models_folder
 from masks.checkpoints import title_of
-from masks.fetch import SUGGESTED, Fetched, fetch, why_not
+from masks.fetch import SUGGESTED, fetch, why_not
 from masks.finders import finders
 from ui import views
 from ui.handlers import Parts, page_of

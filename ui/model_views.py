@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from editing.backbones import parse_lora
-from editing.backbones.hub import Fetched, Listing
+from editing.backbones.hub import Listing
 from editing.control import KINDS
 from editing.errors import ModelError
+from editing.fetching import Fetched
 from ui.views import View
 
 

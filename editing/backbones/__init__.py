@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from editing.adapters import local_adapters
 from editing.errors import ModelError, shorten
-from editing.local_models import MODELS_VARIABLE, find_local, local_entries
+from editing.local_models import ASSETS, MODELS_VARIABLE, find_local, local_entries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ASSETS = Path(__file__).parents[2] / "assets"
 # The model and the control network that ship with the code.
 BUILT_IN_IDS = ("storybook", "storybook/canny")
 KEPT_IN_MEMORY = 2

@@ -56,7 +56,9 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> Parts:
 
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
     for part in ("unet", "text_encoder"):
-        read_config(folder / part / "config.json", id)
+        config = read_config(folder / part / "config.json", id)
+        if part == "unet" and config.get("sample_size") is None:
+            raise ModelError("model", f"{shorten(id)}: unet/config.json has no sample_size. Add it.")
     with boundary("model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return Parts(

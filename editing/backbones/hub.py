@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any, NamedTuple
+from typing import Any
 
 from editing.errors import ModelError
+from editing.fetching import Fetched, Fetching, watched
 
 _WEIGHTS = [f"{part}/{stem}{rest}"
             for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
@@ -18,7 +18,6 @@ _WEIGHTS = [f"{part}/{stem}{rest}"
             for rest in (".safetensors", ".safetensors.index.json", "-*-of-*.safetensors")]  # fmt: skip
 PIPELINE_FILES = (*_WEIGHTS, "*/*config.json", "tokenizer/*", "*.json")
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
-_PULSE = 0.2  # seconds between two looks at how far it is
 
 
 @dataclass(frozen=True)
@@ -27,22 +26,18 @@ class Listing:
 
     Attributes:
         id: `owner/name`.
-        size: Bytes to fetch; 0 if unknown.
         licence: Its name on the hub; empty if there is none.
-        files: What is fetched: configurations, tokenizer, safetensors.
+        files: What is fetched, with bytes (0 if unknown): configurations, tokenizer, safetensors.
     """
 
     id: str
-    size: int
     licence: str
-    files: tuple[str, ...]
+    files: Mapping[str, int]
 
-
-class Fetched(NamedTuple):
-    """Bytes so far, and in all."""
-
-    done: int
-    total: int
+    @property
+    def size(self) -> int:
+        """Bytes to fetch; 0 if unknown."""
+        return sum(self.files.values())
 
 
 def allowed() -> tuple[str, ...] | None:
@@ -75,7 +70,7 @@ def describe(id: str) -> Listing:
             f"{id!r} has no UNet in safetensors. Choose a Stable Diffusion model for diffusers.",
         )
     licence = (info.card_data.get("license") if info.card_data else None) or _tagged(info.tags or ())
-    return Listing(id, sum(wanted.values()), str(licence or ""), tuple(sorted(wanted)))
+    return Listing(id, str(licence or ""), dict(sorted(wanted.items())))
 
 
 def _tagged(tags: Any) -> str:
@@ -91,62 +86,12 @@ def fetch(listing: Listing) -> Iterator[Fetched]:
     Raises:
         ModelError: The hub cannot be reached or refuses, or the disk is full.
     """
-    download = _Download(listing)
-    thread = threading.Thread(target=download.run, name="fetch", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            yield Fetched(min(download.done, listing.size), listing.size)
-            thread.join(_PULSE)
-    finally:
-        download.stop = True
-    if download.error:
-        raise download.error
-    yield Fetched(listing.size, listing.size)
 
+    def work(fetching: Fetching) -> None:
+        with hub_error(listing.id):
+            fetching.load(listing.id, listing.files)
 
-class _Stopped(Exception):
-    """Nobody waits for it any more."""
-
-
-class _Download:
-    def __init__(self, listing: Listing) -> None:
-        self.listing, self.done, self.stop = listing, 0, False
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            with hub_error(self.listing.id):
-                self._load()
-        except _Stopped:
-            pass
-        except Exception as error:  # noqa: BLE001 - raised again by `fetch`, or nobody waits for it
-            self.error = error
-
-    def _load(self) -> None:
-        from huggingface_hub import hf_hub_download
-
-        for name in self.listing.files:
-            if self.stop:
-                raise _Stopped
-            hf_hub_download(self.listing.id, name, tqdm_class=self._meter())
-
-    def _meter(self) -> Any:
-        """What the hub's client takes for its progress bar: it counts here, and breaks off when stopped."""
-        from huggingface_hub.utils.tqdm import tqdm
-
-        download = self
-
-        class Meter(tqdm):
-            def __init__(self, *given: Any, **options: Any) -> None:
-                super().__init__(*given, **(options | {"disable": True}))
-
-            def update(self, n: Any = 1) -> None:
-                download.done += int(n or 0)
-                if download.stop:
-                    raise _Stopped
-
-        return Meter
+    return watched(work, listing.size)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from editing.backbones.configs import read_json
+from editing.errors import ModelError
+from editing.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from editing.backbones import Source
@@ -49,16 +52,17 @@ def _of_file(path: Path) -> Family:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_head(path, "model")
         with safe_open(path, framework="np") as file:
             is_sdxl = any(key.startswith("conditioner.embedders.") for key in file.keys())  # noqa: SIM118
-    except SafetensorError:
+    except (ModelError, SafetensorError, OSError):
         is_sdxl = False  # loading it says what is wrong
     return Family("SDXL", frozenset()) if is_sdxl else Family("Stable Diffusion", STABLE_DIFFUSION)
 
 
 def _read(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path, path.name)
+    except ModelError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from editing.backbones import Source
 from editing.backbones.clip_tokens import CLIP, END, START, read_merges, read_vocabulary
+from editing.backbones.configs import read_json
 from editing.backbones.words import Unknown, check_length, read_words, unknown_words
-from editing.errors import PromptError
+from editing.errors import ModelError, PromptError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -81,8 +81,8 @@ def _limit(tokens: Path) -> int:
 
 def _number(path: Path, key: str, usual: int = 77) -> int:
     try:
-        return int(json.loads(path.read_text(encoding="utf-8")).get(key, usual))
-    except (OSError, ValueError):
+        return int(read_json(path, path.name).get(key, usual))
+    except (ModelError, ValueError, TypeError, AttributeError):
         return usual
 
 

@@ -135,7 +135,7 @@ def _decode_from(
     for number, packet in enumerate(container.demux(stream)):
         # Some containers find an earlier key frame, which is as good, and some find none.
         if number == 0 and not (packet.is_keyframe and packet.pts is not None and packet.pts <= key):
-            raise ClipError("clip.path", f"There is no key frame at {key}. Re-encode it.")
+            raise ClipError("clip.path", f"Time {key} has no key frame. Re-encode it.")
         yield from (frame for frame in packet.decode() if frame.pts is None or frame.pts >= key)
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.errors import ClipError
+from editing.errors import ClipError, shorten
 from editing.spool import Frames
 
+MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192
 DEFAULT_FPS = Fraction(8)
 DRAWN = "Drawn by Regrain's storybook"
@@ -190,6 +191,8 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> slic
         raise ClipError(
             f"clip.{key}", f"Expected a whole number of at least {int(key != 'start')}, got {value}."
         )
+    if stride > MAX_STRIDE:
+        raise ClipError("clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}.")
     available = len(range(start, total, stride))
     if not available:
         raise ClipError(

@@ -8,6 +8,7 @@ import sys
 import time
 
 from tests.hostile import KINDS, all_cases
+from tests.hostile.cases import sample
 from tests.hostile.running import SECONDS, run, warm_up
 
 
@@ -17,13 +18,16 @@ def main() -> int:
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--like", default="", help="only cases whose name contains this")
     parser.add_argument("--quick", action="store_true", help="without cases that run a model")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most this many of each kind, seeded")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each case")
     parser.add_argument("--show", action="store_true", help="show every answer")
     args = parser.parse_args()
     cases = [
         case for case in all_cases(args.kind) if args.like in case.name and not (args.quick and case.slow)
     ]
-    warm_up(any(case.slow for case in cases))
+    if args.sample:
+        cases = sample(cases, args.sample)
+    warm_up(cases)
     began, wrong, total = time.monotonic(), collections.Counter(), collections.Counter()
     for case, answer, fault in run(cases, args.seconds):
         total[case.kind] += 1
@@ -33,6 +37,8 @@ def main() -> int:
             said = answer.said.encode("ascii", "backslashreplace").decode()[-600:].strip()
             sys.stdout.write(f"{case.kind}: {case.name}: {fault or 'ok'} ({answer.code})\n    {said}\n")
             sys.stdout.flush()
+        if total.total() % 100 == 0:
+            sys.stderr.write(f"{total.total()} of {len(cases)} done, {wrong.total()} wrong\n")
     for kind, count in total.items():
         sys.stdout.write(f"{kind:10} {count - wrong[kind]}/{count}\n")
     passed = total.total() - wrong.total()

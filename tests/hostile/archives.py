@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ def _packed(change: Callable[[zipfile.ZipFile], object] = lambda archive: None, 
     """A sound project as an archive, and what a change adds to it."""
     folder = base.store() / "packed"
     if not folder.exists():
-        base.write_project(folder)
+        base.write_project(base.store() / str(os.getpid())).rename(folder)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -69,7 +70,8 @@ def _write_sound(container: Any, stream: Any, layout: str, rate: int, seconds: F
     channels = av.AudioLayout(layout).nb_channels
     t = np.arange(int(seconds * rate)) / rate
     wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(0.1 * wave, format="fltp", layout=layout)
+    # Packed: PyAV miscounts the planes of eight channels and more.
+    frame = av.AudioFrame.from_ndarray(0.1 * wave.T.reshape(1, -1), format="flt", layout=layout)
     frame.sample_rate = rate
     resampler = av.AudioResampler(stream.format, layout, rate, stream.frame_size or None)
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
@@ -79,14 +81,20 @@ def _write_sound(container: Any, stream: Any, layout: str, rate: int, seconds: F
 
 @cache
 def store() -> Path:
-    """Where sound inputs are kept while the process lives."""
-    return Path(mkdtemp(prefix="hostile-base-"))
+    """Where sound inputs are kept while the process lives; children of it use what is there."""
+    folder = Path(mkdtemp(prefix="hostile-base-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache
 def video(suffix: str = ".mp4", codec: str = "libx264", pix_fmt: str = "yuv420p") -> bytes:
     """A sound video file."""
-    return write_video(store() / f"{codec}{suffix}", codec=codec, pix_fmt=pix_fmt).read_bytes()
+    file = store() / f"{codec}-{pix_fmt}{suffix}"
+    if not file.exists():
+        made = write_video(file.with_stem(f"{os.getpid()}-{file.stem}"), codec=codec, pix_fmt=pix_fmt)
+        made.rename(file)
+    return file.read_bytes()
 
 
 def write_masks(folder: Path, masks: np.ndarray | None = None) -> Path:

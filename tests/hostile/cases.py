@@ -104,3 +104,15 @@ def unique(cases: Iterable[Case]) -> list[Case]:
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"two cases are named {twice[:3]}")
     return listed
+
+
+def sample(cases: Iterable[Case], count: int, seed: int = 0) -> list[Case]:
+    """By seed, so many quick cases of each kind, and an eighth as many of those that run a model."""
+    groups: dict[tuple[str, bool], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.kind, case.slow), []).append(case)
+    rng, chosen = np.random.default_rng(seed), []
+    for (_, slow), listed in groups.items():
+        most = max(1, count // 8) if slow else count
+        chosen += [listed[i] for i in rng.permutation(len(listed))[:most]]
+    return chosen

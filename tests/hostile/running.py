@@ -17,13 +17,15 @@ from pathlib import Path
 from tests.hostile.cases import Answer, Case, judge
 
 SECONDS = 60
+_PREPARATION = 600  # seconds for the files of a case, which are not what is judged
 MEMORY = 6 << 30  # of address space, beyond what the forking process has
 FILE = 1 << 30
 _KEPT = "kept"  # what a case writes beside its command's folder
 
 
-def warm_up(slow: bool) -> None:
-    """Import, and with slow cases load, what all cases use, so that no case pays for it."""
+def warm_up(cases: Iterable[Case]) -> None:
+    """Import, and load, what the cases use, so that none of them pays for it."""
+    cases = list(cases)
     import torch
 
     torch.set_num_threads(1)
@@ -33,10 +35,14 @@ def warm_up(slow: bool) -> None:
     import masks.__main__
     import masks.following  # noqa: F401
     from editing.registry import METHODS
+    from tests.hostile import base
 
+    base.video()
     for method in METHODS.values():
         method.run, method.prepare  # noqa: B018
-    if slow:
+    if {"archive", "upload"} & {case.kind for case in cases}:
+        import ui.clips  # noqa: F401
+    if any(case.slow for case in cases):
         from editing.backbones import load_backbone
 
         load_backbone("storybook")
@@ -57,9 +63,13 @@ def answer_of(case: Case, seconds: float = SECONDS) -> Answer:
         said = folder / "said.txt"
         sys.stdout.flush()
         sys.stderr.flush()
+        prepared, tell = os.pipe()
         child = os.fork()
         if child == 0:
-            _be_the_command(case, folder / "in", said)
+            _be_the_command(case, folder / "in", said, tell)
+        os.close(tell)
+        select.select([prepared], [], [], _PREPARATION)
+        os.close(prepared)
         code = _wait(child, seconds)
         text = said.read_bytes().decode("utf-8", "surrogateescape") if said.exists() else ""
         if code == 99:
@@ -67,8 +77,8 @@ def answer_of(case: Case, seconds: float = SECONDS) -> Answer:
         return Answer(code, text, _left(folder / "in"))
 
 
-def _be_the_command(case: Case, folder: Path, said: Path) -> None:
-    """In the child: prepare, then run the command line as a process of its own would; never returns."""
+def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
+    """In the child: prepare, tell so by closing a pipe, then run the command line; never returns."""
     code = 99
     try:
         os.setsid()
@@ -86,6 +96,7 @@ def _be_the_command(case: Case, folder: Path, said: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.close(tell)
         code = _main(program, arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1

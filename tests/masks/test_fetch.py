@@ -11,8 +11,9 @@ from fake_hub import serve_hub
 from published_sam import write_sam2
 
 from editing.errors import ModelError
+from editing.fetching import Fetched
 from masks import checkpoints
-from masks.fetch import SUGGESTED, Fetched, fetch, why_not
+from masks.fetch import SUGGESTED, fetch, why_not
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_pat
         ((clip, "-o", long), "too long"),
         ((long, "-o", tmp_path / "out"), "too long"),
         ((clip, "-o", tmp_path / "out", "--model", tmp_path), "folder without model.safetensors"),
-        ((clip, "-o", tmp_path / "out", "--model", long), "too long"),
+        ((clip, "-o", tmp_path / "out", "--model", long), "was not found"),
     ):
         assert call("track", *arguments, *clicked) == 2
         assert said in capsys.readouterr().err
@@ -261,3 +261,17 @@ def test_frames_of_keys_are_checked(clip, tmp_path, capsys):
     assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "in") == 0
     assert call("track", clip, *clicked, "--masks", tmp_path / "in", "--key", 6) == 2
     assert "error: --key: Frame 6 is outside" in capsys.readouterr().err
+
+
+def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):
+    write_labels(np.ones((4, 64, 96), np.uint8), tmp_path / "out", {1: "#ff0000"})
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    write_labels(np.ones((6, 64, 96), np.uint8), tmp_path / "new", {1: "#ff0000"})
+    for command in (
+        ("track", clip, "--click", "1:0,25,32"),
+        ("clean", tmp_path / "new", "--grow", "1"),
+        ("convert", tmp_path / "new"),
+    ):
+        assert call(*command, "-o", tmp_path / "out") == 2
+        assert "masks of another clip, 4 frames of 96x64" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before

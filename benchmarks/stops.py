@@ -1,0 +1,109 @@
+"""What runs leave behind that are stopped: `python -m benchmarks.stops` stops 100, each at another place.
+
+Every run is in a thread of its own, as the page has it, and is closed after some of its events: while it
+loads, inverts, edits or decodes. The table shows threads, open files, child processes and memory before and
+after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import tempfile
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from editing import edit, load_backbone
+from editing.clip import ArrayClip
+from editing.request import EditRequest, Region
+from storybook.world import render_frames, sample_scene
+from ui.worker import in_thread
+
+FRAMES, SIZE, STEPS = 4, 64, 4
+_WARM = 5  # stops before the first count: libraries keep what they load once
+
+
+class Left(NamedTuple):
+    """What a process has: numbers of threads, open files and child processes, and bytes of memory."""
+
+    threads: int
+    files: int
+    children: int
+    memory: int
+
+
+def count() -> Left:
+    """What this process has now."""
+    gc.collect()
+    children = sum(len((task / "children").read_text().split()) for task in Path("/proc/self/task").iterdir())
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files = len(os.listdir("/proc/self/fd"))
+    return Left(threading.active_count(), files, children, pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def make_request(seed: int) -> EditRequest:
+    """A short edit of a drawn clip."""
+    frames = render_frames(sample_scene(3, FRAMES), SIZE)
+    labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    region = Region("thing", 1, "a pig")
+    params = {"steps": STEPS}
+    clip = ArrayClip(frames, Fraction(8))
+    return EditRequest(clip, labels, (region,), source_prompt="a cat on the grass", params=params, seed=seed)
+
+
+def stop_after(events: int, seed: int) -> bool:
+    """Begin a run and stop it after so many events; whether it ended before."""
+    run = in_thread(lambda: edit(make_request(seed)), pulse=0.05)
+    try:
+        for event in run:
+            events -= event is not None
+            if events <= 0:
+                return False
+        return True
+    finally:
+        run.close()
+
+
+def stop_often(stops: int) -> tuple[Left, Left]:
+    """What there is before and after so many stopped runs."""
+    load_backbone("storybook")
+    for number in range(_WARM):
+        stop_after(4 * number + 1, number)
+    _wait_for_threads(1)
+    before = count()
+    for number in range(stops):
+        stop_after(number % 17 + 1, number)
+    _wait_for_threads(before.threads)
+    return before, count()
+
+
+def _wait_for_threads(number: int, seconds: float = 60) -> None:
+    """A thread that was told to stop first ends its step."""
+    until = time.monotonic() + seconds
+    while threading.active_count() > number and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Stop runs, and count what they leave.")
+    parser.add_argument("--stops", type=int, default=100)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["REGRAIN_CACHE"] = name
+        before, after = stop_often(args.stops)
+    print(f"after {args.stops} stops\n{'':10}{'before':>10}{'after':>10}")
+    for key in ("threads", "files", "children"):
+        print(f"{key:10}{getattr(before, key):10}{getattr(after, key):10}")
+    print(f"{'memory, MB':10}{before.memory / 1e6:10.1f}{after.memory / 1e6:10.1f}")
+
+
+if __name__ == "__main__":
+    main()

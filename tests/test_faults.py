@@ -1,0 +1,144 @@
+"""What befalls a run: it is killed, the disk is full, another process is at the same place."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from faults import Started, dies_while, small_files, small_results
+
+from editing.adapters import Adapter, AdapterFacts, save_adapter
+from editing.backbones import load_backbone
+from tests.hostile import base
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    load_backbone("storybook")  # children have it without loading
+    return base.write_project(
+        tmp_path_factory.mktemp("faults") / "project", base.content() | {"params": {"steps": 4}}
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(project) -> dict[str, bytes]:
+    """The videos of a run that nothing befell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAIN_CACHE", str(project.parent / "cache of the whole run"))
+        assert run(project, project.parent / "whole").end().code == 0
+    return videos(project.parent / "whole")
+
+
+def run(project: Path, out: Path, *faults) -> Started:
+    return Started(["run", str(project), "-o", str(out)], project.parent, *faults)
+
+
+def videos(out: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*.mp4")}
+
+
+def cached() -> list[str]:
+    """Names of what is in the cache."""
+    folder = Path(os.environ["REGRAIN_CACHE"])
+    return sorted(file.name for file in folder.glob("*.safetensors")) if folder.is_dir() else []
+
+
+@pytest.mark.parametrize("stage", ["reading", "inverting", "editing", "decoding", "writing"])
+def test_a_killed_run_ends_in_the_same_bytes(project, expected, tmp_path, own_cache, stage):
+    out = tmp_path / "out"
+    assert run(project, out, dies_while(stage)).end().code == -9
+    assert not out.exists()
+    kept = cached()
+    assert bool(kept) == (stage in ("editing", "decoding", "writing"))
+    dates = {name: (tmp_path / "cache" / name).stat().st_ino for name in kept}
+    ended = run(project, out).end()
+    assert ended.code == 0, ended.said
+    assert videos(out) == expected
+    # What was done was taken from the cache, not made and stored again.
+    assert {name: (tmp_path / "cache" / name).stat().st_ino for name in kept} == dates
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "out"]
+    assert list((tmp_path / "cache").glob(".*")) == []
+
+
+def one_line(ended) -> str:
+    assert ended.code == 2, ended.said
+    (line,) = [line for line in ended.said.splitlines() if line.startswith("error:")]
+    assert len(line) <= 300
+    assert "Traceback" not in ended.said
+    return line
+
+
+def test_a_full_disk_keeps_the_old_results(project, expected, tmp_path, own_cache):
+    out = tmp_path / "out"
+    shutil.copytree(project.parent / "whole", out)
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert "cannot be written" in one_line(run(project, out, small_results(3000)).end())
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) in (["cache", "out"], ["out"])
+
+
+def test_a_full_disk_for_the_cache_is_a_warning(project, expected, tmp_path, own_cache):
+    """No entry is stored, and nothing of it stays; the results are all there."""
+    largest = max(len(video) for video in expected.values())
+    assert (
+        largest
+        < 60_000
+        < max(f.stat().st_size for f in (project.parent / "cache of the whole run").iterdir())
+    )
+    ended = run(project, tmp_path / "out", small_files(60_000)).end()
+    assert ended.code == 0, ended.said
+    assert "was not cached" in ended.said
+    assert videos(tmp_path / "out") == expected
+    assert all(file.stat().st_size < 60_000 for file in (tmp_path / "cache").rglob("*"))
+    assert list((tmp_path / "cache").glob(".*")) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/cache", "/dev/null"])
+def test_a_cache_that_cannot_be_used_is_a_warning(project, expected, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("REGRAIN_CACHE", place)
+    ended = run(project, tmp_path / "out").end()
+    assert ended.code == 0, ended.said
+    assert "was not cached" in ended.said
+    assert "Traceback" not in ended.said
+    assert videos(tmp_path / "out") == expected
+
+
+def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
+    from masks.__main__ import main
+
+    out = tmp_path / "found"
+    base.write_masks(out)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    command = ["clean", str(project / "masks"), "-o", str(out), "--grow", "2"]
+    ended = Started(lambda: main(command) != 2, tmp_path, small_files(100)).end()
+    assert "cannot be written" in one_line(ended._replace(code=2 - 2 * ended.code))
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_a_full_disk_keeps_the_old_adapter(tmp_path):
+    size, sketch = {"width": 64, "height": 64}, {"sketch": (0.0,), "clip": (0.0,)}
+    how = {"learning_rate": 0.1, "seed": 0, "joint_norm": False, "positions": False, "rank": 0}
+    facts = AdapterFacts(model="storybook", words="a pig", frames=4, steps=1, **size, **sketch, **how)
+    file = tmp_path / "a.safetensors"
+    save_adapter(Adapter(facts, {"w": torch.zeros(10)}), file)
+    before = file.read_bytes()
+    larger = Adapter(facts, {"w": torch.ones(10_000)})
+    ended = Started(lambda: save_adapter(larger, file), tmp_path, small_files(2000)).end()
+    assert "ResourceError" in ended.said
+    assert "cannot be written" in ended.said
+    assert file.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith("said")] == [
+        "a.safetensors"
+    ]
+
+
+def test_two_processes_share_a_cache_and_a_folder(project, expected, tmp_path, own_cache):
+    started = [run(project, tmp_path / name) for name in ("out", "out", "other")]
+    for process in started:
+        ended = process.end()
+        assert ended.code == 0, ended.said
+    assert videos(tmp_path / "out") == videos(tmp_path / "other") == expected
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "other", "out"]

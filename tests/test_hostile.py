@@ -1,0 +1,60 @@
+"""A sample of the hostile inputs; `python -m tests.hostile` runs them all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import KINDS, all_cases
+from tests.hostile.cases import Answer, Case, judge, sample
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_corpus_is_large_and_every_kind_has_a_part():
+    cases = all_cases()
+    assert len(cases) >= 1000
+    assert {case.kind for case in cases} == {*KINDS}
+    assert {case.kind for case in sample(cases, 8)} == {*KINDS}
+    assert sample(cases, 8) == sample(cases, 8)
+
+
+@pytest.mark.slow
+def test_a_sample_of_every_kind_is_answered_as_promised(tmp_path):
+    """In a process of its own, since every case is a fork of it."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.hostile", "--sample", "8"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
+    assert list(tmp_path.glob("hostile-*")) == []
+
+
+LINE = "error: clip: It is too short. Use another."
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (Answer(2, LINE), ""),
+        (Answer(None, ""), "hangs"),
+        (Answer(-11, ""), "signal 11"),
+        (Answer(1, "Traceback (most recent call last):"), "traceback"),
+        (Answer(0, ""), "nonsense accepted"),
+        (Answer(2, LINE + "\n" + LINE), "not one line"),
+        (Answer(2, LINE + "\nmore"), "not one line"),
+        (Answer(2, LINE, ("out",)), "left behind out"),
+        (Answer(2, f"error: clip: {'x' * 300}."), "314 characters"),
+        (Answer(2, "error: clip: \x1b[31m."), "control character 0x1b"),
+        (Answer(2, "error: clip: [Errno 2] It failed."), "tells an inside: Errno"),
+        (Answer(2, "error: it failed"), "no field, or no sentence"),
+    ],
+)
+def test_answers_are_judged(answer, fault):
+    assert judge(Case("clip", "any", lambda folder: []), answer) == fault

@@ -1,0 +1,153 @@
+"""The wheel: built from the tracked files, it works from any folder, without network and without a home."""
+
+import os
+import shutil
+import site
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        str(file.parent.relative_to(ROOT)).replace("/", ".")
+        for package in ("editing", "masks", "ui")
+        for file in (ROOT / package).rglob("*.py")
+    }
+    assert {*listed} == found | {"regrain_assets"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A virtual environment with the wheel, which sees the dependencies of this one."""
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("package")
+    named = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True
+    )
+    if named.returncode:
+        pytest.skip("not a checkout")
+    for name in filter(None, os.fsdecode(named.stdout).split("\0")):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "node_modules")):
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / "source" / name)
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    without = ["--no-deps", "--no-index"]
+    build = ["wheel", "--no-build-isolation", *without, "-w", str(folder), str(folder / "source")]
+    subprocess.run([*pip, *build], check=True)
+    venv = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    (packages / "shared.pth").write_text("\n".join(site.getsitepackages()))
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run(
+        [*pip, "--python", str(venv / "bin" / "python"), "install", *without, str(wheel)], check=True
+    )
+    (folder / "elsewhere").mkdir()
+    return venv
+
+
+def environment(installed: Path, **more: str) -> dict[str, str]:
+    """No home that can be written, no network that answers, and nothing of this checkout."""
+    kept = {
+        key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ
+    }
+    nobody = "http://127.0.0.1:9"
+    return {
+        **kept,
+        "HOME": "/proc/nowhere",
+        "HTTP_PROXY": nobody,
+        "HTTPS_PROXY": nobody,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+
+
+def regrain(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [installed / "bin" / "regrain", *arguments],
+        cwd=installed.parent / "elsewhere",
+        env=environment(installed),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_the_command_edits_from_any_folder(installed):
+    examples = next(installed.glob("lib/python*/site-packages/regrain_assets/examples"))
+    ran = regrain(installed, "edit", "run", str(examples / "02_one_region"), "-o", "out", "--set", "steps=1")
+    assert ran.returncode == 0, ran.stderr
+    assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
+    track = regrain(
+        installed,
+        "masks",
+        "track",
+        str(examples / "02_one_region" / "clip.mp4"),
+        "-o",
+        "found",
+        "--click",
+        "1:0,64,64",
+        "--frames",
+        "1",
+    )
+    assert track.returncode == 0, track.stderr
+
+
+@pytest.mark.slow
+def test_wrong_commands_are_one_line(installed):
+    ran = regrain(installed, "edti")
+    assert (ran.returncode, ran.stderr) == (2, "error: COMMAND: Expected edit, masks or app, got 'edti'.\n")
+    assert "usage: regrain edit" in regrain(installed).stdout
+
+
+@pytest.mark.slow
+def test_the_page_starts_without_home_and_network(installed):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = environment(installed, GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
+    log = installed.parent / "page.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [installed / "bin" / "regrain", "app"],
+            cwd=installed.parent / "elsewhere",
+            env=env,
+            stderr=sink,
+            stdout=sink,
+        )
+    try:
+        until = time.monotonic() + 180
+        while time.monotonic() < until and process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/gradio_api/info", timeout=20) as answer:
+                    assert b"named_endpoints" in answer.read()
+                return
+            except OSError:
+                time.sleep(0.5)
+        raise AssertionError(log.read_text()[-2000:])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_its_metadata_name_the_versions_of_python(installed):
+    (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
+    metadata = PathDistribution(info).metadata
+    versions = [line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line]
+    assert versions == ["3.11", "3.12", "3.13"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "ray" in metadata.get_all("Provides-Extra", [])

@@ -1,0 +1,188 @@
+"""Whatever a stranger writes into a project, setting, click, prompt or archive: it works or is one line."""
+
+import io
+import json
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from editing.boundary import boundary
+from editing.clip import ArrayClip
+from editing.commands import parse_settings
+from editing.errors import EditingError, RequestError
+from editing.project import FILE, Project, load_project
+from editing.prompts import clean, compose
+from editing.registry import METHODS, check_params
+from editing.request import EditRequest, Region
+from masks.__main__ import _parse
+from tests.hostile import base
+from tests.hostile.cases import _check_line
+from ui.clips import unpack
+
+quick = settings(
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+texts = st.text(st.characters(codec=None), max_size=40)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def check_one_line(error: EditingError) -> None:
+    assert _check_line(f"error: {error}") == "", str(error)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return base.write_project(tmp_path_factory.mktemp("properties") / "project")
+
+
+@quick
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [*Project.model_fields, "clip.path", "regions.0.label", "regions.0.color", "params.steps"]
+            ),
+            values,
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_any_value_in_a_project_is_taken_or_refused_in_one_line(project, changes):
+    content = base.content()
+    for place, value in changes:
+        at = content
+        *parents, last = place.split(".")
+        for key in parents:
+            at = (
+                at[int(key) if isinstance(at, list) and key.isdigit() else key]
+                if isinstance(at, dict | list) and at
+                else {}
+            )
+        if isinstance(at, dict):
+            at[last] = value
+    (project / FILE).write_text(json.dumps(content))
+    try:
+        request = load_project(project)
+    except EditingError as error:
+        check_one_line(error)
+    else:
+        assert len(request.clip) == base.FRAMES
+
+
+@quick
+@given(st.binary(max_size=200))
+def test_any_bytes_for_a_project_are_refused_in_one_line(project, data):
+    (project / FILE).write_bytes(data)
+    with pytest.raises(RequestError) as caught:
+        load_project(project)
+    check_one_line(caught.value)
+
+
+@quick
+@given(st.sampled_from(sorted(METHODS)), st.data())
+def test_any_setting_is_taken_or_refused_in_one_line(method, data):
+    key = data.draw(st.sampled_from(sorted(METHODS[method].Params.model_fields)) | texts)
+    value = data.draw(
+        texts | values.map(lambda value: json.dumps(value)) | st.text("0123456789,-@:. every", max_size=20)
+    )
+    try:
+        check_params(method, parse_settings([f"{key}={value}"]))
+    except EditingError as error:
+        check_one_line(error)
+
+
+@quick
+@given(
+    st.lists(
+        texts
+        | st.text("0123456789:,.-", max_size=20)
+        | st.from_regex(r"\A\d{1,4}:\d{1,9},\d{1,9},\d{1,9}(,[01])?\Z"),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_any_click_is_taken_or_refused_in_one_line(clicks):
+    try:
+        found = _parse(clicks)
+    except EditingError as error:
+        check_one_line(error)
+    else:
+        points = [point for frames in found.values() for given, _ in frames.values() for point in given]
+        assert len(points) == len(clicks)
+        assert all(1 <= label <= 255 for label in found)
+        assert np.isfinite(points).all()
+
+
+@quick
+@given(texts, texts, texts, texts)
+def test_any_words_compose_to_a_prompt_that_can_be_written(source, prompt, now, become):
+    regions = [Region("a", 1, clean("prompt", become), clean("source", now))]
+    composed = compose(clean("source_prompt", source), clean("prompt", prompt), regions)
+    composed.text.encode("utf-8")
+    assert composed.text.replace("\n", "").isprintable()
+    if span := composed.spans[1]:
+        assert 0 <= span[0] <= span[1] <= len(composed.text)
+    if regions[0].prompt.strip():
+        assert regions[0].prompt.strip().casefold() in composed.text.casefold()
+
+
+@quick
+@given(texts)
+def test_words_are_cleaned_once_and_for_all(text):
+    cleaned = clean("prompt", text)
+    assert clean("prompt", cleaned) == cleaned
+    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8), Fraction(8))
+    assert EditRequest(clip, None, (), prompt=text).prompt == cleaned
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@quick
+@given(
+    st.lists(
+        st.tuples(
+            texts
+            | st.sampled_from(["../a", "/a", "a/../../b", "a\\b", "C:\\a", "a/b", "a", "project.json", ""]),
+            st.binary(max_size=30),
+            st.sampled_from([0, 0o100644, 0o120777, 0o010644, 0o040755]),
+        ),
+        max_size=5,
+    )
+)
+def test_no_archive_leaves_its_folder(tmp_path_factory, entries):
+    sink, root = io.BytesIO(), tmp_path_factory.mktemp("archive")
+    with zipfile.ZipFile(sink, "w") as archive:
+        for name, data, mode in entries:
+            info = zipfile.ZipInfo("x")
+            info.filename, info.external_attr = name.encode("utf-8", "replace").decode(), mode << 16
+            archive.writestr(info, data)
+    try:
+        with boundary("project", "It is damaged. Save it again."), zipfile.ZipFile(sink) as archive:
+            unpack(archive, root / "inside")
+    except EditingError as error:
+        check_one_line(error)
+    assert {entry.name for entry in root.iterdir()} <= {"inside"}
+    assert not any(entry.is_symlink() or entry.is_fifo() for entry in root.rglob("*"))
+
+
+def test_an_archive_is_cut_off_where_it_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr("ui.clips._MAX_UNPACKED", 1000)
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in "abc":
+            archive.writestr(name, bytes(400))
+    with pytest.raises(RequestError, match="unpacks to more"), zipfile.ZipFile(sink) as archive:
+        unpack(archive, tmp_path / "inside")
+    assert not (tmp_path / "inside").exists()
