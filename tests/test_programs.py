@@ -69,6 +69,7 @@ def test_tracked_masks_go_into_an_edit(client, clip):
     assert said["regions"]["cat"] == {"lost": [[7, 7]], "doubtful": [[5, 6]]}
     with zipfile.ZipFile(masks) as archive:
         assert len(archive.namelist()) == 8
+        assert archive.comment == b"Made with Regrain"
         labels = np.array(Image.open(archive.open("00000.png")))
     assert (labels[120, 70], labels[150, 180], labels[10, 10]) == (1, 5, 0)
     words = [WORDS[0], {**WORDS[1], "label": 5}]
