@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from editing.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
 from editing.clip import DRAWN
+from editing.clip.writing import AI_EDITED
 from editing.errors import ResourceError, shorten
 from editing.events import EditResult, Event, Finished, Progress, Stage, Tuned, Window
 from editing.memory import peak_memory, reset_peak
@@ -286,6 +287,7 @@ def make_report(
     metrics = yield from measuring(result, request)
     return {
         "version": 1,
+        "comment": AI_EDITED,
         "versions": {name: version(name) for name in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "request": describe(request),

@@ -40,7 +40,7 @@ def film(tmp_path_factory):
 
 
 def bring(page, film):
-    page.locator("[data-testid='Open-upload-button']").set_input_files(film)
+    page.set_input_files("#upload", film)
     page.wait_for_selector("text=The built-in model cannot edit this clip.")
 
 

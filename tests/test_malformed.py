@@ -92,18 +92,17 @@ def answers(server, session: str, sent: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def events(server) -> list[dict]:
-    """Every event of the page that reaches Python, as gradio's configuration has it."""
+    """Every kind of event of the page that reaches Python, as gradio's configuration has it."""
     config = json.loads(server.get("/config")[1])["dependencies"]
     public = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
-    kept = [
-        event
-        for event in config
-        if event["backend_fn"]
-        and f"/{event['api_name']}" not in public
-        and "unload" not in str(event["targets"])
-    ]
+    kept = {}  # many listeners share a handler
+    for event in config:
+        if not event["backend_fn"] or f"/{event['api_name']}" in public or "unload" in str(event["targets"]):
+            continue
+        handler = re.sub(r"_\d+$", "", str(event["api_name"]))
+        kept[handler, len(event["inputs"]), event["collects_event_data"]] = event
     assert len(kept) > 30
-    return kept
+    return [*kept.values()]
 
 
 def send_all(server, bodies: dict[str, list[dict]]):
@@ -149,7 +148,7 @@ def test_anything_in_every_field_of_what_events_say(server, events, page):
             body(act, value, have=value),
             body(act, value, id=value),
         ]
-        for number, value in enumerate(ANYTHING)
+        for number, value in enumerate(ANYTHING if page == "" else ANYTHING[::4])
     }
     send_all(server, bodies)
 

@@ -83,6 +83,7 @@ def test_invert_and_feather_are_steps_that_undo(server, open_page):
     page.click("[data-reshape=invert]")
     until(page, lambda s: all(a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)), "")
     page.keyboard.press("Control+z")
+    until(page, lambda s: s["area"] == before, "undone")
     # The wash fades towards the edge, and the region keeps the choice.
     chosen = "document.querySelector('.rg-feather select').value"
     edge = (LEFT[0] - 37, LEFT[1])
@@ -90,6 +91,7 @@ def test_invert_and_feather_are_steps_that_undo(server, open_page):
     strong = pixel(page, edge)
     page.select_option(".rg-feather select", "16")
     wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
+    wait(lambda: page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]") == 16, 60, "kept")
     page.keyboard.press("g")
     wait(lambda: page.evaluate(chosen) == "32", 60, "the next step by a key")
     page.keyboard.press("Control+z")

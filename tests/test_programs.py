@@ -69,6 +69,7 @@ def test_tracked_masks_go_into_an_edit(client, clip):
     assert said["regions"]["cat"] == {"lost": [[7, 7]], "doubtful": [[5, 6]]}
     with zipfile.ZipFile(masks) as archive:
         assert len(archive.namelist()) == 8
+        assert archive.comment == b"Made with Regrain"
         labels = np.array(Image.open(archive.open("00000.png")))
     assert (labels[120, 70], labels[150, 180], labels[10, 10]) == (1, 5, 0)
     words = [WORDS[0], {**WORDS[1], "label": 5}]
@@ -219,18 +220,13 @@ def test_a_program_that_leaves_ends_its_run(server, clip):
     assert server.steps()[-2:] == ["editing 5", "closed"]
 
 
-def examples(document: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not (MODEL / "unet").is_dir(), reason="the built-in model is not here")
-def test_the_documents_examples_run(real_server, monkeypatch, capsys):
+def test_the_readme_s_program_runs(real_server, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    shown = [text for text in examples("docs/page.md") if "gradio_client" in text]
-    assert shown
-    for text in shown:
-        exec(text.replace("http://127.0.0.1:7860", real_server.url), {})
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    program = next(text for text in blocks if "gradio_client" in text)
+    exec(program.replace("http://127.0.0.1:7860", real_server.url), {})
     printed = capsys.readouterr().out
     assert ".mp4" in printed
     assert "a fox and a panda walk on the grass" in printed

@@ -60,14 +60,15 @@ class Calls:
             turn.stop()
 
 
-def wait(turn: Turn) -> None:
-    """Wait until it is one's turn.
+def wait(turn: Turn, noticed: Callable[[], None]) -> None:
+    """Wait until it is one's turn; `noticed` is called at every look.
 
     Raises:
         Left: The program has left.
     """
     while not turn.wait(_PATIENCE):
         check(turn)
+        noticed()
 
 
 def check(turn: Turn) -> None:
@@ -76,8 +77,8 @@ def check(turn: Turn) -> None:
         raise Left
 
 
-def follow(turn: Turn, start: Callable[[], Iterator[T]]) -> Iterator[T]:
-    """Iterate in the worker's thread while the program is there.
+def follow(turn: Turn, start: Callable[[], Iterator[T]], noticed: Callable[[], None]) -> Iterator[T]:
+    """Iterate in the worker's thread while the program is there; `noticed` is called again and again.
 
     Raises:
         Left: The program has left.
@@ -85,6 +86,7 @@ def follow(turn: Turn, start: Callable[[], Iterator[T]]) -> Iterator[T]:
     with closing(in_thread(start)) as items:
         for item in items:
             check(turn)
+            noticed()
             if item is not None:
                 turn.follow(item)
                 yield item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ui.media import Media
 from ui.visits import Visits
 
 _UPLOAD = "upload"
+MADE_WITH = b"Made with Regrain"  # comment of zip files
 MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
 
 
@@ -97,7 +99,14 @@ def pack_project(request: EditRequest, whole: dict[int, Frames] | None, folder: 
     save_project(request, project, whole)
     archive = Path(shutil.make_archive(str(project), "zip", project))
     shutil.rmtree(project)
+    say_origin(archive)
     return archive
+
+
+def say_origin(archive: Path) -> None:
+    """Write into a zip file where it comes from; what is in it may have been made by models."""
+    with zipfile.ZipFile(archive, "a") as file:
+        file.comment = MADE_WITH
 
 
 def uploaded(said: object) -> Path:

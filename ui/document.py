@@ -107,7 +107,7 @@ class Document:
             Gone: It does.
             Past: It is a clip that was left a moment ago.
         """
-        if identity != self.id and identity in self._past:
+        if isinstance(identity, str) and identity != self.id and identity in self._past:
             raise Past
         if identity != self.id or not isinstance(have, int) or have > self.rev:
             raise Gone

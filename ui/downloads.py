@@ -8,6 +8,7 @@ from pathlib import Path
 from editing.clip import VideoClip
 from editing.clip.writing import timing_of
 from editing.outputs import write_edited_gif
+from ui.clip_files import MADE_WITH
 from ui.history import Run, gone
 from ui.result_views import download_name
 
@@ -43,6 +44,7 @@ def pack_masks(run: Run) -> Path:
             names = sorted(n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png"))
             for name in names:
                 target.writestr(name, source.read(name))
+            target.comment = MADE_WITH
     return path
 
 

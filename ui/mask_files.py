@@ -26,6 +26,7 @@ from masks.pair import MASK, write_pair
 from masks.video import find_colors, read_mask_video
 from ui import views
 from ui.build_request import masks_of
+from ui.clip_files import say_origin
 from ui.clips import unpack
 from ui.document import MAX_REGIONS, Document, Past
 from ui.handlers import Parts, page_of, prompt_view, told
@@ -258,3 +259,4 @@ def _zip(out: Path, write: Any) -> None:
     write(inner)
     shutil.make_archive(str(out.with_suffix("")), "zip", inner)
     shutil.rmtree(inner)
+    say_origin(out)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Programs:
         with self.calls.enter(self.turns, caller) as turn, self._folder() as (page, folder):
             document, note = open_video(asked, folder, self.fallback)
             labels = add_regions(document, asked.regions, asked.finder, asked.masks, folder)
-            wait(turn)
+            wait(turn, partial(self.jobs.media.touch, page))
             self._find(document, asked.regions, labels, turn)
             saved = self._run(Job(_request(document, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
@@ -85,9 +86,10 @@ class Programs:
         chosen = self.jobs.catalogue.example(asked.example)
         words, params = read_object("prompts", asked.prompts), read_object("params", asked.params)
         request = from_example(chosen, words, params)
+        page = _new_page()
         with self.calls.enter(self.turns, caller) as turn:
-            wait(turn)
-            saved = self._run(Job(request, _new_page()), turn)
+            wait(turn, partial(self.jobs.media.touch, page))
+            saved = self._run(Job(request, page), turn)
         return FileData(path=saved.files["edited.mp4"]), without_paths(saved.finished.report)
 
     def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, dict[str, Any]]:
@@ -102,7 +104,7 @@ class Programs:
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
             document = open_frame(asked.image, asked.frame, folder, self.fallback)
             labels = add_regions(document, [ClickedRegion()], asked.finder)
-            wait(turn)
+            wait(turn, partial(self.jobs.media.touch, page))
             if asked.box:
                 self._find_box(document, labels[0], asked.box)
             if asked.clicks:
@@ -122,7 +124,7 @@ class Programs:
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
             document, note = open_video(asked, folder, self.fallback)
             labels = add_regions(document, asked.regions, asked.finder)
-            wait(turn)
+            wait(turn, partial(self.jobs.media.touch, page))
             self._find(document, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
             found, regions = masks_of(document), document.state.regions
@@ -176,8 +178,9 @@ class Programs:
                 click(document, label, one.clicks, f"regions.{number}.clicks", self.points)
                 check(turn)
         if clicked:
-            for _ in self.tracking.follow(document, clicked):
-                check(turn)
+            with closing(self.tracking.follow(document, clicked)) as steps:
+                for _ in steps:
+                    check(turn)
 
     def _find_box(self, document: Document, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
@@ -189,7 +192,7 @@ class Programs:
 
     def _run(self, job: Job, turn: Turn) -> Saved:
         saved = None
-        for item in follow(turn, lambda: self.jobs.run(job)):
+        for item in follow(turn, lambda: self.jobs.run(job), partial(self.jobs.media.touch, job.page)):
             saved = item if isinstance(item, Saved) else None
         if saved is None:
             raise RuntimeError("the run ended without a result")

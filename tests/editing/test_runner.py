@@ -42,8 +42,10 @@ def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
     assert sum(isinstance(e, Preview) for e in events) == 2
     assert isinstance(events[-1], Finished)
     report = events[-1].report
+    assert report["comment"] == "AI-edited video"
     assert set(report) == {
         "version",
+        "comment",
         "versions",
         "date",
         "request",

@@ -12,6 +12,7 @@ from editing.errors import ClipError, EditingError
 from editing.project import save_project
 from editing.request import EditRequest, Region
 from ui import clips
+from ui.clip_files import pack_project
 from ui.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
 
 
@@ -131,3 +132,11 @@ def test_an_archive_cannot_write_elsewhere(tmp_path, name):
 )
 def test_ordinals_are_english(number, said):
     assert ordinal(number) == said
+
+
+def test_a_packed_project_says_where_it_comes_from(tmp_path):
+    clip = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8), Fraction(8))
+    with zipfile.ZipFile(pack_project(EditRequest(clip, None, ()), None, tmp_path)) as archive:
+        assert archive.comment == b"Made with Regrain"
+        assert "project.json" in archive.namelist()
+        assert archive.testzip() is None
