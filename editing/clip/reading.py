@@ -33,8 +33,8 @@ class VideoClip:
         if first is None:
             raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
         self._pixel = facts.pixel
+        check_size(_square(first.width, first.height, self._pixel))  # before it is made
         self.size = _upright(first, self._pixel).shape[1::-1]
-        check_size(self.size)
         self.tags = _tags_of(first)
         begin, end = index.at(start), index.at(start + stride * len(self))
         used = range(*self._used.indices(self._used.stop))

@@ -15,6 +15,7 @@ from editing.spool import Frames
 
 MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192
+MAX_ASPECT = 32  # the longer side of a frame over the shorter
 DEFAULT_FPS = Fraction(8)
 DRAWN = "Drawn by Regrain's storybook"
 """The comment of clips of the drawn world.
@@ -163,13 +164,15 @@ def check_size(size: tuple[int, int]) -> None:
     """Check the size of a frame, (width, height) in pixels.
 
     Raises:
-        ClipError: It is too large.
+        ClipError: It is too large, or too narrow.
     """
+    shown = "{}x{}".format(*size)
     if max(size) > MAX_SIDE:
-        raise ClipError(
-            "clip.path",
-            f"Frames are {size[0]}x{size[1]}, but at most {MAX_SIDE} per side are allowed. Scale it down.",
-        )
+        said = f"Frames are {shown}, but at most {MAX_SIDE} per side are allowed. Scale it down."
+        raise ClipError("clip.path", said)
+    if max(size) > MAX_ASPECT * min(size):
+        said = f"Frames are {shown}, but one side may be at most {MAX_ASPECT} times the other. Crop it."
+        raise ClipError("clip.path", said)
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> slice:
