@@ -66,7 +66,7 @@ export function mount(element, props, trigger, watch) {
       line.textContent = "";
       return;
     }
-    const now = value.state === "running" && value.stages.some((stage) => stage.now);
+    const now = value.state === "running" && !value.asked && value.stages.length > 0;
     if (now && !begun) showStage("edit");
     begun = now;
     markFields(value);
