@@ -70,7 +70,7 @@ def _load(source: Source, shelf: Path, fetching: Fetching) -> None:
         _load_files(source, partial, fetching)
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
-        if not fetching.stop:
+        if not fetching.stop and not (shelf / source.name).exists():  # another may have been quicker
             partial.chmod(0o755)  # temporary folders are closed to others
             partial.rename(shelf / source.name)
     finally:

@@ -68,6 +68,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_pag
     page.wait_for_selector("text=/SAM 2.1 tiny: 0 of . MB/")
     page.click(".rg-fetch >> text=Stop")
     get.wait_for()
+    page.wait_for_timeout(1000)  # the thread that waits for the hub hears of it at its next look
     hub.hold.set()
     assert "sam2.1-hiera-tiny" not in fetched(server)
     # Fetched, it answers clicks on this clip; what it costs is said first.

@@ -77,10 +77,9 @@ class FinderHandlers:
             for step in steps:
                 self.visits.keep(page)
                 if stop.is_set():
-                    yield self._shown(offer())
-                    return
+                    break
                 yield self._shown(_busy(step)) if step else {self.parts.fetch: gr.skip()}
-        yield self._shown(_done()) | self._canvas(page)
+        yield self._shown(offer()) if stop.is_set() else self._shown(_done()) | self._canvas(page)
 
     def _failed(self, note: str) -> dict[Any, Any]:
         return self._shown((offer() or {}) | {"state": "failed", "note": note})
