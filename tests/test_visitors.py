@@ -130,11 +130,11 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
 @pytest.mark.browser
 def test_a_failure_while_the_page_was_away_is_said_when_it_returns(server, open_page):
     page = open_page(server)
-    page.fill("#rg-prompt-0", "a unicorn")
+    page.fill("#rg-prompt-0", "a crash")
     page.click("#run")
     page.wait_for_selector("[role=alert]")
     page.reload()
-    page.wait_for_selector("[role=alert] >> text=Did you mean")
+    page.wait_for_selector("[role=alert] >> text=Something went wrong inside Regrain")
     page.wait_for_selector("#run:not([disabled])")
 
 
