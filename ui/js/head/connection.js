@@ -2,7 +2,10 @@
 // Runs before anything else of the page.
 const KEPT = "regrain-page",
   HEADER = "x-regrain-page",
-  PATIENCE = 700; // milliseconds that a tab being reloaded may take to let go of its name
+  PATIENCE = { navigate: 700, reload: 4000, back_forward: 4000 }; // milliseconds to wait for the name
+
+// A tab that is reloaded still holds its name for a moment, a duplicated one for good.
+const patience = () => PATIENCE[performance.getEntriesByType("navigation")[0]?.type] ?? PATIENCE.navigate;
 
 const makeName = () => {
   const bytes = crypto.getRandomValues(new Uint8Array(24));
@@ -19,7 +22,7 @@ const hold = (name) =>
       return new Promise(() => {});
     };
     navigator.locks
-      .request("regrain-" + name, { signal: AbortSignal.timeout(PATIENCE) }, keep)
+      .request("regrain-" + name, { signal: AbortSignal.timeout(patience()) }, keep)
       .catch(() => resolve(false));
   });
 
