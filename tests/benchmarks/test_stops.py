@@ -6,8 +6,8 @@ from benchmarks.stops import stop_after, stop_often
 
 
 @pytest.mark.slow
-def test_twenty_stops_leave_nothing(own_cache):
-    before, after = stop_often(20)
+def test_stops_leave_nothing(own_cache):
+    before, after = stop_often(8)
     assert after.threads <= before.threads
     assert after.files <= before.files
     assert after.children <= before.children

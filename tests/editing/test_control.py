@@ -102,7 +102,7 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     [
         (
             {"cross_attention_dim": 1024},
-            "does not fit .*: its cross_attention_dim is 1024, the model's is 32",
+            "does not fit .*ion_dim is 1024, the model's is 32",
         ),
         ({"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel. Use a ControlNetModel"),
     ],

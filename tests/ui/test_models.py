@@ -96,9 +96,9 @@ def test_loras_have_weights():
         "chosen": [{"name": "loras/ink", "weight": 0.5}],
     }
     handlers = ModelHandlers(None, None, None, hub)
-    event = SimpleNamespace(loras=[{"name": "loras/ink", "weight": 0.5}, "x"])
+    event = SimpleNamespace(_data={"loras": [{"name": "loras/ink", "weight": 0.5}, "x"]})
     assert handlers.choose_loras(event) == ["loras/ink@0.5"]
-    assert handlers.choose_loras(SimpleNamespace(loras="x")) == []
+    assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
