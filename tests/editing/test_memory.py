@@ -67,7 +67,8 @@ def test_the_peak_of_a_cpu_is_that_of_the_process():
     reset_peak(cpu)
     status = Path("/proc/self/status").read_text().splitlines()
     resident = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
-    assert resident <= peak_memory(cpu) < free_memory() + 2 * resident
+    # The kernel adds up pages of each processor late.
+    assert resident - 2**22 <= peak_memory(cpu) < free_memory() + 2 * resident
 
 
 def test_the_peak_is_of_the_runs_own_device_and_counted_from_its_reset(monkeypatch):
