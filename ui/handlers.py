@@ -27,8 +27,6 @@ from ui.tracking import Tracking
 from ui.visits import Visits
 
 log = logging.getLogger(__name__)
-_RESTORED = "Your clip, masks and words are as you left them."
-_WAIT = 0.2  # seconds between looks at whether a tracking is over
 
 
 @dataclass(frozen=True)

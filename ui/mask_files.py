@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,9 +13,10 @@ from typing import Any
 
 import gradio as gr
 
+from editing.boundary import boundary
 from editing.clip import open_clip
 from editing.coco import is_data_set, names
-from editing.errors import EditingError, MaskError, RequestError
+from editing.errors import EditingError, MaskError, RequestError, shorten
 from editing.labels import open_regions, split
 from editing.project import FILE
 from editing.request import Region
@@ -219,11 +219,10 @@ def _put(files: Sequence[str | Path], folder: Path) -> Path:
 
 
 def _unzipped(file: Path, target: Path) -> Path:
+    damaged = f"{shorten(file.name)} is damaged or not a zip file. Pack it again."
     try:
-        with zipfile.ZipFile(file) as archive:
+        with boundary("masks", damaged, MaskError), zipfile.ZipFile(file) as archive:
             unpack(archive, target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
-        raise MaskError("masks", f"{file.name!r} is damaged or not a zip file. Pack it again.") from None
     except RequestError as error:
         raise MaskError("masks", error.message) from None
     entries = [entry for entry in target.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."]
