@@ -8,12 +8,13 @@ import pytest
 
 from editing.clip import ArrayClip
 from editing.clip.writing import write_video
-from editing.errors import ClipError, EditingError
+from editing.errors import ClipError, EditingError, MaskError
 from editing.project import save_project
 from editing.request import EditRequest, Region
 from ui import clips
 from ui.clip_files import pack_project
 from ui.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
+from ui.mask_files import _put
 
 
 def frames(count, height=32, width=48):
@@ -140,3 +141,10 @@ def test_a_packed_project_says_where_it_comes_from(tmp_path):
         assert archive.comment == b"Made with Regrain"
         assert "project.json" in archive.namelist()
         assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])
+def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
+    (tmp_path / "masks.zip").write_bytes(content)
+    with pytest.raises(MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"):
+        _put([tmp_path / "masks.zip"], tmp_path)
