@@ -23,7 +23,6 @@ from ui.catalogue import BUILT_IN_MODEL, Catalogue
 from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
 from ui.components import header, view
-from ui.cost_handlers import CostHandlers
 from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
@@ -116,16 +115,15 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         history = HistoryHandlers(catalogue, visits, media, parts)
         checking = CheckHandlers(catalogue, visits, parts)
         models = ModelHandlers(catalogue, visits, parts, tools.hub)
-        restored = SessionHandlers(masks).wire(page, head, _QUIET)
+        quality = QualityHandlers(catalogue, visits, parts, costs)
+        restored = SessionHandlers(head, masks, quality.look).wire(page, _QUIET)
         changes = [*_wire_masks(masks), *_wire_runs(runs, checking, restored), *_wire_tuning(tuning)]
-        changes += [*models.wire(_QUIET), _wire_history(history), restored]
-        _wire_checks(checking, changes)
-        _wire_quality(QualityHandlers(catalogue, visits, parts, costs), changes)
+        changes += [*models.wire(_QUIET), _wire_history(history), restored, _wire_quality(quality)]
+        _wire_checks(checking, quality, changes)
         _wire_mask_files(MaskFileHandlers(MaskFiles(visits, media), parts))
         _wire_fetch(FinderHandlers(visits, parts))
         _wire_look(tuning, changes)
         _wire_marks(page, parts, changes)
-        CostHandlers(catalogue, visits, parts, costs).wire(page, changes, _QUIET)
         if tools.motion:
             _wire_motion(parts, Motions(visits, tools.motion))
 
@@ -267,7 +265,7 @@ def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
         view("vocabulary", value)
 
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 
 
 def _wire_masks(masks: MaskHandlers) -> list[Dependency]:
@@ -356,32 +354,38 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     return used.then(history.fill, None, [p.progress, *p.controls.all], **_QUIET)
 
 
-def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
-    """Check words and settings after every change, and while they are typed."""
+def _wire_checks(checking: CheckHandlers, quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
+    """After every change and while somebody types, say what is wrong, which quality it is, what it takes."""
     p = checking.parts
-    typed = [field.change for field in p.controls.all if isinstance(field, gr.Textbox | gr.Number)]  # type: ignore[attr-defined]
-    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": [p.checks, p.progress], "queue": False}
-    gr.on(typed, checking.look, **how, trigger_mode="multiple", **_QUIET)
+
+    def look(request: gr.Request, cards: object, model: object, loras: object, seed: object, *values: object):
+        wrong = checking.look(request, cards, model, loras, seed, *values)
+        return wrong | quality.look(request, model, *values)
+
+    counts = {*map(id, _counts(p))}
+    heard = (f for f in p.controls.all if id(f) in counts or isinstance(f, gr.Textbox | gr.Number))
+    typed = [field.change for field in heard]  # type: ignore[attr-defined]
+    # One event for all: each has every field as an input, which takes the browser a tenth of a second.
+    shown = [p.checks, p.progress, p.quality, p.tries]
+    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": shown, "queue": False, **_QUIET}
+    gr.on(typed, look, **how, trigger_mode="multiple")
     for listen in (p.cards.prompts, p.checks.look):
-        listen(checking.look, **how, trigger_mode="multiple", **_QUIET)
+        listen(look, **how, trigger_mode="multiple")
     for change in changes:
-        change.then(checking.look, **how, **_QUIET)
+        change.then(look, **how)
 
 
-def _wire_quality(quality: QualityHandlers, changes: Sequence[Dependency]) -> None:
-    """Set counts by a quality, and say which one the settings are after every change."""
+def _wire_quality(quality: QualityHandlers) -> Dependency:
+    """Connect the choice of a quality, which sets counts; returns what changes what a run would take."""
     p = quality.parts
-    fields = {id(field): field for own in p.controls.fields.values() for field in _scaled(own)}
-    given = [p.model, *p.controls.all]
-    chosen = p.quality.choose(quality.choose, p.model, [*fields.values()], **_QUIET)
-    listeners: list[Any] = [chosen.then, *(change.then for change in changes)]
-    for listen in [*listeners, *(field.change for field in fields.values())]:
-        listen(quality.look, given, p.quality, concurrency_limit=None, **_QUIET)
+    return p.quality.choose(quality.choose, p.model, _counts(p), **_QUIET)
 
 
-def _scaled(fields: Mapping[str, Component]) -> list[Any]:
-    """The fields of the counts that a quality sets."""
-    return [field for name, field in fields.items() if name in ("steps", "tune_steps")]
+def _counts(p: Parts) -> list[Component]:
+    """The fields of the counts that a quality sets, of all methods."""
+    names = [(method, name) for method in p.controls.fields for name in ("steps", "tune_steps")]
+    found = [p.controls.fields[method][name] for method, name in names if name in p.controls.fields[method]]
+    return [*{id(field): field for field in found}.values()]
 
 
 def _wire_tuning(tuning: TuningHandlers) -> list[Dependency]:

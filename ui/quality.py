@@ -1,4 +1,4 @@
-"""Draft, Standard, Best: how much work a run does, and about how long that takes here."""
+"""Draft, Standard, Best: how much work a run does, how long that takes here, and how much memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from editing.errors import EditingError
 from editing.params import QUALITIES
 from editing.registry import METHODS
 from ui.catalogue import Catalogue
-from ui.costs import Costs, planned
+from ui.costs import Costs, planned, said
 from ui.handlers import Parts, given_params, page_of, told
 from ui.run_views import duration
 from ui.views import View
@@ -68,18 +68,20 @@ class QualityHandlers:
     costs: Costs
 
     def look(self, request: gr.Request, model: object, *values: object) -> dict[Any, Any]:
-        """Which quality the settings are, after anything that changes them."""
+        """Which quality the settings are and what a run takes, after anything that changes them."""
+        p = self.parts
         try:
             document = self.visits.get(page_of(request))
             chosen, method = self.catalogue.model(model), document.method
-            given = given_params(self.catalogue, self.parts.controls, document, model, values)
+            given = given_params(self.catalogue, p.controls, document, model, values)
             now = self.catalogue.values(method, chosen, given)
             usual = self.catalogue.values(method, chosen, {})
             asked = planned(document, chosen)
         except EditingError:
-            return {self.parts.quality: gr.skip()}  # the checks say what is wrong
-        seconds = partial(self.costs.seconds, asked)
-        return {self.parts.quality: choices(method, usual, now, seconds)}
+            return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
+        seconds, steps = partial(self.costs.seconds, asked), now.get("steps")
+        takes = said(self.costs, asked, int(steps), document.opened) if steps else None
+        return {p.quality: choices(method, usual, now, seconds), p.tries: takes}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""

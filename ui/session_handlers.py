@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,26 +14,39 @@ from gradio.events import Dependency
 
 from editing.errors import EditingError
 from ui.catalogue import BUILT_IN_MODEL
-from ui.handlers import MaskHandlers, described, page_of
+from ui.handlers import MaskHandlers, described, page_of, told
 
 _SAID = "Your clip, masks and words are as you left them."
 
 
 @dataclass(frozen=True)
 class SessionHandlers:
-    """Keeps what the fields say and brings all of a page back."""
+    """Keeps what the fields say and brings all of a page back.
 
+    Attributes:
+        head: The header, whose script asks for what the page had.
+        masks: What opens a document.
+        look: What is said of the settings; called with the model and the values of all controls.
+    """
+
+    head: Any
     masks: MaskHandlers
+    look: Callable[..., dict[Any, Any]]
 
     @property
     def _fields(self) -> list[Component]:
         p = self.masks.parts
         return [p.model, p.loras, p.seed, *p.controls.all]
 
-    def wire(self, page: gr.Blocks, head: gr.HTML, quiet: dict[str, Any]) -> Dependency:
-        """Connect the events; returns the one that brings a page back."""
-        p, free = self.masks.parts, {**quiet, "concurrency_limit": None}
-        head.keep(self.keep, self._fields, None, trigger_mode="multiple", **free)  # type: ignore[attr-defined]
+    def wire(self, page: gr.Blocks, quiet: dict[str, Any]) -> Dependency:
+        """Connect the events; returns the one that brings a page back.
+
+        Most pages are new. What brings one back writes to all its components, which takes a browser half a
+        second, so it waits until the server has said that there is something.
+        """
+        p, head, free = self.masks.parts, self.head, {**quiet, "concurrency_limit": None}
+        page.load(self.arrive, None, [head, p.quality, p.tries], **free)
+        head.keep(self.keep, self._fields, None, trigger_mode="multiple", **free)
         shown = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress, p.method]
         shown += [
             p.prompt,
@@ -44,8 +58,7 @@ class SessionHandlers:
             *p.controls.show(""),
             *self._fields,
         ]
-        typed = "() => JSON.parse(window.regrainDraft ?? null)"
-        restored = page.load(self.restore, p.cards, shown, js=typed, **free)
+        restored = head.back(self.restore, None, shown, **free)
         filled = restored.then(self.refill, None, [p.progress, *self._fields], **free)
         # Until then the fields hold what a new page has, or what the browser filled in on its way back.
         filled.then(None, None, None, js="() => { window.regrain.restored = true; }", **quiet)
@@ -56,15 +69,22 @@ class SessionHandlers:
         if document := self.masks.visits.find(page_of(request)):
             document.fields = fields
 
-    def restore(self, request: gr.Request, typed: object) -> dict[Any, Any]:
-        """All that a page had before it was reloaded, and what was `typed` there last."""
+    def arrive(self, request: gr.Request) -> dict[Any, Any]:
+        """A page has been opened: whether it had something before, else what is said of a new one."""
+        if self.masks.visits.arrive(page_of(request), request.session_hash or ""):
+            return {self.head: {"known": True}}
+        values = (getattr(field, "value", None) for field in self.masks.parts.controls.all)
+        return {self.head: {"known": False}} | self.look(request, BUILT_IN_MODEL, *values)
+
+    def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """All that a page had before it was reloaded, and what was typed there last."""
         visits, p = self.masks.visits, self.masks.parts
         page = page_of(request)
-        document = visits.arrive(page, request.session_hash or "")
-        if document is None:
+        document = visits.find(page)
+        if document is None:  # forgotten since
             return {p.progress: gr.skip()}
         with suppress(EditingError):  # of another clip
-            described(visits, page, typed)
+            described(visits, page, told(event).get("typed"))
         model, *_ = document.fields or (BUILT_IN_MODEL,)
         running = document.run is not None and not document.run.over
         with document.lock:

@@ -1,5 +1,6 @@
 import { icon, make } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
+import { follow } from "./shared/server.js";
 
 const KEPT = "regrain-dark";
 const PAUSE = 400; // milliseconds
@@ -28,8 +29,15 @@ const keepFields = (trigger) => {
   for (const name of ["input", "change"]) document.addEventListener(name, keep);
 };
 
+// Ask for what this page had before a reload, with the words that were typed there last.
+const askBack = (value, trigger) => {
+  if (!value || hub.restored) return;
+  if (value.known) trigger("back", { typed: JSON.parse(window.regrainDraft ?? null) });
+  else hub.restored = true;
+};
+
 // The switch between light and dark.
-export function mount(element, props, trigger) {
+export function mount(element, props, trigger, watch) {
   const button = element.querySelector("button");
   const turn = (dark) => {
     document.body.classList.toggle("dark", dark);
@@ -44,4 +52,5 @@ export function mount(element, props, trigger) {
   turn(kept ? kept === "true" : isDark());
   listenOnce();
   keepFields(trigger);
+  follow(props, watch, (value) => askBack(value, trigger));
 }
