@@ -78,7 +78,7 @@ class ProjectRegion(_Model):
         None,
         ge=0,
         le=MAX_MARGIN,
-        description="Pixels by which its edit may reach beyond its mask; 1/16 of the shorter side by default.",
+        description="Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
     )
     feather: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."
