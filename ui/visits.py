@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from editing.errors import RequestError
+from editing.memory import return_freed
 from ui.clips import Opened
 from ui.document import Document
 from ui.media import MAX_AGE, Media
@@ -143,6 +144,7 @@ class Visits:
         if document:
             document.end()
         self._media.forget(page)
+        return_freed()
 
     def __len__(self) -> int:
         return len(self._documents)
