@@ -88,8 +88,11 @@ async def _watch(app: App, tally: Tally) -> None:
     for number in count(1):
         await asyncio.sleep(5)
         began = time.monotonic()
-        await asyncio.to_thread(lambda: urllib.request.urlopen(f"{app.url}/gradio_api/app_id").read())
-        tally.answers.append(time.monotonic() - began)
+        try:
+            await asyncio.to_thread(lambda: urllib.request.urlopen(f"{app.url}/gradio_api/app_id").read())
+            tally.answers.append(time.monotonic() - began)
+        except OSError as error:
+            tally.errors[f"plain request: {error}"] += 1
         if number % 60 == 0:
             app.sample("")
 

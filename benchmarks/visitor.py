@@ -76,6 +76,8 @@ class Session:
         self.random = random.Random(seed * 1000 + number)
         self.tab = 0
         self.page: Any = None
+        self.word = ""  # that was typed last
+        self.told, self.place = set[str](), 0  # errors and the place in the queue, as last shown
         self.acts: dict[Callable[[], Awaitable[None]], int] = {
             self.choose: 2,
             self.click: 8,
@@ -107,16 +109,14 @@ class Session:
 
     async def attempt(self, act: Callable[[], Awaitable[None]]) -> None:
         """Act, then look; after an act that got stuck, in a new tab."""
-        name = act.__name__
         try:
             async with asyncio.timeout(_PATIENCE):
                 await act()
                 await self.look()
-            self.tally.acts[name] += 1
-        except Exception as error:
-            self.tally.stuck[
-                f"{name}: {type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"
-            ] += 1
+            self.tally.acts[act.__name__] += 1
+        except Exception as error:  # whatever Playwright waited for in vain
+            said, *_ = str(error).splitlines() or [""]
+            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {said}"] += 1
             if act != self.open:
                 await self.attempt(self.open)
 
@@ -125,10 +125,12 @@ class Session:
         found = await self.page.evaluate(_LOOK)
         for what in found["seen"]:
             self.tally.claim(what, self.mark)
-        self.tally.errors.update(found["errors"])
+        self.tally.errors.update({*found["errors"]} - self.told)
+        self.told = {*found["errors"]}
         (self.tally.busy.add if found["busy"] else self.tally.busy.discard)(self.number)
-        if found["queue"]:
+        if found["queue"] and found["queue"] != self.place:
             self.tally.positions[found["queue"]] += 1
+        self.place = found["queue"]
 
     async def open(self) -> None:
         """Open the page in a new browser session."""
@@ -153,6 +155,7 @@ class Session:
         )
 
     async def _name(self) -> None:
+        self.word = ""
         await self.page.locator(".rg-name").first.fill(self.mark)
 
     async def choose(self) -> None:
@@ -169,10 +172,8 @@ class Session:
         """Click the frame, and wait for the mask."""
         await self.page.click("#tabs >> text=Masks")
         await self.page.evaluate(_WATCH)
-        canvas, before = (
-            self.page.locator(".rg-canvas-stage canvas"),
-            await self.page.evaluate("answers.length"),
-        )
+        canvas = self.page.locator(".rg-canvas-stage canvas")
+        before = await self.page.evaluate("answers.length")
         await canvas.scroll_into_view_if_needed()
         box = await canvas.bounding_box()
         across, down = (self.number + self.random.random()) / self.of, self.random.random()
@@ -191,7 +192,8 @@ class Session:
 
     async def write(self) -> None:
         """Say what the first region should become."""
-        await self.page.fill("#rg-prompt-0", self.random.choice(_WORDS))
+        self.word = self.random.choice(_WORDS)
+        await self.page.fill("#rg-prompt-0", self.word)
 
     async def track(self) -> None:
         """Follow the regions through the clip, or cancel what goes on."""
@@ -251,7 +253,7 @@ class Session:
         if self.random.random() < 0.6:
             await self._press()
         await self.page.context.set_offline(True)
-        await self.page.fill("#rg-prompt-0", self.random.choice(_WORDS))
+        await self.write()
         await asyncio.sleep(self.random.uniform(1, 15))
         await self.page.context.set_offline(False)
         await asyncio.sleep(5)  # the page finds out by itself
@@ -259,7 +261,10 @@ class Session:
         await self._check_kept()
 
     async def _check_kept(self) -> None:
-        self.tally.lost += await self.page.locator(".rg-name").first.input_value() != self.mark
+        """Count it where the name or the word is gone."""
+        name = await self.page.locator(".rg-name").first.input_value()
+        word = await self.page.input_value("#rg-prompt-0")
+        self.tally.lost += name != self.mark or bool(self.word and word != self.word)
 
     async def be_slow(self) -> None:
         """Read what the server sends at 2 kB/s or hardly at all, while a run goes on."""
