@@ -25,6 +25,7 @@ from benchmarks.app import chromium, start
 from benchmarks.stops import Left
 from benchmarks.visitor import Session, Tally
 
+_LAST = 30  # seconds to end the last act
 _GONE = 150  # seconds after which what visitors left is gone: a page may come back within 120
 # Libraries keep arenas, and memory that many threads used is returned in part: what is left must not grow
 # with the number of acts. 100 MB are a tenth of what the app has with the model loaded.
@@ -75,8 +76,10 @@ async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int
         until = time.monotonic() + 60 * minutes
         visitors = [Session(n, sessions, browser, app.url, tally, seed) for n in range(sessions)]
         watching = asyncio.create_task(_watch(app, tally))
-        await asyncio.gather(*(visitor.live(until) for visitor in visitors))
-        watching.cancel()
+        living = [asyncio.create_task(visitor.live(until)) for visitor in visitors]
+        _, late = await asyncio.wait(living, timeout=60 * minutes + _LAST)
+        for task in (*late, watching):  # who still waits for something closes the browser
+            task.cancel()
         app.sample("end")
         await browser.close()
     await asyncio.sleep(_GONE)
