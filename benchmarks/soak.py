@@ -15,12 +15,10 @@ import statistics
 import sys
 import time
 import urllib.request
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import stops
 from benchmarks.app import chromium, start
 from benchmarks.stops import Left
 from benchmarks.visitor import Session, Tally
@@ -45,7 +43,7 @@ class App:
 
     def sample(self, when: str) -> tuple[Left, int, int]:
         """Print and return what the app has now: of its process, folders of pages and files in them."""
-        left = stops.count(self.process.pid)
+        left = count(self.process.pid)
         pages = list(self.temporary.glob("regrain-*/pages/*"))
         files = sum(path.is_file() for page in pages for path in page.rglob("*"))
         minutes = (time.monotonic() - self.began) / 60
@@ -88,7 +86,8 @@ async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int
 
 async def _watch(app: App, tally: Tally) -> None:
     """Ask the app for something plain every few seconds, and say every five minutes what it has."""
-    for number in count(1):
+    said = time.monotonic()
+    while True:
         await asyncio.sleep(5)
         began = time.monotonic()
         try:
@@ -96,7 +95,8 @@ async def _watch(app: App, tally: Tally) -> None:
             tally.answers.append(time.monotonic() - began)
         except OSError as error:
             tally.errors[f"plain request: {error}"] += 1
-        if number % 60 == 0:
+        if began - said >= 300:
+            said = began
             app.sample("")
 
 

@@ -42,7 +42,7 @@ def test_what_is_another_sessions_is_noticed(tmp_path):
         server.stop()
     assert tally.foreign == ["mine-1-1 saw mine-0-1 of mine-0-1"]
     assert {what.split()[0] for what in tally.owners} >= {"mine-0-1", "point"}
-    assert (tally.lost, tally.errors.total()) == (0, 0)
+    assert tally.lost == 0
 
 
 def test_what_is_left_behind_is_named():
