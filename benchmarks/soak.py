@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.app import chromium, start
-from benchmarks.stops import Left
+from benchmarks.stops import Left, count
 from benchmarks.visitor import Session, Tally
 
 _LAST = 30  # seconds to end the last act
