@@ -90,11 +90,13 @@ def test_runs_and_packed_masks_come_back(share):
 def test_the_margin_around_a_region_reaches_the_run(masked):
     document = Document(masked)
     label = document.add_region()
-    # Not of the drawn world's clips, or no example: no room unless it is given.
-    assert document.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
+    assert document.state.regions[label].margin == round(HEIGHT / 16)
     document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
     request = build_request(document, {}, "videograin", "storybook")
-    assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
+    assert {r.name: r.margin for r in request.regions if r.label < 3} == {
+        "left": 5,
+        "right": round(HEIGHT / 16),
+    }
     assert request.edited_mask[0][12, 22]
     assert not request.edited_mask[0][12, 28]
 
