@@ -125,10 +125,14 @@ class Visits:
         return left is not None and self._clock() - left < self._late
 
     def _forget_later(self, page: str, document: Document) -> None:
-        document.left = left = object()
+        document.left = left = self._clock()
 
         def forget() -> None:
-            if self._documents.get(page) is document and document.left is left:
+            if self._documents.get(page) is not document or document.left is not left:
+                return
+            if document.used - left > self._late:  # only its connection is lost: it still watches a run
+                self._forget_later(page, document)
+            else:
                 self.forget(page)
 
         timer = threading.Timer(self._grace, forget)
