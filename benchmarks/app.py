@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,16 +81,20 @@ def serve(log: Path) -> None:
     app.main()
 
 
-def start(log: Path, output: Path) -> tuple[subprocess.Popen, str, float]:
-    """The served app, its address, and the seconds until it answered."""
+def start(command: Sequence[object], output: Path, **environment: str) -> tuple[subprocess.Popen, str, float]:
+    """Start the app with arguments of Python's; its process, its address, and the seconds until it answered.
+
+    Raises:
+        RuntimeError: It ended before it answered; the message is what it wrote to `output`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.app", "--serve", str(log)],
+        [sys.executable, *map(str, command)],
         cwd=ROOT,
-        env=os.environ | {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"},
+        env=os.environ | {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"} | environment,
         stdout=output.open("w"),
         stderr=subprocess.STDOUT,
     )
@@ -102,6 +106,12 @@ def start(log: Path, output: Path) -> tuple[subprocess.Popen, str, float]:
         except OSError:
             time.sleep(0.02)
     raise RuntimeError(output.read_text())
+
+
+def chromium() -> dict[str, Any]:
+    """How Playwright starts the Chromium of this machine."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    return {"executable_path": found, "args": ["--no-sandbox", "--disable-dev-shm-usage"]}
 
 
 def measure_opening(browser: Any, url: str) -> float:
@@ -251,12 +261,10 @@ def main() -> None:
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         log = Path(folder) / "previews.jsonl"
         log.touch()
-        process, url, seconds = start(log, Path(folder) / "output.txt")
+        command = ["-m", "benchmarks.app", "--serve", log]
+        process, url, seconds = start(command, Path(folder) / "output.txt")
         try:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
-                args=["--no-sandbox", "--disable-dev-shm-usage"],
-            )
+            browser = playwright.chromium.launch(**chromium())
             page = browser.new_page(viewport=VIEWPORT)
             page.set_default_timeout(120_000)
             openings = [measure_opening(browser, url) for _ in range(OPENINGS)]

@@ -55,7 +55,7 @@ class Document:
     def __init__(self, opened: Opened, fallback: str = "sam") -> None:
         self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
-        self.left: object = None  # set by `Visits` when the page has gone
+        self.left: float | None = None  # when the page went, by the clock of `Visits`
         self.saved: Path | None = None
         self.refused = False  # the last run did not begin, and the page still says why
         self.exported: Path | None = None

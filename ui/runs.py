@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import gradio as gr
 
+from editing.memory import return_freed
 from ui.turns import Turn
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Run:
         finally:
             self.over = True
             self.turn.leave(finished)
+            return_freed()
 
 
 async def watch(run: Run, noticed: Callable[[], None]) -> AsyncIterator[Changes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from editing.errors import RequestError
+from editing.memory import return_freed
 from ui.clips import Opened
 from ui.document import Document
 from ui.media import MAX_AGE, Media
@@ -124,10 +125,14 @@ class Visits:
         return left is not None and self._clock() - left < self._late
 
     def _forget_later(self, page: str, document: Document) -> None:
-        document.left = left = object()
+        document.left = left = self._clock()
 
         def forget() -> None:
-            if self._documents.get(page) is document and document.left is left:
+            if self._documents.get(page) is not document or document.left is not left:
+                return
+            if document.used - left > self._late:  # only its connection is lost: it still watches a run
+                self._forget_later(page, document)
+            else:
                 self.forget(page)
 
         timer = threading.Timer(self._grace, forget)
@@ -143,6 +148,7 @@ class Visits:
         if document:
             document.end()
         self._media.forget(page)
+        return_freed()
 
     def __len__(self) -> int:
         return len(self._documents)

@@ -1,5 +1,7 @@
 """The rule by which a run is cut into pieces."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,26 @@ def test_the_peak_of_an_accelerator_falls_back_when_reset():
     del block
     reset_peak(device)
     assert peak_memory(device) <= before - (4 << 26)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the C library decides")
+def test_what_threads_have_freed_is_returned():
+    """In a process of its own: pieces too small to be mapped, freed but for the last of each thread."""
+    script = """
+import threading
+from pathlib import Path
+from editing.memory import return_freed
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+kept = []
+def work():
+    pieces = [bytearray(50_000) for _ in range(400)]
+    kept.append(pieces[-1])
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+before = pages()
+return_freed()
+print(before - pages())
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(told.stdout) > 1000, "of 4 KiB"

@@ -404,6 +404,18 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(bare, tmp_path):
     assert len(visits) == 1
 
 
+def test_a_page_that_watches_its_run_is_kept_though_its_connection_is_lost(bare, tmp_path):
+    now = [0.0]
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0], grace=0.5)
+    visits.get("page")
+    visits.leave("page")
+    now[0] += 0.4
+    visits.keep("page")
+    time.sleep(0.8)
+    assert len(visits) == 1
+    until_forgotten(visits)  # once it watches no more
+
+
 def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(bare, tmp_path):
     visits = Visits(bare, Media(tmp_path), grace=0.5)
     visits.leave("page", "connection")

@@ -1,0 +1,165 @@
+"""Many visitors for a long time: `python -m benchmarks.soak` drives the real app in 20 browser sessions.
+
+Each session opens examples, clicks, undoes, types, tracks, runs and stops at random, closes its tab in the
+middle of a run, reloads, loses the network, reads slowly. After each act the driver looks for what only one
+session may see: the name it typed, its points, its documents and its media folder. Exit status 1 if a session
+saw another's, or if the app keeps memory, media, threads, files or processes after all have left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import statistics
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.app import chromium, start
+from benchmarks.stops import Left, count
+from benchmarks.visitor import Session, Tally
+
+_LAST = 30  # seconds to end the last act
+_GONE = 150  # seconds after which what visitors left is gone: a page may come back within 120
+# Libraries keep arenas, and memory that many threads used is returned in part: what is left must not grow
+# with the number of acts. 100 MB are a tenth of what the app has with the model loaded.
+_MEMORY = 100e6
+_SPARE = 8  # threads of gradio's pool and open files that come and go
+
+
+class App:
+    """The served app, and what it has: memory, media and the rest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.temporary, self.output = folder / "tmp", folder / "output.txt"
+        self.temporary.mkdir()
+        places = {"TMPDIR": str(self.temporary), "REGRAIN_CACHE": str(folder / "cache")}
+        self.process, self.url, _ = start(["app.py"], self.output, **places)
+        self.began = time.monotonic()
+
+    def sample(self, when: str) -> tuple[Left, int, int]:
+        """Print and return what the app has now: of its process, folders of pages and files in them."""
+        left = count(self.process.pid)
+        pages = list(self.temporary.glob("regrain-*/pages/*"))
+        files = sum(path.is_file() for page in pages for path in page.rglob("*"))
+        minutes = (time.monotonic() - self.began) / 60
+        shown = f"{left.threads:4} threads {left.files:4} open files {left.children:3} children"
+        media = f"{len(pages):4} media folders {files:5} files"
+        print(f"{when:9} {minutes:5.1f} min {left.memory / 1e6:6.0f} MB {shown} {media}", flush=True)
+        return left, len(pages), files
+
+    def tracebacks(self) -> list[str]:
+        """The last line of each traceback in the log."""
+        parts = self.output.read_text(errors="replace").split("Traceback (most recent call last):")[1:]
+        return [next((line for line in part.splitlines()[1:] if line[:1].strip()), "") for part in parts]
+
+
+async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int) -> tuple[Any, Any]:
+    """Drive all sessions; what the app had when all was loaded, and when all had left."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**chromium())
+        app.sample("start")
+        first = Session(sessions, sessions + 1, browser, app.url, tally, seed)
+        await first.open()
+        for act in (first.click, first.track, first.run) * 3:
+            await first.attempt(act)
+        await first.page.context.close()
+        before = app.sample("loaded")
+        until = time.monotonic() + 60 * minutes
+        visitors = [Session(n, sessions, browser, app.url, tally, seed) for n in range(sessions)]
+        watching = asyncio.create_task(_watch(app, tally))
+        living = [asyncio.create_task(visitor.live(until)) for visitor in visitors]
+        _, late = await asyncio.wait(living, timeout=60 * minutes + _LAST)
+        for task in (*late, watching):  # who still waits for something closes the browser
+            task.cancel()
+        app.sample("end")
+        await browser.close()
+    await asyncio.sleep(_GONE)
+    return before, app.sample("all left")
+
+
+async def _watch(app: App, tally: Tally) -> None:
+    """Ask the app for something plain every few seconds, and say every five minutes what it has."""
+    said = time.monotonic()
+    while True:
+        await asyncio.sleep(5)
+        began = time.monotonic()
+        try:
+            await asyncio.to_thread(lambda: urllib.request.urlopen(f"{app.url}/gradio_api/app_id").read())
+            tally.answers.append(time.monotonic() - began)
+        except OSError as error:
+            tally.errors[f"plain request: {error}"] += 1
+        if began - said >= 300:
+            said = began
+            app.sample("")
+
+
+def report(tally: Tally, tracebacks: list[str]) -> None:
+    """Print what was counted."""
+    acts = ", ".join(f"{name} {n}" for name, n in sorted(tally.acts.items()))
+    print(f"acts: {tally.acts.total()}: {acts}")
+    _list("errors shown", tally.errors)
+    _list("acts that got stuck", tally.stuck)
+    _list("tracebacks in the log", collections.Counter(tracebacks))
+    _list("foreign states seen", collections.Counter(tally.foreign))
+    print(f"states that only one session may see: {len(tally.owners)}")
+    print(f"work lost after a reload or a lost connection: {tally.lost}")
+    timed = {"clicks while runs went on": tally.clicks, "runs": tally.runs, "plain requests": tally.answers}
+    for title, seconds in timed.items():
+        if len(seconds) > 1:
+            median, most = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
+            shown = f"median {median:.2f} s, 95% {most:.2f} s, longest {max(seconds):.2f} s"
+            print(f"{title}: {len(seconds)}, {shown}")
+    print(
+        "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
+    )
+
+
+def _list(title: str, counted: collections.Counter[str]) -> None:
+    print(
+        f"{title}: {counted.total()}", *(f"    {n} x {text[:200]}" for text, n in counted.items()), sep="\n"
+    )
+
+
+def kept(before: tuple[Left, int, int], after: tuple[Left, int, int]) -> list[str]:
+    """What the app has still, though all have left."""
+    (old, _, _), (new, folders, files) = before, after
+    counts = (("threads", _SPARE), ("files", _SPARE), ("children", 0))
+    pairs = [(name, getattr(old, name), getattr(new, name), spare) for name, spare in counts]
+    found = [f"{name} {a} -> {b}" for name, a, b, spare in pairs if b > a + spare]
+    if new.memory > old.memory + _MEMORY:
+        found.append(f"memory {old.memory / 1e6:.0f} -> {new.memory / 1e6:.0f} MB")
+    if folders or files:
+        found.append(f"{folders} media folders with {files} files")
+    return found
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Drive the app in many browser sessions.")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    tally = Tally()
+    with TemporaryDirectory() as name:
+        app = App(Path(name))
+        try:
+            before, after = asyncio.run(visit(app, tally, args.sessions, args.minutes, args.seed))
+        finally:
+            app.process.terminate()
+            app.process.wait(60)
+        report(tally, app.tracebacks())
+    left = kept(before, after)
+    print("left behind:", ", ".join(left) or "nothing")
+    return int(bool(tally.foreign or left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

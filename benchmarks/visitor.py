@@ -1,0 +1,282 @@
+"""A visitor of the page in a real browser, who acts at random; what many of them see is counted together."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from benchmarks.app import VIEWPORT
+
+_EXAMPLES = ("01_two_animals", "02_one_region", "07_one_class", "08_part_changed", "09_part_added")
+_WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
+_PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
+_APART = 3  # seconds between the first visits
+
+_WATCH = """() => {
+  if (window.answers) return;
+  const { editor } = regrain;
+  let since = 0;
+  window.answers = [];
+  document.querySelector(".rg-canvas-stage canvas").addEventListener("pointerup", () => (since = performance.now()), true);
+  regrain.on("masks", () => {
+    if (since && !editor.pending.length) answers.push((performance.now() - since) / 1000), (since = 0);
+  });
+}"""  # noqa: E501
+_LOOK = """() => {
+  const { editor } = regrain, seen = [];
+  const fields = [...document.querySelectorAll("input, textarea")].map((one) => one.value);
+  const links = [...document.querySelectorAll("[src], [href]")].map((one) => one.src || one.href);
+  for (const text of [document.body.innerText, ...fields]) seen.push(...(text.match(/mine-\\d+-\\d+/g) ?? []));
+  for (const link of links) seen.push(...(String(link).match(/pages\\/[\\w-]+/g) ?? []));
+  for (const entries of Object.values(editor.masks))
+    for (const { points } of Object.values(entries)) seen.push(...points.map(([x, y]) => "point " + x + "," + y));
+  if (editor.id) seen.push("document " + editor.id);
+  const alerts = document.querySelectorAll("[role=alert], .toast-text");
+  const busy = document.querySelector("#run").disabled;
+  return { seen: [...new Set(seen)], busy, errors: [...alerts].map((one) => one.innerText.trim()).filter(Boolean),
+    queue: Number(document.querySelector(".rg-detail")?.innerText.match(/^(\\d+) runs? before yours/)?.[1] ?? 0) };
+}"""  # noqa: E501
+
+
+class Tally:
+    """What is counted over all sessions."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        self.foreign: list[str] = []
+        self.acts, self.errors, self.stuck = (collections.Counter[str]() for _ in range(3))
+        self.lost = 0  # times that work was gone after a reload or a lost connection
+        self.clicks: list[float] = []  # seconds
+        self.runs: list[float] = []  # seconds from pressing to the result
+        self.answers: list[float] = []  # seconds to a plain request
+        self.positions = collections.Counter[int]()
+        self.busy = set[int]()  # sessions whose run goes on or waits
+
+    def claim(self, what: str, owner: str) -> None:
+        """Note that a session has shown something that only one may show."""
+        first = self.owners.setdefault(what, owner)
+        if first != owner:
+            self.foreign.append(f"{owner} saw {what} of {first}")
+
+
+class Session:
+    """One visitor, who has one tab after the other.
+
+    Args:
+        number: From 0.
+        of: How many there are: each clicks in a column of its own.
+    """
+
+    def __init__(self, number: int, of: int, browser: Any, url: str, tally: Tally, seed: int) -> None:
+        self.number, self.of, self.url, self.tally, self._browser = number, of, url, tally, browser
+        self.random = random.Random(seed * 1000 + number)
+        self.tab = 0
+        self.page: Any = None
+        self.word = ""  # that was typed last
+        self.told, self.place = set[str](), 0  # errors and the place in the queue, as last shown
+        self.acts: dict[Callable[[], Awaitable[None]], int] = {
+            self.choose: 2,
+            self.click: 8,
+            self.undo: 2,
+            self.write: 3,
+            self.track: 2,
+            self.run: 3,
+            self.stop: 1,
+            self.close: 1,
+            self.reload: 1,
+            self.lose_network: 1,
+            self.be_slow: 1,
+        }
+
+    @property
+    def mark(self) -> str:
+        """A name that nobody else may see."""
+        return f"mine-{self.number}-{self.tab}"
+
+    async def live(self, until: float) -> None:
+        """Come when others have come, act until a time, then leave."""
+        await asyncio.sleep(_APART * self.number)
+        await self.attempt(self.open)
+        while time.monotonic() < until:
+            (act,) = self.random.choices(list(self.acts), list(self.acts.values()))
+            await self.attempt(act)
+            await asyncio.sleep(self.random.uniform(0.2, 3))
+        await self.page.context.close()
+
+    async def attempt(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Act, then look; after an act that got stuck, in a new tab."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await act()
+                await self.look()
+            self.tally.acts[act.__name__] += 1
+        except Exception as error:  # whatever Playwright waited for in vain
+            said, *_ = str(error).splitlines() or [""]
+            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {said}"] += 1
+            if act != self.open:
+                await self.attempt(self.open)
+
+    async def look(self) -> None:
+        """Check that all that the page shows is this session's own."""
+        found = await self.page.evaluate(_LOOK)
+        for what in found["seen"]:
+            self.tally.claim(what, self.mark)
+        self.tally.errors.update({*found["errors"]} - self.told)
+        self.told = {*found["errors"]}
+        (self.tally.busy.add if found["busy"] else self.tally.busy.discard)(self.number)
+        if found["queue"] and found["queue"] != self.place:
+            self.tally.positions[found["queue"]] += 1
+        self.place = found["queue"]
+
+    async def open(self) -> None:
+        """Open the page in a new browser session."""
+        if self.page:
+            await self.page.context.close()
+        self.tab += 1
+        self.tally.claim(self.mark, self.mark)
+        # Videos that play in 20 windows at once would leave the app nothing of a small machine.
+        context = await self._browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+        self.page = await context.new_page()
+        self.page.set_default_timeout(_PATIENCE * 1000)
+        self.page.on("pageerror", lambda error: self.tally.errors.update([f"page: {error}"]))
+        await self.page.goto(self.url)
+        await self._settle()
+        await self._name()
+
+    async def _settle(self) -> None:
+        """Wait until the page is there with all it had."""
+        await self.page.wait_for_selector(".rg-card")
+        await self.page.wait_for_function(
+            "window.regrain?.restored && regrain.editor?.clip && regrain.editor.loaded"
+        )
+
+    async def _name(self) -> None:
+        self.word = ""
+        await self.page.locator(".rg-name").first.fill(self.mark)
+
+    async def choose(self) -> None:
+        """Open an example, and put the mark on it."""
+        before = await self.page.evaluate("regrain.editor.id")
+        await self.page.click(f"[data-name='{self.random.choice(_EXAMPLES)}']")
+        await self.page.wait_for_function(
+            "id => regrain.editor.id !== id && regrain.editor.loaded", arg=before
+        )
+        await self.page.wait_for_selector(".rg-card")
+        await self._name()
+
+    async def click(self) -> None:
+        """Click the frame, and wait for the mask."""
+        await self.page.click("#tabs >> text=Masks")
+        await self.page.evaluate(_WATCH)
+        canvas = self.page.locator(".rg-canvas-stage canvas")
+        before = await self.page.evaluate("answers.length")
+        await canvas.scroll_into_view_if_needed()
+        box = await canvas.bounding_box()
+        across, down = (self.number + self.random.random()) / self.of, self.random.random()
+        await self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        await self.page.wait_for_function("count => answers.length > count", arg=before)
+        if self.tally.busy:
+            self.tally.clicks.append((await self.page.evaluate("answers"))[-1])
+
+    async def undo(self) -> None:
+        """Take the last thing back, if there is one."""
+        if await self.page.evaluate("regrain.editor.undo"):
+            rev = await self.page.evaluate("regrain.editor.rev")
+            await self.page.click("#tabs >> text=Masks")
+            await self.page.click("[aria-label^='Undo'], [title^='Undo']")
+            await self.page.wait_for_function("rev => regrain.editor.rev > rev", arg=rev)
+
+    async def write(self) -> None:
+        """Say what the first region should become."""
+        self.word = self.random.choice(_WORDS)
+        await self.page.fill("#rg-prompt-0", self.word)
+
+    async def track(self) -> None:
+        """Follow the regions through the clip, or cancel what goes on."""
+        await self.page.click("#tabs >> text=Masks")
+        await self.page.click(".rg-track")
+        if self.random.random() < 0.7:
+            await self.page.wait_for_function("!regrain.editor.tracking")
+
+    async def _press(self) -> bool:
+        """Begin a run of the first frame; whether it has begun."""
+        if await self.page.locator("#run").is_disabled():
+            return False
+        await self.page.click("#tries >> text=First frame")
+        await self.page.wait_for_function(
+            "document.querySelector('#run').disabled || document.querySelector('[role=alert]')"
+        )
+        await self.look()
+        return await self.page.locator("#run").is_disabled()
+
+    async def _wait(self) -> None:
+        """Wait for the end of the run, and hear meanwhile how many come before."""
+        while await self.page.locator("#run").is_disabled():
+            await self.look()
+            await asyncio.sleep(1)
+
+    async def run(self) -> None:
+        """Run and wait for the result."""
+        began = time.monotonic()
+        if await self._press():
+            await self._wait()
+            self.tally.runs.append(time.monotonic() - began)
+
+    async def stop(self) -> None:
+        """Stop a run, somewhere."""
+        if await self._press():
+            await asyncio.sleep(self.random.uniform(0, 8))
+            if await self.page.locator("#stop").is_visible():
+                await self.page.click("#stop")
+            await self._wait()
+
+    async def close(self) -> None:
+        """Close the tab in the middle of a run, and come back as somebody else."""
+        await self._press()
+        await asyncio.sleep(self.random.uniform(0, 8))
+        await self.open()
+
+    async def reload(self) -> None:
+        """Reload, mostly in the middle of a run; nothing is lost."""
+        if self.random.random() < 0.6:
+            await self._press()
+        await self.page.reload()
+        await self._settle()
+        await self._check_kept()
+
+    async def lose_network(self) -> None:
+        """Lose the network for a moment, mostly in the middle of a run; nothing is lost."""
+        if self.random.random() < 0.6:
+            await self._press()
+        await self.page.context.set_offline(True)
+        await self.write()
+        await asyncio.sleep(self.random.uniform(1, 15))
+        await self.page.context.set_offline(False)
+        await asyncio.sleep(5)  # the page finds out by itself
+        await self._settle()
+        await self._check_kept()
+
+    async def _check_kept(self) -> None:
+        """Count it where the name or the word is gone."""
+        name = await self.page.locator(".rg-name").first.input_value()
+        word = await self.page.input_value("#rg-prompt-0")
+        self.tally.lost += name != self.mark or bool(self.word and word != self.word)
+
+    async def be_slow(self) -> None:
+        """Read what the server sends at 2 kB/s or hardly at all, while a run goes on."""
+        network = await self.page.context.new_cdp_session(self.page)
+        rate = self.random.choice((2000, 50))
+        slow = {"offline": False, "latency": 200, "downloadThroughput": rate, "uploadThroughput": 2000}
+        await network.send("Network.enable")
+        began = await self._press()
+        await network.send("Network.emulateNetworkConditions", slow)
+        await asyncio.sleep(self.random.uniform(10, 30))
+        fast = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        await network.send("Network.emulateNetworkConditions", fast)
+        await network.detach()
+        if began:
+            await self._wait()
