@@ -22,7 +22,8 @@ from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
 from ui.front import Front  # noqa: E402
 from ui.media import Media  # noqa: E402
-from ui.page import Tools, build  # noqa: E402
+from ui.page import build  # noqa: E402
+from ui.tools import Tools  # noqa: E402
 
 ROOT = Path(__file__).parent
 MAX_EVENTS = 1000  # that wait for a thread; each is short

@@ -4,7 +4,8 @@ Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candida
 is right if the requested one is nearest to the edited pixels (`benchmarks/judge.py`: in its best pose; or,
 "in pose", in the pose of the source); it leaks if the one requested of another region is nearest. Also
 measured: frames nearer to the true edit than to the source, distance to the true edit, changes outside the
-regions with and without compositing, and how well the edit follows the true motion. Rows are methods and
+regions with and without compositing, how well the edit follows the true motion, and how crisp it is
+(`benchmarks/outlines.py`). Rows are methods and
 ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
 clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
 clip. `--ablation` runs VideoGrain or FRESCO with its settings changed one at a time.
@@ -32,7 +33,8 @@ import torch
 from PIL import Image
 
 from benchmarks.judge import judge, summary
-from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks
+from benchmarks.outlines import crispness
+from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
 from editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
 from editing.backbones import Backbone
 from storybook.world import render_frames
@@ -123,6 +125,9 @@ _COLUMNS = {
     "outside_psnr_uncomposited": ("uncomp", ".1f"),
     "outside_median_error": ("median", ".1f"),
     "warp_error_ratio": ("warp", ".2f"),
+    "sharpness": ("sharp", ".2f"),
+    "outline_f": ("outline", ".2f"),
+    "old_outline": ("ghost", ".2f"),
 }
 
 
@@ -185,6 +190,7 @@ def one(
     task: str,
     masks: str,
     grow: int,
+    margin: int | None,
     size: int,
     model: str,
     dtype: str,
@@ -194,10 +200,11 @@ def one(
     """One edit: its figures, the params used, and frames of the source, the edit and the true edit."""
     backbone = _model(model, dtype, threads)
     made = TASKS[task](seed, size, {"true": true_masks, "clicked": clicked_masks}[masks](grow))
+    made = made if margin is None else with_margin(made, margin)
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
     shown = [made.request.clip.read(4, 5)[0], frames[4], render_frames(made.truth, size, (4,))[0]]
-    return judge(made, frames, uncomposited), params, shown
+    return judge(made, frames, uncomposited) | crispness(made, frames), params, shown
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
@@ -226,6 +233,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
+    parser.add_argument("--margin", type=int, help="pixels an edit may reach beyond its mask")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--jobs", type=int, default=1, help="edits in parallel; one thread each if several")
     parser.add_argument("--model", default="storybook")
@@ -239,7 +247,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()) + "\n")
     threads = 1 if args.jobs > 1 else 0  # 0: all
-    settings = {"masks": args.masks, "grow": args.grow, "size": args.size}
+    settings = {"masks": args.masks, "grow": args.grow, "margin": args.margin, "size": args.size}
     settings |= {"model": args.model, "dtype": args.dtype}
     seeds, table = range(args.first, args.first + args.scenes), {}
     context = get_context("spawn")

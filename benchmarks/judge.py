@@ -29,6 +29,10 @@ _GRID = 64  # pixels on which pictures are compared
 _BLUR = 1.0  # of them
 # Shares of the frame's side by which a candidate is moved, and factors by which it is scaled.
 _RIGHT, _DOWN, _SCALES = (-0.06, -0.03, 0.0, 0.03, 0.06), (-0.03, 0.0, 0.03), (0.85, 1.0, 1.15)
+Pose = tuple[float, float, float, int]
+"""Shares of the side to the right and down, a factor, and -1 if mirrored."""
+_POSES: tuple[Pose, ...] = tuple(product(_RIGHT, _DOWN, _SCALES, (1, -1)))
+_STILL: Pose = (0.0, 0.0, 1.0, 1)
 
 
 def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, ...] = JUDGED) -> list[str]:
@@ -61,49 +65,88 @@ def distance(
 
     Only the frames `at` count.
     """
+    return min(far for far, _ in _distances(frames, scene, place, actor, at))
+
+
+def best_pose(
+    frames: np.ndarray,
+    scene: Scene,
+    place: np.ndarray,
+    actor: int | None,
+    at: tuple[int, ...] = JUDGED,
+) -> Pose:
+    """The pose of an actor that comes nearest to an edit."""
+    return min(_distances(frames, scene, place, actor, at))[1]
+
+
+def _distances(
+    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
+) -> Iterator[tuple[float, Pose]]:
     seen, inside = _blurred(_small(frames[list(at)])), _small(place[list(at)].astype(np.float32)) > 0.5
-    size = frames.shape[1]
-    drawn = [_small(render_frames(scene, size, at))] if actor is None else _poses(scene, actor, size, at)
-    return min(float(np.square(_blurred(picture) - seen)[inside].mean()) for picture in drawn)
+    for pose in _POSES if actor is not None else (_STILL,):
+        picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
+        yield float(np.square(picture - seen)[inside].mean()), pose
 
 
-def _poses(scene: Scene, actor: int, size: int, at: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """The judged frames, small, with one actor moved, scaled and mirrored."""
-    sprite, alpha, ground = _sprite(scene, actor, size, at)
-    who, side = scene.actors[actor], (_GRID, _GRID)
-    for right, down, scale, mirrored in product(_RIGHT, _DOWN, _SCALES, (1, -1)):
-        out = np.empty_like(ground)
-        for i, t in enumerate(at):
-            x, y = center(scene, who, _GRID, t), who.y * _GRID
-            sx = scale * mirrored
-            matrix = np.array([[sx, 0, x - sx * x + right * _GRID], [0, scale, y - scale * y + down * _GRID]])
-            there = cv2.warpAffine(alpha[i], matrix, side)[..., None]
-            out[i] = ground[i] * (1 - there) + cv2.warpAffine(sprite[i], matrix, side)
-        yield out
+def posed(
+    scene: Scene,
+    actor: int | None,
+    size: int,
+    pose: Pose,
+    at: tuple[int, ...] = JUDGED,
+    grid: int | None = None,
+) -> np.ndarray:
+    """The frames `at` with one actor moved, scaled and mirrored, as float32 pictures.
+
+    Args:
+        scene: What is drawn.
+        actor: Which; None leaves the scene as it is.
+        size: Pixels at which it is drawn.
+        pose: Where the actor is.
+        at: Frames.
+        grid: Pixels of the pictures; None is `size`.
+    """
+    side = grid or size
+    if actor is None:
+        return _scaled(render_frames(scene, size, at), side)
+    sprite, alpha, ground = _sprite(scene, actor, size, at, side)
+    right, down, scale, mirrored = pose
+    who, out, sx = scene.actors[actor], np.empty_like(ground), scale * mirrored
+    for i, t in enumerate(at):
+        x, y = center(scene, who, side, t), who.y * side
+        matrix = np.array([[sx, 0, x - sx * x + right * side], [0, scale, y - scale * y + down * side]])
+        there = cv2.warpAffine(alpha[i], matrix, (side, side))[..., None]
+        out[i] = ground[i] * (1 - there) + cv2.warpAffine(sprite[i], matrix, (side, side))
+    return out
 
 
 @lru_cache(maxsize=256)
 def _sprite(
-    scene: Scene, actor: int, size: int, at: tuple[int, ...]
+    scene: Scene, actor: int, size: int, at: tuple[int, ...], side: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The judged frames, small: the actor on black, its share of each pixel, and everything else."""
+    """The judged frames: the actor on black, its share of each pixel, and everything else."""
     alone = dataclasses.replace(scene, actors=(scene.actors[actor],))
     others = tuple(a for i, a in enumerate(scene.actors) if i != actor)
     ids = np.stack([surface_ids(alone, cast_of(alone), size, frame) for frame in at])
     alpha = (ids > 0).astype(np.float32)
-    ground = _drawn(dataclasses.replace(scene, actors=others), size, at)
-    return _small(render_frames(alone, size, at) * alpha[..., None]), _small(alpha), ground
+    ground = _drawn(dataclasses.replace(scene, actors=others), size, at, side)
+    return _scaled(render_frames(alone, size, at) * alpha[..., None], side), _scaled(alpha, side), ground
 
 
 @lru_cache(maxsize=64)
-def _drawn(scene: Scene, size: int, at: tuple[int, ...]) -> np.ndarray:
-    return _small(render_frames(scene, size, at))
+def _drawn(scene: Scene, size: int, at: tuple[int, ...], side: int) -> np.ndarray:
+    return _scaled(render_frames(scene, size, at), side)
+
+
+def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
+    """float32 pictures of `side` pixels."""
+    shape = (side, side)
+    return np.stack([cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames])
 
 
 def _small(frames: np.ndarray) -> np.ndarray:
     """float32 pictures of `_GRID` pixels."""
-    side = (_GRID, _GRID)
-    return np.stack([cv2.resize(f.astype(np.float32), side, interpolation=cv2.INTER_AREA) for f in frames])
+    return _scaled(frames, _GRID)
 
 
 def _blurred(frames: np.ndarray) -> np.ndarray:

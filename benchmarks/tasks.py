@@ -219,10 +219,20 @@ def task(
         tuple(Region(w.name, i + 1, prompt=w.prompt, source=w.source) for i, w in enumerate(wishes)),
         source_prompt=scene.caption,
     )
-    # Judge only where the request allows changes: what must stay cannot tell candidates apart.
+    return Task(scene, truth, request, _placed(targets, request))
+
+
+def with_margin(task: Task, margin: int) -> Task:
+    """The same task with regions that may reach so many pixels beyond their masks."""
+    regions = tuple(dataclasses.replace(region, margin=margin) for region in task.request.regions)
+    request = dataclasses.replace(task.request, regions=regions)
+    return dataclasses.replace(task, request=request, targets=_placed(task.targets, request))
+
+
+def _placed(targets: Sequence[Target], request: EditRequest) -> tuple[Target, ...]:
+    """Targets judged wherever the request allows changes: what must stay cannot tell candidates apart."""
     edited = request.edited_mask
-    targets = [dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets]
-    return Task(scene, truth, request, tuple(targets))
+    return tuple(dataclasses.replace(t, place=t.place | _owned(t, targets, edited)) for t in targets)
 
 
 def _owned(target: Target, targets: Sequence[Target], edited: np.ndarray) -> np.ndarray:

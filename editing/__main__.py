@@ -148,23 +148,25 @@ def batch(
     """Run many projects; the same command goes on where it was stopped."""
     from editing.batch import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
     from editing.batch import split as by_shots
+    from editing.folders import alone
 
     check_batch(out)
     listed = read_jobs(jobs)
-    status = Status(listed, out)
-    left = [job for job in listed if not is_done(job, out)]
-    for job in listed:
-        if job not in left:
-            status.take(Outcome(Task(job)))
-    tasks = by_shots(left) if split else [Task(job) for job in left]
-    if ray is None:
-        outcomes = run_here(tasks, out)
-    else:
-        from editing.cluster import Cluster
+    with alone(out):
+        status = Status(listed, out)
+        left = [job for job in listed if not is_done(job, out)]
+        for job in listed:
+            if job not in left:
+                status.take(Outcome(Task(job)))
+        tasks = by_shots(left) if split else [Task(job) for job in left]
+        if ray is None:
+            outcomes = run_here(tasks, out)
+        else:
+            from editing.cluster import Cluster
 
-        outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
-    _follow_batch(outcomes, status, len(tasks))
-    status.close()
+            outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
+        _follow_batch(outcomes, status, len(tasks))
+        status.close()
     typer.echo(f"{status.count('done')} of {len(listed)} jobs done: {out}")
     if status.count("failed"):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from editing.errors import RequestError, ResourceError
+from editing.errors import RequestError, ResourceError, shorten
 
 try:
     import fcntl
@@ -55,10 +55,7 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
             for entry in list(staging.iterdir()):
                 os.replace(entry, target / entry.name)
     except OSError as error:
-        raise ResourceError(
-            "--out",
-            f"The folder cannot be written ({error.strerror or error}). Free some space or choose another.",
-        ) from error
+        raise _unwritable(error) from error
 
 
 @contextmanager
@@ -73,6 +70,34 @@ def replacing(path: Path) -> Iterator[Path]:
         partial = folder / path.name
         yield partial
         partial.replace(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, made if missing, for this process until the end of the block or of the process.
+
+    Where folders cannot be locked, as on some network disks, nobody is refused.
+
+    Raises:
+        RequestError: Another process holds it; the field is `--out`.
+        ResourceError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
+        lock = _flock(folder, wait=False)
+    except BlockingIOError:
+        said = f"{shorten(folder.resolve().name)} is in use by another run. Wait or choose another folder."
+        raise RequestError("--out", said) from None
+    except OSError:
+        lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def remove_stale(target: Path) -> None:
@@ -131,17 +156,28 @@ def _lock(folder: Path, wait: bool) -> int | None:
     None if another process has the lock, or where folders cannot be locked, as on some network disks: what
     cannot be known to be stale stays.
     """
+    try:
+        return _flock(folder, wait)
+    except OSError:
+        return None
+
+
+def _flock(folder: Path, wait: bool) -> int | None:
+    """As `_lock`, with BlockingIOError if another process has it, OSError where folders cannot be locked."""
     if fcntl is None:
         return None
-    handle = None
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        handle = os.open(folder, os.O_RDONLY)
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
-        if handle is not None:
-            os.close(handle)
-        return None
+        os.close(handle)
+        raise
     return handle
+
+
+def _unwritable(error: OSError) -> ResourceError:
+    said = f"The folder cannot be written ({error.strerror or error}). Free some space or choose another."
+    return ResourceError("--out", said)
 
 
 def _same_disk(target: Path) -> Path:

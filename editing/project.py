@@ -74,8 +74,11 @@ class ProjectRegion(_Model):
     color: str = Field("", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette by default.")
     strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
     negative: str = Field("", description="What it should not become.")
-    margin: int = Field(
-        0, ge=0, le=MAX_MARGIN, description="Pixels by which its edit may reach beyond its mask."
+    margin: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_MARGIN,
+        description="Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
     )
     feather: int = Field(
         0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."

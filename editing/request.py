@@ -30,6 +30,9 @@ MIN_SIZE, MAX_SIZE = 64, 4096
 MAX_PROMPTS = 8
 MAX_LORAS = 8
 MAX_MARGIN = 1024
+AUTO_MARGIN = 1 / 16
+"""Margin of a region that says nothing, in shares of the clip's shorter side: it covers the softened edge of
+what is there, and leaves room for ears that are not there yet."""
 MAX_NAME = 120  # characters
 MAX_FRAME = 10**7
 _TEXTS = ("prompt", "source", "negative")  # of a region
@@ -38,6 +41,11 @@ _TEXTS = ("prompt", "source", "negative")  # of a region
 def default_color(label: int) -> str:
     """The default colour of a label, "#rrggbb"."""
     return PALETTE[(label - 1) % len(PALETTE)]
+
+
+def auto_margin(size: tuple[int, int]) -> int:
+    """The margin, in pixels, of a region that says nothing, in a clip of a size (width, height)."""
+    return round(AUTO_MARGIN * min(size))
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class Region:
         negative: What it should not become; in VideoGrain and FRESCO read inside the region alone, else
             everywhere.
         margin: How far its edit may reach beyond its mask, in pixels of the clip, 0..1024; never into
-            another region.
+            another region. None is `AUTO_MARGIN` of the clip's shorter side. Without a prompt there is no
+            edit and no margin.
         feather: Over how many pixels of the clip its edit fades out inside the edge of its area, 0..1024; the
             fade outside, a parameter of the run, comes on top.
         drawn: Used frames, from 0, with a mask drawn by hand; kept for the page, a run ignores it.
@@ -71,7 +80,7 @@ class Region:
     color: str = ""
     strength: float = 1.0
     negative: str = ""
-    margin: int = 0
+    margin: int | None = None
     feather: int = 0
     drawn: tuple[int, ...] = ()
     clicked: tuple[int, ...] = ()
@@ -83,8 +92,8 @@ class Region:
         is_label = _is_int(self.label) and 1 <= self.label <= 255
         self._require("label", is_label, "a whole number from 1 to 255")
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
-        in_range = _is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN
-        self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
+        in_range = self.margin is None or (_is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN)
+        self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}, or null")
         in_range = _is_int(self.feather) and 0 <= self.feather <= MAX_MARGIN
         self._require("feather", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
         for key in ("drawn", "clicked"):
@@ -217,6 +226,12 @@ class EditRequest:
         """The regions that have a prompt."""
         return tuple(region for region in self.regions if region.prompt.strip())
 
+    def margin_of(self, region: Region) -> int:
+        """Pixels of the clip by which a region's edit may reach beyond its mask; 0 without an edit."""
+        if not region.prompt.strip():
+            return 0
+        return auto_margin(self.clip.size) if region.margin is None else region.margin
+
     def read_areas(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
         """Read `labels` with every region grown by its margin: where each edit may reach.
 
@@ -230,7 +245,7 @@ class EditRequest:
         if self.labels is None:
             width, height = self.clip.size
             return np.zeros((stop - start, height, width), np.uint8)
-        pixels = {region.label: region.margin for region in self.regions}
+        pixels = {region.label: self.margin_of(region) for region in self.regions}
         return grow_labels(cast(Labels, self.labels).read(start, stop), pixels)
 
     def read_edited_mask(self, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:

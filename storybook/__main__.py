@@ -26,7 +26,7 @@ def grown(labels: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def as_request(
-    scene: Scene, size: int, become: dict[str, str], grow: int = 0, clip: Path | None = None
+    scene: Scene, size: int, become: dict[str, str], grow: int | None = None, clip: Path | None = None
 ) -> EditRequest:
     """The scene as an edit: one region per actor, its phrase as source.
 
@@ -34,7 +34,7 @@ def as_request(
         scene: The scene to draw.
         size: Side of the frames in pixels.
         become: Prompts by actor number; with the key "background" the rest of the frame is the last region.
-        grow: Margin of the regions in pixels: how far an edit may reach beyond its mask.
+        grow: Margin of the regions in pixels: how far an edit may reach beyond its mask; None as in `Region`.
         clip: Video file to write; the request then uses the frames in that file.
     """
     drawn = render(scene, size)
@@ -48,7 +48,7 @@ def as_request(
         for i, a in enumerate(scene.actors)
     ]
     if "background" in become:  # leaves no free pixels for margins, so the masks themselves grow
-        labels = grown(labels, grow)
+        labels = grown(labels, grow or 0)
         rest = len(regions) + 1
         labels = np.where(labels == 0, rest, labels).astype(np.uint8)
         regions.append(
@@ -76,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     clip.add_argument("--actors", type=int, default=2, choices=(1, 2, 3))
     clip.add_argument("--size", type=int, default=256)
     clip.add_argument("--plain", action="store_true", help="natural colours, no accessories")
-    clip.add_argument("--grow", type=int, default=0, help="pixels an edit may reach beyond its actor")
+    clip.add_argument(
+        "--grow", type=int, help="pixels an edit may reach beyond its actor; default: a sixteenth of the side"
+    )
     clip.add_argument(
         "--become",
         action="append",

@@ -361,7 +361,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from app import launch, motion
-    from ui.page import Tools
+    from ui.tools import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")

@@ -144,6 +144,20 @@ def test_ten_fast_clicks_are_ten_points(server, open_page):
     until(page, lambda s: s["points"][0].get("1") == 10, "undone")
 
 
+def test_a_click_right_after_a_new_region_was_wanted_is_its_own(server, open_page):
+    page = open_page(server)
+    before = state(page)
+    page.evaluate("document.body.focus()")
+    page.keyboard.press("n")
+    click(page, (40, 40))
+    made = until(page, lambda s: len(s["labels"]) == 3 and not s["waiting"], "a third region")
+    label = next(label for label in made["labels"] if label not in before["labels"])
+    points = until(page, lambda s: s["points"][0].get(str(label)), "its point")["points"][0]
+    assert {key: count for key, count in points.items() if key != str(label)} == {
+        key: count for key, count in before["points"][0].items() if key != str(label)
+    }
+
+
 def test_brush_eraser_undo_and_what_is_seen(server, open_page):
     page = open_page(server)
     until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")

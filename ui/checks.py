@@ -24,6 +24,16 @@ from ui.views import View
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3
+_QUALITIES = (
+    "red orange yellow green blue purple violet pink brown black white grey gray golden silver blond dark "
+    "light bright big large huge small little tiny tall short long old young new"
+)
+_THING = re.compile(
+    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES.replace(' ', '|')})\s+)*(?P<noun>\w+)", re.IGNORECASE
+)
+_PLACE = re.compile(
+    r"left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -206,11 +216,13 @@ def _unbound(document: Document) -> Iterator[Remark]:
 
 
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
-    """Things in what the clip shows that no region is said to be: an article and the word after it."""
+    """Things in what the clip shows that no region is said to be: an article, colours or sizes, one word."""
     spans = compose(source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]).spans
     claimed = [span for span in spans.values() if span]
-    for thing in re.finditer(r"\b(?:a|an|the|another)\s+\w+", source_prompt, re.IGNORECASE):
-        if all(thing.end() <= start or stop <= thing.start() for start, stop in claimed):
+    for thing in _THING.finditer(source_prompt):
+        if not _PLACE.fullmatch(thing["noun"]) and all(
+            thing.end() <= start or stop <= thing.start() for start, stop in claimed
+        ):
             yield thing[0]
 
 

@@ -1,11 +1,9 @@
-"""Layout and wiring of the page."""
+"""Wiring of the page: which event calls what, and which components it changes."""
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,75 +11,39 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-import editing.backbones.hub
 from editing.registry import METHODS
-from ui import made_views, method_choice, settings, tuning_views, views
-from ui.adapters import Shelf
+from ui import tuning_views
 from ui.api import add_api
 from ui.blocks import Page
-from ui.catalogue import BUILT_IN_MODEL, Catalogue
+from ui.catalogue import Catalogue
 from ui.check_handlers import CheckHandlers
 from ui.clip_files import ClipFiles
-from ui.components import header, view
+from ui.components import header
 from ui.costs import Costs
 from ui.document import Document
 from ui.examples import Example
-from ui.finder_handlers import FinderHandlers, offer
-from ui.handlers import MaskHandlers, Parts, page_of, prompt_view, seed_field, told
+from ui.finder_handlers import FinderHandlers
+from ui.handlers import MaskHandlers, Parts, page_of, told
 from ui.history_handlers import HistoryHandlers
-from ui.jobs import Edit, Jobs
-from ui.mask_edits import Segment
-from ui.mask_files import ACCEPTED as MASK_FILES
+from ui.jobs import Jobs
+from ui.layout import lay_out
 from ui.mask_files import MaskFileHandlers, MaskFiles
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
 from ui.model_handlers import ModelHandlers
-from ui.model_views import Hub, control_view, hub_view, lora_view
-from ui.motion import Motion, Motions
+from ui.motion import Motions
 from ui.programs import Programs
-from ui.quality import QualityHandlers, choices
+from ui.quality import QualityHandlers
 from ui.run_handlers import RunHandlers
 from ui.session_handlers import SessionHandlers
-from ui.tracking import Discover, Propagate, Tracking
-from ui.tuning_handlers import Estimator, TuningHandlers
+from ui.tools import Tools
+from ui.tracking import Tracking
+from ui.tuning_handlers import TuningHandlers
 from ui.turns import Turns
 from ui.visits import Visits
 
-_NOTICE = (
-    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
-    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
-    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
-    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
-    "and run it elsewhere with --model.</p>"
-)
-
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
 _UNUSED = (600, int(MAX_AGE))
-
-
-@dataclass(frozen=True)
-class Tools:
-    """The heavy work behind the page.
-
-    Attributes:
-        edit: Runs a request.
-        segment: As `masks.segment`; fast when called again for the same frame.
-        propagate: See `Tracking`.
-        discover: See `Tracking`; None where nothing can be found without masks.
-        remark: What a user should know about how clicks are answered; None where SAM answers them.
-        estimate: See `TuningHandlers`.
-        motion: See `Motions`; None where it cannot be shown.
-        hub: Where models come from.
-    """
-
-    edit: Edit
-    segment: Segment
-    propagate: Propagate
-    discover: Discover | None = None
-    remark: str | None = None
-    estimate: Estimator | None = None
-    motion: Motion | None = None
-    hub: Hub = editing.backbones.hub
 
 
 def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_folder: Path) -> gr.Blocks:
@@ -99,7 +61,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     start = Document(first.opened, finder) if first else None
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()
-        parts = _lay_out(catalogue, start, tools)
+        parts = lay_out(catalogue, start, tools)
         visits = Visits(first.opened if first else None, media, finder)
         tracking = Tracking(visits, tools.propagate, tools.discover)
         costs = Costs()
@@ -140,129 +102,6 @@ def _wire_leaving(page: gr.Blocks, visits: Visits, programs: Programs) -> None:
         visits.leave(page_of(request), session)
 
     page.unload(forget)
-
-
-def _lay_out(catalogue: Catalogue, start: Document | None, tools: Tools) -> Parts:
-    """All components, showing the document a new page begins with."""
-    shown: dict[str, Any] = {}
-    examples = catalogue.examples
-    shown["gallery"] = view(
-        "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
-    )
-    with gr.Row(elem_classes="rg-columns"):
-        with gr.Column(scale=8, min_width=340):
-            shown |= _clip_column(start, tools)
-        with gr.Column(scale=5, min_width=320):
-            shown |= _words_column(catalogue, start, tools.hub)
-    return Parts(**shown, download=view("download", elem_id="download"))
-
-
-def _clip_column(start: Document | None, tools: Tools) -> dict[str, Any]:
-    view("tabs", elem_id="tabs")
-    canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
-    fetch = view("fetch", offer(), elem_id="fetch")
-    mask_file = gr.UploadButton(
-        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
-    )
-    motion = view("motion", elem_id="motion", visible=tools.motion is not None)
-    if tools.remark:
-        gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
-    return {
-        "canvas": canvas,
-        "fetch": fetch,
-        "mask_file": mask_file,
-        "motion": motion,
-        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
-        "history": view("history", elem_id="history"),
-        "live": view("live", elem_id="live"),
-        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
-        "losses": view("losses", elem_id="losses"),
-    }
-
-
-def _words_column(catalogue: Catalogue, start: Document | None, hub: Hub) -> dict[str, Any]:
-    chosen = start.method if start else next(iter(METHODS))
-    given = {chosen: start.opened.request.params} if start else {}
-    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
-    shown: dict[str, Any] = {
-        "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
-        "method": view("method", method_choice.choice(chosen), elem_id="method"),
-        "adapters": view("adapters", _shown_models(catalogue, start, chosen), elem_id="adapters"),
-        "adapter_file": gr.UploadButton(
-            "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
-        ),
-        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
-        "controls": _add_at_hand(usual, chosen),
-        "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
-        "checks": view("checks", elem_id="checks"),
-        "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
-    }
-    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
-    settled = _add_settings(catalogue, usual, chosen, start, hub)
-    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
-    _add_words(catalogue.groups)
-    # The last of its column, so that it is in sight wherever the page is scrolled to.
-    with gr.Column(elem_classes="rg-run", min_width=0):
-        with gr.Row():
-            shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
-            shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
-        shown["tries"] = view("tries", elem_id="tries")
-        shown["takes"] = view("takes", elem_id="takes")
-        shown["progress"] = view("progress", elem_id="progress")
-    return shown
-
-
-def _shown_models(catalogue: Catalogue, start: Document | None, chosen: str) -> views.View:
-    shelf = start.shelf if start else Shelf()
-    return tuning_views.models(shelf, catalogue.adapters, chosen)
-
-
-def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
-    return choices(method, usual, usual, lambda steps: None)
-
-
-def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
-    with gr.Column(elem_id="at-hand", min_width=0):
-        return settings.make_fields_at_hand(usual, chosen)
-
-
-def _add_settings(
-    catalogue: Catalogue,
-    usual: Mapping[str, Mapping[str, Any]],
-    chosen: str,
-    start: Document | None,
-    hub: Hub,
-) -> dict[str, Any]:
-    added = start.opened.request.loras if start else ()
-    help = {"control": control_view(catalogue.controls)}
-    with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
-        return {
-            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
-            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
-            "loras": gr.State([*added]),
-            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
-            "controls": settings.make_fields(usual, chosen, help),
-            "seed": gr.Number(
-                start.opened.request.seed if start else 0,
-                label="Seed",
-                precision=0,
-                elem_id="seed",
-                **seed_field(chosen),
-            ),
-        }
-
-
-def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
-    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
-    note = (
-        "The built-in model is small and draws a picture-book world. It knows only "
-        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
-        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
-        "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
-    )
-    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
-    with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
-        view("vocabulary", value)
 
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}

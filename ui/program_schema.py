@@ -89,7 +89,7 @@ class EditedRegion(ClickedRegion):
     negative: str = _same_as(ProjectRegion, "negative")
     color: str = _same_as(ProjectRegion, "color")
     strength: float = _same_as(ProjectRegion, "strength")
-    margin: int = _same_as(ProjectRegion, "margin")
+    margin: int | None = _same_as(ProjectRegion, "margin")
     feather: int = _same_as(ProjectRegion, "feather")
 
 

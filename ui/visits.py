@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import Any
 
 from editing.errors import RequestError
 from ui.clips import Opened
@@ -17,6 +18,7 @@ from ui.runs import Run
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_CONNECTED = 4096
+_LATE = 30.0  # seconds after a page has gone in which what it had sent before is still being answered
 
 
 class Visits:
@@ -38,10 +40,12 @@ class Visits:
         clock: Callable[[], float] = time.monotonic,
         grace: float = GRACE,
     ) -> None:
-        self._grace = grace
+        self._grace, self._late = grace, min(_LATE, grace / 2)
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._documents: OrderedDict[str, Document] = OrderedDict()
         self._connected: OrderedDict[str, set[str]] = OrderedDict()
+        self._left: OrderedDict[str, float] = OrderedDict()  # when pages went that have no connection
+        self._ended: deque[str] = deque(maxlen=_MAX_CONNECTED)  # connections that ended before they arrived
         self._lock = threading.Lock()
 
     def get(self, page: str, opened: Opened | None = None) -> Document:
@@ -51,13 +55,15 @@ class Visits:
             RequestError: There is nothing to show.
         """
         with self._lock:
-            document = self._documents.pop(page, None)
+            document, gone = self._documents.pop(page, None), self._has_gone(page)
             if document is None:
                 if (start := self._first or opened) is None:
                     raise RequestError("clip", "None is open. Choose an example or open your own.")
                 document = Document(start, self._finder)
+                if gone:
+                    self._forget_later(page, document)
             self._documents[page] = document
-            document.used, document.left = self._clock(), None
+            document.used, document.left = self._clock(), document.left if gone else None
             old = [p for p, s in self._documents.items() if self._clock() - s.used > MAX_AGE]
             old += list(self._documents)[: max(0, len(self._documents) - len(old) - MAX_PAGES)]
         self._media.touch(page)
@@ -91,22 +97,34 @@ class Visits:
             connection: Tells the page that is loaded now from the same one before a reload.
         """
         with self._lock:
-            self._connected.setdefault(page, set()).add(connection)
-            self._connected.move_to_end(page)
-            while len(self._connected) > _MAX_CONNECTED:
-                self._connected.popitem(last=False)
             known = page in self._documents
+            if connection not in self._ended:  # closed at once, on a busy machine
+                self._connected.setdefault(page, set()).add(connection)
+                self._left.pop(page, None)
+            _shorten(self._connected, page)
         return self.get(page) if known else None
 
     def leave(self, page: str, connection: str = "") -> None:
         """A page is closed, is being reloaded or has lost its connection: forget it unless it comes back."""
         with self._lock:
             connected = self._connected.get(page, set())
+            if connection not in connected:
+                self._ended.append(connection)
             connected.discard(connection)
-            document = self._documents.get(page)
-            if connected or document is None:  # after a reload the old connection may end last
+            if connected:  # after a reload the old connection may end last
                 return
-            document.left = left = object()
+            self._left[page] = self._clock()
+            _shorten(self._left, page)
+            if document := self._documents.get(page):
+                self._forget_later(page, document)
+
+    def _has_gone(self, page: str) -> bool:
+        """Whether a page went a moment ago: an event of it was sent before, and does not bring it back."""
+        left = self._left.get(page)
+        return left is not None and self._clock() - left < self._late
+
+    def _forget_later(self, page: str, document: Document) -> None:
+        document.left = left = object()
 
         def forget() -> None:
             if self._documents.get(page) is document and document.left is left:
@@ -121,9 +139,18 @@ class Visits:
         with self._lock:
             document = self._documents.pop(page, None)
             self._connected.pop(page, None)
+            self._left.pop(page, None)
         if document:
             document.end()
         self._media.forget(page)
 
     def __len__(self) -> int:
         return len(self._documents)
+
+
+def _shorten(kept: OrderedDict[str, Any], page: str) -> None:
+    """Keep the pages that were last heard of, this one among them."""
+    if page in kept:
+        kept.move_to_end(page)
+    while len(kept) > _MAX_CONNECTED:
+        kept.popitem(last=False)

@@ -24,7 +24,7 @@ from editing.spool import Frames, frames_of
 from masks.finders import CUTS
 
 if TYPE_CHECKING:
-    from ui.page import Tools
+    from ui.tools import Tools
 
 # Assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
 _LOADING, _SECONDS_PER_PASS = 20.0, 0.04

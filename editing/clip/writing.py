@@ -97,8 +97,8 @@ def write_lossless(path: Path, clip: Clip) -> None:
     clock = _Clock(clip.fps, clip.times, clip.duration)
     with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         container.metadata["comment"] = clip.comment
-        # Left to itself, the encoder finds no way to cut a frame that is one pixel wide.
-        stream = clock.add_stream(container, "ffv1", {"slices": "1"} if clip.size[0] == 1 else {})
+        # Its usual version cuts frames into slices, and finds none in a frame that is one pixel wide.
+        stream = clock.add_stream(container, "ffv1", {"level": "1"} if clip.size[0] == 1 else {})
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
         for index in range(len(clip)):
             frame = av.VideoFrame.from_ndarray(

@@ -1,6 +1,8 @@
 """Batches: which jobs there are, that each is done once, that a batch goes on, and shots of one clip."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -161,3 +163,41 @@ def test_a_failure_inside_is_tried_again_and_named(projects, tmp_path, monkeypat
     outcome = work(Task(Job("a", projects[0])), tmp_path)
     assert outcome.again
     assert "ZeroDivisionError" in outcome.error
+
+
+def begin_batch(project: Path, out: Path) -> int:
+    """Another process that has begun a batch, with a result half written."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+
+        def hang(task, out):
+            (out / ".work" / "half").mkdir()
+            os.write(tell, b".")
+            signal.pause()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("editing.batch.work", hang)
+            main(["batch", str(project), "-o", str(out)])
+        os._exit(0)
+    os.close(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    return child
+
+
+def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(projects, tmp_path, capsys):
+    out = tmp_path / "out"
+    child = begin_batch(projects[0], out)
+    try:
+        before = (out / "batch.json").read_bytes()
+        assert main(["batch", str(projects[1]), "-o", str(out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: --out: 'out' is in use by another run. Wait")
+        assert (out / ".work" / "half").is_dir()
+        assert (out / "batch.json").read_bytes() == before
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert main(["batch", str(projects[0]), "-o", str(out)]) == 0
+    assert sorted(entry.name for entry in out.iterdir()) == ["a", "batch.json"]

@@ -319,6 +319,16 @@ def test_lossless_takes_the_narrowest_frames(tmp_path, size):
     assert (open_clip(tmp_path / "a.mkv").read(0, 2) == frames).all()
 
 
+@pytest.mark.parametrize("size", [(1, 65), (1, 500), (500, 1)])
+def test_lossless_takes_frames_that_are_too_narrow_to_be_edited(tmp_path, size):
+    width, height = size
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert (np.stack(found) == frames).all()
+
+
 def test_a_stride_has_an_end(tmp_path):
     write_lossless(tmp_path / "a.mkv", ArrayClip(np.zeros((2, 8, 8, 3), np.uint8), 8))
     assert len(open_clip(tmp_path / "a.mkv", stride=1_000_000)) == 1

@@ -234,6 +234,7 @@ def test_edits_by_words_are_refused_by_name(field, given):
 
 def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
     given = make()
+    given = replace(given, regions=tuple(replace(r, margin=0) for r in given.regions))
     assert np.array_equal(given.areas, given.labels)
     wide = replace(given, regions=tuple(replace(r, margin=1) for r in given.regions))
     grown = (wide.areas > 0) & (given.labels == 0)
@@ -241,6 +242,19 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
     assert (wide.areas[given.labels > 0] == given.labels[given.labels > 0]).all()
     assert wide.edited_mask[np.isin(wide.areas, [r.label for r in wide.edited])].all()
     assert wide.edited_mask.sum() > given.edited_mask.sum()
+
+
+def test_a_region_that_says_nothing_of_its_margin_has_room():
+    labels = np.zeros((1, 64, 96), np.uint8)
+    labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
+    request = make(
+        clip=ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
+        labels=labels,
+        regions=(Region("a", 1, prompt="a fox"), Region("b", 2)),
+    )
+    rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 43, 16, 43)  # 64 / 16 on all sides
+    assert np.array_equal(request.areas == 2, labels == 2)  # it is not edited
 
 
 def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():

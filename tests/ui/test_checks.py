@@ -164,6 +164,13 @@ def test_a_hint_does_not_keep_a_run_from_beginning(document):
     assert checks.first_wrong([hint]) is None
 
 
+def test_offers_are_whole_things(document):
+    describe(document, 2, source="", prompt="a robot")
+    document.source_prompt = "on the Right runs a big pink pig, on the left stands the dog in a grey hat"
+    hint = next(remark for remark in look(document) if remark.field == "regions.right.source")
+    assert hint.offers == ("a big pink pig", "the dog", "a grey hat")
+
+
 def test_a_thing_the_clip_is_not_said_to_show_is_a_hint(document):
     describe(document, 2, source="a cat", prompt="a robot")
     assert "does not say this" in look(document)[0].text

@@ -90,11 +90,13 @@ def test_runs_and_packed_masks_come_back(share):
 def test_the_margin_around_a_region_reaches_the_run(masked):
     document = Document(masked)
     label = document.add_region()
-    # Not of the drawn world's clips, or no example: no room unless it is given.
-    assert document.state.regions[label].margin == (round(HEIGHT / 16) if masked.drawn else 0)
+    assert document.state.regions[label].margin == round(HEIGHT / 16)
     document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
     request = build_request(document, {}, "videograin", "storybook")
-    assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": 0}
+    assert {r.name: r.margin for r in request.regions if r.label < 3} == {
+        "left": 5,
+        "right": round(HEIGHT / 16),
+    }
     assert request.edited_mask[0][12, 22]
     assert not request.edited_mask[0][12, 28]
 
@@ -387,20 +389,53 @@ def test_deleting_stops_the_tracker_which_writes_by_label(bare, tmp_path):
     assert not document.state.regions
 
 
+def until_forgotten(visits):
+    for _ in range(1000):
+        if not len(visits):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the page is kept")
+
+
 def test_a_page_that_lost_its_connection_may_come_back(bare, tmp_path):
     visits = Visits(bare, Media(tmp_path), grace=1.0)
     first = visits.get("page")
     visits.leave("page")
-    assert visits.get("page") is first
+    assert visits.arrive("page", "again") is first
     time.sleep(1.5)
     assert visits.get("page") is first
-    visits.leave("page")
+    visits.leave("page", "again")
     visits.keep("page")  # what still runs for it does not bring it back
-    for _ in range(1000):
-        if not len(visits):
-            break
-        time.sleep(0.05)
-    assert len(visits) == 0
+    until_forgotten(visits)
+
+
+def test_what_a_page_sent_before_it_went_does_not_bring_it_back(bare, tmp_path):
+    now = [0.0]
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0], grace=1.0)
+    visits.arrive("page", "connection")
+    first = visits.get("page")
+    visits.leave("page", "connection")
+    assert visits.get("page") is first  # answered, and forgotten all the same
+    until_forgotten(visits)
+    visits.arrive("page", "other")
+    second = visits.get("page")
+    visits.leave("page", "other")
+    now[0] += 0.6  # only its connection is lost: it still sends
+    assert visits.get("page") is second
+    time.sleep(1.5)
+    assert len(visits) == 1
+
+
+def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(bare, tmp_path):
+    visits = Visits(bare, Media(tmp_path), grace=0.5)
+    visits.leave("page", "connection")
+    assert visits.arrive("page", "connection") is None
+    visits.get("page")
+    until_forgotten(visits)
+    first = visits.get("reloaded")
+    visits.leave("reloaded", "second")  # before the event says that it has come
+    assert visits.arrive("reloaded", "second") is first
+    until_forgotten(visits)
 
 
 def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):

@@ -15,7 +15,7 @@ from editing.events import EditResult, Finished, OtherEdit, Preview, Ready
 from editing.labels import Labels
 from editing.spool import Frames, frames_of
 from ui import zero_gpu
-from ui.page import Tools
+from ui.tools import Tools
 
 
 class Spaces:

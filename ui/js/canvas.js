@@ -11,7 +11,7 @@ import { makeMaskTools } from "./canvas/mask_tools.js";
 import { watchPointer } from "./canvas/pointer.js";
 import { accept, frameOf, newContent, newEditor, progressOf, selection } from "./canvas/state.js";
 import { makeSurface } from "./canvas/surface.js";
-import { makeAsk, makeLook, makeNote, makeTrack } from "./canvas/talk.js";
+import { makeAsk, makeLook, makeNote, makeTrack, release } from "./canvas/talk.js";
 import { makeTimeline } from "./canvas/timeline.js";
 import { makeToolbar } from "./canvas/toolbar.js";
 import { makeTrim } from "./canvas/trim.js";
@@ -167,7 +167,7 @@ const openClip = ({ editor, surface, line }, { id, clip }) => {
 };
 
 const showLost = (editor, note) => {
-  editor.pending = [];
+  Object.assign(editor, { pending: [], held: [], adding: 0 });
   editor.tracking = 0;
   editor.say(note, true);
   editor.refresh();
@@ -181,6 +181,7 @@ const showView = (parts, value, trigger) => {
     before = editor.labels;
   if (fresh) openClip(parts, value);
   if (!accept(editor, value)) {
+    release(editor, value, before.length);
     editor.refresh();
     line.draw();
     return;
@@ -193,6 +194,7 @@ const showView = (parts, value, trigger) => {
   surface.forget(same ? Object.keys(value.changes) : undefined);
   const active = selection(before, editor.labels, hub.active, fresh);
   if (active !== hub.active) hub.tell("choose", active);
+  release(editor, value, before.length);
   if (value.note !== null) editor.say(value.note, value.alarm);
   editor.refresh();
   line.draw();

@@ -19,6 +19,8 @@ export const newContent = () => ({
   loaded: 0,
   looking: 0, // when masks were asked for; 0 once they have come
   pending: [], // points and strokes the server has not answered
+  adding: 0, // number of the wish for a new region, until it is answered
+  held: [], // what was done since
   labels: [],
   found: null, // cuts that were found: the first frames of shots, from 0
   scanning: false, // whether the server looks for them

@@ -5,6 +5,7 @@ import { masksToAsk } from "./nearby.js";
 import { hintFor } from "./state.js";
 
 const PATIENCE = 2000; // milliseconds until masks are asked for again
+const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
 export const makeNote = (editor) => {
   const node = make("p", "rg-say"),
@@ -35,7 +36,12 @@ export const makeAsk = (editor, trigger) => {
       editor.say("Load a clip first.", true);
       return;
     }
+    if (editor.adding && MARKS.includes(act)) {
+      editor.held.push([act, data, wait]);
+      return;
+    }
     nonce += 1;
+    if (act === "add") editor.adding = nonce;
     const { id, rev: have, frame } = editor,
       label = hub.active;
     if (wait) editor.pending.push({ nonce, frame, label, ...wait });
@@ -43,6 +49,14 @@ export const makeAsk = (editor, trigger) => {
     editor.refresh();
     editor.draw();
   };
+};
+
+// A click right after the wish for a new region is meant for that one: it waits for it, or goes if there is none.
+export const release = (editor, { acknowledged }, count) => {
+  if (!editor.adding || !acknowledged.includes(editor.adding)) return;
+  const held = editor.held.splice(0);
+  editor.adding = 0;
+  if (editor.labels.length > count) for (const what of held) editor.ask(...what);
 };
 
 // Ask for masks that are about to be shown and not here, one question at a time.
