@@ -59,8 +59,8 @@ def write_examples(folder: Path) -> Path:
     for name, background in (("01_two_discs", False), ("02_discs_and_lawn", True)):
         frames, labels = _draw(background)
         regions = [
-            Region("left disc", 1, "a panda", "a cat", color="#ffe11a"),
-            Region("right disc", 2, "a fox", "a dog", color="#0b2a8c"),
+            Region("left disc", 1, "a panda", "a cat", color="#ffe11a", margin=0),
+            Region("right disc", 2, "a fox", "a dog", color="#0b2a8c", margin=0),
         ]
         if background:
             regions.append(Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff"))
