@@ -259,7 +259,9 @@ def _by_words(request: EditRequest) -> dict:
     return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
-def segment(image, points, point_labels, previous=None, method="sam", strokes=(), box=None) -> np.ndarray:
+def segment(
+    image, points, point_labels, previous=None, method="sam", strokes=(), box=None, clip=None, frame=0
+) -> np.ndarray:
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
     By "grabcut" a stroke stands for its first point; a box stands for its middle.
