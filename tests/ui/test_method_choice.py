@@ -46,7 +46,7 @@ def document(tmp_path):
     labels = np.zeros((3, 64, 64), np.uint8)
     labels[:, 5:20, 5:20] = 1
     clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
-    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat"),), "a cat runs")
+    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat", margin=0),), "a cat runs")
     return Document(prepare("", "clip", request, tmp_path / "clip"))
 
 

@@ -76,7 +76,7 @@ def test_a_run_goes_there_and_back():
     for frames in (finished.result.frames, finished.result.others[0].frames):
         np.testing.assert_array_equal(np.asarray(frames), expected)
     np.testing.assert_array_equal(np.asarray(ready.frames), expected[:2])
-    np.testing.assert_array_equal(np.asarray(finished.result.edited_mask), np.asarray(asked.labels) == 1)
+    np.testing.assert_array_equal(np.asarray(finished.result.edited_mask), asked.edited_mask)
     assert spaces.durations == [zero_gpu.run_seconds(asked)]
 
 
