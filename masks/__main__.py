@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from editing.clip import open_clip
+from editing.clip import DRAWN, open_clip
 from editing.commands import call
 from editing.errors import MaskError, RequestError, shorten
 from editing.folders import check_writable, staged
@@ -23,7 +23,7 @@ from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
-from masks.finders import find_finder, find_tracker, finders
+from masks.finders import find_finder, find_tracker, finders, usual
 from masks.pair import write_pair
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ _EDITED = "Label that is to be edited; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
-_FINDER = "Who answers clicks: sam, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`."
+_FINDER = (
+    "Who answers clicks: sam, cuts, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`. "
+    "By default sam on drawn clips, else a published SAM or cuts."
+)
 _TRACKER = "Who follows masks: flow, or a SAM 2 or SAM 3 in $REGRAIN_MODELS; see `finders`."
 
 
@@ -58,7 +61,7 @@ def track(
     start: Annotated[int, typer.Option(help="First frame used.")] = 0,
     stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
     frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    finder: Annotated[str, typer.Option("--finder", "--method", help=_FINDER)] = "sam",
+    finder: Annotated[str | None, typer.Option("--finder", "--method", help=_FINDER)] = None,
     model: Annotated[
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
@@ -81,7 +84,8 @@ def track(
     # Imported here, since torch comes with it and a bad request must be refused at once.
     from masks.following import correct, follow, masks_of_clicks
 
-    given = masks_of_clicks(opened, clicks, finder, model)
+    by = finder or ("sam" if model or opened.comment == DRAWN else usual(drawn=False).name)
+    given = masks_of_clicks(opened, clicks, by, model)
     with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
         if before is None:
             found = follow(opened, given, folder, flow, tracker)
@@ -235,9 +239,11 @@ def _parse(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _check_options(finder: str, tracker: str, flow: str, key: list[int] | None, masks: Path | None) -> None:
+def _check_options(
+    finder: str | None, tracker: str, flow: str, key: list[int] | None, masks: Path | None
+) -> None:
     try:
-        find_finder(finder)
+        find_finder(finder or "sam")
         find_tracker(tracker)
     except MaskError as error:
         raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error

@@ -1,4 +1,4 @@
-"""Masks from clicks, strokes and boxes: by SAM, or, without weights, by colours (`masks.grabcut`).
+"""Masks from clicks, strokes and boxes: by SAM, by cuts (`masks.cuts`), or by colours (`masks.grabcut`).
 
 Everything about torch is imported when first used: a bad request is refused within a second.
 """
@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from editing.clip import Clip
 from editing.errors import MaskError, shorten
-from masks import checkpoints, sam, sam2
+from masks import checkpoints, cuts, sam, sam2
 from masks.checkpoints import Checkpoint
+from masks.cut_motion import scene_of
 from masks.draw import BrushStroke, deepest
 from masks.embedded import Embedded
-from masks.finders import find_finder
+from masks.finders import CUTS, find_finder
 from masks.grabcut import cut
 
 
@@ -33,6 +36,8 @@ def segment(
     method: str = "sam",
     strokes: Sequence[BrushStroke] = (),
     model: str | Path | None = None,
+    clip: Clip | None = None,
+    frame: int = 0,
 ) -> Bool[np.ndarray, "height width"]:
     """Find the mask of the object that is clicked, boxed or drawn over.
 
@@ -46,11 +51,13 @@ def segment(
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to correct.
         index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: A finder of `masks.finders`: "sam"; "grabcut", which needs no weights and replaces SAM, with a
-            warning, if SAM has none; or a published SAM in the folder `$REGRAIN_MODELS`, by name.
+        method: A finder of `masks.finders`: "sam"; "cuts", for real clips; "grabcut", which replaces SAM,
+            with a warning, if SAM has no weights; or a published SAM in `$REGRAIN_MODELS`, by name.
         strokes: Lines drawn over the object or, erasing, over what does not belong to it.
         model: For "sam", path of a published checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is
             the built-in one.
+        clip: For "cuts", the clip that the image is from: things are told apart by how they move.
+        frame: Its number in the clip, from 0.
 
     Raises:
         MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
@@ -58,6 +65,8 @@ def segment(
     """
     pixels = image.image if isinstance(image, Embedded) else image
     coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
+    if method == CUTS:
+        return _cut_out(pixels, coords, labels, corners, previous, strokes, clip, frame)
     if method not in ("sam", "grabcut"):
         method, model = "sam", find_finder(method).name
     if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
@@ -65,13 +74,62 @@ def segment(
         method = "grabcut"
     if method == "grabcut":
         return cut(pixels, coords, labels, corners, previous, strokes)
-    frame = image if isinstance(image, Embedded) else embed(image, model)
+    return _asked(image, model, coords, labels, corners, previous, strokes, index)
+
+
+def _asked(
+    image: np.ndarray | Embedded,
+    model: str | Path | None,
+    coords: np.ndarray,
+    labels: np.ndarray,
+    corners: np.ndarray | None,
+    previous: np.ndarray | None,
+    strokes: Sequence[BrushStroke],
+    index: int | None,
+) -> Bool[np.ndarray, "height width"]:
+    """By a SAM."""
+    seen = image if isinstance(image, Embedded) else embed(image, model)
     coords, labels = _with_strokes(coords, labels, strokes)
     if previous is not None and len(coords) and corners is None:
         coords, labels = _with_middle(coords, labels, previous)
-    if checkpoint := _checkpoint(frame.model):
-        return sam2.predict(checkpoint, frame, coords, labels, corners, previous, index)
-    return sam.predict(sam.load_sam(frame.model), frame, coords, labels, corners, previous, index)
+    if checkpoint := _checkpoint(seen.model):
+        return sam2.predict(checkpoint, seen, coords, labels, corners, previous, index)
+    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, corners, previous, index)
+
+
+def _cut_out(
+    image: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    strokes: Sequence[BrushStroke],
+    clip: Clip | None,
+    frame: int,
+) -> Bool[np.ndarray, "height width"]:
+    """By cuts; the built-in SAM, where it is here, is asked about a first click or box too."""
+    height, width = image.shape[:2]
+    scene = scene_of(image, clip, frame)
+    ratio = np.array(scene.shape[::-1]) / (width, height)
+    advice = None
+    if previous is None and not sam.missing() and (labels.any() or box is not None):
+        first = np.flatnonzero(labels)[:1]
+        logits = sam.logits(embed(image), points[first], labels[first], box)
+        advice = cv2.resize(logits, scene.shape[::-1], interpolation=cv2.INTER_AREA)
+    before = None if previous is None else _resized(previous, scene.shape)
+    lines = [
+        BrushStroke(
+            tuple(map(tuple, np.array(one.points) * ratio)), one.radius * float(ratio.min()), one.erase
+        )
+        for one in strokes
+    ]
+    corners = None if box is None else box * np.tile(ratio, 2)
+    mask = cuts.find(scene, points * ratio, labels, corners, before, lines, advice)
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+def _resized(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:

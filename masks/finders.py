@@ -15,7 +15,8 @@ from masks import checkpoints, sam
 from masks.checkpoints import Checkpoint
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
-FLOW = "flow"
+FLOW, CUTS = "flow", "cuts"
+_FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]  # from small to large
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
 
 
@@ -54,6 +55,7 @@ def finders() -> dict[str, Finder]:
     """All finders and trackers that are known here, by name; some may not be at hand."""
     known = [
         Finder("sam", "SAM", "A small network that was trained on drawn things.", _SAM, missing=_lacking()),
+        Finder(CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes")),
         Finder("grabcut", "Colours", "Cuts by colour (GrabCut); needs no weights.", (*_SAM, "strokes")),
         Finder(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
     ]
@@ -70,16 +72,19 @@ def usual(drawn: bool, can: Callable[[Finder], bool] = lambda finder: bool(finde
     """Who is asked unless someone chooses.
 
     The built-in SAM knows drawn things best. On real clips a published one is much better: the smallest on a
-    processor, where seconds count, and the largest on a graphics card.
+    processor, where seconds count, and the largest on a graphics card. Without one, cuts are.
 
     Args:
         drawn: Whether the clip is from the drawn world.
         can: What it must be able to do.
     """
     able = [finder for finder in finders().values() if not finder.missing and can(finder)]
-    published = [finder for finder in able if finder.checkpoint]
+    published = [finder for finder in able if finder.checkpoint] or [
+        one for one in able if one.name in _FIRST
+    ]
     if drawn or not published:
-        return able[0]
+        real = [finder for finder in able if finder.name == CUTS]
+        return able[0] if drawn or not real else real[0]
     import torch
 
     return published[-1 if torch.cuda.is_available() else 0]

@@ -49,9 +49,10 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():
             image = clip.read(frame, frame + 1)[0]
-            mask = segment(image, points[:1], kinds[:1], method=method, model=model) if kinds[0] else None
+            how: dict[str, Any] = {"method": method, "model": model, "clip": clip, "frame": frame}
+            mask = segment(image, points[:1], kinds[:1], **how) if kinds[0] else None
             if mask is None or len(points) > 1:
-                mask = segment(image, points, kinds, previous=mask, method=method, model=model)
+                mask = segment(image, points, kinds, previous=mask, **how)
             if not mask.any():
                 raise MaskError(
                     "--click",

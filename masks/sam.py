@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from editing.boundary import boundary, check_regular
 from editing.errors import ModelError, shorten
@@ -69,11 +69,7 @@ def predict(
     index: int | None = None,
 ) -> Bool[np.ndarray, "height width"]:
     """Predict a mask with SAM; arguments as in `segment`, which checks them."""
-    from segment_anything import SamPredictor
-
-    predictor: Any = SamPredictor(sam)
-    predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
-    predictor.features, predictor.is_image_set = frame.features, True
+    predictor = _predictor(sam, frame)
     first = index is None and is_first(points, labels, box, previous)
     masks, quality, _ = predictor.predict(
         points if len(points) else None,
@@ -87,6 +83,18 @@ def predict(
     if sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
         return choose(masks, quality, None if first else index)
     return masks[index or WHOLE]
+
+
+def logits(
+    frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
+) -> Float32[np.ndarray, "height width"]:
+    """How sure the built-in SAM is of each pixel, as logits, for prompts without an earlier mask."""
+    sam = load_sam(frame.model)
+    given = (points, labels) if len(points) else (None, None)
+    answer = _predictor(sam, frame).predict(
+        *given, box, None, multimask_output=box is None, return_logits=True
+    )
+    return answer[0][WHOLE].astype(np.float32)
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
@@ -139,6 +147,16 @@ def _load(path: Path, _changed: int) -> Sam:
     sam = sam_model_registry[PUBLISHED[digest][0]]()
     sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _predictor(sam: Sam, frame: Embedded) -> Any:
+    """The library's predictor, set to a frame that was encoded."""
+    from segment_anything import SamPredictor
+
+    predictor: Any = SamPredictor(sam)
+    predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
+    predictor.features, predictor.is_image_set = frame.features, True
+    return predictor
 
 
 def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:

@@ -59,8 +59,8 @@ def write_examples(folder: Path) -> Path:
     for name, background in (("01_two_discs", False), ("02_discs_and_lawn", True)):
         frames, labels = _draw(background)
         regions = [
-            Region("left disc", 1, "a panda", "a cat", color="#ffe11a"),
-            Region("right disc", 2, "a fox", "a dog", color="#0b2a8c"),
+            Region("left disc", 1, "a panda", "a cat", color="#ffe11a", margin=0),
+            Region("right disc", 2, "a fox", "a dog", color="#0b2a8c", margin=0),
         ]
         if background:
             regions.append(Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff"))
@@ -259,7 +259,9 @@ def _by_words(request: EditRequest) -> dict:
     return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
-def segment(image, points, point_labels, previous=None, method="sam", strokes=(), box=None) -> np.ndarray:
+def segment(
+    image, points, point_labels, previous=None, method="sam", strokes=(), box=None, clip=None, frame=0
+) -> np.ndarray:
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
     By "grabcut" a stroke stands for its first point; a box stands for its middle.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from editing.errors import RequestError, suggest
 from masks.checkpoints import title_of
-from masks.finders import FLOW, Finder, finders, usual
+from masks.finders import CUTS, FLOW, Finder, finders, usual
 from ui.layers import FINDERS
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _HINTS = {
     "sam": "Find masks with the small built-in SAM, which knows drawn things best",
+    CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
     "grabcut": "Find masks by colour (GrabCut), from clicks and strokes; use it where SAM fails",
 }
 
@@ -31,9 +32,8 @@ def finders_at_hand(document: Document) -> dict[str, Finder]:
 
 
 def usual_finder(drawn: bool, fallback: str) -> str:
-    """Who finds masks on a clip unless a region chooses another: a published SAM on real ones."""
-    found = usual(drawn, lambda one: "points" in one.takes)
-    return found.name if found.checkpoint else fallback
+    """Who finds masks on a clip unless a region chooses another: on real ones a published SAM, or cuts."""
+    return fallback if drawn else usual(drawn, lambda one: "points" in one.takes).name
 
 
 def usual_tracker(drawn: bool) -> str:

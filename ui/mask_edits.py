@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from editing.errors import RequestError, suggest
 from masks.draw import BrushStroke, Rectangle
+from masks.finders import CUTS
 from ui.document import Document
 from ui.finders import finders_at_hand
 from ui.layers import Box, Edit, Key, Layer, Mask, Reshape, pack, touched_up
@@ -151,7 +153,9 @@ def _find(
         inside = np.array([int(point[2]) for point in key.points], int)
         previous = base if base.any() else None
         image = np.array(document.opened.frames[frame])
-        how = {"box": key.box} if key.box else {}
+        how: dict[str, Any] = {"box": key.box} if key.box else {}
+        if by == CUTS:
+            how |= {"clip": document.opened.clip, "frame": frame}
         answer = segment(image, points, inside, previous=previous, method=by, strokes=strokes, **how)
         found = np.asarray(answer, bool)
     document.set_key(label, frame, replace(key, found=pack(found) if found.any() else None, by=by))

@@ -21,6 +21,7 @@ from editing.estimate import frame_passes
 from editing.events import Event
 from editing.request import EditRequest
 from editing.spool import Frames, frames_of
+from masks.finders import CUTS
 
 if TYPE_CHECKING:
     from ui.tools import Tools
@@ -52,7 +53,10 @@ def lent(tools: Tools, spaces: Any) -> Tools:
     return replace(
         tools,
         edit=lambda request: edit(portable(request)),
-        segment=segment,
+        # Cuts need no GPU, and the clip they look at would have to travel.
+        segment=lambda *given, **how: (tools.segment if how.get("method") == CUTS else segment)(
+            *given, **how
+        ),
         propagate=lambda clip, keys, start, stop, **how: propagate(held_clip(clip), keys, start, stop, how),
         discover=discover and (lambda request, **how: discover(portable(request), how)),
     )

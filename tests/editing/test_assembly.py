@@ -41,7 +41,7 @@ def labels(frames=FRAMES):
 
 def request(method="videograin", frames=FRAMES, masks=None, **changes):
     given = {"source_prompt": "a horse on the beach", "seed": 7, "method": method}
-    given["regions"] = (Region("horse", 1, prompt="a dog", source="a horse"),)
+    given["regions"] = (Region("horse", 1, prompt="a dog", source="a horse", margin=0),)
     masks = labels(frames) if masks is None else masks
     return EditRequest(ArrayClip(moving(frames), fps=Fraction(24)), masks, **(given | changes))
 
@@ -197,7 +197,10 @@ def test_a_window_without_regions_is_the_source(tiny):
 def test_a_region_may_be_in_some_windows_alone(tiny):
     masks = labels()
     masks[4:, 45:60, 5:30] = 2
-    regions = (Region("horse", 1, prompt="a dog", source="a horse"), Region("sand", 2, prompt="grass"))
+    regions = (
+        Region("horse", 1, prompt="a dog", source="a horse", margin=0),
+        Region("sand", 2, prompt="grass", margin=0),
+    )
     asked = request(masks=masks, regions=regions)
     result, _ = run(tiny, asked, params("videograin"))
     assert np.array_equal(np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30])
@@ -387,7 +390,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tiny, method,
         {"seed": 8},
         {"prompt": "a cat on the beach"},
         {"negative_prompt": "grass"},
-        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", strength=0.5),)},
+        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", strength=0.5, margin=0),)},
         {"regions": (Region("horse", 1, prompt="a dog", source="a horse", margin=3),)},
         {"masks": np.roll(labels(), 3, 2)},
     ],

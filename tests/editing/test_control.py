@@ -137,7 +137,7 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
     request = EditRequest(
         ArrayClip(FRAMES, fps=Fraction(8)),
         labels,
-        (Region("cat", 1, prompt="a fox", source="a cat"),),
+        (Region("cat", 1, prompt="a fox", source="a cat", margin=0),),
         "a cat",
     )
 

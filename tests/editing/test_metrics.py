@@ -78,7 +78,7 @@ def test_measure_reports_every_key(pair):
     source, noisy = pair
     labels = np.zeros(source.shape[:3], np.uint8)
     labels[:, :, :48], labels[:, :, 72:] = 1, 2
-    regions = (Region("left", 1, "a fox"), Region("right", 2))
+    regions = (Region("left", 1, "a fox", margin=0), Region("right", 2))
     request = EditRequest(clip=ArrayClip(source), labels=labels, regions=regions)
     before, after = np.full((2, 4, 6), 0.25, np.float32), np.zeros((2, 4, 6), np.float32)
     after[:, :, :3] = 0.75
@@ -101,7 +101,7 @@ def test_a_mask_that_cuts_a_cell_counts_by_its_share():
     labels[:, :, :3] = 1  # three quarters of the left cells, none of the right
     heat = np.zeros((1, 2, 2), np.float32)
     heat[:, :, 0] = 1
-    request = EditRequest(clip=ArrayClip(source), labels=labels, regions=(Region("a", 1, "b"),))
+    request = EditRequest(clip=ArrayClip(source), labels=labels, regions=(Region("a", 1, "b", margin=0),))
     result = EditResult(source, source, source, request.edited_mask, {"a": RegionAttention(heat, heat)})
     attention = measure(result, request)["attention"]["a"]
     assert attention["inside_after"] == pytest.approx(1)

@@ -26,7 +26,10 @@ def request_():
     return EditRequest(
         clip=ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 100, np.uint8), Fraction(24000, 1001)),
         labels=labels,
-        regions=(Region("The cat!", 1, "a fox", color="#ff0000"), Region("dog", 2, color="#0000ff")),
+        regions=(
+            Region("The cat!", 1, "a fox", color="#ff0000", margin=0),
+            Region("dog", 2, color="#0000ff"),
+        ),
     )
 
 

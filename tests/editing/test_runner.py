@@ -23,7 +23,7 @@ def request(**changes) -> EditRequest:
     labels[:, 16:48, 16:48] = 1
     frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
-    region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat")
+    region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat", margin=0)
     comment = DRAWN if given.pop("drawn", False) else ""
     clip = ArrayClip(frames, fps=Fraction(8), comment=comment)
     return EditRequest(clip, labels, (region,), **given)

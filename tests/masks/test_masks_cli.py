@@ -43,6 +43,22 @@ def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
         for label, center in ((1, 25 + t), (2, 70 - t)):
             disc = np.hypot(x - center, y - 32) < 12
             assert ((labels[t] == label) ^ disc).sum() < 0.15 * disc.sum()
+    assert "SAM" not in capsys.readouterr().err
+
+
+def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, tmp_path, capsys, monkeypatch):
+    asked, segment = [], following.segment
+
+    def watch(*given, **how):
+        asked.append((how["method"], how["frame"], len(how["clip"])))
+        return segment(*given, **how)
+
+    monkeypatch.setattr(following, "segment", watch)
+    options = ["--click", "1:2,27,32", "--frames", 3, "-o", tmp_path / "out"]
+    assert call("track", clip, *options) == 0
+    monkeypatch.setattr("masks.__main__.DRAWN", "")  # as if the clip said that it was drawn
+    assert call("track", clip, *options) == 0
+    assert asked == [("cuts", 2, 3), ("grabcut", 2, 3)]  # there are no weights of SAM
     assert "SAM weights are missing" in capsys.readouterr().err
 
 

@@ -26,7 +26,7 @@ from ui.visits import MAX_PAGES, Visits
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
 
-def left_of(image, points, point_labels, previous=None, method="sam", strokes=()):
+def left_of(image, points, point_labels, previous=None, method="sam", strokes=(), clip=None, frame=0):
     """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none.
 
     By "grabcut", all rows down to the last point or stroke.
@@ -123,7 +123,7 @@ def test_points_strokes_undo_and_redo(document):
     assert document.can == {"undo": False, "redo": True}
 
 
-def test_a_region_asks_colours_where_sam_fails(document):
+def test_a_region_asks_colours_where_the_usual_finder_fails(document):
     label = document.add_region()
     mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
     before = document.mask(label, 2)
@@ -131,30 +131,52 @@ def test_a_region_asks_colours_where_sam_fails(document):
     key = document.state.layers[label].keys[2]
     assert key.by == "grabcut"
     assert document.mask(label, 2).sum() == 5 * WIDTH
-    # A stroke is a hint to it, and holds where it is; other regions still ask SAM.
+    # A stroke is a hint to it, and holds where it is; other regions still ask the usual finder.
     mask_edits.add_stroke(document, label, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
     assert document.mask(label, 2)[10].all()
     assert document.mask(label, 2)[11, 30]
     other = document.add_region()
     assert (mask_edits.finder_of(document, label), mask_edits.finder_of(document, other)) == (
         "grabcut",
-        "sam",
+        "cuts",
     )
     mask_edits.add_stroke(document, other, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
     assert document.mask(other, 2).sum() < 30
     for _ in range(4):
         document.undo()
     assert (document.mask(label, 2) == before).all()
-    assert mask_edits.finder_of(document, label) == "sam"
+    assert mask_edits.finder_of(document, label) == "cuts"
 
 
-def test_without_sam_colours_answer_and_nothing_else_is_offered(bare):
-    document = Document(bare, "grabcut")
+def test_without_sam_others_answer(masked):
+    document = Document(masked, "grabcut")
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
     assert document.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="Choose from grabcut"):
+    with pytest.raises(RequestError, match="Choose from cuts, grabcut"):
         mask_edits.find_by(document, label, 0, "sam", left_of)
+
+
+def test_cuts_are_told_of_the_clip_and_correct_what_they_found(bare):
+    asked = []
+
+    def watch(image, points, point_labels, **how):
+        asked.append((len(points), how))
+        return left_of(image, points, point_labels)
+
+    document = Document(bare)
+    label = document.add_region()
+    assert mask_edits.finder_of(document, label) == "cuts"
+    mask_edits.add_point(document, label, 3, (20.0, 5.0), True, watch)
+    found = document.mask(label, 3)
+    mask_edits.add_point(document, label, 3, (25.0, 5.0), True, watch)
+    (first, begun), (second, further) = asked
+    assert (first, second) == (1, 2)
+    assert (begun["method"], begun["frame"], len(begun["clip"])) == ("cuts", 3, FRAMES)
+    assert begun["previous"] is None
+    assert (further["previous"] == found).all()
+    document.undo()
+    assert (document.mask(label, 3) == found).all()
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):

@@ -43,7 +43,7 @@ def request(masks=False, **changes) -> EditRequest:
     if masks:
         labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
         labels[:, 8:40, 8:32] = 1
-        regions = (Region("cat", 1, prompt="a fox", source="a cat"),)
+        regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
         given["prompt"] = ""
     return EditRequest(labels=labels, regions=regions, method="fatezero", **given)
 

@@ -190,7 +190,7 @@ def two_regions(frames):
 
 def test_outside_the_regions_is_the_source_and_attention_is_shown(tiny):
     pixels, labels = moving(7), two_regions(7)
-    regions = (Region("horse", 1, prompt="a dog", source="a horse"), Region("beach", 2))
+    regions = (Region("horse", 1, prompt="a dog", source="a horse", margin=0), Region("beach", 2))
     asked = request(pixels, regions, labels, prompt="")
     result = run(tiny, asked, keyframes="every 2", frames_at_once=3, feather=0.0)
     outside = labels != 1

@@ -21,7 +21,7 @@ def request(masks=False, **changes) -> EditRequest:
     if masks:
         labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
         labels[:, 8:40, 8:32] = 1
-        regions = (Region("horse", 1, prompt="a dog", source="a horse"),)
+        regions = (Region("horse", 1, prompt="a dog", source="a horse", margin=0),)
         given["prompt"] = ""
     return EditRequest(ArrayClip(PIXELS), labels, regions, method="sdedit", **(given | changes))
 

@@ -36,7 +36,7 @@ def request(masks=False, **changes) -> EditRequest:
     if masks:
         labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
         labels[:, 8:40, 8:32] = 1
-        regions = (Region("horse", 1, prompt="a dog", source="a horse"),)
+        regions = (Region("horse", 1, prompt="a dog", source="a horse", margin=0),)
     return EditRequest(ArrayClip(pixels), labels, regions, method="vid2vid_zero", **(given | changes))
 
 

@@ -36,8 +36,8 @@ def two_regions(**changes) -> EditRequest:
     labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
     labels[:, 8:40, 4:28], labels[:, 20:56, 36:60] = 1, 2
     regions = (
-        Region("left", 1, prompt="a panda", source="a cat"),
-        Region("right", 2, prompt="a fox", source="a dog"),
+        Region("left", 1, prompt="a panda", source="a cat", margin=0),
+        Region("right", 2, prompt="a fox", source="a dog", margin=0),
     )
     clip = ArrayClip(rng.integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8), fps=Fraction(8))
     return EditRequest(clip, labels, regions, source_prompt="a cat and a dog on the grass", **changes)

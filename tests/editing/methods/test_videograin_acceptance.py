@@ -56,7 +56,8 @@ def ask_for(labels, *prompts, source="a cat and a dog on the grass", size=SIZE, 
     clip = ArrayClip(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), fps=Fraction(8))
     names = ("a cat", "a dog", "the grass")
     regions = tuple(
-        Region(f"region {i}", i + 1, prompt=prompt, source=names[i]) for i, prompt in enumerate(prompts)
+        Region(f"region {i}", i + 1, prompt=prompt, source=names[i], margin=0)
+        for i, prompt in enumerate(prompts)
     )
     return EditRequest(clip, labels, regions, source_prompt=source, **given)
 
@@ -669,7 +670,9 @@ def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(traine
     model, layout, *_ = trained
     request = load_project(ASSETS / "examples" / "01_two_animals")
     small = ArrayClip(request.clip.read(0, 2), fps=Fraction(8))
-    regions = tuple(Region(r.name, r.label, prompt=r.source, source=r.source) for r in request.regions)
+    regions = tuple(
+        Region(r.name, r.label, prompt=r.source, source=r.source, margin=0) for r in request.regions
+    )
     same = EditRequest(small, request.labels[:2], regions, source_prompt=request.source_prompt)
     errors = []
     for share in (0.0, 1.0):

@@ -290,14 +290,14 @@ def requested(method: str, prompt: str = "", masks: bool = True) -> EditRequest:
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
     if method in ("videograin", "fresco"):
         regions = (
-            Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly"),
-            Region("right", 2, prompt="a fox", source="a dog", strength=0.5),
+            Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly", margin=0),
+            Region("right", 2, prompt="a fox", source="a dog", strength=0.5, margin=0),
         )
         return EditRequest(clip(), labels(), regions, source_prompt="a cat and a dog on the grass", **given)
     given |= {"source_prompt": "a cat on the grass", "prompt": prompt or "a fox on the grass"}
     if not masks:
         return EditRequest(clip(), None, (), **given)
-    region = Region("cat", 1, prompt="a red fox" if prompt else "a fox", source="a cat")
+    region = Region("cat", 1, prompt="a red fox" if prompt else "a fox", source="a cat", margin=0)
     return EditRequest(clip(), np.where(labels() == 1, 1, 0).astype(np.uint8), (region,), **given)
 
 
