@@ -208,7 +208,7 @@ class Session:
             return False
         await self.page.click("#tries >> text=First frame")
         await self.page.wait_for_function(
-            "document.querySelector('#run').disabled || document.querySelector('[role=alert]')"
+            "document.querySelector('#run')?.disabled || document.querySelector('[role=alert]')"
         )
         await self.look()
         return await self.page.locator("#run").is_disabled()
