@@ -260,9 +260,10 @@ def _edit(job: Job, out: Path) -> None:
     *_, last = edit(request)
     if not isinstance(last, Finished):
         raise RuntimeError("the run ended without a result")
+    warnings: Any = last.report["warnings"]
     report = {
         **last.report,
-        "warnings": [*last.report["warnings"], *notes],
+        "warnings": [*warnings, *notes],
         "job": {"name": job.name, "digest": digest},
     }
     place = out / _WORK / uuid.uuid4().hex
