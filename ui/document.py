@@ -56,6 +56,7 @@ class Document:
         self.lock, self.stop, self.fallback = threading.RLock(), threading.Event(), fallback
         self.used = 0.0  # when its last event came
         self.left: float | None = None  # when the page went, by the clock of `Visits`
+        self.seen = 0.0  # when it last said that it is open
         self.saved: Path | None = None
         self.refused = False  # the last run did not begin, and the page still says why
         self.exported: Path | None = None

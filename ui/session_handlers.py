@@ -46,6 +46,7 @@ class SessionHandlers:
         """
         p, head, free = self.masks.parts, self.head, {**quiet, "concurrency_limit": None}
         page.load(self.arrive, None, [head, p.quality, p.tries], **free)
+        head.here(self.here, None, None, trigger_mode="multiple", **free)
         head.keep(self.keep, self._fields, None, trigger_mode="multiple", **free)
         shown = [p.gallery, p.canvas, p.cards, p.player, p.notice, p.live, p.result, p.progress, p.method]
         shown += [
@@ -63,6 +64,10 @@ class SessionHandlers:
         # Until then the fields hold what a new page has, or what the browser filled in on its way back.
         filled.then(None, None, None, js="() => { window.regrain.restored = true; }", **quiet)
         return restored
+
+    def here(self, request: gr.Request) -> None:
+        """The page is still open."""
+        self.masks.visits.here(page_of(request))
 
     def keep(self, request: gr.Request, *fields: object) -> None:
         """What the page's fields say now: model, LoRA files, seed, parameters."""

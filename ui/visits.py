@@ -19,7 +19,7 @@ from ui.runs import Run
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_CONNECTED = 4096
-_LATE = 30.0  # seconds after a page has gone in which what it had sent before is still being answered
+_LATE = 30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
 
 
 class Visits:
@@ -56,7 +56,7 @@ class Visits:
             RequestError: There is nothing to show.
         """
         with self._lock:
-            document, gone = self._documents.pop(page, None), self._has_gone(page)
+            document, gone = self._documents.pop(page, None), page in self._left
             if document is None:
                 if (start := self._first or opened) is None:
                     raise RequestError("clip", "None is open. Choose an example or open your own.")
@@ -64,7 +64,9 @@ class Visits:
                 if gone:
                     self._forget_later(page, document)
             self._documents[page] = document
-            document.used, document.left = self._clock(), document.left if gone else None
+            document.used = self._clock()
+            if not gone:
+                document.left = None
             old = [p for p, s in self._documents.items() if self._clock() - s.used > MAX_AGE]
             old += list(self._documents)[: max(0, len(self._documents) - len(old) - MAX_PAGES)]
         self._media.touch(page)
@@ -89,6 +91,12 @@ class Visits:
                 return
             document.used = self._clock()
         self._media.touch(page)
+
+    def here(self, page: str) -> None:
+        """A page says that it is still open: kept though its connection is lost, yet not as used."""
+        with self._lock:
+            if (document := self._documents.get(page)) and page in self._left:
+                document.seen = self._clock()
 
     def arrive(self, page: str, connection: str) -> Document | None:
         """A page is opened, or is there again; its document if it has one.
@@ -119,18 +127,14 @@ class Visits:
             if document := self._documents.get(page):
                 self._forget_later(page, document)
 
-    def _has_gone(self, page: str) -> bool:
-        """Whether a page went a moment ago: an event of it was sent before, and does not bring it back."""
-        left = self._left.get(page)
-        return left is not None and self._clock() - left < self._late
-
     def _forget_later(self, page: str, document: Document) -> None:
+        """Forget it after the grace, unless it has shown meanwhile that only its connection is lost."""
         document.left = left = self._clock()
 
         def forget() -> None:
             if self._documents.get(page) is not document or document.left is not left:
                 return
-            if document.used - left > self._late:  # only its connection is lost: it still watches a run
+            if max(document.used, document.seen) - left > self._late:
                 self._forget_later(page, document)
             else:
                 self.forget(page)

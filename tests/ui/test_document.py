@@ -438,6 +438,32 @@ def test_a_page_that_watches_its_run_is_kept_though_its_connection_is_lost(bare,
     until_forgotten(visits)  # once it watches no more
 
 
+def test_a_page_that_is_open_is_kept_though_nobody_touches_it(bare, tmp_path):
+    now = [0.0]
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0], grace=0.5)
+    used = visits.get("page").used
+    visits.here("page")  # with its connection it needs no sign of life
+    assert visits.get("page").seen == 0
+    visits.leave("page")
+    now[0] += 0.4
+    visits.here("page")
+    visits.here("nobody")
+    time.sleep(0.8)
+    assert len(visits) == 1
+    assert visits.find("page").used == used  # so that an hour without use ends it all the same
+    until_forgotten(visits)
+
+
+def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(bare, tmp_path):
+    now = [0.0]
+    visits = Visits(bare, Media(tmp_path), clock=lambda: now[0], grace=0.5)
+    visits.get("page")
+    visits.leave("page")
+    now[0] += 0.4  # on a busy machine
+    visits.get("page")
+    until_forgotten(visits)
+
+
 def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(bare, tmp_path):
     visits = Visits(bare, Media(tmp_path), grace=0.5)
     visits.leave("page", "connection")

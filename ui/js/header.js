@@ -4,6 +4,7 @@ import { follow } from "./shared/server.js";
 
 const KEPT = "regrain-dark";
 const PAUSE = 400; // milliseconds
+const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
 
 const isDark = () => document.body.classList.contains("dark");
 
@@ -52,5 +53,6 @@ export function mount(element, props, trigger, watch) {
   turn(kept ? kept === "true" : isDark());
   listenOnce();
   keepFields(trigger);
+  setInterval(() => trigger("here", {}), HERE);
   follow(props, watch, (value) => askBack(value, trigger));
 }
