@@ -233,7 +233,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
-    parser.add_argument("--margin", type=int, help="pixels an edit may reach beyond its mask")
+    parser.add_argument("--margin", type=int, help="pixels an edit may reach beyond its mask; default 0")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--jobs", type=int, default=1, help="edits in parallel; one thread each if several")
     parser.add_argument("--model", default="storybook")

@@ -216,7 +216,9 @@ def task(
     request = EditRequest(
         ArrayClip(frames, fps=Fraction(FPS)),
         labels,
-        tuple(Region(w.name, i + 1, prompt=w.prompt, source=w.source) for i, w in enumerate(wishes)),
+        tuple(
+            Region(w.name, i + 1, prompt=w.prompt, source=w.source, margin=0) for i, w in enumerate(wishes)
+        ),
         source_prompt=scene.caption,
     )
     return Task(scene, truth, request, _placed(targets, request))
