@@ -43,11 +43,6 @@ def default_color(label: int) -> str:
     return PALETTE[(label - 1) % len(PALETTE)]
 
 
-def auto_margin(size: tuple[int, int]) -> int:
-    """The margin, in pixels, of a region that says nothing, in a clip of a size (width, height)."""
-    return round(AUTO_MARGIN * min(size))
-
-
 @dataclass(frozen=True)
 class Region:
     """One object in the clip and what it should become.
@@ -103,6 +98,10 @@ class Region:
             object.__setattr__(self, "color", default_color(self.label))
         is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
         self._require("color", is_color, "a colour as #rrggbb")
+
+    def room(self, size: tuple[int, int]) -> int:
+        """The margin, in pixels, that it has in a clip of a size (width, height)."""
+        return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin
 
     def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -230,7 +229,7 @@ class EditRequest:
         """Pixels of the clip by which a region's edit may reach beyond its mask; 0 without an edit."""
         if not region.prompt.strip():
             return 0
-        return auto_margin(self.clip.size) if region.margin is None else region.margin
+        return region.room(self.clip.size)
 
     def read_areas(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
         """Read `labels` with every region grown by its margin: where each edit may reach.

@@ -46,14 +46,14 @@ def chained(
 
 
 def sampled(
-    values: Float32[np.ndarray, "*c h w"], flow: Float32[np.ndarray, "2 h w"]
-) -> Float32[np.ndarray, "*c h w"]:
+    values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
+) -> Float32[np.ndarray, "c h w"]:
     """Values read at displaced places; beyond the frame, those at its border."""
     height, width = flow.shape[1:]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    last = values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))
+    last = np.ascontiguousarray(values.transpose(1, 2, 0))
     read = cv2.remap(last, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return read if values.ndim == 2 else np.ascontiguousarray(read.transpose(2, 0, 1))
+    return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
 def resized(

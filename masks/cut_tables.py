@@ -70,16 +70,10 @@ class Places:
     shape: tuple[int, int]
 
     @classmethod
-    def of(
-        cls,
-        bins: Int[np.ndarray, " pixels"],
-        cells: int,
-        shape: tuple[int, int],
-        at: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> Places:
-        """Places for the bins of all pixels; `at` are other x and y to read at, on a grid of this shape."""
+    def of(cls, bins: Int[np.ndarray, " pixels"], cells: int, shape: tuple[int, int]) -> Places:
+        """Places for the bins of all pixels of a grid of this shape."""
         height, width = shape
-        x, y = at if at is not None else np.meshgrid(np.arange(width), np.arange(height))
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
         down = np.clip((y.ravel() + 0.5) / height * cells - 0.5, 0, cells - 1 - 1e-3)
         across = np.clip((x.ravel() + 0.5) / width * cells - 0.5, 0, cells - 1 - 1e-3)
         top, left = down.astype(np.int64), across.astype(np.int64)

@@ -79,12 +79,12 @@ def usual(drawn: bool, can: Callable[[Finder], bool] = lambda finder: bool(finde
         can: What it must be able to do.
     """
     able = [finder for finder in finders().values() if not finder.missing and can(finder)]
-    published = [finder for finder in able if finder.checkpoint] or [
-        one for one in able if one.name in _FIRST
-    ]
-    if drawn or not published:
-        real = [finder for finder in able if finder.name == CUTS]
-        return able[0] if drawn or not real else real[0]
+    if drawn:
+        return able[0]
+    first = [finder for finder in able if finder.name in _FIRST]
+    published = [finder for finder in able if finder.checkpoint] or first
+    if not published:
+        return next((finder for finder in able if finder.name == CUTS), able[0])
     import torch
 
     return published[-1 if torch.cuda.is_available() else 0]

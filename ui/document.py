@@ -14,7 +14,7 @@ import numpy as np
 
 from editing.errors import RequestError
 from editing.labels import Labels, mask_of, open_regions
-from editing.request import EditRequest, Region, auto_margin, default_color
+from editing.request import Region, default_color
 from masks.corrections import Pass, plan
 from ui.adapters import Shelf
 from ui.clips import Opened
@@ -79,7 +79,8 @@ class Document:
         self.tracker = usual_tracker(opened.drawn)
         self.found: tuple[int, ...] | None = None  # its cuts: the first frames of shots; None: not looked for
         request = opened.request
-        regions = (replace(region, margin=_margin(region, request)) for region in request.regions)
+        # Cards show a number, also for a region that has no prompt yet.
+        regions = (replace(region, margin=region.room(self.size)) for region in request.regions)
         self.state = State(_project_layers(opened), {region.label: region for region in regions})
         self.source_prompt, self.method = request.source_prompt, request.method
         self.negative_prompt = request.negative_prompt
@@ -176,7 +177,8 @@ class Document:
         used = {region.color for region in known.values()}
         colors = [default_color(n) for n in range(label, label + MAX_REGIONS)]
         color = next((color for color in colors if color not in used), colors[0])
-        return Region(name, label, color=color, margin=auto_margin(self.size))
+        region = Region(name, label, color=color)
+        return replace(region, margin=region.room(self.size))
 
     def add_found(self, labels: np.ndarray, names: Sequence[str], fit: Sequence[float]) -> list[str]:
         """Make regions of clusters that have a name and fit it; the names. One step to undo.
@@ -438,11 +440,6 @@ def _to_be_tracked(layer: Layer, drawn: Mapping[int, Mask], unpack: Callable[[by
     track = {**layer.track, **{frame: pack(mask) for frame, mask in drawn.items()}}
     score = {**layer.score, **dict.fromkeys(drawn, 1.0)}
     return replace(layer, keys=keys, track=track, score=score, corrected=frozenset(), partial=True)
-
-
-def _margin(region: Region, request: EditRequest) -> int:
-    """A number for its card, also of a region that has no prompt yet."""
-    return auto_margin(request.clip.size) if region.margin is None else region.margin
 
 
 def _described(region: Region, entry: Mapping[str, Any]) -> Region:

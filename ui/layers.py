@@ -15,11 +15,8 @@ from masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fil
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
-FINDERS = {
-    "sam": "SAM",
-    "cuts": "cuts",
-    "grabcut": "GrabCut, from colours",
-}  # as `masks.segment` names them, as people do
+# As `masks.segment` names them, as people do.
+FINDERS = {"sam": "SAM", "cuts": "cuts", "grabcut": "GrabCut, from colours"}
 CLICKS = "clicks"  # who found a mask, where a project says no more
 
 
