@@ -21,10 +21,14 @@ SMALL = """([all, least]) => [...document.querySelectorAll(all)]
   .filter(([, , box]) => box.width && (box.width < least - 0.5 || box.height < least - 0.5))
   .map(([name, kind, box]) => `${name} (${kind}): ${Math.round(box.width)} x ${Math.round(box.height)}`)"""
 
+# A button that is just enabled has a colour in between.
+AT_REST = "!document.getAnimations().some(a => a instanceof CSSTransition && a.playState === 'running')"
+
 
 def check(page, state: str):
     """axe's best practices and all levels of WCAG that it knows."""
     page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    page.wait_for_function(AT_REST)
     found = page.evaluate("() => axe.run()")["violations"]
     said = [{one["id"]: [node["html"][:200] for node in one["nodes"]]} for one in found]
     assert said == [], f"{state}: {json.dumps(said, indent=1)}"

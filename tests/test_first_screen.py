@@ -228,6 +228,7 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-name='02_discs_and_lawn'][aria-pressed=true]")
+    page.wait_for_function("window.regrain.editor?.clip?.title === 'Discs and lawn'")
     tab_to(".rg-canvas-stage canvas")
     for _ in range(25):
         page.keyboard.press("Shift+ArrowLeft")
@@ -255,7 +256,8 @@ def test_a_wrong_field_is_marked_told_why_and_focused(server, open_page):
     )
     assert said == "The built-in model does not know “unicorn”. Use another word."
     page.fill("#rg-prompt-1", "a fox")
-    assert page.locator("[aria-invalid], .rg-wrong").count() == 0
+    # At once, but for an answer to what was typed before that may be on its way.
+    page.wait_for_function("!document.querySelector('[aria-invalid], .rg-wrong')")
 
 
 def test_a_wrong_setting_is_unfolded(server, open_page):

@@ -138,6 +138,25 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(server, open_pa
     wait(lambda: quality.all_inner_texts()[1].startswith("Standard"), 60, "another method's steps")
 
 
+def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_page):
+    """Answers may overtake each other: each look says what was typed when it was sent."""
+    page = open_page(server)
+    page.click("#settings button")
+    steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
+    steps.wait_for()
+    held = []
+    page.route("**/run/predict*", lambda route: held.append(route))
+    with page.expect_request("**/run/predict*"):
+        steps.fill("20")
+    steps.fill("33")
+    steps.press("Tab")
+    page.wait_for_timeout(1000)
+    assert len(held) == 1
+    held[0].continue_()
+    page.unroute_all()
+    wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
+
+
 def test_a_control_network_is_picked_weighed_and_seen(server, open_page):
     page = open_page(server)
     page.click("#settings button")

@@ -204,14 +204,15 @@ def _wire_checks(checking: CheckHandlers, quality: QualityHandlers, changes: Seq
     counts = {*map(id, _counts(p))}
     heard = (f for f in p.controls.all if id(f) in counts or isinstance(f, gr.Textbox | gr.Number))
     typed = [field.change for field in heard]  # type: ignore[attr-defined]
-    # One event for all: each has every field as an input, which takes the browser a tenth of a second.
+    # All that changes asks for the one event that looks. Of several looks at once, each with what the page
+    # said at its time, an older one may answer last; of one event the next waits for the answer.
+    ask: dict[str, Any] = {"fn": None, "js": "() => window.regrain.tell('look')", **_QUIET}
+    gr.on(typed, **ask, trigger_mode="multiple")
+    for listen in (p.cards.prompts, *(change.then for change in changes)):
+        listen(**ask, trigger_mode="multiple")
     shown = [p.checks, p.progress, p.quality, p.tries]
-    how: dict[str, Any] = {"inputs": _request_inputs(p), "outputs": shown, "queue": False, **_QUIET}
-    gr.on(typed, look, **how, trigger_mode="multiple")
-    for listen in (p.cards.prompts, p.checks.look):
-        listen(look, **how, trigger_mode="multiple")
-    for change in changes:
-        change.then(look, **how)
+    how: dict[str, Any] = {"trigger_mode": "always_last", "queue": False, **_QUIET}
+    p.checks.look(look, _request_inputs(p), shown, **how)
 
 
 def _wire_quality(quality: QualityHandlers) -> Dependency:

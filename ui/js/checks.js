@@ -54,6 +54,7 @@ export function mount(element, props, trigger, watch) {
   element.hidden = true;
   addMarking(deck);
   follow(props, watch, deck.take);
+  hub.on("look", () => trigger("look", {}));
   // Cards are made anew with a clip, and a drawn mask may be what was missing.
   hub.on("regions", () => setTimeout(deck.showAll));
   hub.on("masks", () => {
