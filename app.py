@@ -17,6 +17,7 @@ import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from editing.local_models import ASSETS  # noqa: E402
+from editing.memory import share_arenas  # noqa: E402
 from ui import safety, zero_gpu  # noqa: E402
 from ui.components import STYLE, theme  # noqa: E402
 from ui.examples import load_examples  # noqa: E402
@@ -123,6 +124,7 @@ def main() -> None:
     """Serve the page with the editor and the examples that ship."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    share_arenas()
     spaces = zero_gpu.package()  # before torch
     from masks.sam import missing
 

@@ -28,6 +28,7 @@ _GONE = 150  # seconds after which what visitors left is gone: a page may come b
 # Libraries keep arenas, and memory that many threads used is returned in part: what is left must not grow
 # with the number of acts. 100 MB are a tenth of what the app has with the model loaded.
 _MEMORY = 100e6
+_CLICKS = 10
 _SPARE = 8  # threads of gradio's pool and open files that come and go
 
 
@@ -69,7 +70,7 @@ async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int
         await first.open()
         for act in (first.click, first.track, first.run) * 3:
             await first.attempt(act)
-        await first.page.context.close()
+        await _click_beside(first, Session(sessions + 1, sessions + 2, browser, app.url, tally, seed))
         before = app.sample("loaded")
         until = time.monotonic() + 60 * minutes
         visitors = [Session(n, sessions, browser, app.url, tally, seed) for n in range(sessions)]
@@ -82,6 +83,24 @@ async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int
         await browser.close()
     await asyncio.sleep(_GONE)
     return before, app.sample("all left")
+
+
+async def _click_beside(first: Session, second: Session) -> None:
+    """Time clicks of one visitor, without and with a run of another; then both leave."""
+    await second.open()
+    for _ in range(_CLICKS + 1):  # the first of a frame looks at the whole of it
+        await second.click()
+    _say_seconds("clicks of one visitor, nobody runs", second.tally.alone[-_CLICKS:])
+    running = asyncio.create_task(first.run())
+    while not second.tally.busy and not running.done():
+        await asyncio.sleep(0.1)
+    while not running.done():
+        await second.click()
+    await running
+    _say_seconds("clicks of one visitor, another runs", second.tally.clicks)
+    second.tally.clicks.clear()
+    for session in (first, second):
+        await session.page.context.close()
 
 
 async def _watch(app: App, tally: Tally) -> None:
@@ -110,15 +129,19 @@ def report(tally: Tally, tracebacks: list[str]) -> None:
     _list("foreign states seen", collections.Counter(tally.foreign))
     print(f"states that only one session may see: {len(tally.owners)}")
     print(f"work lost after a reload or a lost connection: {tally.lost}")
-    timed = {"clicks while runs went on": tally.clicks, "runs": tally.runs, "plain requests": tally.answers}
-    for title, seconds in timed.items():
-        if len(seconds) > 1:
-            median, most = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
-            shown = f"median {median:.2f} s, 95% {most:.2f} s, longest {max(seconds):.2f} s"
-            print(f"{title}: {len(seconds)}, {shown}")
+    _say_seconds("clicks while runs went on", tally.clicks)
+    _say_seconds("runs", tally.runs)
+    _say_seconds("plain requests", tally.answers)
     print(
         "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
     )
+
+
+def _say_seconds(title: str, seconds: list[float]) -> None:
+    if len(seconds) > 1:
+        median, most = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
+        shown = f"median {median:.2f} s, 95% {most:.2f} s, longest {max(seconds):.2f} s"
+        print(f"{title}: {len(seconds)}, {shown}", flush=True)
 
 
 def _list(title: str, counted: collections.Counter[str]) -> None:

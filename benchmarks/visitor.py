@@ -50,7 +50,8 @@ class Tally:
         self.foreign: list[str] = []
         self.acts, self.errors, self.stuck = (collections.Counter[str]() for _ in range(3))
         self.lost = 0  # times that work was gone after a reload or a lost connection
-        self.clicks: list[float] = []  # seconds
+        self.clicks: list[float] = []  # seconds, of clicks while runs go on
+        self.alone: list[float] = []  # of the others
         self.runs: list[float] = []  # seconds from pressing to the result
         self.answers: list[float] = []  # seconds to a plain request
         self.positions = collections.Counter[int]()
@@ -179,8 +180,8 @@ class Session:
         across, down = (self.number + self.random.random()) / self.of, self.random.random()
         await self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
         await self.page.wait_for_function("count => answers.length > count", arg=before)
-        if self.tally.busy:
-            self.tally.clicks.append((await self.page.evaluate("answers"))[-1])
+        kind = self.tally.clicks if self.tally.busy else self.tally.alone
+        kind.append((await self.page.evaluate("answers"))[-1])
 
     async def undo(self) -> None:
         """Take the last thing back, if there is one."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_AT_ONCE = 4
+_ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 LEAST_WINDOW, MOST_WINDOW = 8, 32
 _SHARE = 0.5
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
@@ -96,6 +97,16 @@ def return_freed() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_arenas() -> None:
+    """Let all threads share two of the C library's arenas; for a server, before it has threads.
+
+    Otherwise each of a hundred threads that take turns keeps its own freed memory. See `return_freed`.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

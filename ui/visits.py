@@ -20,6 +20,7 @@ MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
 _MAX_CONNECTED = 4096
 _LATE = 30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
+_SILENCE = 100.0  # seconds in which an open page says that it is open, even one in the background
 
 
 class Visits:
@@ -41,7 +42,7 @@ class Visits:
         clock: Callable[[], float] = time.monotonic,
         grace: float = GRACE,
     ) -> None:
-        self._grace, self._late = grace, min(_LATE, grace / 2)
+        self._grace, self._late, self._silence = grace, min(_LATE, grace / 2), min(_SILENCE, grace)
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._documents: OrderedDict[str, Document] = OrderedDict()
         self._connected: OrderedDict[str, set[str]] = OrderedDict()
@@ -90,6 +91,8 @@ class Visits:
             if document is None:
                 return
             document.used = self._clock()
+            if page in self._left:
+                document.seen = document.used
         self._media.touch(page)
 
     def here(self, page: str) -> None:
@@ -128,20 +131,26 @@ class Visits:
                 self._forget_later(page, document)
 
     def _forget_later(self, page: str, document: Document) -> None:
-        """Forget it after the grace, unless it has shown meanwhile that only its connection is lost."""
+        """Forget it after the grace, unless it shows meanwhile, and again, that only its connection is lost.
+
+        Events that it sent do not show that: on a busy machine they are answered long after it has gone.
+        """
         document.left = left = self._clock()
 
-        def forget() -> None:
+        def wait(seconds: float, heard: float) -> None:
+            timer = threading.Timer(seconds, look, [heard])
+            timer.daemon = True
+            timer.start()
+
+        def look(heard: float) -> None:
             if self._documents.get(page) is not document or document.left is not left:
                 return
-            if max(document.used, document.seen) - left > self._late:
-                self._forget_later(page, document)
+            if document.seen > heard:
+                wait(self._silence, document.seen)
             else:
                 self.forget(page)
 
-        timer = threading.Timer(self._grace, forget)
-        timer.daemon = True
-        timer.start()
+        wait(self._grace, left + self._late)
 
     def forget(self, page: str) -> None:
         """Free a page's document and its files."""

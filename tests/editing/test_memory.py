@@ -119,3 +119,29 @@ print(before - pages())
 """
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(told.stdout) > 1000, "of 4 KiB"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the C library decides")
+def test_threads_share_arenas():
+    script = """
+import ctypes, os, tempfile, threading
+from editing.memory import share_arenas
+share_arenas()
+c = ctypes.CDLL(None)
+meet = threading.Barrier(8)
+def work():
+    piece = bytearray(50_000)
+    meet.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+c.fopen.restype = ctypes.c_void_p
+with tempfile.NamedTemporaryFile() as named:
+    c.fopen.argtypes = [ctypes.c_char_p] * 2
+    file = c.fopen(named.name.encode(), b"w")
+    c.malloc_info(0, ctypes.c_void_p(file))
+    c.fclose(ctypes.c_void_p(file))
+    print(open(named.name).read().count("<heap nr="))
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(told.stdout) <= 2

@@ -418,10 +418,10 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(bare, tmp_path):
     assert visits.get("page") is first  # answered, and forgotten all the same
     until_forgotten(visits)
     visits.arrive("page", "other")
-    second = visits.get("page")
+    visits.get("page")
     visits.leave("page", "other")
-    now[0] += 0.6  # only its connection is lost: it still sends
-    assert visits.get("page") is second
+    now[0] += 0.6  # only its connection is lost
+    visits.here("page")
     time.sleep(1.5)
     assert len(visits) == 1
 
@@ -459,7 +459,7 @@ def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(bare, tmp_p
     visits = Visits(bare, Media(tmp_path), clock=lambda: now[0], grace=0.5)
     visits.get("page")
     visits.leave("page")
-    now[0] += 0.4  # on a busy machine
+    now[0] += 60.0  # on a busy machine
     visits.get("page")
     until_forgotten(visits)
 

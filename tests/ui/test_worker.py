@@ -1,5 +1,7 @@
 """A run in a thread: in order, stopped when closed, errors passed on, one at a time."""
 
+import os
+import sys
 import threading
 import time
 
@@ -78,3 +80,19 @@ def test_runs_take_turns():
     for thread in threads:
         thread.join(600)
     assert results == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_a_run_and_what_it_starts_give_way_to_clicks():
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def run():
+        yield niceness()
+        helper = threading.Thread(target=lambda: found.append(niceness()))
+        helper.start()
+        helper.join()
+
+    found = []
+    (own,) = in_thread(run)
+    assert [own, *found] == [max(niceness(), 10)] * 2

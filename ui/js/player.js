@@ -4,7 +4,9 @@ import { mayMove } from "./shared/motion.js";
 import { follow } from "./shared/server.js";
 import { addComparison } from "./player/compare.js";
 import { arrange, keepInStep, makeControls, setPlaying } from "./player/controls.js";
-import { makeEmptyPane, makePane, showPreview } from "./player/panes.js";
+import { inView, makeEmptyPane, makePane, showPreview } from "./player/panes.js";
+
+const RESTING = 100; // milliseconds between looks while nothing plays
 
 const makePlayer = (value, mode) => {
   const root = make("div", "rg-player"),
@@ -41,7 +43,11 @@ const keepUp = (player) => {
   if (!root.isConnected) return;
   if (empty) showPreview(empty, Number(seek.value));
   keepInStep(player);
-  player.due = requestAnimationFrame(() => keepUp(player));
+  const resting = inView(player)[0].node.paused;
+  player.due = setTimeout(
+    () => (player.drawn = requestAnimationFrame(() => keepUp(player))),
+    resting ? RESTING : 0,
+  );
 };
 
 // The source clip beside its edits.
@@ -51,7 +57,8 @@ export function mount(element, props, trigger, watch) {
     if (name === "edit" && player && moves(player)) setPlaying(player, true);
   });
   follow(props, watch, (value) => {
-    cancelAnimationFrame(player?.due);
+    clearTimeout(player?.due);
+    cancelAnimationFrame(player?.drawn);
     if (!value) {
       player = null;
       element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here beside the clip."));
