@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()
         parts = lay_out(catalogue, start, tools)
-        visits = Visits(first.opened if first else None, media, finder)
+        ended = partial(_drop_session, page)
+        visits = Visits(first.opened if first else None, media, finder, ended=ended)
         tracking = Tracking(visits, tools.propagate, tools.discover)
         costs = Costs()
         jobs = Jobs(costs.watched(tools.edit), catalogue, media)
@@ -91,6 +93,13 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
 
         _wire_leaving(page, visits, programs)
     return page
+
+
+def _drop_session(page: gr.Blocks, session: str) -> None:
+    """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
+    if holder := getattr(page, "state_holder", None):  # once the page is served
+        holder.session_data.pop(session, None)
+        holder.time_last_used.pop(session, None)
 
 
 def _wire_leaving(page: gr.Blocks, visits: Visits, programs: Programs) -> None:

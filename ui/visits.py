@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ class Visits:
         finder: See `Document`.
         clock: Seconds, growing.
         grace: Seconds in which a page that was reloaded or lost its connection may come back.
+        ended: Called with each connection of a page that is forgotten.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class Visits:
         finder: str = "sam",
         clock: Callable[[], float] = time.monotonic,
         grace: float = GRACE,
+        ended: Callable[[str], object] = lambda connection: None,
     ) -> None:
         self._grace, self._late, self._silence = grace, min(_LATE, grace / 2), min(_SILENCE, grace)
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
         self._documents: OrderedDict[str, Document] = OrderedDict()
         self._connected: OrderedDict[str, set[str]] = OrderedDict()
+        self._all: OrderedDict[str, set[str]] = OrderedDict()  # those that ended among them
+        self._tell_ended = ended
         self._left: OrderedDict[str, float] = OrderedDict()  # when pages went that have no connection
         self._ended: deque[str] = deque(maxlen=_MAX_CONNECTED)  # connections that ended before they arrived
         self._lock = threading.Lock()
@@ -110,6 +115,8 @@ class Visits:
         """
         with self._lock:
             known = page in self._documents
+            self._all.setdefault(page, set()).add(connection)
+            _shorten(self._all, page)
             if connection not in self._ended:  # closed at once, on a busy machine
                 self._connected.setdefault(page, set()).add(connection)
                 self._left.pop(page, None)
@@ -129,6 +136,8 @@ class Visits:
             _shorten(self._left, page)
             if document := self._documents.get(page):
                 self._forget_later(page, document)
+                return
+        self._tell_ended(connection)  # nothing of it is left
 
     def _forget_later(self, page: str, document: Document) -> None:
         """Forget it after the grace, unless it shows meanwhile, and again, that only its connection is lost.
@@ -158,9 +167,13 @@ class Visits:
             document = self._documents.pop(page, None)
             self._connected.pop(page, None)
             self._left.pop(page, None)
+            connections = self._all.pop(page, set())
         if document:
             document.end()
         self._media.forget(page)
+        for connection in connections:
+            self._tell_ended(connection)
+        gc.collect()  # what gradio had made for the page refers to itself
         return_freed()
 
     def __len__(self) -> int:

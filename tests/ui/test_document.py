@@ -4,9 +4,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
+import gradio as gr
 import numpy as np
 import orjson
 import pytest
+from gradio.routes import App
 
 from editing.clip import ArrayClip
 from editing.errors import RequestError
@@ -20,6 +22,7 @@ from ui.document import Document, Gone, Past
 from ui.layers import Key, Layer, Reshape, encode_runs, pack, unpack
 from ui.masking import Masking
 from ui.media import MAX_AGE, Media
+from ui.page import _drop_session
 from ui.tracking import Tracking
 from ui.visits import MAX_PAGES, Visits
 
@@ -474,6 +477,34 @@ def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(bare, tmp_path)
     visits.leave("reloaded", "second")  # before the event says that it has come
     assert visits.arrive("reloaded", "second") is first
     until_forgotten(visits)
+
+
+def test_all_connections_of_a_page_end_with_it(bare, tmp_path):
+    ended = []
+    visits = Visits(bare, Media(tmp_path), grace=0.5, ended=ended.append)
+    visits.arrive("stranger", "third")
+    visits.leave("stranger", "third")  # without a document
+    assert ended == ["third"]
+    visits.arrive("page", "first")
+    visits.get("page")
+    visits.arrive("page", "second")  # reloaded
+    visits.leave("page", "first")
+    visits.leave("page", "second")
+    assert ended == ["third"]  # it may come back
+    until_forgotten(visits)
+    time.sleep(0.1)
+    assert sorted(ended) == ["first", "second", "third"]
+
+
+def test_gradio_keeps_nothing_of_a_session_that_has_ended():
+    with gr.Blocks() as page:
+        gr.Slider()
+    _drop_session(page, "early")  # before it is served
+    App.create_app(page)
+    assert page.state_holder["session"]
+    _drop_session(page, "session")
+    assert "session" not in page.state_holder
+    assert "session" not in page.state_holder.time_last_used
 
 
 def test_a_page_loses_its_session_after_an_hour_or_when_many_come(bare, tmp_path):
