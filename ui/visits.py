@@ -165,8 +165,7 @@ class Visits:
         """Free a page's document and its files."""
         with self._lock:
             document = self._documents.pop(page, None)
-            self._connected.pop(page, None)
-            self._left.pop(page, None)
+            self._connected.pop(page, None)  # that it has gone stays known: more of it may still be answered
             connections = self._all.pop(page, set())
         if document:
             document.end()

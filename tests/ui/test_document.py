@@ -465,6 +465,8 @@ def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(bare, tmp_p
     now[0] += 60.0  # on a busy machine
     visits.get("page")
     until_forgotten(visits)
+    visits.get("page")  # on a very busy one
+    until_forgotten(visits)
 
 
 def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(bare, tmp_path):
