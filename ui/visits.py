@@ -166,7 +166,7 @@ class Visits:
         with self._lock:
             document = self._documents.pop(page, None)
             self._connected.pop(page, None)  # that it has gone stays known: more of it may still be answered
-            connections = self._all.pop(page, set())
+            connections = tuple(self._all.get(page, ()))
         if document:
             document.end()
         self._media.forget(page)

@@ -496,6 +496,10 @@ def test_all_connections_of_a_page_end_with_it(bare, tmp_path):
     until_forgotten(visits)
     time.sleep(0.1)
     assert sorted(ended) == ["first", "second", "third"]
+    visits.get("page")  # answered late: gradio has made the session anew
+    until_forgotten(visits)
+    time.sleep(0.1)
+    assert len(ended) == 5
 
 
 def test_gradio_keeps_nothing_of_a_session_that_has_ended():
