@@ -26,7 +26,7 @@ from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ def one(
     task: str,
     masks: str,
     grow: int,
-    margin: int | None,
+    margin: int | Literal["default"],
     size: int,
     model: str,
     dtype: str,
@@ -200,7 +200,7 @@ def one(
     """One edit: its figures, the params used, and frames of the source, the edit and the true edit."""
     backbone = _model(model, dtype, threads)
     made = TASKS[task](seed, size, {"true": true_masks, "clicked": clicked_masks}[masks](grow))
-    made = made if margin is None else with_margin(made, margin)
+    made = with_margin(made, None if margin == "default" else margin)
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
     shown = [made.request.clip.read(4, 5)[0], frames[4], render_frames(made.truth, size, (4,))[0]]
@@ -213,8 +213,11 @@ def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
     return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells) + "\n"
 
 
-def main() -> None:
-    """Command line."""
+def _margin(text: str) -> int | Literal["default"]:
+    return "default" if text == "default" else int(text)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
@@ -233,13 +236,20 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--masks", choices=("true", "clicked"), default="true")
     parser.add_argument("--grow", type=int, default=6, help="pixels by which the masks are grown")
-    parser.add_argument("--margin", type=int, help="pixels an edit may reach beyond its mask; default 0")
+    parser.add_argument(
+        "--margin", type=_margin, default=0, help='pixels an edit may reach beyond its mask, or "default"'
+    )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--jobs", type=int, default=1, help="edits in parallel; one thread each if several")
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/edit_quality"))
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Command line."""
+    args = _arguments()
     first = {"videograin": ["videograin"], "fresco": []}.get(args.ablation, ROWS)
     named = args.row or ([] if args.variant else first)
     rows = {name: ROWS[name] for name in named} | ABLATIONS.get(args.ablation, {})

@@ -224,8 +224,8 @@ def task(
     return Task(scene, truth, request, _placed(targets, request))
 
 
-def with_margin(task: Task, margin: int) -> Task:
-    """The same task with regions that may reach so many pixels beyond their masks."""
+def with_margin(task: Task, margin: int | None) -> Task:
+    """The same task with regions that may reach so many pixels beyond their masks; None takes the default."""
     regions = tuple(dataclasses.replace(region, margin=margin) for region in task.request.regions)
     request = dataclasses.replace(task.request, regions=regions)
     return dataclasses.replace(task, request=request, targets=_placed(task.targets, request))

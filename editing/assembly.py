@@ -35,6 +35,7 @@ from editing.plan import LEAST_SHOT, Plan, Window, make_plan, scan
 from editing.recipe import Draft, Piece, working_frames
 from editing.registry import METHODS, Method
 from editing.spool import Frames, Spool, frames_of, windows
+from editing.steady import steady
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
@@ -228,6 +229,10 @@ class Assembly:
     ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         """An edit at the working size, from the first unfinished frame to the window's last key frame."""
         keys, edited = window.keys, self._key_frames(latents, window)
+        deviation = getattr(self._params, "steady", 0.0)
+        if deviation and latents is not None and edit < len(self._frames):  # not of what rebuilds the source
+            source = (frame for key in keys for frame in self._source.read(key, key + 1))
+            edited = steady(edited, source, deviation, getattr(self._params, "flow", "auto"))
         if len(keys) == keys[-1] + 1 - self.done:
             yield from edited
             return

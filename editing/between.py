@@ -92,25 +92,25 @@ class _Key:
 
         The mean over 3 x 3 pixels counts: a single pixel may have the right colour by chance.
         """
-        off = cv2.absdiff(_sampled(self.source, flow, cv2.INTER_LINEAR), goal)
+        off = cv2.absdiff(sampled(self.source, flow, cv2.INTER_LINEAR), goal)
         error = cv2.transform(cv2.boxFilter(off, cv2.CV_32F, (3, 3)), _MEAN)
         if self.labels is None:
             return error
-        other = _sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
+        other = sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
         return error + np.float32(_OTHER_REGION) * other
 
     def reshaped(self, flow: Float32[np.ndarray, "h w 2"]) -> Bool[np.ndarray, "h w"]:
         """Where the motion takes parts of the edit that have hardly any of the source's detail."""
         side = max(1, round(_NEAR * min(flow.shape[:2])))
-        kept = cv2.transform(_sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
+        kept = cv2.transform(sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
         return cv2.blur(kept, (side, side)) < _RESHAPED
 
     def moved(self, flow: Float32[np.ndarray, "h w 2"], goal: Frame) -> Float32[np.ndarray, "h w 3"]:
         """The edit where the motion takes it, with the goal's detail in place of what the motion missed."""
         edit, source = (
-            _sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32) for frame in (self.edit, self.source)
+            sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32) for frame in (self.edit, self.source)
         )
-        return edit + _sampled(self.kept, flow, cv2.INTER_LINEAR) * (goal - source)
+        return edit + sampled(self.kept, flow, cv2.INTER_LINEAR) * (goal - source)
 
 
 class _Stretch:
@@ -135,12 +135,12 @@ class _Stretch:
             _Key(edit, source[key], None if labels is None else labels[key], _kept_detail(edit, source[key]))
             for edit, key in zip(edits, (0, -1), strict=True)
         ]
-        large, size = _enlarged(source), source.shape[1:3]
+        large, size = enlarged(source), source.shape[1:3]
         motion = find_motion(large[:-1], large[1:], method)
-        back, there = (_shrunk(flow.numpy(), size) for flow in (motion.backward, motion.forward))
+        back, there = (shrunk(flow.numpy(), size) for flow in (motion.backward, motion.forward))
         composed = (_composed(back), _composed(there[::-1])[::-1])
         ends = (np.broadcast_to(large[key], large[1:-1].shape) for key in (0, -1))
-        direct = [_shrunk(estimate_flow(large[1:-1], end, method).numpy(), size) for end in ends]
+        direct = [shrunk(estimate_flow(large[1:-1], end, method).numpy(), size) for end in ends]
         self._flows = [(composed[0][:-1], direct[0]), (composed[1][1:], direct[1])]
 
     def fill(self, frame: int) -> Frame:
@@ -198,7 +198,7 @@ def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, 
     """Flow of ever more distant frames to a key frame, from that of each frame to the one before."""
     out = [flows[0]]
     for step in flows[1:]:
-        out.append(step + _sampled(out[-1], step, cv2.INTER_LINEAR))
+        out.append(step + sampled(out[-1], step, cv2.INTER_LINEAR))
     return np.stack(out)
 
 
@@ -213,7 +213,8 @@ def _kept_detail(edit: Frame, source: Frame) -> Float32[np.ndarray, "h w 3"]:
     return (shared / (mean(a * a) - mean(a) ** 2 + _FLAT)).clip(0, 1)
 
 
-def _enlarged(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
+def enlarged(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
+    """Frames large enough for their motion to be estimated."""
     height, width = frames.shape[1:3]
     scale = _LEAST_SIDE / min(height, width)
     if scale <= 1:
@@ -222,7 +223,7 @@ def _enlarged(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "f
     return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames])
 
 
-def _shrunk(
+def shrunk(
     flows: Float32[np.ndarray, "pairs 2 large_h large_w"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "pairs h w 2"]:
     """Flows at a size (height, width), in its pixels."""
@@ -232,7 +233,7 @@ def _shrunk(
     return np.stack([cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in last])
 
 
-def _sampled(
+def sampled(
     x: Shaped[np.ndarray, "h w *c"], flow: Float32[np.ndarray, "h w 2"], interpolation: int
 ) -> Shaped[np.ndarray, "h w *c"]:
     """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; its border is repeated."""

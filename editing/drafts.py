@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from editing.request import EditRequest
 
 # What comes after the latents, or is decided by the frames of the window.
-_LATER = {"feather", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}
+_LATER = {"feather", "steady", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}
 _VERSION = 1
 
 

@@ -35,6 +35,7 @@ FORBIDDEN = [
     ("editing.correspondence", _MODELS),
     ("editing.keyframes", _MODELS),
     ("editing.between", _MODELS),
+    ("editing.steady", _MODELS),
     ("editing.errors", ("editing", "masks")),
     ("editing.events", ("editing.runner", "editing.methods", "editing.backbones", "editing.project")),
 ]

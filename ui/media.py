@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 MAX_AGE = 3600.0  # seconds without use after which a page's files go
@@ -68,9 +69,9 @@ class Media:
 
     def touch(self, page: str) -> None:
         """Keep a page's files for another hour."""
-        folder = self._folders.get(page)
-        if folder and folder.is_dir():
-            os.utime(folder)
+        if folder := self._folders.get(page):
+            with suppress(FileNotFoundError):  # not made yet, or just forgotten
+                os.utime(folder)
 
     def _folder(self, page: str) -> Path:
         with self._lock:
@@ -87,6 +88,12 @@ class Media:
         """Remove the files of pages that were not used for an hour."""
         with self._lock:
             for folder in list(self._pages.iterdir()):
-                if self._clock() - folder.stat().st_mtime > MAX_AGE:
+                if self._is_old(folder):
                     shutil.rmtree(folder, ignore_errors=True)
                     self._folders = {page: kept for page, kept in self._folders.items() if kept != folder}
+
+    def _is_old(self, folder: Path) -> bool:
+        try:
+            return self._clock() - folder.stat().st_mtime > MAX_AGE
+        except FileNotFoundError:  # its page was forgotten meanwhile
+            return False

@@ -90,14 +90,15 @@ class Visits:
         return document.run if document else None
 
     def keep(self, page: str) -> None:
-        """Something still goes on for a page that nobody touches."""
+        """Something still goes on for a page that nobody touches; whether it is open is not known by that.
+
+        The server may go on for minutes with the events of a page that was closed.
+        """
         with self._lock:
             document = self._documents.get(page)
             if document is None:
                 return
             document.used = self._clock()
-            if page in self._left:
-                document.seen = document.used
         self._media.touch(page)
 
     def here(self, page: str) -> None:

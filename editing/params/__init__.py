@@ -120,6 +120,14 @@ class InvertedParams(WindowedParams):
         description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
         "seed gives another result.",
     )
+    steady: float = Field(
+        0.0,
+        title="Steady",
+        ge=0,
+        le=8,
+        description="Frames over which the edit is averaged along the motion of the clip, so that it "
+        "flickers less; 0 averages nothing.",
+    )
 
 
 class ModulatedParams(MethodParams):

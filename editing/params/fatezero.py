@@ -57,6 +57,7 @@ class FateZeroParams(ByWordsParams):
             "keys_levels",
             "levels",
             "self_until",
+            "steady",
             "joint_norm",
         ),
     }

@@ -44,6 +44,7 @@ class Vid2VidZeroParams(ByWordsParams):
             "self_until",
             "dense_layers",
             "keys",
+            "steady",
             "joint_norm",
         ),
     }

@@ -47,6 +47,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
             "attention_span",
             "track_levels",
             "flow",
+            "steady",
             "joint_norm",
         ),
         "Source": (

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from editing.plan import make_plan
 from editing.recipe import Draft, working_clip
 from editing.registry import METHODS, Method, check_params
 from editing.spool import Spool, frames_of
+from editing.steady import steady
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 FRAMES, SIZE = 8, 64
@@ -453,3 +455,32 @@ def test_decoding_by_window_changes_no_bit(tiny):
     assert np.array_equal(result.frames, composite(frames, edited, mask, 2.0))
     assert np.array_equal(result.source, frames)
     assert np.array_equal(result.edited_mask, mask)
+
+
+@pytest.mark.parametrize("method", ["videograin", "fatezero", "vid2vid_zero"])
+def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
+    asked, more = request(method), {} if method == "videograin" else {"reconstruct": True}
+    plain, _ = run(tiny, asked, params(method, 0, **more))
+    calm, _ = run(tiny, asked, params(method, 0, steady=2, **more))
+    source = np.asarray(plain.source)
+    expected = np.stack([*steady(iter(plain.uncomposited), iter(source), 2.0)])
+    assert not np.array_equal(expected, plain.uncomposited)
+    assert np.array_equal(calm.uncomposited, expected)
+    untouched = ~np.asarray(asked.edited_mask)
+    fade = check_params(method, {}).feather
+    away = np.stack([cv2.erode(one.astype(np.uint8), np.ones((9, 9))) > 0 for one in untouched])
+    assert fade < 4
+    assert np.array_equal(np.asarray(calm.frames)[away], source[away])
+    if more:
+        assert np.array_equal(calm.reconstruction, plain.reconstruction)
+
+
+def test_a_window_is_steadied_on_its_own_and_not_edited_anew_for_it(tiny, monkeypatch):
+    masks = labels()
+    masks[:4] = 0  # nothing is edited in the first window
+    plain, _ = run(tiny, request(masks=masks), params("videograin", 4))
+    calls = calls_of(tiny, monkeypatch)
+    calm, _ = run(tiny, request(masks=masks), params("videograin", 4, steady=2))
+    assert not calls
+    assert np.array_equal(calm.uncomposited[:4], plain.uncomposited[:4])
+    assert not np.array_equal(calm.uncomposited[4:], plain.uncomposited[4:])

@@ -1,6 +1,9 @@
 """Files of a page: apart from others', and gone when they should be."""
 
 import os
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
 
 from ui.media import MAX_AGE, Media
 
@@ -38,3 +41,24 @@ def test_sweep_removes_what_is_old_only(tmp_path):
     media.sweep()
     assert (old.exists(), new.exists()) == (False, True)
     assert media.new_run("old").is_dir()
+
+
+def test_a_page_that_is_forgotten_meanwhile_disturbs_nobody(tmp_path, monkeypatch):
+    media = Media(tmp_path)
+    media.new_run("closed")
+    gone = next((tmp_path / "pages").iterdir())
+    listed = Path.iterdir
+
+    def forgotten(path):
+        found = [*listed(path)]
+        media.forget("closed") if path == gone.parent else None
+        return iter(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "_lock", nullcontext())  # what forgets is another thread
+        patch.setattr(Path, "iterdir", forgotten)
+        media.sweep()
+    assert not gone.exists()
+    media.new_run("closing")
+    shutil.rmtree(media._folder("closing"))
+    media.touch("closing")

@@ -1,0 +1,27 @@
+"""Pairs are in an order that a seed decides, and answers are counted."""
+
+import numpy as np
+import pytest
+
+from benchmarks.glance import share, sheet, sides
+
+
+def test_the_seed_decides_the_sides():
+    assert sides(48, 0) == sides(48, 0) != sides(48, 1)
+    assert set(sides(48, 0)) == {"L", "R"}
+
+
+def test_answers_are_counted_and_checked():
+    assert share("lLrR", "LLRR") == 1
+    assert share("LRRL", "LLRR") == 0.5
+    for wrong in ("LL", "LLRX"):
+        with pytest.raises(ValueError, match="4 letters"):
+            share(wrong, "LLRR")
+
+
+def test_a_sheet_shows_the_left_picture_on_the_left():
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    drawn = sheet([(black, white)] * 6)
+    middle = drawn.shape[0] // 4
+    assert not drawn[middle, :24].any()
+    assert drawn[middle, 24:40].all()
