@@ -101,7 +101,8 @@ def _averaged(frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int,
     before = [(back, frame) for (_, back), frame in zip(steps[:place], frames[:place], strict=True)]
     for side in filter(None, (after, before[::-1])):
         for far, (moved, shown) in enumerate(_followed(side[: _reach(deviation)]), 1):
-            counts = np.float32(np.exp(-((far / deviation) ** 2) / 2)) * shown * _alike(moved, own)
+            seen = cv2.GaussianBlur(shown, (0, 0), _FINE * min(own.shape[:2]))  # else single pixels stand out
+            counts = np.float32(np.exp(-((far / deviation) ** 2) / 2)) * seen * _alike(moved, own)
             total += counts[..., None] * moved
             weight += counts
     return _sharpened(total / weight[..., None], own).round().clip(0, 255).astype(np.uint8)
