@@ -23,7 +23,7 @@ from editing.spool import Frames
 from masks import draw
 from masks.doubts import doubts, in_words
 from masks.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
-from masks.finders import find_finder, find_tracker, finders, usual
+from masks.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
 from masks.pair import write_pair
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _FINDER = (
     "Who answers clicks: sam, cuts, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
-_TRACKER = "Who follows masks: flow, or a SAM 2 or SAM 3 in $REGRAIN_MODELS; see `finders`."
+_TRACKER = "Who follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
 
 
 @app.command()
@@ -65,7 +65,7 @@ def track(
     model: Annotated[
         str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
-    tracker: Annotated[str, typer.Option(help=_TRACKER)] = "flow",
+    tracker: Annotated[str | None, typer.Option(help=_TRACKER)] = None,
     flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
     masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
     key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
@@ -84,13 +84,15 @@ def track(
     # Imported here, since torch comes with it and a bad request must be refused at once.
     from masks.following import correct, follow, masks_of_clicks
 
-    by = finder or ("sam" if model or opened.comment == DRAWN else usual(drawn=False).name)
+    drawn = opened.comment == DRAWN
+    by = finder or ("sam" if model or drawn else usual(drawn=False).name)
+    follower = tracker or (usual_tracker(drawn) if flow == "auto" else FLOW)
     given = masks_of_clicks(opened, clicks, by, model)
     with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
         if before is None:
-            found = follow(opened, given, folder, flow, tracker)
+            found = follow(opened, given, folder, flow, follower)
         else:
-            found = correct(opened, given, folder, flow, before, key or (), tracker)
+            found = correct(opened, given, folder, flow, before, key or (), follower)
     for label in clicks:
         if said := in_words(doubts(found[label], len(opened))):
             typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
@@ -240,11 +242,11 @@ def _parse(texts: list[str]) -> Clicks:
 
 
 def _check_options(
-    finder: str | None, tracker: str, flow: str, key: list[int] | None, masks: Path | None
+    finder: str | None, tracker: str | None, flow: str, key: list[int] | None, masks: Path | None
 ) -> None:
     try:
         find_finder(finder or "sam")
-        find_tracker(tracker)
+        find_tracker(tracker or FLOW)
     except MaskError as error:
         raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
     if flow not in ("auto", "dis", "raft"):

@@ -53,7 +53,7 @@ def sampled(
     y, x = np.mgrid[:height, :width].astype(np.float32)
     last = np.ascontiguousarray(values.transpose(1, 2, 0))
     read = cv2.remap(last, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(read.transpose(2, 0, 1))
+    return np.ascontiguousarray(read.reshape(height, width, -1).transpose(2, 0, 1))
 
 
 def resized(

@@ -55,7 +55,7 @@ def finders() -> dict[str, Finder]:
     """All finders and trackers that are known here, by name; some may not be at hand."""
     known = [
         Finder("sam", "SAM", "A small network that was trained on drawn things.", _SAM, missing=_lacking()),
-        Finder(CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes")),
+        Finder(CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes"), True),
         Finder("grabcut", "Colours", "Cuts by colour (GrabCut); needs no weights.", (*_SAM, "strokes")),
         Finder(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
     ]
@@ -90,6 +90,21 @@ def usual(drawn: bool, can: Callable[[Finder], bool] = lambda finder: bool(finde
     return published[-1 if torch.cuda.is_available() else 0]
 
 
+def usual_tracker(drawn: bool) -> str:
+    """Who follows masks unless someone chooses: on real clips cuts, or a published SAM on a graphics card.
+
+    Args:
+        drawn: Whether the clip is from the drawn world.
+    """
+    if drawn:
+        return FLOW
+    if not any(one.checkpoint and one.follows for one in finders().values()):
+        return CUTS
+    import torch
+
+    return usual(drawn, lambda one: one.follows).name if torch.cuda.is_available() else CUTS
+
+
 def find_finder(name: str) -> Finder:
     """The finder of a name, which answers clicks.
 
@@ -101,7 +116,7 @@ def find_finder(name: str) -> Finder:
 
 
 def find_tracker(name: str) -> Finder:
-    """The tracker of a name; it has a checkpoint, or it is `FLOW`.
+    """The tracker of a name; it has a checkpoint, or it is `FLOW` or `CUTS`.
 
     Raises:
         MaskError: There is none.

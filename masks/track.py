@@ -9,7 +9,7 @@ Between two key frames, both directions are blended.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -21,17 +21,19 @@ from jaxtyping import Bool, UInt8
 from editing.clip import Clip, resize
 from editing.errors import MaskError
 from editing.flow import FlowMethod
+from masks import cut_track
 from masks.appearance import Ground, Layer, clear_background, new_layer, palette_of
 from masks.checkpoints import Checkpoint
 from masks.draw import signed_distance
 from masks.edges import Mask, Refine, by_colors, reprompt
-from masks.finders import find_tracker
+from masks.finders import CUTS, find_tracker
 from masks.motion import advance
 from masks.witness import Witness
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
 _WINDOW = 16  # frames read at once
+_Followed = tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]
 
 
 class Confidence(float):
@@ -82,8 +84,9 @@ def propagate(
             cuts by the region's colours in its key frame; "sam" uses the built-in SAM, which helps less (mean
             IoU of crossing actors: 0.88; colours 0.92, flow alone 0.83); None keeps the result of flow.
         flow: How motion is estimated; see `editing.flow.estimate_flow`.
-        tracker: "flow", or the name of a SAM 2 or SAM 3 in the folder `$REGRAIN_MODELS`, which follows masks
-            with its own memory; `refine` and `flow` then do nothing.
+        tracker: "flow"; "cuts", for real clips, which moves masks, cuts them along edges, and does not find
+            again what was hidden; or the name of a SAM 2 or SAM 3 in the folder `$REGRAIN_MODELS`, which
+            follows masks with its own memory. `refine` and `flow` count for "flow" alone.
 
     Yields:
         Frame number, its labels, and the confidence. Key frames are unchanged.
@@ -96,7 +99,9 @@ def propagate(
     stated = _check(clip, keys, start, stop)
     if checkpoint := find_tracker(tracker).checkpoint:
         return _remembered(checkpoint, clip, stated, start, stop)
-    return _propagate(clip, stated, start, stop, reprompt if refine == "sam" else refine, flow)
+    ask = reprompt if refine == "sam" else refine
+    follow = _by_cuts if tracker == CUTS else partial(_by_layers, refine=ask, method=flow)
+    return _propagate(clip, stated, start, stop, follow)
 
 
 def _remembered(
@@ -136,8 +141,7 @@ def _propagate(
     stated: dict[int, dict[int, Mask]],
     start: int,
     stop: int,
-    refine: Refine | Literal["colors"] | None,
-    method: FlowMethod,
+    by: Callable[..., Iterator[_Followed]],
 ) -> Iterator[tuple[int, np.ndarray, Confidence]]:
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
@@ -145,7 +149,7 @@ def _propagate(
         frame: {label: _scaled(mask, size) for label, mask in masks.items()}
         for frame, masks in stated.items()
     }
-    follow = partial(_follow, clip, stated=small, size=size, refine=refine, method=method)
+    follow = partial(by, clip, stated=small, size=size)
     first, last = min(stated), max(stated)
     # Masks from later key frames are needed first, so they are kept, compressed; the rest streams.
     backwards = follow(range(last, start - 1, -1))
@@ -210,14 +214,20 @@ def _finish(
     return frame, labels, Confidence({label: round(sure[label], 4) for label in sorted(sure)})
 
 
-def _follow(
+def _by_cuts(
+    clip: Clip, order: range, stated: dict[int, dict[int, Mask]], size: tuple[int, int]
+) -> Iterator[_Followed]:
+    return cut_track.follow(_read(clip, order, size), stated)
+
+
+def _by_layers(
     clip: Clip,
     order: range,
     stated: dict[int, dict[int, Mask]],
     size: tuple[int, int],
     refine: Refine | Literal["colors"] | None,
     method: FlowMethod,
-) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"], dict[int, float]]]:
+) -> Iterator[_Followed]:
     """Track in one direction: visible labels, and the confidence of each region."""
     layers: dict[int, Layer] = {}
     labels, image, ground, sure, witness = np.zeros(size[::-1], np.uint8), None, None, {}, Witness()

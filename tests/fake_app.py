@@ -290,7 +290,7 @@ def segment(
     return mask
 
 
-def propagate(clip, keys, start, stop) -> Iterator[tuple[int, np.ndarray, float]]:
+def propagate(clip, keys, start, stop, **how) -> Iterator[tuple[int, np.ndarray, float]]:
     """Move a region's nearest key frame as the discs move; the further away, the less sure."""
     labels = {label for masks in keys.values() for label in masks}
     for frame in range(start, stop):

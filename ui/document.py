@@ -16,9 +16,10 @@ from editing.errors import RequestError
 from editing.labels import Labels, mask_of, open_regions
 from editing.request import Region, default_color
 from masks.corrections import Pass, plan
+from masks.finders import usual_tracker
 from ui.adapters import Shelf
 from ui.clips import Opened
-from ui.finders import usual_finder, usual_tracker
+from ui.finders import usual_finder
 from ui.history import History
 from ui.layers import CLICKS, Key, Layer, Mask, State, encode_runs, mask_on, pack, unpack
 from ui.runs import Run

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from editing.errors import RequestError, suggest
 from masks.checkpoints import title_of
-from masks.finders import CUTS, FLOW, Finder, finders, usual
+from masks.finders import CUTS, Finder, finders, usual
 from ui.layers import FINDERS
 
 if TYPE_CHECKING:
@@ -34,15 +34,6 @@ def finders_at_hand(document: Document) -> dict[str, Finder]:
 def usual_finder(drawn: bool, fallback: str) -> str:
     """Who finds masks on a clip unless a region chooses another: on real ones a published SAM, or cuts."""
     return fallback if drawn else usual(drawn, lambda one: "points" in one.takes).name
-
-
-def usual_tracker(drawn: bool) -> str:
-    """Who follows masks unless a person chooses: a published SAM on a graphics card, where it is fast."""
-    if drawn or not any(one.checkpoint and one.follows for one in finders().values()):
-        return FLOW
-    import torch
-
-    return usual(drawn, lambda one: one.follows).name if torch.cuda.is_available() else FLOW
 
 
 def finder_by_words(drawn: bool) -> str | None:

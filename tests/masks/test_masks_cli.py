@@ -248,6 +248,17 @@ def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, mo
         assert ((after[frame] == 1) ^ (before[frame] == 1)).sum() < 0.15 * (before[frame] == 1).sum()
 
 
+@pytest.mark.parametrize(
+    ("given", "by"), [([], "cuts"), (["--flow", "dis"], "flow"), (["--tracker", "flow"], "flow")]
+)
+def test_real_clips_are_followed_by_cuts_unless_told(clip, tmp_path, monkeypatch, given, by):
+    seen = []
+    inner = following.propagate
+    monkeypatch.setattr(following, "propagate", lambda *a, **how: seen.append(how) or inner(*a, **how))
+    assert call("track", clip, "--click", "1:0,25,32", *given, "-o", tmp_path / "out") == 0
+    assert [how["tracker"] for how in seen] == [by]
+
+
 def test_masks_may_be_corrected_where_they_are(clip, tmp_path):
     assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "out") == 0
     options = ["--masks", tmp_path / "out", "--key", 1, "--click", "2:4,66,32"]

@@ -45,7 +45,7 @@ def left_of(image, points, point_labels, previous=None, method="sam", strokes=()
     return mask
 
 
-def shift(clip, keys, start, stop):
+def shift(clip, keys, start, stop, **how):
     """A made-up tracker: a pixel to the right with each frame."""
     for frame in range(start, stop):
         key = min(keys, key=lambda key: abs(key - frame))
@@ -282,7 +282,7 @@ def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, bare,
     mask_edits.add_point(document, other, 0, (9.0, 5.0), True, left_of)
     given = []
 
-    def propagate(clip, keys, start, stop):
+    def propagate(clip, keys, start, stop, **how):
         given.append((start, stop, sorted(keys)))
         return shift(clip, keys, start, stop)
 
@@ -328,7 +328,7 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(document, bare, tmp_pa
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
 
-    def propagate(clip, keys, start, stop):
+    def propagate(clip, keys, start, stop, **how):
         for frame in range(start, stop):
             labels = keys[0][label].astype(np.uint8) * label * (frame not in (1, 2))
             yield frame, labels, 0.3 if frame == 4 else 0.9
