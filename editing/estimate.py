@@ -89,6 +89,7 @@ def frame_passes(request: EditRequest) -> float:
     inverts = "inversion" in method.needs
     branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words
     passes = params.steps * (branches + (1 if inverts else 0))
+    passes += getattr(params, "steps_again", 0) * branches
     if method.setup and not request.adapter:
         passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
     return float(passes * len(request.clip))

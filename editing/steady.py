@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from editing.between import enlarged, sampled, shrunk
+from editing.displacement import enlarged, sampled, shrunk
 from editing.flow import FlowMethod, estimate_both, occlusion
 
 Frame = UInt8[np.ndarray, "h w 3"]

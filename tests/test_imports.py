@@ -34,6 +34,7 @@ FORBIDDEN = [
     ("editing.flow", _MODELS),
     ("editing.correspondence", _MODELS),
     ("editing.keyframes", _MODELS),
+    ("editing.displacement", _MODELS),
     ("editing.between", _MODELS),
     ("editing.steady", _MODELS),
     ("editing.errors", ("editing", "masks")),

@@ -53,7 +53,8 @@ def plan(job: Job, wanted: object, values: Mapping[str, Any], choices: Choices) 
     request, given = job.request, wanted.get("count") if isinstance(wanted, dict) else 1
     count = given if isinstance(given, int) and 1 <= given <= MAX_VARIANTS else 1
     use = uses(request.method).seed
-    if count > 1 and (use == "never" or (use == "variation" and not values.get("variation"))):
+    fresh = any(values.get(name) for name in ("variation", "redraw"))
+    if count > 1 and (use == "never" or (use == "variation" and not fresh)):
         title = METHODS[request.method].title
         way = "Choose another method" if use == "never" else "Set Variation above 0"
         said = f"With {title}, every seed gives this result."

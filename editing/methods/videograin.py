@@ -4,7 +4,7 @@ Yang et al. 2025, arXiv:2502.17258. The clip is inverted to noise with the sourc
 during the first steps, cross-attention ties the pixels of each region to the words of that region (Eq. 6) and
 self-attention keeps each region among its own pixels in all frames (Eq. 5). Attention along the flow
 (FLATTEN), features of the source (Plug-and-Play) and control networks keep the motion. Outside the edited
-regions, latents come from the inversion.
+regions, latents come from the inversion. The finished edit can be noised and its last steps taken again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,19 +30,21 @@ from editing.backbones.patches import FREEU, Change, freeu, joint_norm
 from editing.blending import blend_latents, vary
 from editing.diffusion import Convention, Step, add_noise, advance
 from editing.events import Event, Progress, Stage
-from editing.flow import follow
+from editing.flow import FlowMethod, follow
 from editing.inversion import cached, inversion_key
 from editing.inversion import invert as walk_up
 from editing.params.videograin import VideoGrainParams
 from editing.preview import Previews
 from editing.recipe import Draft, Piece, Working, working_clip
 from editing.request import EditRequest
+from editing.steady import steady
 from editing.text import Text
 
 if TYPE_CHECKING:
     from editing.backbones import Backbone
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
+_CALM = 3.0  # frames over which an edit is averaged before it is drawn again
 _SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("own",)}
 
 
@@ -63,8 +66,14 @@ def run(
     fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
     previews = Previews(inverted[0], working, params.preview_every)
     x = vary(inverted[-1], inside, params.variation, fresh)
-    for step in backbone.schedule.sampling(params.steps):
-        x = working.piece.follow("edit", step.index, x)
+    steps, again = sampling(backbone, params)
+    for number, step in enumerate((*steps, *again)):
+        if number == len(steps):
+            x = noised(backbone, working, x, step, params.flow, fresh)
+            if params.blend:
+                before = steps[step.index - 1]
+                x = blend_latents(x, outside(inverted, before, params.blend_with, fresh), inside)
+        x = working.piece.follow("edit", number, x)
         modulation.begin(step)
         features = source_features(model, inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
@@ -72,8 +81,34 @@ def run(
         if params.blend:
             x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), inside)
         yield from previews(step, x0, modulation.now)
-        yield Progress("editing", step.index + 1, step.total, None)
+        yield Progress("editing", number + 1, len(steps) + len(again), None)
     return Draft((x,), modulation.maps(), control=model.control.maps)
+
+
+def sampling(backbone: Backbone, params: VideoGrainParams) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """The steps of the edit, and the last of them that are taken again."""
+    steps = backbone.schedule.sampling(params.steps)
+    return steps, steps[len(steps) - params.steps_again :]
+
+
+def noised(
+    backbone: Backbone,
+    working: Working,
+    x: Float[Tensor, "frames c h w"],
+    step: Step,
+    flow: FlowMethod,
+    fresh: torch.Generator,
+) -> Float[Tensor, "frames c h w"]:
+    """A finished edit averaged along the motion and noised to where a step begins; one noise for all frames.
+
+    What frames agree on outlasts the noise; what is left of the old thing does not. Noise of its own in every
+    frame would make them disagree again.
+
+    Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
+    """
+    calm = steady(iter(backbone.decode(x)), iter(working.frames), _CALM, flow)
+    noise = torch.randn(x.shape[1:], generator=fresh).to(x).expand_as(x)
+    return add_noise(backbone.encode(np.stack([*calm])), noise, step)
 
 
 class GuidedModel:

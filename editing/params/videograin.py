@@ -48,6 +48,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
             "track_levels",
             "flow",
             "steady",
+            "redraw",
             "joint_norm",
         ),
         "Source": (
@@ -120,6 +121,14 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
         le=1,
         description="Share of the schedule, counted from pure noise, with the source's features.",
     )
+    redraw: float = Field(
+        0.0,
+        title="Draw again",
+        ge=0,
+        le=0.9,
+        description="Share of the schedule that is taken again on the finished edit, noised alike in every "
+        "frame; clears away what is left of the old thing. 0 takes none.",
+    )
     control: Controls = control_networks()
     inversion: Literal["paper", "released"] = Field(
         "paper",
@@ -161,6 +170,11 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
         title="Attention of one pixel",
         description="Pixel of the clip as FRAME,X,Y, frames from 0: one more map shows where it looks.",
     )
+
+    @property
+    def steps_again(self) -> int:
+        """How many of the steps `redraw` takes again; never all of them."""
+        return min(round(self.steps * self.redraw), self.steps - 1)
 
     @model_validator(mode="after")
     def _some_steps_are_averaged(self) -> VideoGrainParams:

@@ -23,6 +23,7 @@ from editing.methods import videograin
 from editing.params.videograin import VideoGrainParams
 from editing.recipe import working_clip
 from editing.registry import METHODS
+from editing.steady import steady
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)
@@ -217,6 +218,37 @@ def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
     fresh = vary(x, mask, 1.0, seeded(1))
     inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
     assert torch.equal(fresh[0][inside], fresh[1][inside])
+
+
+def test_the_last_steps_are_taken_again_on_the_edit_averaged_and_noised_alike(tiny, monkeypatch):
+    seen = []
+    inner = videograin.GuidedModel.predict_guided
+
+    def predict_guided(self, x, step, *rest):
+        seen.append((step, x.clone()))
+        return inner(self, x, step, *rest)
+
+    monkeypatch.setattr(videograin.GuidedModel, "predict_guided", predict_guided)
+    asked = replace(two_regions(), seed=5)
+    events = [*edit_clip(tiny, asked, params(redraw=0.5, inject_until=0), METHODS["videograin"])]
+    counted = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
+    assert counted == [(n, 6) for n in range(1, 7)]
+    assert [step.index for step, _ in seen] == [0, 1, 2, 3, 2, 3]
+    plain = finish(edit_clip(tiny, asked, params(inject_until=0), METHODS["videograin"]))
+    calm = steady(iter(plain.uncomposited), iter(asked.clip.read(0, FRAMES)), 3.0)
+    step, x = seen[4]
+    noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(5))
+    expected = step.signal * tiny.encode(np.stack([*calm])) + step.noise * noise
+    inside = (working_clip(tiny, asked).inside() > 0).expand_as(x)
+    assert torch.allclose(x[inside], expected[inside], atol=1e-5)
+    assert torch.equal(x[~inside], seen[2][1][~inside])  # of the inversion, as it was at this step
+
+
+@pytest.mark.parametrize(
+    ("steps", "redraw", "again"), [(20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)]
+)
+def test_never_all_steps_are_taken_again(steps, redraw, again):
+    assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
 
 
 def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):

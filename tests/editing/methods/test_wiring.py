@@ -92,6 +92,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "control": Row("canny=net@0.5"),
         "inversion": Row("released"),
         "variation": Row(0.4),
+        "redraw": Row(0.5),
         "blend": Row(False),
         "blend_with": Row("noise"),
         "feather": Row(0.0, shown=frames_of),
