@@ -175,9 +175,9 @@ def same_words():
 
 def edited_as(model, request, **params):
     """dB of an edit before compositing to the round trip of the clip: everywhere, outside the regions."""
-    request = dataclasses.replace(
-        request, params={"preview_every": 0, "steady": 0.0, "redraw": 0.0, **params}
-    )
+    plain: dict[str, object] = {"preview_every": 0, "steady": 0.0}
+    plain |= {"redraw": 0.0} if request.method == "videograin" else {}
+    request = dataclasses.replace(request, params=plain | params)
     result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
     pair = (np.asarray(x) for x in (result.source, result.uncomposited))
     small, again = (resize(x, (model.size, model.size)) for x in pair)

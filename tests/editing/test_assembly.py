@@ -196,6 +196,17 @@ def test_a_window_without_regions_is_the_source(tiny):
     assert result.attention["horse"].after[4:].any((1, 2)).all()
 
 
+def test_anchors_are_held_in_the_steps_taken_again(tiny):
+    pieces = []
+    given = params("videograin", redraw=0.5)
+    finish(edit_clip(tiny, request(), given, watched("videograin", pieces)))
+    first, *later = pieces
+    assert later
+    for step in range(3):  # two steps, and the last one again
+        assert all(f"edit/{step}" in piece.known for piece in later)
+    assert not torch.equal(later[0].known["edit/1"], later[0].known["edit/2"])
+
+
 def test_a_region_may_be_in_some_windows_alone(tiny):
     masks = labels()
     masks[4:, 45:60, 5:30] = 2

@@ -66,6 +66,8 @@ def test_variants_have_seeds_of_their_own():
         assert len(plan(Job(request, "page"), strange, {}, Choices.of(request, "", ""))) == 1
     with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
         plan(Job(request, "page"), {"count": 2}, {"variation": 0}, Choices.of(request, "", ""))
+    again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
+    assert len(plan(Job(request, "page"), {"count": 2}, again, Choices.of(request, "", ""))) == 2
 
 
 @pytest.mark.parametrize(
