@@ -103,8 +103,8 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film, viewport
     page.keyboard.press("c")
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     trackers = page.locator(".rg-trackers select")
-    assert trackers.evaluate("s => [...s.options].map(o => o.text)") == ["Motion", "SAM 2.1 tiny"]
-    assert trackers.input_value() == "flow"
+    assert trackers.evaluate("s => [...s.options].map(o => o.text)") == ["Cuts", "Motion", "SAM 2.1 tiny"]
+    assert trackers.input_value() == "cuts"
     trackers.select_option("sam2.1-hiera-tiny")
     page.wait_for_selector(".rg-say:has-text('to follow a frame')")
     assert overflow(page) <= 0
