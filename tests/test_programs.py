@@ -147,7 +147,7 @@ def test_what_is_at_hand_is_listed(client):
     assert here["models"] == ["storybook"]
     assert "fox" in here["words"]["Kinds"]
     assert {"sam", "grabcut"} <= here["finders"].keys()
-    assert here["trackers"].keys() == {"flow"}
+    assert here["trackers"].keys() == {"cuts", "flow"}
 
 
 def test_one_declaration_documents_an_endpoint(server):

@@ -29,6 +29,7 @@ from wiring import (
 
 from editing.diffusion import Step
 from editing.flow import estimate_flow, occlusion, trajectories
+from editing.steady import steady
 
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}
@@ -54,6 +55,7 @@ def check(run: Run) -> None:
     for call in sources:
         near(call.x, latents[call.step.index], "source latents")
     kept = dict(zip((s.index for s in steps), sources, strict=False))
+    del run.decoded[:-1]  # of the edit before its last steps were taken again
     near(run.decoded[0], check_editing(run, edits, latents, kept), "last latents")
     check_free_u(run)
     check_control(run)
@@ -68,9 +70,13 @@ def check_editing(run: Run, edits: list[Call], latents: list[Tensor], kept: dict
     inside = any_in(request.edited_mask, GRIDS[FINEST])
     x = varied(latents[-1], inside, params, request.seed)
     fresh = torch.Generator().manual_seed(request.seed)
-    assert [call.step for call in edits] == list(steps)
-    for call in edits:
+    again = round(params.steps * params.redraw)
+    assert [call.step for call in edits] == [*steps, *steps[len(steps) - again :]]
+    for number, call in enumerate(edits):
         step = call.step
+        if number == len(steps):
+            x = noised(run, x, step, fresh)
+            x = inside * x + (1 - inside) * latents[len(latents) - 1 - step.index]
         near(call.x, torch.cat([x, x]), f"x of step {step.index}")
         check_texts(run, call)
         check_attention(run, call, kept.get(step.index))
@@ -82,6 +88,13 @@ def check_editing(run: Run, edits: list[Call], latents: list[Tensor], kept: dict
             level = max(len(latents) - 2 - step.index, 0)
             x = inside * x + (1 - inside) * latents[level]
     return x
+
+
+def noised(run: Run, x: Tensor, step: Step, fresh: torch.Generator) -> Tensor:
+    """The edit averaged along the motion, and one noise for all of its frames."""
+    calm = steady(iter(run.model.decode(x)), iter(run.request.clip.read(0, FRAMES)), 3.0)
+    noise = torch.randn(x.shape[1:], generator=fresh)
+    return step.signal * run.model.encode(np.stack([*calm])) + step.noise * noise
 
 
 def in_first(share: float, step: Step) -> bool:
