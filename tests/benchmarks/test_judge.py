@@ -48,3 +48,16 @@ def test_interval_is_wilsons():
     share, half = interval([True] * 45 + [False] * 5)
     assert share == 0.9
     assert half == pytest.approx((0.9565 - 0.7864) / 2, abs=1e-4)  # the published bounds for 45 of 50
+
+
+@pytest.mark.parametrize("name", ["dark", "sketch", "jumping", "crossing"])
+def test_hard_scenes_are_what_they_are_called(name):
+    for seed in (20_003, 20_004):
+        task = TASKS[name](seed, SIZE, true_masks(0))
+        frames, labels = task.request.clip.read(0, 8), np.asarray(task.request.labels)
+        (first, last) = ([np.nonzero(labels[t] == i)[1].mean() for i in (1, 2)] for t in (0, -1))
+        assert name != "dark" or frames[:, : SIZE // 4].mean() < 100
+        assert name != "sketch" or task.source.style in ("pencil", "chalk")
+        assert name != "jumping" or task.source.actors[0].motion == "jump"
+        assert (name == "crossing") == ((first[0] < first[1]) != (last[0] < last[1]))
+        assert nearest(render_frames(task.truth, SIZE), task) == asked(task)
