@@ -573,7 +573,7 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     assert report["metrics"]["outside_psnr"] >= 38
     # A second run, stopped midway; then there is work to do at once.
     page.click("#run")
-    page.wait_for_selector("text=/step [0-9]+ of 28/", timeout=1_800_000)  # 20, and 8 to redraw
+    page.wait_for_selector("text=/step [0-9]+ of 26/", timeout=1_800_000)  # 20, and 6 to redraw
     page.click("#stop")
     page.wait_for_selector("text=/Stopped.*Nothing was saved/")
     page.wait_for_selector("#run:not([disabled])")
