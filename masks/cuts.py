@@ -1,7 +1,7 @@
 """Masks from clicks on real clips: colours, places and motion are weighed, and the best outline is cut.
 
-A first click tries several sizes and takes the answer that most agree on; further clicks correct the mask.
-Networks are not needed. Where a SAM has an answer to the first click, it is one voice among several.
+A first click begins small, a box with several sizes; further clicks correct the mask. No network is needed.
+Where a SAM has an answer to the first click, a cut begins with that too, and the better one is taken.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from masks.draw import BrushStroke, brush, signed_distance
 
 Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
-_STARTS = (0.015, 0.05, 0.12)  # shares of the frame that a first click may mean
+_START = 0.015  # share of the frame that a first click begins with
 _BOXED = (0.3, 0.5, 0.7)  # shares of a box that its thing may cover
-_NEXT_ROUNDS = 3
+_NEXT_ROUNDS = 2
 _BIAS = -0.7  # evidence against a pixel that nothing is known of: most are background
 _PLACED = (0.0, 0.0, 0.5, 0.5)  # weight of places by round: a first guess must not bind them
-_ADVISED, _ADVICE = 1.0, 5.0  # weight of a network's answer; its most
-_TRUSTED, _EDGED = 4.0, 2.0  # what agreement with a network counts, and lying on edges
-_NEAR = 0.08  # of the long side: how far a mask may grow in a round
+_MOVED = (1.0, 1.0, 1.0, 0.5)  # weight of motion by round: it finds things, but its outlines are loose
+_ADVICE = 5.0  # the most of a network's answer
+_NEAR, _NEARNESS = 0.08, 0.5  # of the long side: how far a mask may grow in a round; what that counts
 _PRIOR = 4.0  # evidence of the mask so far, at further clicks
-_RADII = (0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
+_RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
 _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
-_CHANGE = 0.5  # what changing all of a mask counts against lying on edges
+_CHANGE = 1.0  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
 
 
@@ -86,7 +86,7 @@ def begin(scene: Scene, seeds: Seeds, advice: Float32[np.ndarray, "h w"] | None 
     """
     hint = None if advice is None else np.clip(advice, -_ADVICE, _ADVICE).astype(np.float32)
     cost = (0.25 + scene.edges + 0.7 * scene.shifts).astype(np.float32)
-    begun, shares = seeds.inside, np.array(_STARTS)
+    begun, shares = seeds.inside, np.array([_START])
     if not begun.any():
         depth = signed_distance(~seeds.outside)
         begun, shares = depth > 0.7 * depth.max(), np.array(_BOXED) * float((depth > 0).mean())
@@ -104,25 +104,25 @@ def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None) -> 
     inside = start.astype(np.float32)
     around = np.maximum(rim(scene.shape), seeds.outside)
     outside = around * (1 - inside)
-    for turn, placed in enumerate(_PLACED):
-        evidence = _seen(scene, inside, outside, placed) + _nearness(inside) + _BIAS
+    for turn, (placed, moved) in enumerate(zip(_PLACED, _MOVED, strict=True)):
+        evidence = _seen(scene, inside, outside, placed, moved) + _nearness(inside) + _BIAS
         if hint is not None:
-            evidence += _ADVISED * hint
+            evidence += hint
         inside = _cut(scene, evidence, seeds, inside)
         outside = 1 - inside if turn else np.maximum(around, 0.3) * (1 - inside)
     return inside
 
 
-def _seen(scene: Scene, inside: Soft, outside: Soft, placed: float = 1.0) -> Soft:
-    """All that the frame itself says; `placed` is the weight of colours at their places."""
-    evidence = by_color(scene, inside, outside) + by_motion(scene, inside, outside)
+def _seen(scene: Scene, inside: Soft, outside: Soft, placed: float = 1.0, moved: float = 1.0) -> Soft:
+    """All that the frame itself says, with the weights of colours at their places and of motion."""
+    evidence = by_color(scene, inside, outside) + moved * by_motion(scene, inside, outside)
     return evidence + placed * by_place(scene, inside, outside) if placed else evidence
 
 
 def _nearness(inside: Soft) -> Soft:
     """For what is near the mask so far, against what is far."""
     wide = cv2.GaussianBlur(inside, (0, 0), _NEAR * max(inside.shape), borderType=cv2.BORDER_REPLICATE)
-    return np.log((wide + 0.05) / 0.3).astype(np.float32)
+    return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
 
 
 def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | None = None) -> Soft:
@@ -134,12 +134,11 @@ def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | N
 
 
 def _best(scene: Scene, found: Sequence[Mask], advice: Mask | None) -> int:
-    """Which answer agrees most with the network, lies best on edges, and agrees with the other answers."""
-    nothing = np.zeros(scene.shape, bool)
+    """Which answer agrees most with the network, and lies best on edges of colours and of motion."""
     scores = [
-        sum(_iou(one, other) for other in found if other is not one)
-        + (0 if advice is None else _TRUSTED * _iou(one, advice))
-        + _EDGED * _fit(scene, nothing, one)
+        (0 if advice is None else _iou(one, advice))
+        + _on_edges(scene.edges, one)
+        + _on_edges(scene.shifts, one)
         for one in found
     ]
     return int(np.argmax(scores))
@@ -185,10 +184,17 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
             within = soft * (1 - field) + inside * field
             evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
             soft = _cut(scene, evidence.astype(np.float32), seeds, soft, so_far > 0.5)
+        soft = _own(soft, so_far, spot, side)
         score = _fit(scene, so_far > 0.5, soft > 0.5)
         if score > best:
             best, chosen = score, soft
     return chosen
+
+
+def _own(soft: Soft, so_far: Soft, spot: Mask, side: Mask) -> Soft:
+    """Only the piece that a click lies in changes, and only to what the click says."""
+    flipped = (soft > 0.5) != (so_far > 0.5)
+    return np.where(touching(flipped & side, spot) | ~flipped, soft, so_far).astype(np.float32)
 
 
 def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: float) -> Soft:
@@ -205,11 +211,17 @@ def _fit(scene: Scene, before: Mask, after: Mask) -> float:
     changed = before != after
     if not changed.any():
         return -1.0
-    inner = cv2.erode(after.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
-    outline = after & ~inner & (cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-    strength = np.minimum(cv2.dilate(scene.edges, np.ones((3, 3), np.uint8)) / 3, 1.0)
-    on_edges = float(strength[outline].mean()) if outline.any() else 1.0  # a whole piece went
-    return on_edges - _CHANGE * float(changed.sum() / max(int((before | after).sum()), 1))
+    new = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    share = float(changed.sum() / max(int((before | after).sum()), 1))
+    return _on_edges(scene.edges, after, new) - _CHANGE * share
+
+
+def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
+    """How strong the edges are along a mask's outline, 0..1; 1 where there is none, as a whole piece went."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    outline = mask & ~inner & where
+    strength = np.minimum(cv2.dilate(slopes, np.ones((3, 3), np.uint8)) / 3, 1.0)
+    return float(strength[outline].mean()) if outline.any() else 1.0
 
 
 def find(

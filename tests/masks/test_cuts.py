@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from editing.clip import ArrayClip
-from masks import cut_motion, sam
+from masks import cut_motion, cuts, sam
 from masks.click import segment
+from masks.cut_evidence import Scene
 from masks.cut_motion import scene_of
 from masks.cut_solver import distance, divide, nearest_share, touching
 from masks.draw import BrushStroke, deepest
@@ -123,6 +124,36 @@ def test_a_further_click_takes_away(discs):
     image, red, blue = discs
     one = segment(image, [(60, 60), (140, 60)], [1, 0], previous=red | blue, method="cuts")
     assert iou(one, red) > 0.95
+
+
+def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypatch):
+    """The cut flips three pieces: the click's, another on its side, and one on the other side."""
+    before, after = (np.zeros((12, 20), np.float32) for _ in range(2))
+    before[:, :8] = 1
+    after[:6, :12] = 1  # to the right of the mask there is more, below it is lost
+    after[9:, 16:] = 1
+    spot = np.zeros(before.shape, bool)
+    spot[3, 10] = True
+    wanted = before.copy()
+    wanted[:6, 8:12] = 1
+    monkeypatch.setattr(cuts, "_cut", lambda *given: after)
+    click = cuts.Seeds(spot, np.zeros_like(spot))
+    scene = Scene(np.full((*spot.shape, 3), 90, np.uint8))
+    assert (cuts.correct(scene, click, before, click) == wanted).all()
+
+
+def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken():
+    """Without edges of colours and without a network; whatever else was found has no vote."""
+    flow = np.zeros((2, 40, 60), np.float32)
+    flow[0, :, 20:40] = 3
+    scene = Scene(np.full((40, 60, 3), 90, np.uint8), (flow,))
+    right, wrong, same = (np.zeros((40, 60), bool) for _ in range(3))
+    right[:, 20:40] = wrong[:, 10:30] = same[:, 10:30] = True
+    assert cuts._best(scene, [wrong, same, right], None) == 2
+    assert cuts._best(scene, [right, wrong, same], None) == 0
+    network = wrong | same
+    assert cuts._best(scene, [right, wrong], network) == 0  # edges of motion count as much
+    assert cuts._best(Scene(scene.image), [right, wrong], network) == 1
 
 
 def test_a_click_that_agrees_changes_next_to_nothing(discs):
