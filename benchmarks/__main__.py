@@ -23,6 +23,10 @@ COMMANDS = {
     "tuned": "benchmarks.edit_quality --scenes 12 --task shape --task color --task background --task style "
     '--task instance --row tune-a-video --row "tune-a-video, fresh noise" --row "tune-a-video, untuned" '
     '--row "videograin, tuned" --dtype bfloat16 --jobs 2',
+    "exact": "benchmarks.edit_quality --first 30000 --scenes 100 --task instance --row videograin --grow 0 "
+    "--margin default --jobs 2",
+    "hard": "benchmarks.edit_quality --first 30000 --scenes 12 --task dark --task sketch --task jumping "
+    "--task crossing --row videograin --grow 0 --margin default --jobs 2",
     "tuning": "benchmarks.tuning",
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",

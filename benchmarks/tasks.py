@@ -67,12 +67,12 @@ def instance(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Ta
     return _both_anew(sample_scene(seed, frames, 2, plain=True), seed, size, masks)
 
 
-def hard(seen: Callable[[Scene], bool]) -> Callable[..., Task]:
-    """`instance` on scenes that a plain scene never is or seldom is; actors keep their natural colours."""
+def hard(wanted: Callable[[Scene], bool]) -> Callable[..., Task]:
+    """`instance` on the first scene that is wanted, plain or not; its actors get their natural colours."""
 
     def make(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
         scenes = (sample_scene(seed + _APART * i, frames, 2) for i in count())
-        scene = next(scene for scene in scenes if seen(scene))
+        scene = next(scene for scene in scenes if wanted(scene))
         actors = tuple(dataclasses.replace(a, color=None, accessory=None) for a in scene.actors)
         return _both_anew(dataclasses.replace(scene, actors=actors), seed, size, masks)
 

@@ -12,6 +12,7 @@ from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
 
 from editing import load_project
 from editing.clip.writing import write_video
+from editing.params.videograin import VideoGrainParams
 from masks.draw import deepest
 
 pytestmark = pytest.mark.browser
@@ -573,7 +574,10 @@ def test_two_clicks_become_an_edit_on_the_built_in_model(real_server, open_page)
     assert report["metrics"]["outside_psnr"] >= 38
     # A second run, stopped midway; then there is work to do at once.
     page.click("#run")
-    page.wait_for_selector("text=/step [0-9]+ of 26/", timeout=1_800_000)  # 20, and 6 to redraw
+    recommended = json.loads((ROOT / "assets" / "storybook" / "defaults.json").read_text())["videograin"]
+    params = VideoGrainParams(**recommended)
+    steps = params.steps + params.steps_again
+    page.wait_for_selector(f"text=/step [0-9]+ of {steps}/", timeout=1_800_000)
     page.click("#stop")
     page.wait_for_selector("text=/Stopped.*Nothing was saved/")
     page.wait_for_selector("#run:not([disabled])")
