@@ -73,18 +73,34 @@ def seeds_of(
     return Seeds(inside, outside)
 
 
-def begin(scene: Scene, seeds: Seeds, advice: Float32[np.ndarray, "h w"] | None = None) -> Soft:
+def capped(logits: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """A network's answer with no pixel surer than cuts believe."""
+    return np.clip(logits, -_ADVICE, _ADVICE).astype(np.float32)
+
+
+def begin(scene: Scene, seeds: Seeds, advice: Sequence[Float32[np.ndarray, "h w"]] = ()) -> Soft:
     """Cut out what a first click, stroke or box means.
 
     Args:
         scene: The frame.
         seeds: What is certain. Without anything inside, the thing is looked for in all that is not outside.
-        advice: A network's answer to the same prompts, as logits; None without one.
+        advice: A network's answers to the same prompts, as logits. Of several each is cut out alone, and they
+            vote.
 
     Returns:
         How surely each pixel is inside, 0..1.
     """
-    hint = None if advice is None else np.clip(advice, -_ADVICE, _ADVICE).astype(np.float32)
+    hints = [capped(one) for one in advice]
+    said = [(hint > 0, hint) for hint in hints if (hint > 0).any()]
+    if len(hints) < 2 or not said:
+        said = [(start, hints[0] if hints else None) for start in _starts(scene, seeds)] + said
+    found = [_grown(scene, seeds, start, hint) for start, hint in said]
+    masks = [one > 0.5 for one in found]
+    return found[_best(scene, masks, masks if len(hints) > 1 else [hint > 0 for hint in hints])]
+
+
+def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
+    """A small one around a click; within a box, its middle in several sizes."""
     cost = (0.25 + scene.edges + 0.7 * scene.shifts).astype(np.float32)
     begun, shares = seeds.inside, np.array([_START])
     if not begun.any():
@@ -92,11 +108,7 @@ def begin(scene: Scene, seeds: Seeds, advice: Float32[np.ndarray, "h w"] | None 
         begun, shares = depth > 0.7 * depth.max(), np.array(_BOXED) * float((depth > 0).mean())
     far = distance(begun, cost)
     far[seeds.outside] = far.max() + 1
-    starts = [nearest_share(far, share) for share in shares]
-    if hint is not None and (hint > 0).any():
-        starts.append(hint > 0)
-    found = [_grown(scene, seeds, start, hint) for start in starts]
-    return found[_best(scene, [one > 0.5 for one in found], None if hint is None else hint > 0)]
+    return [nearest_share(far, share) for share in shares]
 
 
 def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None) -> Soft:
@@ -133,10 +145,10 @@ def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | N
     return np.where(touching(soft > 0.5, held) | (soft <= 0.5), soft, 0).astype(np.float32)
 
 
-def _best(scene: Scene, found: Sequence[Mask], advice: Mask | None) -> int:
-    """Which answer agrees most with the network, and lies best on edges of colours and of motion."""
+def _best(scene: Scene, found: Sequence[Mask], voters: Sequence[Mask]) -> int:
+    """Which answer agrees most with the voters, and lies best on edges of colours and of motion."""
     scores = [
-        (0 if advice is None else _iou(one, advice))
+        (np.mean([_iou(one, voter) for voter in voters]) if voters else 0)
         + _on_edges(scene.edges, one)
         + _on_edges(scene.shifts, one)
         for one in found
@@ -231,7 +243,7 @@ def find(
     box: Float[np.ndarray, "4"] | None = None,
     previous: Mask | None = None,
     strokes: Sequence[BrushStroke] = (),
-    advice: Float32[np.ndarray, "h w"] | None = None,
+    advice: Sequence[Float32[np.ndarray, "h w"]] = (),
 ) -> Soft:
     """Cut out what is marked, on the working grid: one click after the other, or as corrections of a mask.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 
 _SUBPIXEL_BITS = 4
 
@@ -127,9 +127,29 @@ def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarra
     return np.where(mask, inner - half, half - outer).astype(np.float32)
 
 
+def spread(mask: Bool[np.ndarray, "height width"], count: int) -> Int[np.ndarray, "points 2"]:
+    """Find up to `count` points (x, y) well inside a mask: the deepest, then always the farthest from all.
+
+    All are at least half as far from the edge, and from the border of the frame, as the deepest.
+    """
+    depth = _depth(mask)
+    inner = np.argwhere(mask & (depth >= depth.max() / 2))[:, ::-1]
+    points, far = [np.array(deepest(mask))], np.full(len(inner), np.inf)
+    while len(points) < count:
+        far = np.minimum(far, np.square(inner - points[-1]).sum(1))
+        if not far.any():
+            break
+        points.append(inner[far.argmax()])
+    return np.array(points)
+
+
 def deepest(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int]:
     """Find the pixel (x, y) of the mask farthest from its edge and from the border of the frame."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    y, x = np.unravel_index(int(_depth(mask).argmax()), mask.shape)
     return int(x), int(y)
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """How far each pixel is from the mask's edge and from the border of the frame."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]

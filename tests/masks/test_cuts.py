@@ -113,6 +113,46 @@ def test_a_network_is_heard(bright, monkeypatch):
     assert asked == [([[*map(float, click)]], [1], None)]  # corrections ask nobody
 
 
+def test_of_a_box_a_network_is_asked_at_several_points(monkeypatch):
+    """It knows nothing of the box and is wrong at the first point; at the others it is right, so they win."""
+    y, x = np.mgrid[:96, :128]
+    body, wrong = np.hypot((x - 64) / 2, y - 48) < 20, x < 50
+    asked = []
+
+    def advise(frame, points, labels, box):
+        asked.append((points.tolist(), labels.tolist(), box))
+        answer = ~body if not len(points) else wrong if len(asked) == 2 else body
+        return np.where(answer, 9.0, -9.0).astype(np.float32)
+
+    monkeypatch.setattr(sam, "missing", lambda: None)
+    monkeypatch.setattr(sam, "logits", advise)
+    monkeypatch.setattr("masks.click.embed", lambda image: image)
+    box = (20, 24, 108, 72)
+    image = np.full((96, 128, 3), 90, np.uint8)
+    image[24:73, 20:109] += (30 * body[24:73, 20:109, None]).astype(np.uint8)
+    found = segment(image, [], [], box=box, method="cuts")
+    assert iou(found, body) > 0.9
+    (first, *points) = asked
+    assert first[:2] == ([], [])
+    assert first[2] == pytest.approx(box)
+    assert len({tuple(at[0]) for at, _, _ in points}) == 5
+    assert all(labels == [1] and around is None for _, labels, around in points)
+    asked.clear()
+    segment(image, [(64, 48)], [1], box=box, method="cuts")
+    assert asked == [([[64.0, 48.0]], [1], None)]  # a click says more than a box
+
+
+def test_of_several_answers_the_one_that_most_are_like_is_taken():
+    scene = Scene(np.full((40, 60, 3), 90, np.uint8))
+    seeds = cuts.seeds_of(scene.shape, np.zeros((0, 2)), np.zeros(0, int), box=np.array([2.0, 2, 57, 37]))
+    left, right = (np.full(scene.shape, -9, np.float32) for _ in range(2))
+    left[5:35, 5:25] = right[5:35, 35:55] = 9
+    for answers, wanted in (([left, right, right], right), ([right, left, left], left)):
+        assert iou(cuts.begin(scene, seeds, answers) > 0.5, wanted > 0) > 0.9
+    nothing = np.full(scene.shape, -9, np.float32)
+    assert cuts.begin(scene, seeds, [nothing, nothing]).shape == scene.shape
+
+
 def test_a_further_click_adds_and_what_was_right_stays(discs):
     image, red, blue = discs
     both = segment(image, [(60, 60), (140, 60)], [1, 1], previous=red, method="cuts")
@@ -149,9 +189,9 @@ def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken():
     scene = Scene(np.full((40, 60, 3), 90, np.uint8), (flow,))
     right, wrong, same = (np.zeros((40, 60), bool) for _ in range(3))
     right[:, 20:40] = wrong[:, 10:30] = same[:, 10:30] = True
-    assert cuts._best(scene, [wrong, same, right], None) == 2
-    assert cuts._best(scene, [right, wrong, same], None) == 0
-    network = wrong | same
+    assert cuts._best(scene, [wrong, same, right], []) == 2
+    assert cuts._best(scene, [right, wrong, same], []) == 0
+    network = [wrong | same]
     assert cuts._best(scene, [right, wrong], network) == 0  # edges of motion count as much
     assert cuts._best(Scene(scene.image), [right, wrong], network) == 1
 

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from masks.draw import BrushStroke, brush, clean, deepest, drop_specks, fill_holes, grow, signed_distance
+from masks.draw import (
+    BrushStroke,
+    brush,
+    clean,
+    deepest,
+    drop_specks,
+    fill_holes,
+    grow,
+    signed_distance,
+    spread,
+)
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -76,6 +86,15 @@ def test_what_touches_the_border_is_no_hole():
 
 def test_signed_distance_changes_sign_between_pixels():
     assert signed_distance(X < 40)[30, 37:43].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+
+
+def test_points_are_spread_well_inside():
+    bar = (np.abs(X - 50) <= 30) & (np.abs(Y - 20) <= 5)
+    points = spread(bar, 3)
+    assert points[0].tolist() == list(deepest(bar))
+    assert sorted(points[:, 0] - 50) == pytest.approx([-26, 0, 26], abs=2)  # both ends, then the middle
+    assert (np.abs(points[:, 1] - 20) <= 3).all()  # half as deep as the deepest
+    assert len(spread(disc(50, 20, 0), 5)) == 1
 
 
 def test_deepest_counts_the_border_as_edge():
