@@ -18,14 +18,11 @@ from editing.clip import Clip
 from editing.errors import MaskError, shorten
 from masks import checkpoints, cuts, sam, sam2
 from masks.checkpoints import Checkpoint
-from masks.cut_evidence import Scene
 from masks.cut_motion import scene_of
-from masks.draw import BrushStroke, deepest, spread
+from masks.draw import BrushStroke, deepest
 from masks.embedded import Embedded
 from masks.finders import CUTS, find_finder
 from masks.grabcut import cut
-
-_POINTS = 5  # of a box's thing that SAM is asked about
 
 
 def segment(
@@ -122,41 +119,13 @@ def _cut_out(
         for one in strokes
     ]
     corners = None if box is None else box * np.tile(ratio, 2)
-    advice = []
-    if previous is None and not sam.missing() and (labels.any() or corners is not None):
-        advice = _advice(image, scene, points[labels == 1][:1], corners)
-    mask = cuts.find(scene, points * ratio, labels, corners, before, lines, advice)
+
+    def ask(about: np.ndarray) -> np.ndarray:
+        said = sam.logits(embed(image), about / ratio, np.ones(len(about), int), None if len(about) else box)
+        return cv2.resize(said, scene.shape[::-1], interpolation=cv2.INTER_AREA)
+
+    mask = cuts.find(scene, points * ratio, labels, corners, before, lines, None if sam.missing() else ask)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-
-
-def _advice(image: np.ndarray, scene: Scene, first: np.ndarray, box: np.ndarray | None) -> list[np.ndarray]:
-    """What SAM says of a click, or of a box, as logits on the working grid.
-
-    The built-in SAM says little of a box, and its answer depends much on where it is clicked. So a box is cut
-    out roughly first, and SAM is asked about several points of that. The n-th answer is the mean of n points.
-
-    Args:
-        image: RGB.
-        scene: The same frame on the working grid.
-        first: The click, [1, 2], (x, y) in pixels of the image; empty if there is only a box.
-        box: x0, y0, x1, y1 in pixels of the scene.
-    """
-    seen, size = embed(image), scene.shape[::-1]
-    ratio = np.array(size) / image.shape[1::-1]
-
-    def asked(points: np.ndarray, around: np.ndarray | None = None) -> np.ndarray:
-        logits = sam.logits(seen, points, np.ones(len(points), int), around)
-        return cv2.resize(logits, size, interpolation=cv2.INTER_AREA)
-
-    if len(first):
-        return [asked(first)]
-    none = np.zeros((0, 2))
-    about_box = asked(none, box / np.tile(ratio, 2))
-    rough = cuts.find(scene, none, np.zeros(0, int), box, advice=[about_box]) > 0.5
-    if not rough.any():
-        return [about_box]
-    answers = [cuts.capped(asked(point[None] / ratio)) for point in spread(rough, _POINTS)]
-    return [np.mean(answers[: n + 1], axis=0) for n in range(len(answers))]
 
 
 def _resized(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Masks from clicks on real clips: colours, places and motion are weighed, and the best outline is cut.
 
 A first click begins small, a box with several sizes; further clicks correct the mask. No network is needed.
-Where a SAM has an answer to the first click, a cut begins with that too, and the better one is taken.
+Where there is a SAM, it is asked about the first click or box, and about points of what that leads to; cuts
+begin with its answers too, and the best one is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from masks.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
 from masks.cut_solver import SURE, distance, divide, nearest_share, touching
-from masks.draw import BrushStroke, brush, signed_distance
+from masks.draw import BrushStroke, brush, signed_distance, spread
 
 Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
@@ -26,12 +27,18 @@ _BIAS = -0.7  # evidence against a pixel that nothing is known of: most are back
 _PLACED = (0.0, 0.0, 0.5, 0.5)  # weight of places by round: a first guess must not bind them
 _MOVED = (1.0, 1.0, 1.0, 0.5)  # weight of motion by round: it finds things, but its outlines are loose
 _ADVICE = 5.0  # the most of a network's answer
+_POINTS = 5  # of what was found that a network is asked about
+_NOWHERE = np.zeros((0, 2))
 _NEAR, _NEARNESS = 0.08, 0.5  # of the long side: how far a mask may grow in a round; what that counts
 _PRIOR = 4.0  # evidence of the mask so far, at further clicks
 _RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
 _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
 _CHANGE = 1.0  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
+
+
+# What a network says of points (x, y), or of the box if there are none: logits, all in pixels of the scene.
+Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
 
 
 class Seeds(NamedTuple):
@@ -73,30 +80,46 @@ def seeds_of(
     return Seeds(inside, outside)
 
 
-def capped(logits: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """A network's answer with no pixel surer than cuts believe."""
-    return np.clip(logits, -_ADVICE, _ADVICE).astype(np.float32)
-
-
-def begin(scene: Scene, seeds: Seeds, advice: Sequence[Float32[np.ndarray, "h w"]] = ()) -> Soft:
+def begin(
+    scene: Scene, seeds: Seeds, click: Float[np.ndarray, "clicks 2"] = _NOWHERE, ask: Ask | None = None
+) -> Soft:
     """Cut out what a first click, stroke or box means.
+
+    A network's answer depends much on where it is clicked, and of a box it may know little. So what the first
+    answer leads to is cut out, and the network is asked about several points of that.
 
     Args:
         scene: The frame.
         seeds: What is certain. Without anything inside, the thing is looked for in all that is not outside.
-        advice: A network's answers to the same prompts, as logits. Of several each is cut out alone, and they
-            vote.
+        click: The first click, if any, (x, y).
+        ask: A network to ask.
 
     Returns:
         How surely each pixel is inside, 0..1.
     """
-    hints = [capped(one) for one in advice]
-    said = [(hint > 0, hint) for hint in hints if (hint > 0).any()]
-    if len(hints) < 2 or not said:
-        said = [(start, hints[0] if hints else None) for start in _starts(scene, seeds)] + said
-    found = [_grown(scene, seeds, start, hint) for start, hint in said]
-    masks = [one > 0.5 for one in found]
-    return found[_best(scene, masks, masks if len(hints) > 1 else [hint > 0 for hint in hints])]
+    if ask is None:
+        found = [_grown(scene, seeds, start, None) for start in _starts(scene, seeds)]
+        return found[_best(scene, found, [])]
+    hint = _capped(ask(click))
+    found = [_grown(scene, seeds, start, hint) for start in _starts(scene, seeds)]
+    found += _advised(scene, seeds, [hint])
+    rough = found[_best(scene, found, [hint > 0])] > 0.5
+    answers = [_capped(ask(point[None])) for point in spread(rough, _POINTS)] if rough.any() else []
+    if len(click):
+        found += _advised(scene, seeds, [np.mean([hint, *answers], axis=0)])
+        return found[_best(scene, found, [hint > 0])]
+    means = [np.mean(answers[: n + 1], axis=0) for n in range(len(answers))]
+    found = _advised(scene, seeds, means) or found
+    return found[_best(scene, found, [one > 0.5 for one in found])]
+
+
+def _capped(logits: np.ndarray) -> np.ndarray:
+    return np.clip(logits, -_ADVICE, _ADVICE).astype(np.float32)
+
+
+def _advised(scene: Scene, seeds: Seeds, hints: Sequence[np.ndarray]) -> list[Soft]:
+    """What each answer of a network leads to, begun with the answer itself."""
+    return [_grown(scene, seeds, hint > 0, hint) for hint in hints if (hint > 0).any()]
 
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
@@ -145,13 +168,13 @@ def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | N
     return np.where(touching(soft > 0.5, held) | (soft <= 0.5), soft, 0).astype(np.float32)
 
 
-def _best(scene: Scene, found: Sequence[Mask], voters: Sequence[Mask]) -> int:
+def _best(scene: Scene, found: Sequence[Soft], voters: Sequence[Mask]) -> int:
     """Which answer agrees most with the voters, and lies best on edges of colours and of motion."""
     scores = [
         (np.mean([_iou(one, voter) for voter in voters]) if voters else 0)
         + _on_edges(scene.edges, one)
         + _on_edges(scene.shifts, one)
-        for one in found
+        for one in (soft > 0.5 for soft in found)
     ]
     return int(np.argmax(scores))
 
@@ -243,7 +266,7 @@ def find(
     box: Float[np.ndarray, "4"] | None = None,
     previous: Mask | None = None,
     strokes: Sequence[BrushStroke] = (),
-    advice: Sequence[Float32[np.ndarray, "h w"]] = (),
+    ask: Ask | None = None,
 ) -> Soft:
     """Cut out what is marked, on the working grid: one click after the other, or as corrections of a mask.
 
@@ -254,17 +277,17 @@ def find(
         box: x0, y0, x1, y1 in pixels of the scene; all outside it is background.
         previous: Mask to correct.
         strokes: Lines on the object or, if they erase, outside it.
-        advice: See `begin`, for the first click, or the box.
+        ask: A network to ask about a first click or box.
 
     Returns:
         How surely each pixel is inside, 0..1.
     """
     seeds = seeds_of(scene.shape, points, labels, strokes, box)
     if previous is None:
-        first = int(np.argmax(labels)) if len(labels) and labels.any() else None
-        some = [] if first is None else [first]
-        drawn = () if some else strokes
-        soft = begin(scene, seeds_of(scene.shape, points[some], labels[some], drawn, box), advice)
+        first = np.flatnonzero(labels)[:1]
+        drawn = () if len(first) else strokes
+        begun = seeds_of(scene.shape, points[first], labels[first], drawn, box)
+        soft = begin(scene, begun, points[first], ask if len(first) or box is not None else None)
     else:
         soft = previous.astype(np.float32)
     for n in range(len(points)):
