@@ -16,15 +16,15 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from editing.local_models import ASSETS  # noqa: E402
-from editing.memory import share_arenas  # noqa: E402
-from ui import safety, zero_gpu  # noqa: E402
-from ui.components import STYLE, theme  # noqa: E402
-from ui.examples import load_examples  # noqa: E402
-from ui.front import Front  # noqa: E402
-from ui.media import Media  # noqa: E402
-from ui.page import build  # noqa: E402
-from ui.tools import Tools  # noqa: E402
+from editing.storage.local_models import ASSETS  # noqa: E402
+from editing.storage.memory import share_arenas  # noqa: E402
+from ui.forms.components import STYLE, theme  # noqa: E402
+from ui.page import safety, zero_gpu  # noqa: E402
+from ui.page.build import build  # noqa: E402
+from ui.page.head import PageHead  # noqa: E402
+from ui.page.tools import Tools  # noqa: E402
+from ui.server.media import Media  # noqa: E402
+from ui.session.examples import load_examples  # noqa: E402
 
 ROOT = Path(__file__).parent
 MAX_EVENTS = 1000  # that wait for a thread; each is short
@@ -58,13 +58,13 @@ def discover(request, finder=None, tracker="flow"):
     Events, and what was found as the last.
     """
     if finder:
-        from editing.clusters import maybe_nouns
-        from masks.sam3 import find_by_words
+        from editing.methods.feature_clusters import maybe_nouns
+        from masks.track.sam3 import find_by_words
 
         yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
         return
-    from editing.backbones import load_backbone
-    from editing.clusters import find_clusters
+    from editing.methods.feature_clusters import find_clusters
+    from editing.models.load import load_backbone
 
     backbone = load_backbone(request.model)
     yield (
@@ -74,14 +74,14 @@ def discover(request, finder=None, tracker="flow"):
 
 def estimate(request, params, measure):
     """What a tuning takes, as far as it is known without loading the model."""
-    from editing.estimate import estimate_tuning
+    from editing.pipeline.estimate import estimate_tuning
 
     return estimate_tuning(request, params, measure)
 
 
 def motion(frame, target):
     """Draw what moves from a frame to the next."""
-    from editing.motion_pictures import motion_pictures
+    from editing.pipeline.motion_pictures import motion_pictures
 
     return motion_pictures(frame, target)
 
@@ -103,7 +103,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     media = Media()
     page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
-    # Events of all pages share the length of this queue. Runs wait in one of their own, see `ui.turns`.
+    # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
     page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
     page.launch(
         theme=theme(),
@@ -115,7 +115,7 @@ def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storyboo
         footer_links=["api"],
         favicon_path=str(ROOT / "ui" / "favicon.svg"),
         max_threads=MAX_THREADS,
-        app_kwargs={"middleware": [Middleware(Front)]},
+        app_kwargs={"middleware": [Middleware(PageHead)]},
         max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
     )
 
@@ -126,7 +126,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     share_arenas()
     spaces = zero_gpu.package()  # before torch
-    from masks.sam import missing
+    from masks.models.sam import missing
 
     editor = safety.guarded(edit) if safety.wanted() else edit
     tools = Tools(editor, segment, propagate, discover, missing(), estimate, motion)

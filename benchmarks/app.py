@@ -64,8 +64,8 @@ _WATCH = """() => {
 def serve(log: Path) -> None:
     """Serve the real app, and log when each preview was made and what its first picture is."""
     import app
-    from editing.events import Event, Preview
-    from ui.thumbnails import data_url
+    from editing.recipe.events import Event, Preview
+    from ui.server.thumbnails import data_url
 
     edit = app.edit
 
@@ -153,7 +153,7 @@ def measure_own(browser: Any, url: str, folder: Path) -> dict[str, Any]:
     One click on each of its two actors and one on Run, the key N between them, and six texts.
     """
     import storybook
-    from editing.clip.writing import write_video
+    from editing.media.writing import write_video
     from masks.draw import deepest
 
     scene = storybook.sample_scene(30_003, plain=True)

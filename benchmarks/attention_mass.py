@@ -23,15 +23,16 @@ from torch.nn import functional as F
 
 from benchmarks.tasks import TASKS, Task, true_masks
 from editing.attention.batch import Batch
-from editing.attention.heat import Heat, HeatScope
-from editing.attention.layout import Layout
-from editing.attention.sites import AttentionFn, Site
-from editing.backbones import Backbone, load_backbone
-from editing.blending import blend_latents, vary
-from editing.diffusion import Step, advance
+from editing.attention.layers import AttentionFn, AttentionLayer
+from editing.diffusion.blending import blend_latents, mix_noise
+from editing.diffusion.schedule import Step, advance
 from editing.methods import videograin as method
-from editing.recipe import working_clip
-from editing.registry import resolve_params
+from editing.models.backbone import Backbone
+from editing.models.load import load_backbone
+from editing.params.registry import resolve_params
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from editing.recipe.layout import Layout
+from editing.recipe.window import working_clip
 
 FIRST_SEED = 20_000
 
@@ -51,17 +52,17 @@ def shares(task: Task, backbone: Backbone, params: Any) -> dict[tuple[str, str, 
     request = task.request
     working = working_clip(backbone, request)
     inside = working.inside()
-    model = method.GuidedModel(backbone, working, request, params)
+    model = method.VideoGrainModel(backbone, working, request, params)
     inverted = finished(method.invert(model, working))
     layout, text = method.lay_out(backbone, request, working.grid)
     bent, plain = (
-        method.Modulation(layout, given, model.seen, Heat(scope), model.tracks)
+        method.Modulation(layout, given, model.seen, AttentionRecorder(scope), model.tracks)
         for scope in [HeatScope.choose(working.grid, backbone.sites)]
         for given in (params, params.model_copy(update={"modulate_until": 0.0}))
     )
     watch = Watch(layout, plain, bent)
     fresh = torch.Generator().manual_seed(request.seed)
-    x = vary(inverted[-1], inside, params.variation, fresh)
+    x = mix_noise(inverted[-1], inside, params.variation, fresh)
     for step in backbone.schedule.sampling(params.steps):
         bent.begin(step)
         x = advance(*model.predict_guided(x, step, text, watch, None), step)
@@ -84,7 +85,7 @@ class Watch:
         plain, bent = (modulation.attend(step, batch) for modulation in (self._plain, self._bent))
         looks = method.fade(self._bent.params, step) > 0
 
-        def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if looks:
                 both = tuple(self._share(q, k, v, site, fn, len(batch.branches)) for fn in (plain, bent))
                 self.found[site.name, site.kind, q.shape[2]].append(both)
@@ -92,7 +93,9 @@ class Watch:
 
         return attend
 
-    def _share(self, q: Tensor, k: Tensor, v: Tensor, site: Site, fn: AttentionFn, branches: int) -> float:
+    def _share(
+        self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, fn: AttentionFn, branches: int
+    ) -> float:
         """What region pixels of the last branch give to their own region, on average."""
         codes = self._layout.codes(site)  # [frames, tokens]
         labels = codes if site.kind == "self" else self._layout.words.clamp(min=0).expand(len(codes), -1)

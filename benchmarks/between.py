@@ -25,9 +25,10 @@ import cv2
 import numpy as np
 import torch
 
-from editing import between as method
 from editing import load_backbone
-from editing.clip import open_clip, resize
+from editing.media.clip import resize
+from editing.media.reading import open_clip
+from editing.motion import interpolation as method
 from storybook import COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
 from storybook.__main__ import grown
 from storybook.world import render_frames
@@ -97,7 +98,7 @@ def filmed_case(path: Path, size: int, frames: int = 17) -> Case:
     return Case(path.stem, source, true, np.ones(source.shape[:3], np.uint8), true)
 
 
-# What each row changes of `editing.between`.
+# What each row changes of `editing.motion.interpolation`.
 ROWS: dict[str, dict[str, Any]] = {
     "copies of the nearest key frame": {},
     "all parts": {},

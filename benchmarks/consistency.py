@@ -28,8 +28,8 @@ from torch.nn.functional import normalize
 
 from benchmarks.attention import peak_bytes, seconds
 from benchmarks.edit_cost import request_for
-from editing.consistency import Agreement, Distance, agree, unit_slope
-from editing.correspondence import Motion
+from editing.attention.feature_optimization import Agreement, Distance, optimize_features, unit_slope
+from editing.motion.correspondence import Motion
 
 DISTANCES: tuple[Distance, ...] = ("absolute", "squared")
 WHOLE = ((16, 128, 16), (16, 256, 8))  # rows, channels and places in a row: both halves of 8 frames
@@ -81,15 +81,15 @@ def whole(rows: int, channels: int, side: int, wanted: Agreement, rounds: int) -
     x, source = torch.randn(2, rows, channels, side, side, generator=generator)
     flows = torch.randn(2, frames, 2, side, side, generator=generator)
     motion = Motion(*flows, *torch.rand(2, frames, side, side, generator=generator) < 0.2)
-    took = [seconds(lambda: agree(x, source, motion, wanted), "cpu") for _ in range(rounds)]
+    took = [seconds(lambda: optimize_features(x, source, motion, wanted), "cpu") for _ in range(rounds)]
     return statistics.median(took)
 
 
 def run_clip(frames: int) -> int:
     """Run FRESCO in this process on a picture that moves; bytes of the peak since the model was loaded."""
     from editing import edit, load_backbone
-    from editing.clip import ArrayClip
-    from editing.memory import peak_memory
+    from editing.media.clip import ArrayClip
+    from editing.storage.memory import peak_memory
 
     size = 128
     request = request_for("fresco", frames, size)

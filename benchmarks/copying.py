@@ -21,14 +21,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from editing.clip import open_clip
-from editing.clip.writing import write_video
-from editing.events import EditResult, Event, Finished, OtherEdit, Progress, RegionAttention, Stage
-from editing.labels import read_labels, write_labels
-from editing.outputs import write_outputs
-from editing.registry import METHODS
-from editing.request import EditRequest, Region
-from editing.spool import Spool, frames_of, windows
+from editing.attention.averages import RegionAttention
+from editing.media.labels import read_labels, write_labels
+from editing.media.lazy_frames import DiskFrames, frames_of, windows
+from editing.media.reading import open_clip
+from editing.media.writing import write_video
+from editing.params.registry import METHODS
+from editing.pipeline.outputs import write_outputs
+from editing.recipe.events import EditResult, Event, Finished, OtherEdit, Progress, Stage
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
 
 FPS = Fraction(8)
 REGIONS = (Region("left", 1, "a fox", "a cat", margin=4), Region("right", 2, "a panda", "a dog"))
@@ -58,7 +60,7 @@ def copy(_backbone: object, request: EditRequest, _params: object) -> Generator[
     """A recipe that copies its input, twice over, and looks everywhere alike."""
     yield Stage("decoding")
     width, height = request.clip.size
-    spools = [Spool(height, width) for _ in range(5)]
+    spools = [DiskFrames(height, width) for _ in range(5)]
     for start, stop in windows(len(request.clip)):
         for spool in spools:
             spool.append(request.clip.read(start, stop))
@@ -94,8 +96,9 @@ class NoModel:
 
 def work(folder: Path, frames: int) -> dict[str, float]:
     """Read, copy, measure and write in this process; its peak in bytes, what of it is new, and seconds."""
-    from editing import edit, metrics, project  # noqa: F401  # loaded before it is told what is new
-    from editing.memory import peak_memory
+    from editing import edit
+    from editing.request import project  # noqa: F401  # loaded before it is told what is new
+    from editing.storage.memory import peak_memory
 
     model = NoModel()
     before, began = peak_memory(model.device), time.perf_counter()

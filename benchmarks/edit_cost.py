@@ -30,15 +30,16 @@ from benchmarks.attention import peak_bytes
 from editing import ArrayClip, EditRequest, Region, load_backbone
 from editing.attention.backends import attention
 from editing.attention.frames import all_frames
-from editing.attention.sites import Site
-from editing.backbones import ASSETS, Backbone
-from editing.backbones.features import Features
-from editing.clip import resize
-from editing.commands import parse_settings
-from editing.diffusion import Step, advance, guide
-from editing.inversion import null_text
-from editing.recipe import working_clip
-from editing.registry import METHODS, resolve_params
+from editing.attention.layers import AttentionLayer
+from editing.cli.commands import parse_settings
+from editing.diffusion.schedule import Step, advance, guide
+from editing.media.clip import resize
+from editing.models.backbone import Backbone
+from editing.models.features import Features
+from editing.params.registry import METHODS, resolve_params
+from editing.recipe.inversion import null_text
+from editing.recipe.window import working_clip
+from editing.storage.local_models import ASSETS
 
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
 # the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
@@ -115,7 +116,7 @@ class Counted:
 def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
     """Processor time of one call with the same rows and full-frame attention."""
 
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: Site) -> torch.Tensor:
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, site: AttentionLayer) -> torch.Tensor:
         return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, frames)
 
     began = time.process_time()
@@ -176,11 +177,11 @@ def previews_ratio(
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
     """Bytes of source features held at once over those of the release: 16 bits, both halves, 49 steps."""
-    from editing.methods.videograin import GuidedModel
+    from editing.methods.videograin import VideoGrainModel
 
     request = request_for("videograin", frames, size)
     params, _ = resolve_params("videograin", {"preset": "paper"}, {})
-    model, kept = GuidedModel(backbone, working_clip(backbone, request), request, params), Features()
+    model, kept = VideoGrainModel(backbone, working_clip(backbone, request), request, params), Features()
     latents = backbone.encode(request.clip.read(0, frames))
     with torch.no_grad():
         model.predict_source(latents, backbone.schedule.inversion(50)[-1], keep=kept)

@@ -36,7 +36,7 @@ from benchmarks.judge import judge, summary
 from benchmarks.outlines import crispness
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
 from editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
-from editing.backbones import Backbone
+from editing.models.backbone import Backbone
 from storybook.world import render_frames
 
 FIRST_SEED = 20_000

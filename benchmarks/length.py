@@ -33,11 +33,11 @@ from benchmarks.edit_quality import FIRST_SEED, params_for
 from benchmarks.judge import nearest
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
 from editing import edit, load_backbone, save_project
-from editing.backbones import Backbone
-from editing.commands import parse_settings
-from editing.events import EditResult, Finished, Progress, Window
-from editing.flow import warp
-from editing.metrics import psnr
+from editing.cli.commands import parse_settings
+from editing.models.backbone import Backbone
+from editing.motion.flow import warp
+from editing.pipeline.metrics import psnr
+from editing.recipe.events import EditResult, Finished, Progress, WindowStarted
 from storybook import render
 
 KINDS = {  # the kind of edit by which each method is measured
@@ -86,7 +86,7 @@ def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
         os.environ["REGRAIN_CACHE"] = folder
         begun, window, said, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
         for last in edit(replace(task.request, method=method, params=params), backbone):
-            window = last.number if isinstance(last, Window) else window
+            window = last.number if isinstance(last, WindowStarted) else window
             if window == 2 and not at and isinstance(last, Progress) and last.seconds_left is not None:
                 said, at = last.seconds_left, time.perf_counter()
         ended = time.perf_counter()

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from benchmarks.judge import interval
 from editing import load_backbone
-from editing.backbones import Backbone
-from editing.diffusion import advance, guide
-from editing.inversion import ddim_invert
-from editing.metrics import psnr
+from editing.diffusion.schedule import advance, guide
+from editing.models.backbone import Backbone
+from editing.pipeline.metrics import psnr
+from editing.recipe.inversion import ddim_walk
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
 from storybook.world import render_frames
 
@@ -126,7 +126,9 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
 
 
 @torch.no_grad()
-def agree(model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]) -> dict[str, list[bool]]:
+def optimize_features(
+    model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]
+) -> dict[str, list[bool]]:
     """Per key and picture, whether it shows what its scene says; colour and accessory only if named."""
     answers = {key: logits.argmax(1).tolist() for key, logits in model(as_input(frames)).items()}
     out: dict[str, list[bool]] = {key: [] for key in WORDS}
@@ -163,7 +165,7 @@ def inverted_and_back(
         text = backbone.embed(list(captions[start : start + BATCH]))
         x = backbone.encode(frames[start : start + BATCH])
         predict = partial(backbone.predict, text=text)
-        *_, (_, x) = ddim_invert(x, predict, backbone.schedule.inversion(steps))
+        *_, (_, x) = ddim_walk(x, predict, backbone.schedule.inversion(steps))
         for step in backbone.schedule.sampling(steps):
             x = advance(*backbone.predict(x, step, text), step)
         out.append(backbone.decode(x))
@@ -208,7 +210,7 @@ def main() -> None:
         model = train(backbone, backbone.size, args.learn)
         made = from_words(backbone, captions, args.steps, args.guidance)
         for name, pictures in (("true drawings", frames), ("their round trip", once), ("from words", made)):
-            shares = {key: interval(hits) for key, hits in agree(model, pictures, scenes).items()}
+            shares = {key: interval(hits) for key, hits in optimize_features(model, pictures, scenes).items()}
             table[name] = shares
             cells = "  ".join(f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items())
             sys.stdout.write(f"{name:18s} {cells}\n")

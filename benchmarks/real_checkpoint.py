@@ -23,13 +23,13 @@ import numpy as np
 from PIL import Image
 
 from editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
-from editing.backbones import Backbone
-from editing.clip import resize
-from editing.commands import parse_settings
+from editing.cli.commands import parse_settings
 from editing.errors import EditingError
-from editing.labels import read_labels
-from editing.memory import peak_memory
-from editing.metrics import psnr
+from editing.media.clip import resize
+from editing.media.labels import read_labels
+from editing.models.backbone import Backbone
+from editing.pipeline.metrics import psnr
+from editing.storage.memory import peak_memory
 
 UNTOUCHED = {
     "guidance_scale": 1.0,

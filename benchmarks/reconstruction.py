@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from editing import ArrayClip, EditRequest, Finished, edit, load_backbone
-from editing.backbones import Backbone
-from editing.clip import DRAWN, resize
-from editing.metrics import psnr
+from editing.media.clip import DRAWN, resize
+from editing.models.backbone import Backbone
+from editing.pipeline.metrics import psnr
 from storybook import Scene, render, sample_scene
 from storybook.world import FPS
 

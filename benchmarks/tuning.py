@@ -27,12 +27,12 @@ from benchmarks.attention import peak_bytes
 from benchmarks.edit_cost import random_model, request_for
 from benchmarks.tasks import TASKS, true_masks
 from editing import Preview, Tuned, load_backbone, save_adapter, tune
-from editing.backbones import Backbone
-from editing.diffusion import Step, add_noise, combine
-from editing.recipe import working_clip
-from editing.registry import resolve_params
-from editing.request import EditRequest
-from editing.tuning import Learner, Tuning, drawn
+from editing.diffusion.schedule import Step, add_noise, combine
+from editing.methods.tuning import Learner, Tuning, drawn
+from editing.models.backbone import Backbone
+from editing.params.registry import resolve_params
+from editing.recipe.window import working_clip
+from editing.request.edit_request import EditRequest
 
 Run = Callable[[], Any]
 

@@ -9,9 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editing.adapters import Adapter, load_adapter, save_adapter
-    from editing.backbones import load_backbone
-    from editing.clip import ArrayClip, Clip, open_clip
+    from editing.attention.averages import RegionAttention, WordAttention
     from editing.errors import (
         ClipError,
         DivergedError,
@@ -22,7 +20,12 @@ if TYPE_CHECKING:
         RequestError,
         ResourceError,
     )
-    from editing.events import (
+    from editing.media.clip import ArrayClip, Clip
+    from editing.media.reading import open_clip
+    from editing.models.adapters import Adapter, load_adapter, save_adapter
+    from editing.models.load import load_backbone
+    from editing.pipeline.runner import edit, tune
+    from editing.recipe.events import (
         EditResult,
         Event,
         Finished,
@@ -30,19 +33,15 @@ if TYPE_CHECKING:
         OtherEdit,
         Preview,
         Progress,
-        RegionAttention,
         Stage,
         Tuned,
-        WordAttention,
     )
-    from editing.project import load_project, save_project
-    from editing.request import EditRequest, Region
-    from editing.runner import edit, tune
+    from editing.request.edit_request import EditRequest
+    from editing.request.project import load_project, save_project
+    from editing.request.region import Region
 
 _MODULES = {
-    "editing.adapters": ("Adapter", "load_adapter", "save_adapter"),
-    "editing.backbones": ("load_backbone",),
-    "editing.clip": ("ArrayClip", "Clip", "open_clip"),
+    "editing.attention.averages": ("RegionAttention", "WordAttention"),
     "editing.errors": (
         "ClipError",
         "DivergedError",
@@ -53,7 +52,12 @@ _MODULES = {
         "RequestError",
         "ResourceError",
     ),
-    "editing.events": (
+    "editing.media.clip": ("ArrayClip", "Clip"),
+    "editing.media.reading": ("open_clip",),
+    "editing.models.adapters": ("Adapter", "load_adapter", "save_adapter"),
+    "editing.models.load": ("load_backbone",),
+    "editing.pipeline.runner": ("edit", "tune"),
+    "editing.recipe.events": (
         "EditResult",
         "Event",
         "Finished",
@@ -61,14 +65,12 @@ _MODULES = {
         "OtherEdit",
         "Preview",
         "Progress",
-        "RegionAttention",
         "Stage",
         "Tuned",
-        "WordAttention",
     ),
-    "editing.project": ("load_project", "save_project"),
-    "editing.request": ("EditRequest", "Region"),
-    "editing.runner": ("edit", "tune"),
+    "editing.request.edit_request": ("EditRequest",),
+    "editing.request.project": ("load_project", "save_project"),
+    "editing.request.region": ("Region",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

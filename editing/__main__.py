@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from editing import events
-from editing.adapters import Adapter, check_adapter_path, check_name, save_adapter
-from editing.clip import open_clip
-from editing.commands import call, parse_settings
+from editing.cli.commands import call, parse_settings
 from editing.errors import RequestError, shorten
-from editing.folders import check_writable
-from editing.labels import read_labels
-from editing.outputs import check_out, check_whole, write_clusters, write_outputs
-from editing.overrides import override
-from editing.project import FILE, check_project_path, load_project, save_project, schema
-from editing.request import MAX_SEED, EditRequest, Region
-from editing.spool import windows
+from editing.media.labels import read_labels
+from editing.media.lazy_frames import windows
+from editing.media.reading import open_clip
+from editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
+from editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
+from editing.recipe import events
+from editing.request.edit_request import MAX_SEED, EditRequest, override
+from editing.request.project import FILE, check_project_path, load_project, save_project, schema
+from editing.request.region import Region
+from editing.storage.folders import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from editing.backbones import Backbone
-    from editing.batch import Outcome, Status
+    from editing.cli.jobs import Outcome, Status
+    from editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
@@ -92,7 +92,7 @@ def run(
     request.check_runnable()
     if whole:
         check_whole(request.clip)
-    from editing.runner import edit
+    from editing.pipeline.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
     warnings = [*finished.report.get("warnings", []), *notes]
@@ -146,9 +146,9 @@ def batch(
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
-    from editing.batch import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
-    from editing.batch import split as by_shots
-    from editing.folders import alone
+    from editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
+    from editing.cli.jobs import split as by_shots
+    from editing.storage.folders import alone
 
     check_batch(out)
     listed = read_jobs(jobs)
@@ -162,7 +162,7 @@ def batch(
         if ray is None:
             outcomes = run_here(tasks, out)
         else:
-            from editing.cluster import Cluster
+            from editing.cli.ray_jobs import Cluster
 
             outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
         _follow_batch(outcomes, status, len(tasks))
@@ -199,7 +199,7 @@ def tune(
         loras=tuple(lora) if lora else None,
     )
     request.check_source()
-    from editing.runner import tune as tune_model
+    from editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
     facts = tuned.adapter.facts.model_copy(update={"name": out.stem if name is None else name})
@@ -278,8 +278,8 @@ def clusters(
         raise RequestError(
             "source_prompt", "Clusters are named by its words, but it is empty. Describe what the clip shows."
         )
-    from editing.backbones import load_backbone
-    from editing.clusters import find_clusters
+    from editing.methods.feature_clusters import find_clusters
+    from editing.models.load import load_backbone
 
     backbone = load_backbone(model or request.model, request.loras)
     found = _follow(
@@ -306,7 +306,7 @@ def print_schema() -> None:
 @app.command()
 def doctor() -> None:
     """Show what this machine can run."""
-    from editing.doctor import examine
+    from editing.cli.doctor import examine
 
     for what, how in examine():
         typer.echo(f"{what:24}{how}")
@@ -345,7 +345,7 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
         raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
     import torch
 
-    from editing.backbones import load_backbone
+    from editing.models.load import load_backbone
 
     return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
 
@@ -428,7 +428,7 @@ def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:
     match event:
         case events.Stage(name=name):
             _begin(name, None, bars, tasks)
-        case events.Window(number=number, total=total):
+        case events.WindowStarted(number=number, total=total):
             _begin("windows", total, bars, tasks)
             bars.update(tasks["windows"], completed=number - 1)
         case events.Progress(stage=name, done=done, total=total, seconds_left=seconds):

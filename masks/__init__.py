@@ -9,45 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editing.labels import (
-        flatten,
-        read_labels,
-        read_regions,
-        split,
-        write_labels,
-        write_regions,
-    )
-    from editing.rle import read_rle, write_rle
-    from masks.click import embed, segment
+    from editing.media.coco import read_rle, write_rle
+    from editing.media.labels import flatten, read_labels, read_regions, split, write_labels, write_regions
     from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
-    from masks.embedded import Embedded
-    from masks.finders import finders
-    from masks.track import Confidence, propagate
-    from masks.video import read_mask_video, write_mask_video
+    from masks.io.video import read_mask_video, write_mask_video
+    from masks.models.embedded import Embedded
+    from masks.models.finders import finders
+    from masks.segmentation.click import embed, segment
+    from masks.track.propagate import Confidence, propagate
 
 _HOME = {
-    "Confidence": "masks.track",
-    "Embedded": "masks.embedded",
+    "Confidence": "masks.track.propagate",
+    "Embedded": "masks.models.embedded",
     "BrushStroke": "masks.draw",
     "brush": "masks.draw",
     "clean": "masks.draw",
     "drop_specks": "masks.draw",
-    "embed": "masks.click",
+    "embed": "masks.segmentation.click",
     "fill_holes": "masks.draw",
-    "finders": "masks.finders",
-    "flatten": "editing.labels",
+    "finders": "masks.models.finders",
+    "flatten": "editing.media.labels",
     "grow": "masks.draw",
-    "propagate": "masks.track",
-    "read_labels": "editing.labels",
-    "read_mask_video": "masks.video",
-    "read_regions": "editing.labels",
-    "read_rle": "editing.rle",
-    "segment": "masks.click",
-    "split": "editing.labels",
-    "write_labels": "editing.labels",
-    "write_mask_video": "masks.video",
-    "write_regions": "editing.labels",
-    "write_rle": "editing.rle",
+    "propagate": "masks.track.propagate",
+    "read_labels": "editing.media.labels",
+    "read_mask_video": "masks.io.video",
+    "read_regions": "editing.media.labels",
+    "read_rle": "editing.media.coco",
+    "segment": "masks.segmentation.click",
+    "split": "editing.media.labels",
+    "write_labels": "editing.media.labels",
+    "write_mask_video": "masks.io.video",
+    "write_regions": "editing.media.labels",
+    "write_rle": "editing.media.coco",
 }
 
 __all__ = [

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from editing.clip import DRAWN, open_clip
-from editing.commands import call
+from editing.cli.commands import call
 from editing.errors import MaskError, RequestError, shorten
-from editing.folders import check_writable, staged
-from editing.labels import read_labels
-from editing.rle import check_extent
-from editing.spool import Frames
+from editing.media.clip import DRAWN
+from editing.media.coco import check_extent
+from editing.media.labels import read_labels
+from editing.media.lazy_frames import LazyFrames
+from editing.media.reading import open_clip
+from editing.storage.folders import check_writable, staged
 from masks import draw
-from masks.doubts import doubts, in_words
-from masks.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
-from masks.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
-from masks.pair import write_pair
+from masks.io.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
+from masks.io.pair import write_pair
+from masks.models.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
+from masks.track.uncertainty import doubts, in_words
 
 if TYPE_CHECKING:
-    from editing.clip import Clip
-    from masks.following import Clicks
+    from editing.media.clip import Clip
+    from masks.track.following import Clicks
 
 app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
@@ -82,7 +83,7 @@ def track(
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
     # Imported here, since torch comes with it and a bad request must be refused at once.
-    from masks.following import correct, follow, masks_of_clicks
+    from masks.track.following import correct, follow, masks_of_clicks
 
     drawn = opened.comment == DRAWN
     by = finder or ("sam" if model or drawn else usual(drawn=False).name)
@@ -183,7 +184,7 @@ def clean(
     def read(number: int, start: int, stop: int) -> np.ndarray:
         return np.stack([cleaned_frame(index)[number] for index in range(start, stop)])
 
-    cleaned = {number: Frames(mask.shape, bool, partial(read, number)) for number, mask in found.items()}
+    cleaned = {number: LazyFrames(mask.shape, bool, partial(read, number)) for number, mask in found.items()}
     _save(cleaned, out, colors, fps)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from editing import ArrayClip, EditRequest, Region, open_clip, save_project
-from editing.areas import grow_labels
-from editing.clip import DRAWN
-from editing.clip.writing import write_video
 from editing.errors import EditingError
+from editing.media.clip import DRAWN
+from editing.media.labels import grow_labels
+from editing.media.writing import write_video
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 

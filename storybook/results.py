@@ -1,6 +1,6 @@
 """Results shipped with the examples: `python -m storybook.results` runs every project and keeps its edits.
 
-They are small videos, for the page to show before anybody has pressed Run. `editing.made` reads them.
+They are small videos, for the page to show before anybody has pressed Run. `shipped_results` reads them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from editing import Finished, edit, load_backbone, load_project
-from editing.clip.writing import timing_of, write_video
 from editing.errors import EditingError
-from editing.folders import staged
-from editing.made import REPORT, RESULT, digest
-from editing.outputs import EDITS
+from editing.media.writing import timing_of, write_video
+from editing.pipeline.outputs import EDITS
+from editing.pipeline.shipped_results import REPORT, RESULT, digest
+from editing.storage.folders import staged
 from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from editing import load_backbone
-from editing.backbones import Backbone
-from editing.diffusion import add_noise, advance
+from editing.diffusion.schedule import add_noise, advance
+from editing.models.backbone import Backbone
 from storybook import dataset
 from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import render_frames

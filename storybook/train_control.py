@@ -15,18 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderDC, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from editing.control import canny
+from editing.models.control_maps import canny
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS
 from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, cached_latents, embed, encode, noised
-from storybook.training import Run, begin, mixed, options, worker
+from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, noised
+from storybook.training import Run, begin, mixed, options, worker, workers
 from storybook.world import render_frames
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,21 @@ def predict(
         return unet(
             x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample.float()
+
+
+def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
+    """Latents of every shard; each worker encodes its share of the missing ones."""
+    cache.mkdir(parents=True, exist_ok=True)
+    shards = {path: cache / (path.stem + ".safetensors") for path in sorted(data.glob("pictures_?????.npy"))}
+    for path, target in [*shards.items()][worker() :: workers()]:
+        if not target.exists():
+            partial = target.with_suffix(".partial")
+            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, partial)
+            partial.replace(target)
+            log.info("encoded %s", path.stem)
+    if workers() > 1:
+        dist.barrier()
+    return torch.cat([load_file(target)["z"] for target in shards.values()])
 
 
 class HeldOut:
@@ -120,7 +137,8 @@ def main() -> None:
     scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
     z = cached_latents(args.data, args.latents or args.run / "latents", vae)
     maps, _ = dataset.load(args.data)
-    captions = Captions(args.run / "tokenizer", len(z))
+    captions = Captions(args.run / "tokenizer")
+    known = captions.of([dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(len(z))])
     text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, text, scale)
@@ -131,7 +149,7 @@ def main() -> None:
         rows = torch.randint(len(z), (args.batch,), generator=rng)
         pictures = np.stack([maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows])
         x, t, v = noised(z[rows].float() * scale, abar, rng)
-        words = embed(text, captions.draw(rows, rng))
+        words = embed(text, captions.draw(known, rows, rng))
         found = predict(net, unet, x, t, words, edges(pictures))
         run.step((found - v).square().mean(), args.batch)
         if run.steps % args.report == 0 and not worker():

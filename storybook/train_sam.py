@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masks.draw import deepest
-from masks.embedded import PRIOR, Embedded
-from masks.sam import predict
-from masks.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from masks.models.embedded import PRIOR, Embedded
+from masks.models.sam import predict
+from masks.models.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
 from storybook.muon import Muon

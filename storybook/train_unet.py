@@ -1,33 +1,34 @@
-"""Train UNet and text encoder together: `python -m storybook.train_unet --data DIR --vae VAE --run RUN`.
+"""Train UNet and text encoder together: `python -m storybook.train_unet --vae VAE --run RUN`.
 
-v-prediction on the SD noise schedule, loss weights that fall at low noise, caption dropout, EMA. Latents are
-encoded once and kept beside the pictures. The run folder keeps weights, EMA and optimiser as safetensors and
-resumes from them; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is a
-diffusers folder of the EMA, ready for `storybook.ship`.
+v-prediction on the SD noise schedule, loss weights that fall at low noise, caption dropout, EMA. Drawings are
+made on the way (`storybook.pool`). Beside the usual loss, a head reads from the middle of the UNet what is
+where (`storybook.reading_head`); `--head 0` leaves it out. The run folder keeps weights, EMA and optimiser as
+safetensors and resumes from them; `--init` starts from shipped weights with a fresh optimiser. `RUN/model` is
+a diffusers folder of the EMA, ready for `storybook.ship`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import dataset, tokenizer
 from storybook.muon import Muon
+from storybook.pool import Pool, Truth, read_truth, truth_of
+from storybook.reading_head import ReadingHead, accuracy, reading_loss
 from storybook.train_autoencoder import SIZE
-from storybook.training import Run, begin, mixed, options, worker, workers
+from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import Scene, render_frames, vocabulary
 
-log = logging.getLogger(__name__)
 UNET = {
     "sample_size": 16,
     "in_channels": 16,
@@ -82,32 +83,19 @@ def encode(vae: AutoencoderDC, pictures: np.ndarray) -> Tensor:
         )
 
 
-def cached_latents(data: Path, cache: Path, vae: AutoencoderDC) -> Tensor:
-    """Latents of every shard; each worker encodes its share of the missing ones."""
-    cache.mkdir(parents=True, exist_ok=True)
-    shards = {path: cache / (path.stem + ".safetensors") for path in sorted(data.glob("pictures_?????.npy"))}
-    for path, target in [*shards.items()][worker() :: workers()]:
-        if not target.exists():
-            partial = target.with_suffix(".partial")
-            save_file({"z": encode(vae, np.load(path, mmap_mode="r"))}, partial)
-            partial.replace(target)
-            log.info("encoded %s", path.stem)
-    if workers() > 1:
-        dist.barrier()
-    return torch.cat([load_file(target)["z"] for target in shards.values()])
-
-
 class Captions:
-    """Token ids of every training caption, and of the held-out ones with wrong and swapped words."""
+    """Captions as token ids."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tokenizer = tokenizer.build(vocabulary(), folder)
-        scenes = [dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(count)]
-        self.full = self.ids([wordings(s)[0] for s in scenes])
-        self.short = self.ids([wordings(s)[1] for s in scenes])
         self.empty = self.ids([""])
 
-    def ids(self, texts: list[str]) -> Tensor:
+    def of(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
+        """The wordings of some scenes: "full" and "short", see `wordings`."""
+        full, short = zip(*map(wordings, scenes), strict=True)
+        return {"full": self.ids(full), "short": self.ids(short)}
+
+    def ids(self, texts: Sequence[str]) -> Tensor:
         """int64 [n, `tokenizer.MAX_TOKENS`]."""
         kw = {
             "padding": "max_length",
@@ -115,12 +103,13 @@ class Captions:
             "max_length": tokenizer.MAX_TOKENS,
             "return_tensors": "pt",
         }
-        return self.tokenizer(texts, **kw).input_ids
+        return self.tokenizer(list(texts), **kw).input_ids
 
-    def draw(self, rows: Tensor, rng: torch.Generator) -> Tensor:
-        """10 % empty, 15 % actors only, else the caption."""
+    def draw(self, known: Mapping[str, Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
+        """Of what `of` returned: 10 % empty, 15 % actors only, else the caption."""
         u = torch.rand(len(rows), 1, generator=rng)
-        return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, self.short[rows], self.full[rows]))
+        short, full = known["short"][rows], known["full"][rows]
+        return torch.where(u < 0.1, self.empty, torch.where(u < 0.25, short, full))
 
 
 def embed(text: CLIPTextModel, ids: Tensor) -> Tensor:
@@ -141,13 +130,18 @@ class HeldOut:
         texts = [s.caption for s in scenes]
         swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in scenes]
         wrong = texts[1:] + texts[:1]
+        truths = [truth_of(s, 3) for s in scenes]
+        kept = {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
+        self.truth = read_truth(kept, torch.arange(len(scenes)))
         self.ids = {
             name: captions.ids(t) for name, t in (("right", texts), ("wrong", wrong), ("swapped", swapped))
         }
 
     @torch.no_grad()
-    def probe(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> dict[str, float]:
-        """Mean squared x0 error over the latents' variance at fixed levels."""
+    def probe(
+        self, unet: UNet2DConditionModel, text: CLIPTextModel, head: ReadingHead | None = None
+    ) -> dict[str, float]:
+        """Mean squared x0 error over the latents' variance at fixed levels, and what the head reads right."""
         out, held = {}, self.latents
         for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("wrong", 950), ("swapped", 850)]:
             noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
@@ -156,6 +150,8 @@ class HeldOut:
             with mixed():
                 v = unet(x, torch.full((len(x),), t), embed(text, self.ids[name])).sample.float()
             out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
+            if head and name == "right" and t in (300, 700):
+                out |= {f"{key}{t}": share for key, share in accuracy(head(), self.truth).items()}
         return out
 
 
@@ -209,37 +205,48 @@ def training_loss(
     ids: Tensor,
     abar: Tensor,
     rng: torch.Generator,
+    reading: tuple[ReadingHead, Truth, float] | None = None,
 ) -> Tensor:
-    """Weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens]."""
+    """Weighted error of v at random levels; `x0` float32 [n, 16, 16, 16], `ids` int64 [n, tokens].
+
+    `reading` adds the loss of a head that reads the truth, with its weight.
+    """
     x, t, v = noised(x0, abar, rng)
     with mixed():
         found = unet(x, t, embed(text, ids)).sample
     error = (found.float() - v).square().mean((1, 2, 3))
     # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
     snr = abar / (1 - abar)
-    return (5.0 / (snr[t] + 5.0) * error).mean()
+    loss = (5.0 / (snr[t] + 5.0) * error).mean()
+    if reading:
+        head, truth, weight = reading
+        loss = loss + weight * reading_loss(head(), truth)
+    return loss
 
 
 def main() -> None:
     """Train, resuming from the run folder if it exists."""
-    parser = options(__doc__ or "", samples=200_000, rate=6e-4, ema=0.9993)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = options(__doc__ or "", samples=3_000_000, rate=2.5e-3, ema=0.9995)
     parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--batch", type=int, default=16, help="samples per batch of each worker")
+    parser.add_argument("--batch", type=int, default=32, help="samples per batch of each worker")
     parser.add_argument("--report", type=int, default=250, help="steps between points of the curve")
+    parser.add_argument("--head", type=float, default=0.1, help="weight of the head's loss; 0 trains none")
     args = parser.parse_args()
     begin(args)
     folder = args.run / "model"
     folder.mkdir(parents=True, exist_ok=True)
 
     vae = AutoencoderDC.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
-    z = cached_latents(args.data, args.run / "latents", vae)
-    scale = DEVIATION / float(z[:4000].float().std())
-    captions = Captions(folder / "tokenizer", len(z))
+    captions = Captions(folder / "tokenizer")
+    pool = Pool(args.run / "pool", partial(encode, vae), captions.of)
+    # Weights to start from know the latents at the scale that they ship with.
+    scale = vae.config.scaling_factor if args.init else DEVIATION / float(pool.at(0)["z"].float().std())
     abar = DDIMScheduler(**SCHEDULE).alphas_cumprod
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
-    model = nn.ModuleDict({"unet": unet, "text": text})
+    head = ReadingHead(unet) if args.head else None
+    parts = {"unet": unet, "text": text} | ({"head": head} if head else {})
+    model = nn.ModuleDict(parts)
     run = Run(args.run, model, Muon(model, args.rate, ends=ENDS), ema=args.ema)
     DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
@@ -247,18 +254,20 @@ def main() -> None:
     def show() -> None:
         run.exchange()
         unet.eval()
-        run.report(held.probe(unet, text))
+        run.report(held.probe(unet, text, head))
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
         unet.train()
         run.exchange()
 
     while run.done < args.samples:
+        known = pool.at(run.done)
         rng = torch.Generator().manual_seed(args.seed * 1_000_003 + run.done + worker() * args.batch)
         run.pace(args.rate, args.samples, warm=4000)
-        rows = torch.randint(len(z), (args.batch,), generator=rng)
-        loss = training_loss(unet, text, z[rows].float() * scale, captions.draw(rows, rng), abar, rng)
-        run.step(loss, args.batch)
+        rows = torch.randint(len(known["z"]), (args.batch,), generator=rng)
+        x0, ids = known["z"][rows].float() * scale, captions.draw(known, rows, rng)
+        reading = (head, read_truth(known, rows), args.head) if head else None
+        run.step(training_loss(unet, text, x0, ids, abar, rng, reading), args.batch)
         if worker():
             continue
         if run.steps % args.report == 0:

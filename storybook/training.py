@@ -11,9 +11,9 @@ import argparse
 import atexit
 import json
 import logging
-import math
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,7 @@ def mixed() -> torch.autocast:
 def worker() -> int:
     """Rank of this process among those `torchrun` started; 0 without torchrun."""
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=timedelta(days=1))  # a paused run goes on
         atexit.register(dist.destroy_process_group)  # its threads must not outlive the interpreter
     return dist.get_rank() if dist.is_initialized() else 0
 
@@ -92,8 +92,11 @@ class Run:
         self._first, self._started = self.done, time.time()
 
     def pace(self, peak: float, samples: int, warm: int) -> None:
-        """Set the learning rate: a linear rise over `warm` samples, a cosine down to 2 % at `samples`."""
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.done / samples)))
+        """Set the learning rate: it rises over `warm` samples, stays, and falls to 2 % over the last fifth.
+
+        So a run may be lengthened, and the beginnings of two runs of different lengths be compared.
+        """
+        fall = max(0.02, min(1.0, 5 * (1 - self.done / samples)))
         for group in self.optimiser.param_groups:
             group["lr"] = peak * min(1.0, (self.done + 1) / warm) * fall
 

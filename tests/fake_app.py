@@ -20,12 +20,14 @@ import cv2
 import numpy as np
 import torch
 
-from editing.adapters import Adapter, AdapterFacts
-from editing.backbones.hub import Listing
-from editing.clip import ArrayClip
+from editing.attention.averages import RegionAttention, WordAttention
 from editing.errors import ModelError, PromptError
-from editing.estimate import Estimate
-from editing.events import (
+from editing.media.clip import ArrayClip
+from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from editing.models.adapters import Adapter, AdapterFacts
+from editing.models.loading.hub import Listing
+from editing.pipeline.estimate import Estimate
+from editing.recipe.events import (
     EditResult,
     Event,
     Finished,
@@ -34,16 +36,14 @@ from editing.events import (
     Preview,
     Progress,
     Ready,
-    RegionAttention,
     Stage,
     Tuned,
-    Window,
-    WordAttention,
+    WindowStarted,
 )
-from editing.fetching import Fetched
-from editing.project import save_project
-from editing.request import EditRequest, Region
-from editing.spool import Frames, Spool, frames_of, windows
+from editing.request.edit_request import EditRequest
+from editing.request.project import save_project
+from editing.request.region import Region
+from editing.storage.fetching import Fetched
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
@@ -179,10 +179,10 @@ def walk(stage, left, note, place: str, preview=None) -> Iterator[Event]:
 def edit_long(request: EditRequest, note) -> Iterator[Event]:
     """The negative of a long clip, window by window; windows that were edited before are not edited again."""
     clip, count = request.clip, len(request.clip)
-    done = Spool(*clip.size[::-1])
+    done = DiskFrames(*clip.size[::-1])
     spans = list(windows(count, WINDOW))
     for number, (start, stop) in enumerate(spans, 1):
-        yield Window(number, len(spans), stop - start, count - start)
+        yield WindowStarted(number, len(spans), stop - start, count - start)
         source = clip.read(start, stop)
         looks = Preview(255 - source, tuple(range(start, stop)), {})
         for stage in ("inverting", "editing") if start not in _windows_done else ():
@@ -195,7 +195,7 @@ def edit_long(request: EditRequest, note) -> Iterator[Event]:
         yield Stage("decoding")
         done.append(255 - source)
         if stop < count:
-            yield Ready(Frames(done.shape, np.uint8, done.read))
+            yield Ready(LazyFrames(done.shape, np.uint8, done.read))
     _windows_done.clear()
     mask = request.edited_mask
     yield Finished(EditResult(done, done, frames_of(clip), mask, {}), {"version": 1, "metrics": {}})
@@ -315,7 +315,7 @@ def discover(request) -> Iterator[Event | Found]:
 
 
 class Found(NamedTuple):
-    """As `editing.clusters.Clusters`, as far as the page needs it."""
+    """As `editing.methods.feature_clusters.Clusters`, as far as the page needs it."""
 
     labels: np.ndarray
     names: tuple[str, ...]
@@ -361,7 +361,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from app import launch, motion
-    from ui.tools import Tools
+    from ui.page.tools import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")

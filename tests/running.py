@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 
-from editing.events import Event
+from editing.recipe.events import Event
 
 Result = TypeVar("Result")
 

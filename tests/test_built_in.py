@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from benchmarks.judge import distance
 from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
-from editing.adapters import read_facts
-from editing.backbones.control_net import ControlNets
-from editing.backbones.patches import Change
-from editing.clip import resize
-from editing.control import read_control
-from editing.diffusion import add_noise
-from editing.events import Finished
-from editing.metrics import psnr
+from editing.diffusion.schedule import add_noise
+from editing.media.clip import resize
+from editing.models.adapters import read_facts
+from editing.models.control_net import ControlNets
+from editing.models.intervention import Intervention
+from editing.params.control import read_control
+from editing.pipeline.metrics import psnr
+from editing.recipe.events import Finished
 from storybook import KINDS, replace, sample_scene
 from storybook.__main__ import grown
 from storybook.world import from_dict, render_frames
@@ -249,7 +249,9 @@ def test_its_control_network_knows_a_scene_by_its_edges(model):
     def error(shown, weight=1.0):
         specs = read_control(f"canny=storybook/canny@{weight}")
         control = ControlNets(specs, shown, model).reading(text)
-        return float((model.predict(noisy, step, text, Change(control=control))[0] - clean).square().mean())
+        return float(
+            (model.predict(noisy, step, text, Intervention(control=control))[0] - clean).square().mean()
+        )
 
     alone, own, others = error(frames, 0), error(frames), error(np.roll(frames, 1, 0))
     assert own < 0.9 * alone

@@ -8,8 +8,8 @@ import pytest
 import torch
 from faults import Started, dies_while, small_files, small_results
 
-from editing.adapters import Adapter, AdapterFacts, save_adapter
-from editing.backbones import load_backbone
+from editing.models.adapters import Adapter, AdapterFacts, save_adapter
+from editing.models.load import load_backbone
 from tests.hostile import base
 
 pytestmark = pytest.mark.slow

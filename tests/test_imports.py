@@ -1,67 +1,57 @@
-"""The import rules: one direction, light packages, and an app that alone knows its toolkit."""
+"""The rooms of the house: how many modules each has, what it may import, and how light it is."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("editing", "masks", "storybook", "ui")
-
-_MODELS = ("editing.backbones", "editing.methods", "editing.attention", "editing.runner")
-
-# Modules of the first kind may not import, at any depth of their code, modules of the second.
-FORBIDDEN = [
-    ("editing.", ("masks", "ui", "app", "gradio", "storybook", "editing.__main__")),
-    ("masks", ("ui", "app", "gradio", "storybook", "editing.methods", "editing.runner", "editing.request")),
-    ("ui", ("app", "storybook", "editing.__main__", "masks.__main__")),
-    ("storybook", ("app", "ui", "gradio")),
-    ("editing.clip", ("editing.labels", "editing.request", "editing.registry", "editing.runner")),
-    ("editing.params", ("editing.registry", "editing.request", "editing.methods", "editing.backbones")),
-    ("editing.methods.", ("editing.runner", "editing.project", "editing.outputs", "editing.__main__")),
-    ("editing.project", ("editing.outputs", "editing.runner", "editing.methods")),
-    ("editing.request", ("editing.project", "editing.outputs", "editing.runner", "editing.methods")),
-    ("editing.registry", ("editing.request", "editing.project", "editing.runner", "editing.methods")),
-    ("editing.attention", ("editing.backbones", "editing.methods", "editing.runner", "editing.project")),
-    (
-        "editing.backbones",
-        ("editing.methods", "editing.runner", "editing.project", "editing.outputs", "masks"),
+# Rooms of each package, bottom first; a room may import those before it, and the package's root any of them.
+# The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
+ROOMS = {
+    "editing": (
+        "storage",
+        "media",
+        "params",
+        "motion",
+        "diffusion",
+        "attention",
+        "models.loading",
+        "models",
+        "request",
+        "recipe",
+        "methods",
+        "pipeline",
+        "cli",
     ),
-    ("editing.diffusion", _MODELS),
-    ("editing.inversion", _MODELS),
-    ("editing.flow", _MODELS),
-    ("editing.correspondence", _MODELS),
-    ("editing.keyframes", _MODELS),
-    ("editing.displacement", _MODELS),
-    ("editing.between", _MODELS),
-    ("editing.steady", _MODELS),
-    ("editing.errors", ("editing", "masks")),
-    ("editing.events", ("editing.runner", "editing.methods", "editing.backbones", "editing.project")),
-]
+    "masks": ("models", "io", "segmentation", "track"),
+    "ui": ("server", "session", "forms", "results", "handlers", "api", "page"),
+}
+FULL = 14  # modules of a room
+# What masks may use of editing; what each package may never import.
+FOR_MASKS = ("editing.storage", "editing.media", "editing.motion", "editing.errors", "editing.boundary")
+FOR_MASKS += ("editing.cli.commands", "editing.recipe.events")
+NEVER = {
+    "editing": ("masks", "ui", "app", "gradio", "storybook"),
+    "masks": ("ui", "app", "gradio", "storybook"),
+    "ui": ("app", "storybook", "editing.__main__", "masks.__main__"),
+    "storybook": ("app", "ui", "gradio"),
+}
 
 
 def modules():
-    for package in PACKAGES:
+    for package in NEVER:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-def type_only(tree):
-    """Imports under `if TYPE_CHECKING:`, which never run."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            yield from (id(child) for statement in node.body for child in ast.walk(statement))
-
-
 def imported(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = set(type_only(tree))
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    """Everything imported at any depth of the code, for types alone, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -73,55 +63,85 @@ def is_within(name, package):
     return name == package or name.startswith(f"{package}.")
 
 
-IMPORTS = {name: sorted(set(imported(path))) for name, path in modules()}
+PATHS = dict(modules())
+IMPORTS = {name: sorted(set(imported(path))) for name, path in PATHS.items()}
 
 
-@pytest.mark.parametrize("module", IMPORTS)
-def test_imports_point_one_way(module):
-    for prefix, forbidden in FORBIDDEN:
-        if not module.startswith(prefix):
-            continue
-        wrong = [name for name in IMPORTS[module] for package in forbidden if is_within(name, package)]
-        assert wrong == [], f"{module} may not import {wrong}"
+def module_of(name):
+    while name and name not in PATHS:
+        name = name.rpartition(".")[0]
+    return name
 
 
-@pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith("editing.methods.")])
-def test_methods_do_not_import_methods(module):
-    wrong = [name for name in IMPORTS[module] if is_within(name, "editing.methods")]
-    assert wrong == []
+def rank(module):
+    """Height of a module within its package: 0 at the bottom."""
+    package, _, rest = module.partition(".")
+    rooms = ROOMS[package]
+    if rest in ("", "__main__"):
+        return len(rooms) + 1
+    room = next((room for room in rooms if is_within(rest, room)), None)
+    return 0 if room is None else 1 + rooms.index(room)
 
 
-@pytest.mark.parametrize("module", [name for name in IMPORTS if is_within(name, "masks")])
-def test_masks_use_little_of_editing(module):
-    allowed = (
-        "editing.boundary",
-        "editing.clip",
-        "editing.commands",
-        "editing.flow",
-        "editing.errors",
-        "editing.events",
-        "editing.fetching",
-        "editing.labels",
-        "editing.folders",
-        "editing.local_models",
-        "editing.rle",
-        "editing.spool",
-        "editing.weights",
+IN_ROOMS = [name for name in PATHS if name.split(".")[0] in ROOMS]
+
+
+@pytest.mark.parametrize("module", IN_ROOMS)
+def test_arrows_point_down(module):
+    package = module.split(".")[0]
+    used = {module_of(name) for name in IMPORTS[module] if is_within(name, package)} - {"", package}
+    assert [name for name in used if rank(name) > rank(module)] == []
+
+
+def test_no_circles():
+    graph = {name: {module_of(one) for one in IMPORTS[name]} & set(PATHS) - {name} for name in PATHS}
+    while free := [name for name, used in graph.items() if not used & set(graph)]:
+        for name in free:
+            del graph[name]
+    assert graph == {}
+
+
+def test_rooms_are_not_crowded():
+    rooms = Counter(
+        path.parent for name, path in PATHS.items() if path.name != "__init__.py" and name in IN_ROOMS
     )
+    assert {str(room.relative_to(ROOT)): count for room, count in rooms.items() if count > FULL} == {}
+    known = {ROOT / package / room.replace(".", "/") for package, names in ROOMS.items() for room in names}
+    assert set(rooms) - {ROOT / package for package in ROOMS} == known
+    for room in known:
+        doc = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+        assert doc, f"{room}: says what lives there"
+        assert len(ast.parse((room / "__init__.py").read_text()).body) == 1
+
+
+def test_no_class_name_twice():
+    classes = Counter(
+        node.name
+        for name in IN_ROOMS
+        for node in ast.walk(ast.parse(PATHS[name].read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in classes.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_packages_keep_apart(module):
+    forbidden = NEVER[module.split(".")[0]]
+    assert [name for name in IMPORTS[module] if any(is_within(name, one) for one in forbidden)] == []
+
+
+@pytest.mark.parametrize("module", [name for name in PATHS if is_within(name, "editing.methods")])
+def test_methods_do_not_import_methods(module):
+    from editing.params.registry import METHODS
+
+    methods = {one.entry.split(":")[0] for one in METHODS.values()} - {module}
+    assert [name for name in IMPORTS[module] if module_of(name) in methods] == []
+
+
+@pytest.mark.parametrize("module", [name for name in PATHS if is_within(name, "masks")])
+def test_masks_use_little_of_editing(module):
     used = [name for name in IMPORTS[module] if is_within(name, "editing")]
-    assert all(any(is_within(name, package) for package in allowed) for name in used), used
-
-
-def test_labels_are_a_leaf():
-    used = {name.split(".")[0] for name in IMPORTS["editing.labels"]} - set(sys.stdlib_module_names)
-    assert used == {"numpy", "PIL", "jaxtyping", "editing"}
-
-
-@pytest.mark.parametrize(
-    "module", ["editing.request", "editing.prompts", "editing.registry", "editing.params", "editing.project"]
-)
-def test_requests_know_no_recipe(module):
-    assert [name for name in IMPORTS[module] if is_within(name, "editing.methods")] == []
+    assert [name for name in used if not any(is_within(name, one) for one in FOR_MASKS)] == []
 
 
 def run(code):
@@ -134,7 +154,7 @@ def run(code):
         "import editing, masks",
         "from editing import load_project, save_project, open_clip, EditRequest, Finished, EditingError",
         "from masks import read_labels, write_labels",
-        "import editing.__main__, editing.outputs, editing.methods",
+        "import editing.__main__, editing.pipeline.outputs, editing.methods",
     ],
 )
 def test_light_imports_load_no_torch(code):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from editing import Adapter, ArrayClip, EditRequest
+from editing.methods.tuning import learn_clip
+from editing.params.registry import check_params
 from editing.params.tune_a_video import TuneAVideoParams
-from editing.registry import check_params
-from editing.tuning import learn_clip
 
 FRAMES, SIZE = 3, 16
 WORDS = "a cat on the grass"

@@ -1,1 +1,4 @@
-"""Attention: the layers of a model, the function that computes it, and the frames whose keys a frame sees."""
+"""Attention on tensors: layers, kernels, frames that see each other, maps, regions.
+
+Knows no method. Imports `diffusion` and below.
+"""

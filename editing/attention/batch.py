@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.diffusion import guide
-from editing.text import Text
+from editing.diffusion.schedule import guide
+from editing.diffusion.text import PromptEmbedding
 
 
 class Batch(NamedTuple):
@@ -46,9 +46,11 @@ class Batch(NamedTuple):
         """Join the tensors of the groups into the rows of a call; groups not in this batch are left out."""
         return torch.cat([parts[name] for name in dict.fromkeys(map(_group, self.branches))])
 
-    def texts(self, texts: Mapping[str, Text]) -> Text:
+    def texts(self, texts: Mapping[str, PromptEmbedding]) -> PromptEmbedding:
         """Join texts into one per branch, from those of branches or of whole groups."""
-        return Text.cat([texts[name] if name in texts else texts[_group(name)] for name in self.branches])
+        return PromptEmbedding.cat(
+            [texts[name] if name in texts else texts[_group(name)] for name in self.branches]
+        )
 
     def guide(
         self, answer: tuple[Tensor, Tensor], scale: float, uncond: str = "uncond", cond: str = "cond"

@@ -150,7 +150,7 @@ def tracks(
         k: Keys, same rows.
         v: Values, same rows.
         frames: Frames in a branch.
-        ids: Track of every token; a track has at most one token per frame (`editing.flow.trajectories`).
+        ids: Track of every token; a track has at most one token per frame (`flow.trajectories`).
         scale: Factor on q k^T; default dim ** -0.5.
     Source: FLATTEN, arXiv:2310.05922, Sec. 3.3, without the neighbourhood.
     """

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
-from editing.attention.sites import Grid, Site
-from editing.text import Text, Variant, equalizer, is_swap, refine_map, replace_map
+from editing.attention.layers import AttentionLayer, Grid
+from editing.diffusion.text import PromptEmbedding, Variant, equalizer, is_swap, refine_map, replace_map
 
 Maps = Float[Tensor, "rows heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
@@ -24,7 +24,7 @@ CrossControl = Literal["auto", "replace", "refine"]
 _MAP_SIDE = 16
 
 
-def map_stride(grid: Grid, sites: Sequence[Site]) -> tuple[int, int, int]:
+def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
     """Choose the stride of the layers from which maps of words are read.
 
     It is the coarsest grid with cross-attention and at least 16 cells per side, else the finest.
@@ -75,8 +75,8 @@ class Exchange:
 
 
 def exchange(
-    source: Text,
-    target: Text,
+    source: PromptEmbedding,
+    target: PromptEmbedding,
     control: CrossControl = "auto",
     weights: Mapping[str, float] | None = None,
     variant: Variant = "fixed",
@@ -90,7 +90,7 @@ def exchange(
         control: "replace" swaps words in place, "refine" adds new words; "auto" replaces if the prompts
             differ only by one-for-one word swaps.
         weights: Factors of words of the target.
-        variant: See `editing.text`.
+        variant: See `editing.diffusion.text`.
         field: Field named in the error if a word of `weights` is not in the prompt.
     Raises:
         PromptError: Prompts to replace differ in their number of words, or a word of `weights` is missing.

@@ -1,5 +1,4 @@
-"""The recipes, one file each: generator functions that read like their papers."""
+"""The recipes, one file each: generator functions that read like their papers.
 
-from editing.registry import METHODS
-
-__all__ = ["METHODS"]
+Imports `recipe` and below, never another method.
+"""

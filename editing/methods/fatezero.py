@@ -22,28 +22,28 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from editing.attention.averages import WordAttention
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import Seen, across_frames, frames_seen
-from editing.attention.heat import Columns, Heat, HeatScope, of_columns
+from editing.attention.layers import AttentionFn, AttentionLayer, Grid
 from editing.attention.maps import Exchange, exchange, fuse_cross, map_stride, probabilities
-from editing.attention.sites import AttentionFn, Grid, Site
-from editing.backbones.patches import Change, Patch, joint_norm
-from editing.blending import blend_latents, mask_from_attention, vary
-from editing.diffusion import Step, advance
+from editing.diffusion.blending import blend_latents, mask_from_attention, mix_noise
+from editing.diffusion.schedule import Step, advance
+from editing.diffusion.text import PromptEmbedding, find_words, new_words, telling_words
 from editing.errors import PromptError
-from editing.events import Event, Progress, Stage, WordAttention
-from editing.inversion import cached, ddim_walk, inversion_key
-from editing.inversion import invert as walk_up
-from editing.params import KEY_FRAMES
+from editing.models.intervention import Intervention, Patch, joint_norm
+from editing.params.base import KEY_FRAMES
 from editing.params.fatezero import FateZeroParams
-from editing.preview import Previews
-from editing.recipe import Draft, EditedCells, Piece, Working, working_clip
-from editing.request import EditRequest
-from editing.text import Text, find_words, new_words, telling_words
+from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope, of_columns
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
+from editing.recipe.preview import Previews
+from editing.recipe.window import EditedCells, ResizedClip, WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.backbones import Backbone
+    from editing.models.backbone import Backbone
 
 AreaOf = Callable[[int, tuple[int, int]], Tensor]
 """(edit, size) -> [frames, 1, h, w], 1 in the edited area."""
@@ -51,8 +51,8 @@ AreaOf = Callable[[int, tuple[int, int]], Tensor]
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FateZeroParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: FateZeroParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
@@ -63,27 +63,29 @@ def run(
     yield Stage("editing")
     edits = Edits(plan, params, source)
     previews = Previews(source.latents[0], working, params.preview_every)
-    x = vary(source.latents[-1], plan.inside(), params.variation, torch.Generator().manual_seed(request.seed))
+    x = mix_noise(
+        source.latents[-1], plan.inside(), params.variation, torch.Generator().manual_seed(request.seed)
+    )
     x = x.repeat(len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
-        x = working.piece.follow("edit", step.index, x)
-        window = Window.at(step, params)
+        x = working.piece.pin_anchors("edit", step.index, x)
+        window = Injected.at(step, params)
         batch = plan.batch(window)
         attend = edits.attend(step, window, batch)
         rows = batch.join({"source": source.at(step, params), "uncond": x, "cond": x})
-        answer = backbone.predict(rows, step, plan.texts(batch), Change(attend, plan.patches))
+        answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
         yield from previews(step, x0[: batch.frames], partial(edits.heats[0].now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
-    return Draft(
+    return WindowResult(
         x.split(plan.frames), edits.heats[0].maps(plan.targets[0].words), source.rebuilt, edits.words(),
         edits.step_areas,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class FateZeroTarget:
     """One target prompt.
 
     Attributes:
@@ -95,7 +97,7 @@ class Target:
         area: Tokens of this prompt that do.
     """
 
-    text: Text
+    text: PromptEmbedding
     exchange: Exchange
     words: Columns
     all_words: Columns
@@ -104,7 +106,7 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class FateZeroPlan:
     """Everything decided before the first step.
 
     Attributes:
@@ -121,21 +123,21 @@ class Plan:
 
     frames: int
     scope: HeatScope
-    source: Text
+    source: PromptEmbedding
     source_words: Columns
-    uncond: Text
-    targets: tuple[Target, ...]
+    uncond: PromptEmbedding
+    targets: tuple[FateZeroTarget, ...]
     edited: EditedCells | None
     grid: Grid
     patches: tuple[Patch, ...]
     seen: Seen
     seen_finest: Int[Tensor, "frames seen_finest"] | Literal["all"]
 
-    def batch(self, window: Window) -> Batch:
+    def batch(self, window: Injected) -> Batch:
         """The rows of a step: the source if it runs, uncond and cond of every target."""
         return Batch.of(self.frames, *(["source"] if window else []), edits=len(self.targets))
 
-    def texts(self, batch: Batch) -> Text:
+    def texts(self, batch: Batch) -> PromptEmbedding:
         """One text per branch."""
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         return batch.texts({"source": self.source, "uncond": self.uncond, **conds})
@@ -144,13 +146,13 @@ class Plan:
         """The edited regions on the grid of the latents, if they are used."""
         return None if self.edited is None else self.edited.on(self.grid.size)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Spatio-temporal self-attention: each frame sees the chosen frames."""
         return across_frames(q, k, v, self.frames, self.seen_finest if site.finest else self.seen)
 
 
 @dataclass(frozen=True)
-class Window:
+class Injected:
     """The kinds of attention that a step takes from the source; false if none."""
 
     cross: bool
@@ -160,12 +162,14 @@ class Window:
         return self.cross or self.within
 
     @classmethod
-    def at(cls, step: Step, params: FateZeroParams) -> Window:
+    def at(cls, step: Step, params: FateZeroParams) -> Injected:
         """The released code counts cross-attention's share of N + 1 steps, self-attention's of N."""
         return cls(step.within(params.cross_until, of=step.total + 1), step.within(params.self_until))
 
 
-def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, working: Working) -> Plan:
+def make_plan(
+    backbone: Backbone, request: EditRequest, params: FateZeroParams, working: ResizedClip
+) -> FateZeroPlan:
     """Encode and align the prompts; raises if a given word is not in them."""
     source, uncond, *texts = backbone.embed(
         [request.source_prompt, request.negatives, *request.targets],
@@ -174,7 +178,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
     edited = working.edited if params.use_masks else None
     by_attention = edited is None and (params.blend_self or params.blend_latents == "always")
     keys, middle = KEY_FRAMES[params.keys], working.piece.middle
-    return Plan(
+    return FateZeroPlan(
         frames=len(request.clip),
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
         source=source,
@@ -189,7 +193,9 @@ def make_plan(backbone: Backbone, request: EditRequest, params: FateZeroParams, 
     )
 
 
-def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: bool) -> Target:
+def make_target(
+    source: PromptEmbedding, text: PromptEmbedding, params: FateZeroParams, by_attention: bool
+) -> FateZeroTarget:
     """Align a prompt with the source's; `by_attention` says whether words mark the edited area.
 
     Raises:
@@ -203,7 +209,7 @@ def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: 
             "No word of the source prompt is replaced, so the edited area is unknown. Name a word, add a "
             "region with a mask, or set blend_latents=never and blend_self=false.",
         )
-    return Target(
+    return FateZeroTarget(
         text,
         exchange(
             source, text, params.cross_control, emphasis(params, gained), params.alignment,
@@ -216,7 +222,7 @@ def make_target(source: Text, text: Text, params: FateZeroParams, by_attention: 
     )  # fmt: skip
 
 
-def _tokens(text: Text, found: list[str] | tuple[str, ...], field: str) -> tuple[int, ...]:
+def _tokens(text: PromptEmbedding, found: list[str] | tuple[str, ...], field: str) -> tuple[int, ...]:
     return tuple(sorted({token for word in found for token in find_words(text, word, field)}))
 
 
@@ -228,7 +234,7 @@ def emphasis(params: FateZeroParams, gained: tuple[str, ...]) -> dict[str, float
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class InvertedSource:
     """The inversion of the source.
 
     Attributes:
@@ -256,19 +262,18 @@ class Source:
 
 
 def invert(
-    backbone: Backbone, working: Working, plan: Plan, params: FateZeroParams
-) -> Generator[Event, None, Source]:
+    backbone: Backbone, working: ResizedClip, plan: FateZeroPlan, params: FateZeroParams
+) -> Generator[Event, None, InvertedSource]:
     """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
     told = "fatezero" if params.inversion_latents == "released" else "paper"
     key = inversion_key(
-        backbone, working.frames, prompt=plan.source.prompts[0], steps=params.steps, told=told,
+        backbone, working, prompt=plan.source.prompts[0], steps=params.steps, told=told,
         keys=params.keys, keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
-        **working.piece.facts,
     )  # fmt: skip
     total = params.steps * (1 + params.reconstruct)
-    heat = Heat(plan.scope)
+    heat = AttentionRecorder(plan.scope)
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind != "cross":
             return plan.attend(q, k, v, site)
         if heat.reads(site):
@@ -277,7 +282,7 @@ def invert(
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         heat.begin(step)
-        return backbone.predict(x, step, plan.source, Change(attend, plan.patches))
+        return backbone.predict(x, step, plan.source, Intervention(attend, plan.patches))
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
         mass = []
@@ -288,7 +293,7 @@ def invert(
             return answer
 
         steps = backbone.schedule.inversion(params.steps, told)
-        latents = yield from walk_up(backbone, working, watched, steps, total)
+        latents = yield from ddim_invert(backbone, working, watched, steps, total)
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
@@ -300,11 +305,11 @@ def invert(
 
     done = Progress("inverting", params.steps, total, None)
     kept = yield from cached(key, up, done, backbone.device)
-    latents, rebuilt = working.piece.retrace("inversion", kept["latents"]), None
+    latents, rebuilt = working.piece.pin_all("inversion", kept["latents"]), None
     if params.reconstruct:
         done, key = Progress("inverting", total, total, 0.0), key | {"kind": "reconstruction"}
         rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]
-    return Source(latents, kept["mass"], rebuilt)
+    return InvertedSource(latents, kept["mass"], rebuilt)
 
 
 class Edits:
@@ -315,9 +320,9 @@ class Edits:
         step_areas: The edited area found by attention, by step.
     """
 
-    def __init__(self, plan: Plan, params: FateZeroParams, source: Source) -> None:
+    def __init__(self, plan: FateZeroPlan, params: FateZeroParams, source: InvertedSource) -> None:
         self.plan, self.params, self.source = plan, params, source
-        self.heats = [Heat(plan.scope) for _ in plan.targets]
+        self.heats = [AttentionRecorder(plan.scope) for _ in plan.targets]
         self.step_areas: dict[int, np.ndarray] = {}
 
     def words(self) -> WordAttention:
@@ -326,7 +331,7 @@ class Edits:
         source = {w: of_columns(mean, t).float().cpu().numpy() for w, t in self.plan.source_words.items()}
         return WordAttention(source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()})
 
-    def attend(self, step: Step, window: Window, batch: Batch) -> AttentionFn:
+    def attend(self, step: Step, window: Injected, batch: Batch) -> AttentionFn:
         """The attention of one denoising step."""
         for heat in self.heats:
             heat.begin(step)
@@ -341,7 +346,7 @@ class Edits:
             area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
             known = self.source.blended(step, params).repeat(len(plan.targets), 1, 1, 1)
             x = blend_latents(x, known, area)
-        elif params.blend_self and Window.at(step, params).within:
+        elif params.blend_self and Injected.at(step, params).within:
             area = self.area_of_source(step, 0, plan.grid.size)
         if area is not None and plan.edited is None:
             self.step_areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
@@ -366,7 +371,7 @@ class Edits:
         return torch.maximum(area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold))
 
 
-def blends_latents(step: Step, params: FateZeroParams, plan: Plan) -> bool:
+def blends_latents(step: Step, params: FateZeroParams, plan: FateZeroPlan) -> bool:
     """Whether latents outside the edited area are taken after this step, the n-th of N.
 
     As released: int(from N) < n < int(until N), and to the end where until is 1.
@@ -377,7 +382,12 @@ def blends_latents(step: Step, params: FateZeroParams, plan: Plan) -> bool:
 
 
 def fused_attention(
-    plan: Plan, params: FateZeroParams, window: Window, batch: Batch, area: AreaOf, heats: list[Heat]
+    plan: FateZeroPlan,
+    params: FateZeroParams,
+    window: Injected,
+    batch: Batch,
+    area: AreaOf,
+    heats: list[AttentionRecorder],
 ) -> AttentionFn:
     """The attention of one denoising step.
 
@@ -391,7 +401,7 @@ def fused_attention(
     """
     count = len(plan.targets)
 
-    def across(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         fuses = window.cross and (params.levels == "all" or not site.finest)
         exchanges = {f"cond/{i}": target.exchange if fuses else None for i, target in enumerate(plan.targets)}
 
@@ -400,7 +410,7 @@ def fused_attention(
 
         return fuse_cross(q, k, v, batch, exchanges, look if heats[0].reads(site) else None)
 
-    def within(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if not window.within or (site.finest and params.levels == "coarse"):
             return plan.attend(q, k, v, site)
         halves = [batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")]
@@ -417,7 +427,7 @@ def fused_attention(
                 out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
         return out
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         return across(q, k, v, site) if site.kind == "cross" else within(q, k, v, site)
 
     return attend

@@ -20,30 +20,31 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from editing.attention.averages import RegionAttention
 from editing.attention.batch import Batch
+from editing.attention.feature_optimization import Agreement, optimize_features
 from editing.attention.frames import frames_seen
-from editing.attention.guided import GuidedAttention
-from editing.attention.heat import Heat, HeatScope
-from editing.attention.layout import lay_out
-from editing.attention.modulation import Modulation
-from editing.attention.sites import Site, plain
-from editing.backbones.control_net import ControlNets
-from editing.backbones.patches import Change, entering_up_blocks
-from editing.blending import blend_latents
-from editing.consistency import Agreement, agree
-from editing.correspondence import around, smooth_background
-from editing.diffusion import Step, add_noise, advance, ddpm_step, generator
-from editing.events import Event, Progress, RegionAttention, Stage
-from editing.params import ModulatedParams
+from editing.attention.layers import AttentionLayer, plain
+from editing.diffusion.blending import blend_latents
+from editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
+from editing.media.lazy_frames import windows
+from editing.models.control_net import ControlNets
+from editing.models.intervention import Intervention, entering_up_blocks
+from editing.motion.correspondence import around, smooth_background
+from editing.params.base import ModulatedParams
 from editing.params.fresco import FrescoParams
 from editing.params.videograin import VideoGrainParams
-from editing.preview import Previews
-from editing.recipe import Draft, Piece, Working, working_clip
-from editing.request import EditRequest
-from editing.spool import windows
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.guided import GuidedAttention
+from editing.recipe.layout import lay_out
+from editing.recipe.modulation import Modulation
+from editing.recipe.preview import Previews
+from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.backbones import Backbone
+    from editing.models.backbone import Backbone
 
 # The release's, at 512 pixels: how far foreground and occluded pixels grow before backgrounds are smoothed.
 _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
@@ -51,18 +52,18 @@ _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: FrescoParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: FrescoParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
-    clip = Redrawn(backbone, request, params, working)
+    clip = FrescoState(backbone, request, params, working)
 
     yield Stage("editing")
-    model = GuidedModel(clip)
+    model = FrescoModel(clip)
     previews = Previews(clip.source, working, params.preview_every)
     x, inside = clip.noised(), working.inside() if params.blend else None
     for done, step in enumerate(clip.steps, 1):
-        x = working.piece.follow("edit", step.index, x)
+        x = working.piece.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
         x0, eps = model.smoothed(x0, eps, x, step)
         x = clip.stepped(x0, eps, step)
@@ -70,10 +71,10 @@ def run(
             x = blend_latents(x, clip.outside(step), inside)
         yield from previews(step, x0, model.heat)
         yield Progress("editing", done, len(clip.steps), None)
-    return Draft((x,), model.maps(), control=clip.control.maps)
+    return WindowResult((x,), model.maps(), control=clip.control.maps)
 
 
-class Redrawn:
+class FrescoState:
     """What is decided before the first step, and the noise.
 
     Attributes:
@@ -89,7 +90,7 @@ class Redrawn:
     """
 
     def __init__(
-        self, backbone: Backbone, request: EditRequest, params: FrescoParams, working: Working
+        self, backbone: Backbone, request: EditRequest, params: FrescoParams, working: ResizedClip
     ) -> None:
         self.backbone, self.params = backbone, params
         self.frames, self.grid = working.frames, working.grid
@@ -135,7 +136,7 @@ class Redrawn:
         return self.source if _is_last(step) else advance(self.source, self.first_noise(), step)
 
 
-def find_background(request: EditRequest, working: Working) -> Float[Tensor, "frames 1 height width"]:
+def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
     areas = (torch.from_numpy(request.read_areas(*window) > 0) for window in windows(len(request.clip)))
@@ -152,10 +153,10 @@ class Reference:
     looks: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
-class GuidedModel:
+class FrescoModel:
     """Predictions for the frames of a piece, guided by their motion and by features of the source."""
 
-    def __init__(self, clip: Redrawn) -> None:
+    def __init__(self, clip: FrescoState) -> None:
         self._clip, backbone, params = clip, clip.backbone, clip.params
         self._motion = around(clip.frames, params.flow)
         self._motion_at = cache(lambda size: self._motion.at(size).to(backbone.device))
@@ -194,7 +195,9 @@ class GuidedModel:
         patches = (entering_up_blocks(self._agreeing(source)),) if optimises else ()
         control = clip.control.reading(call.texts(clip.plain_text))
         rows = call.join({"uncond": x, "cond": x})
-        return clip.backbone.predict(rows, step, call.texts(clip.text), Change(attend, patches, control))
+        return clip.backbone.predict(
+            rows, step, call.texts(clip.text), Intervention(attend, patches, control)
+        )
 
     def _agreeing(self, source: Reference) -> Callable[[int, Tensor], Tensor]:
         """What enters an up block, optimised, and its background smoothed."""
@@ -211,7 +214,7 @@ class GuidedModel:
 
         def enter(block: int, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h w"]:
             motion = self._motion_at(tuple(x.shape[2:]))
-            x = agree(x, source.entering[block], motion, wanted)
+            x = optimize_features(x, source.entering[block], motion, wanted)
             background = self._background(x.shape[2:], x)
             if background is None:
                 return x
@@ -247,13 +250,13 @@ class GuidedModel:
         rules = VideoGrainParams(**params.model_dump(include=set(ModulatedParams.model_fields)))
         scope = HeatScope.choose(clip.grid, clip.backbone.sites)
         own = frames_seen(("own",), len(clip.frames))
-        return Modulation(clip.layout, rules, own, Heat(scope))
+        return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
 
     def _read_source(self, call: Batch) -> Reference:
         """Features of the clip itself, almost without noise: at the level where the last step starts."""
         clip, found = self._clip, Reference()
 
-        def look(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        def look(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name in self._attention.sites:
                 found.looks[site.name] = (q, k)
             return plain(q, k, v, site)
@@ -265,7 +268,7 @@ class GuidedModel:
         if clip.steps:
             step = clip.steps[-1]
             x = add_noise(clip.source, clip.first_noise(), step)
-            change = Change(look, (entering_up_blocks(enter),))
+            change = Intervention(look, (entering_up_blocks(enter),))
             clip.backbone.predict(call.join({"uncond": x, "cond": x}), step, call.texts(clip.text), change)
         return found
 

@@ -5,20 +5,20 @@ from collections.abc import Generator
 import torch
 
 from editing.attention.batch import Batch
-from editing.backbones import Backbone
-from editing.blending import blend_latents
-from editing.diffusion import add_noise, advance
-from editing.events import Event, Progress, Stage
+from editing.diffusion.blending import blend_latents
+from editing.diffusion.schedule import add_noise, advance
+from editing.models.backbone import Backbone
 from editing.params.sdedit import SDEditParams
-from editing.preview import Previews
-from editing.recipe import Draft, Piece, working_clip
-from editing.request import EditRequest
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.preview import Previews
+from editing.recipe.window import WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: SDEditParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: SDEditParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working, edits = working_clip(backbone, request, piece), len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
@@ -41,4 +41,4 @@ def run(
             x = blend_latents(x, advance(source, noise, step).repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: batch.frames], lambda _: {})
         yield Progress("editing", done, len(steps), None)
-    return Draft(x.split(batch.frames))
+    return WindowResult(x.split(batch.frames))

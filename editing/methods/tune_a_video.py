@@ -1,7 +1,7 @@
 """Tune-A-Video: tune the model on the clip, then edit the clip by words.
 
 Wu et al. 2022, arXiv:2212.11565. The image model gets attention over time and sees other frames; a few of its
-weights learn to draw this one clip (`editing.tuning`). The clip is inverted to noise through the tuned model
+weights learn to draw this one clip (`tuning`). The clip is inverted to noise through the tuned model
 with an empty prompt, and denoised from there with another prompt: same motion, other looks.
 
 An adapter of the request takes the place of the tuning.
@@ -19,32 +19,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from editing.attention.batch import Batch
-from editing.attention.heat import Columns, Heat, HeatScope
+from editing.attention.layers import AttentionFn, AttentionLayer
 from editing.attention.maps import fuse_cross, map_stride
-from editing.attention.sites import AttentionFn, Site
-from editing.backbones.control_net import ControlNets
-from editing.backbones.patches import Change, joint_norm
-from editing.backbones.tuned import tuned
-from editing.blending import blend_latents, vary
-from editing.diffusion import Step, add_noise, advance
-from editing.events import Event, Progress, Stage
-from editing.inversion import cached, inversion_key
-from editing.inversion import invert as walk_up
+from editing.diffusion.blending import blend_latents, mix_noise
+from editing.diffusion.schedule import Step, add_noise, advance
+from editing.diffusion.text import PromptEmbedding, find_words, new_words
+from editing.methods.tuning import learn_clip, sparse_causal
+from editing.models.control_net import ControlNets
+from editing.models.intervention import Intervention, joint_norm
+from editing.models.tuned import tuned
 from editing.params.tune_a_video import TuneAVideoParams
-from editing.preview import Previews
-from editing.recipe import Draft, Piece, Working, working_clip
-from editing.request import EditRequest
-from editing.text import Text, find_words, new_words
-from editing.tuning import learn_clip, sparse_causal
+from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.inversion import inversion_key, invert_cached
+from editing.recipe.preview import Previews
+from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.backbones import Backbone
+    from editing.models.backbone import Backbone
 
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it, with a tuned model; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
@@ -56,7 +55,7 @@ def run(
     previews = Previews(source[0], working, params.preview_every)
     inside, copies = working.inside(), (len(plan.targets), 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
-        x = working.piece.follow("edit", step.index, x)
+        x = working.piece.pin_anchors("edit", step.index, x)
         plan.heat.begin(step)
         rows = plan.batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, plan.text, plan.change)
@@ -66,7 +65,7 @@ def run(
             x = blend_latents(x, source[step.total - 1 - step.index].repeat(copies), inside.repeat(copies))
         yield from previews(step, x0[: plan.batch.frames], partial(plan.heat.now, plan.words))
         yield Progress("editing", step.index + 1, step.total, None)
-    return Draft(x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps)
+    return WindowResult(x.split(plan.batch.frames), plan.heat.maps(plan.words), control=plan.control.maps)
 
 
 def prepare(
@@ -80,7 +79,7 @@ def prepare(
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TuneAVideoPlan:
     """Everything decided before the first step.
 
     Attributes:
@@ -96,17 +95,19 @@ class Plan:
     """
 
     batch: Batch
-    text: Text
-    targets: tuple[Text, ...]
+    text: PromptEmbedding
+    targets: tuple[PromptEmbedding, ...]
     words: Columns
-    heat: Heat
+    heat: AttentionRecorder
     control: ControlNets
-    change: Change
-    uninformed: Change
-    empty: Text
+    change: Intervention
+    uninformed: Intervention
+    empty: PromptEmbedding
 
 
-def make_plan(backbone: Backbone, request: EditRequest, params: TuneAVideoParams, working: Working) -> Plan:
+def make_plan(
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams, working: ResizedClip
+) -> TuneAVideoPlan:
     """Encode the prompts and prepare the calls."""
     frames, edits = len(working.frames), len(request.targets)
     fields = ["negative_prompt", "prompt", *["more_prompts"] * (edits - 1)]
@@ -116,8 +117,8 @@ def make_plan(backbone: Backbone, request: EditRequest, params: TuneAVideoParams
     text = batch.texts({"uncond": uncond} | {f"cond/{i}": target for i, target in enumerate(targets)})
     attend, patches = sparse_causal(frames), (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
-    heat = Heat(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
-    return Plan(
+    heat = AttentionRecorder(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
+    return TuneAVideoPlan(
         batch=batch,
         text=text,
         targets=tuple(targets),
@@ -127,19 +128,19 @@ def make_plan(backbone: Backbone, request: EditRequest, params: TuneAVideoParams
         },
         heat=heat,
         control=control,
-        change=Change(watched(batch, heat, attend), patches, control.reading(text)),
-        uninformed=Change(attend, patches, control.reading(empty)),
+        change=Intervention(watched(batch, heat, attend), patches, control.reading(text)),
+        uninformed=Intervention(attend, patches, control.reading(empty)),
         empty=empty,
     )
 
 
-def watched(batch: Batch, heat: Heat, attend: AttentionFn) -> AttentionFn:
+def watched(batch: Batch, heat: AttentionRecorder, attend: AttentionFn) -> AttentionFn:
     """`attend`, while `heat` collects where the first edit's words look."""
 
     def look(_: str, own: Tensor, final: Tensor) -> None:
         heat.add(own.mean(1), final.mean(1))
 
-    def watch(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def watch(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind == "cross" and heat.reads(site):
             return fuse_cross(q, k, v, batch, {"cond/0": None}, look)
         return attend(q, k, v, site)
@@ -148,7 +149,11 @@ def watched(batch: Batch, heat: Heat, attend: AttentionFn) -> AttentionFn:
 
 
 def start(
-    backbone: Backbone, request: EditRequest, working: Working, plan: Plan, params: TuneAVideoParams
+    backbone: Backbone,
+    request: EditRequest,
+    working: ResizedClip,
+    plan: TuneAVideoPlan,
+    params: TuneAVideoParams,
 ) -> Generator[Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]]:
     """The source's latents from clean to noise, and the noise from which every edit starts.
 
@@ -157,7 +162,7 @@ def start(
     fresh, copies = torch.Generator().manual_seed(request.seed), (len(plan.targets), 1, 1, 1)
     if params.start == "inversion":
         source = yield from invert(backbone, working, plan, params)
-        return source, vary(source[-1], working.inside(), params.variation, fresh).repeat(copies)
+        return source, mix_noise(source[-1], working.inside(), params.variation, fresh).repeat(copies)
     clean = backbone.encode(working.frames)
     noise = torch.randn(clean.shape, generator=fresh).to(clean)
     steps = backbone.schedule.sampling(params.steps)
@@ -166,22 +171,16 @@ def start(
 
 
 def invert(
-    backbone: Backbone, working: Working, plan: Plan, params: TuneAVideoParams
+    backbone: Backbone, working: ResizedClip, plan: TuneAVideoPlan, params: TuneAVideoParams
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Invert the clip with an empty prompt: the N + 1 latents from clean to noise; cached."""
     key = inversion_key(
-        backbone, working.frames, steps=params.steps, joint_norm=params.joint_norm,
-        control=plan.control.fingerprint, method="tune_a_video", **working.piece.facts,
+        backbone, working, steps=params.steps, joint_norm=params.joint_norm,
+        control=plan.control.fingerprint, method="tune_a_video",
     )  # fmt: skip
 
-    def up() -> Generator[Event, None, dict[str, Tensor]]:
-        def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-            return backbone.predict(x, step, plan.empty, plan.uninformed)
+    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        return backbone.predict(x, step, plan.empty, plan.uninformed)
 
-        steps = backbone.schedule.inversion(params.steps, "fatezero")
-        latents = yield from walk_up(backbone, working, predict, steps, params.steps)
-        return {"latents": torch.stack(latents)}
-
-    done = Progress("inverting", params.steps, params.steps, 0.0)
-    latents = (yield from cached(key, up, done, backbone.device))["latents"]
-    return working.piece.retrace("inversion", latents)
+    steps = backbone.schedule.inversion(params.steps, "fatezero")
+    return (yield from invert_cached(backbone, working, predict, steps, key))

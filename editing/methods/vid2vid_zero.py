@@ -21,31 +21,30 @@ from torch import Tensor
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import Seen, across_frames, frames_seen
-from editing.attention.heat import Columns, Heat, HeatScope
+from editing.attention.layers import AttentionFn, AttentionLayer
 from editing.attention.maps import Exchange, exchange, fuse_cross, map_stride
-from editing.attention.sites import AttentionFn, Site
-from editing.backbones.patches import Change, Patch, joint_norm
-from editing.blending import blend_latents, vary
-from editing.diffusion import Step, advance
+from editing.diffusion.blending import blend_latents, mix_noise
+from editing.diffusion.schedule import Step, advance
+from editing.diffusion.text import PromptEmbedding, find_words, new_words
 from editing.errors import RequestError, shorten, suggest
-from editing.events import Event, Progress, Stage
-from editing.inversion import cached, inversion_key, is_learned, null_text
-from editing.inversion import invert as walk_up
-from editing.params import KEY_FRAMES
+from editing.models.intervention import Intervention, Patch, joint_norm
+from editing.params.base import KEY_FRAMES
 from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.preview import Previews
-from editing.recipe import Draft, Piece, Working, working_clip
-from editing.request import EditRequest
-from editing.text import Text, find_words, new_words
+from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.inversion import cached, inversion_key, invert_cached, is_learned, null_text
+from editing.recipe.preview import Previews
+from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.backbones import Backbone
+    from editing.models.backbone import Backbone
 
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     plan = make_plan(backbone, request, params, working)
@@ -54,18 +53,18 @@ def run(
     pivots, learned = yield from invert(backbone, working, plan, params)
 
     yield Stage("editing")
-    heats = [Heat(plan.scope) for _ in plan.targets]
+    heats = [AttentionRecorder(plan.scope) for _ in plan.targets]
     previews = Previews(pivots[0], working, params.preview_every)
     copies, source = (len(plan.targets), 1, 1, 1), pivots[-1]
     fresh = torch.Generator().manual_seed(request.seed)
-    x = vary(pivots[-1], plan.inside, params.variation, fresh).repeat(copies)
+    x = mix_noise(pivots[-1], plan.inside, params.variation, fresh).repeat(copies)
     for step in backbone.schedule.sampling(params.steps):
-        x = working.piece.follow("edit", step.index, x)
-        source = working.piece.follow("source", step.index, source)
+        x = working.piece.pin_anchors("edit", step.index, x)
+        source = working.piece.pin_anchors("source", step.index, source)
         batch, text = plan.rows(step, params, learned)
         rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
         attend = guided_attention(plan, params, batch, step, heats)
-        answer = backbone.predict(rows, step, text, Change(attend, plan.patches))
+        answer = backbone.predict(rows, step, text, Intervention(attend, plan.patches))
         source = advance_source(source, answer, batch, step, params)
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = advance(x0, eps, step)
@@ -75,14 +74,14 @@ def run(
         yield from previews(step, x0[: batch.frames], partial(heats[0].now, plan.targets[0].words))
         yield Progress("editing", step.index + 1, step.total, None)
     maps = heats[0].maps(plan.targets[0].words)
-    return Draft(x.split(plan.frames), maps, source if params.reconstruct else None)
+    return WindowResult(x.split(plan.frames), maps, source if params.reconstruct else None)
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class Vid2VidZeroTarget:
     """One target prompt: encoded, aligned with the source's, and the tokens of its new words."""
 
-    text: Text
+    text: PromptEmbedding
     exchange: Exchange
     words: Columns
 
@@ -93,7 +92,7 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Vid2VidZeroPlan:
     """Everything decided before the first step.
 
     Attributes:
@@ -109,15 +108,17 @@ class Plan:
 
     frames: int
     scope: HeatScope
-    source: Text
-    empty: Text
-    targets: tuple[Target, ...]
+    source: PromptEmbedding
+    empty: PromptEmbedding
+    targets: tuple[Vid2VidZeroTarget, ...]
     dense: frozenset[str]
     seen: Seen
     inside: Float[Tensor, "frames 1 h w"] | None
     patches: tuple[Patch, ...]
 
-    def rows(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> tuple[Batch, Text]:
+    def rows(
+        self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None
+    ) -> tuple[Batch, PromptEmbedding]:
         """The branches of a step and their texts.
 
         The source runs while its attention is used, or to the end to rebuild it; also without its prompt,
@@ -132,7 +133,7 @@ class Plan:
         texts = {"source_uncond": uncond, "source": self.source, "uncond": uncond, **conds}
         return batch, batch.texts(texts)
 
-    def unguided(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> Text:
+    def unguided(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> PromptEmbedding:
         """The text of the unconditional half at a step."""
         if params.inversion == "negative_prompt":
             return self.source
@@ -140,7 +141,7 @@ class Plan:
             return self.empty.with_vectors(learned[step.index])
         return self.empty
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention across frames: all of them in the dense layers, those of `seen` in the others."""
         if site.kind == "cross":
             return attention(q, k, v)
@@ -163,21 +164,23 @@ def advance_source(
     return advance(x0, eps, step)
 
 
-def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, working: Working) -> Plan:
+def make_plan(
+    backbone: Backbone, request: EditRequest, params: Vid2VidZeroParams, working: ResizedClip
+) -> Vid2VidZeroPlan:
     """Encode and align the prompts, find the dense layers."""
     source, empty, *texts = backbone.embed(
         [request.source_prompt, request.negatives, *request.targets],
         ["source_prompt", "negative_prompt", "prompt", *["more_prompts"] * len(request.more_prompts)],
     )
     targets = tuple(
-        Target(
+        Vid2VidZeroTarget(
             text,
             exchange(source, text, params.cross_control, variant=params.alignment),
             {word: find_words(text, word) for word in new_words(source.prompts[0], text.prompts[0])[1]},
         )
         for text in texts
     )
-    return Plan(
+    return Vid2VidZeroPlan(
         frames=len(request.clip),
         scope=HeatScope.of(map_stride(working.grid, backbone.sites), working.grid),
         source=source,
@@ -190,7 +193,7 @@ def make_plan(backbone: Backbone, request: EditRequest, params: Vid2VidZeroParam
     )
 
 
-def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]:
+def dense_sites(sites: tuple[AttentionLayer, ...], asked: Sequence[str]) -> frozenset[str]:
     """Find the names of the self-attention layers that start with one of the listed prefixes.
 
     Raises:
@@ -210,7 +213,7 @@ def dense_sites(sites: tuple[Site, ...], asked: Sequence[str]) -> frozenset[str]
 
 
 def invert(
-    backbone: Backbone, working: Working, plan: Plan, params: Vid2VidZeroParams
+    backbone: Backbone, working: ResizedClip, plan: Vid2VidZeroPlan, params: Vid2VidZeroParams
 ) -> Generator[Event, None, tuple[list[Tensor], Tensor | None]]:
     """Invert each frame alone: the N + 1 latents from clean to noise, and the learned texts; cached.
 
@@ -220,36 +223,28 @@ def invert(
     from_empty = params.inversion == "plain" or (learns and params.pivot == "empty")
     text = backbone.embed([""]) if from_empty else plan.source
     key = inversion_key(
-        backbone, working.frames, prompt=text.prompts[0], steps=params.steps, told="fatezero",
+        backbone, working, prompt=text.prompts[0], steps=params.steps, told="fatezero",
         joint_norm=params.joint_norm, method="vid2vid_zero",
-        **working.piece.facts,
     )  # fmt: skip
-    total = params.steps * (1 + learns)
 
-    def up() -> Generator[Event, None, dict[str, Tensor]]:
-        def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-            return backbone.predict(x, step, text, Change(patches=plan.patches))
+    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        return backbone.predict(x, step, text, Intervention(patches=plan.patches))
 
-        steps = backbone.schedule.inversion(params.steps, "fatezero")
-        latents = yield from walk_up(backbone, working, predict, steps, total)
-        return {"latents": torch.stack(latents)}
-
-    done = Progress("inverting", params.steps, total, None if learns else 0.0)
-    latents = (yield from cached(key, up, done, backbone.device))["latents"]
-    pivots = working.piece.retrace("inversion", latents)
+    steps = backbone.schedule.inversion(params.steps, "fatezero")
+    pivots = yield from invert_cached(backbone, working, predict, steps, key, params.steps * (1 + learns))
     return pivots, (yield from learn(backbone, plan, params, pivots, key)) if learns else None
 
 
 def learn(
     backbone: Backbone,
-    plan: Plan,
+    plan: Vid2VidZeroPlan,
     params: Vid2VidZeroParams,
     pivots: list[Float[Tensor, "frames c h w"]],
     key: dict[str, object],
 ) -> Generator[Event, None, Float[Tensor, "steps 1 L d"]]:
     """Learn the text of every step with which guidance returns to the source; cached."""
     plain = params.learn_with == "plain"
-    change = Change(None if plain else plan.attend, plan.patches)
+    change = Intervention(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
 
     def predict(x: Tensor, step: Step, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -278,7 +273,7 @@ def learn(
 
 
 def guided_attention(
-    plan: Plan, params: Vid2VidZeroParams, batch: Batch, step: Step, heats: list[Heat]
+    plan: Vid2VidZeroPlan, params: Vid2VidZeroParams, batch: Batch, step: Step, heats: list[AttentionRecorder]
 ) -> AttentionFn:
     """The attention of one denoising step; the source's rows and the unconditional ones stay unchanged.
 
@@ -294,7 +289,7 @@ def guided_attention(
     def look(branch: str, own: Tensor, final: Tensor) -> None:
         heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind == "cross":
             return fuse_cross(q, k, v, batch, exchanges, look if heats[0].reads(site) else None)
         if step.within(params.self_until):

@@ -20,28 +20,27 @@ from torch import Tensor
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import across_frames, frames_seen
-from editing.attention.heat import Heat, HeatScope, PixelHeat
-from editing.attention.layout import lay_out
-from editing.attention.modulation import Modulation, Tracks, along_tracks
-from editing.attention.sites import Site
-from editing.backbones.control_net import ControlNets
-from editing.backbones.features import Features, injecting, recording
-from editing.backbones.patches import FREEU, Change, freeu, joint_norm
-from editing.blending import blend_latents, vary
-from editing.diffusion import Convention, Step, add_noise, advance
-from editing.events import Event, Progress, Stage
-from editing.flow import FlowMethod, follow
-from editing.inversion import cached, inversion_key
-from editing.inversion import invert as walk_up
+from editing.attention.layers import AttentionLayer
+from editing.diffusion.blending import blend_latents, mix_noise
+from editing.diffusion.schedule import Convention, Step, add_noise, advance
+from editing.diffusion.text import PromptEmbedding
+from editing.models.control_net import ControlNets
+from editing.models.features import Features, injecting, recording
+from editing.models.intervention import FREEU, Intervention, freeu, joint_norm
+from editing.motion.flow import FlowMethod, follow
+from editing.motion.smoothing import steady
 from editing.params.videograin import VideoGrainParams
-from editing.preview import Previews
-from editing.recipe import Draft, Piece, Working, working_clip
-from editing.request import EditRequest
-from editing.steady import steady
-from editing.text import Text
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.inversion import inversion_key, invert_cached
+from editing.recipe.layout import lay_out
+from editing.recipe.modulation import Modulation, Tracks, along_tracks
+from editing.recipe.preview import Previews
+from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.backbones import Backbone
+    from editing.models.backbone import Backbone
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _CALM = 3.0  # frames over which an edit is averaged before it is drawn again
@@ -50,14 +49,14 @@ _SPANS = {"full": "all", "sparse_causal": ("first", "previous"), "own_frame": ("
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams, piece: Piece | None = None
-) -> Generator[Event, None, Draft]:
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams, piece: WindowFrames | None = None
+) -> Generator[Event, None, WindowResult]:
     """Edit a clip, or a piece of it; yields events, returns the latents."""
     working = working_clip(backbone, request, piece)
     heat, pixel = make_heat(backbone, request, params, working)
 
     yield Stage("inverting")
-    model = GuidedModel(backbone, working, request, params)
+    model = VideoGrainModel(backbone, working, request, params)
     inverted = yield from invert(model, working)
     layout, text = lay_out(backbone, request, working.grid)
     modulation = Modulation(layout, params, model.seen, heat, model.tracks, pixel)
@@ -65,7 +64,7 @@ def run(
     yield Stage("editing")
     fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
     previews = Previews(inverted[0], working, params.preview_every)
-    x = vary(inverted[-1], inside, params.variation, fresh)
+    x = mix_noise(inverted[-1], inside, params.variation, fresh)
     steps, again = sampling(backbone, params)
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
@@ -73,7 +72,7 @@ def run(
             if params.blend:
                 before = steps[step.index - 1]
                 x = blend_latents(x, outside(inverted, before, params.blend_with, fresh), inside)
-        x = working.piece.follow("edit", number, x)
+        x = working.piece.pin_anchors("edit", number, x)
         modulation.begin(step)
         features = source_features(model, inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
@@ -82,7 +81,7 @@ def run(
             x = blend_latents(x, outside(inverted, step, params.blend_with, fresh), inside)
         yield from previews(step, x0, modulation.now)
         yield Progress("editing", number + 1, len(steps) + len(again), None)
-    return Draft((x,), modulation.maps(), control=model.control.maps)
+    return WindowResult((x,), modulation.maps(), control=model.control.maps)
 
 
 def sampling(backbone: Backbone, params: VideoGrainParams) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -93,7 +92,7 @@ def sampling(backbone: Backbone, params: VideoGrainParams) -> tuple[tuple[Step, 
 
 def noised(
     backbone: Backbone,
-    working: Working,
+    working: ResizedClip,
     x: Float[Tensor, "frames c h w"],
     step: Step,
     flow: FlowMethod,
@@ -111,7 +110,7 @@ def noised(
     return add_noise(backbone.encode(np.stack([*calm])), noise, step)
 
 
-class GuidedModel:
+class VideoGrainModel:
     """How a run calls the backbone, in inversion and in denoising.
 
     Attributes:
@@ -123,7 +122,7 @@ class GuidedModel:
     """
 
     def __init__(
-        self, backbone: Backbone, working: Working, request: EditRequest, params: VideoGrainParams
+        self, backbone: Backbone, working: ResizedClip, request: EditRequest, params: VideoGrainParams
     ) -> None:
         self.backbone, self.params, self.grid = backbone, params, working.grid
         frames = working.grid.time
@@ -144,7 +143,7 @@ class GuidedModel:
         self,
         x: Float[Tensor, "frames c h w"],
         step: Step,
-        text: Mapping[str, Text],
+        text: Mapping[str, PromptEmbedding],
         modulation: Modulation,
         features: Features | None,
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
@@ -157,13 +156,13 @@ class GuidedModel:
         self,
         x: Tensor,
         step: Step,
-        text: Mapping[str, Text],
+        text: Mapping[str, PromptEmbedding],
         modulation: Modulation,
         features: Features | None,
         batch: Batch,
     ) -> tuple[Tensor, Tensor]:
         control = self.control.reading(batch.texts(self._controlled))
-        change = Change(modulation.attend(step, batch), self._patches, control)
+        change = Intervention(modulation.attend(step, batch), self._patches, control)
         if features is not None:
             change = injecting(features, change)
         rows = batch.join({"uncond": x, "cond": x})
@@ -173,11 +172,11 @@ class GuidedModel:
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
         """Predict (x0, eps) of the source clip during inversion; its features are written into `keep`."""
-        change = Change(self.attend, self._patches, self.control.reading(self.source))
+        change = Intervention(self.attend, self._patches, self.control.reading(self.source))
         change = change if keep is None else recording(keep, change)
         return self.backbone.predict(x, step, self.source, change)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention without modulation."""
         if site.kind == "cross":
             return attention(q, k, v)
@@ -186,14 +185,14 @@ class GuidedModel:
 
 
 def invert(
-    model: GuidedModel, working: Working
+    model: VideoGrainModel, working: ResizedClip
 ) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
     """Invert the clip without guidance and modulation: latents from clean to noise; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
     key = inversion_key(
         backbone,
-        working.frames,
+        working,
         text=model.source.vectors.cpu().numpy().tobytes(),
         steps=params.steps,
         convention=params.inversion,
@@ -203,19 +202,11 @@ def invert(
         norm=(params.joint_norm, params.freeu),
         control=model.control.fingerprint,
         method="videograin",
-        **working.piece.facts,
     )
-
-    def up() -> Generator[Event, None, dict[str, Tensor]]:
-        latents = yield from walk_up(backbone, working, model.predict_source, steps, len(steps))
-        return {"latents": torch.stack(latents)}
-
-    done = Progress("inverting", len(steps), len(steps), 0.0)
-    latents = (yield from cached(key, up, done, backbone.device))["latents"]
-    return working.piece.retrace("inversion", latents)
+    return (yield from invert_cached(backbone, working, model.predict_source, steps, key))
 
 
-def source_features(model: GuidedModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
+def source_features(model: VideoGrainModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
     """Features of the source at the inversion step that `step` reverses; recomputed, so none are stored.
 
     The release stores those of every inversion step. Those that reverse 961 -> 981 are of t = 961. None
@@ -243,20 +234,20 @@ def outside(
     return inverted[max(len(inverted) - 2 - step.index, 0)]
 
 
-def embed_prompts(backbone: Backbone, request: EditRequest) -> Text:
+def embed_prompts(backbone: Backbone, request: EditRequest) -> PromptEmbedding:
     """The encoded negative prompt and prompt."""
     return backbone.embed([request.negatives, request.composed.text], ["negative_prompt", "prompt"])
 
 
 def make_heat(
-    backbone: Backbone, request: EditRequest, params: VideoGrainParams, working: Working
-) -> tuple[Heat, PixelHeat | None]:
+    backbone: Backbone, request: EditRequest, params: VideoGrainParams, working: ResizedClip
+) -> tuple[AttentionRecorder, PixelHeat | None]:
     """Make the collectors of attention to the words and, in its piece, of the chosen pixel's attention."""
     scope = HeatScope.choose(
         working.grid, backbone.sites, params.heat_grids, params.heat_from, params.heat_until
     )
     pixel, piece = params.heat_pixel, working.piece
     if pixel is None or pixel.frame not in piece.numbers[piece.anchors :]:
-        return Heat(scope), None
+        return AttentionRecorder(scope), None
     place = piece.numbers.index(pixel.frame, piece.anchors)
-    return Heat(scope), PixelHeat(pixel, place, request.clip.size, scope)
+    return AttentionRecorder(scope), PixelHeat(pixel, place, request.clip.size, scope)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
+from editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
 from editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import FROM_NOISE, ModulatedParams
+from editing.params.base import FROM_NOISE, ModulatedParams
 from editing.params.written import Controls, control_networks, motion_estimate
 
 

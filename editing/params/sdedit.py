@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from editing.params import WindowedParams
+from editing.params.base import WindowedParams
 
 
 class SDEditParams(WindowedParams):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params import InvertedParams
+from editing.params.base import InvertedParams
 from editing.params.written import Controls, control_networks
 
 

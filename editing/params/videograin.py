@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from editing.params import InvertedParams, ModulatedParams
+from editing.params.base import InvertedParams, ModulatedParams
 from editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
 
 

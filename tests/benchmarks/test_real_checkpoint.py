@@ -10,9 +10,9 @@ from PIL import Image
 
 from benchmarks.real_checkpoint import main, unchanged
 from editing import ArrayClip, EditRequest, Region
-from editing.attention.sites import Grid
-from editing.clip.writing import write_video
-from editing.labels import write_labels
+from editing.attention.layers import Grid
+from editing.media.labels import write_labels
+from editing.media.writing import write_video
 from editing.methods.videograin import lay_out
 
 

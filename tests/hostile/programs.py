@@ -29,7 +29,7 @@ def _new_and_check(arguments: list[str]) -> int:
 def _open_upload(arguments: list[str]) -> int:
     """Open a file as the page does when it is uploaded."""
     from editing.errors import EditingError
-    from ui.clips import open_upload
+    from ui.session.clips import open_upload
 
     Path("media").mkdir()
     try:

@@ -33,17 +33,17 @@ def warm_up(cases: Iterable[Case]) -> None:
 
     cv2.setNumThreads(0)
     import masks.__main__
-    import masks.following  # noqa: F401
-    from editing.registry import METHODS
+    import masks.track.following  # noqa: F401
+    from editing.params.registry import METHODS
     from tests.hostile import base
 
     base.video()
     for method in METHODS.values():
         method.run, method.prepare  # noqa: B018
     if {"archive", "upload"} & {case.kind for case in cases}:
-        import ui.clips  # noqa: F401
+        import ui.session.clips  # noqa: F401
     if any(case.slow for case in cases):
-        from editing.backbones import load_backbone
+        from editing.models.load import load_backbone
 
         load_backbone("storybook")
 

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from editing import ArrayClip
-from editing.clip.writing import write_lossless
-from editing.labels import read_labels, read_regions, write_labels, write_regions
-from masks import following, sam
+from editing.media.labels import read_labels, read_regions, write_labels, write_regions
+from editing.media.writing import write_lossless
 from masks.__main__ import main
-from masks.track import Confidence
+from masks.models import sam
+from masks.track import following
+from masks.track.propagate import Confidence
 
 SIZE = (96, 64)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from editing import load_project
-from editing.clip import VideoClip
-from editing.made import RESULT, digest, read_made
-from editing.project import FILE, Project
+from editing.media.reading import VideoClip
+from editing.pipeline.shipped_results import RESULT, digest, read_made
+from editing.request.project import FILE, Project
 from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
 from storybook.results import make_result

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from editing import load_backbone
-from editing.backbones.control_net import load_control_net
+from editing.models.control_net import load_control_net
 from storybook import sample_scene
 from storybook.train_control import copied, edges, predict
 from storybook.train_unet import noised

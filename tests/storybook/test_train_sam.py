@@ -6,7 +6,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder
 
-from masks.tiny_sam import (
+from masks.models.tiny_sam import (
     EDGES,
     SIZE,
     WIDTH,

@@ -20,8 +20,8 @@ from videograin_formulas import (
 )
 from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, each, near, plain
 
-from editing.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
-from editing.diffusion import Step, guide
+from editing.diffusion.schedule import Step, guide
+from editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
 from editing.params.videograin import VideoGrainParams
 
 UNCOND, COND = 0, 1

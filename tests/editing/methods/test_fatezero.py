@@ -11,25 +11,25 @@ from running import finish
 
 import storybook
 from editing import ArrayClip, EditRequest, Region, load_backbone
-from editing.assembly import edit_clip
-from editing.attention.heat import Heat
-from editing.attention.sites import Site
-from editing.backbones.patches import Change
-from editing.diffusion import advance, guide
+from editing.attention.layers import AttentionLayer
+from editing.diffusion.schedule import advance, guide
+from editing.diffusion.text import PromptEmbedding
 from editing.errors import PromptError, RequestError
-from editing.events import Preview, Progress
-from editing.inversion import ddim_walk
 from editing.methods import fatezero, vid2vid_zero
-from editing.methods.fatezero import Edits, Source, Window
+from editing.methods.fatezero import Edits, Injected, InvertedSource
+from editing.models.intervention import Intervention
 from editing.params.fatezero import FateZeroParams
-from editing.recipe import working_clip
-from editing.registry import METHODS, check_params, resolve_params
-from editing.text import Text
+from editing.params.registry import METHODS, check_params, resolve_params
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.attention_recorder import AttentionRecorder
+from editing.recipe.events import Preview, Progress
+from editing.recipe.inversion import ddim_walk
+from editing.recipe.window import working_clip
 
 FRAMES, SIZE, STEPS = 3, 64, 4
 # Layers of 16 tokens a frame, and of 64, one a latent.
-SELF, CROSS = (Site(kind, kind, "mid_block", (1, 2, 2)) for kind in ("self", "cross"))
-FINE_SELF, FINE_CROSS = (Site(kind, kind, "up_blocks.3", (1, 1, 1)) for kind in ("self", "cross"))
+SELF, CROSS = (AttentionLayer(kind, kind, "mid_block", (1, 2, 2)) for kind in ("self", "cross"))
+FINE_SELF, FINE_CROSS = (AttentionLayer(kind, kind, "up_blocks.3", (1, 1, 1)) for kind in ("self", "cross"))
 
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -52,14 +52,14 @@ def params(**given) -> FateZeroParams:
     return check_params("fatezero", {"steps": STEPS, "preview_every": 0, **given})
 
 
-def plan_of(model, asked, given) -> fatezero.Plan:
+def plan_of(model, asked, given) -> fatezero.FateZeroPlan:
     return fatezero.make_plan(model, asked, given, working_clip(model, asked))
 
 
-def source_of(latents) -> Source:
+def source_of(latents) -> InvertedSource:
     """A source of these latents, whose words looked nowhere."""
     frames = len(latents[0]) if latents else FRAMES
-    return Source(latents, torch.zeros(1, frames, 8, 8, 5), None)
+    return InvertedSource(latents, torch.zeros(1, frames, 8, 8, 5), None)
 
 
 def last_latents(tiny, asked, given, monkeypatch):
@@ -113,7 +113,7 @@ def storing_edit(tiny, asked, given, keys):
 
     def ask(x, step):
         stored.append({})
-        return tiny.predict(x, step, plan.source, Change(record))
+        return tiny.predict(x, step, plan.source, Intervention(record))
 
     for _, x in ddim_walk(latents[0], ask, tiny.schedule.inversion(STEPS, "fatezero")):
         latents.append(x)
@@ -149,7 +149,9 @@ def storing_edit(tiny, asked, given, keys):
                     c = m * c + (1 - m) * source
             return torch.cat([u, c]) @ v
 
-        both = tiny.predict(torch.cat([x, x]), step, Text.cat([plan.uncond, target.text]), Change(edit))
+        both = tiny.predict(
+            torch.cat([x, x]), step, PromptEmbedding.cat([plan.uncond, target.text]), Intervention(edit)
+        )
         x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
         edit_sum += own
         if given.blend_latents == "always" and int(0.2 * STEPS) < step.index + 1 < int(0.8 * STEPS):
@@ -194,7 +196,7 @@ def test_recomputed_attention_is_the_stored_one(model_and_clip, given, monkeypat
         return plan.attend(q, k, v, site) if site.kind == "self" else again[site.name] @ v
 
     step = model.schedule.sampling(STEPS)[1]
-    model.predict(source_of(latents).at(step, given), step, plan.source, Change(attend))
+    model.predict(source_of(latents).at(step, given), step, plan.source, Intervention(attend))
     near = 1e-6 if model.dtype == torch.float64 else 1e-5  # what came before a layer was rounded, too
     for name, maps in stored[STEPS - 2].items():
         torch.testing.assert_close(again[name], maps, atol=near, rtol=0)
@@ -251,7 +253,7 @@ def test_nothing_is_kept_but_latents_and_where_the_source_words_look(tiny, monke
 )
 def test_windows(tiny, steps, share, cross, within):
     given = params(cross_until=share, self_until=share)
-    windows = [Window.at(step, given) for step in tiny.schedule.sampling(steps)]
+    windows = [Injected.at(step, given) for step in tiny.schedule.sampling(steps)]
     assert [w.cross for w in windows] == [i < cross for i in range(steps)]
     assert [w.within for w in windows] == [i < within for i in range(steps)]
 
@@ -273,10 +275,10 @@ def test_without_windows_it_is_guided_sampling_from_the_inverted_latents(tiny, m
             return plan.attend(q, k, v, site)
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
-    x, text = source.latents[-1], Text.cat([plan.uncond, plan.targets[0].text])
+    x, text = source.latents[-1], PromptEmbedding.cat([plan.uncond, plan.targets[0].text])
     with torch.no_grad():
         for step in tiny.schedule.sampling(STEPS):
-            both = tiny.predict(torch.cat([x, x]), step, text, Change(attend))
+            both = tiny.predict(torch.cat([x, x]), step, text, Intervention(attend))
             x = advance(*(guide(*half.chunk(2), given.guidance_scale) for half in both), step)
     assert torch.equal(found, x)
     assert set(rows[STEPS:]) == {2 * FRAMES}
@@ -286,9 +288,9 @@ def test_without_windows_it_is_guided_sampling_from_the_inverted_latents(tiny, m
 
 
 def attend_of(tiny, given, window=None, area=lambda target, size: torch.zeros(FRAMES, 1, *size)):
-    window = window or Window(cross=True, within=True)
+    window = window or Injected(cross=True, within=True)
     plan = plan_of(tiny, request(), given)
-    heats = [Heat(plan.scope) for _ in plan.targets]
+    heats = [AttentionRecorder(plan.scope) for _ in plan.targets]
     return fatezero.fused_attention(plan, given, window, plan.batch(window), area, heats), plan
 
 
@@ -307,7 +309,7 @@ def test_the_unconditional_half_of_a_step_is_that_without_control(tiny):
     given = params(self_until=1.0, cross_until=1.0, emphasis=5.0)
     step = tiny.schedule.sampling(STEPS)[0]
     fused, plan = attend_of(tiny, given)
-    text = plan.texts(plan.batch(Window(cross=True, within=True)))
+    text = plan.texts(plan.batch(Injected(cross=True, within=True)))
 
     def plain(q, k, v, site):
         if site.kind == "self":
@@ -315,7 +317,7 @@ def test_the_unconditional_half_of_a_step_is_that_without_control(tiny):
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
     x = torch.randn(3 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    controlled, free = (tiny.predict(x, step, text, Change(a))[1].chunk(3) for a in (fused, plain))
+    controlled, free = (tiny.predict(x, step, text, Intervention(a))[1].chunk(3) for a in (fused, plain))
     torch.testing.assert_close(controlled[1], free[1], atol=1e-6, rtol=0)
     assert not torch.allclose(controlled[2], free[2], atol=1e-4)
 
@@ -366,7 +368,7 @@ def test_emphasis_multiplies_while_the_window_lasts(tiny):
         softmax(q[:FRAMES], k[:FRAMES]), softmax(q[FRAMES:], k[FRAMES:])[:FRAMES]
     )
     assert ((fused.sum(-1) - 1).abs() > 1e-4).all()
-    after, _ = attend_of(tiny, params(emphasis=10.0), Window(cross=False, within=True))
+    after, _ = attend_of(tiny, params(emphasis=10.0), Injected(cross=False, within=True))
     torch.testing.assert_close(after(q, k, v, CROSS), softmax(q, k) @ v)
 
 

@@ -9,12 +9,12 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region
-from editing.assembly import edit_clip
-from editing.diffusion import add_noise, guide
+from editing.diffusion.schedule import add_noise, guide
 from editing.errors import RequestError
-from editing.events import Preview, Progress, Stage
 from editing.methods import fresco
-from editing.registry import METHODS, check_params
+from editing.params.registry import METHODS, check_params
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.events import Preview, Progress, Stage
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SIZE, STEPS = 64, 4
@@ -78,7 +78,7 @@ def test_with_all_parts_off_it_is_sdedit_frame_by_frame(tiny):
     found = run(tiny, request(pixels), **OFF, first_noise="own", guidance_scale=3.0, steps=5)
     # One frame at a time, with the noise it has in the clip.
     asked, given = request(pixels), params(**OFF, first_noise="own", guidance_scale=3.0, steps=5)
-    clip = fresco.Redrawn(tiny, asked, given, fresco.working_clip(tiny, asked))
+    clip = fresco.FrescoState(tiny, asked, given, fresco.working_clip(tiny, asked))
     betas = np.diff(1 - np.concatenate([[1.0], tiny.schedule.alphas_cumprod])) / np.concatenate(
         [[1.0], tiny.schedule.alphas_cumprod[:-1]]
     )

@@ -7,9 +7,9 @@ from running import finish
 from sdedit_formulas import steps_taken
 
 from editing import ArrayClip, EditRequest, Region
-from editing.assembly import edit_clip
-from editing.events import Preview, Progress, Stage
-from editing.registry import METHODS, check_params
+from editing.params.registry import METHODS, check_params
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.events import Preview, Progress, Stage
 
 FRAMES, SIZE, STEPS = 3, 64, 5
 PIXELS = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)

@@ -11,12 +11,12 @@ from tuning_runs import FRAMES, learned, request, same
 from wiring import drive
 
 from editing import edit, save_adapter
-from editing.adapters import Adapter
-from editing.backbones.tuned import tuned
 from editing.errors import ModelError, RequestError
-from editing.events import Finished, Losses, Progress, Stage, Tuned
-from editing.runner import tune
-from editing.tuning import Tuning
+from editing.methods.tuning import Tuning
+from editing.models.adapters import Adapter
+from editing.models.tuned import tuned
+from editing.pipeline.runner import tune
+from editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
 QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
 METHODS = ("videograin", "fatezero", "vid2vid_zero", "sdedit", "tune_a_video")

@@ -8,20 +8,20 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region
-from editing.assembly import edit_clip
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
-from editing.attention.heat import Heat
-from editing.attention.sites import Site
-from editing.backbones import load_backbone
-from editing.backbones.patches import Change, joint_norm
+from editing.attention.layers import AttentionLayer
 from editing.errors import RequestError
-from editing.events import Preview, Progress
-from editing.inversion import is_learned, null_text
 from editing.methods import vid2vid_zero
+from editing.models.intervention import Intervention, joint_norm
+from editing.models.load import load_backbone
+from editing.params.registry import METHODS, check_params
 from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.recipe import working_clip
-from editing.registry import METHODS, check_params
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.attention_recorder import AttentionRecorder
+from editing.recipe.events import Preview, Progress
+from editing.recipe.inversion import is_learned, null_text
+from editing.recipe.window import working_clip
 
 FRAMES, SIZE, STEPS = 3, 64, 2
 
@@ -44,7 +44,7 @@ def params(**given) -> Vid2VidZeroParams:
     return check_params("vid2vid_zero", {"steps": STEPS, "preview_every": 0, **given})
 
 
-def plan_of(tiny, asked, given) -> vid2vid_zero.Plan:
+def plan_of(tiny, asked, given) -> vid2vid_zero.Vid2VidZeroPlan:
     return vid2vid_zero.make_plan(tiny, asked, given, working_clip(tiny, asked))
 
 
@@ -91,7 +91,7 @@ def test_dense_layers_see_all_frames_whatever_their_order_and_the_others_some(ti
     attend = plan.attend
     q, k, v = torch.randn(3, FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
     dense, sparse = (
-        Site(f"{name}.attentions.0.transformer_blocks.0.attn1", "self", name)
+        AttentionLayer(f"{name}.attentions.0.transformer_blocks.0.attn1", "self", name)
         for name in ("mid_block", "up_blocks.3")
     )
     order = torch.tensor([2, 0, 1])
@@ -109,7 +109,7 @@ def test_without_cross_frame_attention_it_is_the_image_model(tiny):
     given = params(dense_layers="", keys="own")
     plan = plan_of(tiny, request(), given)
     step, x = tiny.schedule.sampling(STEPS)[0], noise()
-    own = tiny.predict(x, step, plan.source, Change(plan.attend))
+    own = tiny.predict(x, step, plan.source, Intervention(plan.attend))
     plain = tiny.predict(x, step, plan.source)
     assert all(torch.equal(a, b) for a, b in zip(own, plain, strict=True))
 
@@ -138,12 +138,12 @@ def test_the_source_branch_is_never_touched(tiny):
     batch, text = plan.rows(step, given, None)
     assert batch.branches == ("source_uncond", "source", "uncond/0", "cond/0")
     assert text.prompts == ("", request().source_prompt, "", request().prompt)
-    guided = vid2vid_zero.guided_attention(plan, given, batch, step, [Heat(plan.scope)])
+    guided = vid2vid_zero.guided_attention(plan, given, batch, step, [AttentionRecorder(plan.scope)])
     source, x = noise(), noise(seed=1)
     rows = batch.join({"source_uncond": source, "source": source, "uncond": x, "cond": x})
     with torch.no_grad():
-        fused = tiny.predict(rows, step, text, Change(guided))[1].chunk(4)
-        free = tiny.predict(rows, step, text, Change(plan.attend))[1].chunk(4)
+        fused = tiny.predict(rows, step, text, Intervention(guided))[1].chunk(4)
+        free = tiny.predict(rows, step, text, Intervention(plan.attend))[1].chunk(4)
     same = [torch.allclose(a, b, atol=1e-6) for a, b in zip(fused, free, strict=True)]
     assert same == [True, True, True, False]
 
@@ -163,10 +163,12 @@ def test_windows_and_control(tiny):
 def test_self_attention_is_left_alone_by_default(tiny, given, steps):
     plan = plan_of(tiny, request(), params(**given))
     q, k, v = torch.randn(3, 3 * FRAMES, 2, 16, 8, generator=torch.Generator().manual_seed(0)).unbind()
-    site = Site("up_blocks.3.attentions.0.transformer_blocks.0.attn1", "self", "up_blocks.3")
+    site = AttentionLayer("up_blocks.3.attentions.0.transformer_blocks.0.attn1", "self", "up_blocks.3")
     batch, alone, taken_over = Batch.of(FRAMES, "source", edits=1), plan.attend(q, k, v, site), []
     for step in tiny.schedule.sampling(50):
-        guided = vid2vid_zero.guided_attention(plan, params(**given), batch, step, [Heat(plan.scope)])
+        guided = vid2vid_zero.guided_attention(
+            plan, params(**given), batch, step, [AttentionRecorder(plan.scope)]
+        )
         taken_over.append(not torch.equal(guided(q, k, v, site), alone))
     assert taken_over == [True] * steps + [False] * (50 - steps)
 
@@ -263,7 +265,7 @@ def test_learning_brings_the_latents_nearer(tiny):
 
 @pytest.mark.parametrize("inner", [1, 3])
 def test_at_no_step_does_learning_lead_away(tiny, monkeypatch, inner):
-    from editing import inversion
+    from editing.recipe import inversion
 
     walk, descend = [], inversion._descend
 
@@ -295,7 +297,7 @@ def test_one_inner_step_asks_the_model_three_times(tiny):
 
 
 def test_rates_and_the_end_of_learning(tiny, monkeypatch):
-    from editing import inversion
+    from editing.recipe import inversion
 
     seen = []
 
@@ -315,7 +317,7 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
 
 
 def test_learning_stops_when_near_enough(tiny):
-    from editing.inversion import _descend
+    from editing.recipe.inversion import _descend
 
     asked = []
 
@@ -341,9 +343,9 @@ def test_recomputed_activations_give_the_same_gradient(tiny, patches):
     last = tiny.unet.up_blocks[3].resnets[0]
     handle = last.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
-        plain = gradient(tiny, text, change=Change(patches=patches))
+        plain = gradient(tiny, text, change=Intervention(patches=patches))
         assert len(calls) == 1
-        again = gradient(tiny, text, change=Change(patches=patches), recompute=True)
+        again = gradient(tiny, text, change=Intervention(patches=patches), recompute=True)
     finally:
         handle.remove()
     assert len(calls) == 3  # forward, and once more on the way back
@@ -366,7 +368,7 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
     def other():
         with torch.no_grad():
-            change = Change(attend, (joint_norm(FRAMES),))
+            change = Intervention(attend, (joint_norm(FRAMES),))
             tiny.predict(noise(), tiny.schedule.sampling(STEPS)[1], text, change)
 
     asked = text.vectors.clone().requires_grad_(True)
@@ -387,7 +389,7 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
 def test_learning_in_half_precision_loses_no_gradient():
     """Of a distance whose own gradient per value, 2e-8, is no number of half precision."""
-    from editing.inversion import _descend
+    from editing.recipe.inversion import _descend
 
     goal = torch.full((100, 100), 1e-4)
     start = torch.zeros(1, 1, 1)

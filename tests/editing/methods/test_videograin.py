@@ -9,21 +9,21 @@ import torch
 from running import finish
 
 from editing import ArrayClip, EditRequest, Region, edit
-from editing.assembly import edit_clip
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
-from editing.attention.heat import Heat, HeatScope
-from editing.attention.modulation import fade
-from editing.attention.sites import Grid, Site
-from editing.backbones.patches import Change
-from editing.blending import vary
+from editing.attention.layers import AttentionLayer, Grid
+from editing.diffusion.blending import mix_noise
 from editing.errors import ModelError, RequestError
-from editing.events import Preview, Progress
 from editing.methods import videograin
+from editing.models.intervention import Intervention
+from editing.motion.smoothing import steady
+from editing.params.registry import METHODS
 from editing.params.videograin import VideoGrainParams
-from editing.recipe import working_clip
-from editing.registry import METHODS
-from editing.steady import steady
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from editing.recipe.events import Preview, Progress
+from editing.recipe.modulation import fade
+from editing.recipe.window import working_clip
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)
@@ -50,7 +50,7 @@ def params(**given) -> VideoGrainParams:
 
 def full_strength(tiny, layout, **given):
     """Attention of the first step, in both halves of guidance, with xi = 1."""
-    heat = Heat(HeatScope.choose(GRID, tiny.sites))
+    heat = AttentionRecorder(HeatScope.choose(GRID, tiny.sites))
     modulation = videograin.Modulation(layout, params(schedule_power=0, **given), "all", heat)
     return modulation.attend(tiny.schedule.sampling(4)[0], Batch(FRAMES, ("uncond", "cond")))
 
@@ -98,8 +98,8 @@ def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
             else torch.nn.functional.scaled_dot_product_attention(q, k, v)
         )
 
-    modulated = tiny.predict(latents, step, both, Change(hook))
-    reference = tiny.predict(latents, step, both, Change(plain))
+    modulated = tiny.predict(latents, step, both, Intervention(hook))
+    reference = tiny.predict(latents, step, both, Intervention(plain))
     assert all(torch.equal(a, b) for a, b in zip(modulated, reference, strict=True))
 
 
@@ -109,7 +109,7 @@ def test_no_strength_equals_plain_full_frame_attention_bit_for_bit(tiny):
 def test_self_modulation_touches_exactly_the_chosen_half(tiny, half, changed):
     layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
     q, k, v = torch.randn(3, 2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(1))
-    site = Site("x", "self", "mid_block")
+    site = AttentionLayer("x", "self", "mid_block")
     out = full_strength(tiny, layout, guidance_half=half)(q, k, v, site)
     plain = all_frames(q, k, v, FRAMES)
     assert tuple(not torch.equal(a, b) for a, b in zip(out.chunk(2), plain.chunk(2), strict=True)) == changed
@@ -119,7 +119,7 @@ def test_cross_modulation_leaves_the_unconditional_half_and_unbound_pixels(tiny)
     layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
     q = torch.randn(2 * FRAMES, 2, 64, 8, generator=torch.Generator().manual_seed(2))
     k, v = torch.randn(2, 2 * FRAMES, 2, len(layout.words), 8, generator=torch.Generator().manual_seed(3))
-    site = Site("x", "cross", "mid_block")
+    site = AttentionLayer("x", "cross", "mid_block")
     out = full_strength(tiny, layout)(q, k, v, site)
     plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     assert torch.equal(out[:FRAMES], plain[:FRAMES])
@@ -137,7 +137,7 @@ def test_words_of_each_region_are_bound_to_it(tiny):
 
 def test_size_term_is_one_minus_the_share_of_the_own_region(tiny):
     layout, _ = videograin.lay_out(tiny, two_regions(), GRID)
-    codes = layout.codes(Site("x", "self", "mid_block"))
+    codes = layout.codes(AttentionLayer("x", "self", "mid_block"))
     term = layout.size_term(codes)
     for frame, code in ((0, 1), (1, 2), (2, 0)):
         share = (codes[frame] == code).float().mean()
@@ -209,26 +209,26 @@ def test_variation_changes_only_the_edited_regions_and_by_seed(tiny):
 
     x = torch.randn(FRAMES, 4, 8, 8, generator=seeded(0))
     mask = working_clip(tiny, two_regions()).inside()
-    varied = vary(x, mask, 0.5, seeded(1))
-    assert vary(x, mask, 0.0, seeded(1)) is x
-    assert torch.equal(varied, vary(x, mask, 0.5, seeded(1)))
-    assert not torch.equal(varied, vary(x, mask, 0.5, seeded(2)))
+    varied = mix_noise(x, mask, 0.5, seeded(1))
+    assert mix_noise(x, mask, 0.0, seeded(1)) is x
+    assert torch.equal(varied, mix_noise(x, mask, 0.5, seeded(1)))
+    assert not torch.equal(varied, mix_noise(x, mask, 0.5, seeded(2)))
     outside = (mask == 0).expand_as(x)
     assert torch.equal(varied[outside], x[outside])
-    fresh = vary(x, mask, 1.0, seeded(1))
+    fresh = mix_noise(x, mask, 1.0, seeded(1))
     inside = (mask[0] == 1).expand_as(x[0]) & (mask[1] == 1).expand_as(x[1])
     assert torch.equal(fresh[0][inside], fresh[1][inside])
 
 
 def test_the_last_steps_are_taken_again_on_the_edit_averaged_and_noised_alike(tiny, monkeypatch):
     seen = []
-    inner = videograin.GuidedModel.predict_guided
+    inner = videograin.VideoGrainModel.predict_guided
 
     def predict_guided(self, x, step, *rest):
         seen.append((step, x.clone()))
         return inner(self, x, step, *rest)
 
-    monkeypatch.setattr(videograin.GuidedModel, "predict_guided", predict_guided)
+    monkeypatch.setattr(videograin.VideoGrainModel, "predict_guided", predict_guided)
     asked = replace(two_regions(), seed=5)
     events = [*edit_clip(tiny, asked, params(redraw=0.5, inject_until=0), METHODS["videograin"])]
     counted = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
@@ -261,7 +261,7 @@ def test_a_kept_inversion_serves_only_the_same_tracks(tiny, monkeypatch):
     working = working_clip(tiny, request)
     other = {(8, 8): torch.arange(64).roll(1).expand(FRAMES, 64)}
     monkeypatch.setattr(videograin, "follow", lambda *_: other)
-    finish(videograin.invert(videograin.GuidedModel(tiny, working, request, params()), working))
+    finish(videograin.invert(videograin.VideoGrainModel(tiny, working, request, params()), working))
     assert len(begun) == 2
 
 

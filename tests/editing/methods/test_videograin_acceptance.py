@@ -15,25 +15,25 @@ from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
 from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
-from editing.assembly import edit_clip
-from editing.attention import modulation
 from editing.attention.backends import attention
 from editing.attention.batch import Batch
 from editing.attention.frames import all_frames
-from editing.attention.heat import Heat, HeatScope
-from editing.attention.modulation import fade
+from editing.attention.layers import AttentionLayer, Grid, install
 from editing.attention.regions import modulate, modulated_attention, row_range
-from editing.attention.sites import Grid, Site, install
-from editing.backbones import ASSETS
-from editing.backbones.patches import PLAIN, Change, joint_norm
-from editing.clip import resize
-from editing.diffusion import add_noise
+from editing.diffusion.schedule import add_noise
+from editing.diffusion.text import spans
+from editing.media.clip import resize
 from editing.methods import videograin
+from editing.models.intervention import PLAIN, Intervention, joint_norm
+from editing.params.registry import METHODS, resolve_params
 from editing.params.videograin import VideoGrainParams
-from editing.prompts import compose, missing_phrases
-from editing.recipe import working_clip
-from editing.registry import METHODS, resolve_params
-from editing.text import spans
+from editing.pipeline.assembly import edit_clip
+from editing.recipe import modulation
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from editing.recipe.modulation import fade
+from editing.recipe.window import working_clip
+from editing.request.compose import compose, missing_phrases
+from editing.storage.local_models import ASSETS
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)
@@ -41,7 +41,7 @@ GRID = Grid(FRAMES, 8, 8)
 
 def layer(kind, side=1):
     """An attention layer whose tokens span so many latents a side."""
-    return Site("x", kind, "mid_block", (1, side, side))
+    return AttentionLayer("x", kind, "mid_block", (1, side, side))
 
 
 SELF, CROSS = layer("self"), layer("cross")
@@ -79,8 +79,8 @@ def hook(tiny, request, amount=1.0, grid=(8, 8), rows=("uncond", "cond"), step=N
     grid = Grid(len(request.clip), *grid)
     layout, _ = videograin.lay_out(tiny, request, grid)
     params = VideoGrainParams(**given | {"track_levels": 0} | ({} if step else {"schedule_power": 1}))
-    model = videograin.GuidedModel(tiny, working_clip(tiny, request), request, params)
-    heat = Heat(HeatScope.choose(grid, tiny.sites))
+    model = videograin.VideoGrainModel(tiny, working_clip(tiny, request), request, params)
+    heat = AttentionRecorder(HeatScope.choose(grid, tiny.sites))
     modulation = videograin.Modulation(layout, params, model.seen, heat, model.tracks)
     step = step or with_xi(tiny.schedule.sampling(params.steps)[0], amount)
     return modulation.attend(step, Batch(grid.time, rows)), layout
@@ -442,7 +442,7 @@ def test_10_one_frame_is_the_image_model_and_equal_frames_are_that_frame(tiny):
             plain = scaled_dot_product_attention(q, k, v)
             return plain if site.kind == "cross" else all_frames(q, k, v, frames)
 
-        return Change(attend, (joint_norm(frames),))
+        return Intervention(attend, (joint_norm(frames),))
 
     one = tiny.predict(x, step, text, full(1))[1]
     with torch.no_grad():
@@ -568,7 +568,7 @@ def masses(known, amount=1.0, **given):
     model, layout, text, latents, step = known
     x = add_noise(latents, random(*latents.shape), step)
     params = VideoGrainParams(guidance_half="cond", schedule_power=1, **given)
-    heat = Heat(HeatScope.choose(layout.grid, model.sites))
+    heat = AttentionRecorder(HeatScope.choose(layout.grid, model.sites))
     modulation = videograin.Modulation(layout, params, "all", heat)
     attend = modulation.attend(with_xi(step, amount), Batch(len(x), ("cond",)))
     own = []
@@ -582,8 +582,8 @@ def masses(known, amount=1.0, **given):
             own.append(float(share.gather(2, codes[..., None])[codes > 0].mean()))
         return attend(q, k, v, site)
 
-    model.predict(x, step, text["cond"], Change(watch))
-    maps, finest = heat.maps(layout.columns), Site("x", "cross", "", min(heat.scope.strides))
+    model.predict(x, step, text["cond"], Intervention(watch))
+    maps, finest = heat.maps(layout.columns), AttentionLayer("x", "cross", "", min(heat.scope.strides))
     labels = layout.codes(finest).view(len(x), *heat.scope.size).numpy()
     means = [
         [maps[name].after[(labels == i) == inside].mean() for inside in (True, False)]
@@ -652,7 +652,7 @@ def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them
 def test_16_each_of_fifty_steps_takes_the_features_of_the_step_it_undoes(tiny, monkeypatch, inversion):
     request = ask_for(two_boxes(1), "a panda", "a fox")
     params = VideoGrainParams(inversion=inversion, inject_until=1.0, track_levels=0)
-    model = videograin.GuidedModel(tiny, working_clip(tiny, request), request, params)
+    model = videograin.VideoGrainModel(tiny, working_clip(tiny, request), request, params)
     inverted = [random(1, 4, 8, 8)] * (51 if inversion == "paper" else 50)
     told, predict = [], tiny.predict
     monkeypatch.setattr(

@@ -21,9 +21,9 @@ from conftest import write_control_net
 from wiring import FRAMES, HEIGHT, WIDTH, Run, check_norm, check_pixels, check_previews, drive
 
 from editing import ArrayClip, EditRequest, Region
-from editing.backbones import load_backbone
 from editing.errors import ModelError
-from editing.registry import METHODS
+from editing.models.load import load_backbone
+from editing.params.registry import METHODS
 
 
 def latents_of(run: Run) -> list[Any]:

@@ -23,7 +23,7 @@ from wiring import (
     walk,
 )
 
-from editing.diffusion import Step
+from editing.diffusion.schedule import Step
 
 
 def check(run: Run) -> None:

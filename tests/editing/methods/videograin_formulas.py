@@ -27,9 +27,9 @@ from wiring import (
     walk,
 )
 
-from editing.diffusion import Step
-from editing.flow import estimate_flow, occlusion, trajectories
-from editing.steady import steady
+from editing.diffusion.schedule import Step
+from editing.motion.flow import estimate_flow, occlusion, trajectories
+from editing.motion.smoothing import steady
 
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from editing import EditRequest
-from editing.assembly import edit_clip
-from editing.attention.sites import Site
-from editing.backbones.patches import PLAIN, Change
-from editing.diffusion import Step, advance, guide
-from editing.events import EditResult, Preview, Stage, Tuned
-from editing.registry import resolve_params
-from editing.text import Text
+from editing.attention.layers import AttentionLayer
+from editing.diffusion.schedule import Step, advance, guide
+from editing.diffusion.text import PromptEmbedding
+from editing.models.intervention import PLAIN, Intervention
+from editing.params.registry import resolve_params
+from editing.pipeline.assembly import edit_clip
+from editing.recipe.events import EditResult, Preview, Stage, Tuned
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}
@@ -43,7 +43,7 @@ SEEN = {
 class Layer:
     """What one attention layer got and gave."""
 
-    site: Site
+    site: AttentionLayer
     q: Tensor
     k: Tensor
     v: Tensor
@@ -108,17 +108,21 @@ class Run:
         return [call for call in self.calls if call.stage == stage]
 
 
-def read(x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple[Tensor, Step, Tensor, Any]:
+def read(
+    x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN
+) -> tuple[Tensor, Step, Tensor, Any]:
     """(x, step, vectors, attend) of a call of `predict`."""
     return x, step, text.vectors, change.attend
 
 
-def tuned_by(x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> Iterator[Tensor]:
+def tuned_by(x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN) -> Iterator[Tensor]:
     """The query projections that a call brings."""
     yield from change.queries.values()
 
 
-def with_attention(attend: Callable, x: Tensor, step: Step, text: Text, change: Change = PLAIN) -> tuple:
+def with_attention(
+    attend: Callable, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention = PLAIN
+) -> tuple:
     """The same call with another attention."""
     return x, step, text, replace(change, attend=attend)
 
@@ -135,7 +139,7 @@ def drive(model: Any, request: EditRequest, cache: Path, **given: object) -> Run
         call = Call(stage[0], x.clone(), step, vectors.detach().clone(), bool(named.get("recompute")), learns)
         calls.append(call)
 
-        def attending(q: Tensor, k: Tensor, v: Tensor, site: Site) -> Tensor:
+        def attending(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             seen = [x.detach().clone() for x in (q, k, v)]
             out = plain(q, k, v) if attend is None else attend(q, k, v, site)
             call.layers.append(Layer(site, *seen, out.detach().clone()))

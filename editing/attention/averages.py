@@ -1,0 +1,42 @@
+"""Attention averaged over a run, as results carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+
+@dataclass(frozen=True, eq=False)
+class RegionAttention:
+    """Attention of each pixel to a region's words, before and after modulation.
+
+    For a chosen pixel: its attention to each pixel. Averaged over heads, layers and modulated steps; 0..1.
+
+    Attributes:
+        before: Before modulation.
+        after: After it.
+        parts: The same of the first, the middle and the last third of the schedule, called "early", "middle"
+            and "late", as far as their steps count; of clips that are edited in one window alone.
+    """
+
+    before: Float32[np.ndarray, "frames grid_height grid_width"]
+    after: Float32[np.ndarray, "frames grid_height grid_width"]
+    parts: Mapping[str, RegionAttention] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class WordAttention:
+    """Where each word of the two prompts looks before any change, averaged over the run; 0..1.
+
+    Articles and prepositions are left out.
+
+    Attributes:
+        source: Words of the source prompt, while the source is inverted.
+        edit: Words of the prompt, while it is edited.
+    """
+
+    source: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+    edit: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]

@@ -1,0 +1,245 @@
+"""Optimise the features of a clip: frames agree along the motion, and are as self-similar as the source's.
+
+FRESCO, Yang et al. 2024, arXiv:2403.12962, Sec. 3.4. Tensors in, tensors out. Gradients are in closed form,
+and the similarities of all pairs of places are never held together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from editing.motion.correspondence import Motion
+
+Distance = Literal["squared", "absolute"]
+# Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.
+_BLOCK, _GPU_BLOCK = 256, 2048
+_EPSILON = 1e-5
+_SHORTEST = 1e-12  # length of a feature that is divided by it
+_ROUNDING = 1e-5  # of interpolation, as a share of the largest feature
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What frames must agree in, and how it is optimised.
+
+    Attributes:
+        flow: Weight of the motion; 0 leaves it out.
+        similarity: Weight of the likeness of the places of a frame; 0 leaves it out.
+        circular: Compare neighbours both ways and the last frame with the first; otherwise each frame with
+            the one before.
+        distance: How similarities are compared.
+        rounds: Steps of Adam.
+        learning_rate: Its learning rate.
+        restore: Give every channel of every frame its mean and deviation back.
+    """
+
+    flow: float
+    similarity: float
+    circular: bool
+    distance: Distance
+    rounds: int
+    learning_rate: float
+    restore: bool
+
+
+@torch.no_grad()
+def optimize_features(
+    x: Float[Tensor, "rows c h w"], source: Float[Tensor, "rows c h w"], motion: Motion, wanted: Agreement
+) -> Float[Tensor, "rows c h w"]:
+    """Optimise features; without weights they are returned as they are.
+
+    Args:
+        x: Features, rows (branch frame).
+        source: Features of the source clip, same rows.
+        motion: Motion of the circular pairs of frames, at the size of the features.
+        wanted: See `Agreement`.
+
+    Returns:
+        Features in x's dtype; no gradient reaches anything else.
+
+    Source: arXiv:2403.12962, Eq. 3 to 6.
+    """
+    if not wanted.flow and not wanted.similarity:
+        return x
+    original = x.detach().float()
+    features = as_places(original)
+    reference, _ = _on_sphere(as_places(source.detach().float()))
+    links = neighbours(motion, wanted.circular)
+    adam = torch.optim.Adam([features], lr=wanted.learning_rate, fused=True)
+    for _ in range(wanted.rounds):
+        features.grad = torch.zeros_like(features)
+        if wanted.flow:
+            features.grad.add_(flow_slope(features, links), alpha=wanted.flow)
+        if wanted.similarity:
+            slope = similarity_slope(features, reference, wanted.distance)
+            features.grad.add_(slope, alpha=wanted.similarity)
+        adam.step()
+    found = features.mT.reshape(x.shape).contiguous()
+    return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
+
+
+def as_places(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
+    """A copy with the features of every place side by side."""
+    return rearrange(x, "rows c h w -> rows (h w) c").clone(memory_format=torch.contiguous_format)
+
+
+def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
+    """Pair places with where they were in the frame before, or are in the next, if they are visible there.
+
+    Args:
+        motion: Motion of the circular pairs of frames.
+        circular: See `Agreement`.
+
+    Returns:
+        A sparse matrix. Of features of all places, frame by frame, it makes the difference of each place to
+        its neighbour, interpolated; outside the frame features are 0.
+    """
+    frames = torch.arange(len(motion.forward), device=motion.forward.device)
+    after = frames.roll(-1)
+    kept = frames if circular else frames[:-1]
+    parts = [_displaced(after[kept], kept, motion.backward[kept], ~motion.appeared[kept])]
+    if circular:
+        parts.append(_displaced(frames, after, motion.forward, ~motion.hidden))
+    here, there, weights = (torch.cat(x) for x in zip(*parts, strict=True))
+    pairs = torch.arange(len(here), device=here.device)
+    values = torch.cat([torch.ones_like(weights[:, :1]), -weights], 1)
+    columns = torch.cat([here[:, None], there], 1)
+    used = values != 0
+    indices = torch.stack([pairs[:, None].expand_as(columns)[used], columns[used]])
+    size = (len(here), motion.hidden.numel())
+    return torch.sparse_coo_tensor(indices, values[used], size, check_invariants=False).coalesce()
+
+
+def _displaced(
+    frame: Int[Tensor, "pairs"],
+    other: Int[Tensor, "pairs"],
+    flow: Float[Tensor, "pairs 2 h w"],
+    visible: Bool[Tensor, "pairs h w"],
+) -> tuple[Int[Tensor, "found"], Int[Tensor, "found 4"], Float[Tensor, "found 4"]]:
+    """Visible places of some frames, and the four places of the others around them there, with weights."""
+    height, width = visible.shape[1:]
+    pair, y, x = visible.nonzero(as_tuple=True)
+    position = torch.stack([x, y], 1) + flow[pair, :, y, x].float()
+    corners = position.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
+    corner = position.floor()[:, None] + corners
+    weights = (1 - (position[:, None] - corner).abs()).prod(-1)
+    column, row = corner.long().unbind(-1)
+    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
+    there = (other[pair, None] * height + row) * width + column
+    here = (frame[pair] * height + y) * width + x
+    return here, there.masked_fill(outside, 0), weights.masked_fill(outside, 0)
+
+
+def flow_slope(
+    x: Float[Tensor, "rows places c"], links: Float[Tensor, "pairs all_places"]
+) -> Float[Tensor, "rows places c"]:
+    """The gradient of the mean distance of each frame to its neighbour; hidden places count as 0.
+
+    Args:
+        x: Features, rows (branch frame).
+        links: See `neighbours`.
+    """
+    # Adam takes full steps down any slope, so what only rounding made must have none.
+    rounding = _ROUNDING * x.abs().amax()
+    slopes = []
+    for branch in x.flatten(0, 1).split(links.shape[1]):
+        off = links @ branch
+        off.copy_(off.sign().masked_fill_(off.abs() <= rounding, 0))
+        slopes.append(links.mT @ off)
+    return torch.cat(slopes).view_as(x).div_(x.numel())
+
+
+def similarity_slope(
+    x: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
+) -> Float[Tensor, "rows places c"]:
+    """The gradient of the mean distance of the similarities of all pairs of places to the reference's.
+
+    Args:
+        x: Features of every place; their similarity is the cosine.
+        reference: The same of the source, of length 1.
+        distance: "absolute" or "squared" differences.
+    """
+    unit, length = _on_sphere(x)
+    slope = unit_slope(unit, reference, distance)
+    # Nothing depends on the length, so only what is along the sphere counts.
+    along = torch.linalg.vecdot(slope, unit)[..., None]
+    return slope.addcmul_(unit, along, value=-1).div_(length)
+
+
+def unit_slope(
+    u: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
+) -> Float[Tensor, "rows places c"]:
+    """The same by features of length 1.
+
+    The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4 (U U^T - R R^T) U.
+    Of equal features both are exactly 0, as Adam needs.
+    """
+    rows, places, channels = u.shape
+    numbers = rows * places**2
+    if distance == "absolute":
+        return _signed(u, reference).mul_(2 / numbers)
+    # (U U^T - R R^T) U = U (U - R)^T U + (U - R) R^T U: of two orders the one with the smaller matrices.
+    if places <= channels:
+        off = u - reference
+        return ((u @ off.mT).baddbmm_(off, reference.mT) @ u).mul_(4 / numbers)
+    near, far, slope = u.new_zeros(rows, channels, channels), reference.mT @ u, torch.empty_like(u)
+    parts = [slice(start, start + _BLOCK) for start in range(0, places, _BLOCK)]
+    for some in parts:
+        near.baddbmm_((u[:, some] - reference[:, some]).mT, u[:, some])
+    for some in parts:
+        slope[:, some] = (u[:, some] @ near).baddbmm_(u[:, some] - reference[:, some], far)
+    return slope.mul_(4 / numbers)
+
+
+def _signed(
+    rows: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"]
+) -> Float[Tensor, "rows places c"]:
+    """sign(U U^T - R R^T) U, in blocks of the upper triangle; a block and its mirror image are transposed."""
+    slope, places = torch.zeros_like(rows), rows.shape[1]
+    side = _BLOCK if rows.device.type == "cpu" else _GPU_BLOCK
+    blocks = [slice(start, start + side) for start in range(0, places, side)]
+    together = max(1, side // places) ** 2
+    for parts in zip(*(x.split(together) for x in (rows, reference, slope)), strict=True):
+        u, r, g = (x.squeeze(0) for x in parts)  # a batch of one is slower than a matrix
+        add = Tensor.addmm_ if u.ndim == 2 else Tensor.baddbmm_
+        for down, across in combinations_with_replacement(blocks, 2):
+            # Two products, subtracted: of equal features the difference is exactly 0.
+            off = u[..., down, :] @ u[..., across, :].mT
+            off -= r[..., down, :] @ r[..., across, :].mT
+            off.sign_()
+            add(g[..., down, :], off, u[..., across, :])
+            if across is not down:
+                add(g[..., across, :], off.mT, u[..., down, :])
+    return slope
+
+
+def with_statistics(
+    x: Float[Tensor, "rows c h w"], like: Float[Tensor, "rows c h w"]
+) -> Float[Tensor, "rows c h w"]:
+    """Give every channel of every row the mean and deviation of another.
+
+    Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq. 8.
+    """
+
+    def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+        cells = features.flatten(2)
+        variance = cells.var(2, correction=min(1, cells.shape[2] - 1))
+        return cells.mean(2)[..., None, None], (variance + _EPSILON).sqrt()[..., None, None]
+
+    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(x), statistics(like)
+    return (x - mean) / deviation * wanted_deviation + wanted_mean
+
+
+def _on_sphere(
+    x: Float[Tensor, "rows places c"],
+) -> tuple[Float[Tensor, "rows places c"], Float[Tensor, "rows places 1"]]:
+    """Features divided by their length, and the length."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
+    return x / length, length

@@ -1,0 +1,173 @@
+"""The attention layers of a model, and the one hook into them.
+
+Each layer gets a stateless `LayerProcessor` when the model is loaded. What it computes is passed with each
+call: `unet(..., cross_attention_kwargs={"attend": fn})`, and so are tuned query projections. Nothing stays on
+the model afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from editing.attention.backends import attention
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One attention layer: facts known once the model is loaded.
+
+    Attributes:
+        name: Its module path in the model, e.g. "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
+        kind: "self" (keys are the layer's own tokens), "cross" (keys are text) or "temporal".
+        block: The model block it belongs to: "down_blocks.0", "mid_block", "up_blocks.3", ...
+        stride: Latents that one of its tokens spans in time, down and across.
+    """
+
+    name: str
+    kind: Literal["self", "cross", "temporal"]
+    block: str
+    stride: tuple[int, int, int] = (1, 1, 1)
+
+    @property
+    def finest(self) -> bool:
+        """Whether every latent of a frame has a token of its own."""
+        return self.stride[1:] == (1, 1)
+
+
+class Grid(NamedTuple):
+    """The number of latents of a clip, or tokens of a layer, in time, down and across."""
+
+    time: int
+    height: int
+    width: int
+
+    def at(self, site: AttentionLayer) -> Grid:
+        """The grid of a layer's tokens, if this is the grid of the latents."""
+        return self.over(site.stride)
+
+    def over(self, stride: tuple[int, int, int]) -> Grid:
+        """The grid whose tokens span `stride` of this one's, in time, down and across."""
+        return Grid(*(-(-side // step) for side, step in zip(self, stride, strict=True)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in a frame."""
+        return self.height * self.width
+
+
+AttentionFn = Callable[[Tensor, Tensor, Tensor, AttentionLayer], Tensor]
+"""(q, k, v, site) -> out, all [batch, heads, tokens, dim]; q and k as they enter the softmax, unscaled."""
+
+
+def plain(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+    """Attention as the model was trained."""
+    return attention(q, k, v)
+
+
+@runtime_checkable
+class HasAttention(Protocol):
+    """The parts of a diffusers model (UNet2DConditionModel, ControlNetModel) that `install` uses."""
+
+    @property
+    def attn_processors(self) -> dict:
+        """Processors by name, "<layer>.processor"."""
+        ...
+
+    def set_attn_processor(self, processor: dict) -> None:
+        """Set them all."""
+        ...
+
+    def get_submodule(self, target: str):
+        """The layer of that name."""
+        ...
+
+
+class LayerProcessor:
+    """A diffusers attention processor that passes q, k and v to `attend`; plain attention without one."""
+
+    def __init__(self, site: AttentionLayer):
+        self.site = site
+
+    def __call__(
+        self,
+        attn,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        attend: AttentionFn | None = None,
+        queries: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Run one attention layer on hidden_states [batch, tokens, channels].
+
+        `queries` are weights of query projections to use instead of the layers' own, by layer.
+        """
+        if attention_mask is not None or hidden_states.ndim != 3 or attn.group_norm or attn.spatial_norm:
+            raise ValueError(
+                f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
+            )
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(text)
+
+        if queries is None or self.site.name not in queries:
+            queried = attn.to_q(hidden_states)
+        else:
+            queried = F.linear(hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias)
+        q, k, v = (
+            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for x in (queried, attn.to_k(text), attn.to_v(text))
+        )
+        if attn.norm_q is not None:
+            q = attn.norm_q(q)
+        if attn.norm_k is not None:
+            k = attn.norm_k(k)
+        out = attention(q, k, v) if attend is None else attend(q, k, v, self.site)
+
+        out = out.transpose(1, 2).flatten(2).to(q.dtype)
+        out = attn.to_out[1](attn.to_out[0](out))
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out / attn.rescale_output_factor
+
+
+def install(model: HasAttention) -> tuple[AttentionLayer, ...]:
+    """Give every attention layer of `model` a `LayerProcessor`; call it once, when the model is loaded.
+
+    Returns:
+        The sites in the order in which they run: down, middle, up.
+    """
+    strides = _strides(model)
+    sites = []
+    for key in model.attn_processors:
+        name = key.removesuffix(".processor")
+        kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
+        parts = name.split(".")
+        block = parts[0] if parts[0] == "mid_block" else ".".join(parts[:2])
+        sites.append(AttentionLayer(name, kind, block, (1, strides[block], strides[block])))
+    model.set_attn_processor({f"{site.name}.processor": LayerProcessor(site) for site in sites})
+    order = {"down": 0, "mid": 1, "up": 2}
+    return tuple(sorted(sites, key=lambda site: order.get(site.block.split("_")[0], 3)))
+
+
+def _strides(model: nn.Module) -> dict[str, int]:
+    """Latents per side that a token of each block spans; attention runs before a block changes its grid."""
+    stride, found = 1, {}
+    for index, block in enumerate(model.down_blocks):
+        found[f"down_blocks.{index}"] = stride
+        stride *= 2 if getattr(block, "downsamplers", None) else 1
+    found["mid_block"] = stride
+    for index, block in enumerate(getattr(model, "up_blocks", ())):
+        found[f"up_blocks.{index}"] = stride
+        stride //= 2 if getattr(block, "upsamplers", None) else 1
+    return found

@@ -1,0 +1,71 @@
+"""Describe what this machine can run: versions, device, memory, models, and estimates of what fits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from editing.storage.memory import free_memory, weights_dtype
+
+PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
+# Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
+_NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1.x / 2.x", 768, 2.2, 0.7))
+
+
+def examine() -> Iterator[tuple[str, str]]:
+    """Yield facts about this machine as (name, value). Imports torch."""
+    import torch
+
+    from editing.attention.backends import describe
+
+    yield (
+        "Python",
+        f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )
+    yield from ((name, _version(name)) for name in PACKAGES)
+    on_gpu = torch.cuda.is_available()
+    yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
+    device = torch.device("cuda" if on_gpu else "cpu")
+    free = free_memory(device)
+    yield "free memory", f"{free / 2**30:.1f} GiB"
+    yield "attention", describe(device, weights_dtype(device, 0, free))
+    yield "optical flow", _flow()
+    yield "models", ", ".join(_models()) or "none; storybook is missing from assets/"
+    for model, side, weights, per_frame in _NEEDS:
+        # On a CPU weights are float32, unless only half of that fits.
+        frames = int((free / 2**30 / (1 if on_gpu else 2) - weights) / per_frame)
+        yield (
+            f"{model} at {side} px",
+            f"about {frames} frames fit (estimate)" if frames > 0 else "does not fit (estimate)",
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _flow() -> str:
+    from editing.motion.raft import find_raft
+
+    path = find_raft()
+    return f"RAFT ({path.name})" if path else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
+
+
+def _models() -> Iterator[str]:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    from editing.models.load import on_shelf
+    from editing.storage.local_models import ASSETS
+
+    if (ASSETS / "storybook" / "unet").is_dir():
+        yield "storybook"
+    yield from on_shelf()
+    try:
+        yield from sorted(repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model")
+    except CacheNotFound:
+        return

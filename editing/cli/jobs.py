@@ -1,0 +1,337 @@
+"""Many edits, job by job or spread over a cluster: each is written once, and what is done stays done."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from editing.boundary import boundary, check_regular
+from editing.errors import EditingError, RequestError, from_validation, shorten
+from editing.request.edit_request import EditRequest, override
+from editing.request.project import FILE, load_project
+from editing.storage.folders import check_writable
+
+log = logging.getLogger(__name__)
+STATUS = "batch.json"
+_WORK = ".work"  # results that are not finished
+_MAX_LINES, _MAX_LINE = 100_000, 100_000
+_MAX_STEM = 80
+
+
+class JobSpec(BaseModel):
+    """A line of a .jsonl file: a project, and what to replace in it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    project: str = Field(min_length=1, max_length=4000)
+    name: str = Field("", max_length=_MAX_STEM)
+    method: str | None = None
+    params: dict[str, Any] = {}
+    prompts: list[str] = []
+    model: str | None = None
+    loras: list[str] | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """One edit.
+
+    Attributes:
+        name: Unique in the batch; the folder of its results.
+        project: Project folder.
+        changes: Values that replace the project's, as `override` takes them.
+    """
+
+    name: str
+    project: Path
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def request(self) -> tuple[EditRequest, list[str]]:
+        """The request, and notes for the report.
+
+        Raises:
+            EditingError: The project or a value is not allowed.
+        """
+        changes = dict(self.changes)
+        if "loras" in changes:
+            changes["loras"] = tuple(changes["loras"])
+        request, notes = override(load_project(self.project), **changes)
+        request.check_runnable()
+        return request, notes
+
+    def digest(self) -> str:
+        """SHA-256 of all files of the project and of the changes: what the result depends on."""
+        found = hashlib.sha256(json.dumps(dict(self.changes), sort_keys=True).encode())
+        for file in sorted(path for path in self.project.rglob("*") if path.is_file()):
+            found.update(str(file.relative_to(self.project)).encode(errors="surrogateescape"))
+            with file.open("rb") as content:
+                found.update(hashlib.file_digest(content, "sha256").digest())
+        return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker does at a time: a whole job, or one shot of it.
+
+    Attributes:
+        job: The job.
+        shot: Number of the shot, from 0, whose windows are edited and kept in the cache; None for the whole
+            job, which takes from there what is done.
+        after: Tasks of the same job that must be done before, by their shots.
+    """
+
+    job: EditJob
+    shot: int | None = None
+    after: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """How it is named to a person."""
+        return self.job.name if self.shot is None else f"{self.job.name}, shot {self.shot + 1}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: `error` is empty if it was done; `again` if another try may help."""
+
+    task: Task
+    error: str = ""
+    again: bool = False
+
+
+Run = Callable[[Sequence[Task]], Iterator[Outcome]]
+
+
+def read_jobs(sources: Iterable[str]) -> list[EditJob]:
+    """Read jobs: project folders, patterns of them, and .jsonl files with a `JobSpec` each.
+
+    Paths in a .jsonl file are relative to its folder.
+
+    Raises:
+        RequestError: A source has no project, a line is not allowed, or two jobs have the same name.
+    """
+    jobs: list[EditJob] = []
+    for source in sources:
+        jobs += _read_lines(Path(source)) if source.endswith(".jsonl") else _find(source)
+    taken: set[str] = set()
+    named = []
+    for job in jobs:
+        name, number = job.name, 2
+        while name.casefold() in taken:
+            name, number = f"{job.name}_{number}", number + 1
+        taken.add(name.casefold())
+        named.append(replace(job, name=name))
+    if not named:
+        raise RequestError("JOBS", "There are none. Give project folders, a pattern, or a .jsonl file.")
+    return named
+
+
+def _find(source: str) -> list[EditJob]:
+    with boundary("JOBS", f"{shorten(source)} cannot be read. Use a project folder."):
+        paths = [Path(source)] if os.path.isdir(source) else sorted(map(Path, glob.glob(source)))
+        folders = [path for path in paths if (path / FILE).is_file()]
+    if not folders:
+        said = f"{shorten(source)} has no project. Use a folder with {FILE}, a pattern, or a .jsonl file."
+        raise RequestError("JOBS", said)
+    return [EditJob(_stem(folder.resolve().name), folder.resolve()) for folder in folders]
+
+
+def _read_lines(file: Path) -> list[EditJob]:
+    check_regular(file, "JOBS")
+    said = f"{shorten(file.name)} cannot be read. Use a UTF-8 file of one object a line."
+    with boundary("JOBS", said), file.open(encoding="utf-8-sig") as lines:
+        texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
+    if len(texts) > _MAX_LINES:
+        raise RequestError("JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it.")
+    return [
+        _read_line(text, f"{file.name}, line {number}", file.parent) for number, text in enumerate(texts, 1)
+    ]
+
+
+def _read_line(text: str, place: str, folder: Path) -> EditJob:
+    with boundary(place, "The line is not a JSON object. Correct it."):
+        if len(text) > _MAX_LINE:
+            raise RequestError(place, f"The line has more than {_MAX_LINE} characters. Shorten it.")
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise TypeError("no object")
+    try:
+        line = JobSpec.model_validate(content)
+    except ValidationError as error:
+        raise from_validation(error, JobSpec, f"{place}: ") from None
+    project = (folder / line.project).resolve()
+    if not (project / FILE).is_file():
+        raise RequestError(place, f"{shorten(line.project)} has no {FILE}. Use a project folder.")
+    changes = line.model_dump(exclude={"project", "name"}, exclude_defaults=True)
+    return EditJob(_stem(line.name or project.name), project, changes)
+
+
+def _stem(name: str) -> str:
+    """A name that any system takes for a folder."""
+    kept = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name).strip(" .")
+    return kept[:_MAX_STEM] or "job"
+
+
+def split(jobs: Iterable[EditJob]) -> list[Task]:
+    """The tasks of jobs whose clips are cut into shots: one for each shot, then the job."""
+    tasks: list[Task] = []
+    for job in jobs:
+        request, _ = job.request()
+        count = _count_shots(request)
+        # What is done once for all windows, such as tuning, the first shot does; the others find it cached.
+        from editing.params.registry import METHODS
+
+        first = (0,) if METHODS[request.method].setup else ()
+        shots = range(count) if count > 1 else ()
+        tasks += [Task(job, shot, first if shot else ()) for shot in shots]
+        tasks.append(Task(job, None, tuple(shots)))
+    return tasks
+
+
+def _count_shots(request: EditRequest) -> int:
+    from editing.params.registry import check_params
+    from editing.request.plan import scan
+
+    cuts = check_params(request.method, request.params).cuts
+    if cuts is None:
+        cuts = [number for number, is_cut in scan(request.clip) if is_cut]
+    return len(cuts) + 1
+
+
+def is_done(job: EditJob, out: Path) -> bool:
+    """Whether a job's results are there, of this project and these values."""
+    report = out / job.name / "report.json"
+    if not report.is_file():
+        return False
+    try:
+        kept = json.loads(report.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(kept, dict) and kept.get("job") == {"name": job.name, "digest": job.digest()}
+
+
+def work(task: Task, out: Path) -> Outcome:
+    """Do a task, unless it is done; everything that a user can cause is said in the outcome."""
+    try:
+        if task.shot is not None:
+            _edit_shot(task)
+        elif not is_done(task.job, out):
+            _edit(task.job, out)
+    except EditingError as error:
+        return Outcome(task, str(error))
+    except Exception as error:
+        log.exception("a job failed")
+        return Outcome(
+            task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.", True
+        )
+    return Outcome(task)
+
+
+def _edit_shot(task: Task) -> None:
+    from editing.pipeline.runner import edit_shot
+
+    request, _ = task.job.request()
+    for _ in edit_shot(request, task.shot or 0):
+        pass
+
+
+def _edit(job: EditJob, out: Path) -> None:
+    """Edit, write beside the results of others, and move into place: all at once, and only once."""
+    from editing.pipeline.outputs import write_outputs
+    from editing.pipeline.runner import edit
+    from editing.recipe.events import Finished
+
+    request, notes = job.request()
+    digest = job.digest()
+    *_, last = edit(request)
+    if not isinstance(last, Finished):
+        raise RuntimeError("the run ended without a result")
+    warnings: Any = last.report["warnings"]
+    report = {
+        **last.report,
+        "warnings": [*warnings, *notes],
+        "job": {"name": job.name, "digest": digest},
+    }
+    place = out / _WORK / uuid.uuid4().hex
+    try:
+        write_outputs(last.result, request, report, place)
+        _move(place, job, out)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _move(place: Path, job: EditJob, out: Path) -> None:
+    target = out / job.name
+    if target.exists() and not is_done(job, out):
+        target.rename(out / _WORK / uuid.uuid4().hex)  # results of other values
+    try:
+        place.rename(target)
+    except OSError:
+        if not is_done(job, out):  # else another worker was faster, with the same result
+            raise
+
+
+def run_here(tasks: Sequence[Task], out: Path) -> Iterator[Outcome]:
+    """Run tasks one after the other; the model stays loaded from one to the next."""
+    for task in tasks:
+        yield work(task, out)
+
+
+def check_batch(out: Path) -> None:
+    """Check, before any work, that a folder can hold the results of a batch.
+
+    Raises:
+        RequestError: It is a file, or holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / STATUS).is_file():
+        said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
+        raise RequestError("--out", said)
+    check_writable(out)
+
+
+class Status:
+    """How far a batch is, kept in batch.json beside the results."""
+
+    def __init__(self, jobs: Sequence[EditJob], out: Path) -> None:
+        self._out, self._states = out, {job.name: {"state": "waiting"} for job in jobs}
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _WORK).mkdir(exist_ok=True)
+        self._write()
+
+    def take(self, outcome: Outcome) -> None:
+        """Note how a task ended."""
+        if outcome.error:
+            self._states[outcome.task.job.name] = {"state": "failed", "error": outcome.error}
+        elif outcome.task.shot is None:
+            self._states[outcome.task.job.name] = {"state": "done"}
+        self._write()
+
+    def count(self, state: str) -> int:
+        """Number of jobs that are done, failed or waiting."""
+        return sum(found["state"] == state for found in self._states.values())
+
+    def close(self) -> None:
+        """Remove what was begun and not finished."""
+        shutil.rmtree(self._out / _WORK, ignore_errors=True)
+
+    def _write(self) -> None:
+        from editing.storage.folders import replacing
+
+        text = json.dumps({"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False)
+        with replacing(self._out / STATUS) as part:
+            part.write_text(text + "\n", encoding="utf-8")

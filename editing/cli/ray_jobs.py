@@ -1,0 +1,165 @@
+"""Tasks of a batch on a Ray cluster: one warm model per worker; tasks of workers that die are done again.
+
+All nodes see the project folders, the folder of the results and, for split clips, $REGRAIN_CACHE under the
+same paths, as on a network file system.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from editing.boundary import boundary
+from editing.cli.jobs import Outcome, Task, work
+from editing.errors import RequestError, ResourceError, shorten
+
+_SECONDS = 5  # to reach the cluster
+_TRIES = 3  # of a task whose worker dies
+_PASSED_ON = ("REGRAIN_CACHE", "REGRAIN_MODELS", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
+
+
+class Worker:
+    """An actor: holds a model, and does one task at a time.
+
+    Args:
+        out: Folder of the results.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def work(self, task: Task) -> Outcome:
+        """See `editing.cli.jobs.work`."""
+        return work(task, self._out)
+
+
+@dataclass
+class Cluster:
+    """Runs tasks on the nodes of a cluster.
+
+    Args:
+        address: Of the cluster, `auto` for the one of this machine, or `local` to start one.
+        out: Folder of the results.
+        cpus: CPUs a worker needs.
+        gpus: GPUs a worker needs; 0 where the cluster has none.
+    """
+
+    address: str
+    out: Path
+    cpus: float = 1
+    gpus: float | None = None
+    _idle: list[Any] = field(default_factory=list)
+    _busy: dict[Any, tuple[Any, Task]] = field(default_factory=dict)
+    _deaths: dict[tuple[str, int | None], int] = field(default_factory=dict)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Run tasks, those of one job in their order; yields how each ended, as they end.
+
+        Raises:
+            RequestError: Ray is not installed, or the cluster cannot be reached.
+            ResourceError: No node has room for a worker.
+        """
+        ray = _connected(self.address)
+        waiting = list(tasks)
+        done: set[tuple[str, int | None]] = set()
+        failed: set[str] = set()
+        while waiting or self._busy:
+            yield from self._start(ray, waiting, done, failed)
+            if not self._busy:
+                continue
+            ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
+            for handle in ready:
+                outcome = self._end(ray, handle, waiting)
+                if outcome is None:
+                    continue
+                task = outcome.task
+                (failed.add(task.job.name) if outcome.error else done.add((task.job.name, task.shot)))
+                yield outcome
+
+    def _end(self, ray: Any, handle: Any, waiting: list[Task]) -> Outcome | None:
+        """How a task ended; None if its worker died and it waits for another try."""
+        worker, task = self._busy.pop(handle)
+        try:
+            outcome = ray.get(handle)
+        except ray.exceptions.RayError as error:  # the worker died, or its node
+            name = task.job.name, task.shot
+            self._deaths[name] = self._deaths.get(name, 0) + 1
+            if self._deaths[name] < _TRIES:
+                waiting.insert(0, task)
+                return None
+            said = f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
+            return Outcome(task, said)
+        self._idle.append(worker)
+        return outcome
+
+    def _start(
+        self, ray: Any, waiting: list[Task], done: set[tuple[str, int | None]], failed: set[str]
+    ) -> Iterator[Outcome]:
+        """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
+        for task in [task for task in waiting if task.job.name in failed]:
+            waiting.remove(task)
+        ready = [t for t in waiting if all((t.job.name, shot) in done for shot in t.after)]
+        room = self._room(ray)
+        if ready and not self._busy and not self._idle and room < 1:
+            raise ResourceError("--ray", "No node has room for a worker. Lower --cpus or --gpus.")
+        for task in ready:
+            if not self._idle and room < 1:
+                return
+            if not self._idle:
+                room -= 1
+                options = {"num_cpus": self.cpus, "num_gpus": self._gpus(ray)}
+                self._idle.append(ray.remote(Worker).options(**options).remote(self.out.resolve()))
+            worker = self._idle.pop()
+            waiting.remove(task)
+            self._busy[worker.work.remote(task)] = worker, task
+        yield from ()
+
+    def _gpus(self, ray: Any) -> float:
+        if self.gpus is not None:
+            return self.gpus
+        return 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+
+    def _room(self, ray: Any) -> int:
+        """How many more workers the living nodes have room for."""
+        gpus, room = self._gpus(ray), 0
+        for node in ray.nodes():
+            if node["Alive"]:
+                total = node["Resources"]
+                fits = [total.get("CPU", 0) // self.cpus] + ([total.get("GPU", 0) // gpus] if gpus else [])
+                room += int(min(fits))
+        return room - len(self._busy) - len(self._idle)
+
+
+def _connected(address: str) -> Any:
+    try:
+        import ray
+    except ImportError:
+        said = "It needs Ray, which is not installed. Run `pip install regrain[ray]`."
+        raise RequestError("--ray", said) from None
+    said = f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
+    if not ray.is_initialized():
+        _check_reachable(address, said)
+        variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        try:
+            ray.init(
+                None if address == "local" else address,
+                runtime_env={"env_vars": variables},
+                log_to_driver=False,
+                include_dashboard=False if address == "local" else None,
+            )
+        except Exception:
+            raise RequestError("--ray", said) from None
+    return ray
+
+
+def _check_reachable(address: str, said: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    with boundary("--ray", said), socket.create_connection((host, int(port)), _SECONDS):
+        pass

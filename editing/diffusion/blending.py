@@ -1,0 +1,105 @@
+"""Keep the source outside the edit: in the latents while denoising, in the pixels at the end."""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, UInt8
+from torch import Tensor
+
+
+def blend_latents(
+    edited: Float[Tensor, "frames c h w"],
+    source: Float[Tensor, "frames c h w"],
+    mask: Float[Tensor, "frames 1 h w"],
+) -> Float[Tensor, "frames c h w"]:
+    """Take `edited` inside the mask and `source` outside, at the same noise level. mask: 0..1."""
+    return mask * edited + (1 - mask) * source
+
+
+def mix_noise(
+    x: Float[Tensor, "frames c h w"],
+    mask: Float[Tensor, "frames 1 h w"] | None,
+    variation: float,
+    fresh: torch.Generator,
+) -> Float[Tensor, "frames c h w"]:
+    """Mix fresh noise into inverted latents inside the mask, or everywhere, preserving the variance.
+
+    Args:
+        x: Inverted latents.
+        mask: 0..1; None is everywhere.
+        variation: Share of the variance that is fresh, 0..1; at 0 nothing is drawn.
+        fresh: Generator of the noise, which is drawn once for all frames.
+    """
+    if not variation:
+        return x
+    noise = torch.randn(x.shape[1:], generator=fresh).to(x)
+    mixed = (1 - variation) ** 0.5 * x + variation**0.5 * noise
+    return mixed if mask is None else blend_latents(mixed, x, mask)
+
+
+def mask_from_attention(
+    mass: Float[Tensor, "frames h w"], size: tuple[int, int], threshold: float
+) -> Float[Tensor, "frames 1 height width"]:
+    """Find where words look: 1 where their mass exceeds a share of the frame's maximum, else 0.
+
+    Args:
+        mass: Attention to the words, 0 or more.
+        size: Height and width of the result.
+        threshold: The share, 0..1; nothing exceeds 1, everything but 0 exceeds 0.
+
+    Source: Qi et al., arXiv:2303.09535, Sec. 3.3, as released: max-pooled over 3 x 3 cells, then resized by
+    nearest neighbour.
+    """
+    wide = F.max_pool2d(mass[:, None], 3, stride=1, padding=1)
+    wide = F.interpolate(wide, size, mode="nearest")
+    return (wide > threshold * wide.amax((2, 3), keepdim=True)).to(mass)
+
+
+def composite(
+    source: UInt8[np.ndarray, "frames height width 3"],
+    edited: UInt8[np.ndarray, "frames height width 3"],
+    mask: Bool[np.ndarray, "frames height width"],
+    feather: float,
+    opacity: Float32[np.ndarray, "frames height width"] | None = None,
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    """Composite the edit over the source.
+
+    The result is the edit inside the mask, the source bit for bit from `feather` pixels outside it, and a
+    linear fade between.
+
+    Args:
+        source: RGB.
+        edited: RGB.
+        mask: Where the edit is shown.
+        feather: Pixels outside the mask over which it fades.
+        opacity: How much of the edit is shown inside the mask, 0..1; None shows all. Where it is less than 1
+            at the edge, nothing shows outside.
+    """
+    out = source.copy()
+    for frame in range(len(source)):
+        if not mask[frame].any():
+            continue
+        distance = cv2.distanceTransform((~mask[frame]).astype(np.uint8), cv2.DIST_L2, 5)
+        alpha = (1 - distance / max(feather, 1e-6)).clip(0, 1)
+        if opacity is not None:
+            alpha = _faded(alpha, mask[frame], opacity[frame])
+        touched = alpha > 0
+        weight = alpha[touched][:, None]
+        mixed = weight * edited[frame][touched] + (1 - weight) * source[frame][touched]
+        out[frame][touched] = np.rint(mixed).astype(np.uint8)
+    return out
+
+
+def _faded(
+    alpha: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"],
+    opacity: Float32[np.ndarray, "height width"],
+) -> Float[np.ndarray, "height width"]:
+    """A fade that is also one inside the mask; outside, it goes on from the nearest edge."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    shown = np.zeros(int(nearest.max()) + 1, np.float32)
+    shown[nearest[mask]] = opacity[mask]
+    return alpha * shown[nearest]

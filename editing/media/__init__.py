@@ -1,0 +1,4 @@
+"""Frames and masks in and out: clips, frames read when needed, labels, run lengths.
+
+Imports `storage`.
+"""

@@ -1,0 +1,90 @@
+"""Folders of images as clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from editing.boundary import boundary, check_regular
+from editing.errors import ClipError, shorten
+from editing.media.clip import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+
+
+class ImageClip:
+    """A folder of images in the order of their names, numbers by value; see `open_clip`."""
+
+    def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
+        files = sorted(
+            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+            key=lambda file: natural(file.name),
+        )
+        if not files:
+            raise ClipError(
+                "clip.path",
+                f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}.",
+            )
+        self.path, self.start, self.stride = path, start, stride
+        self.folder_files = files
+        self.files = files[used_frames(len(files), start, stride, frames)]
+        self.name, self.fps = path.name, DEFAULT_FPS / stride
+        self.times, self.duration = None, len(self.files) / self.fps
+        self.size = _image_size(self.files[0])
+        self.tags, self.audio, self.warnings = ColorTags(), None, list[str]()
+        self.comment = ""
+        for file in self.files:
+            if _image_size(file) != self.size:
+                raise ClipError(
+                    "clip.path",
+                    f"{shorten(file.name)} is {'x'.join(map(str, _image_size(file)))}, but the first image "
+                    f"is {'x'.join(map(str, self.size))}. Make all images equal in size.",
+                )
+        check_size(self.size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+        """See `Clip.read`."""
+        check_window(start, stop, len(self))
+        return stack([_read_image(file) for file in self.files[start:stop]], self.size)
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
+    # ASCII digits alone: "²" is a digit, but no number.
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    with _opened(file) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+
+
+def _read_image(file: Path) -> UInt8[np.ndarray, "height width 3"]:
+    with _opened(file) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):  # Pillow would cut all above 255
+            upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+        elif upright.mode in ("I", "F"):
+            said = f"{shorten(file.name)} has neither 8 nor 16 bits a channel. Convert it."
+            raise ClipError("clip.path", said)
+        return np.asarray(upright.convert("RGB"))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever fails while it is used is said of this file."""
+    check_regular(file, "clip.path", ClipError)
+    said = f"{shorten(file.name)} is not a readable image. Replace it."
+    with boundary("clip.path", said, ClipError), Image.open(file) as image:
+        yield image

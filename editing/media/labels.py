@@ -1,0 +1,359 @@
+"""Labels of a clip, and the folders of PNG files that hold them.
+
+A folder holds either `00000.png, 00001.png ...`, one indexed (or grey) PNG per used frame, in the order of
+their names, whose values are labels; or, where masks overlap, one folder of such files per label, named by
+the label, in which every value but 0 is inside. Such folders, and JSON, keep overlapping masks whole; labels
+keep only the mask in front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from PIL import Image
+
+from editing.boundary import boundary, check_regular
+from editing.errors import MaskError, shorten
+from editing.media.coco import open_rle
+from editing.media.images import natural
+from editing.media.lazy_frames import FrameSource, LazyFrames, windows
+from editing.media.rle import from_runs
+
+
+class Labels(LazyFrames):
+    """The region of each pixel, uint8 [frames, height, width], 0 = background; read by window.
+
+    Creating it reads every frame once, unless it is known what it holds.
+
+    Args:
+        source: An array, or a source that is read by window.
+        present: The labels that occur, without 0, if they are known.
+
+    Attributes:
+        present: The labels that occur, without 0.
+
+    Raises:
+        MaskError: The source is not uint8 [frames, height, width].
+    """
+
+    def __init__(
+        self, source: np.ndarray | LazyFrames | FrameSource, present: Collection[int] | None = None
+    ) -> None:
+        if isinstance(source, np.ndarray):
+            shape, read = source.shape, partial(_part, _read_only(source))
+        elif isinstance(source, LazyFrames):
+            shape, read = source.shape, source.read
+        else:
+            shape, read = (len(source), *source.size[::-1]), source.read
+        super().__init__(shape, np.uint8, read)
+        if present is not None:
+            self.present = frozenset(present)
+            return
+        found = np.zeros(256, bool)
+        for start, stop in windows(len(self)):
+            part = self.read(start, stop)
+            if part.dtype != np.uint8 or part.shape != (stop - start, *shape[1:]) or part.ndim != 3:
+                given = f"{part.dtype} of shape {part.shape}"
+                raise MaskError("masks", f"Expected uint8 labels [frames, height, width], got {given}.")
+            found[part] = True
+        self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return array[start:stop]
+
+
+def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()) -> Labels:
+    """Open the labels of a clip: every file is checked, and read again by window.
+
+    Args:
+        path: Folder of PNG files, or of one folder per label; or JSON that `write_rle` wrote.
+        frames: Number of used frames of the clip, and so of masks.
+        size: (width, height) of the clip.
+        order: Labels in list order: where masks overlap, the earlier covers the later. Other labels follow
+            by number.
+
+    Raises:
+        MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
+    """
+    path, shape = Path(path), (frames, size[1], size[0])
+    with boundary("masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError):
+        is_plain = path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
+    if is_plain:
+        files = _check_folder(path, frames, size)
+        return Labels(LazyFrames(shape, np.uint8, lambda *window: _read_masks(files[slice(*window)], size)))
+    masks = _open_masks(path, frames, size)
+    rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
+    back_to_front = sorted(masks, key=rank, reverse=True)
+
+    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+        labels = np.zeros((stop - start, *shape[1:]), np.uint8)
+        for label in back_to_front:
+            labels[masks[label].read(start, stop)] = label
+        return labels
+
+    return Labels(LazyFrames(shape, np.uint8, read))
+
+
+def write_labels(
+    labels: UInt8[np.ndarray | LazyFrames, "frames height width"], path: str | Path, colors: Mapping[int, str]
+) -> None:
+    """Write one indexed PNG per frame, from `00000.png` on; masks written there before are removed.
+
+    Args:
+        labels: 0 = background.
+        path: Folder; made if missing.
+        colors: "#rrggbb" per label, for viewers; the rest is black.
+    """
+    path = Path(path)
+    _clear(path)
+    for index, frame in enumerate(labels):
+        write_frame(frame, path, index, colors)
+
+
+def write_frame(
+    labels: UInt8[np.ndarray, "height width"], path: Path, index: int, colors: Mapping[int, str]
+) -> None:
+    """Write the labels of one frame, counted from 0, into a folder; see `write_labels`."""
+    image = Image.fromarray(labels)
+    image.putpalette(palette(colors).tobytes())
+    image.save(path / f"{index:05d}.png", optimize=False)
+
+
+def _pictures(path: Path) -> list[Path]:
+    files = (file for file in path.iterdir() if file.suffix.lower() == ".png")
+    return sorted(files, key=lambda file: natural(file.name))
+
+
+def is_written(file: Path, mode: str = "P") -> bool:
+    """Whether a file looks written by this module: five digits, indexed ("P") or, per label, grey ("L")."""
+    if not re.fullmatch(r"\d{5}\.png", file.name) or not file.is_file():
+        return False
+    try:
+        with Image.open(file) as image:
+            return image.mode == mode
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Remove the masks that were written into a folder before; other files stay."""
+    path.mkdir(parents=True, exist_ok=True)
+    folders = [e for e in path.iterdir() if e.is_dir() and re.fullmatch(r"[1-9]\d{0,2}", e.name)]
+    for folder, mode in ((path, "P"), *((folder, "L") for folder in folders)):
+        for old in [file for file in folder.iterdir() if is_written(file, mode)]:
+            old.unlink()
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _label_of(folder: Path) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", folder.name) or int(folder.name) > 255:
+        raise MaskError("masks", f"Folder {shorten(folder.name)} is not a label from 1 to 255. Rename it.")
+    return int(folder.name)
+
+
+def _open_masks(
+    path: Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[LazyFrames, "frames height width"]]:
+    """Whole masks by label, checked and read by window, of a folder of folders or of JSON."""
+    shape = (frames, size[1], size[0])
+    if path.suffix.lower() == ".json" and path.is_file():
+        counts = open_rle(path, frames, size)
+        return {label: LazyFrames(shape, bool, partial(_unroll, counts[label], size)) for label in counts}
+    if not path.is_dir():
+        raise MaskError(
+            "masks", f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
+        )
+    if stray := next(iter(_pictures(path)), None):
+        raise MaskError("masks", f"{stray.name} is next to folders of masks. Keep either files or folders.")
+    by_label = {_label_of(folder): folder for folder in _folders(path)}
+    files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
+
+    def inside(label: int, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+        return _read_masks(files[label][start:stop], size) > 0
+
+    return {label: LazyFrames(shape, bool, partial(inside, label)) for label in files}
+
+
+def _unroll(
+    counts: Mapping[int, Any], size: tuple[int, int], start: int, stop: int
+) -> Bool[np.ndarray, "frames height width"]:
+    masks = np.zeros((stop - start, size[1], size[0]), bool)
+    for frame in counts.keys() & range(start, stop):
+        masks[frame - start] = from_runs(counts[frame], size)
+    return masks
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(folder for folder in path.iterdir() if folder.is_dir())
+
+
+def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
+    """The masks in a folder, one per frame, after checking their headers."""
+    files = _pictures(path)
+    if len(files) != frames:
+        raise MaskError(
+            "masks",
+            f"{path.name!r} has {len(files)} masks, but the clip uses {frames} frames. Add one per frame.",
+        )
+    for file in files:
+        with _open_mask(file, size):
+            pass
+    return files
+
+
+def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width"]:
+    masks = np.empty((len(files), size[1], size[0]), np.uint8)
+    for file, mask in zip(files, masks, strict=True):
+        with _open_mask(file, size) as image:
+            mask[:] = np.asarray(image)
+    return masks
+
+
+@contextmanager
+def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """Open a mask and check its header; errors on reading it name the file."""
+    check_regular(file, "masks", MaskError)
+    name = shorten(file.name)
+    said = f"{name} is not a readable PNG file. Replace it."
+    with boundary("masks", said, MaskError), Image.open(file) as image:
+        if image.size != size:
+            given, wanted = (f"{width}x{height}" for width, height in (image.size, size))
+            raise MaskError("masks", f"{name} is {given}, but the clip is {wanted}. Resize it.")
+        if image.mode not in ("P", "L", "1"):
+            raise MaskError("masks", f"{name} has mode {image.mode}. Convert it to indexed or 8-bit grey.")
+        yield image
+
+
+def split(
+    labels: UInt8[np.ndarray, "frames height width"],
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """Split labels into one mask per label that occurs."""
+    return {label: labels == label for label in np.unique(labels).tolist() if label}
+
+
+def flatten(
+    masks: Mapping[int, Bool[np.ndarray, "frames height width"]],
+) -> UInt8[np.ndarray, "frames height width"]:
+    """Join masks that may overlap into labels: the earlier covers the later.
+
+    Raises:
+        MaskError: There is no mask, and so no size.
+    """
+    if not masks:
+        raise MaskError("masks", "No mask is given. Add at least one.")
+    labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for label, mask in reversed(list(masks.items())):
+        labels[mask] = label
+    return labels
+
+
+def write_regions(
+    masks: Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]], path: str | Path
+) -> None:
+    """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier call are removed."""
+    _clear(Path(path))
+    for label, mask in masks.items():
+        folder = Path(path) / str(label)
+        folder.mkdir(exist_ok=True)
+        for index, frame in enumerate(mask):
+            Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(folder / f"{index:05d}.png")
+
+
+def read_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+    """Read whole masks, by label, from what `write_regions`, `write_labels` or `write_rle` wrote.
+
+    Args:
+        path: Folder or JSON file.
+        frames: Number of used frames of the clip.
+        size: (width, height) of the clip.
+
+    Raises:
+        MaskError: See `read_labels` and `read_rle`.
+    """
+    return {label: np.asarray(masks) for label, masks in open_regions(path, frames, size).items()}
+
+
+def open_regions(
+    path: str | Path, frames: int, size: tuple[int, int]
+) -> dict[int, Bool[LazyFrames, "frames height width"]]:
+    """`read_regions`, read by window when they are needed; every file is checked first."""
+    path = Path(path)
+    if path.suffix.lower() != ".json" and (not path.is_dir() or _pictures(path) or not _folders(path)):
+        labels = read_labels(path, frames, size)
+        return {label: mask_of(labels, label) for label in sorted(labels.present)}
+    return _open_masks(path, frames, size)
+
+
+def mask_of(labels: LazyFrames, label: int) -> Bool[LazyFrames, "frames height width"]:
+    """Where a label is, read by window."""
+    return LazyFrames(labels.shape, bool, lambda start, stop: labels.read(start, stop) == label)
+
+
+def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
+    """RGB of every label from its "#rrggbb"; black for labels without a colour."""
+    table = np.zeros((256, 3), np.uint8)
+    for label, color in colors.items():
+        table[label] = list(bytes.fromhex(color.removeprefix("#")))
+    return table
+
+
+def grow_labels(
+    labels: UInt8[np.ndarray, "frames height width"], pixels: Mapping[int, float | int]
+) -> UInt8[np.ndarray, "frames height width"]:
+    """Grow each label by its `pixels` into the background; a pixel that several reach goes to the nearest."""
+    if not any(pixels.values()):
+        return labels
+    import cv2  # slow to import, and seldom needed
+
+    out = labels.copy()
+    for frame, grown in zip(labels, out, strict=True):
+        free, nearest = frame == 0, np.full(frame.shape, np.inf, np.float32)
+        for label, reach in pixels.items():
+            if reach and (frame == label).any():
+                distance = cv2.distanceTransform((frame != label).astype(np.uint8), cv2.DIST_L2, 5)
+                grown[free & (distance <= reach) & (distance < nearest)] = label
+                nearest = np.where(distance <= reach, np.minimum(nearest, distance), nearest)
+    return out
+
+
+def fade_inwards(
+    labels: UInt8[np.ndarray, "frames height width"],
+    pixels: Mapping[int, float | int],
+    edited: Collection[int],
+) -> Float32[np.ndarray, "frames height width"]:
+    """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`.
+
+    `pixels` says over how many pixels; the edge is that of all `edited` labels together, and the border of
+    the frame is none.
+    """
+    import cv2  # slow to import, and seldom needed
+
+    out = np.ones(labels.shape, np.float32)
+    for frame, opacity in zip(labels, out, strict=True):
+        within = np.isin(frame, list(edited))
+        if within.all() or not within.any():
+            continue
+        depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5) - 0.5
+        for label, reach in pixels.items():
+            inside = frame == label
+            if reach:
+                opacity[inside] = np.clip(depth[inside] / reach, 0, 1)
+    return out

@@ -1,0 +1,206 @@
+"""Frames that are read one window at a time, and results that are kept on disk."""
+
+from __future__ import annotations
+
+import operator
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike
+
+from editing.errors import ResourceError
+
+WINDOW = 4  # frames that are read at a time
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A source of frames or labels, such as a clip.
+
+    Attributes:
+        size: (width, height) in pixels.
+    """
+
+    size: tuple[int, int]
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Read frames start to stop - 1: [frames, height, width], or [..., 3] if they are in colour."""
+        ...
+
+
+class LazyFrames(NDArrayOperatorsMixin):
+    """Frames that look like an array but are read when they are needed.
+
+    Indexing a frame or a slice of frames reads only those. Any other index, arithmetic, and other methods of
+    an array read all frames into one array. Read-only.
+
+    Args:
+        shape: (frames, height, width), with a last 3 if they are in colour.
+        dtype: Type of the elements.
+        read: Returns frames start to stop - 1 as an array.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike, read: Callable[[int, int], np.ndarray]
+    ) -> None:
+        self.shape, self.dtype, self._read = tuple(shape), np.dtype(dtype), read
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements, as of any array."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Read frames start to stop - 1.
+
+        Raises:
+            IndexError: Unless 0 <= start <= stop <= len.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"frames {start} to {stop} of {len(self)}")
+        return self._read(start, stop)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.read(index, index + 1)[0] for index in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        if not all(_is_plain(part) for part in (first, *rest)) or first is None or first is ...:
+            return np.asarray(self)[key]
+        if isinstance(first, slice):
+            return self._slice(first)[(slice(None), *rest)]
+        index = range(len(self))[operator.index(first)]
+        return self.read(index, index + 1)[(0, *rest)]
+
+    def __setitem__(self, key: object, value: object) -> None:
+        raise ValueError("assignment destination is read-only")
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.read(0, len(self)), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: Any) -> object:
+        arrays = (np.asarray(value) if isinstance(value, LazyFrames) else value for value in inputs)
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        # NumPy would take the address of an array that is gone again from special attributes.
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(np.asarray(self), name)
+
+    def _slice(self, chosen: slice) -> np.ndarray:
+        indices = range(len(self))[chosen]
+        if not indices:
+            return self.read(0, 0)
+        if indices.step == 1:
+            return self.read(indices.start, indices.stop)
+        return np.stack([self.read(index, index + 1)[0] for index in indices])
+
+
+class DiskFrames(LazyFrames):
+    """RGB frames in a temporary file, which is deleted with this object.
+
+    The file is made in `$TMPDIR`, or in Python's default folder for temporary files.
+
+    Args:
+        height: Height of a frame in pixels.
+        width: Width of a frame in pixels.
+
+    Raises:
+        ResourceError: A temporary file cannot be made.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self._file = _File((height, width, 3))
+        super().__init__((0, height, width, 3), np.uint8, self._file.read)
+
+    def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
+        """Append frames.
+
+        Raises:
+            ValueError: The frames have another size.
+            ResourceError: The disk is full.
+        """
+        count, *frame = self.shape
+        if frames.shape[1:] != tuple(frame):
+            raise ValueError(f"frames of {frames.shape[1:]} among frames of {tuple(frame)}")
+        self._file.write(frames, count)
+        self.shape = (count + len(frames), *frame)
+
+
+class _File:
+    """A nameless file of frames of one shape, a byte an element.
+
+    It is read, not mapped: mapped pages would count as memory of this process.
+    """
+
+    def __init__(self, frame: tuple[int, ...]) -> None:
+        self._frame, self._bytes, self._lock = frame, int(np.prod(frame)), Lock()
+        with _disk():
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def write(self, frames: np.ndarray, start: int) -> None:
+        data = memoryview(np.ascontiguousarray(frames).reshape(-1))
+        with self._lock, _disk():
+            self._file.seek(start * self._bytes)
+            while data:
+                data = data[self._file.write(data) :]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        frames = np.empty((stop - start, *self._frame), np.uint8)
+        data = memoryview(frames.reshape(-1))
+        with self._lock:
+            self._file.seek(start * self._bytes)
+            while data and (count := self._file.readinto(data)):
+                data = data[count:]
+        if data:
+            raise EOFError("a temporary file is shorter than what was written to it")
+        return frames
+
+
+def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
+    """Split `count` frames into windows of at most `size`: (start, stop) of each, in order."""
+    return ((start, min(start + size, count)) for start in range(0, count, size))
+
+
+def frames_of(clip: FrameSource) -> UInt8[LazyFrames, "frames height width 3"]:
+    """The frames of a clip as `LazyFrames`, read when they are needed."""
+    width, height = clip.size
+    return LazyFrames((len(clip), height, width, 3), np.uint8, clip.read)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            "TMPDIR",
+            f"Temporary files cannot be written ({error.strerror or error}). "
+            "Free some space, or set TMPDIR to another folder.",
+        ) from error
+
+
+def _is_plain(part: object) -> bool:
+    """Whether it indexes one axis alone, so that the first axis can be indexed before the others."""
+    if part is None or part is ... or isinstance(part, slice):
+        return True
+    return isinstance(part, int | np.integer) and not isinstance(part, bool)

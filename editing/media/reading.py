@@ -1,0 +1,168 @@
+"""Video files as clips. Decoding is PyAV's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from threading import Lock
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from jaxtyping import UInt8
+
+from editing.errors import ClipError, shorten
+from editing.media.clip import AudioSpan, ColorTags, check_size, check_window, stack, used_frames
+from editing.media.images import ImageClip
+from editing.media.index import Index, decode, read_index
+
+# Without these a round trip through RGB darkens every pixel by one level.
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class VideoClip:
+    """A video file; see `open_clip`. Frames are read in stored order, whatever their times."""
+
+    def __init__(self, path: Path, start: int = 0, stride: int = 1, frames: int | None = None) -> None:
+        self.path, self.start, self.stride, self.name = path, start, stride, path.name
+        index, facts = read_index(path)
+        self._used = used_frames(index.count, start, stride, frames)
+        self.fps = index.fps / stride
+        first = next(decode(path), None)
+        if first is None:
+            raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
+        self._pixel = facts.pixel
+        check_size(_square(first.width, first.height, self._pixel))  # before it is made
+        self.size = _upright(first, self._pixel).shape[1::-1]
+        self.tags = _tags_of(first)
+        begin, end = index.at(start), index.at(start + stride * len(self))
+        used = range(*self._used.indices(self._used.stop))
+        self.times = tuple(index.at(frame) - begin for frame in used) if index.times else None
+        self.duration = end - begin
+        self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
+        self.warnings, self.comment = list[str](), facts.comment
+        self._lock, self._decoder = Lock(), _Decoder(path, index)
+
+    def __len__(self) -> int:
+        return len(range(*self._used.indices(self._used.stop)))
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
+        """See `Clip.read`.
+
+        A call that continues where the last one ended decodes nothing twice. Any other starts at the key
+        frame before, or at the first frame of files that cannot be entered elsewhere.
+        """
+        check_window(start, stop, len(self))
+        wanted = range(*self._used.indices(self._used.stop))[start:stop]
+        with self._lock:
+            return stack([_upright(self._decoder.read(index), self._pixel) for index in wanted], self.size)
+
+
+class _Decoder:
+    """Decodes frames of a file by number: the same frames, in any order, as one after the other.
+
+    Frames decoded from a key frame on must have the time stamps of the index. Where they do not, frames are
+    counted from the first one, which is exact in every container.
+    """
+
+    def __init__(self, path: Path, index: Index) -> None:
+        self._path, self._index = path, index
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._next = -1  # the frame that comes next; -1 before the first call
+        self._entered = False  # whether decoding began at a key frame
+
+    def read(self, number: int) -> av.VideoFrame:
+        """Decode a frame, counted from 0.
+
+        Raises:
+            ClipError: It cannot be decoded.
+        """
+        key = self._index.key_before(number)
+        if key and (self._next < 0 or not key[1] <= self._next <= number):
+            self._enter(*key)
+        elif not 0 <= self._next <= number:
+            self._enter(None, 0)
+        try:
+            return self._advance(number)
+        except (LookupError, ClipError):
+            if not self._entered:
+                raise
+        self._distrust()
+        self._enter(None, 0)
+        return self._advance(number)
+
+    def _enter(self, key: int | None, frame: int) -> None:
+        self._frames, self._next, self._entered = decode(self._path, key), frame, key is not None
+
+    def _distrust(self) -> None:
+        self._index = replace(self._index, pts=(), keys=())
+
+    def _advance(self, number: int) -> av.VideoFrame:
+        frame = None
+        while self._next <= number:
+            frame = next(self._frames, None)
+            if frame is None:
+                self._next = -1
+                name = shorten(self._path.name)
+                raise ClipError("clip.path", f"{name} ends before frame {number}. Trim or re-encode it.")
+            self._check(frame)
+            self._next += 1
+        assert frame is not None
+        return frame
+
+    def _check(self, frame: av.VideoFrame) -> None:
+        if not self._index.pts or frame.pts == self._index.pts[self._next]:
+            return
+        if self._entered:
+            raise LookupError("a frame has another time stamp than its packet")
+        self._distrust()
+
+
+def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
+    """Size of a frame after making its pixels, `pixel` times as wide as high, square; no side shrinks."""
+    return (round(width * pixel), height) if pixel > 1 else (width, round(height / pixel))
+
+
+def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
+    width, height = _square(frame.width, frame.height, pixel)
+    rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
+    return np.rot90(rgb.to_ndarray(), frame.rotation // 90)
+
+
+def _tags_of(frame: av.VideoFrame) -> ColorTags:
+    if frame.format.is_rgb:
+        return ColorTags()
+    return ColorTags(
+        int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc)
+    )
+
+
+def open_clip(
+    path: str | Path, start: int = 0, stride: int = 1, frames: int | None = None
+) -> VideoClip | ImageClip:
+    """Open a video file or a folder of images.
+
+    Args:
+        path: Local path; URLs are refused.
+        start: First frame used.
+        stride: Use every stride-th frame; fps is divided by it.
+        frames: Number of frames used; None uses all.
+
+    Raises:
+        ClipError: The file is missing or not a readable video, or has fewer frames than requested.
+    """
+    if "://" in str(path):
+        raise ClipError(
+            "clip.path",
+            f"{shorten(str(path))} is a URL. Download it first and use the local file.",
+        )
+    path = Path(path)
+    if path.is_dir():
+        return ImageClip(path, start, stride, frames)
+    if not path.is_file():
+        raise ClipError(
+            "clip.path", f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
+        )
+    return VideoClip(path, start, stride, frames)

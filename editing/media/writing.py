@@ -1,0 +1,240 @@
+"""Write video files, encoded by PyAV."""
+
+from __future__ import annotations
+
+import math
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from jaxtyping import UInt8
+
+from editing.media.clip import AudioSpan, Clip, ColorTags
+from editing.media.reading import EXACT
+from editing.media.sound import open_sound
+
+AI_EDITED = "AI-edited video"
+"""Comment of files that a model made or changed."""
+CRF = 7  # hardly to be told from the frames
+_MOST_UNITS = 1_000_000  # of a second, of which times are multiples
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: Fraction,
+    *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+    audio_from: AudioSpan | None = None,
+    tags: ColorTags | None = None,
+    comment: str = AI_EDITED,
+    crf: int = CRF,
+) -> None:
+    """Write an MP4: H.264 yuv420p, AAC, index first, the same bytes for the same input.
+
+    A frame of odd size is encoded with its last row or column repeated, since yuv420p has only even sizes,
+    and the container declares the true size, to which decoders crop.
+
+    Args:
+        path: File to write.
+        frames: RGB frames of one size.
+        fps: Frames per second.
+        times: Seconds of each frame, in order, the first 0; None for a constant rate. Exact in the file if
+            a unit of at least a microsecond allows; equal ones are set apart by one unit.
+        duration: Seconds to the end of the last frame; None lets it last 1 / fps. Only with `times`.
+        audio_from: Sound to copy, cut to its span.
+        tags: Colour tags to write and to convert with; None is BT.709.
+        comment: Comment of the file.
+        crf: Constant rate factor, 0 to 51: the higher, the smaller the file and the worse the picture.
+
+    Raises:
+        ValueError: There is no frame, or not one for each of the times.
+    """
+    first, frames = _first(frames)
+    height, width = first.shape[:2]
+    tags = tags or ColorTags()
+    clock = _Clock(fps, times, duration)
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = comment
+        video = _add_video(container, (width + width % 2, height + height % 2), clock, tags, crf)
+        with _add_sound(container, audio_from) as write_sound:
+            for index, frame in clock.count(frames):
+                container.mux(clock.encode(video, _to_yuv(frame, tags), index))
+                write_sound(clock.end(index))
+            container.mux(clock.encode(video))
+    if width % 2 or height % 2:
+        _declare_size(Path(path), width, height)
+
+
+def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first frame, and all frames."""
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    return first, chain([first], iterator)
+
+
+def timing_of(clip: Clip) -> dict[str, Any]:
+    """When the frames of a clip are shown, as arguments of `write_video` and `write_gif`."""
+    return {"times": clip.times, "duration": clip.duration}
+
+
+def write_lossless(path: Path, clip: Clip) -> None:
+    """Write a clip as RGB FFV1 in Matroska: lossless, in about half the bytes.
+
+    Times of a rate that varies are rounded to milliseconds, the unit of Matroska.
+    """
+    clock = _Clock(clip.fps, clip.times, clip.duration)
+    with av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        container.metadata["comment"] = clip.comment
+        # Its usual version cuts frames into slices, and finds none in a frame that is one pixel wide.
+        stream = clock.add_stream(container, "ffv1", {"level": "1"} if clip.size[0] == 1 else {})
+        (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
+        for index in range(len(clip)):
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(clip.read(index, index + 1)[0]), format="rgb24"
+            )
+            container.mux(clock.encode(stream, frame, index))
+        container.mux(clock.encode(stream))
+
+
+class _Clock:
+    """When each frame of a video is shown: at a constant rate, or at given times."""
+
+    def __init__(self, fps: Fraction, times: Sequence[Fraction] | None, duration: Fraction | None) -> None:
+        self._fps, self._times = fps, times
+        if times is None:
+            return
+        end = times[-1] + 1 / fps if duration is None else duration
+        self._unit = Fraction(1, min(math.lcm(*(time.denominator for time in (*times, end))), _MOST_UNITS))
+        self._stamps: list[int] = []
+        for time in (*times, end):
+            earliest = self._stamps[-1] + 1 if self._stamps else 0
+            self._stamps.append(max(earliest, round(time / self._unit)))
+
+    def add_stream(
+        self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
+    ) -> av.VideoStream:
+        """Add a stream that counts in the unit of the times."""
+        if self._times is not None:
+            # An MP4 keeps the times at which frames are decoded. With B-frames at a varying rate, these end
+            # long before the last frame is shown, and so does the clip for players.
+            options = {**options, "bf": "0"}
+        stream = container.add_stream(codec, rate=self._fps, options=options)
+        if self._times is not None:
+            stream.time_base = stream.codec_context.time_base = self._unit
+        return stream
+
+    def count(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Number frames, and raise ValueError unless there is one for each of the times."""
+        if self._times is None:
+            return enumerate(frames)
+        return ((index, frame) for (index, _), frame in zip(enumerate(self._times), frames, strict=True))
+
+    def encode(
+        self, stream: av.VideoStream, frame: av.VideoFrame | None = None, index: int = 0
+    ) -> list[av.Packet]:
+        """Encode a frame at its time, or what is left for None; at a constant rate the encoder counts."""
+        if self._times is None:
+            return stream.encode(frame)
+        if frame:
+            frame.pts, frame.time_base = self._stamps[index], self._unit
+        packets = stream.encode(frame)
+        for packet in packets:
+            place = bisect_left(self._stamps, packet.pts or 0)
+            packet.duration = self._stamps[place + 1] - self._stamps[place]
+        return packets
+
+    def end(self, index: int) -> Fraction:
+        """Seconds at which a frame ends."""
+        return (index + 1) / self._fps if self._times is None else self._stamps[index + 1] * self._unit
+
+
+def _add_video(
+    container: av.container.OutputContainer, size: tuple[int, int], clock: _Clock, tags: ColorTags, crf: int
+) -> av.VideoStream:
+    # One thread, no macroblock tree: with either, x264 writes different bytes for the same frames.
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "mbtree=0"}
+    stream = clock.add_stream(container, "libx264", options)
+    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+    stream.color_range, stream.colorspace = tags.range, tags.matrix
+    stream.color_primaries, stream.color_trc = tags.primaries, tags.transfer
+    return stream
+
+
+def _to_yuv(frame: UInt8[np.ndarray, "height width 3"], tags: ColorTags) -> av.VideoFrame:
+    height, width = frame.shape[:2]
+    even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+    return rgb.reformat(
+        format="yuv420p",
+        dst_colorspace=tags.matrix,
+        dst_color_range=tags.range,
+        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
+        threads=1,
+    )
+
+
+@contextmanager
+def _add_sound(
+    container: av.container.OutputContainer, span: AudioSpan | None
+) -> Iterator[Callable[[Fraction], None]]:
+    """Add a sound track, if there is sound; yield a function that writes it up to a time, in seconds."""
+    if span is None:
+        yield lambda _end: None
+        return
+    with open_sound(span) as sound:
+        stream = container.add_stream("aac", rate=sound.rate, layout=sound.layout)
+        stream.bit_rate = 96_000 * sound.channels
+        at = 0
+
+        def write(end: Fraction) -> None:
+            nonlocal at
+            last = round(end * sound.rate)
+            for stop in (*range(at + sound.rate, last, sound.rate), last):  # a frame may last for hours
+                block = sound.read(stop)
+                if block.shape[1]:
+                    frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
+                    frame.sample_rate, frame.pts, frame.time_base = sound.rate, at, Fraction(1, sound.rate)
+                    container.mux(stream.encode(frame))
+                at = stop
+
+        yield write
+        container.mux(stream.encode(None))
+
+
+def _declare_size(path: Path, width: int, height: int) -> None:
+    """Write the shown size into the video track of an MP4 (ISO/IEC 14496-12, 8.3.2 and 12.1.3)."""
+    with path.open("r+b") as file:
+        for kind, start, stop in _boxes(file, 0, path.stat().st_size):
+            file.seek(start)
+            data = bytearray(file.read(stop - start)) if kind in (b"tkhd", b"stsd") else b""
+            if kind == b"tkhd" and any(data[-8:]):  # a sound track's is 0 x 0
+                data[-8:] = struct.pack(">II", width << 16, height << 16)
+            elif kind == b"stsd" and data[12:16] == b"avc1":
+                data[40:44] = struct.pack(">HH", width, height)
+            file.seek(start)
+            file.write(data)
+
+
+def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Walk the boxes of an MP4 down to the sample tables: kind, start and stop of the content."""
+    while start < stop:
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size < 8:  # 0 and 1: media data over 4 GB; the index stands before it
+            return
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            yield from _boxes(file, start + 8, start + size)
+        yield kind, start + 8, start + size
+        start += size

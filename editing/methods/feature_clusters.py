@@ -1,0 +1,378 @@
+"""Find regions without masks by clustering a model's features over all frames.
+
+VideoGrain, arXiv:2502.17258, App. B: k-means of the inversion's self-attention gives coarse layouts. Here
+the features are the keys of that attention, and all frames are clustered together, so a cluster is the same
+object in every frame. Each is named by the noun of the source prompt to which its cross-attention responds
+most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from editing.attention.backends import attention
+from editing.attention.frames import all_frames
+from editing.attention.layers import AttentionLayer, Grid
+from editing.diffusion.schedule import Step
+from editing.diffusion.text import PromptEmbedding, spans, words
+from editing.errors import RequestError
+from editing.media.clip import Clip, resize
+from editing.models.intervention import Intervention
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, on_grid
+from editing.recipe.events import Event, Progress, Stage
+from editing.recipe.inversion import ddim_walk
+
+if TYPE_CHECKING:
+    from editing.models.backbone import Backbone
+
+# One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
+MOST_FRAMES = 64
+_CELL = 16
+_LEAST_CELLS = 256
+_RESTARTS = 8
+_PIECE = 0.25  # of the largest piece of a cluster: a smaller one is part of it
+# Words of source prompts that are not nouns.
+_NO_NOUNS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "of",
+        "in",
+        "on",
+        "at",
+        "by",
+        "to",
+        "from",
+        "with",
+        "without",
+        "under",
+        "over",
+        "before",
+        "behind",
+        "past",
+        "near",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "left",
+        "right",
+        "third",
+        "another",
+        "two",
+        "three",
+        "one",
+        "its",
+        "his",
+        "her",
+        "their",
+        "this",
+        "that",
+        "it",
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The clusters of a clip.
+
+    Attributes:
+        labels: Cluster of each source pixel, 1 .. count; an object has the same number in every frame.
+        names: Per cluster the word of the source prompt that fits best, or "".
+        fit: Per cluster, the attention of its pixels to that word relative to the mean; 1 is no difference.
+        pca: The features' first three principal components as RGB, one scale for the clip.
+    """
+
+    labels: UInt8[np.ndarray, "frames height width"]
+    names: tuple[str, ...]
+    fit: tuple[float, ...]
+    pca: UInt8[np.ndarray, "frames height width 3"]
+
+
+@torch.no_grad()
+def find_clusters(
+    backbone: Backbone,
+    clip: Clip,
+    source_prompt: str,
+    count: int = 3,
+    steps: int = 20,
+    seed: int = 0,
+    size: int | None = None,
+    apart: bool = False,
+) -> Generator[Event, None, Clusters]:
+    """Cluster a clip by the model's features during inversion; yields events, returns the clusters.
+
+    Args:
+        backbone: The model.
+        clip: The frames.
+        source_prompt: What they show; names are taken from it.
+        count: Number of clusters.
+        steps: Steps of the inversion; features come from its first half.
+        seed: Seed of k-means.
+        size: Working size of the short side in pixels; default the model's.
+        apart: Whether pieces of a cluster that never touch become clusters of their own, such as two actors.
+
+    Raises:
+        RequestError: The clip has more than 64 frames.
+    """
+    _check_length(clip)
+    frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
+    text = backbone.embed([source_prompt])
+    nouns = find_nouns(text)
+    grid = backbone.grid(*frames.shape[:3])
+    cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
+    seen = _Seen(grid, _coarse(grid, cells), _indicator(nouns, text).to(backbone.device))
+
+    yield Stage("inverting")
+
+    def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        # Less noise shows finer objects.
+        attend = seen.attend if step.index < step.total // 2 else seen.plain
+        return backbone.predict(x, step, text, Intervention(attend))
+
+    for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
+        yield Progress("inverting", step.index + 1, step.total, None)
+
+    return _found(seen, tuple(nouns), clip.size, count, seed, apart)
+
+
+def _found(
+    seen: _Seen, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+) -> Clusters:
+    """The clusters of what was seen, at the clip's size (width, height)."""
+    features = seen.features()
+    found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
+    cells = found.view(features.shape[:3])
+    cells, kind = part(cells) if apart else (cells, tuple(range(count)))
+    names, fit = name_clusters(cells, seen.words(), nouns, kind)
+    shape = (size[1], size[0])
+    return Clusters(
+        _enlarge(cells, len(kind), shape), names, fit, _enlarge_pictures(pca_rgb(features), shape)
+    )
+
+
+def _coarse(grid: Grid, cells: int) -> Grid:
+    """The grid in steps of two, so coarse that it has at most so many cells."""
+    stride = 1
+    while grid.over((1, stride, stride)).tokens > cells:
+        stride *= 2
+    return grid.over((1, stride, stride))
+
+
+class _Seen:
+    """Attention recorded on one grid: features by layer, and where nouns look."""
+
+    def __init__(self, latents: Grid, grid: Grid, indicator: Float[Tensor, "tokens nouns"]) -> None:
+        self._latents, self._grid, self._indicator = latents, grid, indicator
+        self._features: dict[str, Tensor] = {}
+        self._heat = AttentionRecorder(HeatScope(frozenset(), grid.size))
+
+    def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        """Attention across all frames."""
+        return attention(q, k, v) if site.kind == "cross" else all_frames(q, k, v, self._grid.time)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        """The same, recorded."""
+        size = self._latents.at(site).size
+        if site.kind == "cross" and not site.block.startswith("mid"):
+            own = self._indicator.to(q).expand(*k.shape[:2], -1, -1)
+            self._heat.add(attention(q, k, own).mean(1), size=size)
+        elif site.block.startswith("up"):
+            # Heads side by side; keys describe what a token is.
+            one = k.transpose(1, 2).flatten(2).float()
+            one = on_grid(F.normalize(one - one.mean((0, 1)), dim=-1), size, self._grid.size)
+            self._features[site.name] = self._features.get(site.name, 0) + one
+        return self.plain(q, k, v, site)
+
+    def features(self) -> Float[Tensor, "frames h w c"]:
+        return torch.cat([*self._features.values()], -1).cpu()
+
+    def words(self) -> Float[Tensor, "frames h w nouns"]:
+        return self._heat.before().cpu()
+
+
+def _check_length(clip: Clip) -> None:
+    if len(clip) > MOST_FRAMES:
+        raise RequestError(
+            "clip.frames",
+            f"Clusters are found in at most {MOST_FRAMES} frames, but the clip has {len(clip)}. Use fewer "
+            "frames, or click the objects and track them.",
+        )
+
+
+def maybe_nouns(prompt: str) -> list[str]:
+    """The words of a prompt that may name an object, each once."""
+    return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
+
+
+def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
+    """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
+    found: dict[str, tuple[int, ...]] = {}
+    for word in words(text.prompts[0]):
+        if word.text in maybe_nouns(text.prompts[0]):
+            found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
+    return found
+
+
+def _indicator(nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding) -> Float[Tensor, "tokens nouns"]:
+    columns = torch.zeros(text.vectors.shape[1], max(len(nouns), 1))
+    for i, tokens in enumerate(nouns.values()):
+        columns[list(tokens), i] = 1
+    return columns
+
+
+def kmeans(
+    x: Float[Tensor, "n c"],
+    count: int,
+    generator: torch.Generator,
+    restarts: int = _RESTARTS,
+    rounds: int = 50,
+) -> Int[Tensor, "n"]:
+    """Cluster points by k-means, the best of several restarts: 0 .. count - 1 per point, largest first.
+
+    Starting points are drawn far from each other (k-means++, Arthur and Vassilvitskii 2007).
+    """
+    best, least = torch.zeros(len(x), dtype=torch.int64), float("inf")
+    for _ in range(restarts):
+        centres = x[torch.randint(len(x), (1,), generator=generator)]
+        while len(centres) < count:
+            far = torch.cdist(x, centres).amin(1).square()
+            weights = far if far.sum() > 0 else torch.ones_like(far)
+            centres = torch.cat([centres, x[torch.multinomial(weights, 1, generator=generator)]])
+        nearest = _settle(x, centres, rounds)
+        spread = float((x - centres[nearest]).square().sum())
+        if spread < least:
+            best, least = nearest, spread
+    order = torch.bincount(best, minlength=count).argsort(descending=True, stable=True)
+    return order.argsort()[best]
+
+
+def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int) -> Int[Tensor, "n"]:
+    """Move the centres until no point changes its centre; return the centre of each point."""
+    nearest = torch.cdist(x, centres).argmin(1)
+    for _ in range(rounds):
+        for i in nearest.unique().tolist():
+            centres[i] = x[nearest == i].mean(0)
+        before, nearest = nearest, torch.cdist(x, centres).argmin(1)
+        if torch.equal(before, nearest):
+            break
+    return nearest
+
+
+def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:
+    """Part clusters into pieces that never touch, in space and from frame to frame.
+
+    Pieces of less than a quarter of the largest one stay with it.
+
+    Returns:
+        The cells, numbered by piece, and of each piece the cluster it comes from.
+    """
+    parted, kind = torch.zeros_like(cells), []
+    for cluster in range(int(cells.max()) + 1):
+        pieces = _pieces((cells == cluster).numpy())
+        sizes = np.bincount(pieces.ravel())[1:]
+        order = [n + 1 for n in np.argsort(-sizes, kind="stable") if sizes[n] >= _PIECE * sizes.max()]
+        parted[cells == cluster] = len(kind)
+        for number, piece in enumerate(order):
+            parted[torch.from_numpy(pieces == piece)] = len(kind) + number
+        kind += [cluster] * max(1, len(order))
+    return parted, tuple(kind)
+
+
+def _pieces(mask: Bool[np.ndarray, "frames h w"]) -> Int[np.ndarray, "frames h w"]:
+    """Number the pieces of a mask that hang together over all frames, from 1; 0 outside."""
+    out, count, roots = np.zeros(mask.shape, np.int64), 0, [0]
+
+    def root(n: int) -> int:
+        while roots[n] != n:
+            n = roots[n]
+        return n
+
+    for frame, own in enumerate(out):
+        found, numbers = cv2.connectedComponents(mask[frame].astype(np.uint8), connectivity=8)
+        own[:] = np.where(numbers > 0, numbers + count, 0)
+        roots += range(count + 1, count + found)
+        count += found - 1
+        if frame:
+            both = (own > 0) & (out[frame - 1] > 0)
+            for here, before in {*zip(own[both].tolist(), out[frame - 1][both].tolist(), strict=True)}:
+                roots[root(here)] = root(before)
+    _, flat = np.unique([root(n) for n in range(count + 1)], return_inverse=True)
+    return flat[out]
+
+
+def name_clusters(
+    cells: Int[Tensor, "frames h w"],
+    mass: Float[Tensor, "frames h w nouns"],
+    nouns: tuple[str, ...],
+    kind: tuple[int, ...] = (),
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Assign each cluster the unused noun it attends to most relative to the mean, best pairs first.
+
+    With `kind`, a cluster that gets no noun takes that of another one of its kind: two cats, one word.
+    """
+    count = int(cells.max()) + 1
+    names, fit = [""] * count, [0.0] * count
+    if not nouns:
+        return tuple(names), tuple(fit)
+    mean = mass.flatten(0, 2).mean(0).clamp(min=1e-12)
+    share = torch.stack([mass[cells == i].mean(0) / mean for i in range(count)])
+    for _ in range(min(count, len(nouns))):
+        cluster, noun = divmod(int(share.argmax()), len(nouns))
+        names[cluster], fit[cluster] = nouns[noun], round(float(share[cluster, noun]), 3)
+        share[cluster], share[:, noun] = -1, -1
+    for cluster, own in enumerate(kind):
+        same = [n for n, other in enumerate(kind) if other == own and names[n]]
+        if not names[cluster] and same:
+            names[cluster], fit[cluster] = names[same[0]], fit[same[0]]
+    return tuple(names), tuple(fit)
+
+
+def pca_rgb(features: Float[Tensor, "frames h w c"]) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Show the first three principal components of the whole clip as red, green and blue, 0..255."""
+    flat = features.flatten(0, 2)
+    flat = flat - flat.mean(0)
+    _, _, directions = torch.linalg.svd(flat.T @ flat)
+    # The sign of a direction is arbitrary: its largest entry is made positive.
+    signs = directions[:3].gather(1, directions[:3].abs().argmax(1, keepdim=True)).sign()
+    colors = flat @ (directions[:3] * signs).T
+    low, high = colors.amin(0), colors.amax(0)
+    scaled = (colors - low) / (high - low).clamp(min=1e-8) * 255
+    return scaled.round().byte().view(*features.shape[:3], 3).numpy()
+
+
+def _enlarge(
+    cells: Int[Tensor, "frames h w"], count: int, size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames height width"]:
+    """Labels 1 .. count at another size, with smooth borders."""
+    shares = F.one_hot(cells, count).movedim(-1, 1).float()
+    return np.concatenate(
+        [
+            F.interpolate(one[None], size, mode="bilinear", align_corners=False)
+            .argmax(1)
+            .add(1)
+            .byte()
+            .numpy()
+            for one in shares
+        ]
+    )
+
+
+def _enlarge_pictures(
+    pictures: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "frames height width 3"]:
+    return np.stack([cv2.resize(p, size[::-1], interpolation=cv2.INTER_NEAREST) for p in pictures])

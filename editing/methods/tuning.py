@@ -1,0 +1,368 @@
+"""Tune a model on one clip: a few weights learn to denoise it (Tune-A-Video, arXiv:2212.11565, Sec. 4.2).
+
+Each step noises the clip to one level, the same for all frames, and takes an AdamW step on the weights of
+`editing.models.temporal`. Level and noise of a step depend on the seed and the step's number alone, so a
+tuning of 300 steps is the beginning of one of 500: versions on the way are cached, a tuning that was stopped
+goes on where it was, and no request tunes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from editing.attention.backends import attention
+from editing.attention.batch import Batch
+from editing.attention.frames import across_frames, frames_seen
+from editing.attention.layers import AttentionFn, AttentionLayer
+from editing.diffusion.schedule import Schedule, Step, add_noise, advance, combine, generator
+from editing.diffusion.text import PromptEmbedding
+from editing.errors import DivergedError
+from editing.models.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
+from editing.models.intervention import Intervention, joint_norm
+from editing.models.temporal import with_weights
+from editing.models.tuned import tuned
+from editing.recipe.events import Event, Losses, Preview, Progress, Tuned
+from editing.recipe.inversion import inversion_key, mean_square
+from editing.recipe.preview import LatentPreview, shown_frames
+from editing.recipe.window import ResizedClip, WindowFrames, working_clip
+from editing.request.frame_subset import pick
+from editing.storage import cache
+
+if TYPE_CHECKING:
+    from editing.models.backbone import Backbone
+    from editing.params.tune_a_video import TuneAVideoParams
+    from editing.request.edit_request import EditRequest
+
+_DECAY, _LARGEST_NORM = 1e-2, 1.0
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.AdamW names its state
+_PREVIEW_STEPS = 8
+
+
+@torch.no_grad()
+def learn_clip(
+    backbone: Backbone, request: EditRequest, params: TuneAVideoParams
+) -> Generator[Event, None, Adapter]:
+    """Tune on a clip, or return the cached result. Closing the generator keeps what was learned.
+
+    Args:
+        backbone: The model, without an adapter.
+        request: Its source prompt is what the model learns to draw; previews show its prompt. Of a long clip
+            32 frames are learned, evenly spread.
+        params: Steps, learning rate and so on.
+    Raises:
+        DivergedError: The loss or a gradient is NaN or Inf.
+    """
+    tuning = Tuning.of(backbone, request, learned_clip(backbone, request), params)
+    kept = cache.load(tuning.key("version", params.tune_steps))
+    learner = Learner.of(kept or tuning.begin(), params.learning_rate)
+    if kept:
+        yield Progress("tuning", params.tune_steps, params.tune_steps, 0.0)
+    try:
+        yield from tuning.preview(learner)
+        while learner.steps < params.tune_steps:
+            learner.descend(*tuning.gradients(learner))
+            yield Progress("tuning", learner.steps, params.tune_steps, None)
+            yield Losses(np.array(learner.losses, np.float32))
+            yield from tuning.keep(learner)
+            yield from tuning.preview(learner)
+    finally:
+        tuning.store(learner)
+    adapter = tuning.adapter(learner)
+    yield Tuned(adapter, np.array(learner.losses, np.float32))
+    return adapter
+
+
+def learned_clip(backbone: Backbone, request: EditRequest) -> ResizedClip:
+    """The frames of a clip on which a model is tuned, at its working size."""
+    numbers = learned_frames(len(request.clip))
+    return working_clip(backbone, pick(request, numbers), WindowFrames(numbers))
+
+
+def sparse_causal(frames: int) -> AttentionFn:
+    """The attention with which a clip is tuned and edited: each frame sees the first and the previous one."""
+    seen = frames_seen(("first", "previous"), frames)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, seen)
+
+    return attend
+
+
+def drawn(
+    schedule: Schedule, latents: Float[Tensor, "frames c h w"], seed: int, index: int
+) -> tuple[Step, Float[Tensor, "frames c h w"]]:
+    """The noise level and the noise of a tuning step, from the seed and the step's number alone."""
+    fresh = generator(seed, index)
+    level = int(torch.randint(len(schedule.alphas_cumprod), (), generator=fresh))
+    return schedule.at(level), torch.randn(latents.shape, generator=fresh).to(latents)
+
+
+class Learner:
+    """The weights being tuned, one float32 copy, and AdamW's state: all that a tuning needs to go on.
+
+    Attributes:
+        weights: By name, in the order of the names.
+        losses: The loss of every step so far.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], losses: list[float], learning_rate: float) -> None:
+        # Sorted: the length of a gradient, summed in another order, has other last bits.
+        self.weights = {name: weights[name].clone().requires_grad_(True) for name in sorted(weights)}
+        self.losses = losses
+        self._updating = False
+        self._adamw = torch.optim.AdamW(self.weights.values(), lr=learning_rate, weight_decay=_DECAY)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], learning_rate: float) -> Learner:
+        """Restore a learner from `state`; without moments, AdamW begins anew."""
+        own = {name: value for name, value in state.items() if not name.startswith(("losses", *_MOMENTS))}
+        learner = cls(own, state["losses"].tolist(), learning_rate)
+        for name, weight in learner.weights.items():
+            if f"{_MOMENTS[0]}.{name}" in state:
+                moments = {moment: state[f"{moment}.{name}"].clone() for moment in _MOMENTS}
+                learner._adamw.state[weight] = {"step": torch.tensor(float(learner.steps)), **moments}
+        return learner
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.losses)
+
+    def descend(self, loss: float, gradients: Mapping[str, Tensor]) -> None:
+        """Take one step.
+
+        Raises:
+            DivergedError: The loss or a gradient is NaN or Inf; nothing has changed.
+        """
+        for name, weight in self.weights.items():
+            weight.grad = gradients[name]
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), _LARGEST_NORM)
+        if not np.isfinite(loss) or not norm.isfinite():
+            raise _diverged(self.steps, self._adamw.defaults["lr"])
+        self._updating = True
+        self._adamw.step()
+        self.losses.append(loss)
+        self._updating = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether all weights are finite, and none is ahead of the others after an interrupted step."""
+        return not self._updating and all(bool(weight.isfinite().all()) for weight in self.weights.values())
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether AdamW's state is there, so that further steps are those of a tuning never stopped."""
+        return not self.losses or bool(self._adamw.state)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything, as tensors by name."""
+        moments = {
+            f"{moment}.{name}": self._adamw.state[weight][moment]
+            for name, weight in self.weights.items()
+            for moment in _MOMENTS
+            if weight in self._adamw.state
+        }
+        return self.version() | moments
+
+    def version(self) -> dict[str, Tensor]:
+        """The weights and the losses."""
+        weights = {name: weight.detach() for name, weight in self.weights.items()}
+        return {**weights, "losses": torch.tensor(self.losses, dtype=torch.float64)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """Everything about a tuning that is decided before its first step.
+
+    Attributes:
+        backbone: The model.
+        params: Its settings.
+        latents: The clip, clean.
+        words: The source prompt, encoded.
+        shown: The negative prompt and the prompt, encoded, for previews.
+        colors: Turns latents into pictures.
+        numbers: The numbers of the frames in the clip.
+        facts: Facts of the adapter, but for the number of steps.
+        inputs: What the result depends on, but for the number of steps.
+    """
+
+    backbone: Backbone
+    params: TuneAVideoParams
+    latents: Float[Tensor, "frames c h w"]
+    words: PromptEmbedding
+    shown: PromptEmbedding
+    colors: LatentPreview
+    numbers: tuple[int, ...]
+    facts: AdapterFacts
+    inputs: Mapping[str, object]
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, request: EditRequest, working: ResizedClip, params: TuneAVideoParams
+    ) -> Tuning:
+        """Encode the clip and the prompts, once."""
+        height, width = working.frames.shape[1:3]
+        words = request.source_prompt
+        prompts = [words, request.negatives, request.targets[0] or words]
+        text = backbone.embed(prompts, ["source_prompt", "negative_prompt", "prompt"])
+        latents = backbone.encode(working.frames)
+        facts = AdapterFacts(
+            model=backbone.id, sketch=backbone.sketch, clip=clip_sketch(working.frames), steps=0,
+            frames=len(working.frames), width=width, height=height, words=words, **_settings(params),
+        )  # fmt: skip
+        return cls(
+            backbone, params, latents, text[0], text[1:], LatentPreview(latents, working.frames),
+            working.piece.numbers, facts,
+            _inputs(backbone, working.frames, words, params),
+        )  # fmt: skip
+
+    @property
+    def change(self) -> Intervention:
+        """A call without tuned weights."""
+        frames = len(self.latents)
+        return Intervention(sparse_causal(frames), (joint_norm(frames),) if self.params.joint_norm else ())
+
+    def key(self, kind: str, steps: int | None = None) -> dict[str, object]:
+        """The cache key of the version of a number of steps, or of the latest state.
+
+        A state with a number of steps is that of a tuning of so many, where the latest is already beyond.
+        """
+        return _key(self.inputs, kind, steps)
+
+    def begin(self) -> dict[str, Tensor]:
+        """The latest state that is not beyond the steps to take; else the untuned weights."""
+        latest = _latest(self.inputs, self.params.tune_steps)
+        state = cache.load(latest[1]) if latest else None
+        if state is None:
+            fresh = torch.Generator().manual_seed(self.params.tune_seed)
+            state = self.backbone.untuned(self.params.temporal_rank, fresh) | {"losses": torch.zeros(0)}
+        device = self.backbone.device
+        return {name: value if name == "losses" else value.to(device) for name, value in state.items()}
+
+    def gradients(self, learner: Learner) -> tuple[float, dict[str, Tensor]]:
+        """The loss of the next step, and its gradient by weight.
+
+        Raises:
+            DivergedError: The output of the network is NaN or Inf.
+        """
+        backbone, frames = self.backbone, len(self.latents)
+        step, noise = drawn(backbone.schedule, self.latents, self.params.tune_seed, learner.steps)
+        change = with_weights(self.change, learner.weights, frames, self.params.positions)
+        recompute = not backbone.activations_fit(frames, *self.latents.shape[-2:])
+        noisy = add_noise(self.latents, noise, step)
+        try:
+            with torch.enable_grad():
+                answer = backbone.predict(noisy, step, self.words, change, recompute=recompute)
+                found = combine(*answer, step, backbone.prediction)
+                error = found - combine(self.latents, noise, step, backbone.prediction)
+            loss, gradients = mean_square(error, list(learner.weights.values()))
+        except DivergedError as diverged:
+            raise _diverged(learner.steps, self.params.learning_rate) from diverged
+        return loss, dict(zip(learner.weights, gradients, strict=True))
+
+    def adapter(self, learner: Learner) -> Adapter:
+        """What has been learned so far."""
+        weights = {name: weight.detach().clone() for name, weight in learner.weights.items()}
+        return Adapter(self.facts.model_copy(update={"steps": learner.steps}), weights)
+
+    def keep(self, learner: Learner) -> Iterator[Event]:
+        """Keep a version every few steps."""
+        if learner.steps % self.params.keep_every == 0:
+            self.store(learner)
+            if learner.steps < self.params.tune_steps:
+                yield Tuned(self.adapter(learner), np.array(learner.losses, np.float32))
+
+    def store(self, learner: Learner) -> None:
+        """Cache the version of this step, and the state if a tuning can go on from it alone."""
+        if not learner.sound:
+            return
+        version, kept = self.key("version", learner.steps), _steps(self.key("state"))
+        if _steps(version) is None:
+            cache.store(version, learner.version())
+        if not learner.can_go_on:
+            return
+        if kept is None or kept < learner.steps:
+            cache.store(self.key("state"), learner.state())
+        elif learner.steps < self.params.tune_steps < kept:
+            cache.store(self.key("state", self.params.tune_steps), learner.state())
+
+    def preview(self, learner: Learner) -> Iterator[Preview]:
+        """What the prompt shows by now, from a fixed noise, every few steps; without the autoencoder."""
+        every = self.params.tune_preview_every
+        if not every or learner.steps % every:
+            return
+        backbone, frames = tuned(self.backbone, self.adapter(learner)), len(self.latents)
+        batch = Batch(frames, ("uncond", "cond"))
+        fresh = torch.Generator().manual_seed(self.params.tune_seed)
+        x = torch.randn(self.latents.shape, generator=fresh).to(self.latents)
+        for step in backbone.schedule.sampling(_PREVIEW_STEPS):
+            answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, self.shown, self.change)
+            x = advance(*batch.guide(answer, self.params.guidance_scale), step)
+        shown = shown_frames(frames)
+        yield Preview(self.colors(x[list(shown)]), tuple(self.numbers[i] for i in shown), {})
+
+
+def steps_taken(
+    backbone: Backbone,
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    words: str,
+    params: TuneAVideoParams,
+) -> int:
+    """How many steps of a tuning are cached, so that a run does not take them; at most `params.tune_steps`.
+
+    Args:
+        backbone: The model.
+        frames: The clip at its working size.
+        words: The source prompt.
+        params: Steps and settings of the tuning.
+    """
+    inputs = _inputs(backbone, frames, words, params)
+    if _steps(_key(inputs, "version", params.tune_steps)) is not None:
+        return params.tune_steps
+    latest = _latest(inputs, params.tune_steps)
+    return latest[0] if latest else 0
+
+
+def _latest(inputs: Mapping[str, object], steps: int) -> tuple[int, dict[str, object]] | None:
+    """Steps and key of the latest cached state that is not beyond so many steps."""
+    keys = (_key(inputs, "state", of) for of in (None, steps))
+    kept = ((taken, key) for key in keys if (taken := _steps(key)) is not None and taken <= steps)
+    return max(kept, key=lambda state: state[0], default=None)
+
+
+def _steps(key: Mapping[str, object]) -> int | None:
+    """Steps of a cached version or state, without reading its weights; None if there is none."""
+    found = cache.shape(key, "losses")
+    return found[0] if found else None
+
+
+def _settings(params: TuneAVideoParams) -> dict[str, Any]:
+    return {
+        "learning_rate": params.learning_rate, "seed": params.tune_seed, "rank": params.temporal_rank,
+        "joint_norm": params.joint_norm, "positions": params.positions,
+    }  # fmt: skip
+
+
+def _inputs(
+    backbone: Backbone, frames: np.ndarray, words: str, params: TuneAVideoParams
+) -> dict[str, object]:
+    return inversion_key(backbone, frames, kind="tuning", words=words, **_settings(params))
+
+
+def _key(inputs: Mapping[str, object], kind: str, steps: int | None) -> dict[str, object]:
+    return {**inputs, "kept": kind, "steps": steps}
+
+
+def _diverged(step: int, learning_rate: float) -> DivergedError:
+    return DivergedError(
+        "params.learning_rate",
+        f"The loss is NaN or Inf in tuning step {step + 1}. Lower the learning rate (now {learning_rate:g}); "
+        "versions kept before remain.",
+    )

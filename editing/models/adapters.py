@@ -1,0 +1,288 @@
+"""Adapters: the weights tuned on one clip, as files, and the facts by which a wrong one is refused.
+
+A .safetensors file with the tuned weights alone; its header says what they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+from pydantic import BaseModel, ConfigDict, Field
+
+from editing.boundary import boundary
+from editing.errors import ModelError, RequestError, ResourceError, shorten
+from editing.storage.folders import replacing
+from editing.storage.local_models import MODELS_VARIABLE, find_local, local_entries
+from editing.storage.safetensors_files import check_head
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from editing.models.backbone import Backbone
+
+_KEY = "regrain_adapter"
+_LONGEST_NAME = 100
+_SAME = 0.005  # most by which sketches of the same weights differ
+_SAME_CLIP = 1.0  # and those of the same clip, of 255
+MOST_LEARNED = 32  # frames on which a model is tuned
+_SHOWN, _CELLS = 4, 4  # frames of a clip in its sketch, and cells per side of each
+
+
+class AdapterFacts(BaseModel):
+    """What an adapter belongs to and how it was made; its file's header.
+
+    Attributes:
+        name: As listed.
+        model: Id of the model it was tuned on.
+        sketch: See `Backbone.sketch`.
+        clip: See `clip_sketch`.
+        frames: Number of frames. width, height: Working size in pixels.
+        words: The prompt it was tuned with.
+        steps: Tuning steps. learning_rate, seed, joint_norm, positions, rank: Settings of the tuning.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    version: int = Field(1, ge=1, le=1)
+    name: str = Field("", max_length=_LONGEST_NAME)
+    model: str = Field(max_length=1000)
+    sketch: tuple[float, ...] = Field(max_length=64)
+    clip: tuple[float, ...] = Field(max_length=64)
+    frames: int = Field(ge=1)
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    words: str = Field(max_length=10_000)
+    steps: int = Field(ge=0)
+    learning_rate: float
+    seed: int
+    joint_norm: bool
+    positions: bool
+    rank: int = Field(ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Tuned weights by name, as in `editing.models.temporal`, and their facts."""
+
+    facts: AdapterFacts
+    weights: Mapping[str, Tensor]
+
+    def digest(self, base: str) -> str:
+        """Identifies a model with this adapter, from the `base` model's fingerprint and what a call uses."""
+        content = sha256(f"{base} {self.facts.positions}".encode())
+        for name, weight in sorted(self.weights.items()):
+            content.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
+        return content.hexdigest()
+
+
+def save_adapter(adapter: Adapter, path: str | Path) -> None:
+    """Write an adapter as a .safetensors file, completely or not at all.
+
+    Raises:
+        RequestError: The name does not end with .safetensors.
+        ResourceError: The disk is full or cannot be written.
+    """
+    from safetensors.torch import save
+
+    check_adapter_path(Path(path))
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in adapter.weights.items()}
+    content = save(weights, {_KEY: adapter.facts.model_dump_json()})
+    try:
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise ResourceError(
+            "--out",
+            f"{Path(path).name!r} cannot be written ({error.strerror or error}). Free some space or choose "
+            "another place; what was learned is kept.",
+        ) from error
+
+
+def check_adapter_path(path: Path) -> None:
+    """Check that an adapter may be written to a path.
+
+    Raises:
+        RequestError: It is a folder or does not end with .safetensors; the field is `--out`.
+    """
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
+
+
+def check_name(field: str, name: str) -> None:
+    """Check that an adapter may be listed by a name; `field` is where it was given.
+
+    Raises:
+        RequestError: It is empty, too long, or has characters that cannot be seen.
+    """
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        said = f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}."
+        raise RequestError(field, f"{said} Choose another name.")
+
+
+def find_adapter(name: str) -> Path:
+    """Find an adapter by its name in $REGRAIN_MODELS or its path.
+
+    Raises:
+        ModelError: There is none.
+    """
+    # With the ending first: a model of the same name is a folder.
+    path = find_local(f"{name}.safetensors") or find_local(name) or Path(name)
+    if path.suffix == ".safetensors" and os.path.isfile(path):  # unlike Path.is_file, does not raise
+        return path
+    raise ModelError(
+        "adapter",
+        f"{shorten(name)} was not found. Give a .safetensors file made by `python -m editing tune`, or its "
+        f"name in ${MODELS_VARIABLE}.",
+    )
+
+
+def read_facts(path: str | Path) -> AdapterFacts:
+    """Read what an adapter belongs to, from its header alone.
+
+    Raises:
+        ModelError: The file is not an adapter.
+    """
+    from safetensors import safe_open
+
+    try:
+        check_head(Path(path), "adapter")
+    except ModelError:
+        raise _not_an_adapter(path) from None
+    with boundary("adapter", _not_an_adapter(path).message, ModelError):
+        with safe_open(path, framework="np") as file:
+            header = (file.metadata() or {}).get(_KEY)
+        if header is None:
+            raise _not_an_adapter(path)
+        return AdapterFacts.model_validate(json.loads(header))
+
+
+def load_adapter(path: str | Path) -> Adapter:
+    """Load an adapter.
+
+    Raises:
+        ModelError: The file is not an adapter.
+    """
+    from safetensors.torch import load_file
+
+    facts = read_facts(path)
+    with boundary("adapter", _not_an_adapter(path).message, ModelError):
+        weights = load_file(path)
+    if not all(weight.is_floating_point() and weight.itemsize > 1 for weight in weights.values()):
+        raise _not_an_adapter(path)
+    # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
+    return Adapter(facts, {name: weight.clone() for name, weight in weights.items()})
+
+
+def local_adapters() -> list[str]:
+    """Names of the adapters in $REGRAIN_MODELS."""
+    found = []
+    for entry in local_entries():
+        if entry.suffix == ".safetensors" and entry.is_file():
+            try:
+                read_facts(entry)
+            except ModelError:
+                continue
+            found.append(entry.stem)
+    return found
+
+
+def learned_frames(frames: int) -> tuple[int, ...]:
+    """The frames of a clip on which a model is tuned: all of them, or 32 that are evenly spread."""
+    learned = min(frames, MOST_LEARNED)
+    return tuple(np.linspace(0, frames - 1, learned).round().astype(int).tolist())
+
+
+def check_frames(facts: AdapterFacts, frames: int) -> None:
+    """Check that an adapter was tuned on as many frames as a clip of this length gives.
+
+    Raises:
+        ModelError: It was not.
+    """
+    if facts.frames != len(learned_frames(frames)):
+        raise ModelError(
+            "adapter",
+            f"It was tuned on {facts.frames} frames, but the clip has {frames}. Use {facts.frames} frames, "
+            "tune anew, or use tune_a_video with start=noise.",
+        )
+
+
+def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
+    """Check that an adapter was tuned on this model and working size.
+
+    Args:
+        adapter: The adapter.
+        backbone: The model.
+        size: Width and height in pixels.
+
+    Raises:
+        ModelError: It was not; names what differs.
+    """
+    shapes = {name: tuple(weight.shape) for name, weight in adapter.weights.items()}
+    if shapes != backbone.tunable_shapes(adapter.facts.rank):
+        raise _other_model(adapter.facts, backbone)
+    check_facts(adapter.facts, backbone, size)
+    if not all(bool(weight.isfinite().all()) for weight in adapter.weights.values()):
+        raise ModelError("adapter", "It contains NaN or Inf. Tune anew.")
+
+
+def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) -> None:
+    """Check the same as far as the header says it.
+
+    Raises:
+        ModelError: The adapter was tuned on another model or at another size.
+    """
+    if not _close(facts.sketch, backbone.sketch, _SAME):
+        raise _other_model(facts, backbone)
+    if (facts.width, facts.height) != size:
+        raise ModelError(
+            "adapter",
+            f"It was tuned at {facts.width} x {facts.height} pixels, but the working size is {size[0]} x "
+            f"{size[1]}. Set size to {min(facts.width, facts.height)}, or tune anew.",
+        )
+
+
+def _other_model(facts: AdapterFacts, backbone: Backbone) -> ModelError:
+    return ModelError(
+        "adapter",
+        f"It was tuned on {shorten(facts.model)}, not on these weights of {shorten(backbone.id)}. Use that "
+        "model with the same LoRAs, or tune anew.",
+    )
+
+
+def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[float, ...]:
+    """A few numbers that tell a clip from others: the brightness of 4 x 4 cells of four frames.
+
+    Not a digest, since decoders on other machines round colours differently.
+    """
+    chosen = frames[np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)]
+    rows = np.array_split(chosen, _CELLS, 1)
+    return tuple(
+        round(float(cells[shown].mean()), 3)
+        for shown in range(_SHOWN)
+        for row in rows
+        for cells in np.array_split(row, _CELLS, 2)
+    )
+
+
+def is_of_clip(facts: AdapterFacts, frames: UInt8[np.ndarray, "frames height width 3"]) -> bool:
+    """Whether an adapter was tuned on these frames, at the working size."""
+    return _close(facts.clip, clip_sketch(frames), _SAME_CLIP)
+
+
+def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
+    return len(a) == len(b) and all(abs(x - y) <= most for x, y in zip(a, b, strict=True))
+
+
+def _not_an_adapter(path: str | Path) -> ModelError:
+    return ModelError(
+        "adapter",
+        f"{shorten(Path(path).name)} is not an adapter. Make one with `python -m editing tune`.",
+    )

@@ -1,0 +1,106 @@
+"""The protocol of a model, as recipes use it. Importing this module loads no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from editing.attention.layers import AttentionLayer, Grid
+    from editing.diffusion.schedule import Prediction, Schedule, Step
+    from editing.diffusion.text import PromptEmbedding
+    from editing.models.intervention import Intervention
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A loaded model. Holds weights and facts, nothing about a run.
+
+    Latents are float32 [(branch frame), channels, grid height, grid width]. See `StableDiffusion` for units.
+    """
+
+    id: str
+    size: int
+    coarsest: int
+    multiple: int
+    token_limit: int
+    defaults: Mapping[str, Mapping[str, object]]
+    words: frozenset[str] | None
+    offers: frozenset[str]
+    prediction: "Prediction"
+    schedule: "Schedule"
+    sites: "tuple[AttentionLayer, ...]"
+    device: "torch.device"
+    dtype: "torch.dtype"
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights; part of every cache key."""
+        ...
+
+    @property
+    def sketch(self) -> tuple[float, ...]:
+        """A few numbers by which adapters know the weights they were tuned on, in any dtype, anywhere."""
+        ...
+
+    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+        """Choose the working size for a clip of this size; both are (width, height) in pixels."""
+        ...
+
+    def grid(self, frames: int, height: int, width: int) -> "Grid":
+        """The grid of the latents of a clip of this working size in pixels."""
+        ...
+
+    def encode(self, frames: "np.ndarray") -> "Tensor":
+        """Encode frames, uint8 [f, h, w, 3], to latents."""
+        ...
+
+    def decode(self, latents: "Tensor") -> "np.ndarray":
+        """Decode latents to frames, uint8 [f, h, w, 3]."""
+        ...
+
+    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> "PromptEmbedding":
+        """Encode prompts; errors name the field of each."""
+        ...
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> object:
+        """Refuse prompts that cannot be encoded, by their fields; nothing is encoded yet."""
+        ...
+
+    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of those weights."""
+        ...
+
+    def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
+        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        ...
+
+    def activations_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether all activations of a call fit until its backward pass; height and width in latents."""
+        ...
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Memory of those activations in bytes."""
+        ...
+
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether both halves of guidance fit into one call; height and width in latents."""
+        ...
+
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are edited together; see `editing.storage.memory.window_frames`."""
+        ...
+
+    def predict(
+        self,
+        x: "Tensor",
+        step: "Step",
+        text: "PromptEmbedding",
+        change: "Intervention" = ...,
+        *,
+        recompute: bool = False,
+    ) -> "tuple[Tensor, Tensor]":
+        """Predict (x0, eps) from noisy latents."""
+        ...

@@ -1,0 +1,122 @@
+"""Load the model that `editing.models.loading.location.find` found."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from editing.diffusion.schedule import Schedule
+from editing.errors import ModelError, shorten
+from editing.models.loading.folder import ModelParts, download, read_folder
+from editing.models.loading.location import ModelLocation
+from editing.models.loading.lora import add_loras
+from editing.models.loading.single_file import read_file
+from editing.models.stable_diffusion import StableDiffusion
+from editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Import diffusers without xformers if it is of no use here; diffusers then sees it as not installed."""
+    block = not torch.cuda.is_available() and "xformers" not in sys.modules
+    if block:
+        sys.modules["xformers"] = None
+    try:
+        yield
+    finally:
+        if block:
+            del sys.modules["xformers"]
+
+
+def load(
+    source: ModelLocation,
+    id: str,
+    loras: Sequence[str] = (),
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> StableDiffusion:
+    """Load the model that `editing.models.loading.location.find` found; `load_backbone` also caches it.
+
+    Raises:
+        ModelError: See `load_backbone`.
+    """
+    began = time.perf_counter()
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    parts, dtype = _read(source, id, device, dtype)
+    try:
+        schedule = Schedule.from_config(parts.scheduler)
+    except ValueError as error:
+        said = f"{shorten(id)} has an unsupported schedule ({error}). Use another model."
+        raise ModelError("model", said) from error
+    _check_architecture(parts, id)
+    _check_widths(parts, id)
+    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    weights = {
+        name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
+        for name in ("unet", "vae", "text_encoder")
+    }
+    turns = takes_turns(device, weights, free_memory(device))
+    model = StableDiffusion(
+        id, parts.unet, parts.vae, parts.text_encoder, parts.tokenizer, schedule, prediction, device, dtype,
+        parts.defaults, parts.words, turns,
+    )  # fmt: skip
+    add_loras(loras, model.unet, model.text_encoder)
+    logger.info(
+        "loaded a %s model of %.0f MB on %s%s in %.1f s",
+        prediction, sum(weights.values()) / 1e6, device, ", its parts in turns" if turns else "",
+        time.perf_counter() - began,
+    )  # fmt: skip
+    return model
+
+
+def _read(
+    source: ModelLocation, id: str, device: torch.device, dtype: torch.dtype | None
+) -> tuple[ModelParts, torch.dtype]:
+    """The parts of a model, and the dtype of its UNet and text encoder."""
+    with _quiet_imports():
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
+
+        diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        place = Path(download(id) if source.kind == "hub" else source.location)
+        dtype = dtype or weights_dtype(device, count_weights(place), free_memory(device))
+        is_file = source.kind == "file"
+        return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
+
+
+def _check_widths(parts: ModelParts, id: str) -> None:
+    """Check that the parts belong together: latents, vectors of words, tokens."""
+    unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
+    wide = unet.cross_attention_dim
+    vectors = {*wide} if isinstance(wide, list | tuple) else {wide}
+    reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
+    if vae.latent_channels != unet.in_channels or vectors != {text.hidden_size} or not reads:
+        said = f"The parts of {shorten(id)} do not fit together. Download it again."
+        raise ModelError("model", said)
+
+
+def _check_architecture(parts: ModelParts, id: str) -> None:
+    unet = parts.unet.config
+    if unet.addition_embed_type or unet.in_channels != unet.out_channels:
+        kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
+        raise ModelError(
+            "model",
+            f"{shorten(id)} is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.",
+        )
+    if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
+        raise ModelError(
+            "model",
+            f"{shorten(id)} predicts {shorten(parts.scheduler['prediction_type'])}, which is unknown. Use a "
+            "model that predicts epsilon, v_prediction or sample.",
+        )

@@ -1,0 +1,136 @@
+"""Control networks for one run, from diffusers folders; they add residuals to a UNet's forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from editing.diffusion.text import PromptEmbedding
+from editing.errors import ModelError, ResourceError
+from editing.models.backbone import Backbone
+from editing.models.control_maps import control_maps
+from editing.models.intervention import ControlFn, Patch, patched
+from editing.models.loading.configs import read_config
+from editing.models.loading.folder import PART_FILES, download
+from editing.models.loading.location import find
+from editing.params.control import ControlSpec
+from editing.storage.memory import is_out_of_memory
+from editing.storage.safetensors_files import read_weights
+
+FIELD = "params.control"
+_FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")
+
+
+class ControlNets:
+    """The control networks of one run, and their input.
+
+    Attributes:
+        maps: Their input, side by side, RGB; None without networks.
+        fingerprint: Identifies networks, kinds and weights, for cache keys.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ControlSpec],
+        frames: UInt8[np.ndarray, "frames height width 3"],
+        backbone: Backbone,
+        patches: Sequence[Patch] = (),
+    ) -> None:
+        """Load the networks and draw their maps; `patches` are entered on each network for each forward.
+
+        Raises:
+            ModelError: A network is missing, unsafe or of another family than the backbone, or a map cannot
+                be drawn.
+        """
+        self._nets = [(load_control_net(spec.model, backbone), spec.weight) for spec in specs]
+        drawn = [control_maps(frames, spec.kind) for spec in specs]
+        self._hints = [
+            torch.from_numpy(map).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255 for map in drawn
+        ]
+        self._patches = patches
+        self.maps = np.concatenate(drawn, 2) if drawn else None
+        self.fingerprint = [
+            (spec.kind, spec.weight, sum(float(p.double().sum()) for p in net.parameters()))
+            for spec, ((net, _), _) in zip(specs, self._nets, strict=True)
+        ]
+
+    def reading(self, text: PromptEmbedding) -> ControlFn | None:
+        """Make the `control` of a `Change`; `text` is what the networks read, one per branch."""
+        if not self._nets:
+            return None
+
+        def control(x: Tensor, t: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+            vectors = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
+            down: list[Tensor] = []
+            middle = torch.zeros((), device=x.device, dtype=x.dtype)
+            for ((net, lock), weight), hint in zip(self._nets, self._hints, strict=True):
+                rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
+                with lock, patched(net, self._patches):
+                    some, mid = net(x, t, vectors, rows, conditioning_scale=weight, return_dict=False)
+                down = [a + b for a, b in zip(down, some, strict=True)] if down else list(some)
+                middle = middle + mid
+            return down, middle
+
+        return control
+
+
+def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
+    """Load a control network for this backbone, on its device, with the lock to hold while it is patched.
+
+    Backbones of one kind share the network, so their own locks do not separate its users.
+
+    Raises:
+        ModelError: It is missing, not safetensors, not a ControlNet, or made for another family of models.
+        ResourceError: Memory does not suffice.
+    """
+    try:
+        source = find(id, "config.json")
+        folder = Path(download(id, PART_FILES) if source.kind == "hub" else source.location)
+        if source.kind == "file":
+            raise ModelError(FIELD, f"{id!r} is a file. Use a ControlNet folder in diffusers format.")
+        config = read_config(folder / "config.json", id)
+        _check_family(config, id, backbone)
+        return _load(str(folder), id, str(backbone.device), str(backbone.dtype).removeprefix("torch."))
+    except ModelError as error:
+        raise ModelError(FIELD, error.message) from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
+        ) from error
+
+
+def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
+    if config.get("_class_name") != "ControlNetModel":
+        raise ModelError(
+            FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}. Use a ControlNetModel."
+        )
+    unet = backbone.unet.config
+    for fact in _FACTS:
+        given, needed = _plain(config.get(fact)), _plain(unet[fact])
+        if given is not None and given != needed:
+            raise ModelError(
+                FIELD,
+                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}. "
+                "Use a ControlNet made for this model.",
+            )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+@lru_cache(maxsize=3)
+def _load(folder: str, id: str, device: str, dtype: str) -> tuple[nn.Module, Lock]:
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+
+    net = read_weights(ControlNetModel, Path(folder), id, getattr(torch, dtype))
+    return net.eval().requires_grad_(False).to(device), Lock()

@@ -1,0 +1,111 @@
+"""Plug-and-Play: record features of the source clip in one forward and inject them into another.
+
+Each extends the `Intervention` of one call; see `editing.models.intervention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from editing.attention.layers import AttentionLayer, plain
+from editing.models.intervention import Intervention, hooked
+
+# Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable Diffusion 1.x (three in
+# each of four up blocks); smaller models use those at the same relative depth.
+_LAYERS = 12
+_RESIDUALS = (3, 4, 6)
+_ATTENTION = range(4, 10)
+
+
+@dataclass(eq=False)
+class Features:
+    """Features of one forward of the source clip, by layer: residual branches of ResNets, queries, keys."""
+
+    residuals: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Their size in bytes."""
+        tensors = [*self.residuals.values(), *(x for pair in self.attention.values() for x in pair)]
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+
+def recording(features: Features, change: Intervention) -> Intervention:
+    """Extend a change so that it also records `features` during one forward.
+
+    Source: Tumanyan et al., arXiv:2211.12572, Sec. 4: features of the decoder's layer 4, queries and keys of
+    layers 4 to 11; the layers are those of VideoGrain's released code.
+    """
+    wanted: set[str] = set()
+    attend = change.attend or plain
+
+    def keep(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        if site.name in wanted:
+            features.attention[site.name] = (q, k)
+        return attend(q, k, v, site)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        wanted.update(_attention_layers(model))
+
+        def hook(name: str) -> Callable:
+            return lambda _, __, output: features.residuals.__setitem__(name, output)
+
+        branches = _residual_branches(model)
+        return hooked(lambda: [conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
+
+    return replace(change, attend=keep, patches=(*change.patches, patch))
+
+
+def injecting(features: Features, change: Intervention) -> Intervention:
+    """Extend a change so that it also replaces a forward's own features with `features`, in every branch."""
+    attend = change.attend or plain
+
+    def repeated(x: Tensor, rows: int) -> Tensor:
+        return x.repeat(rows // len(x), *[1] * (x.ndim - 1))
+
+    def inject(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        if site.name in features.attention:
+            q, k = (repeated(x, len(q)) for x in features.attention[site.name])
+        return attend(q, k, v, site)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        branches = _residual_branches(model)
+
+        def hook(name: str) -> Callable:
+            return lambda _, __, output: repeated(features.residuals[name], len(output))
+
+        return hooked(
+            lambda: [branches[name].register_forward_hook(hook(name)) for name in features.residuals]
+        )
+
+    return replace(change, attend=inject, patches=(*change.patches, patch))
+
+
+def _decoder(model: nn.Module) -> list[tuple[int, int, int]]:
+    """(up block, layer in it, which of twelve) of each layer of the decoder."""
+    layers = [(b, i) for b, block in enumerate(model.up_blocks) for i in range(len(block.resnets))]
+    return [(b, i, n * _LAYERS // len(layers)) for n, (b, i) in enumerate(layers)]
+
+
+def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
+    """The last convolution of the residual branch of each ResNet that is kept or injected."""
+    return {
+        f"up_blocks.{b}.resnets.{i}": model.up_blocks[b].resnets[i].conv2
+        for b, i, place in _decoder(model)
+        if place in _RESIDUALS
+    }
+
+
+def _attention_layers(model: nn.Module) -> set[str]:
+    """Names of the self-attention layers whose queries and keys are kept or injected."""
+    return {
+        f"up_blocks.{b}.attentions.{i}.transformer_blocks.{j}.attn1"
+        for b, i, place in _decoder(model)
+        if place in _ATTENTION and hasattr(model.up_blocks[b], "attentions")
+        for j in range(len(model.up_blocks[b].attentions[i].transformer_blocks))
+    }

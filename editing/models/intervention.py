@@ -1,0 +1,208 @@
+"""Changes to a model for one call: one value, `Intervention`, and the patches that it can hold.
+
+A `Patch` is a context manager that `Backbone.predict` enters before the network runs and leaves before it
+returns. Those here (joint normalisation, FreeU, recomputed activations) work on any UNet made of diffusers'
+blocks and leave no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from editing.attention.layers import AttentionFn
+
+Patch = Callable[[nn.Module], AbstractContextManager]
+"""Changes the network for one call: entered before it, left after it, whatever happens in between."""
+ControlFn = Callable[[Tensor, Tensor], tuple[Sequence[Tensor], Tensor]]
+"""(x, t) -> (residuals of the down blocks, residual of the middle block)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Everything that changes one forward of a model.
+
+    Attributes:
+        attend: Computes every attention layer; None is plain attention.
+        patches: Entered in this order.
+        control: Residuals of control networks.
+        queries: Weights of query projections to use instead of the model's, by attention layer.
+    """
+
+    attend: AttentionFn | None = None
+    patches: tuple[Patch, ...] = ()
+    control: ControlFn | None = None
+    queries: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+PLAIN = Intervention()
+"""The model as it is."""
+
+# FreeU per up block: factors on backbone features and on the low frequencies of skip features.
+FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
+_LOW_FREQUENCIES = 1
+
+
+@contextmanager
+def hooked(register: Callable[[], Sequence[torch.utils.hooks.RemovableHandle]]) -> Iterator[None]:
+    """Register hooks on entry and remove them on exit."""
+    handles = register()
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def patched(model: nn.Module, patches: Sequence[Patch]) -> Iterator[None]:
+    """Enter several patches, in this order."""
+    with ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch(model))
+        yield
+
+
+def joint_norm(frames: int) -> Patch:
+    """Normalise over all frames of a branch in every GroupNorm outside the attention layers.
+
+    With one frame, or equal frames, the result is that of the image model.
+
+    Args:
+        frames: Frames per branch; rows are (branch frame).
+    Source: the inflated UNets of Tune-A-Video, FateZero, vid2vid-zero and VideoGrain as released, which
+        normalise tensors of five dimensions.
+    """
+
+    def fold(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # Frames on top of each other: statistics cover the channels of a group and all positions.
+        return (rearrange(inputs[0], "(branch frame) c h w -> branch c (frame h) w", frame=frames),)
+
+    def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return rearrange(output, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        norms = [
+            module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.GroupNorm) and "attentions" not in name.split(".")
+        ]
+        return hooked(
+            lambda: [
+                *(norm.register_forward_pre_hook(fold) for norm in norms),
+                *(norm.register_forward_hook(unfold) for norm in norms),
+            ]
+        )
+
+    return patch
+
+
+def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
+    """Read or replace what enters each up block from below; skip features stay.
+
+    Args:
+        enter: (number of the block, features [rows, channels, h, w]) -> features of the same shape.
+    """
+
+    def hook(index: int) -> Callable:
+        def replaced(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            return args, kwargs | {"hidden_states": enter(index, kwargs["hidden_states"])}
+
+        return replaced
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        blocks = enumerate(model.up_blocks)
+        return hooked(
+            lambda: [block.register_forward_pre_hook(hook(i), with_kwargs=True) for i, block in blocks]
+        )
+
+    return patch
+
+
+def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
+    """Strengthen the backbone features of an up block relative to its skip features (FreeU).
+
+    Half of the channels from below are multiplied by 1 + (b - 1) m, where m is their mean over channels,
+    scaled to 0..1 in each frame; the lowest frequencies of the skip features by s.
+
+    Args:
+        factors: (b, s) of each up block, from the first; (1, 1) changes nothing.
+    Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
+    """
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        below = model.mid_block.resnets[-1].out_channels
+        hooks = []
+        for index, block in enumerate(model.up_blocks):
+            for resnet in block.resnets:
+                if index < len(factors):
+                    hooks.append((resnet, _freeu_hook(below, *factors[index])))
+                below = resnet.out_channels
+        return hooked(lambda: [resnet.register_forward_pre_hook(hook) for resnet, hook in hooks])
+
+    return patch
+
+
+def _freeu_hook(below: int, b: float, s: float) -> Callable:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, skipped = inputs[0].split([below, inputs[0].shape[1] - below], 1)
+        if b != 1:
+            mean = x.mean(1, keepdim=True)
+            low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+            gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
+            x = torch.cat([x[:, : below // 2] * gain, x[:, below // 2 :]], 1)
+        if s != 1:
+            skipped = scale_low_frequencies(skipped, s)
+        return torch.cat([x, skipped], 1), *inputs[1:]
+
+    return hook
+
+
+def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Float[Tensor, "rows c h w"]:
+    """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
+    spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
+    y, z = x.shape[-2] // 2, x.shape[-1] // 2
+    near = _LOW_FREQUENCIES
+    spectrum[..., max(y - near, 0) : y + near, max(z - near, 0) : z + near] *= factor
+    return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
+
+
+def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
+    """Keep only the inputs of each part of the UNet for the backward pass, which recomputes the rest.
+
+    Args:
+        again: Makes the context of each recomputation, which happens after the call: the call's other patches
+            and the lock on the network.
+    """
+
+    @contextmanager
+    def patch(unet: nn.Module) -> Iterator[None]:
+        def recompute(module: nn.Module, *args: object) -> object:
+            return checkpoint(
+                module,
+                *args,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), again()),
+            )
+
+        parts = [module for module in unet.modules() if hasattr(module, "gradient_checkpointing")]
+        changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
+        before = [{name: vars(part)[name] for name in changes if name in vars(part)} for part in parts]
+        for part in parts:
+            vars(part).update(changes)
+        try:
+            yield
+        finally:
+            for part, had in zip(parts, before, strict=True):
+                for name in changes:
+                    vars(part).pop(name)
+                vars(part).update(had)
+
+    return patch

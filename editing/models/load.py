@@ -1,0 +1,87 @@
+"""Load a model by its id, or return the loaded one.
+
+Importing this module loads no torch; `load_backbone` does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from editing.models.adapters import local_adapters
+from editing.models.backbone import Backbone
+from editing.models.loading.location import ModelLocation, find
+from editing.storage.local_models import local_entries
+
+if TYPE_CHECKING:
+    import torch
+
+
+KEPT_IN_MEMORY = 2
+
+
+def on_shelf() -> list[str]:
+    """Names of the models in $REGRAIN_MODELS: diffusers folders, .safetensors files with a whole model."""
+    adapters = local_adapters()
+    return [
+        entry.name
+        for entry in local_entries()
+        if (entry / "unet" / "config.json").is_file()
+        or (
+            entry.suffix.lower() == ".safetensors"
+            and not entry.name.startswith("raft_")
+            and entry.stem not in adapters
+        )
+    ]
+
+
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+
+
+_loading = threading.Lock()
+
+
+def load_backbone(
+    id: str,
+    loras: Sequence[str] = (),
+    *,
+    device: "str | torch.device | None" = None,
+    dtype: "torch.dtype | None" = None,
+) -> Backbone:
+    """Load a model, or return the loaded one; the last two stay loaded and are shared by all callers.
+
+    Args:
+        id: See `find`.
+        loras: Files to add, `FILE@WEIGHT`; part of the model's identity. See `lora.add_loras`.
+        device: Default: the first CUDA device, else the CPU.
+        dtype: Default: float16 on CUDA; elsewhere float32 if it fits, else bfloat16.
+    Raises:
+        ModelError: The id is unknown, weights are missing or unsafe, the architecture is not Stable Diffusion
+            1.x or 2.x, the hub cannot be reached, the repository is gated, or a LoRA does not fit.
+    """
+    source = find(id)
+    key = _key(source, loras, device, dtype)
+    with _loading:
+        if key not in _loaded:
+            from editing.models.build import load
+
+            while len(_loaded) >= KEPT_IN_MEMORY:
+                _loaded.popitem(last=False)
+            _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
+        _loaded.move_to_end(key)
+        return _loaded[key]
+
+
+def loaded_backbone(id: str, loras: Sequence[str] = ()) -> Backbone | None:
+    """The model that `load_backbone` would return without loading anything; None if it is not in memory.
+
+    Raises:
+        ModelError: The id is unknown.
+    """
+    return _loaded.get(_key(find(id), loras, None, None))
+
+
+def _key(source: ModelLocation, loras: Sequence[str], device: object, dtype: object) -> tuple:
+    return source, tuple(loras), str(device), str(dtype)

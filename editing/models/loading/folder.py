@@ -1,0 +1,95 @@
+"""Diffusers folders, on disk or on the hub. Safetensors only."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from editing.boundary import boundary
+from editing.errors import ModelError, shorten
+from editing.models.loading.configs import read_config
+from editing.models.loading.hub import PIPELINE_FILES, hub_error
+from editing.models.loading.words import read_words
+from editing.storage.safetensors_files import read_weights
+
+
+@dataclass(frozen=True, eq=False)
+class ModelParts:
+    """The parts of a model; weights on the CPU in the requested dtype."""
+
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    tokenizer: Any  # of transformers, which types none
+    scheduler: Mapping[str, object]
+    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    words: frozenset[str] | None = None
+
+
+def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
+    """Read a diffusers folder; `words.json` and `defaults.json` next to the parts are optional.
+
+    Raises:
+        ModelError: A part or some of its weights are missing, or exist only as a pickle.
+    """
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    autoencoders = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        if not (folder / part).is_dir():
+            raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
+    autoencoder = read_config(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
+    if autoencoder not in autoencoders:
+        raise ModelError(
+            "model",
+            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a model with "
+            f"{' or '.join(autoencoders)}.",
+        )
+
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
+    for part in ("unet", "text_encoder"):
+        config = read_config(folder / part / "config.json", id)
+        if part == "unet" and config.get("sample_size") is None:
+            raise ModelError("model", f"{shorten(id)}: unet/config.json has no sample_size. Add it.")
+    with boundary("model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError):
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    return ModelParts(
+        read_weights(UNet2DConditionModel, folder / "unet", id, dtype),
+        read_weights(autoencoders[autoencoder], folder / "vae", id, torch.float32),
+        read_weights(CLIPTextModel, folder / "text_encoder", id, dtype),
+        tokenizer,
+        scheduler,
+        _read_defaults(folder / "defaults.json", id),
+        read_words(folder),
+    )
+
+
+def _read_defaults(path: Path, id: str) -> Mapping[str, Mapping[str, object]]:
+    """Recommended parameters by method; none without the file."""
+    defaults = read_config(path, id) if os.path.lexists(path) else {}
+    if not all(isinstance(values, dict) for values in defaults.values()):
+        raise ModelError("model", f"{shorten(id)}: defaults.json is not an object of objects. Correct it.")
+    return defaults
+
+
+PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+
+
+def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
+    """Download the needed files of a hub repository, safetensors only; return their local folder.
+
+    Raises:
+        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    with hub_error(id):
+        return snapshot_download(id, allow_patterns=list(files))

@@ -1,0 +1,110 @@
+"""Where a model is: its id, name or path, found without loading anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from editing.errors import ModelError, shorten
+from editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
+
+# The model and the control network that ship with the code.
+BUILT_IN_IDS = ("storybook", "storybook/canny")
+
+
+_MAX_LORA = 4.0
+
+
+_MAX_TEXT = 1000  # characters of a model's id
+
+
+_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+_UNET = "unet/config.json"
+
+
+_PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """The location of a model: a diffusers folder, a .safetensors file, or a repository on the hub."""
+
+    kind: Literal["folder", "file", "hub"]
+    location: str
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """A LoRA file (hub id, name in $REGRAIN_MODELS, folder or file) and its weight, -4..4."""
+
+    model: str
+    weight: float = 1.0
+
+
+def parse_lora(text: str) -> LoraSpec:
+    """Read `FILE@WEIGHT`; the weight, -4 to 4, may be left out.
+
+    Raises:
+        ModelError: The text has another form, or the weight is out of range.
+    """
+    file, at, weight = (part.strip() for part in text.partition("@"))
+    known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
+    if not file or len(text) > _MAX_TEXT or not known or abs(float(weight or 1)) > _MAX_LORA:
+        expected = f"FILE@WEIGHT with a weight from {-_MAX_LORA:g} to {_MAX_LORA:g}"
+        raise ModelError("loras", f"Expected {expected}, got {shorten(text)}.")
+    return LoraSpec(file, float(weight or 1))
+
+
+def find(id: str, config: str = _UNET) -> ModelLocation:
+    """Find a model by id without loading it; takes at most a tenth of a second.
+
+    Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS (".safetensors" may be left
+    out); a path; a hub id "owner/name". A folder must contain `config`.
+
+    Raises:
+        ModelError: The id is unknown, or the file could run code when opened.
+    """
+    if len(id) > _MAX_TEXT or not id.isprintable():
+        raise ModelError("model", f"{shorten(id)} was not found. Use storybook, a hub id or a path.")
+    if id in BUILT_IN_IDS:
+        return _check(ASSETS / id, id, config)
+    if Path(id).suffix.lower() in _PICKLES:
+        raise ModelError(
+            "model",
+            f"{shorten(id)} is a pickle and could run code when opened. Use its .safetensors version.",
+        )
+    if path := find_local(id, ".safetensors"):
+        return _check(path, id, config)
+    if id and os.path.exists(id):  # unlike Path.exists, does not raise
+        return _check(Path(id), id, config)
+    if _HUB_ID.fullmatch(id):
+        return ModelLocation("hub", id)
+    raise ModelError(
+        "model",
+        f"{shorten(id)} was not found. Use storybook, a hub id like owner/name, a name in "
+        f"${MODELS_VARIABLE}, a diffusers folder or a .safetensors file.",
+    )
+
+
+def _check(path: Path, id: str, config: str) -> ModelLocation:
+    if path.is_file():
+        if path.suffix.lower() != ".safetensors":
+            raise ModelError(
+                "model", f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers folder."
+            )
+        return ModelLocation("file", str(path.resolve()))
+    # Other families of models have no UNet; `family_of` tells what they are.
+    names = (config, "model_index.json") if config == _UNET else (config,)
+    if not any((path / name).is_file() for name in names):
+        raise ModelError(
+            "model", f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors file."
+        )
+    return ModelLocation("folder", str(path.resolve()))

@@ -1,0 +1,146 @@
+"""LoRA files: low-rank changes of a model's weights, added once when it is loaded.
+
+Hu et al. 2021, arXiv:2106.09685: W + weight * alpha / rank * up @ down. Read are the names that diffusers,
+peft and kohya's trainers write, for linear layers and convolutions of UNet and text encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from editing.boundary import boundary
+from editing.errors import ModelError, shorten
+from editing.models.loading.folder import download
+from editing.models.loading.location import LoraSpec, find, parse_lora
+from editing.storage.safetensors_files import check_head
+
+FILE = "pytorch_lora_weights.safetensors"
+# Endings of tensor names after the layer that they change.
+_ENDS = {
+    r"[._](?:lora_A|lora\.down|lora_down|lora_linear_layer\.down)(?:\.\w+)?\.weight": "down",
+    r"[._](?:lora_B|lora\.up|lora_up|lora_linear_layer\.up)(?:\.\w+)?\.weight": "up",
+    r"\.alpha": "alpha",
+}
+_PREFIXES = {
+    "unet.": "unet",
+    "text_encoder.": "text_encoder",
+    "lora_unet_": "unet",
+    "lora_te_": "text_encoder",
+}
+
+
+@torch.no_grad()
+def add_loras(specs: Sequence[str], unet: nn.Module, text_encoder: nn.Module) -> None:
+    """Add LoRA files to the weights of a model that is not shared yet.
+
+    Args:
+        specs: See `parse_lora`. unet: Changed in place. text_encoder: Changed in place.
+    Raises:
+        ModelError: A file is missing, is not a LoRA, or was made for another kind or size of model.
+    """
+    layers = {"unet": _layers(unet), "text_encoder": _layers(text_encoder)}
+    for spec in map(parse_lora, specs):
+        changes, facts = _read(spec.model)
+        for (part, name), change in changes.items():
+            weight = layers[part].get(name.replace(".", "_"))
+            if weight is None:
+                raise _misfit(spec, f"the model has no layer {part}.{name}")
+            delta = _delta(change, facts.get(f"{part}.lora_alpha"))
+            if delta is None:
+                where = f"{shorten(spec.model)}: layer {shorten(name)}"
+                raise ModelError("loras", f"{where} is incomplete. Download it again.")
+            given, needed = tuple(delta.shape), tuple(weight.flatten(1).shape)
+            if given != needed:
+                sizes = f"{given[0]} x {given[1]}, but {needed[0]} x {needed[1]} in the model"
+                raise _misfit(spec, f"{part}.{name} is {sizes}")
+            weight += (spec.weight * delta).view_as(weight).to(weight)
+
+
+def _misfit(spec: LoraSpec, reason: str) -> ModelError:
+    return ModelError(
+        "loras", f"{shorten(spec.model)} does not fit: {reason}. Use a LoRA made for this model."
+    )
+
+
+def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
+    """The change at weight 1, [out, in * kernel]; None if a factor is missing or they do not match."""
+    if not {"up", "down"} <= set(change) or change.get("alpha", torch.ones(())).numel() != 1:
+        return None
+    factors = [change[role] for role in ("up", "down")]
+    if not all(x.is_floating_point() and 2 <= x.ndim <= 4 and x.numel() for x in factors):
+        return None
+    up, down = (factor.float().flatten(1) for factor in factors)
+    if "alpha" in change:
+        alpha = change["alpha"].item()
+    scale = alpha / len(down) if isinstance(alpha, int | float) else 1.0
+    if up.shape[1] != len(down):
+        return None
+    delta = scale * (up @ down)
+    return delta if bool(delta.isfinite().all()) else None
+
+
+def _layers(model: nn.Module) -> dict[str, Tensor]:
+    """Weights by layer, dots as underscores; those of a text encoder with and without its outer name."""
+    weights = {
+        name.replace(".", "_"): layer.weight
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    }
+    outer = "text_model_"
+    inner = {name.removeprefix(outer): weight for name, weight in weights.items()}
+    return weights | inner | {outer + name: weight for name, weight in inner.items()}
+
+
+def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[str, object]]:
+    """The changes in a file by part and layer, and its metadata."""
+    try:
+        source = find(id, FILE)
+        place = Path(download(id, (FILE,)) if source.kind == "hub" else source.location)
+    except ModelError as error:
+        raise ModelError("loras", error.message) from error
+    changes: dict[tuple[str, str], dict[str, Tensor]] = {}
+    path = place if source.kind == "file" else place / FILE
+    if not path.is_file():
+        raise ModelError(
+            "loras", f"{shorten(id)} has no {FILE}. Name a .safetensors file or another repository."
+        )
+    check_head(path, "loras")
+    with (
+        boundary(
+            "loras", f"{shorten(id)} is damaged or not a .safetensors file. Download it again.", ModelError
+        ),
+        safe_open(path, "pt") as file,
+    ):
+        facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
+        for key in file.keys():  # noqa: SIM118  # it is no mapping
+            part, name, role = _role(key, id)
+            changes.setdefault((part, name), {})[role] = file.get_tensor(key)
+    if not changes:
+        raise ModelError("loras", f"{shorten(id)} is empty. Download it again.")
+    return changes, facts if isinstance(facts, dict) else {}
+
+
+def _role(key: str, id: str) -> tuple[str, str, str]:
+    """Part, layer and role of a tensor."""
+    known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", lambda m: f".{_OLD.get(m[1], m[1])}.lora.", key)
+    for end, role in _ENDS.items():
+        if not (match := re.fullmatch(f"(.+?){end}", known)):
+            continue
+        for prefix, part in _PREFIXES.items():
+            if match[1].startswith(prefix):
+                return part, match[1].removeprefix(prefix), role
+    raise ModelError(
+        "loras",
+        f"{shorten(id)} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use "
+        "another; kinds such as LoHa and DoRA are not supported.",
+    )
+
+
+_OLD = {"to_out": "to_out.0"}

@@ -1,0 +1,106 @@
+"""The vocabulary of a small model. Loads no torch, so that unknown words are refused before loading it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from editing.errors import ModelError, PromptError, shorten
+from editing.models.loading.configs import read_json
+
+_NEAR = 3  # known words that are named beside an unknown one
+
+
+class Unknown(NamedTuple):
+    """A word that a model does not know, lower case, and the nearest it knows, best first."""
+
+    word: str
+    near: tuple[str, ...]
+
+
+def read_words(folder: Path) -> frozenset[str] | None:
+    """Read the words that a model folder lists in words.json, lower case; None without that file.
+
+    Raises:
+        ModelError: See `read_groups`.
+    """
+    groups = read_groups(folder)
+    if groups is None:
+        return None
+    return frozenset(word for phrases in groups.values() for phrase in phrases for word in _split(phrase))
+
+
+def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
+    """Read what words.json lists, by group: words and phrases to insert; None without that file.
+
+    The file is a JSON object of lists by title, or one list, which has the title "Words".
+
+    Raises:
+        ModelError: The file is neither.
+    """
+    path = folder / "words.json"
+    if not os.path.lexists(path):
+        return None
+    read = read_json(path, path.name)
+    groups = read if isinstance(read, dict) else {"Words": read}
+    lists = [*groups.values()]
+    if not all(isinstance(phrases, list) and all(isinstance(p, str) for p in phrases) for phrases in lists):
+        raise ModelError("model", f"{path.name} is not a JSON list of words. Download the model again.")
+    return {title: tuple(phrase.lower() for phrase in phrases) for title, phrases in groups.items()}
+
+
+def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
+    """The words of a text that are not in `words`, each once, ignoring case and punctuation.
+
+    Args:
+        words: Lower case; None knows every word.
+        text: A prompt.
+    """
+    if words is None:
+        return []
+    missing = [word for word in dict.fromkeys(_split(text)) if word not in words]
+    known = sorted(words)
+    return [Unknown(word, tuple(get_close_matches(word, known, n=_NEAR, cutoff=0.5))) for word in missing]
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def check_words(words: frozenset[str] | None, text: str, field: str = "prompt") -> None:
+    """Check that all words of a text are in `words`, ignoring case and punctuation.
+
+    Raises:
+        PromptError: One is not; names the first such word and the nearest known ones.
+    """
+    for word, near in unknown_words(words, text)[:1]:
+        known = sorted(words or ())
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Use {', '.join(known[:8])} ..."
+        raise PromptError(field, f'Unknown word "{word}"; this model knows {len(known)} words. {hint}')
+
+
+def check_length(prompt: str, field: str, offsets: Sequence[tuple[int, int]], limit: int) -> None:
+    """Check that the tokens of a prompt fit.
+
+    Args:
+        prompt: The text.
+        field: Field to name in the error.
+        offsets: The characters [start, stop) of each token, start and end token included.
+        limit: Most tokens, those two included.
+
+    Raises:
+        PromptError: They do not; names the first word that does not fit.
+    """
+    if len(offsets) <= limit:
+        return
+    start = offsets[limit - 1][0]  # the end token needs the last place
+    word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
+    raise PromptError(
+        field,
+        f"The prompt has {len(offsets) - 2} tokens, but at most {limit - 2} fit. Shorten it; "
+        f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit.",
+    )

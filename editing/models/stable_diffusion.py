@@ -1,0 +1,400 @@
+"""Stable Diffusion 1.x and 2.x, and other models with a UNet, an autoencoder and a CLIP text encoder."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from editing.attention.layers import AttentionLayer, Grid, install
+from editing.diffusion.schedule import Prediction, Schedule, Step, split
+from editing.diffusion.text import PromptEmbedding
+from editing.errors import DivergedError, ResourceError
+from editing.models.intervention import PLAIN, Intervention, checkpointed, patched
+from editing.models.loading.offers import STABLE_DIFFUSION
+from editing.models.loading.words import check_length, check_words
+from editing.models.temporal import tunable_shapes, untuned
+from editing.storage.memory import (
+    activation_bytes,
+    activations_fit,
+    frames_at_once,
+    free_memory,
+    halves_fit,
+    is_out_of_memory,
+    window_frames,
+)
+
+logger = logging.getLogger(__name__)
+
+_SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
+FEW_FRAMES = 8  # a clip of more is better cut than made smaller
+
+
+@dataclass(eq=False, repr=False)
+class StableDiffusion:
+    """A loaded model. All callers share its weights, so it keeps no state of a run.
+
+    Attributes:
+        id: Id as given by the caller.
+        size: Short side in pixels at which the model was trained.
+        coarsest: Side of a cell of the coarsest attention grid, in latents.
+        multiple: Both sides of a working size are multiples of this, in pixels, as the UNet's levels need.
+        token_limit: Most tokens in a prompt, start and end included.
+        prediction: What the network outputs.
+        schedule: Its noise levels.
+        sites: Its attention layers.
+        defaults: Recommended parameters by method name.
+        words: The words it was trained on, lower case; None if it takes any.
+        offers: What it offers to methods; see `editing.params.registry.OFFERS`.
+        device: Device on which it computes.
+        dtype: Type of UNet and text encoder. Autoencoder and latents are float32.
+        takes_turns: Whether its parts stay in main memory except the one in use.
+    """
+
+    id: str
+    unet: nn.Module
+    vae: nn.Module
+    text_encoder: nn.Module
+    tokenizer: Any  # of transformers, which types none
+    schedule: Schedule
+    prediction: Prediction
+    device: torch.device
+    dtype: torch.dtype
+    defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    words: frozenset[str] | None = None
+    takes_turns: bool = False
+
+    def __post_init__(self) -> None:
+        home = torch.device("cpu") if self.takes_turns else self.device
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.eval().requires_grad_(False)
+            # Copies: a mapped file can change, and CPU kernels round differently at unaligned addresses.
+            for tensor in (*part.parameters(), *part.buffers()):
+                tensor.data = tensor.data.to(home, copy=True)
+        self._present: nn.Module | None = None
+        vae = self.vae.config
+        channels = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        self.sites: tuple[AttentionLayer, ...] = install(self.unet)
+        self.factor: int = 2 ** (len(channels) - 1)  # pixels per latent
+        self.coarsest: int = 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.multiple: int = self.factor * self.coarsest
+        self.size: int = self.unet.config.sample_size * self.factor
+        self.token_limit: int = min(
+            self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
+        )
+        self.offers: frozenset[str] = STABLE_DIFFUSION
+        self._lock = threading.Lock()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies these weights among others of the same id; part of cache keys."""
+        with torch.no_grad():
+            parts = (self.unet, self.vae, self.text_encoder)
+            sums = [float(p.double().sum()) for part in parts for p in part.parameters()]
+        facts = (self.prediction, str(self.dtype), self.device.type, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    @cached_property
+    def sketch(self) -> tuple[float, ...]:
+        """A few numbers by which adapters know the weights they were tuned on, in any dtype, on any device.
+
+        Each is the projection of one attention layer's normalised keys and values on a fixed direction.
+        Rounding to bfloat16 moves it by about 0.001, a LoRA at its usual weight by more than 0.01.
+        """
+        found = []
+        for site in self.sites[:_SKETCHED]:
+            parts = (self.unet.get_parameter(f"{site.name}.{part}.weight") for part in ("to_k", "to_v"))
+            flat = torch.cat([part.detach().double().cpu().flatten() for part in parts])
+            found.append(float((flat @ torch.arange(len(flat)).double().cos()) / flat.norm()))
+        return tuple(found)
+
+    def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
+        return tunable_shapes(self.unet, rank)
+
+    def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
+        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        return untuned(self.unet, rank, fresh)
+
+    def activations_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether all activations of a call fit until its backward pass; height and width in latents."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        with self._turn(self.unet):
+            free = free_memory(self.device)
+        return activations_fit(frames, height * width, channels, itemsize, free)
+
+    def activation_bytes(self, frames: int, height: int, width: int) -> int:
+        """Memory of those activations in bytes."""
+        return activation_bytes(
+            frames, height * width, self.unet.config.block_out_channels[0], self.dtype.itemsize
+        )
+
+    def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
+        """Choose the working size: the clip's aspect ratio, the short side near `size` (default the model's).
+
+        Returns:
+            (width, height) in pixels, each the nearest multiple of `multiple`.
+        """
+        scale = (size or self.size) / min(width, height)
+        wide, high = (max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height))
+        return wide, high
+
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """The grid of the latents of a clip of this working size in pixels."""
+        return Grid(frames, height // self.factor, width // self.factor)
+
+    @torch.no_grad()
+    def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
+        """Encode frames at a working size to the mean of the posterior, scaled to about unit deviation."""
+        latents = []
+        at_once = self._frames_at_once(*frames.shape[1:3])
+        for start in range(0, len(frames), max(1, at_once)):
+            pixels = torch.from_numpy(frames[start : start + max(1, at_once)].copy()).to(self.device)
+            with self._turn(self.vae, len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
+                out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
+            latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
+        # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
+        return torch.cat(latents).contiguous() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> UInt8[np.ndarray, "frames height width 3"]:
+        """Decode latents to RGB frames."""
+        frames = []
+        height, width = (side * self.factor for side in latents.shape[-2:])
+        at_once = self._frames_at_once(height, width)
+        for part in (latents.float() / self.vae.config.scaling_factor).split(max(1, at_once)):
+            with self._turn(self.vae, len(latents), (height, width)), _tiled(self.vae, not at_once):
+                pixels = self.vae.decode(part.to(self.device)).sample
+            frames.append(((pixels + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy())
+        return np.concatenate(frames)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
+        """Encode prompts, padded to the token limit.
+
+        Args:
+            prompts: The prompts.
+            fields: The field of the request of each, for errors; default "prompt".
+        Raises:
+            PromptError: See `check_prompts`.
+        """
+        tokens = self.check_prompts(prompts, ["prompt"] * len(prompts) if fields is None else fields)
+        rows = torch.tensor(tokens.input_ids, device=self.device)
+        with self._turn(self.text_encoder):
+            vectors = self.text_encoder(rows).last_hidden_state.float()
+        if getattr(self.text_encoder.config, "zero_padding", False):
+            vectors *= torch.tensor(tokens.attention_mask, device=self.device)[..., None]
+        offsets = tuple(tuple(map(tuple, row)) for row in tokens.offset_mapping)
+        lengths, ids = tuple(map(sum, tokens.attention_mask)), tuple(map(tuple, tokens.input_ids))
+        return PromptEmbedding(tuple(prompts), vectors, lengths, offsets, ids)
+
+    def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
+        """Tokenise prompts without encoding them, and refuse those that cannot be encoded.
+
+        Args:
+            prompts: The prompts.
+            fields: The field of the request of each, for errors.
+        Raises:
+            PromptError: A prompt exceeds the token limit or has a word that the model does not know (ignoring
+                case and punctuation).
+        """
+        for prompt, name in zip(prompts, fields, strict=True):
+            check_words(self.words, prompt, name)
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.token_limit,
+            return_offsets_mapping=True,
+            return_tensors=None,
+        )
+        for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
+            check_length(prompt, name, offsets, self.token_limit)
+        return tokens
+
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        with self._turn(self.unet):
+            return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
+
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are edited together, with so many rows of `predict` a frame."""
+        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
+        with self._turn(self.unet):
+            return window_frames(rows, height * width, channels, itemsize, free_memory(self.device))
+
+    def _frames_at_once(self, height: int, width: int) -> int:
+        with self._turn(self.vae):
+            return frames_at_once(height, width, free_memory(self.device))
+
+    @contextmanager
+    def _turn(self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None) -> Iterator[None]:
+        """Lock the model and put this part on the device; it stays there until another is needed.
+
+        Args:
+            part: UNet, autoencoder or text encoder.
+            frames: Number of frames being processed, for the out-of-memory error.
+            size: Height and width of a frame in pixels; None if no frames are processed.
+        """
+        with self._lock, self._memory(frames, size) if size else nullcontext():
+            if self.takes_turns and part is not self._present:
+                if self._present is not None:
+                    self._present.to("cpu")
+                self._present = part.to(self.device)
+            yield
+
+    @contextmanager
+    def _memory(self, frames: int, size: tuple[int, int]) -> Iterator[None]:
+        """Say on an out-of-memory error what to lower: frames of a long clip, else the size."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = size
+            smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
+            fewer = f"{frames // 2} frame{'s' if frames // 2 > 1 else ''}"
+            if frames > 1 and (frames > FEW_FRAMES or smaller == min(size)):
+                field, advice = "clip.frames", f"Use {fewer}"
+                advice += f", or lower size to {smaller}" if smaller < min(size) else ""
+            elif smaller < min(size):
+                field, advice = "size", f"Lower size to {smaller}"
+                advice += f", or use {fewer}" if frames > 1 else ""
+            else:
+                field, advice = "model", "Use a smaller model or a larger machine"
+            raise ResourceError(
+                field, f"Out of memory with {frames} frames of {width} x {height} pixels. {advice}."
+            ) from error
+
+    def predict(
+        self,
+        x: Float[Tensor, "rows c gh gw"],
+        step: Step,
+        text: PromptEmbedding,
+        change: Intervention = PLAIN,
+        *,
+        recompute: bool = False,
+    ) -> tuple[Float[Tensor, "rows c gh gw"], Float[Tensor, "rows c gh gw"]]:
+        """Predict (x0, eps) from noisy latents, whatever the network outputs.
+
+        One model call for all rows. Gradients flow if `text.vectors` or tensors of `change` require them.
+
+        Args:
+            x: Rows (branch frame), at the level where `step` starts.
+            step: The clock.
+            text: One prompt per row, or one per branch, which is then used for each of its frames.
+            change: Changes to the model for this call.
+            recompute: Recompute activations in the backward pass to save memory, each part under the same
+                patches and the same lock as the call itself.
+        Returns:
+            (x0, eps), in x's dtype.
+        Raises:
+            ValueError: The prompts do not divide the rows.
+            DivergedError: The output of the network has NaN or Inf.
+            ResourceError: Out of memory.
+        """
+        if len(x) % len(text):
+            raise ValueError(f"text: {len(text)} prompts do not divide {len(x)} rows")
+
+        @contextmanager
+        def changed() -> Iterator[None]:
+            size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+            with self._turn(self.unet, len(x) // len(text), size), patched(self.unet, change.patches):
+                yield
+
+        network = self._network(x, step, text, change)
+        keeps_less = checkpointed(changed)(self.unet) if recompute else nullcontext()
+        with changed(), keeps_less:
+            output = network()
+            if not output.isfinite().all():
+                raise DivergedError(
+                    _first_not_finite(self.unet, network),
+                    f"NaN or Inf in step {step.index + 1} of {step.total} (t = {step.t}). Use --dtype "
+                    "float32, or weaker settings.",
+                )
+        return self._split(output.to(x), x, step)
+
+    def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Convert the network's output to (x0, eps)."""
+        told = self.schedule.level(step.t)
+        x0, eps = split(output, x, *told, self.prediction)
+        # An inversion step may pass the model a level other than that of its latents.
+        if told != (step.signal, step.noise):
+            x0 = (x - step.noise * eps) / step.signal
+        return x0, eps
+
+    def _network(
+        self, x: Tensor, step: Step, text: PromptEmbedding, change: Intervention
+    ) -> Callable[[], Tensor]:
+        """One forward of the UNet, to be called once its patches are entered."""
+        vectors = text.vectors.to(self.device, self.dtype).repeat_interleave(len(x) // len(text), dim=0)
+        rows, t = x.to(self.device, self.dtype), torch.tensor(step.t, device=self.device)
+
+        def network() -> Tensor:
+            down, middle = (None, None) if change.control is None else change.control(rows, t)
+            (output,) = self.unet(
+                rows,
+                t,
+                vectors,
+                cross_attention_kwargs={"attend": change.attend, "queries": change.queries},
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+                return_dict=False,
+            )
+            return output
+
+        return network
+
+
+_TILES = ("tile_sample_min_size", "tile_latent_min_size")
+
+
+@contextmanager
+def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
+    """Let the autoencoder work in overlapping tiles, for this call."""
+    if not wanted:
+        yield
+        return
+    vae.enable_tiling()
+    # AutoencoderKL's tiles are as large as its training pictures, so one of those would not be cut.
+    usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
+    for name, size in usual.items():
+        setattr(vae, name, size // 2)
+    try:
+        yield
+    finally:
+        for name, size in usual.items():
+            setattr(vae, name, size)
+        vae.disable_tiling()
+
+
+def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
+    """Run once more to find the first innermost module whose output is NaN or Inf."""
+
+    class Reached(Exception):
+        pass
+
+    def watch(name: str) -> Callable:
+        def hook(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                raise Reached(name)
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    try:
+        network()
+    except Reached as found:
+        return str(found)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return "latents"

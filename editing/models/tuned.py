@@ -1,0 +1,50 @@
+"""A model with an adapter: the same weights, shared with everyone, and what each call adds to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import Tensor
+
+from editing.models.intervention import PLAIN, Intervention
+from editing.models.temporal import with_weights
+
+if TYPE_CHECKING:
+    from editing.diffusion.schedule import Step
+    from editing.diffusion.text import PromptEmbedding
+    from editing.models.adapters import Adapter
+    from editing.models.backbone import Backbone
+
+
+def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
+    """A view of a model whose every call uses an adapter; the model itself does not change.
+
+    Args:
+        backbone: The model.
+        adapter: The adapter, known to fit.
+    """
+    return cast("Backbone", _Tuned(backbone, adapter))
+
+
+class _Tuned:
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        self._backbone, self._facts = backbone, adapter.facts
+        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
+        self.fingerprint = adapter.digest(backbone.fingerprint)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def predict(
+        self,
+        x: Tensor,
+        step: Step,
+        text: PromptEmbedding,
+        change: Intervention = PLAIN,
+        *,
+        recompute: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict (x0, eps) with the adapter."""
+        frames = len(x) // len(text)  # a text per branch
+        change = with_weights(change, self._weights, frames, self._facts.positions)
+        return self._backbone.predict(x, step, text, change, recompute=recompute)

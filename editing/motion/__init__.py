@@ -1,0 +1,4 @@
+"""Where things move: optical flow and what follows it.
+
+Imports `media` and below.
+"""

@@ -1,0 +1,261 @@
+"""Optical flow: estimation, warping, occlusion, tracks. Displacements are (dx, dy) in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from editing.errors import ModelError, ResourceError
+from editing.motion.raft import estimate_raft_flow, find_raft, load_raft
+from editing.storage.memory import is_out_of_memory
+
+FlowMethod = Literal["auto", "dis", "raft"]
+_LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
+
+
+def estimate_flow(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    targets: UInt8[np.ndarray, "frames h w 3"],
+    method: FlowMethod = "auto",
+) -> Float32[Tensor, "frames 2 h w"]:
+    """Estimate how far each pixel of a frame moves to its place in the target frame.
+
+    Args:
+        frames: RGB; for the flow of a clip, all frames but the last.
+        targets: RGB, one per frame; for the flow of a clip, all frames but the first.
+        method: "raft", a network whose weights are in `$REGRAIN_MODELS` (`raft.find_raft`); "dis",
+            which needs none; "auto" uses RAFT if its weights are present.
+
+    Returns:
+        (dx, dy) with frames[y, x] ~ targets[y + dy, x + dx]: `warp(targets, flow)` resembles `frames`.
+
+    Raises:
+        ModelError: RAFT is chosen without weights, or its file holds others.
+        ResourceError: Memory does not suffice for RAFT.
+
+    Source: DIS: Kroeger et al. 2016, arXiv:1603.03590, as in OpenCV, on grey values.
+    """
+    path = None if method == "dis" else find_raft()
+    if path is not None:
+        try:
+            return estimate_raft_flow(load_raft(path), frames, targets)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = frames.shape[1:3]
+            raise ResourceError(
+                "params.flow",
+                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis.",
+            ) from error
+    if method == "raft":
+        raise ModelError(
+            "flow",
+            "The weights of RAFT are missing. Put raft_large.safetensors into $REGRAIN_MODELS, or use dis.",
+        )
+    return _estimate_dis_flow(frames, targets)
+
+
+def _estimate_dis_flow(
+    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
+) -> Float32[Tensor, "frames 2 h w"]:
+    height, width = frames.shape[1:3]
+    scale = max(1.0, _LEAST_SIDE / min(height, width))
+    size = (round(width * scale), round(height * scale))
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flows = np.empty((len(frames), 2, height, width), np.float32)
+    for flow, frame, target in zip(flows, frames, targets, strict=True):
+        large = estimator.calc(_grey(frame, size), _grey(target, size), None)
+        large *= np.float32([width / size[0], height / size[1]])
+        flow[:] = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+    return torch.from_numpy(flows)
+
+
+def estimate_both(
+    frames: UInt8[np.ndarray, "frames h w 3"],
+    targets: UInt8[np.ndarray, "frames h w 3"],
+    method: FlowMethod = "auto",
+) -> tuple[Float32[Tensor, "frames 2 h w"], Float32[Tensor, "frames 2 h w"]]:
+    """Estimate flow from frames to targets, on the frames' grid, and back, on the targets' grid.
+
+    Raises:
+        EditingError: See `estimate_flow`.
+    """
+    return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
+
+
+def warp(
+    x: Float[Tensor, "frames c h w"],
+    flow: Float[Tensor, "frames 2 h w"],
+    outside: Literal["border", "zero"] = "border",
+) -> Float[Tensor, "frames c h w"]:
+    """Sample `x` at positions displaced by `flow` (backward warping, bilinear).
+
+    Args:
+        x: Any channels, any range; computed in float32.
+        flow: Displacement in pixels of this grid, (dx, dy); out[y, x] = x[y + dy, x + dx].
+        outside: What lies outside `x`: its border, repeated, or zero.
+
+    Returns:
+        Same shape and dtype as `x`.
+
+    Raises:
+        ValueError: `flow` and `x` differ in frames or grid.
+
+    Source: Jaderberg et al. 2015, arXiv:1506.02025, Sec. 3.3.
+    """
+    if x.shape[0] != flow.shape[0] or x.shape[2:] != flow.shape[2:]:
+        raise ValueError(f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}")
+    height, width = x.shape[2:]
+    positions = _positions(flow.float())
+    spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
+    padding = "border" if outside == "border" else "zeros"
+    return grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True).to(x.dtype)
+
+
+def occlusion(
+    forward: Float[Tensor, "frames 2 h w"], backward: Float[Tensor, "frames 2 h w"]
+) -> Bool[Tensor, "frames h w"]:
+    """Find the pixels of the first frame that the second does not show.
+
+    Args:
+        forward: From the first frame to the second, (dx, dy) in pixels.
+        backward: From the second to the first.
+
+    Returns:
+        True where forward and backward flow do not cancel, or the target is outside the frame.
+
+    Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large displacement optical
+    flow", Eq. 5.
+    """
+    back = warp(backward, forward)
+    mismatch = (forward + back).square().sum(1)
+    allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
+    height, width = forward.shape[2:]
+    x, y = _positions(forward).unbind(1)
+    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+    return (mismatch > allowed) | outside
+
+
+def trajectories(
+    forward: Float[Tensor, "pairs 2 h w"],
+    occluded: Bool[Tensor, "pairs h w"] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> Int[Tensor, "pairs+1 grid_h grid_w"]:
+    """Follow the cells of a grid through a clip; every cell of every frame is on exactly one track.
+
+    A track keeps its position in fractions of a cell, so slow motion accumulates, and occupies the nearest
+    cell. It ends where it leaves the frame or is occluded, and where another track is nearer to the centre
+    of the same cell; a cell that no track reaches starts a new one. A track has at most one cell per frame.
+
+    Args:
+        forward: From each frame to the next, (dx, dy) in pixels of its own grid.
+        occluded: The result of `occlusion` for the same pairs; by default nothing is occluded.
+        grid: Height and width of the grid of cells; default: the flow's own.
+
+    Returns:
+        Track of every cell, numbered from 0 without gaps in the order of their start.
+    Source: after FLATTEN, arXiv:2310.05922, Sec. 3.2, which rounds at every frame and breaks ties by chance.
+    """
+    height, width = grid or forward.shape[2:]
+    cells, device = height * width, forward.device
+    sizes = forward.new_tensor([width, height])
+    centres = _pixels(height, width, device).flatten(1).T.to(forward)
+    # In cells: positions of this frame's tracks, by the cell they are in.
+    positions, ids = centres, torch.arange(cells, device=device)
+    out, begun = [ids], cells
+    # What is sampled together: displacement as a share of the frame, and whether the pixel is lost.
+    pixels = forward.new_tensor([*forward.shape[:1:-1]]).view(2, 1, 1)
+    lost = torch.zeros_like(forward[:, 0], dtype=torch.bool) if occluded is None else occluded
+    for flow, gone in zip(forward / pixels, lost.to(forward), strict=True):
+        at = (2 * (positions + 0.5) / sizes - 1)[None, None]
+        both = torch.cat([flow, gone[None]])[None]
+        sampled = grid_sample(both, at, padding_mode="border", align_corners=False)
+        dx_dy, hidden = sampled[0, :2, 0].T, sampled[0, 2, 0]
+        moved = positions + dx_dy * sizes
+        nearest = (moved + 0.5).floor()
+        alive = (hidden <= 0.5) & (nearest >= 0).all(1) & (nearest < sizes).all(1)
+        target = (nearest[:, 1] * width + nearest[:, 0]).long()[alive]
+        moved, ids = moved[alive], ids[alive]
+        off = (moved - centres[target]).square().sum(1)
+        winner, taken = nearest_track(target, off, ids, cells)
+        new = int((~taken).sum())
+        next_ids, positions = ids.new_empty(cells), centres.clone()
+        next_ids[taken], positions[taken] = ids[winner], moved[winner]
+        next_ids[~taken] = torch.arange(begun, begun + new, device=device)
+        ids, begun = next_ids, begun + new
+        out.append(ids)
+    return torch.stack(out).view(-1, height, width)
+
+
+def nearest_track(
+    target: Int[Tensor, "tracks"], off: Float[Tensor, "tracks"], ids: Int[Tensor, "tracks"], cells: int
+) -> tuple[Int[Tensor, "taken"], Bool[Tensor, "cells"]]:
+    """Find which track gets each cell that tracks reach: the nearest, or that of the lowest id in a tie.
+
+    Args:
+        target: The cell that each track reaches, 0..cells - 1.
+        off: How far each track is from its cell, in any unit.
+        ids: Different for all tracks that reach a cell.
+        cells: Number of cells.
+
+    Returns:
+        Index of the track of each cell that is taken, in the order of cells; which cells are taken.
+    """
+    least = off.new_full((cells,), torch.inf).scatter_reduce_(0, target, off, "amin")
+    tied = (off == least[target]).nonzero()[:, 0]
+    first = ids.new_full((cells,), torch.iinfo(ids.dtype).max)
+    first.scatter_reduce_(0, target[tied], ids[tied], "amin")
+    won = tied[ids[tied] == first[target[tied]]]
+    winner = torch.full((cells,), -1, device=ids.device)
+    winner[target[won]] = won
+    taken = winner >= 0
+    return winner[taken], taken
+
+
+def follow(
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    sizes: Sequence[tuple[int, int]],
+    method: FlowMethod = "auto",
+    breaks: Sequence[int] = (),
+) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
+    """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
+
+    Args:
+        frames: RGB.
+        sizes: Height and width of each grid; tokens are its cells, row by row.
+        method: See `estimate_flow`.
+        breaks: Frames, from 1, in which every track begins anew.
+
+    Raises:
+        EditingError: See `estimate_flow`.
+    """
+    if len(frames) < 2 or not sizes:
+        return {}
+    forward, backward = estimate_both(frames[:-1], frames[1:], method)
+    occluded = occlusion(forward, backward)
+    occluded[[frame - 1 for frame in breaks]] = True
+    return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
+
+
+def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:
+    return _pixels(*flow.shape[2:], flow.device) + flow
+
+
+def _pixels(height: int, width: int, device: torch.device) -> Int[Tensor, "2 h w"]:
+    """x and y of every pixel."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+    )
+    return torch.stack([x, y])
+
+
+def _grey(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "new_h new_w"]:
+    return cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,106 @@
+"""RAFT: optical flow by a network, if its weights are present. They are never downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, UInt8
+from torch import Tensor, nn
+
+from editing.errors import ModelError
+from editing.storage.local_models import local_entries
+
+KINDS = ("raft_large", "raft_small")
+_LEAST_SIDE = 128  # smaller ones have no room for the network's four levels of eighths
+_MULTIPLE = 8
+
+
+def find_raft() -> Path | None:
+    """Find weights in the folder `$REGRAIN_MODELS`, the large network's before the small one's.
+
+    Files are `raft_large.safetensors`, `raft_small.safetensors` or torchvision's own, like
+    `raft_large_C_T_SKHT_V2-ff5fadd5.pth`.
+    """
+    names = [f"{kind}{rest}" for kind in KINDS for rest in (".safetensors", "_*.pth")]
+    entries = local_entries()
+    return next((path for name in names for path in entries if path.match(name)), None)
+
+
+def load_raft(path: Path) -> nn.Module:
+    """Load the network from a file, and keep it for later calls.
+
+    Raises:
+        ModelError: The weights are not RAFT's, or the file is a pickle that torchvision did not publish.
+    """
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+@torch.no_grad()
+def estimate_raft_flow(
+    network: nn.Module, frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
+) -> Float32[Tensor, "frames 2 h w"]:
+    """Estimate flow as `editing.motion.flow.estimate_flow` returns it, by a RAFT network of torchvision.
+
+    Small frames are enlarged to 128 pixels; edges are repeated up to multiples of 8 pixels.
+
+    Source: Teed and Deng 2020, arXiv:2003.12039, as in torchvision.
+    """
+    height, width = frames.shape[1:3]
+    scale = max(1.0, _LEAST_SIDE / min(height, width))
+    size = (round(height * scale), round(width * scale))
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    pixels_per_pixel = torch.tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
+    flows = []
+    # A pair at a time: correlations take (pixels / 64) squared numbers.
+    for pair in zip(frames, targets, strict=True):
+        flow = network(*(_prepare(frame, size).to(device) for frame in pair))[-1].float().cpu()
+        flow = flow[..., : size[0], : size[1]] * pixels_per_pixel
+        flows.append(F.interpolate(flow, (height, width), mode="area"))
+    return torch.cat(flows)
+
+
+def _prepare(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> Float32[Tensor, "1 3 large wide"]:
+    x = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    if x.shape[-2:] != size:
+        x = F.interpolate(x, size, mode="bilinear")
+    return F.pad(x, (0, -size[1] % _MULTIPLE, 0, -size[0] % _MULTIPLE), mode="replicate")
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path, _changed: int) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torchvision.models import optical_flow
+
+    kind = next(kind for kind in KINDS if path.name.startswith(kind))
+    network = getattr(optical_flow, kind)(weights=None)
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            _check_published(path, getattr(optical_flow, f"{kind.title()}_Weights"))
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError("flow", f"{path.name!r} has no weights of {kind}. Download it again.") from error
+    return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_published(path: Path, published: Iterable) -> None:
+    """Torchvision's names end in the first digits of their file's SHA-256; other pickles could run code."""
+    digits = [found[1] for w in published if (found := re.search(r"-([0-9a-f]{8,})\.pth$", w.url))]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(tuple(digits)):
+        raise ModelError(
+            "flow",
+            f"{path.name!r} is not one of torchvision's checkpoints, and another pickle could run code. "
+            "Download it again, or use .safetensors.",
+        )

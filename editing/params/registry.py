@@ -1,0 +1,248 @@
+"""The methods, one record each; a method's code is imported when it first runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
+from editing.params.base import MethodParams
+from editing.params.fatezero import FateZeroParams
+from editing.params.fresco import FrescoParams
+from editing.params.sdedit import SDEditParams
+from editing.params.tune_a_video import TuneAVideoParams
+from editing.params.vid2vid_zero import Vid2VidZeroParams
+from editing.params.videograin import VideoGrainParams
+
+Resolved = dict[str, dict[str, object]]
+
+OFFERS: Mapping[str, str] = {
+    "inversion": "noise levels that can be inverted",
+    "image_unet": "a UNet for single images",
+    "features": "features that can be taken from the source",
+    "control": "control networks",
+}
+"""What a model may offer and a method may need, as named in errors."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to edit.
+
+    Attributes:
+        name: As written in project.json.
+        title: As shown to users.
+        paper: Where it comes from.
+        Params: Its parameters.
+        needs: What the request has (regions, or masks if they are optional, source_prompt, and seed if it
+            always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
+            in `Params.NEEDS`.
+        stages: Stages of a window, in order, tuning before them. The runner adds loading and measuring.
+        entry: `module:function` of the recipe, a generator of events.
+        several: Whether one run can make several edits, one per prompt.
+        anchors: Frames of earlier windows that a window of a long clip needs: 2, or 0 if frames are edited
+            alone.
+        setup: `module:function` of what is done once before the windows of a clip, a generator of events that
+            returns the model to edit with; empty for nothing.
+    """
+
+    name: str
+    title: str
+    paper: str
+    Params: type[MethodParams]
+    needs: frozenset[str]
+    stages: tuple[str, ...]
+    entry: str
+    several: bool = False
+    anchors: int = 2
+    setup: str = ""
+
+    @property
+    def run(self) -> Callable[..., Iterator[Any]]:
+        """The recipe `(backbone, request, params, piece)`; imports it, and torch with it."""
+        return _imported(self.entry)
+
+    @property
+    def prepare(self) -> Callable[..., Generator[Any, None, Any]] | None:
+        """The setup `(backbone, request, params)`, if there is one; imports it, and torch with it."""
+        return _imported(self.setup) if self.setup else None
+
+
+def _imported(entry: str) -> Any:
+    module, function = entry.split(":")
+    return getattr(import_module(module), function)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            name="videograin",
+            title="VideoGrain",
+            paper="Yang et al. 2025, arXiv:2502.17258",
+            Params=VideoGrainParams,
+            needs=frozenset({"regions", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
+            entry="editing.methods.videograin:run",
+        ),
+        Method(
+            name="fatezero",
+            title="FateZero",
+            paper="Qi et al. 2023, arXiv:2303.09535",
+            Params=FateZeroParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
+            entry="editing.methods.fatezero:run",
+            several=True,
+        ),
+        Method(
+            name="vid2vid_zero",
+            title="vid2vid-zero",
+            paper="Wang et al. 2023, arXiv:2303.17599",
+            Params=Vid2VidZeroParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("inverting", "editing", "decoding"),
+            entry="editing.methods.vid2vid_zero:run",
+            several=True,
+        ),
+        Method(
+            name="tune_a_video",
+            title="Tune-A-Video",
+            paper="Wu et al. 2022, arXiv:2212.11565",
+            Params=TuneAVideoParams,
+            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            stages=("tuning", "inverting", "editing", "decoding"),
+            entry="editing.methods.tune_a_video:run",
+            several=True,
+            setup="editing.methods.tune_a_video:prepare",
+        ),
+        Method(
+            name="fresco",
+            title="FRESCO",
+            paper="Yang et al. 2024, arXiv:2403.12962",
+            Params=FrescoParams,
+            needs=frozenset({"masks", "seed", "image_unet"}),
+            stages=("editing", "decoding"),
+            entry="editing.methods.fresco:run",
+        ),
+        Method(
+            name="sdedit",
+            title="SDEdit",
+            paper="Meng et al. 2022, arXiv:2108.01073",
+            Params=SDEditParams,
+            needs=frozenset({"masks", "seed"}),
+            stages=("editing", "decoding"),
+            entry="editing.methods.sdedit:run",
+            several=True,
+            anchors=0,
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """Look a method up by name.
+
+    Raises:
+        RequestError: No method has this name.
+    """
+    if name not in METHODS:
+        raise RequestError("method", f"{shorten(name)} was not found. {suggest(str(name), METHODS)}")
+    return METHODS[name]
+
+
+def check_params(method: str, given: Mapping[str, object]) -> MethodParams:
+    """Validate parameters and fill in the method's defaults.
+
+    Raises:
+        RequestError: Unknown method or parameter, or a value out of range; the field is `params.NAME`.
+    """
+    record = find_method(method)
+    if not isinstance(given, Mapping):
+        raise RequestError("params", f"Expected an object of names and values, got {shorten(given)}.")
+    try:
+        return record.Params.model_validate(dict(given))
+    except ValidationError as error:
+        raise from_validation(error, record.Params, "params.") from None
+
+
+def check_needs(
+    method: str, values: Mapping[str, object], offers: Collection[str], model: str, kind: str = ""
+) -> None:
+    """Check that a model offers everything that the method and these parameters need.
+
+    Args:
+        method: Name of the method.
+        values: Parameters by name; one that is 0 or empty needs nothing.
+        offers: Keys of `OFFERS`; empty if such a model is not supported at all.
+        model: Its id, for the message.
+        kind: Its kind, for the message.
+
+    Raises:
+        ModelError: It does not; the field is `model`, or `params.NAME` if one parameter needs more.
+    """
+    record = find_method(method)
+    shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
+    if not offers:
+        raise ModelError(
+            "model", f"{shown}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
+        )
+    if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
+        raise ModelError(
+            "model",
+            f"{method} needs {' and '.join(lacking)}, which {shorten(model)} does not have. Use another "
+            "model or method.",
+        )
+    for name, need in record.Params.NEEDS.items():
+        if values.get(name) and need not in offers:
+            raise ModelError(
+                f"params.{name}",
+                f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model.",
+            )
+
+
+def resolve_params(
+    method: str, given: Mapping[str, object], recommended: Mapping[str, object]
+) -> tuple[MethodParams, Resolved]:
+    """Decide every parameter: method default < recommendation of the model < named preset < given.
+
+    Args:
+        method: Name of the method.
+        given: The user's values; a `preset` among them sets all other parameters to that preset's values.
+        recommended: The model's recommendations for this method.
+
+    Returns:
+        The parameters; and per name the value and its source: method, model, preset or given.
+
+    Raises:
+        RequestError: A given name or value is not allowed.
+        ModelError: A recommended name or value is not allowed.
+    """
+    defaults = check_params(method, {}).model_dump()
+    check_params(method, given)
+    try:
+        check_params(method, recommended)
+    except RequestError as error:
+        raise ModelError("defaults.json", f"{error} Correct the model's recommendations.") from None
+    presets = find_method(method).Params.PRESETS
+    layers = {
+        "method": defaults,
+        "model": recommended,
+        "preset": defaults | presets[str(given["preset"])] if "preset" in given else {},
+        "given": given,
+    }
+    resolved = {
+        name: {"value": value, "source": source}
+        for source, layer in layers.items()
+        for name, value in layer.items()
+    }
+    params = check_params(method, {name: entry["value"] for name, entry in resolved.items()})
+    plain = params.model_dump()
+    for name, entry in resolved.items():
+        if not isinstance(entry["value"], str | int | float | None):  # JSON of what is written as a text
+            entry["value"] = plain[name]
+    return params, resolved

@@ -1,0 +1,148 @@
+"""What can be said before a run, loading nothing: how long a tuning takes, whether an adapter fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from editing.models.adapters import check_facts
+from editing.models.load import loaded_backbone
+from editing.params.registry import check_params, find_method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from editing.models.backbone import Backbone
+    from editing.params.tune_a_video import TuneAVideoParams
+    from editing.request.edit_request import EditRequest
+
+_STEP = 3.3  # passes that a tuning step takes, forward and backward
+_RECOMPUTED = 1.0  # one more where activations are recomputed
+_PREVIEW_PASSES = 2 * 8  # both halves of guidance, at as many steps as a preview has
+_STATE_BYTES = 4 * 4  # weight, gradient and AdamW's two moments, in single precision
+_QUICK, _TRIES = 1.0, 2  # seconds; a clip that takes less is timed whole, since the first call is slow
+
+_seconds: dict[tuple[object, ...], float] = {}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a tuning takes.
+
+    Attributes:
+        steps: Steps to take; those that are cached are not among them.
+        taken: Steps that are cached.
+        seconds: Until the tuning is done; None if unknown.
+        memory: Bytes beside the model's weights; None if unknown.
+    """
+
+    steps: int
+    taken: int = 0
+    seconds: float | None = None
+    memory: int | None = None
+
+
+def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: bool = True) -> Estimate:
+    """Estimate what the tuning of a run takes; only its steps are known before the model is loaded.
+
+    Args:
+        request: Its clip, size, source prompt, model and LoRAs count.
+        params: Settings of the tuning.
+        measure: Whether the model may be timed, which takes it one call; else only known times count.
+
+    Raises:
+        ModelError: The model is unknown.
+    """
+    backbone = loaded_backbone(request.model, request.loras)
+    if backbone is None:
+        return Estimate(params.tune_steps)
+    from editing.methods.tuning import learned_clip, steps_taken
+
+    working = learned_clip(backbone, request)
+    taken = steps_taken(backbone, working.frames, request.source_prompt, params)
+    steps = params.tune_steps - taken
+    if not steps:
+        return Estimate(0, taken, 0.0, 0)
+    frames, height, width = working.grid
+    kept = backbone.activations_fit(frames, height, width)
+    one = _seconds_per_pass(backbone, working.frames, measure)
+    passes = steps * (_STEP if kept else _STEP + _RECOMPUTED) + _previews(taken, params) * _PREVIEW_PASSES
+    state = _STATE_BYTES * sum(map(prod, backbone.tunable_shapes(params.temporal_rank).values()))
+    return Estimate(
+        steps,
+        taken,
+        None if one is None else one * passes,
+        state + backbone.activation_bytes(frames, height, width) if kept else None,
+    )
+
+
+def frame_passes(request: EditRequest) -> float:
+    """How often a run passes a frame through the model, as far as that is known without the model.
+
+    Args:
+        request: Its method, parameters, prompts and clip count; what is cached does not.
+    """
+    method, params = find_method(request.method), check_params(request.method, request.params)
+    inverts = "inversion" in method.needs
+    branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words
+    passes = params.steps * (branches + (1 if inverts else 0))
+    passes += getattr(params, "steps_again", 0) * branches
+    if method.setup and not request.adapter:
+        passes += getattr(params, "tune_steps", 0) * (_STEP + _RECOMPUTED)
+    return float(passes * len(request.clip))
+
+
+def check_known(request: EditRequest) -> None:
+    """Check the adapter of a request as far as its header says whether it fits, without loading the model.
+
+    Raises:
+        ModelError: It is missing or does not fit the clip or, if it is in memory, the model.
+    """
+    facts = request.adapter_facts()
+    backbone = loaded_backbone(request.model, request.loras)
+    if facts is not None and backbone is not None:
+        check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))
+
+
+def _previews(taken: int, params: TuneAVideoParams) -> int:
+    every = params.tune_preview_every
+    return sum(step % every == 0 for step in range(taken, params.tune_steps + 1)) if every else 0
+
+
+def _seconds_per_pass(backbone: Backbone, frames: np.ndarray, measure: bool) -> float | None:
+    """Seconds of a bare call of the model for a clip, timed once per model and size.
+
+    A single frame is timed, so that this takes long nowhere; only where that is quick, all of them.
+    """
+    key = (backbone.fingerprint, *frames.shape)
+    if key not in _seconds and measure:
+        found = len(frames) * _timed(_bare_call(backbone, frames[:1]))
+        if found < _QUICK:
+            call = _bare_call(backbone, frames)
+            found = min(_timed(call) for _ in range(_TRIES))
+        _seconds[key] = found
+    return _seconds.get(key)
+
+
+def _bare_call(backbone: Backbone, frames: np.ndarray) -> Callable[[], Any]:
+    import torch
+
+    with torch.no_grad():
+        x, text = backbone.encode(frames), backbone.embed([""])
+    step = backbone.schedule.at(len(backbone.schedule.alphas_cumprod) // 2)
+
+    def call() -> None:
+        with torch.no_grad():
+            x0, _ = backbone.predict(x, step, text)
+            x0.sum().item()  # waits for the device
+
+    return call
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun

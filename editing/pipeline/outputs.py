@@ -1,0 +1,280 @@
+"""Write results, for command line, app and API."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from editing.errors import RequestError, shorten
+from editing.media.clip import Clip, resize
+from editing.media.images import ImageClip
+from editing.media.lazy_frames import frames_of
+from editing.media.reading import VideoClip, open_clip
+from editing.media.writing import AI_EDITED, timing_of, write_video
+from editing.pipeline.pictures import Frame, heat, tint, washed, write_gif
+from editing.recipe.events import EditResult
+from editing.request.edit_request import MAX_PROMPTS, EditRequest
+from editing.storage.folders import check_writable, remove_stale, staged
+
+# The edits of a run, a video per prompt.
+EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
+WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
+# What a run may write; only these are replaced in a folder that exists.
+NAMES = (
+    *EDITS,
+    "edited.gif",
+    WHOLE,
+    "comparison.mp4",
+    "masks.mp4",
+    "attention",
+    "reconstruction.mp4",
+    "control.mp4",
+    "report.json",
+)
+_MAX_STEM = 60  # characters of a file's name that are a region's
+_SIDE = 640  # longest side of the videos that explain, not of the edit
+_GIF_SIDE = 480
+_WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
+
+
+def check_out(out: Path) -> None:
+    """Check, before any work, that results can be written to a folder without harming other files.
+
+    Raises:
+        RequestError: `out` is a file, contains anything but earlier results, or cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    remove_stale(out)
+    foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
+    if foreign:
+        raise RequestError(
+            "--out",
+            f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result. Choose a new or "
+            "empty folder.",
+        )
+    check_writable(out)
+    check_writable(out.absolute().parent)  # results are put together beside it
+
+
+def _is_result(entry: Path) -> bool:
+    """Whether an entry of a folder may be replaced: it is what a run writes, and nothing else is in it."""
+    if entry.name == "attention":
+        return entry.is_dir() and all(file.suffix == ".mp4" and file.is_file() for file in entry.iterdir())
+    return entry.name in NAMES and entry.is_file()
+
+
+def check_whole(clip: Clip) -> None:
+    """Check, before any work, that an edit of a clip can be put back into the file it is a stretch of.
+
+    Raises:
+        RequestError: The clip skips frames, or is not of a video file or a folder of images; the field is
+            `--whole`.
+    """
+    if not isinstance(clip, VideoClip | ImageClip):
+        raise RequestError(
+            "--whole", f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
+        )
+    if clip.stride != 1:
+        raise RequestError(
+            "--whole",
+            f"With a stride of {clip.stride}, the clip skips frames of its file. Set clip.stride to 1.",
+        )
+
+
+def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, object]:
+    """Write all frames of the file that a clip is a stretch of, with the edit in its place.
+
+    The other frames are those of the file, at its times, with its sound over the whole length.
+
+    Args:
+        path: The MP4 to write.
+        clip: A clip of a video file or a folder of images, of stride 1.
+        edited: Its frames, edited.
+
+    Returns:
+        file (name), start and stop (of the edit, as frames of the file; the frame at stop is not edited) and
+        frames (number of them in the file).
+
+    Raises:
+        RequestError: See `check_whole`.
+        ClipError: The file cannot be read again.
+    """
+    check_whole(clip)
+    stretch = cast(VideoClip | ImageClip, clip)
+    whole = open_clip(stretch.path)
+    start, stop = stretch.start, stretch.start + len(stretch)
+    around = frames_of(whole)
+    frames = chain(
+        (around[index] for index in range(start)),
+        edited,
+        (around[index] for index in range(stop, len(whole))),
+    )
+    write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
+    return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)}
+
+
+def write_outputs(
+    result: EditResult,
+    request: EditRequest,
+    report: Mapping[str, object],
+    out: str | Path,
+    gif: bool = False,
+    whole: bool = False,
+) -> None:
+    """Write videos and report into a folder; everything or nothing.
+
+    Args:
+        result: The result of the run.
+        request: The request.
+        report: Written as report.json.
+        out: Folder; made if missing, earlier results in it are replaced.
+        gif: Also write edited.gif.
+        whole: Also write whole.mp4, the file of the clip with the (first) edit in its place; the report
+            then says where that is, see `write_whole`.
+
+    Raises:
+        RequestError: See `check_out` and `check_whole`.
+        ResourceError: The disk is full or cannot be written.
+    """
+    check_out(Path(out))
+    with staged(Path(out), replaces=NAMES) as folder:
+        fps, clip, timing = request.clip.fps, request.clip, timing_of(request.clip)
+        edits = (result.frames, *(other.frames for other in result.others))
+        for name, frames in zip(EDITS, edits, strict=False):
+            write_video(folder / name, frames, fps, **timing, audio_from=clip.audio, tags=clip.tags)
+        if whole:
+            report = {**report, "whole": write_whole(folder / WHOLE, clip, result.frames)}
+        for name, frames in _explaining(result, request):
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_video(folder / name, frames, fps, **timing)
+        if result.step_areas:
+            (folder / "attention").mkdir(exist_ok=True)
+            write_video(folder / "attention" / "areas_by_step.mp4", _areas_by_step(result), fps)
+        if gif:
+            write_edited_gif(folder / "edited.gif", result.frames, fps, **timing)
+        (folder / "report.json").write_text(to_json(report), encoding="utf-8")
+
+
+def write_edited_gif(
+    path: Path,
+    frames: Iterable[Frame],
+    fps: Fraction,
+    *,
+    times: Sequence[Fraction] | None = None,
+    duration: Fraction | None = None,
+) -> None:
+    """Write an edit as a GIF of at most 480 pixels a side, which says that it was edited; see `write_gif`."""
+    timing: dict[str, Any] = {"times": times, "duration": duration}
+    write_gif(path, shrunk(frames, _GIF_SIDE), fps, comment=AI_EDITED, **timing)
+
+
+def write_clusters(
+    pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
+) -> None:
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 into a project folder.
+
+    Args:
+        pca: Principal components as RGB.
+        request: The clip, and the clusters as its regions.
+        out: The folder.
+
+    Raises:
+        ResourceError: The disk is full or cannot be written.
+    """
+    frames = shrunk(frames_of(request.clip), _SIDE)
+    with staged(Path(out)) as folder:
+        clip = request.clip
+        write_video(folder / "clusters.mp4", _painted(frames, request), clip.fps, **timing_of(clip))
+        write_video(folder / "pca.mp4", shrunk(pca, _SIDE), clip.fps, **timing_of(clip))
+
+
+def to_json(report: Mapping[str, object]) -> str:
+    """Write a report as JSON text; fractions become text, NumPy scalars numbers.
+
+    Raises:
+        ValueError: The report has a NaN, which is a bug.
+    """
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+
+def file_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
+    """Make a file name stem for each region name: letters, digits, - and _ only, all different."""
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = re.sub(r"[^\w-]+", "_", name.casefold()).strip("_")[:_MAX_STEM] or "region"
+        used = set(stems.values())
+        stems[name] = next(
+            s for s in (stem, *(f"{stem}_{n}" for n in range(2, len(used) + 3))) if s not in used
+        )
+    return stems
+
+
+def _explaining(result: EditResult, request: EditRequest) -> Iterator[tuple[str, Iterable[np.ndarray]]]:
+    """Name and frames of each video besides the edit; frames are made while they are written."""
+    edits = (result.frames, *(other.frames for other in result.others))
+    beside = zip(*(shrunk(frames, _SIDE) for frames in (result.source, *edits)), strict=True)
+    yield "comparison.mp4", (np.concatenate(frames, axis=1) for frames in beside)
+    if request.labels is not None:
+        yield "masks.mp4", _painted(shrunk(result.source, _SIDE), request)
+    stems = file_names(result.attention)
+    colors = {region.name: region.color for region in request.regions}
+    for name, maps in result.attention.items():
+        brightest = max(float(maps.before.max()), float(maps.after.max()), 1e-12)
+        for when in ("before", "after"):
+            levels = (level / brightest for level in getattr(maps, when))
+            frames = _heated(shrunk(result.source, _SIDE), levels, colors.get(name, _WORD_COLOR))
+            yield f"attention/{stems[name]}_{when}.mp4", frames
+    for name in ("reconstruction", "control"):
+        if (frames := getattr(result, name)) is not None:
+            yield f"{name}.mp4", frames
+
+
+def _areas_by_step(result: EditResult) -> Iterator[Frame]:
+    """A picture per step, of a few whole frames side by side."""
+    numbers = [i * (len(result.source) - 1) // 3 for i in range(4)]
+    shown = {number: next(shrunk(result.source[number : number + 1], _SIDE)) for number in numbers}
+    for _, area in sorted(result.step_areas.items()):
+        yield np.concatenate([washed(shown[i], area[i], _WORD_COLOR) for i in numbers], axis=1)
+
+
+def shrunk(frames: Iterable[Frame], side: int) -> Iterator[Frame]:
+    """Frames whose longest side is at most `side` pixels."""
+    for frame in frames:
+        height, width = frame.shape[:2]
+        scale = min(1.0, side / max(height, width))
+        yield resize(frame[None], (max(1, round(width * scale)), max(1, round(height * scale))))[0]
+
+
+def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
+    """Regions in their colours, as far as their edits reach."""
+    import cv2  # see editing.media.clip.resize
+
+    colors = {region.label: region.color for region in request.regions}
+    for index, frame in enumerate(frames):
+        (areas,) = request.read_areas(index, index + 1)
+        labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        yield tint(frame, labels, colors)
+
+
+def _heated(
+    frames: Iterable[Frame], maps: Iterable[Float32[np.ndarray, "gh gw"]], color: str
+) -> Iterator[Frame]:
+    """Maps, 0..1, over dark frames in a region's colour."""
+    return (heat(frame, level, color) for frame, level in zip(frames, maps, strict=True))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Fraction | Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} in a report")

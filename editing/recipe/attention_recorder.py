@@ -1,0 +1,277 @@
+"""Where attention goes: mass averaged over heads, layers and steps, before and after it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from numpy import ndarray
+from torch import Tensor
+
+from editing.attention.averages import RegionAttention
+from editing.attention.frames import Seen, labels_seen
+from editing.attention.layers import AttentionLayer, Grid
+from editing.attention.maps import probabilities
+from editing.diffusion.schedule import Step
+from editing.errors import RequestError
+
+# By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
+HEAT_TOKENS = 1024
+Columns = Mapping[str, Collection[int]]
+"""Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
+PARTS = ("early", "middle", "late")
+"""Thirds of the schedule, from pure noise, of which heat is also kept apart."""
+
+
+@dataclass(frozen=True)
+class HeatScope:
+    """The layers and steps that heat is averaged over.
+
+    Attributes:
+        strides: Strides of the layers that are read.
+        size: Height and width of the maps: those of the finest such layer.
+        first: Share of the schedule at which averaging starts, counted from pure noise.
+        last: Share at which it ends; partly covered steps count.
+    """
+
+    strides: frozenset[tuple[int, int, int]]
+    size: tuple[int, int]
+    first: float = 0.0
+    last: float = 1.0
+
+    def counts(self, step: Step) -> bool:
+        """Whether a step is averaged."""
+        return step.within(self.last, begun=True) and not step.within(self.first)
+
+    @classmethod
+    def of(cls, stride: tuple[int, int, int], grid: Grid) -> HeatScope:
+        """All steps, layers of one stride."""
+        return cls(frozenset([stride]), grid.over(stride).size)
+
+    @classmethod
+    def choose(
+        cls,
+        grid: Grid,
+        sites: Sequence[AttentionLayer],
+        divisors: Collection[int] = (),
+        first: float = 0.0,
+        last: float = 1.0,
+    ) -> HeatScope:
+        """Choose layers of a model.
+
+        Args:
+            grid: Grid of the latents.
+            sites: The model's attention layers.
+            divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty takes all of up to 1024
+                cells, or the coarsest if none is that small.
+            first: See `HeatScope`.
+            last: See `HeatScope`.
+        Raises:
+            RequestError: The model has none of these grids.
+        """
+        there = sorted({site.stride for site in sites if site.kind == "cross"})
+        if divisors:
+            strides = [stride for stride in there if stride[-1] in divisors]
+        else:
+            strides = [stride for stride in there if grid.over(stride).tokens <= HEAT_TOKENS] or there[-1:]
+        if not strides:
+            given, known = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in there]))
+            raise RequestError(
+                "params.heat_grids", f"This model has no attention on grid {given}. Choose from {known}."
+            )
+        return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
+
+
+class AttentionRecorder:
+    """The attention mass of some columns at every pixel, before and after attention is changed.
+
+    Only sums are kept, one for each third of the schedule, so memory does not grow with steps.
+    """
+
+    def __init__(self, scope: HeatScope) -> None:
+        self.scope = scope
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self._counts: dict[str, int] = {}
+        self._part = PARTS[0]
+        self._changed = False
+        self._in_scope = True
+        self._step: Tensor | None = None
+        self._step_count = 0
+
+    def begin(self, step: Step) -> None:
+        """Start a new step."""
+        self._in_scope = self.scope.counts(step)
+        self._part = PARTS[0 if step.within(1 / 3) else 1 if step.within(2 / 3) else 2]
+        self._step, self._step_count = None, 0
+
+    def reads(self, site: AttentionLayer) -> bool:
+        """Whether a layer is averaged."""
+        return site.stride in self.scope.strides
+
+    def add(
+        self,
+        before: Float[Tensor, "frames tokens columns"],
+        after: Float[Tensor, "frames tokens columns"] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        changed: bool = False,
+    ) -> None:
+        """Add one layer's mass, averaged over heads.
+
+        Once a layer is changed, only changed layers and steps count.
+
+        Args:
+            before: Attention before the change.
+            after: Attention after it; None if unchanged.
+            size: Height and width of the layer's grid; default: that of the scope.
+            changed: Whether this layer is changed in this step.
+        """
+        one = self._laid_out(before, size)
+        other = one if after is None else self._laid_out(after, size)
+        self._step = other if self._step is None else self._step + other
+        self._step_count += 1
+        if not self._in_scope or (self._changed and not changed):
+            return
+        if changed != self._changed:
+            self._sums, self._counts, self._changed = {}, {}, changed
+        if self._part in self._sums:
+            before_sum, after_sum = self._sums[self._part]
+            one, other = before_sum + one, after_sum + other
+        self._sums[self._part] = one, other
+        self._counts[self._part] = self._counts.get(self._part, 0) + 1
+
+    def _laid_out(
+        self, mass: Float[Tensor, "frames tokens columns"], size: tuple[int, int] | None
+    ) -> Float[Tensor, "frames h w columns"]:
+        """Resize a mass to the grid of the scope."""
+        return on_grid(mass.float(), size or self.scope.size, self.scope.size)
+
+    def step(self) -> Float[Tensor, "frames h w columns"]:
+        """The mean of this step's layers, after the change.
+
+        Raises:
+            ValueError: No layer was added in this step.
+        """
+        if self._step is None:
+            raise ValueError(f"no attention layer has a grid of {self.scope.size}")
+        return self._step / self._step_count
+
+    def before(self) -> Float[Tensor, "frames h w columns"]:
+        """Mean attention before the change."""
+        return self._mean(0, self._sums)
+
+    def after(self) -> Float[Tensor, "frames h w columns"]:
+        """Mean attention after the change."""
+        return self._mean(1, self._sums)
+
+    def _mean(self, which: int, parts: Collection[str]) -> Tensor:
+        if not parts:
+            raise ValueError(f"no attention layer has a grid of {self.scope.size}")
+        first, *others = (self._sums[part][which] for part in parts)
+        return sum(others, first) / sum(self._counts[part] for part in parts)
+
+    def now(self, columns: Columns, frames: Sequence[int]) -> dict[str, Float32[ndarray, "frames h w"]]:
+        """This step's maps of some frames, each scaled so that its strongest pixel is 1."""
+        step = self.step()[list(frames)]
+        return {name: scaled(of_columns(step, chosen)) for name, chosen in columns.items()}
+
+    def maps(self, columns: Columns) -> dict[str, RegionAttention]:
+        """Maps over all steps, and over each third of them if there are several, as probabilities."""
+        apart = {part: self._maps(columns, (part,)) for part in PARTS if part in self._sums}
+        if len(apart) < 2:
+            return self._maps(columns, self._sums)
+        return {
+            name: replace(maps, parts={part: found[name] for part, found in apart.items()})
+            for name, maps in self._maps(columns, self._sums).items()
+        }
+
+    def _maps(self, columns: Columns, parts: Collection[str]) -> dict[str, RegionAttention]:
+        before, after = (
+            {name: of_columns(mean, chosen).cpu().numpy() for name, chosen in columns.items()}
+            for mean in (self._mean(0, parts), self._mean(1, parts))
+        )
+        return {name: RegionAttention(before[name], after[name]) for name in columns}
+
+
+def of_columns(
+    mass: Float[Tensor, "frames h w columns"], columns: Collection[int]
+) -> Float[Tensor, "frames h w"]:
+    """Add up some columns of a mass."""
+    return mass[..., list(columns)].sum(-1)
+
+
+def on_grid(
+    x: Float[Tensor, "frames tokens columns"], size: tuple[int, int], new_size: tuple[int, int]
+) -> Float[Tensor, "frames h w columns"]:
+    """Arrange tokens on their grid (height, width) and resize it bilinearly."""
+    if size == new_size:
+        return x.unflatten(1, size)
+    maps = x.movedim(2, 1).unflatten(2, size)
+    return F.interpolate(maps, new_size, mode="bilinear", align_corners=False).movedim(1, 3)
+
+
+def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
+    """Scale a mass so that the clip's strongest pixel is 1."""
+    top = maps.amax().clamp(min=1e-8)
+    return (maps / top).clamp(0, 1).float().cpu().numpy()
+
+
+class PixelHeat:
+    """Where one pixel of one frame looks, in all frames, by self-attention.
+
+    Attributes:
+        heat: Its probabilities in one column; they add up to 1 over the clip on the grid of the maps.
+        columns: Its name.
+    """
+
+    def __init__(
+        self, at: tuple[int, float, float], place: int, clip_size: tuple[int, int], scope: HeatScope
+    ) -> None:
+        """Choose the pixel.
+
+        Args:
+            at: Frame, x and y in pixels of the clip.
+            place: Where that frame is among those that are edited together.
+            clip_size: Width and height of the clip in pixels.
+            scope: The layers and steps that count.
+        """
+        frame, x, y = at
+        self.heat = AttentionRecorder(scope)
+        self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
+        self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
+
+    def add(
+        self,
+        q: Float[Tensor, "rows heads queries dim"],
+        k: Float[Tensor, "rows heads keys dim"],
+        grid: Grid,
+        seen: Seen,
+        change: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None,
+    ) -> None:
+        """Add one layer of one half of guidance.
+
+        Args:
+            q: Queries, in the layout of `across_frames`.
+            k: Keys, likewise.
+            grid: Grid of the layer.
+            seen: The frames whose keys a frame sees.
+            change: (q, k, row, query) -> modulated q and k of that query; None without modulation.
+        """
+        y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
+        own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens
+        numbers = torch.arange(grid.time * tokens, device=q.device).view(grid.time, tokens)
+        queries, keys = labels_seen(numbers, seen)
+        row, query = (int(i) for i in (queries == own).nonzero()[0])
+        before = q[row : row + 1, :, query : query + 1], k[row : row + 1]
+        after = before if change is None else change(*before, row, query)
+        maps = []
+        for one, others in (before, after):
+            given = probabilities(one, others, q.shape[-1] ** -0.5)[0, :, 0].mean(0)
+            # A frame may be seen twice.
+            clip = given.new_zeros(grid.time * tokens).index_add_(0, keys[row], given)
+            spread = tokens / (self.heat.scope.size[0] * self.heat.scope.size[1])
+            maps.append(clip.view(grid.time, tokens, 1) * spread)
+        self.heat.add(*maps, size=grid.size, changed=change is not None)

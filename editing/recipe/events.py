@@ -1,0 +1,160 @@
+"""Events of a run, in the order in which they happen. Events with arrays compare by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from editing.attention.averages import RegionAttention, WordAttention
+from editing.media.lazy_frames import LazyFrames
+
+if TYPE_CHECKING:
+    from editing.models.adapters import Adapter
+    from editing.request.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A stage of the run begins.
+
+    Attributes:
+        name: loading, scanning (for cuts), tuning, inverting, editing, decoding or measuring.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class WindowStarted:
+    """A window of a long clip begins: its frames go through the stages of the method.
+
+    Attributes:
+        number: Its number, from 1.
+        total: Number of windows.
+        work: Frames that are edited in it, with its anchors.
+        left: The same of this and all later windows.
+    """
+
+    number: int
+    total: int
+    work: int
+    left: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """The first frames of a long clip are finished, while the rest is still being edited.
+
+    Attributes:
+        frames: The finished frames, RGB at source size, read when they are needed.
+    """
+
+    frames: UInt8[LazyFrames, "frames height width 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """One unit of the current stage is done.
+
+    Attributes:
+        stage: Name of the stage.
+        done: Units done, counted from 1 to `total` within the stage.
+        total: Units of the stage.
+        seconds_left: Estimated seconds left in this stage or, of a clip in several windows, from the second
+            on, until all of them are edited; None while unknown.
+    """
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The clean frames that the model expects at this step.
+
+    Attributes:
+        frames: RGB at any size; possibly fewer than the clip has.
+        indices: Clip frame number of each of `frames`.
+        attention: Heat per region name, word or chosen pixel, 0..1, one map per frame of `frames`.
+    """
+
+    frames: UInt8[np.ndarray, "frames height width 3"]
+    indices: tuple[int, ...]
+    attention: Mapping[str, Float32[np.ndarray, "frames grid_height grid_width"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """The losses of a tuning so far, one per step."""
+
+    losses: Float32[np.ndarray, "steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A version of a tuning, or its result; `losses` as in `Losses`."""
+
+    adapter: Adapter
+    losses: Float32[np.ndarray, "steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class OtherEdit:
+    """The edit for a further prompt of the same run; `frames` and `uncomposited` as in `EditResult`."""
+
+    prompt: str
+    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class EditResult:
+    """The result of a run, RGB at source size. Frames are arrays or are read by window, see `lazy_frames`.
+
+    Attributes:
+        frames: The edit, composited: outside the feathered mask the source's pixels, bit for bit.
+        uncomposited: The edit as decoded, without compositing.
+        source: The frames that were edited.
+        edited_mask: Union of the regions with a prompt; True inside.
+        attention: By region name, or by word for methods that edit by words; and of a chosen pixel.
+        reconstruction: The source rebuilt from its inversion, if the method does so.
+        control: Input of the control networks, if the method uses any.
+        others: The edits for further prompts, in their order.
+        words: Where words look, for methods that edit by words.
+        step_areas: The edited area found by attention, by step number from 0.
+        plan: In which shots, key frames and windows the clip was edited.
+    """
+
+    frames: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    uncomposited: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    source: UInt8[np.ndarray | LazyFrames, "frames height width 3"]
+    edited_mask: Bool[np.ndarray | LazyFrames, "frames height width"]
+    attention: Mapping[str, RegionAttention]
+    reconstruction: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    control: UInt8[np.ndarray | LazyFrames, "frames height width 3"] | None = None
+    others: tuple[OtherEdit, ...] = ()
+    words: WordAttention | None = None
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The last event.
+
+    Attributes:
+        result: Frames and maps.
+        report: The content of report.json.
+    """
+
+    result: EditResult
+    report: dict[str, object]
+
+
+Event = Stage | WindowStarted | Progress | Preview | Losses | Tuned | Ready | Finished

@@ -1,0 +1,225 @@
+"""Invert a clip's latents to noise, and learn what guided sampling needs to reconstruct them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from editing.diffusion.schedule import Step, advance, guide
+from editing.recipe.events import Event, Progress
+from editing.storage import cache
+
+if TYPE_CHECKING:
+    from editing.models.backbone import Backbone
+    from editing.recipe.window import ResizedClip
+
+Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
+"""(x, step) -> (x0, eps): all that inversion needs of a model."""
+PredictText = Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]]
+"""(x, step, vectors) -> (x0, eps): the same, with a text."""
+
+
+def ddim_walk(
+    latents: Float[Tensor, "*shape"], predict: Predict, steps: Sequence[Step]
+) -> Iterator[tuple[Step, Float[Tensor, "*shape"]]]:
+    """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
+
+    Yields each step and the latents after it. Going up, with `latents` in front, these are the N + 1 latents
+    that an edit uses; `Schedule.inversion` gives their levels.
+
+    Args:
+        latents: Latents at the start of the first step.
+        predict: The model, without guidance.
+        steps: From `Schedule.inversion` or `Schedule.sampling`.
+    Source: Song et al., arXiv:2010.02502, Sec. 4.3.
+    """
+    for step in steps:
+        x0, eps = predict(latents, step)
+        latents = advance(x0, eps, step)
+        yield step, latents
+
+
+def null_text(
+    pivots: Sequence[Float[Tensor, "frames c h w"]],
+    predict: PredictText,
+    steps: Sequence[Step],
+    empty: Float[Tensor, "1 L d"],
+    cond: Float[Tensor, "1 L d"],
+    *,
+    guidance_scale: float,
+    inner_steps: int,
+    learning_rate: float = 1e-2,
+) -> Iterator[tuple[Step, Float[Tensor, "1 L d"], float]]:
+    """Learn, step by step, an "empty" text with which guided sampling retraces an inversion.
+
+    One text for all frames. Each step starts from the previous text and takes Adam steps until its latents
+    are close enough to the pivot. The learned text, its gradient and Adam's state are float32 for any model
+    dtype. The gradient is scaled inside the model, so that it neither vanishes nor overflows in half
+    precision. A step costs 2 + 2 `inner_steps` forward passes, one more per inner step if activations are
+    recomputed.
+
+    Args:
+        pivots: The N + 1 latents of the inversion, clean ones first.
+        predict: The model; gradients must flow to the text.
+        steps: `Schedule.sampling(N)`.
+        empty: The encoded text at the start of the first step.
+        cond: The encoded source prompt.
+        guidance_scale: Guidance scale of the sampling; at 1 nothing is learned.
+        inner_steps: Most Adam steps per step.
+        learning_rate: Learning rate of the first step; it falls linearly to half.
+    Yields:
+        The step, its text, and the mean squared distance to the pivot before its last Adam step.
+    Source: Mokady et al., arXiv:2211.09794, Sec. 3.2.
+    """
+    x, learned = pivots[-1], empty.detach().float()
+    for step in steps:
+        goal, share = pivots[step.total - 1 - step.index], step.index / step.total
+        guided = predict(x, step, cond)
+
+        def reach(text: Tensor, x=x, step=step, guided=guided) -> Tensor:
+            unguided = predict(x, step, text)
+            x0, eps = (guide(u, c, guidance_scale) for u, c in zip(unguided, guided, strict=True))
+            return advance(x0, eps, step)
+
+        learned, loss = _descend(
+            reach, learned, goal, inner_steps, learning_rate * (1 - share / 2), 1e-5 + 1e-3 * share
+        )
+        x = reach(learned)
+        yield step, learned, loss
+
+
+def _descend(
+    reach: Callable[[Tensor], Tensor],
+    text: Tensor,
+    goal: Tensor,
+    inner_steps: int,
+    rate: float,
+    enough: float,
+) -> tuple[Tensor, float]:
+    """Take Adam steps on `text` towards `goal`; stop after the step that started close enough."""
+    text, loss = text.detach().clone().requires_grad_(True), float("nan")
+    adam = torch.optim.Adam([text], lr=rate)
+    for _ in range(inner_steps):
+        with torch.enable_grad():
+            error = reach(text) - goal
+        loss, (gradient,) = mean_square(error, [text])
+        if not loss:
+            break
+        text.grad = gradient
+        adam.step()
+        if loss < enough:
+            break
+    return text.detach(), loss
+
+
+def mean_square(error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
+    """The mean square of an error and its gradients, float32.
+
+    The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.
+
+    Args:
+        error: With a graph back to the tensors.
+        tensors: What to differentiate by.
+    """
+    own = error.detach()
+    loss, scale = float(own.square().mean()), own.abs().amax()
+    if not scale:
+        return loss, [torch.zeros_like(x, dtype=torch.float32) for x in tensors]
+    gradients = torch.autograd.grad(error, tensors, own / scale)
+    return loss, [gradient.float() * (2 * scale / error.numel()) for gradient in gradients]
+
+
+def is_learned(step: Step, share: float) -> bool:
+    """Whether a step uses the learned text: the first share and one more, or if negative, the last share.
+
+    Source: vid2vid-zero as released.
+    """
+    if share > 0:
+        return step.index <= step.total * share
+    return not step.within(1 + share, begun=True)
+
+
+def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> dict[str, object]:
+    """Make the cache key of an inversion: everything that it, and what is learned from it, depend on."""
+    return {
+        "kind": "inversion",
+        "version": 2,
+        "clip": working.frames.tobytes(),
+        "shape": working.frames.shape,
+        "model": backbone.fingerprint,
+        "torch": torch.__version__,
+        **working.piece.cache_key,
+        **facts,
+    }
+
+
+def invert_cached(
+    backbone: Backbone,
+    working: ResizedClip,
+    predict: Predict,
+    steps: Sequence[Step],
+    key: Mapping[str, object],
+    total: int | None = None,
+) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+    """`ddim_invert`, computed once for each key; anchors are pinned.
+
+    Args:
+        backbone: The model.
+        working: The clip.
+        predict: The model, without guidance.
+        steps: `Schedule.inversion(...)`.
+        key: See `inversion_key`.
+        total: Units of the stage, if more than these steps.
+    """
+    total = total or len(steps)
+
+    def make() -> Generator[Event, None, dict[str, Tensor]]:
+        latents = yield from ddim_invert(backbone, working, predict, steps, total)
+        return {"latents": torch.stack(latents)}
+
+    done = Progress("inverting", len(steps), total, 0.0 if total == len(steps) else None)
+    latents = (yield from cached(key, make, done, backbone.device))["latents"]
+    return working.piece.pin_all("inversion", latents)
+
+
+def ddim_invert(
+    backbone: Backbone, working: ResizedClip, predict: Predict, steps: Sequence[Step], total: int
+) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
+    """Invert a clip: the latents from clean to noise. Each step is one unit of progress, of `total`."""
+    pin = working.piece.pin_anchors
+    latents = [pin("inversion", 0, backbone.encode(working.frames))]
+
+    def on_path(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        return predict(pin("inversion", step.index, x), step)
+
+    for step, x in ddim_walk(latents[0], on_path, steps):
+        latents.append(x)
+        yield Progress("inverting", step.index + 1, total, None)
+    return latents
+
+
+def cached(
+    key: Mapping[str, object],
+    make: Callable[[], Generator[Event, None, dict[str, Tensor]]],
+    done: Progress,
+    device: torch.device,
+) -> Generator[Event, None, dict[str, Tensor]]:
+    """The tensors cached under `key`; if there are none, run `make` and cache its result.
+
+    Args:
+        key: Everything that they depend on.
+        make: Makes them, yielding progress.
+        done: Progress of the stage if they are cached.
+        device: Device to put cached tensors on.
+    """
+    if kept := cache.load(key):
+        yield done
+        # Copies, since the last bits of a CPU result depend on memory alignment.
+        return {name: x.to(device).clone() for name, x in kept.items()}
+    tensors = yield from make()
+    cache.store(key, tensors)
+    return tensors

@@ -1,0 +1,122 @@
+"""The regions of a request on every attention grid, and the tokens bound to them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from editing.attention.layers import AttentionLayer, Grid
+from editing.attention.regions import grid_labels
+from editing.diffusion.text import PromptEmbedding, spans, splice
+from editing.errors import PromptError, shorten
+from editing.media.lazy_frames import windows
+
+if TYPE_CHECKING:
+    from editing.models.backbone import Backbone
+    from editing.request.edit_request import EditRequest
+
+
+class Layout:
+    """The regions on every attention grid, and their tokens. Codes: 0 is background, i + 1 is region i.
+
+    Attributes:
+        names: Names of the regions.
+        words: Code of every token of the prompt, -1 for tokens of no region.
+        refused: The same for the negative prompt; None if no region has negative words.
+        grid: Grid of the latents.
+        strength: Strengths of the background, 1, and of every region.
+        has_words: 1 for regions with words, else 0; pixels without words keep their cross-attention, since
+            flattening it would erase them.
+        columns: The column of each region in `indicator`, by name.
+        indicator: [tokens, regions], 1 if a token belongs to a region.
+    """
+
+    def __init__(
+        self,
+        request: EditRequest,
+        grid: Grid,
+        words: Int[Tensor, "tokens"],
+        refused: Int[Tensor, "tokens"] | None = None,
+    ) -> None:
+        self.names = tuple(region.name for region in request.regions)
+        self.words, self.refused, self.grid = words, refused, grid
+        codes = np.zeros(256, np.uint8)
+        codes[[region.label for region in request.regions]] = np.arange(1, len(request.regions) + 1)
+        device = words.device
+        self.strength = torch.tensor([1.0, *[region.strength for region in request.regions]], device=device)
+        self.has_words = torch.tensor(
+            [float((words == code).any()) for code in range(len(self.strength))], device=device
+        )
+        self.columns = {name: (i,) for i, name in enumerate(self.names)}
+        regions = torch.arange(1, len(self.names) + 1, device=device)
+        self.indicator = (words[:, None] == regions).float()
+
+        def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
+            areas = (codes[request.read_areas(*window)] for window in windows(len(request.clip)))
+            labels = (torch.from_numpy(part).to(device) for part in areas)
+            return torch.cat([grid_labels(part, height, width, len(self.strength)) for part in labels])
+
+        self._cells = cache(cells)
+
+    def codes(self, site: AttentionLayer) -> Int[Tensor, "frames tokens"]:
+        """The code of every token of a layer."""
+        return self._cells(*self.grid.at(site).size)
+
+    def size_term(
+        self, codes: Int[Tensor, "rows tokens"], keys: Int[Tensor, "rows keys"] | None = None
+    ) -> Float[Tensor, "rows tokens"]:
+        """The size term 1 - S: for each token, the share of keys in its row that belong to other regions.
+
+        Args:
+            codes: Code of each query. keys: Code of each key; default: the queries' own tokens.
+        """
+        share = F.one_hot(codes if keys is None else keys, len(self.strength)).float().mean(1)
+        return 1 - share.gather(1, codes)
+
+
+def lay_out(
+    backbone: Backbone, request: EditRequest, grid: Grid
+) -> tuple[Layout, dict[str, PromptEmbedding]]:
+    """Bind the regions to their words: the layout, and the texts uncond and cond, phrases encoded alone.
+
+    Raises:
+        PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
+    """
+    composed = request.composed
+    phrases = {
+        r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
+    }
+    names = {region.label: f"regions.{region.name}.prompt" for region in request.regions}
+    uncond, cond, *alone = backbone.embed(
+        [request.negatives, composed.text, *phrases.values()],
+        ["negative_prompt", "prompt", *(names[label] for label in phrases)],
+    )
+    words = torch.full((cond.vectors.shape[1],), -1, dtype=torch.int64, device=cond.vectors.device)
+    places: dict[tuple[int, ...], PromptEmbedding] = {}
+    for label, phrase in zip(phrases, alone, strict=True):
+        start, stop = composed.spans[label] or (0, 0)
+        positions = spans(cond, start, stop)
+        if len(positions) != phrase.lengths[0] - 2:
+            raise PromptError(
+                names[label],
+                f"{shorten(phrases[label])} must match whole words of the prompt. Put spaces around it.",
+            )
+        words[list(positions)] = [region.label for region in request.regions].index(label) + 1
+        places[positions] = phrase
+    layout = Layout(request, grid, words, _refused(request, uncond))
+    return layout, {"uncond": uncond, "cond": splice(cond, places)}
+
+
+def _refused(request: EditRequest, negatives: PromptEmbedding) -> Int[Tensor, "tokens"] | None:
+    """The code of every token of the negative prompt, -1 for tokens of no region; None if all are such."""
+    vectors, labels = negatives.vectors, [region.label for region in request.regions]
+    codes = torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
+    for label, span in request.negative_spans.items():
+        codes[list(spans(negatives, *span))] = labels.index(label) + 1
+    return codes if request.negative_spans else None

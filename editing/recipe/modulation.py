@@ -1,0 +1,169 @@
+"""Modulated attention of a run: each region is bound to its words and kept among its own pixels.
+
+VideoGrain, Yang et al. 2025, arXiv:2502.17258, Eq. 5 and 6. The text half of guidance reads the words of
+`Layout`; which frames a pixel sees is the recipe's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from editing.attention.averages import RegionAttention
+from editing.attention.backends import attention
+from editing.attention.batch import Batch
+from editing.attention.frames import Seen, across_frames, labels_seen, tracks
+from editing.attention.layers import AttentionFn, AttentionLayer
+from editing.attention.regions import modulate, modulated_attention
+from editing.diffusion.schedule import Step
+from editing.params.videograin import VideoGrainParams
+from editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
+from editing.recipe.layout import Layout
+
+Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
+"""The track of every token, by height and width of an attention grid."""
+
+
+def fade(params: VideoGrainParams, step: Step) -> float:
+    """xi(t), the strength of modulation at this step; 0 after the window."""
+    inside = step.within(params.modulate_until, begun=True)
+    return step.time**params.schedule_power if inside else 0.0
+
+
+def along_tracks(q: Tensor, k: Tensor, v: Tensor, ids: Int[Tensor, "frames tokens"] | None) -> Tensor:
+    """Attention along the tracks, on grids that have any; `v` is the output of the attention before it."""
+    return v if ids is None else tracks(q, k, v, len(ids), ids.to(q.device))
+
+
+@dataclass(eq=False)
+class Modulation:
+    """ST-Layout attention of one run: Eq. 5 and 6 of the paper.
+
+    Attributes:
+        layout: Regions and words.
+        params: Strengths, levels, and the half whose self-attention is modulated.
+        seen: Whose keys a frame sees.
+        heat: Collects the attention to words in the cond half.
+        tracks: Tracks along the flow.
+        pixel: Collects self-attention of the modulated half (cond if both are).
+    """
+
+    layout: Layout
+    params: VideoGrainParams
+    seen: Seen
+    heat: AttentionRecorder
+    tracks: Tracks = field(default_factory=dict)
+    pixel: PixelHeat | None = None
+
+    def begin(self, step: Step) -> None:
+        """Start a new step."""
+        for heat in (self.heat, self.pixel.heat if self.pixel else None):
+            if heat:
+                heat.begin(step)
+
+    def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
+        """This step's maps of some frames, for a preview."""
+        pixel = self.pixel.heat.now(self.pixel.columns, frames) if self.pixel else {}
+        return self.heat.now(self.layout.columns, frames) | pixel
+
+    def maps(self) -> dict[str, RegionAttention]:
+        """Maps over the run."""
+        pixel = self.pixel.heat.maps(self.pixel.columns) if self.pixel else {}
+        return self.heat.maps(self.layout.columns) | pixel
+
+    def attend(self, step: Step, batch: Batch) -> AttentionFn:
+        """The attention of one denoising step, for the halves of guidance in `batch`."""
+        xi, half = fade(self.params, step), self.params.guidance_half
+        modulated = ("uncond", "cond") if half == "both" else (half,)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            out = []
+            for branch in batch.branches:
+                one = [x[batch.rows(branch)] for x in (q, k, v)]
+                if site.kind == "cross":
+                    out.append(self.across(*one, site, xi) if branch == "cond" else self.refuse(*one, site))
+                elif branch in modulated:
+                    out.append(self.within(*one, site, xi, looks=branch == modulated[-1]))
+                else:
+                    out.append(across_frames(*one, batch.frames, self.seen))
+            ids = None if site.kind == "cross" else self.tracks.get(self.layout.grid.at(site).size)
+            return along_tracks(q, k, torch.cat(out), ids)
+
+        return attend
+
+    def across(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float) -> Tensor:
+        """Eq. 6: cross-attention that ties the pixels of each region to its words."""
+        layout, params = self.layout, self.params
+        codes, words = layout.codes(site), layout.words[None]
+        # Pixels without words keep their cross-attention, unless `uncovered` repels them from all words.
+        bound = layout.has_words if params.uncovered == "region" else torch.ones_like(layout.has_words)
+        weight = params.cross_strength * layout.strength * bound
+        a = self.strength(codes, weight, layout.size_term(codes), site, xi)
+        if self.heat.reads(site):
+            own = layout.indicator.to(v.dtype).expand(*k.shape[:2], -1, -1)
+            before, after = attention(q, k, own), modulated_attention(q, k, own, codes, words, a)
+            size = layout.grid.at(site).size
+            self.heat.add(before.mean(1), after.mean(1), size=size, changed=bool(a.any()))
+        return modulated_attention(q, k, v, codes, words, a)
+
+    def refuse(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        """Cross-attention to the negative prompt: a region's own negative words are read inside it alone."""
+        own = self.layout.refused
+        if own is None:
+            return attention(q, k, v)
+        seen = (own < 0) | (self.layout.codes(site)[..., None] == own)
+        return attention(q, k, v, mask=seen[:, None])
+
+    def within(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, xi: float, looks: bool) -> Tensor:
+        """Eq. 5: self-attention that keeps each region among its own pixels, in all frames it sees."""
+        layout = self.layout
+        codes, keys, a = self.apart(*labels_seen(layout.codes(site), self.seen), site, xi)
+
+        def change(q: Tensor, k: Tensor, row: int, query: int) -> tuple[Tensor, Tensor]:
+            one, rows = slice(query, query + 1), slice(row, row + 1)
+            return modulate(q, k, codes[rows, one], keys[rows], a[rows, one])
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            if looks and self.pixel and self.pixel.heat.reads(site):
+                self.pixel.add(q, k, layout.grid.at(site), self.seen, change if bool(a.any()) else None)
+            return modulated_attention(q, k, v, codes, keys, a)
+
+        return across_frames(q, k, v, layout.grid.time, self.seen, attend)
+
+    def apart(
+        self,
+        codes: Int[Tensor, "rows queries"],
+        keys: Int[Tensor, "rows keys"],
+        site: AttentionLayer,
+        xi: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The labels of queries and keys of self-attention, and the strength of each query's modulation.
+
+        Args:
+            codes: The region of each query. keys: The region of each key.
+            site: The layer.
+            xi: See `fade`.
+        """
+        layout, params = self.layout, self.params
+        term = layout.size_term(codes, keys)
+        if params.size_over_frames:
+            term = 1 - (1 - term) / layout.grid.time
+        a = self.strength(codes, params.self_strength * layout.strength, term, site, xi)
+        if params.uncovered == "repelled":  # by everything: pixels without words are no region
+            codes, keys = (torch.where(x == 0, -1, x) for x in (codes, keys))
+        return codes, keys, a
+
+    def strength(
+        self, codes: Tensor, weight: Tensor, size_term: Tensor, site: AttentionLayer, xi: float
+    ) -> Tensor:
+        """lambda: xi(t) (1 - S) times the weight of each pixel's region; 0 in layers left out."""
+        if self.params.levels == "coarse" and site.finest:
+            return torch.zeros_like(codes, dtype=torch.float32)
+        if self.params.uncovered == "repelled":  # what is no region has no size
+            size_term = torch.where(codes == 0, 1.0, size_term)
+        return xi * weight[codes] * (size_term if self.params.size_term else 1.0)

@@ -1,0 +1,86 @@
+"""Cheap previews of a run: the clean frames that the model expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from editing.diffusion.schedule import Step
+from editing.recipe.events import Preview
+
+if TYPE_CHECKING:
+    from editing.recipe.window import ResizedClip
+
+_SHOWN = 8
+
+
+class LatentPreview:
+    """Convert latents to small RGB frames by a linear map, fitted once to a clip and its latents.
+
+    Least squares from latent channels (and 1) to the frames averaged over the cells of the latents' grid. Far
+    cheaper than the decoder, and good enough for a preview.
+    """
+
+    def __init__(
+        self,
+        latents: Float[Tensor, "frames c h w"],
+        frames: UInt8[np.ndarray, "frames height width 3"],
+        zoom: int = 4,
+    ) -> None:
+        cells = latents.shape[-2:]
+        colors = F.adaptive_avg_pool2d(torch.from_numpy(frames).movedim(-1, 1).float() / 255, cells)
+        rows = self._rows(latents)
+        # Ridge: a still clip has few distinct cells.
+        gram = rows.T @ rows + 1e-3 * len(rows) * torch.eye(rows.shape[1])
+        self._map = torch.linalg.solve(gram, rows.T @ colors.movedim(1, -1).reshape(-1, 3))
+        self._zoom = zoom
+
+    @staticmethod
+    def _rows(latents: Tensor) -> Tensor:
+        flat = latents.detach().float().cpu().movedim(1, -1).flatten(0, 2)
+        return torch.cat([flat, torch.ones(len(flat), 1)], 1)
+
+    def __call__(
+        self, x0: Float[Tensor, "frames c h w"]
+    ) -> UInt8[np.ndarray, "frames small_height small_width 3"]:
+        """Convert latents to frames with `zoom` pixels per latent cell."""
+        n, _, h, w = x0.shape
+        colors = (self._rows(x0) @ self._map).reshape(n, h, w, 3).clamp(0, 1).mul(255).byte().numpy()
+        size = (w * self._zoom, h * self._zoom)
+        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in colors])
+
+
+def shown_frames(count: int) -> tuple[int, ...]:
+    """Choose the frames of a live preview: indices of up to 8 of `count`, evenly spaced, ends included."""
+    return tuple(np.linspace(0, count - 1, min(count, _SHOWN)).round().astype(int).tolist())
+
+
+class Previews:
+    """Previews of a run, every few steps."""
+
+    def __init__(
+        self,
+        latents: Float[Tensor, "frames c h w"],
+        working: ResizedClip,
+        every: int,
+    ) -> None:
+        """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
+        self._colors = LatentPreview(latents, working.frames) if every else None
+        # Anchors were shown with their own window.
+        own = range(working.piece.anchors, len(working.piece))
+        self._shown, self._every = tuple(own[i] for i in shown_frames(len(own))), every
+        self._numbers = tuple(working.piece.numbers[i] for i in self._shown)
+
+    def __call__(
+        self, step: Step, x0: Float[Tensor, "frames c h w"], heat: Callable[[Sequence[int]], Mapping]
+    ) -> Iterator[Preview]:
+        """Yield the preview of a step, if one is due; `heat` gives the maps of the chosen frames."""
+        if self._colors is not None and step.index % self._every == 0:
+            yield Preview(self._colors(x0[list(self._shown)]), self._numbers, heat(self._shown))

@@ -1,0 +1,178 @@
+"""What a recipe is given and what it returns: the frames of a piece at the working size, and a draft.
+
+A clip that is too long to be edited at once is edited window by window. A window begins with anchors: frames
+of the windows before, whose latents follow, step by step, the path that they took there. What a method means
+by all frames is the window and its anchors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from editing.attention.averages import RegionAttention, WordAttention
+from editing.attention.layers import Grid
+from editing.media.clip import resize
+from editing.media.lazy_frames import LazyFrames, windows
+
+if TYPE_CHECKING:
+    from editing.models.backbone import Backbone
+    from editing.request.edit_request import EditRequest
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFrames:
+    """The frames of a clip that a recipe edits together.
+
+    Attributes:
+        numbers: Their numbers in the clip, rising: the anchors, then the window's own.
+        anchors: How many of them are anchors.
+        breaks: Places in the piece, from 1, of frames that do not follow the one before in the clip.
+        leads: Whether another window follows, for which paths are noted.
+        known: By walk and step, the latents that the anchors follow, [edits, anchors, c, h, w].
+        paths: The same of the first and the last frame of this piece.
+    """
+
+    numbers: tuple[int, ...]
+    anchors: int = 0
+    breaks: tuple[int, ...] = ()
+    leads: bool = False
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+    paths: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def whole(cls, frames: int) -> WindowFrames:
+        """All frames of a clip."""
+        return cls(tuple(range(frames)))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def middle(self) -> int:
+        """The place of the frame that stands for the whole clip: the middle one, or the first anchor."""
+        return 0 if self.anchors else (len(self) - 1) // 2
+
+    def pin_anchors(
+        self, walk: str, step: int, x: Float[Tensor, "rows c h w"]
+    ) -> Float[Tensor, "rows c h w"]:
+        """Put the anchors where they were at this step of a walk, and note where the piece's frames are.
+
+        Args:
+            walk: "inversion", "edit" or another name of the recipe's.
+            step: Number of the step.
+            x: Latents, rows (edit frame).
+
+        Returns:
+            `x` itself without anchors.
+        """
+        key, rows = f"{walk}/{step}", x.unflatten(0, (-1, len(self)))
+        if self.anchors:
+            rows = rows.clone()
+            rows[:, : self.anchors] = self.known[key].to(x)
+            x = rows.flatten(0, 1)
+        if self.leads:
+            self.paths[key] = rows[:, [0, -1]].clone()
+        return x
+
+    def pin_all(
+        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
+    ) -> list[Float[Tensor, "rows c h w"]]:
+        """`pin_anchors` at all steps of a walk that was taken."""
+        return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
+
+    @property
+    def cache_key(self) -> dict[str, object]:
+        """What an inversion with anchors also depends on; nothing without them."""
+        if not self.anchors:
+            return {}
+        walks = sorted((key, x) for key, x in self.known.items() if key.startswith("inversion/"))
+        known = b"".join(x.float().cpu().numpy().tobytes() for _, x in walks)
+        return {"anchors": known, "breaks": self.breaks}
+
+
+class EditedCells:
+    """The edited area on any grid: every cell that the edited regions touch. Each grid is pooled once."""
+
+    def __init__(self, request: EditRequest, device: torch.device) -> None:
+        def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
+            masks = (request.read_edited_mask(*window) for window in windows(len(request.clip)))
+            pixels = (torch.from_numpy(mask).float()[:, None] for mask in masks)
+            return torch.cat([F.adaptive_max_pool2d(part, size) for part in pixels]).to(device)
+
+        self.on = cache(pool)
+        """(height, width) -> [frames, 1, height, width], 1 inside, else 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResizedClip:
+    """A clip at its working size.
+
+    Attributes:
+        frames: RGB at the working size.
+        grid: Grid of its latents.
+        edited: The edited regions; None if the whole frame is edited.
+        piece: Which frames of the clip these are.
+    """
+
+    frames: UInt8[np.ndarray, "frames height width 3"]
+    grid: Grid
+    edited: EditedCells | None
+    piece: WindowFrames
+
+    def inside(self) -> Float[Tensor, "frames 1 h w"] | None:
+        """The edited regions on the grid of the latents, 1 inside; None if the whole frame is edited."""
+        return None if self.edited is None else self.edited.on(self.grid.size)
+
+
+def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None) -> ResizedClip:
+    """Read the clip of a request at the working size of the model.
+
+    Args:
+        backbone: The model.
+        request: Its clip holds the frames of the piece alone.
+        piece: Which frames these are; None for the whole clip.
+
+    Raises:
+        ClipError: A frame cannot be decoded.
+    """
+    shrunk = working_frames(backbone, request)
+    frames = np.empty(shrunk.shape, np.uint8)
+    for start, stop in windows(len(frames)):
+        frames[start:stop] = shrunk.read(start, stop)
+    edited = EditedCells(request, backbone.device) if request.edited else None
+    piece = piece or WindowFrames.whole(len(frames))
+    return ResizedClip(frames, backbone.grid(*frames.shape[:3]), edited, piece)
+
+
+def working_frames(backbone: Backbone, request: EditRequest) -> UInt8[LazyFrames, "frames height width 3"]:
+    """The clip of a request at the working size of the model, read when it is needed."""
+    clip, size = request.clip, backbone.fit(*request.clip.size, request.size)
+    shape = (len(clip), size[1], size[0], 3)
+    return LazyFrames(shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size))
+
+
+@dataclass(frozen=True, eq=False)
+class WindowResult:
+    """What a recipe makes of the frames of a piece.
+
+    Attributes:
+        edits: Clean latents of every edit, in the order of `request.targets`.
+        attention: See `EditResult`, as for `words`, `step_areas` and `control`.
+        reconstruction: Clean latents of the reconstructed source.
+    """
+
+    edits: tuple[Float[Tensor, "frames c h w"], ...]
+    attention: Mapping[str, RegionAttention] = field(default_factory=dict)
+    reconstruction: Float[Tensor, "frames c h w"] | None = None
+    words: WordAttention | None = None
+    step_areas: Mapping[int, Bool[np.ndarray, "frames grid_height grid_width"]] = field(default_factory=dict)
+    control: UInt8[np.ndarray, "frames height width 3"] | None = None

@@ -1,0 +1,115 @@
+"""Key frames: which frames of a clip are edited, and in which batches. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from editing.errors import RequestError
+from editing.media.lazy_frames import LazyFrames
+from editing.params.written import KeyChoice
+
+_LAST_BATCH = 3  # new key frames the last batch should have
+_ANCHORS = 2
+
+
+def choose_keyframes(
+    choice: KeyChoice, frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]
+) -> tuple[int, ...]:
+    """Choose the key frames of a clip. The first and the last frame are always among them.
+
+    Args:
+        choice: How.
+        frames: RGB at the working size.
+
+    Returns:
+        Frames counted from 0, rising.
+
+    Raises:
+        RequestError: A chosen frame is outside the clip.
+    """
+    last = len(frames) - 1
+    check_keyframes(choice, len(frames))
+    if choice.every is not None:
+        return tuple(sorted({*range(0, last, choice.every), last}))
+    if not choice.frames:
+        return spread(_changes(frames), choice.least, choice.most)
+    return tuple(sorted({0, *choice.frames, last}))
+
+
+def check_keyframes(choice: KeyChoice, frames: int) -> None:
+    """Check that chosen frames are inside a clip of this many.
+
+    Raises:
+        RequestError: One is not.
+    """
+    if beyond := [frame for frame in choice.frames if frame >= frames]:
+        raise RequestError(
+            "params.keyframes",
+            f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {frames - 1}.",
+        )
+
+
+def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:
+    """Choose frames where most changes until they are at most `most` apart, as far as `least` allows.
+
+    Args:
+        changes: How much each frame differs from the one before, in any unit.
+        least: Least distance of two key frames.
+        most: Distance to reach.
+
+    Returns:
+        Frames counted from 0, rising; the first and the last are among them.
+
+    Source: the released code of Yang et al. 2024, arXiv:2403.12962.
+    """
+    last = len(changes) - 1
+    keys = sorted({0, last})
+    left = changes.astype(np.float64)
+    left[:least] = left[max(len(left) - least, 0) :] = -np.inf
+    while max((b - a for a, b in pairwise(keys)), default=0) > most and left.max() > -np.inf:
+        frame = int(left.argmax())
+        keys = sorted([*keys, frame])
+        left[max(frame - least, 0) : frame + least] = -np.inf
+    return tuple(keys)
+
+
+def _changes(frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]) -> Float[np.ndarray, "frames"]:
+    """Mean squared difference of every frame to the one before, blurred, for colours from -1 to 1."""
+    import cv2  # slow to import, and seldom needed
+
+    out, before = np.zeros(len(frames)), None
+    for index, frame in enumerate(frames):
+        blurred = cv2.GaussianBlur(frame.astype(np.float32) / 127.5, (9, 9), 0)
+        out[index] = 0 if before is None else np.square(blurred - before).mean()
+        before = blurred
+    return out
+
+
+def batches(keys: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
+    """Divide key frames into batches that share anchors.
+
+    Every batch but the first starts with two anchors: the first key frame, and the last of the batch before.
+    The last batch takes key frames from the one before until it has 3 new ones, or as many as fit.
+
+    Args:
+        keys: Key frames, rising.
+        size: Most frames of a batch, at least 3.
+
+    Raises:
+        ValueError: `size` is less than 3.
+
+    Source: the released code of Yang et al. 2024, arXiv:2403.12962.
+    """
+    if size <= _ANCHORS:
+        raise ValueError(f"a batch needs at least 3 frames, got {size}")
+    new = size - _ANCHORS
+    starts = [0, *range(size, len(keys), new)]
+    if len(starts) > 1:
+        starts[-1] = min(starts[-1], len(keys) - min(_LAST_BATCH, new))
+    groups = [keys[start:stop] for start, stop in pairwise([*starts, len(keys)])]
+    anchored = [(keys[0], before[-1], *group) for before, group in pairwise(groups)]
+    return (tuple(groups[0]), *anchored)

@@ -1,0 +1,132 @@
+"""What of a clip is edited, and in which order: shots, their key frames, and windows of key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import UInt8
+
+from editing.media.clip import Clip, resize
+from editing.media.lazy_frames import LazyFrames
+from editing.media.lazy_frames import windows as spans
+from editing.params.written import KeyChoice
+from editing.request.keyframes import batches, choose_keyframes
+
+SCANNED = 192  # long side in pixels of the frames in which cuts are sought: the threshold was measured there
+LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
+ANCHORS = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """Key frames that are edited together.
+
+    Attributes:
+        keys: Its own key frames, rising.
+        anchors: Key frames of the windows before that are edited along.
+        shot: Number of its shot, from 0.
+    """
+
+    keys: tuple[int, ...]
+    anchors: tuple[int, ...]
+    shot: int
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All its frames."""
+        return (*self.anchors, *self.keys)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a clip is edited.
+
+    Attributes:
+        frames: Number of frames.
+        cuts: The first frame of each shot but the first.
+        windows: In the order in which they are edited.
+    """
+
+    frames: int
+    cuts: tuple[int, ...]
+    windows: tuple[Window, ...]
+
+    @cached_property
+    def keys(self) -> tuple[int, ...]:
+        """All key frames."""
+        return tuple(key for window in self.windows for key in window.keys)
+
+    @cached_property
+    def nearest(self) -> tuple[int, ...]:
+        """The place in `keys` of the key frame that is nearest to each frame, in its own shot."""
+        found = []
+        for start, stop in pairwise((0, *self.cuts, self.frames)):
+            own = [place for place, key in enumerate(self.keys) if start <= key < stop]
+            at = np.array([self.keys[place] for place in own])
+            found += [own[int(np.abs(at - frame).argmin())] for frame in range(start, stop)]
+        return tuple(found)
+
+
+def make_plan(
+    cuts: Sequence[int],
+    choice: KeyChoice,
+    frames: UInt8[LazyFrames, "frames h w 3"],
+    size: int,
+    anchors: int = ANCHORS,
+) -> Plan:
+    """Plan the edit of a clip.
+
+    Args:
+        cuts: The first frame of each shot but the first.
+        choice: How key frames are chosen in every shot; its first and last frame are among them.
+        frames: The clip, at any size; read only where key frames depend on it.
+        size: Most frames of a window with its anchors, at least 3.
+        anchors: Frames of the windows before that a window needs: 2 or 0.
+    """
+    found: list[Window] = []
+    for number, (start, stop) in enumerate(pairwise((0, *cuts, len(frames)))):
+        own = [frame - start for frame in choice.frames if start <= frame < stop]
+        some = choice._replace(frames=tuple(own) or (0,)) if choice.frames else choice
+        shown = LazyFrames(
+            (stop - start, *frames.shape[1:]), np.uint8, lambda a, b, at=start: frames.read(at + a, at + b)
+        )
+        keys = tuple(start + key for key in choose_keyframes(some, shown))
+        if anchors:
+            groups = [(group[:ANCHORS], group[ANCHORS:]) if i else ((), group)
+                      for i, group in enumerate(batches(keys, size))]  # fmt: skip
+        else:
+            groups = [((), keys[slice(*span)]) for span in spans(len(keys), size)]
+        found += [Window(own, before, number) for before, own in groups]
+    return Plan(len(frames), tuple(cuts), tuple(found))
+
+
+def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
+    """Look for cuts, frame by frame.
+
+    A shot has at least 4 frames.
+
+    Yields:
+        Each frame from 1 on, and whether a shot begins with it.
+    """
+    from editing.motion.correspondence import scan_cuts  # torch is slow to import
+
+    read, last, frames = _reading_at(clip, SCANNED), 0, len(clip)
+    before = read(0, 1)
+    for number in range(1, frames):
+        frame = read(number, number + 1)
+        possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
+        cut = possible and bool(scan_cuts(np.concatenate([before, frame])))
+        last, before = number if cut else last, frame
+        yield number, cut
+
+
+def _reading_at(clip: Clip, side: int) -> Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]:
+    """Read a clip shrunk so that its long side has at most `side` pixels."""
+    width, height = clip.size
+    scale = min(1.0, side / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return lambda start, stop: resize(clip.read(start, stop), size)

@@ -1,0 +1,390 @@
+"""The project folder: project.json, the clip and the masks. Only this module reads and writes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from editing.boundary import boundary
+from editing.errors import ModelError, RequestError, from_validation, shorten
+from editing.media.clip import Clip
+from editing.media.images import ImageClip
+from editing.media.labels import read_labels, write_labels, write_regions
+from editing.media.lazy_frames import LazyFrames
+from editing.media.reading import VideoClip, open_clip
+from editing.media.writing import write_lossless
+from editing.models.adapters import find_adapter
+from editing.models.loading.location import parse_lora
+from editing.params.control import read_control
+from editing.params.registry import METHODS
+from editing.request.edit_request import MAX_LORAS, MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest
+from editing.request.region import MAX_MARGIN, Region
+from editing.storage.folders import staged
+
+FILE = "project.json"
+_ADAPTER = "adapter.safetensors"
+_MAX_BYTES = 1_000_000
+_MAX_NAME = 200  # characters of a model's name
+_MAX_PATH = 1000
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ProjectClip(_Model):
+    """The key `clip`."""
+
+    path: str = Field(description="Video file or folder of images, inside the project folder.")
+    start: int = Field(0, ge=0, description="First frame used.")
+    stride: int = Field(1, ge=1, description="Use every stride-th frame.")
+    frames: int | None = Field(None, ge=1, description="Number of frames used; all by default.")
+    size: int | None = Field(
+        None,
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
+        description="Working size of the short side in pixels; the model's by default.",
+    )
+
+
+class ProjectRegion(_Model):
+    """One entry of the key `regions`."""
+
+    name: str = Field(min_length=1, description="Unique; names its files and its row in the report.")
+    label: int = Field(ge=1, le=255, description="Its value in the masks; unique.")
+    source: str = Field("", description="What it is now, in words of the source prompt.")
+    prompt: str = Field("", description="What it should become; empty keeps the source.")
+    color: str = Field("", pattern=r"^(#[0-9a-fA-F]{6})?$", description="#rrggbb; from a palette by default.")
+    strength: float = Field(1.0, ge=0, le=1, description="How strongly its attention is modulated.")
+    negative: str = Field("", description="What it should not become.")
+    margin: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_MARGIN,
+        description="Pixels its edit may reach beyond its mask; 1/16 of the shorter side by default.",
+    )
+    feather: int = Field(
+        0, ge=0, le=MAX_MARGIN, description="Pixels over which its edit fades out inside its edge."
+    )
+    drawn: list[int] = Field([], description="Used frames with a mask drawn by hand.")
+    clicked: list[int] = Field(
+        [], description="Used frames with a mask found from clicks; the other masks were tracked."
+    )
+
+
+class Project(_Model):
+    """project.json, version 1."""
+
+    version: int = Field(ge=1, le=1, description="Version of this format.")
+    clip: ProjectClip
+    source_prompt: str = Field("", description="What the clip shows.")
+    prompt: str = Field("", description="What it should show; composed from the regions if empty.")
+    more_prompts: list[str] = Field(
+        [], max_length=MAX_PROMPTS - 1, description="Prompts of further edits in the same run."
+    )
+    negative_prompt: str = Field("", description="What it should not show.")
+    regions: list[ProjectRegion] = Field(
+        [], description="Regions; where masks overlap, the earlier covers the later."
+    )
+    masks: str | None = Field(None, description="Folder of masks inside the project folder.")
+    method: str = Field("videograin", description=f"One of: {', '.join(METHODS)}.")
+    params: dict[str, Any] = Field(
+        {}, description="Parameters of the method; the others are decided when it runs."
+    )
+    model: str = Field(
+        "storybook", description="storybook, a hub id, or a name in the folder $REGRAIN_MODELS."
+    )
+    loras: list[str] = Field(
+        [],
+        max_length=MAX_LORAS,
+        description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
+    )
+    adapter: str = Field(
+        "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
+    )
+    seed: int = Field(
+        0, ge=0, le=MAX_SEED, description="Another seed gives another result, if the method draws noise."
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of project.json; `params` lists those of every method."""
+    result = Project.model_json_schema()
+    result["properties"]["params"]["anyOf"] = [
+        method.Params.model_json_schema() for method in METHODS.values()
+    ]
+    return result
+
+
+def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = None) -> EditRequest:
+    """Read and check a project folder; needs no model and loads no torch.
+
+    Args:
+        path: The folder, or the project.json in it.
+        check_clip: Called before masks are read; may raise to refuse the clip.
+
+    Raises:
+        RequestError: A value is not allowed; the field is the dotted key.
+        ModelError: A LoRA or a control network is a path; a project may come from anyone.
+    """
+    folder = Path(path)
+    if folder.name == FILE:
+        folder = folder.parent
+    project = _parse(folder / FILE)
+    _check_model(project.model, project.loras)
+    _check_control(project.params.get("control"))
+    clip_path = _inside(folder, project.clip.path, "clip.path")
+    masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
+    options = project.clip
+    clip = open_clip(clip_path, options.start, options.stride, options.frames)
+    if check_clip:
+        check_clip(clip)
+    order = [region.label for region in project.regions]
+    return EditRequest(
+        clip=clip,
+        labels=read_labels(masks_path, len(clip), clip.size, order) if masks_path else None,
+        regions=tuple(
+            Region(**region.model_dump() | {"drawn": tuple(region.drawn), "clicked": tuple(region.clicked)})
+            for region in project.regions
+        ),
+        size=options.size,
+        more_prompts=tuple(project.more_prompts),
+        loras=tuple(project.loras),
+        adapter=_read_adapter(folder, project.adapter),
+        **project.model_dump(include=_SHARED),
+    )
+
+
+def overlapping_masks(path: str | Path) -> Path | None:
+    """The folder of a project's masks if it has one folder per region, so that masks may overlap; else None.
+
+    Raises:
+        RequestError: See `load_project`.
+    """
+    project = _parse(Path(path) / FILE)
+    folder = _inside(Path(path), project.masks, "masks") if project.masks is not None else None
+    return folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
+
+
+def save_project(
+    request: EditRequest, path: str | Path, overlapping: Mapping[int, np.ndarray | LazyFrames] | None = None
+) -> None:
+    """Write a request as a project folder that `load_project` reads back to the same frames and values.
+
+    A clip from a file or folder is copied whole; one in memory is written without loss. An existing project
+    is replaced; other files in its folder stay.
+
+    Args:
+        request: The request.
+        path: Folder to make.
+        overlapping: Whole masks by label, bool [frames, height, width], if they overlap; written instead of
+            the request's labels, which are the same masks flattened.
+
+    Raises:
+        RequestError: `path` contains something that is not a project.
+        ModelError: The adapter is missing.
+        ResourceError: The disk is full or cannot be written.
+    """
+    folder = Path(path)
+    check_project_path(folder)
+    _check_model(request.model, request.loras)
+    with staged(folder) as staging:
+        content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
+        if overlapping:
+            write_regions(overlapping, staging / "masks")
+        elif request.labels is not None:
+            write_labels(request.labels, staging / "masks", {r.label: r.color for r in request.regions})
+        if request.adapter:
+            shutil.copyfile(find_adapter(request.adapter), staging / _ADAPTER)
+            content["adapter"] = _ADAPTER
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        (staging / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def describe(request: EditRequest) -> dict[str, Any]:
+    """The content of project.json for a request; the clip's path is its name."""
+    values = {
+        "version": 1,
+        "clip": _describe_clip(request.clip, request.clip.name, request.size),
+        "regions": [asdict(region) for region in request.regions],
+        "masks": None if request.labels is None else "masks",
+        "more_prompts": list(request.more_prompts) or None,
+        "loras": list(request.loras) or None,
+        "adapter": Path(request.adapter).name or None,
+        **{key: getattr(request, key) for key in _SHARED},
+    }
+    return {key: values[key] for key in Project.model_fields if values[key] is not None}
+
+
+def check_project_path(folder: Path) -> None:
+    """Check that a path is free, an empty folder or a project, so that a project may be written there.
+
+    Raises:
+        RequestError: It is none of these; the field is `--out`.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
+        raise RequestError(
+            "--out", f"{folder.name!r} contains other files. Choose a new or empty folder, or a project."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
+
+
+_SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
+
+
+def _parse(file: Path) -> Project:
+    missing = RequestError(
+        "project",
+        f"{shorten(file.parent.name)} has no {FILE}. Choose a project folder, or make one with "
+        "`python -m editing new`.",
+    )
+    with boundary("project", missing.message):
+        if not file.is_file():
+            raise missing
+        size = file.stat().st_size
+    if size > _MAX_BYTES:
+        said = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB. Choose another file."
+        raise RequestError(FILE, said)
+    with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
+        text = file.read_text(encoding="utf-8-sig")
+        try:
+            content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        except json.JSONDecodeError as error:
+            raise RequestError(FILE, f"The file is not valid JSON ({error}). Correct it.") from None
+    _check_texts(content)
+    try:
+        return Project.model_validate(content)
+    except ValidationError as error:
+        raise from_validation(error, Project) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise RequestError(FILE, f"Expected finite numbers, got {name}.")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
+        raise RequestError(FILE, f"Key {shorten(twice)} is given twice. Remove one.")
+    return result
+
+
+def _check_texts(content: object, place: str = "") -> None:
+    """Refuse texts that cannot be written: half of a pair of characters, or a null."""
+    if isinstance(content, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
+        raise RequestError(
+            place.strip(".") or FILE, "The text has characters that cannot be used. Type it again."
+        )
+    parts = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
+    for key, part in parts:
+        _check_texts(key, place)
+        _check_texts(part, f"{place}.{key}")
+
+
+def _check_model(model: str, loras: Iterable[str]) -> None:
+    """A project may come from anyone, so it may name models but not paths on this machine."""
+    if not is_name(model):
+        raise RequestError(
+            "model",
+            f"A project may name storybook, a hub id or a name in $REGRAIN_MODELS, not {shorten(model)}. Use "
+            "--model for a path.",
+        )
+    for text in loras:
+        if not is_name(parse_lora(text).model):
+            raise ModelError(
+                "loras",
+                f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(text)}. Use --lora "
+                "for a path.",
+            )
+
+
+def _read_adapter(folder: Path, given: str) -> str:
+    """The path of an adapter in the project folder, or the name of one in $REGRAIN_MODELS."""
+    if not given or (is_name(given) and not os.path.lexists(folder / given)):
+        return given
+    return str(_inside(folder, given, "adapter"))
+
+
+def _check_control(given: object) -> None:
+    """The same for control networks; unreadable ones are refused later, with the parameters."""
+    with suppress(ValueError):
+        for spec in read_control(given):
+            if not is_name(spec.model):
+                raise ModelError(
+                    "params.control",
+                    f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(spec.model)}. "
+                    "Use --set for a path.",
+                )
+
+
+def is_name(model: str) -> bool:
+    """Whether a text is the name of a model, local or on the hub, and not a path."""
+    return (
+        len(model) <= _MAX_NAME
+        and bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model))
+        and not {".", ".."} & set(model.split("/"))
+    )
+
+
+def _inside(folder: Path, given: str, field: str) -> Path:
+    """Resolve a path of project.json; neither it nor any link below it may lead out of the folder."""
+    is_absolute = PurePosixPath(given).is_absolute() or PureWindowsPath(given).drive or "://" in given
+    leads_up = ".." in re.split(r"[\\/]", given)
+    if not given.strip() or is_absolute or leads_up or "\0" in given or len(given) > _MAX_PATH:
+        raise RequestError(
+            field,
+            f"Expected a relative path inside the project folder, got {shorten(given)}.",
+        )
+    root, path = folder.resolve(), folder / given
+    if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
+        raise RequestError(field, f"{shorten(given)} is missing from the project folder. Add it.")
+    with boundary(field, f"{shorten(given)} cannot be opened. Copy the files into the project folder."):
+        entries = path.rglob("*") if path.is_dir() else ()
+        for entry in (path, *entries):
+            if not entry.resolve().is_relative_to(root):
+                said = f"{shorten(entry.name)} leads out of the project folder. Copy the file into it."
+                raise RequestError(field, said)
+    return path
+
+
+def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
+    """Copy or write the frames into the folder; return the value of the key `clip`."""
+    if isinstance(clip, VideoClip):
+        target = folder / f"clip{clip.path.suffix.lower()}"
+        shutil.copyfile(clip.path, target)
+    elif isinstance(clip, ImageClip):
+        target = folder / "clip"
+        target.mkdir()
+        for file in clip.folder_files:
+            shutil.copyfile(file, target / file.name)
+    else:
+        target = folder / "clip.mkv"
+        write_lossless(target, clip)
+    return _describe_clip(clip, target.name, size)
+
+
+def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
+    # A clip in memory has neither; all its frames are used.
+    start, stride = getattr(clip, "start", 0), getattr(clip, "stride", 1)
+    result = {"path": path, "start": start, "stride": stride, "frames": len(clip), "size": size}
+    return {key: value for key, value in result.items() if value is not None}

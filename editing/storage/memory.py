@@ -1,0 +1,221 @@
+"""What fits: free memory, and the rule by which a run is cut into smaller pieces when it does not.
+
+The rule, in this order. A piece may use half of what is free.
+
+1. A long clip is edited in windows of 32 frames with their anchors, fewer if the widest tensors of all its
+   branches do not fit, but at least 8. `window` decides otherwise.
+2. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
+   tiles if not even one frame does.
+3. Weights are float16 on CUDA and float32 elsewhere; bfloat16 on a CPU where float32 ones do not fit.
+4. On CUDA the parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on the
+   device if their weights do not fit together. Where the largest is more than all there is, it is refused.
+5. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
+   do not fit together; the other methods take all branches of all prompts in one call.
+6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
+
+But for windows, cutting changes no formula, though it can change the last bits of a result; where there is
+room nothing is cut.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editing.boundary import boundary
+from editing.errors import ModelError, ResourceError, shorten
+from editing.storage.safetensors_files import check_head
+
+if TYPE_CHECKING:
+    import torch
+
+FRAMES_AT_ONCE = 4
+_ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
+LEAST_WINDOW, MOST_WINDOW = 8, 32
+_SHARE = 0.5
+_AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
+_WIDE_TENSORS = 4  # of the feed-forward layer at the finest level, alive at once
+# As `editing.models.loading.folder` reads them, whole or in shards.
+_PARTS = tuple(
+    f"{folder}{stem}{rest}.safetensors"
+    for folder, stem in (
+        *((part, "diffusion_pytorch_model") for part in ("", "unet/", "vae/")),
+        *((part, "model") for part in ("", "text_encoder/")),
+    )
+    for rest in ("", "-?????-of-?????")
+)
+_KEPT_TENSORS = 450  # of the finest level's width, kept by a whole UNet for its backward pass
+_WIDENING = 8  # of that layer: 4 times the channels, twice for its gate
+
+
+def free_memory(device: torch.device | None = None) -> int:
+    """Available memory of a device in bytes; on a CPU without swap, or the total if unknown."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def reset_peak(device: torch.device) -> None:
+    """Reset `peak_memory` on a CUDA device; elsewhere the process has one peak since it started."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: of a CUDA device since `reset_peak`, else of this process since it started."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def return_freed() -> None:
+    """Return to the system what this process has freed, where its C library can be told to.
+
+    The one of Linux keeps an arena for each of many threads and gives hardly anything of it back: in a server
+    whose threads take turns at the same work, all arenas end up as large as the largest piece of it.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_arenas() -> None:
+    """Let all threads share two of the C library's arenas; for a server, before it has threads.
+
+    Otherwise each of a hundred threads that take turns keeps its own freed memory. See `return_freed`.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of PyTorch means that memory did not suffice, on a device or a CPU."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def frames_at_once(height: int, width: int, free: int) -> int:
+    """How many frames of this size in pixels the autoencoder takes at once, 0 to 4; 0 means one, in tiles."""
+    return min(FRAMES_AT_ONCE, int(_SHARE * free / (_AUTOENCODER_BYTES * height * width)))
+
+
+def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
+    """Choose the dtype of UNet and text encoder.
+
+    Args:
+        device: Device on which they run.
+        numbers: Number of their weights.
+        free: Bytes available there.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.float16
+    return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
+
+
+def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
+    """Whether a model's parts take turns on their device.
+
+    Args:
+        device: Device on which they run.
+        parts: Bytes of each part's weights.
+        free: Bytes available there.
+
+    Raises:
+        ResourceError: One part alone does not fit.
+    """
+    if device.type != "cuda":
+        return False
+    largest = max(parts, key=lambda part: parts[part])
+    if parts[largest] > free:
+        raise ResourceError(
+            "model",
+            f"Its {largest} needs {parts[largest] / 2**30:.1f} GiB, but {device} has {free / 2**30:.1f} GiB "
+            "free. Close other programs, use a smaller model, or run on the CPU (CUDA_VISIBLE_DEVICES='').",
+        )
+    return sum(parts.values()) > _SHARE * free
+
+
+def count_weights(path: Path) -> int:
+    """Count the weights in a .safetensors file, or in the loaded files of a diffusers folder or a part of it.
+
+    Reads only headers. Folders hold more than is loaded: other precisions, a safety checker.
+    """
+    from safetensors import safe_open
+
+    files = [path] if path.is_file() else sorted(f for name in _PARTS for f in path.glob(name))
+    total = 0
+    for file in files:
+        check_head(file, "model")
+        said = f"{shorten(file.name)} is damaged or not a .safetensors file. Download it again."
+        with boundary("model", said, ModelError), safe_open(file, framework="np") as weights:
+            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+    return total
+
+
+def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
+    """Whether both halves of guidance fit into one call of the UNet.
+
+    Args:
+        frames: Number of frames.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
+    """
+    return 2 * frames * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS <= _SHARE * free
+
+
+def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
+    """How many frames of a long clip are edited together.
+
+    Args:
+        rows: Rows of a call of the UNet per frame.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
+    """
+    fitting = int(_SHARE * free / (rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS))
+    return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
+
+
+def activation_bytes(frames: int, cells: int, channels: int, itemsize: int) -> int:
+    """Bytes of the activations that a call of the UNet keeps for its backward pass; see `activations_fit`."""
+    return frames * cells * channels * itemsize * _KEPT_TENSORS
+
+
+def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
+    """Whether the activations of a call of the UNet fit until its backward pass.
+
+    Args:
+        frames: Rows of the call.
+        cells: Latent cells per frame.
+        channels: Channels of the UNet's finest level.
+        itemsize: Bytes per number.
+        free: Bytes available.
+    """
+    return activation_bytes(frames, cells, channels, itemsize) <= _SHARE * free

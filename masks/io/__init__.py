@@ -1,0 +1,4 @@
+"""Masks as files, videos and pairs.
+
+Imports `editing.media`.
+"""

@@ -1,0 +1,204 @@
+"""Read and write masks in any form: a folder of PNG files, JSON with run lengths, or a mask video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from editing.boundary import boundary, check_regular
+from editing.errors import MaskError, RequestError, ResourceError, shorten
+from editing.media.coco import extent_of, write_rle
+from editing.media.labels import flatten, is_written, open_regions, split, write_labels, write_regions
+from editing.media.lazy_frames import LazyFrames
+from editing.media.reading import open_clip
+from editing.storage.folders import check_writable, remove_stale, replacing, staged
+from masks.io.video import find_colors, read_mask_video, write_mask_video
+
+VIDEOS = (".mkv", ".mp4")
+COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
+"""Default colours of labels 1 to 8, repeated from 9 on."""
+
+Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
+
+
+def colors_of(labels: Iterable[int]) -> dict[int, str]:
+    """The default colour, "#rrggbb", of every label."""
+    return {label: COLORS[(label - 1) % len(COLORS)] for label in labels}
+
+
+def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
+    """Read masks of any form, whole if the form keeps overlapping masks whole.
+
+    Args:
+        path: Folder of PNG files or of one folder per label, `.json` file, or video.
+        colors: "#rrggbb" by label, for a video; none takes white, for masks in black and white, or those of
+            labels 1 to 8.
+
+    Raises:
+        MaskError: The masks cannot be read, or have no label in any frame.
+        ClipError: The video cannot be read.
+    """
+    if path.is_dir():
+        masks = open_regions(path, *_extent_of_folder(path))
+    elif path.suffix.lower() == ".json":
+        masks = open_regions(path, *extent_of(path))
+    else:
+        video = open_clip(path)
+        usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
+        known = colors or find_colors(video, usual) or usual
+        masks = split(read_mask_video(path, len(video), video.size, known))
+    if not masks:
+        raise MaskError(
+            "masks", f"{path.name!r} has no label in any frame. Use masks with at least one object."
+        )
+    return masks
+
+
+def write_masks(
+    masks: Masks,
+    path: Path,
+    colors: Mapping[int, str],
+    fps: Fraction,
+    names: Mapping[int, str] | None = None,
+) -> None:
+    """Write masks in the form of the path's ending; everything or nothing.
+
+    A folder gets one PNG per frame or, if masks overlap, one folder per label. A video shows the mask in
+    front, that of the lower label.
+
+    Args:
+        masks: By label.
+        path: `.json`, `.mkv` or `.mp4` file, or a folder.
+        colors: "#rrggbb" of every label.
+        fps: Frames per second of a video.
+        names: What labels are called, for JSON.
+
+    Raises:
+        MaskError: Two labels of a video have the same colour.
+        ResourceError: The disk is full or cannot be written.
+    """
+    if not _is_file(path):
+        check_same_clip(path, next(iter(masks.values())).shape)
+        with staged(path, replaces=_names(path)) as folder:
+            if overlap(masks):
+                write_regions(masks, folder)
+            else:
+                write_labels(_flat(masks), folder, colors)
+        return
+    try:
+        with replacing(path) as part:
+            if path.suffix.lower() == ".json":
+                write_rle(masks, part, names)
+            else:
+                _check_colors(masks, colors)
+                write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError(
+            "--out", f"{path.name!r} cannot be written ({reason}). Free some space or choose another."
+        ) from error
+
+
+def check_out(out: Path, source: Path) -> None:
+    """Check, before any work, that masks can be written to a path without harming other files.
+
+    Args:
+        out: See `write_masks`.
+        source: Path of the input.
+
+    Raises:
+        RequestError: They cannot; the field is `--out`.
+    """
+    if _is_file(out):
+        if out.exists():
+            raise RequestError("--out", f"{out.name!r} already exists. Choose another name.")
+        check_writable(out.absolute().parent)
+        return
+    if out.exists() and not out.is_dir():
+        raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
+    if out.is_dir() and source.is_dir() and out.samefile(source):
+        raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
+    remove_stale(out)
+    check_writable(out)
+    check_writable(out.absolute().parent)  # masks are put together beside it
+    for entry in sorted(out.iterdir()) if out.is_dir() else ():
+        if not _is_ours(entry):
+            raise RequestError(
+                "--out",
+                f"{out.name!r} contains {entry.name!r}, which is not a mask. Choose a new or empty folder.",
+            )
+
+
+def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
+    """Check that the masks in a folder, if there are any, may be of the clip whose masks replace them.
+
+    Args:
+        out: See `write_masks`.
+        shape: (frames, height, width) of the new masks.
+
+    Raises:
+        RequestError: They are more or fewer, or of another size; the field is `--out`.
+    """
+    if _is_file(out) or not out.is_dir() or not any(out.iterdir()):
+        return
+    count, (width, height) = _extent_of_folder(out)
+    if (count, height, width) != shape:
+        said = f"{shorten(out.name)} has masks of another clip, {count} frames of {width}x{height}."
+        raise RequestError("--out", f"{said} Choose a new or empty folder.")
+
+
+def overlap(masks: Masks) -> bool:
+    """Whether two masks have a pixel in common."""
+    return any(
+        np.any(np.sum(frame, axis=0, dtype=np.uint8) > 1) for frame in zip(*masks.values(), strict=True)
+    )
+
+
+def _flat(masks: Masks) -> UInt8[LazyFrames, "frames height width"]:
+    """`flatten`, read by window."""
+    shape = next(iter(masks.values())).shape
+    window = lambda start, stop: flatten({n: mask[start:stop] for n, mask in masks.items()})  # noqa: E731
+    return LazyFrames(shape, np.uint8, window)
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix.lower() in (".json", *VIDEOS)
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether an entry looks written by `write_masks`: a mask, or a label's folder of masks."""
+    if not entry.is_dir():
+        return is_written(entry)
+    named = entry.name.isascii() and entry.name.isdigit() and 1 <= int(entry.name) <= 255
+    return named and all(is_written(file, "L") for file in entry.iterdir())
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+
+
+def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
+    """Frames and (width, height) of the first folder of pictures."""
+    folder = next((entry for entry in sorted(path.iterdir()) if entry.is_dir()), path)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+    if not files:
+        raise MaskError("masks", f"{shorten(folder.name)} has no PNG files. Use a folder of masks.")
+    check_regular(files[0], "masks", MaskError)
+    said = f"{shorten(files[0].name)} is not a readable PNG file. Replace it."
+    with boundary("masks", said, MaskError), Image.open(files[0]) as image:
+        return len(files), image.size
+
+
+def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:
+    by_color: dict[str, int] = {}
+    for label in masks:
+        first = by_color.setdefault(colors[label].lower(), label)
+        if first != label:
+            raise MaskError(
+                "--color", f"Labels {first} and {label} are both {colors[label]}. Give each its own colour."
+            )

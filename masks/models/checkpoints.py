@@ -1,0 +1,252 @@
+"""Published SAM 2 and SAM 3 checkpoints in the folder $REGRAIN_MODELS: config.json, safetensors, processor.
+
+A folder may answer clicks, follow masks through a clip and find things by words, with one set of weights for
+the first two. Transformers and torch are imported when a network is first loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import struct
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+
+from editing.errors import ModelError
+from editing.storage.local_models import find_local, local_entries
+from editing.storage.safetensors_files import read_weights
+
+logger = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    """What a checkpoint can do: names of the classes in transformers, None where it cannot."""
+
+    family: str
+    clicks: str | None
+    video: str | None
+    words: str | None
+
+
+KINDS = {  # by `model_type` of config.json
+    "sam2": Kind("SAM 2", "Sam2", None, None),
+    "sam2_video": Kind("SAM 2", "Sam2", "Sam2Video", None),
+    "sam3": Kind("SAM 3", None, None, "Sam3"),
+    "sam3_tracker": Kind("SAM 3", "Sam3Tracker", None, None),
+    "sam3_tracker_video": Kind("SAM 3", "Sam3Tracker", "Sam3TrackerVideo", None),
+    "sam3_video": Kind("SAM 3", "Sam3Tracker", "Sam3TrackerVideo", "Sam3"),
+}
+# A network for video does what the one for pictures does, with these parts of it.
+_SHARED = (
+    "shared_image_embedding",
+    "vision_encoder",
+    "prompt_encoder",
+    "mask_decoder",
+    "no_memory_embedding",
+)
+_CONFIGS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk; nothing of it is loaded.
+
+    Attributes:
+        name: Of its folder in $REGRAIN_MODELS.
+        folder: Where it is.
+        kind: What it can do.
+        side: Pixels of the square in which it sees a frame.
+        parameters: Numbers in its weights.
+    """
+
+    name: str
+    folder: Path
+    kind: Kind
+    side: int
+    parameters: int
+
+    @property
+    def title(self) -> str:
+        """What people call it; see `title_of`."""
+        return title_of(self.name)
+
+
+def title_of(name: str) -> str:
+    """What people call a checkpoint: `sam2.1-hiera-tiny` is "SAM 2.1 tiny"."""
+    words = re.sub(r"^sam", "SAM ", name.replace("hiera-", ""), flags=re.IGNORECASE)
+    return " ".join(re.split(r"[-_ ]+", words)) if words != name else name
+
+
+class Network(NamedTuple):
+    """A network and what prepares its inputs, both of transformers."""
+
+    model: Any
+    processor: Any
+
+
+def checkpoints() -> list[Checkpoint]:
+    """The checkpoints in $REGRAIN_MODELS that this module can load, the smallest first."""
+    found = []
+    for folder in local_entries():
+        try:
+            found.append(read(folder))
+        except ModelError:  # other models, and broken folders, which `find` explains
+            continue
+    return sorted((one for one in found if one), key=lambda one: (one.parameters, one.name))
+
+
+def find(name: str) -> Checkpoint | None:
+    """Find a checkpoint by its name in $REGRAIN_MODELS; None if there is no folder with a config.json.
+
+    Raises:
+        ModelError: The folder holds another model, or is damaged.
+    """
+    folder = find_local(name)
+    return read(folder) if folder and is_published(folder) else None
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder has the published layout, whatever its model."""
+    return os.path.isfile(folder / "config.json")  # unlike Path.is_file, does not raise
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read what a folder says of itself.
+
+    Raises:
+        ModelError: It has no such model, no safetensors, or is damaged.
+    """
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return _read(folder, tuple((file, _changed(file)) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
+    name = folder.name
+    try:
+        config = json.loads(files[0][0].read_text(encoding="utf-8"))
+        kind = KINDS[config["model_type"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        known = ", ".join(KINDS)
+        said = f"{name!r} has no config.json with a model_type of {known}. Download the model again."
+        raise ModelError("model", said) from error
+    if len(files) == 1:
+        raise ModelError("model", f"{name!r} has no .safetensors weights. Download the model again.")
+    return Checkpoint(name, folder, kind, _side(config), sum(_count(file, name) for file, _ in files[1:]))
+
+
+def _side(config: dict) -> int:
+    """The side of the square that the network sees; 1008 or 1024 where the folder does not say."""
+    tracker = config.get("tracker_config") or config
+    prompts = tracker.get("prompt_encoder_config") or {}
+    side = prompts.get("image_size") or tracker.get("image_size") or 1024
+    return int(side[0] if isinstance(side, list) else side)
+
+
+def _count(file: Path, name: str) -> int:
+    """Numbers in a file of weights, by its header."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            if length > file.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            header = json.loads(opened.read(length))
+        return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+        raise ModelError("model", f"{name!r}: {file.name} is damaged. Download it again.") from error
+
+
+def _changed(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def load_clicks(checkpoint: Checkpoint) -> Network:
+    """Load what answers points, boxes and masks on a frame, and keep it for the process.
+
+    Raises:
+        ModelError: The checkpoint cannot do it, or is broken.
+    """
+    if checkpoint.kind.video is None:
+        return _load(checkpoint, checkpoint.kind.clicks, "clicks")
+    with _loading:
+        return _clicks_of(checkpoint, load_video(checkpoint))
+
+
+def load_video(checkpoint: Checkpoint) -> Network:
+    """Load what follows masks through a clip, and keep it for the process.
+
+    Raises:
+        ModelError: The checkpoint cannot do it, or is broken.
+    """
+    return _load(checkpoint, checkpoint.kind.video, "tracking")
+
+
+def load_words(checkpoint: Checkpoint) -> Network:
+    """Load what finds things by words, and keep it for the process.
+
+    Raises:
+        ModelError: The checkpoint cannot do it, or is broken.
+    """
+    return _load(checkpoint, checkpoint.kind.words, "words")
+
+
+def is_loaded(checkpoint: Checkpoint) -> bool:
+    """Whether something of a checkpoint is in memory."""
+    return checkpoint.folder in _in_memory
+
+
+_loading = RLock()
+_in_memory: set[Path] = set()
+
+
+def _load(checkpoint: Checkpoint, prefix: str | None, what: str) -> Network:
+    if prefix is None:
+        raise ModelError("model", f"{checkpoint.name!r} is not made for {what}. Choose another model.")
+    with _loading:
+        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
+
+
+@lru_cache(maxsize=3)
+def _loaded(folder: Path, _changed: int, prefix: str) -> Network:
+    import torch
+    import transformers
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    began = time.perf_counter()
+    model = read_weights(getattr(transformers, f"{prefix}Model"), folder, folder.name, torch.float32)
+    try:
+        processor = getattr(transformers, f"{prefix}Processor").from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        said = f"{folder.name!r} lacks files of its processor, such as processor_config.json."
+        raise ModelError("model", f"{said} Download the model again.") from error
+    model = model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    _in_memory.add(folder)
+    logger.info("loaded %sModel in %.1f s", prefix, time.perf_counter() - began)
+    return Network(model, processor)
+
+
+@lru_cache(maxsize=2)
+def _clicks_of(checkpoint: Checkpoint, video: Network) -> Network:
+    """The network for pictures within one for video: the same weights, in memory once."""
+    import torch
+    import transformers
+
+    kind = getattr(transformers, f"{checkpoint.kind.clicks}Model")
+    config = kind.config_class(**{part: getattr(video.model.config, part).to_dict() for part in _CONFIGS})
+    with torch.device("meta"):
+        model = kind(config)
+    for part in _SHARED:
+        setattr(model, part, getattr(video.model, part))
+    processor = getattr(transformers, f"{checkpoint.kind.clicks}Processor")(
+        video.processor.image_processor, target_size=video.processor.target_size
+    )
+    return Network(model.eval(), processor)

@@ -1,0 +1,153 @@
+"""Who finds masks and who follows them: the built-in ones, and published SAMs in $REGRAIN_MODELS.
+
+A new finder is an entry here; `masks.segment` and `masks.propagate` know no names of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from editing.errors import MaskError, suggest
+from editing.storage.local_models import find_local
+from masks.models import checkpoints, sam
+from masks.models.checkpoints import Checkpoint
+
+Prompt = Literal["points", "box", "mask", "strokes", "words"]
+FLOW, CUTS = "flow", "cuts"
+_FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]  # from small to large
+_SAM: tuple[Prompt, ...] = ("points", "box", "mask")
+
+
+@dataclass(frozen=True)
+class MaskModel:
+    """Someone who answers clicks, follows masks, or both.
+
+    Attributes:
+        name: For `method` of `masks.segment` and `tracker` of `masks.propagate`.
+        title: What people call it.
+        about: What it is good for, as a sentence.
+        takes: What it finds masks from; empty if it only follows them.
+        follows: Whether it follows masks through a clip.
+        missing: Why it is not at hand, as a sentence; empty if it is.
+        checkpoint: Its weights, if they are in $REGRAIN_MODELS.
+    """
+
+    name: str
+    title: str
+    about: str
+    takes: tuple[Prompt, ...] = ()
+    follows: bool = False
+    missing: str = ""
+    checkpoint: Checkpoint | None = None
+
+    def cost(self) -> str:
+        """What it takes on this machine, in words; empty where that is next to nothing."""
+        if self.checkpoint is None:
+            return ""
+        from masks.models.cost import cost
+
+        return cost(self.checkpoint).in_words()
+
+
+def finders() -> dict[str, MaskModel]:
+    """All finders and trackers that are known here, by name; some may not be at hand."""
+    known = [
+        MaskModel(
+            "sam", "SAM", "A small network that was trained on drawn things.", _SAM, missing=_lacking()
+        ),
+        MaskModel(
+            CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes"), True
+        ),
+        MaskModel("grabcut", "Colours", "Cuts by colour (GrabCut); needs no weights.", (*_SAM, "strokes")),
+        MaskModel(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
+    ]
+    known += [
+        MaskModel(file.removesuffix(".pth"), _title(file), "The first SAM, for any picture.", _SAM)
+        for _, file in sam.PUBLISHED.values()
+        if find_local(file)
+    ]
+    known += [_published(one) for one in checkpoints.checkpoints()]
+    return {finder.name: finder for finder in known}
+
+
+def usual(drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)) -> MaskModel:
+    """Who is asked unless someone chooses.
+
+    The built-in SAM knows drawn things best. On real clips a published one is much better: the smallest on a
+    processor, where seconds count, and the largest on a graphics card. Without one, cuts are.
+
+    Args:
+        drawn: Whether the clip is from the drawn world.
+        can: What it must be able to do.
+    """
+    able = [finder for finder in finders().values() if not finder.missing and can(finder)]
+    if drawn:
+        return able[0]
+    first = [finder for finder in able if finder.name in _FIRST]
+    published = [finder for finder in able if finder.checkpoint] or first
+    if not published:
+        return next((finder for finder in able if finder.name == CUTS), able[0])
+    import torch
+
+    return published[-1 if torch.cuda.is_available() else 0]
+
+
+def usual_tracker(drawn: bool) -> str:
+    """Who follows masks unless someone chooses: on real clips cuts, or a published SAM on a graphics card.
+
+    Args:
+        drawn: Whether the clip is from the drawn world.
+    """
+    if drawn:
+        return FLOW
+    if not any(one.checkpoint and one.follows for one in finders().values()):
+        return CUTS
+    import torch
+
+    return usual(drawn, lambda one: one.follows).name if torch.cuda.is_available() else CUTS
+
+
+def find_finder(name: str) -> MaskModel:
+    """The finder of a name, which answers clicks.
+
+    Raises:
+        MaskError: There is none.
+        ModelError: Its folder is broken.
+    """
+    return _find("method", name, lambda finder: bool(set(finder.takes) & {"points"}))
+
+
+def find_tracker(name: str) -> MaskModel:
+    """The tracker of a name; it has a checkpoint, or it is `FLOW` or `CUTS`.
+
+    Raises:
+        MaskError: There is none.
+        ModelError: Its folder is broken.
+    """
+    return _find("tracker", name, lambda finder: finder.follows)
+
+
+def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
+    able = {finder.name: finder for finder in finders().values() if can(finder)}
+    if name in able:
+        return able[name]
+    checkpoints.find(name)  # says what is wrong with a broken one
+    raise MaskError(field, f"{name[:60]!r} was not found. {suggest(name, able)}")
+
+
+def _published(checkpoint: Checkpoint) -> MaskModel:
+    kind = checkpoint.kind
+    takes: tuple[Prompt, ...] = (*(_SAM if kind.clicks else ()), *(("words",) if kind.words else ()))
+    about = f"A published {kind.family}, for any picture."
+    return MaskModel(checkpoint.name, checkpoint.title, about, takes, bool(kind.video), checkpoint=checkpoint)
+
+
+def _lacking() -> str:
+    return "Its weights are missing." if sam.missing() else ""
+
+
+def _title(file: str) -> str:
+    size = file.removeprefix("sam_vit_")[0].upper()
+    return f"SAM ViT-{size}"

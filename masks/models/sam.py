@@ -1,0 +1,174 @@
+"""SAM: frames and prompts in, masks out. Torch is imported when a network is first used."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from editing.boundary import boundary, check_regular
+from editing.errors import ModelError, shorten
+from editing.storage.local_models import ASSETS, find_local
+from masks.models.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+BUILT_IN_SAM = ASSETS / "storybook" / "sam"
+# Published checkpoints by SHA-256; every other pickle could run code.
+PUBLISHED = {
+    "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": ("vit_b", "sam_vit_b_01ec64.pth"),
+    "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": ("vit_l", "sam_vit_l_0b3195.pth"),
+    "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": ("vit_h", "sam_vit_h_4b8939.pth"),
+}
+
+
+def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
+    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
+
+    Args:
+        image: RGB.
+        model: See `segment`.
+
+    Raises:
+        ModelError: The weights are missing or unknown.
+    """
+    name = str(model or BUILT_IN_SAM)
+    return _frames.get(image, name, lambda: _encode(image, name))
+
+
+_frames = KeptFrames()
+
+
+def _encode(image: np.ndarray, name: str) -> Embedded:
+    from segment_anything import SamPredictor
+
+    predictor: Any = SamPredictor(load_sam(name))
+    predictor.set_image(image)
+    return Embedded(image, name, predictor.features, predictor.input_size)
+
+
+def missing() -> str | None:
+    """A warning for the user if the built-in SAM weights are missing; else None."""
+    if (BUILT_IN_SAM / "model.safetensors").is_file():
+        return None
+    return "SAM weights are missing. Masks are cut by colours (GrabCut) and may need more clicks."
+
+
+def predict(
+    sam: Sam,
+    frame: Embedded,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    index: int | None = None,
+) -> Bool[np.ndarray, "height width"]:
+    """Predict a mask with SAM; arguments as in `segment`, which checks them."""
+    predictor = _predictor(sam, frame)
+    first = index is None and is_first(points, labels, box, previous)
+    masks, quality, _ = predictor.predict(
+        points if len(points) else None,
+        labels if len(points) else None,
+        box,
+        None if previous is None else _as_prompt(predictor, previous),
+        multimask_output=first or index is not None,
+    )
+    if not first and index is None:
+        return masks[0]
+    if sam.image_encoder.img_size >= 1024:  # published ones do not order their masks; ours does
+        return choose(masks, quality, None if first else index)
+    return masks[index or WHOLE]
+
+
+def logits(
+    frame: Embedded, points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
+) -> Float32[np.ndarray, "height width"]:
+    """How sure the built-in SAM is of each pixel, as logits, for prompts without an earlier mask."""
+    sam = load_sam(frame.model)
+    given = (points, labels) if len(points) else (None, None)
+    answer = _predictor(sam, frame).predict(
+        *given, box, None, multimask_output=box is None, return_logits=True
+    )
+    return answer[0][WHOLE].astype(np.float32)
+
+
+def load_sam(model: str | Path | None = None) -> Sam:
+    """Load a SAM network, and keep it for the process.
+
+    Args:
+        model: See `segment`.
+
+    Raises:
+        ModelError: The file is missing, or is not a published checkpoint.
+    """
+    name = str(model or BUILT_IN_SAM)
+    path = Path(name)
+    allowed = " or ".join(file for _, file in PUBLISHED.values())
+    unknown = f"{shorten(path.name)} was not found. Download {allowed} and use its path."
+    with boundary("model", unknown, ModelError):
+        if path.name == name and not path.exists():
+            path = find_local(name, ".pth") or path
+        if not path.exists():
+            raise ModelError("model", unknown)
+        if not path.is_dir():
+            check_regular(path, "model", ModelError)
+        path, changed = path.resolve(), path.stat().st_mtime_ns
+    return _load(path, changed)
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path, _changed: int) -> Sam:
+    import torch
+
+    if path.is_dir():
+        from masks.models.tiny_sam import FILE, load_tiny_sam
+
+        if not (path / FILE).is_file():
+            raise ModelError(
+                "model", f"{shorten(path.name)} is a folder without {FILE}. Use a checkpoint's file."
+            )
+        return load_tiny_sam(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest not in PUBLISHED:
+        allowed = ", ".join(file for _, file in PUBLISHED.values())
+        raise ModelError(
+            "model",
+            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run "
+            "code. Download one of these.",
+        )
+    from segment_anything import sam_model_registry
+
+    sam = sam_model_registry[PUBLISHED[digest][0]]()
+    sam.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return sam.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _predictor(sam: Sam, frame: Embedded) -> Any:
+    """The library's predictor, set to a frame that was encoded."""
+    from segment_anything import SamPredictor
+
+    predictor: Any = SamPredictor(sam)
+    predictor.original_size, predictor.input_size = frame.image.shape[:2], frame.input_size
+    predictor.features, predictor.is_image_set = frame.features, True
+    return predictor
+
+
+def _as_prompt(predictor: Any, mask: np.ndarray) -> np.ndarray:
+    """Convert a mask to logits for SAM: on its grid, padded like the frame."""
+    import cv2
+
+    size = predictor.model.image_encoder.img_size
+    height, width = predictor.input_size
+    padded = np.zeros((size, size), np.float32)
+    padded[:height, :width] = cv2.resize(
+        mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
+    )
+    grid = predictor.model.prompt_encoder.mask_input_size
+    inside = cv2.resize(padded, grid[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    return np.where(inside, PRIOR, -PRIOR).astype(np.float32)[None]

@@ -1,0 +1,94 @@
+"""Clicks, boxes and masks on a frame, answered by a published SAM 2 or SAM 3; see `checkpoints`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from masks.models.checkpoints import Checkpoint, load_clicks
+from masks.models.cost import timing
+from masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
+
+_frames = KeptFrames()
+
+
+def embed(image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint) -> Embedded:
+    """Encode a frame. The last frames are kept, so that the same pixels are encoded only once.
+
+    Raises:
+        ModelError: The checkpoint does not answer clicks, or is broken.
+    """
+    return _frames.get(image, str(checkpoint.folder), lambda: _encode(image, checkpoint))
+
+
+def is_embedded(image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint) -> bool:
+    """Whether a click on this frame is answered at once."""
+    return _frames.has(image, str(checkpoint.folder))
+
+
+def _encode(image: np.ndarray, checkpoint: Checkpoint) -> Embedded:
+    import torch
+
+    model, processor = load_clicks(checkpoint)
+    inputs = processor.image_processor(images=image, return_tensors="pt")
+    with torch.inference_mode(), timing(checkpoint, "encode"):
+        features = model.get_image_embeddings(inputs["pixel_values"].to(model.device))
+    return Embedded(image, str(checkpoint.folder), features, (checkpoint.side, checkpoint.side))
+
+
+def predict(
+    checkpoint: Checkpoint,
+    frame: Embedded,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    index: int | None = None,
+) -> Bool[np.ndarray, "height width"]:
+    """Predict a mask; arguments as in `segment`, which checks them.
+
+    Raises:
+        ModelError: The checkpoint does not answer clicks, or is broken.
+    """
+    import torch
+
+    model, processor = load_clicks(checkpoint)
+    size = frame.image.shape[:2]
+    first = index is None and is_first(points, labels, box, previous)
+    prompts = _prompts(processor, size, points, labels, box)
+    if previous is not None:
+        prompts["input_masks"] = torch.from_numpy(_as_prompt(previous, model.prompt_encoder.mask_input_size))
+    with torch.inference_mode(), timing(checkpoint, "click"):
+        answer = model(
+            image_embeddings=frame.features,
+            **{name: value.to(model.device) for name, value in prompts.items()},
+            multimask_output=first or index is not None,
+        )
+        masks = processor.post_process_masks([answer.pred_masks[0].float().cpu()], [size])[0][0].numpy()
+    if not first and index is None:
+        return masks[0]
+    return choose(masks, answer.iou_scores[0, 0].float().cpu().numpy(), index)
+
+
+def _prompts(
+    processor: Any, size: tuple[int, int], points: np.ndarray, labels: np.ndarray, box: np.ndarray | None
+) -> dict[str, Any]:
+    """Points and box on the grid of the network; `size` is (height, width) of the frame."""
+    given: dict[str, Any] = {}
+    if len(points):
+        given = {"input_points": [[points.tolist()]], "input_labels": [[labels.tolist()]]}
+    if box is not None:
+        given["input_boxes"] = [[box.tolist()]]
+    if not given:  # a mask alone
+        return {}
+    encoded = processor(**given, original_sizes=[list(size)], return_tensors="pt")
+    return {name: encoded[name] for name in given}
+
+
+def _as_prompt(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """A mask as logits on the network's grid: float32 [1, 1, height, width]."""
+    small = cv2.resize(mask.astype(np.float32), grid[::-1], interpolation=cv2.INTER_AREA)
+    return np.where(small > 0.5, PRIOR, -PRIOR).astype(np.float32)[None, None]

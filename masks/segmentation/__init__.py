@@ -1,0 +1,4 @@
+"""Masks from clicks, boxes and strokes on one frame.
+
+Imports `masks.models`.
+"""

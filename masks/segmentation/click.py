@@ -1,0 +1,218 @@
+"""Masks from clicks, strokes and boxes: by SAM, by cuts (`cuts`), or by colours (`grabcut`).
+
+Everything about torch is imported when first used: a bad request is refused within a second.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from editing.errors import MaskError, shorten
+from editing.media.clip import Clip
+from masks.draw import BrushStroke, deepest
+from masks.models import checkpoints, sam, sam2
+from masks.models.checkpoints import Checkpoint
+from masks.models.embedded import Embedded
+from masks.models.finders import CUTS, find_finder
+from masks.segmentation import cuts
+from masks.segmentation.cut_motion import scene_of
+from masks.segmentation.grabcut import cut
+
+
+def segment(
+    image: UInt8[np.ndarray, "height width 3"] | Embedded,
+    points: Sequence[Sequence[float | int]] | np.ndarray,
+    point_labels: Sequence[int] | np.ndarray,
+    box: Sequence[float | int] | np.ndarray | None = None,
+    previous: Bool[np.ndarray, "_ _"] | None = None,
+    *,
+    index: int | None = None,
+    method: str = "sam",
+    strokes: Sequence[BrushStroke] = (),
+    model: str | Path | None = None,
+    clip: Clip | None = None,
+    frame: int = 0,
+) -> Bool[np.ndarray, "height width"]:
+    """Find the mask of the object that is clicked, boxed or drawn over.
+
+    A single click selects the whole object; several prompts select what fits all of them. To correct a mask
+    with further clicks, pass it as `previous`.
+
+    Args:
+        image: RGB, or the result of `embed`.
+        points: (x, y) in pixels; may be empty with a box, a stroke or an earlier mask.
+        point_labels: 1 per point on the object, 0 per point outside it.
+        box: x0, y0, x1, y1 in pixels.
+        previous: Mask to correct.
+        index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
+        method: A finder of `models.finders`: "sam"; "cuts", for real clips; "grabcut", which replaces SAM,
+            with a warning, if SAM has no weights; or a published SAM in `$REGRAIN_MODELS`, by name.
+        strokes: Lines drawn over the object or, erasing, over what does not belong to it.
+        model: For "sam", path of a published checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is
+            the built-in one.
+        clip: For "cuts", the clip that the image is from: things are told apart by how they move.
+        frame: Its number in the clip, from 0.
+
+    Raises:
+        MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
+        ModelError: The weights are missing or broken.
+    """
+    pixels = image.image if isinstance(image, Embedded) else image
+    coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
+    if method == CUTS:
+        return _cut_out(pixels, coords, labels, corners, previous, strokes, clip, frame)
+    if method not in ("sam", "grabcut"):
+        method, model = "sam", find_finder(method).name
+    if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
+        warnings.warn(lacking, stacklevel=2)
+        method = "grabcut"
+    if method == "grabcut":
+        return cut(pixels, coords, labels, corners, previous, strokes)
+    return _asked(image, model, coords, labels, corners, previous, strokes, index)
+
+
+def _asked(
+    image: np.ndarray | Embedded,
+    model: str | Path | None,
+    coords: np.ndarray,
+    labels: np.ndarray,
+    corners: np.ndarray | None,
+    previous: np.ndarray | None,
+    strokes: Sequence[BrushStroke],
+    index: int | None,
+) -> Bool[np.ndarray, "height width"]:
+    """By a SAM."""
+    seen = image if isinstance(image, Embedded) else embed(image, model)
+    coords, labels = _with_strokes(coords, labels, strokes)
+    if previous is not None and len(coords) and corners is None:
+        coords, labels = _with_middle(coords, labels, previous)
+    if checkpoint := _checkpoint(seen.model):
+        return sam2.predict(checkpoint, seen, coords, labels, corners, previous, index)
+    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, corners, previous, index)
+
+
+def _cut_out(
+    image: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray,
+    box: np.ndarray | None,
+    previous: np.ndarray | None,
+    strokes: Sequence[BrushStroke],
+    clip: Clip | None,
+    frame: int,
+) -> Bool[np.ndarray, "height width"]:
+    """By cuts; the built-in SAM, where it is here, is asked about a first click or box too."""
+    height, width = image.shape[:2]
+    scene = scene_of(image, clip, frame)
+    ratio = np.array(scene.shape[::-1]) / (width, height)
+    before = None if previous is None else _resized(previous, scene.shape)
+    lines = [
+        BrushStroke(
+            tuple(map(tuple, np.array(one.points) * ratio)), one.radius * float(ratio.min()), one.erase
+        )
+        for one in strokes
+    ]
+    corners = None if box is None else box * np.tile(ratio, 2)
+
+    def ask(about: np.ndarray) -> np.ndarray:
+        said = sam.logits(embed(image), about / ratio, np.ones(len(about), int), None if len(about) else box)
+        return cv2.resize(said, scene.shape[::-1], interpolation=cv2.INTER_AREA)
+
+    mask = cuts.find(scene, points * ratio, labels, corners, before, lines, None if sam.missing() else ask)
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+def _resized(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+
+
+def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
+    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
+
+    Args:
+        image: RGB.
+        model: See `segment`.
+
+    Raises:
+        ModelError: The weights are missing, unknown or broken.
+    """
+    if model is not None and (checkpoint := _checkpoint(str(model))):
+        return sam2.embed(image, checkpoint)
+    return sam.embed(image, model)
+
+
+def _checkpoint(model: str) -> Checkpoint | None:
+    """The SAM 2 or SAM 3 of this name or path; None for a first SAM."""
+    if found := checkpoints.find(model):
+        return found
+    folder = Path(model)
+    return checkpoints.read(folder) if checkpoints.is_published(folder) else None
+
+
+def _with_strokes(
+    coords: np.ndarray, labels: np.ndarray, strokes: Sequence[BrushStroke]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clicks, and about four points along each stroke."""
+    for stroke in strokes:
+        ends = np.array(stroke.points, float)[:: max(1, len(stroke.points) // 4)]
+        coords = np.concatenate([coords, ends])
+        labels = np.append(labels, [int(not stroke.erase)] * len(ends))
+    return coords, labels
+
+
+def _with_middle(
+    coords: np.ndarray, labels: np.ndarray, previous: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add a click in the middle of the mask to correct, unless one of the clicks confirms it.
+
+    A lone corrective click outweighs the mask prompt: the right part is lost with the wrong one.
+    """
+    x, y = np.minimum(coords.round().astype(int), np.array(previous.shape[::-1]) - 1).T
+    if previous[y, x][labels == 1].any() or not previous.any():
+        return coords, labels
+    left = previous.copy()
+    left[y[labels == 0], x[labels == 0]] = False  # away from what is to be taken off
+    if not left.any():
+        return coords, labels
+    return np.concatenate([[deepest(left)], coords]), np.append([1], labels)
+
+
+def _check(
+    pixels: np.ndarray, points: Any, labels: Any, box: Any, previous: Any, strokes: Sequence[BrushStroke]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Check that the prompts fit the frame; return them as arrays."""
+    height, width = pixels.shape[:2]
+    coords = np.array(points, float).reshape(-1, 2) if np.size(points) % 2 == 0 else None
+    marks = np.array(labels, float).reshape(-1)
+    if coords is None or len(marks) != len(coords):
+        raise MaskError(
+            "points", f"Expected one (x, y) per label, got shape {np.shape(points)} and {len(marks)} labels."
+        )
+    if not np.isin(marks, (0, 1)).all():
+        raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}.")
+    if not ((coords >= 0) & (coords < (width, height))).all():
+        raise MaskError(
+            "points",
+            f"A point of {shorten(coords.tolist())} is outside the frame of {width}x{height}. Move it.",
+        )
+    corners = None
+    if box is not None:
+        corners = np.array(box, float).reshape(-1)
+        if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
+            raise MaskError("box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.")
+        if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
+            raise MaskError("box", f"{shorten(box)} is outside the frame of {width}x{height}. Move it.")
+        corners = corners.clip(0, (width, height, width, height))
+    if previous is not None and np.shape(previous) != (height, width):
+        raise MaskError("previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.")
+    positive = marks.any() or any(not stroke.erase for stroke in strokes)
+    if not positive and box is None and (previous is None or not np.any(previous)):
+        raise MaskError("points", "Nothing marks the object. Add a point with label 1, a stroke or a box.")
+    return coords, marks.astype(int), corners

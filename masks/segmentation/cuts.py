@@ -1,0 +1,296 @@
+"""Masks from clicks on real clips: colours, places and motion are weighed, and the best outline is cut.
+
+A first click begins small, a box with several sizes; further clicks correct the mask. No network is needed.
+Where there is a SAM, it is asked about the first click or box, and about points of what that leads to; cuts
+begin with its answers too, and the best one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from masks.draw import BrushStroke, brush, signed_distance, spread
+from masks.segmentation.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
+from masks.segmentation.cut_solver import SURE, distance, divide, nearest_share, touching
+
+Mask = Bool[np.ndarray, "h w"]
+_SEED = 0.015  # radius of a click, of the short side
+_START = 0.015  # share of the frame that a first click begins with
+_BOXED = (0.3, 0.5, 0.7)  # shares of a box that its thing may cover
+_NEXT_ROUNDS = 2
+_BIAS = -0.7  # evidence against a pixel that nothing is known of: most are background
+_PLACED = (0.0, 0.0, 0.5, 0.5)  # weight of places by round: a first guess must not bind them
+_MOVED = (1.0, 1.0, 1.0, 0.5)  # weight of motion by round: it finds things, but its outlines are loose
+_ADVICE = 5.0  # the most of a network's answer
+_POINTS = 5  # of what was found that a network is asked about
+_NOWHERE = np.zeros((0, 2))
+_NEAR, _NEARNESS = 0.08, 0.5  # of the long side: how far a mask may grow in a round; what that counts
+_PRIOR = 4.0  # evidence of the mask so far, at further clicks
+_RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
+_ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
+_CHANGE = 1.0  # what changing all of a mask counts against lying on edges
+_ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
+
+
+# What a network says of points (x, y), or of the box if there are none: logits, all in pixels of the scene.
+Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
+
+
+class Seeds(NamedTuple):
+    """What is certain: pixels inside and outside."""
+
+    inside: Mask
+    outside: Mask
+
+
+def seeds_of(
+    shape: tuple[int, int],
+    points: Float[np.ndarray, "points 2"],
+    labels: Int[np.ndarray, " points"],
+    strokes: Sequence[BrushStroke] = (),
+    box: Float[np.ndarray, "4"] | None = None,
+) -> Seeds:
+    """Draw clicks, strokes and what is outside a box on the working grid; the later covers the earlier.
+
+    Args:
+        shape: Height and width of the grid; all places are in its pixels.
+        points: (x, y).
+        labels: 1 inside, 0 outside.
+        strokes: Lines inside or, erasing, outside.
+        box: x0, y0, x1, y1; all is outside but this.
+    """
+    inside = outside = np.zeros(shape, bool)
+    dots = [
+        BrushStroke(((float(x), float(y)),), max(1.0, _SEED * min(shape)), erase=not label)
+        for (x, y), label in zip(points, labels, strict=True)
+    ]
+    for one in [*strokes, *dots]:
+        inside = brush(inside, BrushStroke(one.points, one.radius, one.erase))
+        outside = brush(outside, BrushStroke(one.points, one.radius, not one.erase))
+    if box is not None:
+        x0, y0, x1, y1 = np.round(box).astype(int)
+        beyond = np.ones(shape, bool)
+        beyond[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = False
+        inside, outside = inside & ~beyond, outside | beyond
+    return Seeds(inside, outside)
+
+
+def begin(
+    scene: Scene, seeds: Seeds, click: Float[np.ndarray, "clicks 2"] = _NOWHERE, ask: Ask | None = None
+) -> Soft:
+    """Cut out what a first click, stroke or box means.
+
+    A network's answer depends much on where it is clicked, and of a box it may know little. So what the first
+    answer leads to is cut out, and the network is asked about several points of that.
+
+    Args:
+        scene: The frame.
+        seeds: What is certain. Without anything inside, the thing is looked for in all that is not outside.
+        click: The first click, if any, (x, y).
+        ask: A network to ask.
+
+    Returns:
+        How surely each pixel is inside, 0..1.
+    """
+    if ask is None:
+        found = [_grown(scene, seeds, start, None) for start in _starts(scene, seeds)]
+        return found[_best(scene, found, [])]
+    hint = _capped(ask(click))
+    found = [_grown(scene, seeds, start, hint) for start in _starts(scene, seeds)]
+    found += _advised(scene, seeds, [hint])
+    rough = found[_best(scene, found, [hint > 0])] > 0.5
+    answers = [_capped(ask(point[None])) for point in spread(rough, _POINTS)] if rough.any() else []
+    if len(click):
+        found += _advised(scene, seeds, [np.mean([hint, *answers], axis=0)])
+        return found[_best(scene, found, [hint > 0])]
+    means = [np.mean(answers[: n + 1], axis=0) for n in range(len(answers))]
+    found = _advised(scene, seeds, means) or found
+    return found[_best(scene, found, [one > 0.5 for one in found])]
+
+
+def _capped(logits: np.ndarray) -> np.ndarray:
+    return np.clip(logits, -_ADVICE, _ADVICE).astype(np.float32)
+
+
+def _advised(scene: Scene, seeds: Seeds, hints: Sequence[np.ndarray]) -> list[Soft]:
+    """What each answer of a network leads to, begun with the answer itself."""
+    return [_grown(scene, seeds, hint > 0, hint) for hint in hints if (hint > 0).any()]
+
+
+def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
+    """A small one around a click; within a box, its middle in several sizes."""
+    cost = (0.25 + scene.edges + 0.7 * scene.shifts).astype(np.float32)
+    begun, shares = seeds.inside, np.array([_START])
+    if not begun.any():
+        depth = signed_distance(~seeds.outside)
+        begun, shares = depth > 0.7 * depth.max(), np.array(_BOXED) * float((depth > 0).mean())
+    far = distance(begun, cost)
+    far[seeds.outside] = far.max() + 1
+    return [nearest_share(far, share) for share in shares]
+
+
+def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None) -> Soft:
+    """One start, refined in rounds."""
+    inside = start.astype(np.float32)
+    around = np.maximum(rim(scene.shape), seeds.outside)
+    outside = around * (1 - inside)
+    for turn, (placed, moved) in enumerate(zip(_PLACED, _MOVED, strict=True)):
+        evidence = _seen(scene, inside, outside, placed, moved) + _nearness(inside) + _BIAS
+        if hint is not None:
+            evidence += hint
+        inside = _cut(scene, evidence, seeds, inside)
+        outside = 1 - inside if turn else np.maximum(around, 0.3) * (1 - inside)
+    return inside
+
+
+def _seen(scene: Scene, inside: Soft, outside: Soft, placed: float = 1.0, moved: float = 1.0) -> Soft:
+    """All that the frame itself says, with the weights of colours at their places and of motion."""
+    evidence = by_color(scene, inside, outside) + moved * by_motion(scene, inside, outside)
+    return evidence + placed * by_place(scene, inside, outside) if placed else evidence
+
+
+def _nearness(inside: Soft) -> Soft:
+    """For what is near the mask so far, against what is far."""
+    wide = cv2.GaussianBlur(inside, (0, 0), _NEAR * max(inside.shape), borderType=cv2.BORDER_REPLICATE)
+    return (_NEARNESS * np.log((wide + 0.05) / 0.3)).astype(np.float32)
+
+
+def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | None = None) -> Soft:
+    """The best outline; pieces that touch neither a click nor what is to be kept are dropped."""
+    evidence = np.where(seeds.inside, SURE, np.where(seeds.outside, -SURE, evidence)).astype(np.float32)
+    soft = divide(evidence, *scene.fences, start)
+    held = seeds.inside if kept is None else seeds.inside | kept
+    return np.where(touching(soft > 0.5, held) | (soft <= 0.5), soft, 0).astype(np.float32)
+
+
+def _best(scene: Scene, found: Sequence[Soft], voters: Sequence[Mask]) -> int:
+    """Which answer agrees most with the voters, and lies best on edges of colours and of motion."""
+    scores = [
+        (np.mean([_iou(one, voter) for voter in voters]) if voters else 0)
+        + _on_edges(scene.edges, one)
+        + _on_edges(scene.shifts, one)
+        for one in (soft > 0.5 for soft in found)
+    ]
+    return int(np.argmax(scores))
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    return float((a & b).sum() / max(int((a | b).sum()), 1))
+
+
+def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
+    """Correct a mask where clicks contradict it; what nobody contradicts stays.
+
+    Args:
+        scene: The frame.
+        seeds: All that is certain.
+        so_far: The mask to correct, 0..1.
+        new: The clicks that contradict it.
+    """
+    soft = so_far
+    for wrong, inside in ((new.inside, True), (new.outside, False)):
+        count, numbers = cv2.connectedComponents(wrong.astype(np.uint8), connectivity=8)
+        for number in range(1, count):
+            spot = numbers == number
+            if ((soft > 0.5) != inside)[spot].mean() > 0.5:
+                soft = _corrected(scene, seeds, soft, spot, inside)
+    return soft
+
+
+def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: bool) -> Soft:
+    """Correct one mistake: of several sizes the one whose new outline lies on the strongest edges."""
+    side = (so_far > 0.5) != inside  # where the mistake may be
+    cost = (1 + 6 * (scene.edges + 0.7 * scene.shifts) / 3).astype(np.float32)
+    far = distance(spot, cost)
+    depth = float(signed_distance(side | spot)[spot].max())
+    best, chosen = -np.inf, so_far
+    for radius in _RADII:
+        reach = radius * scene.shape[0]
+        if reach > max(_ROOM * depth, _RADII[0] * scene.shape[0]):
+            break
+        field = _field(scene, far, cost, side, reach)
+        soft = so_far
+        for _ in range(_NEXT_ROUNDS):
+            within = soft * (1 - field) + inside * field
+            evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
+            soft = _cut(scene, evidence.astype(np.float32), seeds, soft, so_far > 0.5)
+        soft = _own(soft, so_far, spot, side)
+        score = _fit(scene, so_far > 0.5, soft > 0.5)
+        if score > best:
+            best, chosen = score, soft
+    return chosen
+
+
+def _own(soft: Soft, so_far: Soft, spot: Mask, side: Mask) -> Soft:
+    """Only the piece that a click lies in changes, and only to what the click says."""
+    flipped = (soft > 0.5) != (so_far > 0.5)
+    return np.where(touching(flipped & side, spot) | ~flipped, soft, so_far).astype(np.float32)
+
+
+def _field(scene: Scene, far: np.ndarray, cost: np.ndarray, side: Mask, reach: float) -> Soft:
+    """Where a click of a reach counts, 0..1: near it, and near what looks like that on the same side."""
+    usual = float(np.median(cost))
+    field = np.exp(-np.square(far / (reach * usual)) / 2).astype(np.float32)
+    alike = by_color(scene, field, (1 - field) * ~side + 1e-3)
+    near = np.exp(-np.square(far / (2.5 * reach * usual)) / 2)
+    return np.where(side, np.maximum(field, near * (alike > _ALIKE)), field * 0.5).astype(np.float32)
+
+
+def _fit(scene: Scene, before: Mask, after: Mask) -> float:
+    """How strong the edges are along the new outline, less what has changed."""
+    changed = before != after
+    if not changed.any():
+        return -1.0
+    new = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    share = float(changed.sum() / max(int((before | after).sum()), 1))
+    return _on_edges(scene.edges, after, new) - _CHANGE * share
+
+
+def _on_edges(slopes: Soft, mask: Mask, where: Mask | bool = True) -> float:
+    """How strong the edges are along a mask's outline, 0..1; 1 where there is none, as a whole piece went."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    outline = mask & ~inner & where
+    strength = np.minimum(cv2.dilate(slopes, np.ones((3, 3), np.uint8)) / 3, 1.0)
+    return float(strength[outline].mean()) if outline.any() else 1.0
+
+
+def find(
+    scene: Scene,
+    points: Float[np.ndarray, "points 2"],
+    labels: Int[np.ndarray, " points"],
+    box: Float[np.ndarray, "4"] | None = None,
+    previous: Mask | None = None,
+    strokes: Sequence[BrushStroke] = (),
+    ask: Ask | None = None,
+) -> Soft:
+    """Cut out what is marked, on the working grid: one click after the other, or as corrections of a mask.
+
+    Args:
+        scene: The frame.
+        points: (x, y) in pixels of the scene, in the order of the clicks.
+        labels: 1 per point on the object, 0 per point outside it.
+        box: x0, y0, x1, y1 in pixels of the scene; all outside it is background.
+        previous: Mask to correct.
+        strokes: Lines on the object or, if they erase, outside it.
+        ask: A network to ask about a first click or box.
+
+    Returns:
+        How surely each pixel is inside, 0..1.
+    """
+    seeds = seeds_of(scene.shape, points, labels, strokes, box)
+    if previous is None:
+        first = np.flatnonzero(labels)[:1]
+        drawn = () if len(first) else strokes
+        begun = seeds_of(scene.shape, points[first], labels[first], drawn, box)
+        soft = begin(scene, begun, points[first], ask if len(first) or box is not None else None)
+    else:
+        soft = previous.astype(np.float32)
+    for n in range(len(points)):
+        soft = correct(scene, seeds, soft, seeds_of(scene.shape, points[n : n + 1], labels[n : n + 1]))
+    soft = correct(scene, seeds, soft, seeds_of(scene.shape, points[:0], labels[:0], strokes))
+    return np.where(seeds.inside, 1, np.where(seeds.outside, 0, soft)).astype(np.float32)

@@ -1,0 +1,203 @@
+"""The appearance of tracked regions: layers that remember how they looked, and the background behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from editing.motion.flow import warp
+from masks.draw import signed_distance
+from masks.track.edges import Mask, Refine
+
+BACKGROUND = 0
+STRANGE = 45.0  # grey levels beyond which a colour is not the layer's
+_UNKNOWN = 12.0  # more, where only the nearest of a layer's colours is known
+_ENOUGH, _MOST = 0.15, 0.4  # of a layer must be in view to tell its velocity, its turning
+_FAR = 0.1  # weight of that velocity against what is near
+_LIMB = 0.1  # of the root of a layer's area: how far limbs reach beyond the remembered outline
+_SEARCH = 4  # pixels by which a memory is moved to fit better
+
+
+@dataclass
+class TrackedLayer:
+    """One region during a pass.
+
+    Attributes:
+        distance: Signed distance to the edge of the whole object in pixels, hidden parts included.
+        memory: How it looked when last clear of others, [h, w, 4]: red, green, blue, outline (0..1).
+        palette: See `palette_of`.
+        refine: How its edges are refined.
+        place: Transform from frame to `memory`, 3 x 3.
+        shown: `memory`, transformed to the frame.
+        touched: Whether another region was next to it, or where it should be.
+        velocity: Mean displacement per frame when last seen, from a frame to the one before, in pixels.
+    """
+
+    distance: np.ndarray
+    memory: np.ndarray
+    palette: np.ndarray
+    refine: Refine | None = None
+    place: np.ndarray = field(default_factory=lambda: np.eye(3))
+    shown: np.ndarray = field(init=False)
+    touched: bool = False
+    velocity: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
+
+    def __post_init__(self) -> None:
+        self.shown = self.memory
+
+    @property
+    def outline(self) -> Mask:
+        """Where the whole object should be in the frame, according to memory."""
+        return self.shown[..., 3] > 0.5
+
+
+@dataclass
+class Background:
+    """The background of all regions: its colours, where they have been seen, and `palette_of`."""
+
+    look: np.ndarray
+    known: np.ndarray
+    palette: np.ndarray
+
+
+def new_layer(
+    image: np.ndarray,
+    mask: Mask,
+    seen: Mask,
+    labels: np.ndarray,
+    refine: Refine | None,
+    before: TrackedLayer | None,
+) -> TrackedLayer:
+    """Make a region's layer from a key frame, with its earlier memory where another region now hides it."""
+    others = (labels != BACKGROUND) & ~seen
+    whole, look, palette = mask, image, palette_of(image, seen)
+    if before is not None and mask.any():
+        whole = mask | (before.outline & others)
+        look = np.where(seen[..., None], image, before.shown[..., :3])
+        palette = np.minimum(palette, before.palette)
+    layer = TrackedLayer(signed_distance(whole), np.dstack([look, whole]).astype(np.float32), palette, refine)
+    layer.touched = bool((near(whole) & others).any())
+    return layer
+
+
+def move_layer(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"]) -> None:
+    """Move a layer's distance along `flow`, pixels (x, y) from the frame to the one before; in place."""
+    distance = _warped(layer.distance[None], flow)[0]
+    layer.distance = np.where(_inside_frame(flow), distance, np.minimum(distance, -1))
+
+
+def move_ground(ground: Background, flow: Float32[np.ndarray, "2 h w"], own: Mask) -> None:
+    """Move the background along `flow`, where `own` says that it was tracked; in place."""
+    flow = own_flow(flow, own, np.median(flow[:, own], axis=1) if own.any() else np.zeros(2, np.float32))
+    stack = _warped(np.concatenate([ground.known[None], ground.look.transpose(2, 0, 1)]), flow)
+    ground.known = (stack[0] > 0.99) & _inside_frame(flow)
+    ground.look = np.ascontiguousarray(stack[1:].transpose(1, 2, 0))
+
+
+def carry(layer: TrackedLayer, flow: Float32[np.ndarray, "2 h w"], own: Mask, target: np.ndarray) -> None:
+    """Move a memory as a whole, following its visible part, then to where it fits best."""
+    share = own.sum() / max(int(layer.outline.sum()), 1)
+    if share > _ENOUGH:
+        layer.velocity = np.median(flow[:, own], axis=1)
+    move = None
+    if share > _MOST and own.sum() > 1:  # one point shows no turn
+        y, x = (part[:: max(1, int(own.sum()) // 500)] for part in np.nonzero(own))
+        here = np.stack([x, y], 1).astype(np.float32)
+        move, _ = cv2.estimateAffinePartial2D(here, here + flow[:, y, x].T, ransacReprojThreshold=1.5)
+    if move is None:
+        move = np.column_stack([np.eye(2), layer.velocity])
+    layer.place = layer.place @ np.vstack([move, [0, 0, 1]])
+    if layer.touched:  # it was not seen as a whole: small errors would add up
+        x, y = _best_shift(_placed(layer), target)
+        layer.place = layer.place @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
+    layer.shown = _placed(layer)
+
+
+def _placed(layer: TrackedLayer) -> np.ndarray:
+    size = layer.memory.shape[1::-1]
+    return cv2.warpAffine(layer.memory, layer.place[:2], size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def _best_shift(shown: np.ndarray, target: np.ndarray) -> tuple[int, int]:
+    """Find the shift (x, y) by which a memory fits the frame best; hidden pixels count the same for all."""
+    y, x = np.nonzero(shown[..., 3] > 0.5)
+    y, x = (part[:: max(1, len(y) // 1500)] for part in (y, x))
+    if not len(y):
+        return 0, 0
+    padded = np.pad(target, ((_SEARCH, _SEARCH), (_SEARCH, _SEARCH), (0, 0)), "edge").astype(np.float32)
+    colors, shifts = shown[y, x, :3], range(-_SEARCH, _SEARCH + 1)
+
+    def off(shift: tuple[int, int]) -> float:
+        there = padded[y + _SEARCH + shift[1], x + _SEARCH + shift[0]]
+        return float(np.minimum(np.abs(colors - there).mean(1), STRANGE).mean() + 0.1 * np.hypot(*shift))
+
+    return min(((dx, dy) for dy in shifts for dx in shifts), key=off)
+
+
+def bounds(layer: TrackedLayer) -> Mask:
+    """The pixels that a layer may claim: its remembered outline and a little around it, for limbs."""
+    outline = layer.outline
+    return signed_distance(outline) > -_LIMB * float(outline.sum()) ** 0.5 - 1
+
+
+def palette_of(image: np.ndarray, mask: Mask) -> Float32[np.ndarray, "32 32 32"]:
+    """For each colour, in steps of eight, its distance in grey levels to the nearest colour in the mask."""
+    shown = np.zeros((32, 32, 32), np.uint8)
+    shown[tuple(image[mask].T // 8)] = 1
+    apart = [np.abs(8.0 * np.arange(32)[:, None] - 8.0 * np.arange(32)) / 3 for _ in range(3)]
+    table = np.where(shown > 0, 0, 255).astype(np.float32)
+    for axis, steps in enumerate(apart):  # the mean of absolute differences, one channel after the other
+        table = np.moveaxis((np.moveaxis(table, axis, 0)[None] + steps[:, :, None, None]).min(1), 0, axis)
+    return table.astype(np.float32)
+
+
+def error_of(layer: TrackedLayer | Background, target: np.ndarray) -> np.ndarray:
+    """Difference in grey levels between frame and colours: the known ones there, or the nearest.
+
+    A layer's limbs move within its outline, so the nearest may be right there too.
+    """
+    nearest = layer.palette[tuple(target.reshape(-1, 3).T // 8)].reshape(target.shape[:2]) + _UNKNOWN
+    if isinstance(layer, Background):
+        off = np.where(layer.known, np.abs(layer.look - target).mean(2), nearest)
+    else:
+        here = np.abs(layer.shown[..., :3] - target).mean(2)
+        off = np.where(layer.outline, np.minimum(here, nearest), nearest)
+    return cv2.GaussianBlur(off.astype(np.float32), (0, 0), 1.2)
+
+
+def own_flow(
+    flow: Float32[np.ndarray, "2 h w"], own: Mask, velocity: np.ndarray
+) -> Float32[np.ndarray, "2 h w"]:
+    """A layer's motion everywhere: its own where visible, spread from there, and far away its velocity."""
+    weight = own.astype(np.float32)
+    spread = 0.03 * max(own.shape)
+    share = cv2.GaussianBlur(weight, (0, 0), spread)
+    near = [cv2.GaussianBlur(part * weight, (0, 0), spread) for part in flow]
+    far = velocity[:, None, None]
+    return np.where(own, flow, (np.stack(near) + _FAR * far) / (share + _FAR)).astype(np.float32)
+
+
+def _inside_frame(flow: np.ndarray) -> Mask:
+    """Where `flow` leads to a pixel inside the frame."""
+    height, width = flow.shape[1:]
+    y, x = np.mgrid[:height, :width]
+    x, y = x + flow[0], y + flow[1]
+    return (x > -1) & (x < width) & (y > -1) & (y < height)
+
+
+def _warped(stack: np.ndarray, flow: Float32[np.ndarray, "2 h w"]) -> Float32[np.ndarray, "c h w"]:
+    return warp(torch.from_numpy(stack.astype(np.float32))[None], torch.from_numpy(flow)[None])[0].numpy()
+
+
+def clear_background(labels: np.ndarray) -> Mask:
+    """Background pixels away from the edges of regions."""
+    return ~near(labels != BACKGROUND)
+
+
+def near(mask: Mask) -> Mask:
+    """The mask and three pixels around it."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0

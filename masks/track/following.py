@@ -1,0 +1,157 @@
+"""What `python -m masks track` does: clicks become key frames, masks are written as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track as show
+
+from editing.errors import MaskError
+from editing.media.clip import Clip
+from editing.media.labels import Labels, write_frame
+from masks.io.files import colors_of
+from masks.models.sam import missing
+from masks.segmentation.click import segment
+from masks.track.corrections import Pass, plan
+from masks.track.propagate import Confidence, propagate
+from masks.track.uncertainty import judged
+
+# By label and frame: points (x, y) and their labels.
+Clicks = dict[int, dict[int, tuple[list[tuple[float, float]], list[int]]]]
+Given = dict[int, dict[int, np.ndarray]]
+Confidences = dict[int, dict[int, float]]
+_Tracked = tuple[int, np.ndarray, Confidence]
+_Step = TypeVar("_Step")
+
+
+def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) -> Given:
+    """Find the mask of every click: by frame and label, bool [height, width].
+
+    Args:
+        clip: The clip.
+        clicks: In pixels of the clip.
+        method: A finder's name; see `masks.models.finders`.
+        model: See `masks.segment`.
+
+    Raises:
+        MaskError: Nothing was found.
+        ModelError: The weights are missing or unknown.
+    """
+    if method == "sam" and model is None and (lacking := missing()):
+        typer.echo(f"warning: {lacking}", err=True)
+        method = "grabcut"
+    keys: Given = {}
+    for label, by_frame in clicks.items():
+        for frame, (points, kinds) in by_frame.items():
+            image = clip.read(frame, frame + 1)[0]
+            how: dict[str, Any] = {"method": method, "model": model, "clip": clip, "frame": frame}
+            mask = segment(image, points[:1], kinds[:1], **how) if kinds[0] else None
+            if mask is None or len(points) > 1:
+                mask = segment(image, points, kinds, previous=mask, **how)
+            if not mask.any():
+                raise MaskError(
+                    "--click",
+                    f"Nothing was found for label {label} in frame {frame}. Click nearer to its middle.",
+                )
+            keys.setdefault(frame, {})[label] = mask
+    return keys
+
+
+def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flow") -> Confidences:
+    """Track key frames through the clip and write the labels of every frame.
+
+    Returns:
+        By label and frame, how sure the mask is; see `masks.track.uncertainty.judged`.
+    """
+    colors = colors_of(dict.fromkeys(label for masks in keys.values() for label in masks))
+    confidences: Confidences = {label: {} for label in colors}
+    areas = _usual_areas(keys)
+    for frame, labels, sure in _shown(propagate(clip, keys, flow=flow, tracker=tracker), len(clip)):
+        write_frame(labels, folder, frame, colors)
+        for label in colors:
+            confidences[label][frame] = _judge(labels, label, sure, areas)
+    return confidences
+
+
+def correct(
+    clip: Clip,
+    given: Given,
+    folder: Path,
+    flow: Any,
+    before: Labels,
+    right: Collection[int],
+    tracker: str = "flow",
+) -> Confidences:
+    """Track given masks up to the frames whose masks are right; other labels stay, and all are written.
+
+    Args:
+        clip: The clip.
+        given: Corrected masks, by frame and label.
+        folder: Where labels are written, one PNG per frame.
+        flow: See `editing.motion.flow.estimate_flow`.
+        before: Labels as they were.
+        right: Frames, from 0, at which tracking ends.
+        tracker: See `masks.propagate`.
+
+    Returns:
+        By corrected label and changed frame, how sure the mask is.
+    """
+    keys = {frame: _masks_at(before, frame) for frame in right}
+    for frame, masks in given.items():
+        keys[frame] = {**masks, **{n: mask for n, mask in keys.get(frame, {}).items() if n not in masks}}
+    corrected = {
+        n: [f for f, masks in given.items() if n in masks] for masks in given.values() for n in masks
+    }
+    colors = colors_of(dict.fromkeys(before.present | corrected.keys()))
+    for frame, seen in enumerate(before):
+        write_frame(seen, folder, frame, colors)
+    confidences: Confidences = {label: {} for label in corrected}
+    areas = _usual_areas(keys)
+    passes = plan(keys, corrected, lambda frame: _masks_at(before, frame), len(clip))
+    for (frame, found, sure), part in _passed(clip, passes, flow, tracker):
+        new = before.read(frame, frame + 1)[0].copy()
+        for label in part.labels_at(frame):
+            # What the region gives up goes to whatever was seen there.
+            new = np.where(new == label, found, new)
+            new[found == label] = label
+            confidences[label][frame] = _judge(found, label, sure, areas)
+        write_frame(new, folder, frame, colors)
+    return confidences
+
+
+def _passed(clip: Clip, passes: list[Pass], flow: Any, tracker: str) -> Iterator[tuple[_Tracked, Pass]]:
+    def all_frames() -> Iterator[tuple[_Tracked, Pass]]:
+        for part in passes:
+            span = part.frames
+            how = {"start": span.start, "stop": span.stop, "flow": flow, "tracker": tracker}
+            for tracked in propagate(clip, part.keys, **how):
+                yield tracked, part
+
+    return _shown(all_frames(), sum(len(part.frames) for part in passes))
+
+
+def _shown(steps: Iterable[_Step], total: int) -> Iterator[_Step]:
+    yield from show(steps, "tracking", total=total, console=Console(stderr=True))
+
+
+def _masks_at(labels: Labels, frame: int) -> dict[int, np.ndarray]:
+    seen = labels.read(frame, frame + 1)[0]
+    return {label: seen == label for label in sorted(labels.present)}
+
+
+def _usual_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, float]:
+    """By label, the mean area of the masks on its key frames that are not empty, in pixels."""
+    areas: dict[int, list[int]] = {}
+    for masks in keys.values():
+        for label, mask in masks.items():
+            areas.setdefault(label, []).extend([int(mask.sum())] if mask.any() else [])
+    return {label: float(np.mean(of_label)) if of_label else 1.0 for label, of_label in areas.items()}
+
+
+def _judge(labels: np.ndarray, label: int, sure: Confidence, areas: Mapping[int, float]) -> float:
+    return judged(sure.regions.get(label, 0.0), float((labels == label).sum()) / areas[label])

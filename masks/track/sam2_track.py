@@ -1,0 +1,189 @@
+"""Follow masks through a clip with the memory of a published SAM 2 or SAM 3.
+
+The network is shown every key frame first, then it goes forwards from the first one and, in a session of
+its own, backwards: a correction given to a session that has tracked already would be overwritten. A session
+holds what the network may still look at, so memory does not grow with the clip.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from editing.media.clip import Clip
+from masks.models.checkpoints import Checkpoint, Network, load_video
+from masks.models.cost import timing
+
+Masks = Mapping[int, np.ndarray]
+_Packed = tuple[bytes, float]
+_WINDOW = 16  # frames read at once: a video file cannot be read backwards one by one
+_STABLE = 1.0  # logits: a mask that changes much between these two thresholds is a guess
+
+
+class Seen(NamedTuple):
+    """What the network says of a region on a frame: bool [height, width], and 0 (lost) to 1 (sure)."""
+
+    mask: np.ndarray
+    sure: float
+
+
+def track(
+    checkpoint: Checkpoint, clip: Clip, stated: Mapping[int, Masks], start: int, stop: int
+) -> Iterator[tuple[int, dict[int, Seen]]]:
+    """Carry masks from key frames to the frames `start` to `stop` - 1.
+
+    Args:
+        checkpoint: One that can track.
+        clip: Frames.
+        stated: By key frame, masks by label; an empty one says that the region is not there.
+        start: First frame to track.
+        stop: Frame after the last.
+
+    Yields:
+        Frame number and what is seen of each region: from the first key frame to the end, then from there
+        back to the start. Before its own first key frame a region is followed backwards from there.
+
+    Raises:
+        ModelError: The checkpoint cannot track, or is broken.
+    """
+    network = load_video(checkpoint)
+    firsts: dict[int, int] = {}
+    for frame, masks in sorted(stated.items()):
+        for label in masks:
+            firsts.setdefault(label, frame)
+    first, turn = min(firsts.values()), max(firsts.values())
+    walk = partial(_walk, checkpoint, network, clip, stated)
+    with closing(walk(range(turn - 1, start - 1, -1), True)) as backwards:
+        # What begins later is needed while the clip goes forwards; it is kept, compressed.
+        early = {frame: _packed(seen, firsts, frame) for frame, seen in islice(backwards, turn - first)}
+        with closing(walk(range(first, stop), False)) as forwards:
+            for frame, seen in forwards:
+                yield frame, seen | _unpacked(early.pop(frame, {}), clip.size)
+        yield from backwards
+
+
+class _Pictures:
+    """The clip as the network sees it, read when it looks: frame by frame, in windows that are not kept."""
+
+    def __init__(self, clip: Clip, network: Network) -> None:
+        self._clip, self._network = clip, network
+        self._first, self._window = -1, np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def __getitem__(self, frame: int) -> Any:
+        first = frame - frame % _WINDOW
+        if first != self._first:
+            self._window = self._clip.read(first, min(first + _WINDOW, len(self._clip)))
+            self._first = first
+        picture = self._window[frame - first][None]
+        seen = self._network.processor.video_processor(videos=[picture], return_tensors="pt")
+        return seen["pixel_values_videos"][0][0]
+
+
+def _walk(
+    checkpoint: Checkpoint,
+    network: Network,
+    clip: Clip,
+    stated: Mapping[int, Masks],
+    order: range,
+    reverse: bool,
+) -> Iterator[tuple[int, dict[int, Seen]]]:
+    """Track in one direction in a session of its own."""
+    if not order:
+        return
+    session = _begin(network, clip, stated)
+    for frame in order:
+        with timing(checkpoint, "frame"):
+            seen = _step(network, session, frame, reverse)
+        yield frame, seen
+        _forget(network, session, frame)
+
+
+def _begin(network: Network, clip: Clip, stated: Mapping[int, Masks]) -> Any:
+    """A session that has seen all key frames."""
+    import torch
+
+    model, processor = network
+    session = processor.init_video_session(inference_device=model.device, dtype=torch.float32)
+    session.video_width, session.video_height = clip.size
+    session.processed_frames = _Pictures(clip, network)
+    session.apart = not _overlap(stated)
+    for frame, masks in stated.items():
+        # All regions of a frame at once: of those given one by one only the last would count as new.
+        processor.add_inputs_to_inference_session(
+            session, frame, list(masks), input_masks=[np.ascontiguousarray(mask) for mask in masks.values()]
+        )
+        with torch.inference_mode():
+            model(session, frame_idx=frame)
+    for label in session.obj_ids:
+        # Regions of other key frames were tracked on this one, from far away: nobody is to remember that.
+        session.output_dict_per_obj[session.obj_id_to_idx(label)]["non_cond_frame_outputs"].clear()
+        session.frames_tracked_per_obj[session.obj_id_to_idx(label)].clear()
+    return session
+
+
+def _overlap(stated: Mapping[int, Masks]) -> bool:
+    """Whether two regions share a pixel on a key frame."""
+    return any(np.sum([*masks.values()], axis=0, dtype=np.uint8).max() > 1 for masks in stated.values())
+
+
+def _step(network: Network, session: Any, frame: int, reverse: bool) -> dict[int, Seen]:
+    import torch
+
+    with torch.inference_mode():
+        answer = network.model(session, frame_idx=frame, reverse=reverse)
+        size = [[session.video_height, session.video_width]]
+        # Of regions that lie over each other on no key frame, the surer one has the pixels that two claim.
+        logits = network.processor.post_process_masks(
+            [answer.pred_masks.float()],
+            size,
+            binarize=False,
+            apply_non_overlapping_constraints=session.apart,
+        )[0]
+        present = answer.object_score_logits.float().sigmoid().flatten().tolist()
+    found = {}
+    for label, logit, there in zip(answer.object_ids, logits[:, 0].cpu().numpy(), present, strict=True):
+        wide, narrow = (logit > -_STABLE).sum(), (logit > _STABLE).sum()
+        found[label] = Seen(logit > 0, there * float(narrow / wide) if wide else there)
+    return found
+
+
+def _forget(network: Network, session: Any, frame: int) -> None:
+    """Drop what no later frame looks at: the memory of frames too far back."""
+    config = network.model.config
+    reach = max(config.num_maskmem, config.max_object_pointers_in_encoder)
+    for outputs in session.output_dict_per_obj.values():
+        kept = outputs["non_cond_frame_outputs"]
+        for old in [other for other in kept if abs(other - frame) >= reach]:
+            del kept[old]
+    for tracked in session.frames_tracked_per_obj.values():
+        for old in [other for other in tracked if abs(other - frame) >= reach]:
+            del tracked[old]
+
+
+def _packed(
+    seen: Mapping[int, Seen], firsts: Mapping[int, int], frame: int
+) -> dict[int, tuple[bytes, float]]:
+    """The regions whose first key frame is still to come."""
+    return {
+        label: (zlib.compress(np.packbits(mask).tobytes(), 1), sure)
+        for label, (mask, sure) in seen.items()
+        if frame < firsts[label]
+    }
+
+
+def _unpacked(packed: Mapping[int, _Packed], size: tuple[int, int]) -> dict[int, Seen]:
+    width, height = size
+    found = {}
+    for label, (data, sure) in packed.items():
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(data), np.uint8), count=width * height)
+        found[label] = Seen(bits.reshape(height, width).astype(bool), sure)
+    return found

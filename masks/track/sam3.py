@@ -1,0 +1,126 @@
+"""Things found by words: the text half of a published SAM 3; see `masks.models.checkpoints`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from editing.errors import ModelError
+from editing.media.clip import Clip
+from editing.recipe.events import Progress
+from masks.models.checkpoints import Checkpoint, find, load_words
+from masks.track.edges import iou
+from masks.track.propagate import propagate
+
+LEAST = 0.5  # score from which something counts as found
+_SAME = 0.6  # IoU from which two answers are one thing
+MOST = 8  # things in a clip
+
+
+class Instance(NamedTuple):
+    """A thing that words found: bool [height, width], 0 (no) to 1 (sure), and the words."""
+
+    mask: np.ndarray
+    score: float
+    words: str
+
+
+class FoundThings(NamedTuple):
+    """Things in a clip, as `editing.methods.feature_clusters.Clusters` has them.
+
+    Attributes:
+        labels: uint8 [frames, height, width]; i + 1 is `names[i]`, 0 is nothing.
+        names: The words that found each.
+        fit: 2 x the score of each: above 1 where it was found.
+    """
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    fit: tuple[float, ...]
+
+
+def instances(
+    image: UInt8[np.ndarray, "height width 3"],
+    words: Sequence[str],
+    checkpoint: Checkpoint,
+    least: float = LEAST,
+) -> list[Instance]:
+    """Find every thing that the words name, the surest first; each once, with the words that fit it best.
+
+    Args:
+        image: RGB.
+        words: Short names of things, such as "dog" or "red car".
+        checkpoint: One that takes words.
+        least: Score from which something counts as found, 0..1.
+
+    Raises:
+        ModelError: The checkpoint takes no words, or is broken.
+    """
+    import torch
+
+    model, processor = load_words(checkpoint)
+    size = image.shape[:2]
+    pixels = processor.image_processor(images=image, return_tensors="pt")["pixel_values"].to(model.device)
+    found: list[Instance] = []
+    with torch.inference_mode():
+        seen = model.get_vision_features(pixel_values=pixels)
+        for text in words:
+            inputs = processor(text=text, return_tensors="pt").to(model.device)
+            answer = model(vision_embeds=seen, **inputs)
+            kept = processor.post_process_instance_segmentation(answer, threshold=least, target_sizes=[size])
+            scores, masks = kept[0]["scores"].tolist(), kept[0]["masks"].cpu().numpy() > 0
+            found += [Instance(mask, score, text) for mask, score in zip(masks, scores, strict=True)]
+    return _each_once(found)
+
+
+def _each_once(found: list[Instance]) -> list[Instance]:
+    kept: list[Instance] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        if one.mask.any() and all(iou(one.mask, other.mask) < _SAME for other in kept):
+            kept.append(one)
+    return kept
+
+
+def find_by_words(
+    clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
+) -> Iterator[Progress | FoundThings]:
+    """As `find_in_clip`, for a finder by name, with progress that people can be shown.
+
+    Raises:
+        ModelError: The finder is unknown, takes no words, or is broken.
+    """
+    if (checkpoint := find(finder)) is None:
+        raise ModelError("finder", f"{finder[:60]!r} was not found. Choose another.")
+    yield Progress("finding", 0, len(clip), None)
+    for step in find_in_clip(clip, words, checkpoint, tracker):
+        yield step if isinstance(step, FoundThings) else Progress("finding", step, len(clip), None)
+
+
+def find_in_clip(
+    clip: Clip, words: Sequence[str], checkpoint: Checkpoint, tracker: str = "flow"
+) -> Iterator[int | FoundThings]:
+    """Find things on the middle frame of a clip and follow them: frames done, and as the last what was found.
+
+    Args:
+        clip: Frames.
+        words: See `instances`.
+        checkpoint: One that takes words.
+        tracker: See `masks.propagate`.
+
+    Raises:
+        ModelError: The checkpoint takes no words, or is broken; the tracker is.
+    """
+    width, height = clip.size
+    middle = len(clip) // 2
+    things = instances(clip.read(middle, middle + 1)[0], words, checkpoint)[:MOST]
+    labels = np.zeros((len(clip), height, width), np.uint8)
+    if things:
+        # The surest covers the others.
+        keys = {middle: {label: one.mask for label, one in enumerate(things, 1)}}
+        for done, (frame, seen, _) in enumerate(propagate(clip, keys, tracker=tracker), 1):
+            labels[frame] = seen
+            yield done
+    yield FoundThings(labels, tuple(one.words for one in things), tuple(2 * one.score for one in things))

@@ -1,0 +1,156 @@
+"""Drawings for training the UNet, as latents with the truth of every place, drawn anew in turn.
+
+A pool holds the newest shards. As training goes on the oldest give way to drawings never seen before, so that
+the cores train instead of draw and no drawing is used more than about eight times. Which drawings a pool
+holds follows from the number of samples done, so a resumed run goes on with the same ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from storybook import dataset
+from storybook.training import worker, workers
+from storybook.world import KINDS, Scene, cast_of, render_frames, surface_ids
+
+log = logging.getLogger(__name__)
+SHARD = 1000  # drawings
+SHARDS = 32
+USES = 8  # of a drawing before it gives way
+CELL = 8  # pixels of a latent's cell
+FAR = 2.0  # cells, the largest distance to an outline that is told apart
+_SIZE = 128
+
+
+class Truth(NamedTuple):
+    """What the drawn world knows of every cell of a latent.
+
+    Attributes:
+        kind: int64 [n, 16, 16], 0 background, else 1 + index in `KINDS`.
+        part: int64 [n, 16, 16], index in `draw.PARTS`.
+        outline: float32 [n, 1, 16, 16], cells to the nearest outline of an actor, positive inside, at most
+            `FAR`.
+        middle: float32 [n, 2, 16, 16], (x, y) from the cell to the middle of its actor, in frame widths; 0 on
+            the background. It tells actors apart.
+    """
+
+    kind: Tensor
+    part: Tensor
+    outline: Tensor
+    middle: Tensor
+
+
+def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarray]:
+    """The truth of one frame in small whole numbers, as shards keep it; see `read_truth`."""
+    cast = cast_of(scene)
+    ids = surface_ids(scene, cast, size, frame)
+    label = np.array([0, *[i + 1 for i, c in enumerate(cast) for _ in c]], np.uint8)[ids]
+    part = np.array([0, *[p.part for c in cast for p in c]], np.uint8)[ids]
+    kinds = np.array([0, *[1 + KINDS.index(actor.kind) for actor in scene.actors]], np.uint8)
+    cells = slice(CELL // 2, None, CELL)
+    outline = -cv2.distanceTransform((label == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    middle = np.zeros((2, size, size), np.float32)
+    y, x = np.mgrid[:size, :size]
+    for i in range(1, len(scene.actors) + 1):
+        own = label == i
+        if own.any():
+            outline[own] = cv2.distanceTransform(own.astype(np.uint8), cv2.DIST_L2, 5)[own]
+            middle[:, own] = np.stack([x[own].mean() - x[own], y[own].mean() - y[own]]) / size
+    return {
+        "kind": kinds[label][cells, cells],
+        "part": part[cells, cells],
+        "outline": (np.clip(outline / CELL, -FAR, FAR) * 60).round().astype(np.int8)[None, cells, cells],
+        "middle": (np.clip(middle, -1, 1) * 120).round().astype(np.int8)[:, cells, cells],
+    }
+
+
+def read_truth(kept: dict[str, Tensor], rows: Tensor) -> Truth:
+    """The truth of some rows of what `truth_of` returned, stacked."""
+    return Truth(
+        kept["kind"][rows].long(),
+        kept["part"][rows].long(),
+        kept["outline"][rows].float() / 60,
+        kept["middle"][rows].float() / 120,
+    )
+
+
+def draw_shard(number: int, encode: Callable[[np.ndarray], Tensor]) -> dict[str, Tensor]:
+    """Latents and truth of the drawings of a shard."""
+    pictures, truths = [], []
+    for scene in scenes_of(number):
+        frame = int(np.random.default_rng(scene.seed).integers(scene.frames))
+        pictures.append(render_frames(scene, _SIZE, (frame,))[0])
+        truths.append(truth_of(scene, frame))
+    stacked = {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
+    return {"z": encode(np.stack(pictures)), **stacked}
+
+
+def scenes_of(number: int) -> list[Scene]:
+    """The scenes of a shard."""
+    first = dataset.FIRST_TRAINING_SEED + number * SHARD
+    return [dataset.training_scene(seed) for seed in range(first, first + SHARD)]
+
+
+class Pool:
+    """The newest shards, kept in a folder.
+
+    Args:
+        folder: Where.
+        encode: Raw latents, float16, of pictures.
+        tokens: Token ids of the captions of some scenes.
+        shards: How many.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        encode: Callable[[np.ndarray], Tensor],
+        tokens: Callable[[list[Scene]], dict[str, Tensor]],
+        shards: int = SHARDS,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._encode, self._tokens, self._shards = folder, encode, tokens, shards
+        self._held: dict[int, dict[str, Tensor]] = {}
+        self._rows: dict[str, Tensor] = {}
+
+    def wanted(self, done: int) -> range:
+        """Numbers of the shards after `done` samples; two change at a time, one for each of two workers."""
+        first = 2 * (done // (2 * USES * SHARD))
+        return range(first, first + self._shards)
+
+    def at(self, done: int) -> dict[str, Tensor]:
+        """Latents, truth and token ids after `done` samples; workers share out what has to be drawn."""
+        wanted = self.wanted(done)
+        missing = [number for number in wanted if number not in self._held]
+        if not missing:
+            return self._rows
+        for number in missing[worker() :: workers()]:
+            if not self._path(number).exists():
+                partial = self._path(number).with_suffix(".partial")
+                save_file(draw_shard(number, self._encode), partial)
+                partial.replace(self._path(number))
+                log.info("drew shard %d", number)
+        if workers() > 1:
+            dist.barrier()
+        for number in missing:
+            self._held[number] = load_file(self._path(number)) | self._tokens(scenes_of(number))
+        for number in [number for number in self._held if number not in wanted]:
+            del self._held[number]
+            self._path(number).unlink(missing_ok=True)
+        self._rows = {
+            key: torch.cat([self._held[number][key] for number in wanted]) for key in self._held[wanted[0]]
+        }
+        return self._rows
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"shard_{number:06d}.safetensors"

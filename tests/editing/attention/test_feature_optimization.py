@@ -1,0 +1,191 @@
+"""Features are optimised as the dense losses say, and nothing else is touched."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+import editing.attention.feature_optimization
+from editing.attention.feature_optimization import (
+    Agreement,
+    as_places,
+    flow_slope,
+    neighbours,
+    optimize_features,
+    similarity_slope,
+    unit_slope,
+    with_statistics,
+)
+from editing.motion.correspondence import Motion
+from editing.motion.flow import warp
+
+FRAMES, HEIGHT, WIDTH = 3, 6, 8
+WANTED = Agreement(
+    flow=1.0, similarity=50.0, circular=True, distance="absolute", rounds=20, learning_rate=0.02, restore=True
+)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    torch.manual_seed(0)
+
+
+def still(frames=FRAMES):
+    flow = torch.zeros(frames, 2, HEIGHT, WIDTH)
+    return Motion(flow, flow, *(torch.zeros(frames, HEIGHT, WIDTH, dtype=torch.bool) for _ in "ab"))
+
+
+def random_motion():
+    unseen = torch.rand(2, FRAMES, HEIGHT, WIDTH) < 0.2
+    return Motion(*torch.randn(2, FRAMES, 2, HEIGHT, WIDTH), *unseen)
+
+
+def features(rows=2 * FRAMES, channels=5):
+    return torch.randn(rows, channels, HEIGHT, WIDTH)
+
+
+def gradient(loss, x):
+    """By autograd."""
+    leaf = x.detach().clone().requires_grad_(True)
+    return torch.autograd.grad(loss(leaf), [leaf])[0]
+
+
+def dense(rows, reference, distance):
+    off = rows @ rows.mT - reference @ reference.mT
+    return (off.abs() if distance == "absolute" else off.square()).mean()
+
+
+def unlike(x, motion, circular):
+    """Mean distance of frames to their neighbours, warped."""
+    pairs = FRAMES if circular else FRAMES - 1
+    total = x.new_zeros(())
+    for half in x.split(FRAMES):
+        for i in range(pairs):
+            a, b, pair = half[i], half[(i + 1) % FRAMES], motion[i : i + 1]
+            total = total + ((b - warp(a[None], pair.backward, "zero")).abs() * ~pair.appeared).sum()
+            if circular:
+                total = total + ((a - warp(b[None], pair.forward, "zero")).abs() * ~pair.hidden).sum()
+    return total / x.numel()
+
+
+def units(x):
+    return normalize(as_places(x), dim=-1)
+
+
+def total(x, source, motion, wanted=WANTED):
+    similar = dense(units(x), units(source), wanted.distance)
+    return wanted.flow * unlike(x, motion, wanted.circular) + wanted.similarity * similar
+
+
+def near(found, expected):
+    return (found - expected).norm() <= 1e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("distance", ["absolute", "squared"])
+@pytest.mark.parametrize(("places", "channels"), [(7, 9), (5, 3), (130, 9), (1000, 9)])
+def test_the_slope_of_similarity_is_that_of_the_dense_loss(places, channels, distance):
+    """With one block and with several, with rows together and alone."""
+    rows, reference = (normalize(torch.randn(11, places, channels), dim=-1) for _ in "ab")
+    expected = gradient(lambda u: dense(u, reference, distance), rows)
+    assert near(unit_slope(rows, reference, distance), expected)
+
+
+@pytest.mark.parametrize("distance", ["absolute", "squared"])
+def test_similarity_does_not_depend_on_length(distance):
+    x, reference = torch.randn(2, 11, 4, dtype=torch.float64), units(features(2).double())[:, :11, :4]
+    reference = normalize(reference, dim=-1)
+    expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
+    assert near(similarity_slope(x, reference, distance), expected)
+
+
+def test_equal_features_have_no_slope(monkeypatch):
+    monkeypatch.setattr(editing.attention.feature_optimization, "_BLOCK", 20)
+    u = units(features())
+    for distance in ("absolute", "squared"):
+        assert not unit_slope(u, u.clone(), distance).any()
+
+
+@pytest.mark.parametrize("circular", [True, False])
+def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
+    x, motion = features(), random_motion()
+    expected = gradient(lambda x: unlike(x, motion, circular), x)
+    assert near(flow_slope(as_places(x), neighbours(motion, circular)), as_places(expected))
+
+
+def test_what_only_rounding_made_has_no_slope():
+    x = features(1).repeat(2 * FRAMES, 1, 1, 1)
+    x += 1e-7 * torch.randn_like(x)
+    assert not flow_slope(as_places(x), neighbours(still(), True)).any()
+
+
+@pytest.mark.parametrize("circular", [True, False])
+def test_what_is_hidden_has_no_neighbour(circular):
+    motion = still()
+    hidden = Motion(motion.forward, motion.backward, ~motion.hidden, ~motion.appeared)
+    assert not flow_slope(as_places(features()), neighbours(hidden, circular)).any()
+
+
+def test_one_frame_agrees_with_itself():
+    x, wanted = features(2), replace(WANTED, similarity=0.0)
+    for circular in (True, False):
+        found = optimize_features(x, x, still(1), replace(wanted, circular=circular, restore=False))
+        assert torch.equal(found, x)
+
+
+def test_halves_of_guidance_do_not_touch():
+    x, source, motion = features(), features(), random_motion()
+    alone = [optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))]
+    torch.testing.assert_close(
+        optimize_features(x, source, motion, WANTED), torch.cat(alone), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}],
+    ids=str,
+)
+def test_the_loss_falls(change):
+    x, source, motion = features(), features(), random_motion()
+    wanted = replace(WANTED, restore=False, **change)
+    found = optimize_features(x, source, motion, wanted)
+    assert total(found, source, motion, wanted) < 0.95 * total(x, source, motion, wanted)
+
+
+def test_what_agrees_already_stays():
+    frame = features(1)
+    x = frame.repeat(2 * FRAMES, 1, 1, 1)
+    for distance in ("absolute", "squared"):
+        found = optimize_features(x, x, still(), replace(WANTED, distance=distance))
+        torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-5)
+
+
+def test_statistics_are_put_back():
+    x = 3 + 2 * features()
+    found = optimize_features(x, features(), random_motion(), WANTED)
+    for a, b in ((found.mean((2, 3)), x.mean((2, 3))), (found.std((2, 3)), x.std((2, 3)))):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    free = optimize_features(x, features(), random_motion(), replace(WANTED, restore=False))
+    assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
+
+
+def test_a_single_place_has_statistics():
+    x = torch.randn(2, 4, 1, 1)
+    torch.testing.assert_close(with_statistics(x + 5, x), x)
+
+
+def test_without_weights_nothing_is_done():
+    x = features().bfloat16()
+    assert optimize_features(x, features(), still(), replace(WANTED, flow=0.0, similarity=0.0)) is x
+
+
+def test_dtype_shape_and_weights_are_left_alone():
+    layer = torch.nn.Conv2d(5, 5, 1)
+    source = features()
+    x = layer(features())
+    found = optimize_features(x.to(torch.bfloat16), source, still(), WANTED)
+    assert (found.dtype, found.shape, found.requires_grad) == (torch.bfloat16, x.shape, False)
+    assert layer.weight.grad is None
+    with torch.no_grad():
+        assert optimize_features(x, source, still(), WANTED).grad_fn is None

@@ -1,0 +1,121 @@
+"""The hook: bit-equal to diffusers' own attention, reaches every layer, leaves nothing behind."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from diffusers import ControlNetModel
+from diffusers.models.attention_processor import AttnProcessor2_0
+from torch.nn.functional import scaled_dot_product_attention
+
+from editing.attention.layers import AttentionLayer, Grid, LayerProcessor, install
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, 4, 8, 16, generator=generator), 501, torch.randn(3, 77, 32, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny, inputs):
+    unet = deepcopy(tiny.unet)
+    unet.set_attn_processor(AttnProcessor2_0())
+    with torch.no_grad():
+        return unet(*inputs).sample
+
+
+@pytest.mark.parametrize("attend", [None, lambda q, k, v, site: scaled_dot_product_attention(q, k, v)])
+def test_equals_diffusers_bit_for_bit(tiny, inputs, expected, attend):
+    with torch.no_grad():
+        out = tiny.unet(*inputs, cross_attention_kwargs=attend and {"attend": attend}).sample
+    assert torch.equal(out, expected)
+
+
+def test_every_site_is_seen_once_in_order(tiny, inputs):
+    seen = []
+
+    def attend(q, k, v, site):
+        assert q.shape[0] == 3
+        assert q.shape[1] == 8
+        assert k.shape[2] == (77 if site.kind == "cross" else q.shape[2])
+        seen.append(site)
+        return scaled_dot_product_attention(q, k, v)
+
+    with torch.no_grad():
+        tiny.unet(*inputs, cross_attention_kwargs={"attend": attend})
+    assert tuple(seen) == tiny.sites
+    assert [site.kind for site in seen].count("self") == 16
+    assert [site.kind for site in seen].count("cross") == 16
+    assert len({site.name for site in seen}) == 32
+    assert (
+        AttentionLayer("mid_block.attentions.0.transformer_blocks.0.attn2", "cross", "mid_block", (1, 8, 8))
+        in seen
+    )
+    assert [site.block for site in seen[::2]] == [
+        *["down_blocks.0"] * 2, *["down_blocks.1"] * 2, *["down_blocks.2"] * 2, "mid_block",
+        *["up_blocks.1"] * 3, *["up_blocks.2"] * 3, *["up_blocks.3"] * 3,
+    ]  # fmt: skip
+
+
+def test_q_and_k_are_unscaled(tiny, inputs):
+    """Attention from its definition, on what the hook hands over, gives the model's output."""
+
+    def attend(q, k, v, site):
+        return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
+
+    with torch.no_grad():
+        plain = tiny.unet(*inputs).sample
+        out = tiny.unet(*inputs, cross_attention_kwargs={"attend": attend}).sample
+    torch.testing.assert_close(out, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_works_on_a_control_network(tiny):
+    control = ControlNetModel.from_unet(tiny.unet)
+    sites = install(control)
+    seen = []
+
+    def attend(q, k, v, site):
+        seen.append(site)
+        return scaled_dot_product_attention(q, k, v)
+
+    x, text = torch.zeros(1, 4, 8, 8), torch.zeros(1, 77, 32)
+    control(x, 1, text, torch.zeros(1, 3, 64, 64), cross_attention_kwargs={"attend": attend})
+    assert tuple(seen) == sites
+    assert len(sites) == 14
+
+
+def test_a_mask_is_refused(tiny, inputs):
+    x, t, text = inputs
+    with pytest.raises(ValueError, match="masked"):
+        tiny.unet(x, t, text, encoder_attention_mask=torch.ones(3, 77))
+
+
+def test_processors_hold_nothing_but_their_site(tiny):
+    processors = tiny.unet.attn_processors
+    assert len(processors) == 32
+    for name, processor in processors.items():
+        assert isinstance(processor, LayerProcessor)
+        assert list(vars(processor)) == ["site"]
+        assert processor.site.name + ".processor" == name
+
+
+def test_a_sites_stride_gives_its_grid(tiny):
+    """The tokens that reach each layer are those of the grid said beforehand, at an uneven size too."""
+    x, text = torch.zeros(2, 4, 24, 8), torch.zeros(2, 77, 32)
+    grid, found = Grid(2, 24, 8), {}
+
+    def attend(q, k, v, site):
+        found[site] = q.shape[2]
+        return scaled_dot_product_attention(q, k, v)
+
+    with torch.no_grad():
+        tiny.unet(x, 1, text, cross_attention_kwargs={"attend": attend})
+    assert all(grid.at(site).tokens == tokens for site, tokens in found.items())
+    assert {site.stride for site in found} == {(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8)}
+    assert {site.block for site in found if site.finest} == {"down_blocks.0", "up_blocks.3"}
+
+
+def test_sides_that_do_not_divide_are_rounded_up():
+    assert Grid(5, 9, 7).over((1, 4, 4)) == (5, 3, 2)
+    assert Grid(5, 9, 7).over((2, 1, 1)) == (3, 9, 7)

@@ -1,0 +1,203 @@
+"""Batches: which jobs there are, that each is done once, that a batch goes on, and shots of one clip."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from editing.__main__ import main
+from editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
+from editing.errors import RequestError
+from editing.media.clip import ArrayClip
+from editing.request.edit_request import EditRequest
+from editing.request.project import load_project, save_project
+from editing.storage import cache
+from storybook.world import render_frames, sample_scene
+
+PARAMS = {"steps": 1, "strength": 0.5, "preview_every": 0}
+
+
+def write_project(folder: Path, shots: int = 1, **values) -> Path:
+    """A project of drawn shots of five frames each."""
+    frames = np.concatenate([render_frames(sample_scene(3 + 5 * shot, 5), 64) for shot in range(shots)])
+    clip = ArrayClip(frames, Fraction(8))
+    given = {"method": "sdedit", "params": PARAMS, "prompt": "a pig on the grass", "size": 64, **values}
+    save_project(EditRequest(clip, None, (), **given), folder)
+    return folder
+
+
+@pytest.fixture
+def projects(tmp_path, own_cache):
+    """Three projects."""
+    return [write_project(tmp_path / "in" / name, seed=seed) for seed, name in enumerate("abc")]
+
+
+def status(out: Path) -> dict:
+    return {name: job["state"] for name, job in json.loads((out / "batch.json").read_text())["jobs"].items()}
+
+
+def test_jobs_come_from_folders_patterns_and_lines(projects, tmp_path):
+    lines = tmp_path / "jobs.jsonl"
+    lines.write_text(
+        '{"project": "in/a", "name": "second a", "seed": 7, "params": {"steps": 2}}\n\n'
+        '{"project": "in/b", "method": "fresco", "prompts": ["a fox"]}\n'
+    )
+    jobs = read_jobs([str(projects[0]), str(tmp_path / "in" / "[bc]"), str(lines)])
+    assert [job.name for job in jobs] == ["a", "b", "c", "second a", "b_2"]
+    request, _ = jobs[3].request()
+    assert (request.seed, request.params) == (7, {**PARAMS, "steps": 2})
+    request, notes = jobs[4].request()
+    assert (request.method, request.prompt, request.params) == ("fresco", "a fox", {})
+    assert "dropped" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("not JSON", "line 1"),
+        ("[]", "line 1"),
+        ("[" * 90_000, "line 1"),
+        ('{"project": "nowhere"}', "line 1"),
+        ('{"project": "in/a", "seed": "x"}', "seed"),
+        ('{"project": "in/a", "color": 1}', "color"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(projects, tmp_path, line, field):
+    (tmp_path / "jobs.jsonl").write_text(line)
+    with pytest.raises(RequestError) as caught:
+        read_jobs([str(tmp_path / "jobs.jsonl")])
+    assert field in caught.value.field
+    assert len(str(caught.value)) < 300
+
+
+def test_without_a_project_there_is_one_line(tmp_path, capsys):
+    assert main(["batch", str(tmp_path / "*"), "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypatch):
+    out, ran = tmp_path / "out", []
+    from editing.pipeline import runner
+
+    edit = runner.edit
+
+    def noted(request, backbone=None):
+        ran.append(request.seed)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        yield from edit(request, backbone)
+
+    monkeypatch.setattr(runner, "edit", noted)
+    command = ["batch", *map(str, projects), "-o", str(out)]
+    assert main(command) == 130
+    assert ran == [0, 1]
+    assert status(out) == {"a": "done", "b": "waiting", "c": "waiting"}
+    assert main(command) == 0
+    assert ran == [0, 1, 1, 2]
+    assert status(out) == dict.fromkeys("abc", "done")
+    assert sorted(entry.name for entry in out.iterdir()) == ["a", "b", "batch.json", "c"]
+    assert main(command) == 0
+    assert ran == [0, 1, 1, 2]
+    # Another seed is another result.
+    save_project(replace(load_project(projects[1]), seed=9), projects[1])
+    assert main(command) == 0
+    assert ran[4:] == [9]
+    assert json.loads((out / "b" / "report.json").read_text())["request"]["seed"] == 9
+
+
+def test_one_that_fails_does_not_stop_the_others(projects, tmp_path, capsys):
+    save_project(replace(load_project(projects[0]), prompt="an unheardof thing"), projects[0])
+    assert main(["batch", *map(str, projects), "-o", str(tmp_path / "out")]) == 1
+    assert status(tmp_path / "out") == {"a": "failed", "b": "done", "c": "done"}
+    said = capsys.readouterr()
+    assert "unheardof" in said.err
+    assert "2 of 3 jobs done" in said.out
+
+
+def test_a_folder_with_other_files_is_refused(projects, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert main(["batch", str(projects[0]), "-o", str(tmp_path / "out")]) == 2
+
+
+def test_shots_edited_apart_end_in_the_same_bytes(tmp_path, own_cache, monkeypatch):
+    project = write_project(tmp_path / "in", shots=3, params={**PARAMS, "window": 8})
+    job = EditJob("clip", project)
+    assert main(["batch", str(project), "-o", str(tmp_path / "whole")]) == 0
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache of shots"))
+    tasks = split([job])
+    assert [task.shot for task in tasks] == [0, 1, 2, None]
+    assert tasks[-1].after == (0, 1, 2)
+    for task in reversed(tasks[:-1]):  # in any order
+        assert work(task, tmp_path / "parts").error == ""
+    stored = []
+    monkeypatch.setattr(cache, "store", lambda key, *_: stored.append(key["kind"]))
+    (tmp_path / "parts" / ".work").mkdir(parents=True)
+    assert work(tasks[-1], tmp_path / "parts").error == ""
+    assert "draft" not in stored  # every window came from the cache
+    assert is_done(job, tmp_path / "parts")
+    edited = [(tmp_path / part / name / "edited.mp4") for part, name in (("whole", "in"), ("parts", "clip"))]
+    assert edited[0].read_bytes() == edited[1].read_bytes()
+
+
+def test_what_all_windows_need_is_done_by_the_first_shot(tmp_path):
+    project = write_project(tmp_path / "in", shots=2, method="tune_a_video", source_prompt="a pig", params={})
+    tasks = split([EditJob("clip", project)])
+    assert [task.after for task in tasks] == [(), (0,), (0, 1)]
+
+
+def test_shots_are_those_of_the_request(tmp_path):
+    request = load_project(write_project(tmp_path / "in", shots=2))
+    assert _count_shots(request) == 2
+    assert _count_shots(replace(request, params={"cuts": "none"})) == 1
+    assert _count_shots(replace(request, params={"cuts": "2, 4, 7"})) == 4
+
+
+def test_a_failure_inside_is_tried_again_and_named(projects, tmp_path, monkeypatch):
+    monkeypatch.setattr("editing.cli.jobs._edit", lambda *_: 1 / 0)
+    outcome = work(Task(EditJob("a", projects[0])), tmp_path)
+    assert outcome.again
+    assert "ZeroDivisionError" in outcome.error
+
+
+def begin_batch(project: Path, out: Path) -> int:
+    """Another process that has begun a batch, with a result half written."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+
+        def hang(task, out):
+            (out / ".work" / "half").mkdir()
+            os.write(tell, b".")
+            signal.pause()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("editing.cli.jobs.work", hang)
+            main(["batch", str(project), "-o", str(out)])
+        os._exit(0)
+    os.close(tell)
+    os.read(ready, 1)
+    os.close(ready)
+    return child
+
+
+def test_a_second_batch_into_the_same_folder_is_refused_while_the_first_lives(projects, tmp_path, capsys):
+    out = tmp_path / "out"
+    child = begin_batch(projects[0], out)
+    try:
+        before = (out / "batch.json").read_bytes()
+        assert main(["batch", str(projects[1]), "-o", str(out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: --out: 'out' is in use by another run. Wait")
+        assert (out / ".work" / "half").is_dir()
+        assert (out / "batch.json").read_bytes() == before
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert main(["batch", str(projects[0]), "-o", str(out)]) == 0
+    assert sorted(entry.name for entry in out.iterdir()) == ["a", "batch.json"]

@@ -1,0 +1,283 @@
+"""Adapters on the command line and in projects."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tuning_runs import clip, learned, request
+
+from editing import load_adapter, save_adapter
+from editing.__main__ import main
+from editing.errors import EditingError
+from editing.methods.tuning import Learner, Tuning
+from editing.models.adapters import read_facts
+from editing.request.edit_request import EditRequest
+from editing.request.project import FILE, load_project, save_project
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    asked = EditRequest(clip(), None, (), source_prompt="a cat", prompt="a fox", method="tune_a_video")
+    save_project(asked, tmp_path / "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def file(small, tmp_path) -> Path:
+    save_adapter(learned(small, request(source_prompt="a cat"), tune_steps=0), tmp_path / "clip.safetensors")
+    return tmp_path / "clip.safetensors"
+
+
+def call(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def last_error(capsys) -> str:
+    return capsys.readouterr().err.rstrip().splitlines()[-1]
+
+
+def without_models(monkeypatch):
+    monkeypatch.setattr(
+        "editing.models.load.load_backbone", lambda *_, **__: pytest.fail("a model was loaded")
+    )
+
+
+# --- tune
+
+
+def test_tune_writes_an_adapter_and_says_where(project, small_folder, tmp_path, capsys):
+    out = tmp_path / "new" / "walk.safetensors"
+    assert (
+        call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--set", "learning_rate=0.002") == 0
+    )
+    shown = capsys.readouterr().out
+    assert f"adapter: {out} (" in shown
+    assert "3 steps" in shown
+    assert "loss: " in shown
+    facts = read_facts(out)
+    assert (facts.name, facts.steps, facts.words) == ("walk", 3, "a cat")
+    assert facts.learning_rate == 0.002
+    assert facts.model == str(small_folder)
+    assert call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--name", "my walk") == 0
+    assert read_facts(out).name == "my walk"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_tune_of_no_steps_has_no_losses_to_tell(project, small_folder, tmp_path, capsys):
+    out = tmp_path / "walk.safetensors"
+    assert call("tune", project, "-o", out, "--model", small_folder, "--set", "tune_steps=0") == 0
+    assert "nan" not in capsys.readouterr().out
+    assert read_facts(out).steps == 0
+
+
+def test_tune_uses_the_type_and_the_method_given(project, small_folder, tmp_path, monkeypatch):
+    from editing.models import load as backbones
+
+    asked, load = [], backbones.load_backbone
+    monkeypatch.setattr(
+        backbones, "load_backbone", lambda *a, **named: asked.append(named) or load(*a, **named)
+    )
+    content = json.loads((project / FILE).read_text()) | {
+        "method": "fatezero",
+        "params": {"cross_until": 0.5},
+    }
+    (project / FILE).write_text(json.dumps(content))
+    out = tmp_path / "walk.safetensors"
+    options = ("--model", small_folder, *QUICK, "--dtype", "bfloat16")
+    assert call("tune", project, "-o", out, *options) == 0
+    assert [str(named["dtype"]) for named in asked] == ["torch.bfloat16"]
+    assert all(str(weight.dtype) == "torch.float32" for weight in load_adapter(out).weights.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("--out", ["-o", "adapter"]),
+        ("--out", ["-o", "adapter.pt"]),
+        ("--out", ["-o", "folder.safetensors"]),
+        ("--out", ["-o", "file/adapter.safetensors"]),
+        ("--name", ["-o", "a.safetensors", "--name", "x" * 101]),
+        ("--name", ["-o", "a.safetensors", "--name", " "]),
+        ("--out", ["-o", "x" * 120 + ".safetensors"]),
+        ("params.tune_steps", ["-o", "a.safetensors", "--set", "tune_steps=-1"]),
+        ("params.learning_rate", ["-o", "a.safetensors", "--set", "learning_rate=0"]),
+        ("params.strength", ["-o", "a.safetensors", "--set", "strength=0.5"]),
+        ("--set", ["-o", "a.safetensors", "--set", "tune_steps"]),
+        ("--dtype", ["-o", "a.safetensors", "--dtype", "float8"]),
+        ("model", ["-o", "a.safetensors", "--model", ""]),
+    ],
+)
+def test_tune_refuses_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys, field, options):
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").write_text("")
+    without_models(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert call("tune", "project", *options) == 2
+    error = last_error(capsys)
+    assert error.startswith(f"error: {field}: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
+def test_tune_needs_to_know_what_the_clip_shows(project, tmp_path, monkeypatch, capsys, options):
+    without_models(monkeypatch)
+    content = json.loads((project / FILE).read_text()) | {"source_prompt": ""}
+    (project / FILE).write_text(json.dumps(content))
+    assert call("tune", project, "-o", tmp_path / "a.safetensors", *options) == 2
+    assert last_error(capsys).startswith("error: source_prompt: ")
+
+
+def test_tune_refuses_a_folder_that_cannot_be_written(project, tmp_path, monkeypatch, capsys):
+    without_models(monkeypatch)
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    assert call("tune", project, "-o", tmp_path / "a.safetensors") == 2
+    assert last_error(capsys).startswith("error: --out: ")
+
+
+def test_stopped_by_the_keyboard_the_same_command_goes_on(
+    project, small_folder, tmp_path, monkeypatch, capsys
+):
+    taken, gradients = [], Tuning.gradients
+
+    def counting(self, learner):
+        taken.append(learner.steps)
+        if taken == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return gradients(self, learner)
+
+    monkeypatch.setattr(Tuning, "gradients", counting)
+    command = ("tune", project, "-o", tmp_path / "a.safetensors", "--model", small_folder, *QUICK)
+    assert call(*command) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped"
+    assert not (tmp_path / "a.safetensors").exists()
+    assert call(*command) == 0
+    assert taken == [0, 1, 2, 2]
+    assert call(*command) == 0
+    assert taken == [0, 1, 2, 2]
+    assert read_facts(tmp_path / "a.safetensors").steps == 3
+
+
+def test_a_full_disk_is_one_line_and_what_was_learned_is_kept(
+    project, small_folder, tmp_path, monkeypatch, capsys
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    command = ("tune", project, "-o", tmp_path / "a.safetensors", "--model", small_folder, *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert call(*command) == 2
+    error = last_error(capsys)
+    assert error.startswith("error: --out: 'a.safetensors' cannot be written (No space left on device).")
+    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob("a.*"))
+    monkeypatch.setattr(Learner, "descend", lambda *_: pytest.fail("tuned again"))
+    assert call(*command) == 0
+
+
+def test_nan_is_one_line(project, small_folder, tmp_path, monkeypatch, capsys):
+    gradients = Tuning.gradients
+    monkeypatch.setattr(
+        Tuning, "gradients", lambda self, learner: (float("nan"), gradients(self, learner)[1])
+    )
+    out = tmp_path / "a.safetensors"
+    assert call("tune", project, "-o", out, "--model", small_folder, *QUICK) == 2
+    assert last_error(capsys).startswith(
+        "error: params.learning_rate: The loss is NaN or Inf in tuning step 1."
+    )
+    assert not out.exists()
+
+
+# --- run --adapter
+
+
+def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tuning, "gradients", lambda *_: pytest.fail("tuned"))
+    out = tmp_path / "out"
+    options = ("--model", small_folder, "--set", "steps=1", "--set", "preview_every=0")
+    assert call("run", project, "-o", out, "--adapter", file, *options) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["adapter"]["words"] == "a cat"
+    assert report["request"]["adapter"] == "clip.safetensors"
+    assert str(file.parent) not in json.dumps(report)
+    assert report["warnings"] == []
+
+
+@pytest.mark.parametrize("name", ["nowhere", "text.safetensors", "five.safetensors"])
+def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_path, monkeypatch, capsys, name):
+    (tmp_path / "text.safetensors").write_text("text")
+    save_adapter(learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors")
+    without_models(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--dtype", "float32"]):
+        assert call("run", project, "-o", "out", "--adapter", name, *options) == 2
+        assert last_error(capsys).startswith("error: adapter: ")
+    assert not (tmp_path / "out").exists()
+
+
+# --- Projects
+
+
+def with_adapter(project, value):
+    content = json.loads((project / FILE).read_text()) | {"adapter": value}
+    (project / FILE).write_text(json.dumps(content))
+    return project
+
+
+def test_a_project_names_a_file_in_its_folder(project, file):
+    shutil.copy(file, project / "walk.safetensors")
+    assert load_project(with_adapter(project, "walk.safetensors")).adapter == str(
+        project / "walk.safetensors"
+    )
+
+
+def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    asked = load_project(with_adapter(project, "clip"))
+    assert asked.adapter == "clip"
+    assert asked.adapter_facts() == read_facts(file)
+
+
+@pytest.mark.parametrize(
+    "path", ["../clip.safetensors", "/etc/passwd", "a/../../clip.safetensors", "C:\\a", 5, None]
+)
+def test_a_project_names_nothing_outside(project, file, path):
+    with pytest.raises(EditingError) as caught:
+        load_project(with_adapter(project, path))
+    assert caught.value.field == "adapter"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_that_leads_out_is_refused(project, file):
+    (project / "walk.safetensors").symlink_to(file)
+    with pytest.raises(EditingError, match=r"^adapter: .*leads out"):
+        load_project(with_adapter(project, "walk.safetensors"))
+
+
+def test_a_missing_file_is_refused_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys):
+    without_models(monkeypatch)
+    for name in ("walk.safetensors", "sub/walk.safetensors"):
+        assert call("run", with_adapter(project, name), "-o", tmp_path / "out") == 2
+        assert last_error(capsys).startswith("error: adapter: ")
+
+
+def test_a_saved_project_has_its_adapter_with_it(project, file, tmp_path):
+    asked = EditRequest(clip(), None, (), source_prompt="a cat", adapter=str(file))
+    save_project(asked, tmp_path / "copy")
+    again = load_project(tmp_path / "copy")
+    assert Path(again.adapter).parent == (tmp_path / "copy").resolve()
+    assert Path(again.adapter).read_bytes() == file.read_bytes()
+    save_project(again, tmp_path / "copy")  # onto the file it reads from
+    again = load_project(tmp_path / "copy")
+    assert Path(again.adapter).read_bytes() == file.read_bytes()
+    save_project(EditRequest(clip(), None, ()), tmp_path / "copy")
+    assert load_project(tmp_path / "copy").adapter == ""
+    with pytest.raises(EditingError, match=r"^adapter: "):
+        save_project(EditRequest(clip(), None, (), adapter="nowhere"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

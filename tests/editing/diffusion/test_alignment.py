@@ -1,0 +1,212 @@
+"""Which tokens of one prompt stand for which of another, with OpenAI's CLIP vocabulary."""
+
+import pytest
+import torch
+
+from editing.diffusion.text import equalizer, find_words, new_words, refine_map, replace_map, words
+from editing.errors import PromptError
+
+DOG, SHIBA = "a dog is eating a watermelon", "a Shiba-Inu is eating a watermelon"
+RABBIT = "a rabbit is eating a watermelon"
+JEEP = "a silver jeep driving down a curvy road in the countryside"
+
+
+def entries(mapper, rows):
+    """Column and weight of what is not zero in each of `rows`."""
+    return {row: {int(c): round(float(mapper[row, c]), 6) for c in mapper[row].nonzero()} for row in rows}
+
+
+def test_words_are_compared_without_case_and_punctuation():
+    assert [w.text for w in words("  A Spider-Man  rides, down the road... (don't)")] == [
+        "a", "spider-man", "rides", "down", "the", "road", "don't",
+    ]  # fmt: skip
+    assert new_words(f"{JEEP},", f"watercolor Painting of {JEEP}.") == ((), ("watercolor", "painting"))
+    assert new_words(RABBIT, "a rabbit is eating an orange") == (("watermelon",), ("orange",))
+    assert new_words("a cat", "the cat") == (("a",), ("the",))
+    assert new_words(DOG, DOG) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [("Dog", (2,)), ("a", (1, 5)), ("eating a", (4, 5)), ("watermelon.", (6,))],
+)
+def test_find_words(tiny, phrase, expected):
+    assert find_words(tiny.embed([DOG]), phrase) == expected
+
+
+@pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
+def test_a_word_that_is_not_there_is_an_error_that_names_the_nearest(tiny, phrase):
+    with pytest.raises(PromptError, match=r"params.blend_words: .*(watermelon|eating)"):
+        find_words(tiny.embed([DOG]), phrase, "params.blend_words")
+
+
+def test_equalizer_touches_the_tokens_of_its_words_only(tiny):
+    text = tiny.embed([SHIBA])
+    factors = equalizer(text, {"Shiba-Inu": 3.0, "eating": 0.5})
+    assert factors[2:7].tolist() == [3.0] * 5
+    assert factors[8] == 0.5
+    assert (factors[[0, 1, 7, *range(9, 77)]] == 1).all()
+    assert (equalizer(text, {}) == 1).all()
+
+
+def test_replace_as_published(tiny):
+    mapper = replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), "original")
+    assert entries(mapper, [0, 1]) == {0: {0: 1}, 1: {1: 1}}
+    assert entries(mapper, [2])[2] == dict.fromkeys(range(2, 7), 0.2)
+    assert all(not mapper[row].any() for row in range(3, 7))
+    assert entries(mapper, range(7, 77)) == {row: {row: 1} for row in range(7, 77)}
+
+
+def test_replace_mended(tiny):
+    mapper = replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]))
+    assert entries(mapper, [2])[2] == dict.fromkeys(range(2, 7), 0.2)
+    assert entries(mapper, range(3, 73)) == {row: {row + 4: 1} for row in range(3, 73)}
+    assert torch.allclose(mapper.sum(1), torch.ones(77))
+
+
+@pytest.mark.parametrize("variant", ["fixed", "original"])
+def test_equal_prompts_are_mapped_to_themselves(tiny, variant):
+    text = tiny.embed([JEEP])
+    assert torch.equal(replace_map(text, text, variant), torch.eye(77))
+    indices, aligned = refine_map(text, text, variant)
+    assert torch.equal(indices, torch.arange(77))
+    assert aligned.all()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (SHIBA, DOG),
+        (DOG, SHIBA),
+        (f"{JEEP},", JEEP),
+        (JEEP, f"{JEEP}, ..."),
+        ("a dog, a cat!", "A cat; a Shiba-Inu"),
+    ],
+)
+def test_replacing_loses_and_doubles_no_attention(tiny, source, target):
+    mapper = replace_map(tiny.embed([source]), tiny.embed([target]))
+    torch.testing.assert_close(mapper.sum(1), torch.ones(77))
+
+
+def test_a_comma_makes_no_edited_word(tiny):
+    """The published code compares "countryside," with "countryside" and edits it; a source comma is gone."""
+    source, target = tiny.embed([f"{JEEP},"]), tiny.embed([JEEP])
+    mapper = replace_map(source, target)
+    last = source.lengths[0] - 3
+    assert entries(mapper, range(last + 3)) == {
+        **{i: {i: 1} for i in range(last + 1)},
+        last + 1: {last: 1},  # the comma's share goes to the word it follows
+        last + 2: {last + 1: 1},
+    }
+
+
+def test_words_as_published_shift_after_a_double_space(tiny):
+    from editing.diffusion.text import _word_tokens
+
+    found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "original"))
+    assert found["wooden"] == ()
+    assert found["rides"] == (6, 7)
+
+
+def test_words_mended_stay_in_their_places_after_a_double_space(tiny):
+    from editing.diffusion.text import _word_tokens
+
+    found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "fixed"))
+    assert found["rides"] == (5,)
+    assert found["wooden"] == (7,)
+
+
+def test_a_comma_hides_a_word_as_published(tiny):
+    from editing.diffusion.text import _word_tokens
+
+    assert "countryside" not in dict(_word_tokens(tiny.embed([f"{JEEP},"]), "original"))
+
+
+def test_many_tokens_replaced_by_one_as_published(tiny):
+    """Columns of one token gather all five; what follows is shifted and some of it counted twice."""
+    mapper = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
+    assert float(mapper[:, 2].sum()) == 5
+    assert [float(row.sum()) for row in mapper[3:7]] == [2] * 4
+
+
+def test_replacing_needs_as_many_words(tiny):
+    with pytest.raises(PromptError, match="2 words, but the source prompt has 6.*refine"):
+        replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "start", "original_pads"),
+    [
+        (RABBIT, "a rabbit is eating an orange", [0, 1, 2, 3, 4, -1, -1, 7], [8, 9, 10]),
+        ("a man is surfing", "a boy is surfing in the desert", [0, 1, -1, 3, 4, -1, -1, -1, 5], [9, 10]),
+        (JEEP, f"watercolor painting of {JEEP}", [0, -1, -1, -1, *range(1, 13)], [16, 17]),
+    ],
+)
+def test_refine(tiny, source, target, start, original_pads):
+    source, target = tiny.embed([source]), tiny.embed([target])
+    for variant in ("fixed", "original"):
+        indices, aligned = refine_map(source, target, variant)
+        assert indices[: len(start)].tolist() == start
+        assert aligned.tolist() == [float(i >= 0) for i in indices]
+    assert indices[len(start) :].tolist()[: len(original_pads)] == original_pads
+    fixed = refine_map(source, target)[0]
+    pads = torch.arange(77 - len(start)) + source.lengths[0]
+    assert torch.equal(fixed[len(start) :], pads.clamp(max=76))
+
+
+def published_alignment(source, target):
+    """Needleman and Wunsch on token ids as published: of equal moves first a new token, then a lost one."""
+    ours, theirs = (text.ids[0][: text.lengths[0]] for text in (source, target))
+    score = {(i, 0): 0 for i in range(len(ours) + 1)} | {(0, j): 0 for j in range(len(theirs) + 1)}
+    move = {}
+    for i in range(1, len(ours) + 1):
+        for j in range(1, len(theirs) + 1):
+            match = 1 if ours[i - 1] == theirs[j - 1] else -1
+            ways = [score[i, j - 1], score[i - 1, j], score[i - 1, j - 1] + match]
+            score[i, j] = max(ways)
+            move[i, j] = ways.index(score[i, j])
+    found, i, j = [-1] * len(theirs), len(ours), len(theirs)
+    while i and j:
+        if move[i, j] == 2:
+            found[j - 1] = i - 1
+        i, j = i - (move[i, j] > 0), j - (move[i, j] != 1)
+    return found + list(range(len(theirs), 77))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "start"),
+    [
+        ("a black swan", "a blackswan on a lake", [0, 1, -1, 3, -1, -1, -1, 4]),
+        ("a blackswan on a lake", "a black swan", [0, 1, -1, 3, 7]),
+        ("an iron ship", "an ironclad ship", [0, 1, -1, -1, 3, 4]),
+        ("black beside a blackswan", "black", [0, 1, 6]),
+        ("a jeep", "a jeep jeep", [0, 1, 2, -1, 3]),  # of equals the gap comes late
+        ("a cat dog", "a dog cat", [0, 1, 3, -1, 4]),
+        ("A Black SWAN, on ice", "a black swan on ICE", [0, 1, 2, 3, 5, 6, 7]),
+    ],
+)
+@pytest.mark.parametrize("variant", ["fixed", "original"])
+def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, variant):
+    """`black` that ends a word and `black` that begins one have the same letters and different ids."""
+    source, target = tiny.embed([source]), tiny.embed([target])
+    indices, aligned = refine_map(source, target, variant)
+    assert indices[: len(start)].tolist() == start
+    assert aligned.tolist() == [float(i >= 0) for i in indices]
+    if variant == "original":
+        assert indices.tolist() == published_alignment(source, target)
+
+
+def test_case_makes_an_edited_word_as_published(tiny):
+    """Between two edited words places are kept; behind the last one they are not."""
+    source, target = "a dog is eating A watermelon", "a Shiba-Inu is eating a watermelon"
+    mapper = replace_map(tiny.embed([source]), tiny.embed([target]), "original")
+    assert entries(mapper, range(3, 6)) == {3: {7: 1}, 4: {8: 1}, 5: {9: 1}}
+    assert entries(mapper, [10]) == {10: {10: 1}}
+    same_case = replace_map(tiny.embed([source.lower()]), tiny.embed([target]), "original")
+    assert entries(same_case, [3]) == {3: {}}
+
+
+def test_case_makes_no_difference_mended(tiny):
+    text = tiny.embed(["a Cat on the GRASS", "A cat on the grass"])
+    assert torch.equal(replace_map(text[0], text[1]), torch.eye(77))
+    assert torch.equal(refine_map(text[0], text[1])[0], torch.arange(77))

@@ -1,0 +1,370 @@
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from editing.errors import ClipError
+from editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, resize
+from editing.media.reading import open_clip
+from editing.media.writing import write_lossless, write_video
+
+RATE = 48_000
+REAL = sorted(Path(os.environ.get("REGRAIN_CLIPS", "/nonexistent")).glob("*.[ma][pv][4i]"))
+
+
+def moving(frames=9, width=64, height=48):
+    """Smooth colours that differ from frame to frame."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.stack([x / 9 + i, y / 11 + 2 * i, (x + y) / 13 - i], -1) for i in range(frames)]
+    return (128 + 60 * np.sin(waves)).astype(np.uint8)
+
+
+def flat(levels, width=32, height=16):
+    """One frame per level, each of one grey."""
+    return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
+
+
+def write_with_sine(path, seconds=2, fps=10):
+    """A clip whose sound is silent in its first half and a 1 kHz tone in its second."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=fps)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("aac", rate=RATE, layout="stereo")
+        for frame in moving(seconds * fps):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        time = np.arange(seconds * RATE) / RATE
+        tone = np.where(time >= seconds / 2, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
+        sound = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+        sound.sample_rate = RATE
+        container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+
+def decode_sound(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        return stream.codec_context.sample_rate, np.concatenate(
+            [f.to_ndarray() for f in container.decode(stream)], 1
+        )
+
+
+def facts(path):
+    """What another program sees: size, pixel format, rate and number of frames."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(video=0))
+        sizes = {(frame.width, frame.height, frame.format.name) for frame in frames}
+        assert sizes == {(stream.width, stream.height, stream.pix_fmt)}
+        return stream.width, stream.height, stream.pix_fmt, stream.average_rate, len(frames)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 49), (101, 75), (1, 1)])
+def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size):
+    frames = moving(5, *size)
+    write_video(tmp_path / "a.mp4", frames, Fraction(24000, 1001))
+    assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", Fraction(24000, 1001), 5)
+    clip = open_clip(tmp_path / "a.mp4")
+    assert (clip.size, clip.fps, len(clip)) == (size, Fraction(24000, 1001), 5)
+    assert np.abs(clip.read(0, 5).astype(int) - frames).mean() < 3
+
+
+@pytest.mark.parametrize(("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))])
+def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
+    frames = moving(3)
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*pixel)
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    clip = open_clip(tmp_path / "wide.mp4")
+    assert clip.size == size
+    read = clip.read(0, 3)
+    assert np.abs(read.astype(int) - resize(frames, size)).mean() < 4
+
+
+def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
+    source = write_with_sine(tmp_path / "s.mp4")
+    noise = np.random.default_rng(0).integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)
+    frames = np.kron(noise, np.ones((1, 8, 8, 1), np.uint8))
+    written = set()
+    for _ in range(10):  # x264 with a macroblock tree passes twice in a row often enough
+        write_video(tmp_path / "a.mp4", frames, Fraction(10), audio_from=open_clip(source).audio)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    assert len(written) == 1
+    data = written.pop()
+    assert data.index(b"moov") < data.index(b"mdat")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.metadata["comment"] == "AI-edited video"
+        assert "creation_time" not in container.metadata
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ColorTags(),
+        ColorTags(2, 0, 2, 2),
+        ColorTags(1, 2, 1, 1),
+        ColorTags(6, 1, 6, 6),
+        ColorTags(9, 1, 9, 16),
+    ],
+)
+def test_colour_tags_survive_and_are_meant(tmp_path, tags):
+    frames = flat([40, 128, 210])
+    frames[..., 0] = 20
+    write_video(tmp_path / "a.mp4", frames, Fraction(8), tags=tags)
+    clip = open_clip(tmp_path / "a.mp4")
+    assert clip.tags == tags
+    assert np.abs(clip.read(0, 3).astype(int) - frames).max() <= 2
+
+
+def test_a_round_trip_has_no_bias(tmp_path):
+    frames = np.random.default_rng(0).integers(60, 190, (4, 12, 16, 3)).astype(np.uint8)
+    frames = np.stack([np.kron(frame, np.ones((8, 8, 1), np.uint8)) for frame in frames])
+    write_video(tmp_path / "a.mp4", frames, Fraction(8))
+    again = open_clip(tmp_path / "a.mp4").read(0, 4)
+    assert np.abs((again.astype(int) - frames).mean((0, 1, 2))).max() < 0.5
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A video whose frame i is grey at level 20 i."""
+    write_video(tmp_path / "n.mp4", flat(range(0, 240, 20)), Fraction(30))
+    return tmp_path / "n.mp4"
+
+
+def levels(frames):
+    return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
+
+
+def test_start_stride_and_frames_choose_the_frames(numbered):
+    clip = open_clip(numbered, start=1, stride=3, frames=3)
+    assert (len(clip), clip.fps) == (3, Fraction(10))
+    assert levels(clip.read(0, 3)) == [1, 4, 7]
+    assert len(open_clip(numbered, start=1, stride=3)) == 4
+    assert len(open_clip(numbered, start=11)) == 1
+
+
+def test_windows_may_be_read_in_any_order(numbered):
+    clip = open_clip(numbered, stride=2)
+    assert [levels(clip.read(*window)) for window in [(2, 4), (4, 5), (0, 2), (5, 6), (3, 3)]] == [
+        [4, 6],
+        [8],
+        [0, 2],
+        [10],
+        [],
+    ]
+    for window in [(-1, 2), (3, 2), (0, 7)]:
+        with pytest.raises(IndexError):
+            clip.read(*window)
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("clip.frames", {"frames": 13}),
+        ("clip.frames", {"frames": 5, "stride": 3}),
+        ("clip.frames", {"frames": 0}),
+        ("clip.start", {"start": 12}),
+        ("clip.start", {"start": -1}),
+        ("clip.stride", {"stride": 0}),
+    ],
+)
+def test_more_than_there_is_is_refused(numbered, field, options):
+    with pytest.raises(ClipError) as caught:
+        open_clip(numbered, **options)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no video at all\n" * 100, b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", None]
+)
+def test_what_is_no_video_is_refused(tmp_path, content):
+    path = tmp_path / "a.mp4"
+    if content is None:
+        Image.new("RGB", (8, 8)).save(path, format="PNG")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ClipError, match="not a readable video"):
+        open_clip(path)
+
+
+@pytest.mark.parametrize("path", ["https://example.org/a.mp4", "missing.mp4"])
+def test_urls_and_missing_files_are_refused(path):
+    with pytest.raises(ClipError):
+        open_clip(path)
+
+
+def test_a_cut_file_is_refused_or_says_where_it_breaks_off(numbered):
+    numbered.write_bytes(numbered.read_bytes()[:-300])
+    with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* Re-encode it"):
+        open_clip(numbered).read(0, 12)
+
+
+def test_sound_without_picture_is_refused(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=RATE)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = RATE
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with pytest.raises(ClipError, match="no readable video stream"):
+        open_clip(tmp_path / "a.mp4")
+
+
+def test_rotation_is_applied(tmp_path):
+    upright = flat([100] * 3)
+    upright[:, :, :8, 0] = 250  # a red bar on the left
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 16, 32, "yuv420p"
+        stream.set_display_rotation(90)
+        for frame in np.rot90(upright, -1, (1, 2)):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
+            )
+        container.mux(stream.encode(None))
+    clip = open_clip(tmp_path / "a.mp4")
+    assert clip.size == (32, 16)
+    assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
+
+
+def test_sound_is_cut_to_the_used_span(tmp_path):
+    clip = open_clip(write_with_sine(tmp_path / "s.mp4"), start=5, frames=10)
+    assert clip.audio == AudioSpan(tmp_path / "s.mp4", Fraction(1, 2), Fraction(3, 2))
+    write_video(tmp_path / "cut.mp4", clip.read(0, 10), clip.fps, audio_from=clip.audio)
+    rate, sound = decode_sound(tmp_path / "cut.mp4")
+    assert rate == RATE
+    assert abs(sound.shape[1] - RATE) <= 2048
+    half = RATE // 2  # silence before, the tone after
+    assert np.abs(sound[:, : half - 2400]).max() < 0.02
+    tone = sound[0, half + 2400 : RATE - 2400]
+    assert tone.std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+    spectrum = np.abs(np.fft.rfft(tone))
+    assert spectrum.argmax() * rate / len(tone) == pytest.approx(1000, abs=5)
+
+
+def test_sound_shorter_than_the_picture_ends_in_silence(tmp_path):
+    span = AudioSpan(write_with_sine(tmp_path / "s.mp4"), Fraction(3, 2), Fraction(4))
+    write_video(tmp_path / "cut.mp4", moving(25), Fraction(10), audio_from=span)
+    _, sound = decode_sound(tmp_path / "cut.mp4")
+    assert np.abs(sound[:, : RATE // 3]).max() > 0.4
+    assert np.abs(sound[:, RATE:]).max() < 0.02
+    assert facts(tmp_path / "cut.mp4")[-1] == 25
+
+
+def test_a_clip_without_sound_has_none(numbered):
+    assert open_clip(numbered).audio is None
+
+
+def test_images_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        Image.new("RGB", (6, 4), (number * 20, 0, 0)).save(tmp_path / f"frame{number}.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    clip = open_clip(tmp_path)
+    assert (clip.size, clip.fps, len(clip)) == ((6, 4), 8, 3)
+    assert clip.read(0, 3)[:, 0, 0, 0].tolist() == [20, 40, 200]
+    assert open_clip(tmp_path, start=1, stride=2).read(0, 1)[0, 0, 0, 0] == 40
+
+
+def test_image_lying_on_its_side_is_turned(tmp_path):
+    image = Image.new("RGB", (6, 4))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    clip = open_clip(tmp_path)
+    assert (clip.size, clip.read(0, 1).shape) == ((4, 6), (1, 6, 4, 3))
+
+
+def test_folders_without_images_or_of_two_sizes_are_refused(tmp_path):
+    with pytest.raises(ClipError, match="has no images"):
+        open_clip(tmp_path)
+    for index, size in enumerate([(6, 4), (6, 5)]):
+        Image.new("RGB", size).save(tmp_path / f"{index}.png")
+    with pytest.raises(ClipError, match="'1.png' is 6x5"):
+        open_clip(tmp_path)
+
+
+def test_array_clip():
+    frames = moving()
+    clip = ArrayClip(frames, Fraction(12))
+    assert isinstance(clip, Clip)
+    assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
+    assert (clip.read(2, 5) == frames[2:5]).all()
+    for wrong in (frames[0], frames[:0], frames.astype(np.float32), frames[..., :1]):
+        with pytest.raises(ClipError):
+            ArrayClip(wrong)
+
+
+@pytest.mark.parametrize("fps", [8, Fraction(24000, 1001), Fraction(25, 3)])
+def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps):
+    frames = np.random.default_rng(0).integers(0, 256, (6, 37, 51, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, fps))
+    clip = open_clip(tmp_path / "a.mkv")
+    assert (clip.read(0, 6) == frames).all()
+    assert (clip.fps, clip.tags) == (fps, ColorTags())
+
+
+@pytest.mark.parametrize("size", [(1, 32), (32, 1), (1, 1)])
+def test_lossless_takes_the_narrowest_frames(tmp_path, size):
+    width, height = size
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
+    assert (open_clip(tmp_path / "a.mkv").read(0, 2) == frames).all()
+
+
+@pytest.mark.parametrize("size", [(1, 65), (1, 500), (500, 1)])
+def test_lossless_takes_frames_that_are_too_narrow_to_be_edited(tmp_path, size):
+    width, height = size
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert (np.stack(found) == frames).all()
+
+
+def test_a_stride_has_an_end(tmp_path):
+    write_lossless(tmp_path / "a.mkv", ArrayClip(np.zeros((2, 8, 8, 3), np.uint8), 8))
+    assert len(open_clip(tmp_path / "a.mkv", stride=1_000_000)) == 1
+    with pytest.raises(ClipError, match="clip.stride: Expected at most 1000000"):
+        open_clip(tmp_path / "a.mkv", stride=10**40)
+
+
+def test_resize_averages_down_and_is_smooth_up():
+    frames = moving(2, 8, 8)
+    small = resize(frames, (4, 4))
+    assert np.abs(small - frames.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))).max() <= 0.5
+    assert resize(frames, (8, 8)) is frames
+    assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
+
+
+@pytest.mark.skipif(not REAL, reason="REGRAIN_CLIPS names no folder of clips")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_real_clips_survive(tmp_path, path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        expected = (stream.width, stream.height, "yuv420p", stream.average_rate)
+        frames = sum(1 for _ in container.decode(video=0))
+    clip = open_clip(path)
+    assert (*clip.size, "yuv420p", clip.fps, len(clip)) == (*expected, frames)
+    write_video(tmp_path / "a.mp4", clip.read(0, len(clip)), clip.fps, audio_from=clip.audio, tags=clip.tags)
+    assert facts(tmp_path / "a.mp4") == (*expected, frames)
+    again = open_clip(tmp_path / "a.mp4")
+    assert again.tags == clip.tags
+    assert (again.audio is None) == (clip.audio is None)
+    assert np.abs(again.read(0, 8).astype(int) - clip.read(0, 8)).mean() < 1.5
+
+
+def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
+    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
+    Image.fromarray(ramp).save(tmp_path / "00000.png")
+    frame = open_clip(tmp_path).read(0, 1)[0]
+    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
+    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "00000.tiff")

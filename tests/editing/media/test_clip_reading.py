@@ -1,0 +1,99 @@
+"""Frames read in any order are those read one after the other."""
+
+import random
+
+import numpy as np
+import pytest
+from made_clips import moving, write_clip
+
+from editing.media import index, reading
+from editing.media.reading import open_clip
+
+FRAMES = 40
+OPEN_GOP = "open-gop=1:keyint=8:bframes=3:scenecut=0"
+FILES = {
+    "b_frames.mp4": {"g": "8", "bf": "3"},
+    "open.mp4": {"x264_params": OPEN_GOP},
+    "open.mkv": {"x264_params": OPEN_GOP},
+    "refresh.mkv": {"x264_params": "intra-refresh=1:keyint=8"},
+    "h264.ts": {"g": "8", "bf": "3"},
+    "h264.avi": {"g": "8", "bf": "3"},
+    "mpeg4.avi": {"codec": "mpeg4", "g": "8", "bf": "2"},
+    "mpeg4.mp4": {"codec": "mpeg4", "g": "8", "bf": "2"},
+    "mpeg2.mpg": {"codec": "mpeg2video", "g": "8", "bf": "2"},
+    "vp8.webm": {"codec": "libvpx", "g": "8", "auto_alt_ref": "1", "lag_in_frames": "10"},
+    "vp9.webm": {"codec": "libvpx-vp9", "g": "8", "deadline": "realtime"},
+    "ffv1.mkv": {"codec": "ffv1", "pixels": "bgr0"},
+    "mjpeg.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
+    "a.gif": {"codec": "gif", "pixels": "rgb8"},
+}
+ENTERED = {
+    "b_frames.mp4",
+    "open.mp4",
+    "open.mkv",
+    "mpeg4.avi",
+    "mpeg4.mp4",
+    "vp9.webm",
+    "ffv1.mkv",
+    "mjpeg.avi",
+}
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts decoded frames."""
+    count = [0]
+
+    def counted(*given):
+        for frame in index.decode(*given):
+            count[0] += 1
+            yield frame
+
+    monkeypatch.setattr(reading, "decode", counted)
+    return count
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_order_gives_the_same_frames(tmp_path, decoded, name):
+    options = dict(FILES[name])
+    codec, pixels = options.pop("codec", "libx264"), options.pop("pixels", "yuv420p")
+    path = write_clip(tmp_path / name, moving(FRAMES), codec=codec, pixels=pixels, **options)
+    clip = open_clip(path)
+    assert len(clip) == FRAMES
+    expected = clip.read(0, FRAMES)
+    assert len({frame.tobytes() for frame in expected}) == FRAMES
+    clip, draw = open_clip(path), random.Random(0)
+    for start in [draw.randrange(FRAMES) for _ in range(30)]:
+        stop = min(FRAMES, start + draw.randrange(1, 5))
+        assert np.array_equal(clip.read(start, stop), expected[start:stop]), (start, stop)
+    clip, decoded[0] = open_clip(path), 0
+    for start in range(FRAMES - 1, -1, -1):
+        assert np.array_equal(clip.read(start, start + 1)[0], expected[start]), start
+    if name in ENTERED:
+        assert decoded[0] < FRAMES * 14  # some of a group of at most 12 each, not all frames before
+    else:
+        assert decoded[0] >= FRAMES
+
+
+def test_reading_on_decodes_nothing_twice(tmp_path, decoded):
+    clip = open_clip(write_clip(tmp_path / "a.mp4", moving(FRAMES), g="8"))
+    decoded[0] = 0
+    for start in range(0, FRAMES, 4):
+        clip.read(start, start + 4)
+    assert decoded[0] == FRAMES
+
+
+def test_frames_are_counted_where_key_frames_deceive(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4", moving(FRAMES), g="8", bf="2")
+    expected = open_clip(path).read(0, FRAMES)
+    clip = open_clip(path)
+
+    def wrong(file, key=None):
+        frames = index.decode(file, key)
+        if key:
+            next(frames)
+        return frames
+
+    monkeypatch.setattr(reading, "decode", wrong)
+    for frame in (30, 5, 17):
+        assert np.array_equal(clip.read(frame, frame + 1)[0], expected[frame])

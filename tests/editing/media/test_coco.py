@@ -1,0 +1,96 @@
+"""Masks as COCO data sets: those written here, and those of other tools."""
+
+import json
+
+import numpy as np
+import pytest
+
+from editing.errors import MaskError
+from editing.media.coco import names, write_rle
+from editing.media.labels import read_regions
+
+RNG = np.random.default_rng(3)
+FRAMES, SIZE = 4, (9, 6)
+
+
+def masks_of(tmp_path, facts):
+    (tmp_path / "masks.json").write_text(json.dumps(facts))
+    return read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+
+
+def data_set(annotations, **more):
+    """Four images in an order that is not theirs."""
+    order = (10, 2, 1, 9)
+    images = [{"id": n, "file_name": f"f{n}.jpg", "width": 9, "height": 6} for n in order]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "dog"}], **more}
+
+
+def square(image, category=3, at=2, **more):
+    corners = [at, 1, at + 3, 1, at + 3, 4, at, 4]
+    return {"id": 1, "image_id": image, "category_id": category, "segmentation": [corners], **more}
+
+
+def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
+    masks = {3: RNG.random((FRAMES, 6, 9)) < 0.5, 1: np.zeros((FRAMES, 6, 9), bool)}
+    masks[3][2] = False
+    write_rle(masks, tmp_path / "masks.json", {3: "left dog"})
+    facts = json.loads((tmp_path / "masks.json").read_text())
+    assert [image["file_name"] for image in facts["images"]] == [f"{n:05d}.png" for n in range(FRAMES)]
+    assert names(facts) == {3: "left dog", 1: "1"}
+    first = facts["annotations"][0]
+    y, x = np.nonzero(masks[3][0])
+    assert (first["area"], first["segmentation"]["size"]) == (masks[3][0].sum(), [6, 9])
+    assert first["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
+    assert len({one["id"] for one in facts["annotations"]}) == len(facts["annotations"]) == 4
+    back = read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+    assert {label: mask.tolist() for label, mask in back.items()} == {n: m.tolist() for n, m in masks.items()}
+
+
+def test_the_form_of_earlier_versions_is_still_read(tmp_path):
+    old = {"version": 1, "frames": 4, "size": [6, 9], "masks": [{"frame": 1, "label": 2, "counts": [50, 4]}]}
+    assert [mask.sum() for mask in masks_of(tmp_path, old)[2]] == [0, 4, 0, 0]
+
+
+def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
+    found = masks_of(tmp_path, data_set([square(2), square(9, at=5)]))
+    assert list(found) == [3]
+    assert [int(mask.sum()) > 0 for mask in found[3]] == [False, True, True, False]
+    assert found[3][1][1:4, 2:5].all()
+    assert found[3][1].sum() <= 16  # corners are between pixels; a border may be drawn
+
+
+def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
+    facts = data_set([square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)])
+    found = masks_of(tmp_path, facts)
+    assert {n: [int(m.any()) for m in mask] for n, mask in found.items()} == {
+        1: [1, 1, 0, 0],
+        2: [1, 0, 0, 0],
+    }
+    assert names(facts) == {1: "dog", 2: "dog"}
+
+
+def test_pieces_of_one_object_become_one_mask(tmp_path):
+    found = masks_of(tmp_path, data_set([square(1, at=0), square(1, at=5)]))
+    assert found[3][0][2, 1] and found[3][0][2, 6]  # noqa: PT018
+
+
+def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(tmp_path):
+    facts = data_set([square(1)])
+    facts["images"][0] |= {"width": 10**6, "height": 10**6}
+    with pytest.raises(MaskError, match="4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks"):
+        masks_of(tmp_path, facts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": []},
+        {"annotations": [{"image_id": 1}]},
+        {"annotations": [square(99)]},
+        {"annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": {"counts": 5}}]},
+        {"annotations": 3},
+    ],
+)
+def test_broken_data_sets_are_refused(tmp_path, change):
+    with pytest.raises(MaskError, match="masks.json"):
+        masks_of(tmp_path, data_set([square(1)]) | change)

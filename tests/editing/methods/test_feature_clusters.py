@@ -1,0 +1,131 @@
+"""Regions without masks: k-means and names by their meaning, and on the built-in model against the truth."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, load_backbone, load_project
+from editing.__main__ import main
+from editing.errors import RequestError
+from editing.methods.feature_clusters import find_clusters, find_nouns, kmeans, name_clusters, part, pca_rgb
+from editing.storage.local_models import ASSETS
+
+
+def test_kmeans_finds_blobs_and_numbers_the_largest_first():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    truth = torch.cat([torch.full((n,), i) for i, n in enumerate((20, 50, 30))])
+    points = centres[truth] + torch.randn(100, 2, generator=generator)
+    found = kmeans(points, 3, torch.Generator().manual_seed(1))
+    assert torch.equal(found, torch.tensor([2, 0, 1])[truth])
+    assert torch.equal(found, kmeans(points, 3, torch.Generator().manual_seed(1)))
+
+
+def test_kmeans_of_equal_points_ends():
+    assert kmeans(torch.zeros(10, 2), 3, torch.Generator().manual_seed(0)).max() <= 2
+
+
+def test_names_go_to_the_cluster_that_answers_most_and_only_once():
+    cells = torch.tensor([[[0, 0], [1, 2]]])
+    mass = torch.zeros(1, 2, 2, 2)
+    mass[0, 1, 0] = torch.tensor([0.9, 0.1])  # cluster 1: the first noun
+    mass[0, 1, 1] = torch.tensor([0.8, 0.5])  # cluster 2 too, but less so
+    names, fit = name_clusters(cells, mass, ("cat", "fox"))
+    assert names == ("", "cat", "fox")
+    assert fit[1] > 1
+    assert fit[2] > 1
+    assert name_clusters(cells, mass, ()) == (("", "", ""), (0.0, 0.0, 0.0))
+
+
+def test_nouns_of_several_tokens_and_repeated_ones(tiny):
+    nouns = find_nouns(tiny.embed(["A Shiba-Inu and a cat past the cat, on grass."]))
+    assert list(nouns) == ["shiba-inu", "cat", "grass"]
+    assert nouns["shiba-inu"] == (2, 3, 4, 5, 6)
+    assert len(nouns["cat"]) == 2
+
+
+def test_long_clips_are_refused(tiny):
+    clip = ArrayClip(np.zeros((65, 64, 64, 3), np.uint8))
+    with pytest.raises(RequestError, match=r"clip.frames: Clusters are found in at most 64 frames.* has 65"):
+        next(find_clusters(tiny, clip, "a horse"))
+
+
+def test_pca_has_one_scale_for_the_clip():
+    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    rgb = pca_rgb(features)
+    assert rgb.shape == (2, 3, 4, 3)
+    assert (rgb.min((0, 1, 2)) == 0).all()
+    assert (rgb.max((0, 1, 2)) == 255).all()
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Clusters of the second example, one fox in the snow, and its true mask."""
+    model, request = load_backbone("storybook"), load_project(ASSETS / "examples" / "02_one_region")
+    clip = ArrayClip(request.clip.read(0, 4), fps=Fraction(8))
+    events = find_clusters(model, clip, request.source_prompt, count=2, steps=10)
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value, request.labels[:4] > 0
+
+
+def test_a_cluster_is_the_same_thing_in_every_frame(found):
+    clusters, truth = found
+    assert clusters.labels.shape == truth.shape
+    assert set(np.unique(clusters.labels)) == {1, 2}
+    assert clusters.pca.shape == (*truth.shape, 3)
+    best = max(
+        (1, 2),
+        key=lambda label: ((clusters.labels == label) & truth).sum() / (clusters.labels == label).sum(),
+    )
+    for frame in range(len(truth)):
+        mine = clusters.labels[frame] == best
+        overlap = (mine & truth[frame]).sum() / (mine | truth[frame]).sum()
+        assert overlap > 0.3, frame
+    assert clusters.names[best - 1] == "fox"
+
+
+def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
+    example = ASSETS / "examples" / "02_one_region"
+    arguments = ["clusters", str(example), "-o", str(tmp_path / "found"), "--count", "2", "--steps", "2"]
+    assert main(arguments) == 0
+    made = load_project(tmp_path / "found")
+    assert [region.label for region in made.regions] == [1, 2]
+    assert {region.source for region in made.regions} <= {"fox", "snow", "walks", ""}
+    assert (tmp_path / "found" / "clusters.mp4").is_file()
+    assert (tmp_path / "found" / "pca.mp4").is_file()
+    assert "region 1" in capsys.readouterr().out
+
+
+def test_two_actors_of_one_cluster_are_told_apart():
+    cells = torch.zeros(3, 8, 12, dtype=torch.int64)
+    for frame in range(3):
+        cells[frame, 2:5, 1 + frame : 4 + frame] = 1
+        cells[frame, 3:6, 8:11] = 1
+        cells[frame, 7, 0] = 1  # a speck
+    parted, kind = part(cells)
+    assert kind == (0, 1, 1)
+    assert len({int(parted[frame, 3, 2 + frame]) for frame in range(3)}) == 1
+    assert int(parted[0, 3, 2]) != int(parted[0, 4, 9])
+    assert {int(n) for n in parted[cells == 1].unique()} == {1, 2}
+    assert (parted[cells == 0] == 0).all()
+
+
+def test_what_touches_on_any_frame_stays_one():
+    cells = torch.zeros(2, 4, 8, dtype=torch.int64)
+    cells[:, 1:3, :3], cells[:, 1:3, 5:] = 1, 1
+    assert part(cells)[1] == (0, 1, 1)
+    cells[1, 1, 3:5] = 1
+    assert part(cells)[1] == (0, 1)
+
+
+def test_two_of_a_kind_share_a_word_and_others_take_their_own():
+    cells = torch.arange(3).view(1, 1, 3)
+    mass = torch.tensor([[[[0.1, 0.2], [0.9, 0.1], [0.8, 0.1]]]])
+    assert name_clusters(cells, mass, ("cat", "grass"), (0, 1, 1))[0] == ("grass", "cat", "cat")
+    mass[..., 2, :] = torch.tensor([0.1, 0.9])
+    assert name_clusters(cells, mass, ("cat", "dog"), (0, 1, 1))[0] == ("", "cat", "dog")

@@ -1,0 +1,543 @@
+"""Tuning on a clip: against the formulas, from the cache, by several users, stopped anywhere."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import tuning_reference as reference
+from tuning_runs import FRAMES, WORDS, learned, params, request, same, tuning
+
+from editing.attention.layers import AttentionLayer
+from editing.diffusion.schedule import add_noise
+from editing.errors import DivergedError
+from editing.methods.tuning import Learner, Tuning, drawn, sparse_causal
+from editing.recipe.events import Losses, Preview, Progress, Tuned
+from editing.recipe.window import working_clip
+from editing.storage import cache
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr("editing.methods.tuning._PREVIEW_STEPS", 2)
+    # Types are checked around a recipe, which hides from its own `no_grad` that it is a generator.
+    with torch.no_grad():
+        yield
+
+
+def tuning_of(model, asked=None, **given) -> Tuning:
+    asked = asked or request()
+    return Tuning.of(model, asked, working_clip(model, asked), params(**given))
+
+
+def shaken(weights, by=0.1):
+    """Weights away from where a tuning begins, so that everything has a gradient."""
+    fresh = torch.Generator().manual_seed(5)
+    return {name: x + by * torch.randn(x.shape, generator=fresh) for name, x in weights.items()}
+
+
+def make_steep(monkeypatch, model, factor):
+    """Let the network's output, and with it all gradients, be longer; models are shared by tests."""
+    weight = model.unet.conv_out.weight
+    monkeypatch.setattr(weight, "data", weight.data * factor)
+    monkeypatch.setitem(vars(model), "fingerprint", f"steep {factor}")
+
+
+def until(events, count):
+    """Step a tuning until it has taken so many steps; close it there."""
+    for event in events:
+        if isinstance(event, Progress) and event.done == count:
+            break
+    events.close()
+
+
+# --- One step
+
+
+@pytest.mark.parametrize(
+    ("prediction", "given", "steep"),
+    [
+        ("epsilon", {}, 1),
+        ("epsilon", {"joint_norm": False, "positions": True, "temporal_rank": 3}, 1),
+        ("v_prediction", {"positions": True}, 1),
+        ("sample", {"temporal_rank": 40}, 100),
+    ],
+)
+def test_steps_are_those_of_the_formulas(small_double, monkeypatch, prediction, given, steep):
+    """Network, noise, target, clipping and AdamW, for two steps."""
+    model, rate = small_double, 1e-3
+    monkeypatch.setattr(model, "prediction", prediction)
+    make_steep(monkeypatch, model, steep)
+    plan = tuning_of(model, learning_rate=rate, tune_seed=4, **given)
+    weights = shaken(model.untuned(plan.params.temporal_rank, torch.Generator()))
+    learner = Learner.of(weights | {"losses": torch.zeros(0)}, rate)
+    adamw, words = reference.AdamW(rate), model.embed([WORDS]).vectors.double().repeat(FRAMES, 1, 1)
+    for index in range(2):
+        own = {name: weight.double().requires_grad_() for name, weight in weights.items()}
+        unet = reference.network(model.unet, own, plan.params.joint_norm, plan.params.positions)
+        step, noise = drawn(model.schedule, plan.latents, 4, index)
+        alpha = float(model.schedule.alphas_cumprod[step.t])
+        clean = plan.latents
+        with torch.enable_grad():
+            output = unet(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, torch.tensor(step.t), words).sample
+            error = (output - reference.target(prediction, clean, noise, alpha)).square().mean()
+            gradients = dict(zip(own, torch.autograd.grad(error, list(own.values())), strict=True))
+        loss, found = plan.gradients(learner)
+        assert loss == pytest.approx(float(error), rel=1e-6)
+        for name, gradient in gradients.items():
+            assert gradient.abs().max() > 0, name
+            torch.testing.assert_close(found[name].double(), gradient, rtol=1e-4, atol=1e-6 * steep, msg=name)
+        assert (sum(float(g.square().sum()) for g in gradients.values()) > 1) == (steep > 1)
+        learner.descend(loss, found)
+        weights = adamw.step(own, reference.clipped(gradients))
+        for name, weight in weights.items():
+            torch.testing.assert_close(learner.weights[name].double(), weight, rtol=1e-5, atol=1e-6, msg=name)
+    assert learner.steps == 2
+
+
+def test_levels_and_noise_are_drawn_evenly_from_the_seed_and_the_number_of_the_step(small):
+    latents = torch.zeros(FRAMES, 4, 8, 8)
+    steps, noises = zip(*(drawn(small.schedule, latents, 0, index) for index in range(400)), strict=True)
+    levels = torch.tensor([float(step.t) for step in steps])
+    assert levels.min() < 20
+    assert levels.max() > 979
+    assert levels.mean() == pytest.approx(499.5, abs=45)  # three deviations of the mean
+    noise = torch.stack(noises)
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(1, abs=0.01)
+    assert torch.unique(noise[:, :, 0, 0, 0]).numel() == 400 * FRAMES  # no two frames or steps share theirs
+    again, same_noise = drawn(small.schedule, latents, 0, 7)
+    assert (again, torch.equal(same_noise, noise[7])) == (steps[7], True)
+    other, other_noise = drawn(small.schedule, latents, 1, 7)
+    assert other.t != again.t
+    assert not torch.equal(other_noise, same_noise)
+
+
+def test_a_frame_sees_the_first_and_the_previous_one():
+    """TV4: frame i depends on 0, i - 1 and itself (its queries); words reach each frame alike."""
+    frames, attend = 4, sparse_causal(4)
+    q, k, v = torch.randn(3, frames, 2, 6, 4, generator=torch.Generator().manual_seed(0)).unbind()
+
+    site = AttentionLayer("mid_block.attn1", "self", "mid_block")
+    before = attend(q, k, v, site)
+    for moved in range(frames):
+        keys, values = k.clone(), v.clone()
+        keys[moved] += 1
+        values[moved] *= 2
+        changed = (attend(q, keys, values, site) != before).flatten(1).any(1)
+        assert changed.tolist() == [moved in (0, i - 1) for i in range(frames)]
+        queries = q.clone()
+        queries[moved] += 1
+        changed = (attend(queries, k, v, site) != before).flatten(1).any(1)
+        assert changed.tolist() == [i == moved for i in range(frames)]
+    expected = torch.softmax(q[2] @ torch.cat([k[0], k[1]], 1).mT / 2, -1) @ torch.cat([v[0], v[1]], 1)
+    torch.testing.assert_close(before[2], expected)
+    text = AttentionLayer("mid_block.attn2", "cross", "mid_block")
+    torch.testing.assert_close(attend(q, k, v, text), torch.softmax(q @ k.mT / 2, -1) @ v)
+
+
+# --- A tuning
+
+
+def test_only_the_tuned_weights_change(small):
+    """TV3: the model keeps its parameters, has no hook and no gradient; everything tuned has moved."""
+    before = {name: x.clone() for name, x in small.unet.state_dict().items()}
+    adapter = learned(small, tune_steps=3, learning_rate=1e-3, temporal_rank=2)
+    assert same(small.unet.state_dict(), before)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules())
+    assert all(p.grad is None and not p.requires_grad for p in small.unet.parameters())
+    fresh = small.untuned(2, torch.Generator().manual_seed(0))
+    assert adapter.weights.keys() == small.tunable_shapes(2).keys()
+    assert all(not torch.equal(adapter.weights[name], fresh[name]) for name in fresh)
+    assert all(x.dtype == torch.float32 and not x.requires_grad for x in adapter.weights.values())
+
+
+@pytest.mark.slow
+def test_the_loss_falls(tiny):
+    """TV7: on a fixed set of levels and noises, by at least 30 % in 50 steps."""
+    plan = tuning_of(tiny, request(2, 64), learning_rate=0.01, tune_steps=50)
+    adapter = learned(tiny, request(2, 64), learning_rate=0.01, tune_steps=50)
+
+    def mean(weights):
+        found = []
+        for number in range(1000, 1008):  # beyond those that were learned from
+            learner = Learner.of(weights | {"losses": torch.zeros(number)}, 1.0)
+            found.append(plan.gradients(learner)[0])
+        return sum(found) / len(found)
+
+    before = mean(tiny.untuned(0, torch.Generator().manual_seed(0)))
+    assert mean(adapter.weights) < 0.7 * before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tune_seed": 1},
+        {"learning_rate": 2e-5},
+        {"positions": True},
+        {"temporal_rank": 1},
+        {"joint_norm": False},
+        {"tune_steps": 4},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_what_says_how_to_tune_matters(small, given):
+    usual, other = learned(small, tune_steps=3), learned(small, **({"tune_steps": 3} | given))
+    shared = {name: (x, other.weights[name]) for name, x in usual.weights.items() if name in other.weights}
+    assert len(shared) == len(usual.weights)
+    assert any(not torch.equal(*both) for both in shared.values())
+    (name, value), names = next(iter(given.items())), {"tune_seed": "seed", "temporal_rank": "rank"}
+    assert getattr(other.facts, names.get(name, name.removeprefix("tune_"))) == value
+
+
+def test_the_seed_draws_the_first_weights_too(small):
+    assert same(learned(small, tune_steps=0, tune_seed=1).weights, untuned(small, 1))
+    assert not same(untuned(small, 0), untuned(small, 1))
+
+
+def untuned(model, seed):
+    return model.untuned(0, torch.Generator().manual_seed(seed))
+
+
+def test_source_prompt_and_clip_matter_and_the_edit_does_not(small):
+    usual = learned(small)
+    assert not same(usual.weights, learned(small, request(source_prompt="a dog")).weights)
+    assert not same(usual.weights, learned(small, request(size=24)).weights)
+    asked = request(prompt="a panda", negative_prompt="ugly", seed=3)
+    assert same(usual.weights, learned(small, asked).weights)
+
+
+@pytest.mark.parametrize("given", [{"tune_preview_every": 1}, {"keep_every": 1}])
+def test_previews_and_versions_change_nothing(small, given, tmp_path, monkeypatch):
+    usual = learned(small, tune_steps=3)
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
+    assert same(usual.weights, learned(small, tune_steps=3, **given).weights)
+
+
+def test_events_tell_steps_losses_versions_and_previews(small):
+    events = list(tuning(small, tune_steps=5, keep_every=2, tune_preview_every=2))
+    kinds = [type(event).__name__ for event in events]
+    step = ["Progress", "Losses"]
+    assert kinds == [
+        "Preview",
+        *step,
+        *step,
+        "Tuned",
+        "Preview",
+        *step,
+        *step,
+        "Tuned",
+        "Preview",
+        *step,
+        "Tuned",
+    ]
+    told = [(e.stage, e.done, e.total) for e in events if isinstance(e, Progress)]
+    assert told == [("tuning", done, 5) for done in range(1, 6)]
+    curve = [e.losses for e in events if isinstance(e, Losses)]
+    assert [len(losses) for losses in curve] == [1, 2, 3, 4, 5]
+    versions = [e for e in events if isinstance(e, Tuned)]
+    assert [e.adapter.facts.steps for e in versions] == [2, 4, 5]
+    assert [e.losses.tolist() for e in versions] == [curve[1].tolist(), curve[3].tolist(), curve[4].tolist()]
+    assert same(versions[0].adapter.weights, learned(small, tune_steps=2).weights)
+    assert not same(versions[0].adapter.weights, versions[1].adapter.weights)
+
+
+def preview(model, asked, **given):
+    """The preview of an untuned model."""
+    events = tuning(model, asked, tune_steps=0, tune_preview_every=1, **given)
+    (found,) = [event.frames for event in events if isinstance(event, Preview)]
+    return found
+
+
+def test_a_preview_is_drawn_by_the_tuned_weights_from_one_noise(small):
+    """With the prompt and its guidance; without weights that changed, the same picture again."""
+    still, moved = (
+        [
+            e.frames
+            for e in tuning(small, tune_steps=2, tune_preview_every=1, **given)
+            if isinstance(e, Preview)
+        ]
+        for given in ({"learning_rate": 1e-12}, {"learning_rate": 0.01})
+    )
+    assert len(still) == len(moved) == 3
+    assert (still[0] == moved[0]).all()
+    assert (still[0] == still[2]).all()
+    assert (moved[0] != moved[2]).any()
+    for given, asked in (
+        ({}, request(prompt="ugly")),
+        ({"guidance_scale": 1.0}, request()),
+        ({}, request(negative_prompt="ugly")),
+        ({"tune_seed": 1}, request()),
+        ({"joint_norm": False}, request()),
+    ):
+        assert (preview(small, asked, **given) != still[0]).any(), given
+    unnamed, named = (preview(small, request(prompt=prompt)) for prompt in ("", WORDS))
+    assert (unnamed == named).all()  # without a prompt, the clip's own words
+
+
+# --- Several users
+
+
+def test_tunings_that_take_turns_do_not_see_each_other(small, tmp_path, monkeypatch):
+    given = [{"tune_seed": seed, "tune_steps": 3, "learning_rate": 1e-3} for seed in (1, 2)]
+    alone = [learned(small, **each).weights for each in given]
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "turns"))
+    left, found = [tuning(small, **each) for each in given], [None, None]
+    while any(found[i] is None or found[i].facts.steps < 3 for i in range(2)):
+        for i, events in enumerate(left):
+            event = next(events, None)
+            if isinstance(event, Tuned):
+                found[i] = event.adapter
+    assert same(found[0].weights, alone[0])
+    assert same(found[1].weights, alone[1])
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_tunings_in_two_threads_do_not_see_each_other(small, tmp_path, monkeypatch, fits):
+    """Also where activations are recomputed while the other one is in the network."""
+    monkeypatch.setattr(small, "activations_fit", lambda *_: fits)
+    given = [{"tune_seed": seed, "tune_steps": 3, "temporal_rank": seed} for seed in (1, 2)]
+    alone = [learned(small, **each).weights for each in given]
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "threads"))
+    found = {}
+    threads = [
+        threading.Thread(target=lambda i=i: found.update({i: learned(small, **given[i])})) for i in (0, 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [same(found[i].weights, alone[i]) for i in (0, 1)] == [True, True]
+
+
+def test_recomputed_activations_give_the_same_gradients(small, monkeypatch):
+    plan = tuning_of(small, temporal_rank=2)
+    weights = shaken(small.untuned(2, torch.Generator()))
+    learner = Learner.of(weights | {"losses": torch.zeros(0)}, 1e-3)
+    asked, predict = [], small.predict
+    monkeypatch.setattr(
+        small, "predict", lambda *a, recompute: asked.append(recompute) or predict(*a, recompute=recompute)
+    )
+    sizes = []
+    for fits in (True, False):
+        monkeypatch.setattr(small, "activations_fit", lambda *size, fits=fits: sizes.append(size) or fits)
+        loss, gradients = plan.gradients(learner)
+        if fits:
+            kept = loss, gradients
+    assert asked == [False, True]
+    assert sizes == [(FRAMES, 8, 8)] * 2
+    assert kept[0] == loss
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, kept[1][name], rtol=1e-5, atol=1e-8)
+
+
+# --- Stop, resume, cache
+
+
+@pytest.fixture
+def steep(small, monkeypatch):
+    """A model with gradients so long that they are clipped."""
+    make_steep(monkeypatch, small, 100)
+    return small
+
+
+def counted(monkeypatch):
+    """The numbers of the steps for which gradients are computed from now on."""
+    taken, gradients = [], Tuning.gradients
+    monkeypatch.setattr(
+        Tuning, "gradients", lambda self, learner: taken.append(learner.steps) or gradients(self, learner)
+    )
+    return taken
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_tuning_goes_on_as_if_it_had_not_stopped(steep, tmp_path, monkeypatch, stop):
+    """TV8, bit for bit, and with as many steps in all."""
+    given = {"tune_steps": 5, "learning_rate": 1e-3}
+    (whole,) = [e for e in tuning(steep, **given) if isinstance(e, Tuned)]
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "stopped"))
+    taken = counted(monkeypatch)
+    until(tuning(steep, **given), stop)
+    (resumed,) = [e for e in tuning(steep, **given) if isinstance(e, Tuned)]
+    assert taken == list(range(5))
+    assert resumed.losses.tolist() == whole.losses.tolist()
+    assert same(resumed.adapter.weights, whole.adapter.weights)
+
+
+STOPPED = """
+import sys
+sys.path[:0] = [{tests!r}]
+import torch
+torch.set_num_threads(1)
+from tuning_runs import tuning
+from editing.models.load import load_backbone
+from editing.recipe.events import Progress
+model = load_backbone({folder!r})
+model.unet.conv_out.weight.mul_(100)
+vars(model)["fingerprint"] = "steep 100"
+events = tuning(model, tune_steps=5, learning_rate=1e-3)
+next(event for event in events if isinstance(event, Progress) and event.done == 2)
+assert torch.is_grad_enabled()
+events.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_tuning_goes_on_in_another_process(steep, small_folder, tmp_path, monkeypatch):
+    whole = learned(steep, tune_steps=5, learning_rate=1e-3)
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "stopped"))
+    code = STOPPED.format(tests=str(Path(__file__).parents[2]), folder=str(small_folder))
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, capture_output=True)
+    taken = counted(monkeypatch)
+    assert same(learned(steep, tune_steps=5, learning_rate=1e-3).weights, whole.weights)
+    assert taken == [2, 3, 4]
+
+
+def test_more_steps_go_on_from_fewer_and_fewer_are_there_already(small, tmp_path, monkeypatch):
+    given = {"learning_rate": 1e-3, "keep_every": 2}
+    taken = counted(monkeypatch)
+    three = learned(small, tune_steps=3, **given)
+    five = learned(small, tune_steps=5, **given)
+    assert taken == [0, 1, 2, 3, 4]
+    kept = list(tuning(small, tune_steps=3, **given))
+    assert same(kept[-1].adapter.weights, three.weights)
+    assert kept[-1].adapter.facts == three.facts
+    assert [(e.done, e.total) for e in kept if isinstance(e, Progress)] == [(3, 3)]
+    assert len(kept[-1].losses) == 3
+    for steps in (2, 4):
+        assert learned(small, tune_steps=steps, **given).facts.steps == steps
+    assert taken == [0, 1, 2, 3, 4]
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
+    assert same(learned(small, tune_steps=5, **given).weights, five.weights)
+
+
+def test_a_shorter_tuning_that_was_stopped_goes_on_too(small, monkeypatch):
+    """Though the cached state of a longer one is of no use to it."""
+    learned(small, tune_steps=6)
+    taken = counted(monkeypatch)
+    until(tuning(small, tune_steps=5), 3)
+    short = learned(small, tune_steps=5)
+    assert taken == [0, 1, 2, 3, 4]
+    assert short.facts.steps == 5
+    learned(small, tune_steps=7)
+    assert taken[5:] == [6]
+
+
+def test_a_version_whose_state_is_gone_is_no_place_to_go_on_from(small, monkeypatch, tmp_path):
+    """A version has no moments, so more steps are taken from the beginning, to the same bits."""
+    whole = learned(small, tune_steps=5, learning_rate=1e-3)
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "other"))
+    learned(small, tune_steps=3, learning_rate=1e-3)
+    state = tuning_of(small, tune_steps=3, learning_rate=1e-3).key("state")
+    (tmp_path / "other" / f"{cache.digest(state)}.safetensors").unlink()
+    learned(small, tune_steps=3, learning_rate=1e-3)
+    assert same(learned(small, tune_steps=5, learning_rate=1e-3).weights, whole.weights)
+
+
+@pytest.mark.parametrize("kind", [Preview, Progress, Losses, Tuned])
+def test_closed_at_any_event_it_keeps_what_was_learned(small, monkeypatch, kind):
+    given = {"tune_steps": 4, "keep_every": 2, "tune_preview_every": 2}
+    events = tuning(small, **given)
+    seen = [event for _, event in zip(range(7), events, strict=False)]
+    assert {type(event) for event in seen} == {Preview, Progress, Losses, Tuned}
+    events.close()
+    taken = counted(monkeypatch)
+    events = tuning(small, **given, learning_rate=1e-4)
+    steps = 0
+    for event in events:
+        steps = event.done if isinstance(event, Progress) else steps
+        if isinstance(event, kind) and steps >= 2:
+            break
+    events.close()
+    learned(small, **given, learning_rate=1e-4)
+    assert taken == [0, 1, 2, 3]
+
+
+def test_an_update_that_was_interrupted_is_not_kept(small, monkeypatch):
+    """Ctrl-C can come when some weights have moved and others have not."""
+    given = {"tune_steps": 4, "keep_every": 2, "learning_rate": 1e-3}
+    whole = learned(small, **given)
+    monkeypatch.setenv("REGRAIN_CACHE", str(cache.cache_folder() / "interrupted"))
+    step, calls = torch.optim.AdamW.step, []
+
+    def interrupted(self):
+        calls.append(True)
+        if len(calls) == 4:
+            self.param_groups[0]["params"][0].add_(1)
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(tuning(small, **given))
+    assert same(learned(small, **given).weights, whole.weights)
+
+
+# --- What goes wrong
+
+
+def test_a_loss_that_is_nan_names_the_learning_rate_and_keeps_what_was_there(small, monkeypatch):
+    taken, gradients = [], Tuning.gradients
+
+    def bad(self, learner):
+        loss, found = gradients(self, learner)
+        taken.append(learner.steps)
+        return (float("nan") if learner.steps == 3 else loss), found
+
+    monkeypatch.setattr(Tuning, "gradients", bad)
+    with pytest.raises(DivergedError, match=r"^params.learning_rate: .*step 4.*0.002") as caught:
+        list(tuning(small, tune_steps=6, learning_rate=0.002))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(Tuning, "gradients", gradients)
+    again = counted(monkeypatch)
+    learned(small, tune_steps=3, learning_rate=0.002)
+    assert again == []
+    learned(small, tune_steps=5, learning_rate=0.002)
+    assert again == [3, 4]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_nan_names_the_learning_rate_and_moves_nothing(small, value):
+    learner = Learner.of({"a": torch.ones(2), "b": torch.ones(3), "losses": torch.zeros(2)}, 0.01)
+    with pytest.raises(DivergedError, match=r"^params.learning_rate: .*step 3.*0.01"):
+        learner.descend(1.0, {"a": torch.tensor([0.0, value]), "b": torch.ones(3)})
+    assert learner.steps == 2
+    assert learner.weights["a"].tolist() == [1, 1]
+    assert learner.weights["b"].tolist() == [1, 1, 1]
+
+
+def test_a_network_that_gives_nan_names_the_learning_rate(small, monkeypatch):
+    until(tuning(small, tune_steps=4, keep_every=1), 2)
+    monkeypatch.setattr(small.unet.conv_out.bias, "data", torch.full((4,), float("nan")))
+    with pytest.raises(DivergedError, match=r"^params.learning_rate: .*step 3"):
+        list(tuning(small, tune_steps=4, keep_every=1))
+
+
+def test_weights_that_overflowed_are_not_kept(small):
+    plan = tuning_of(small)
+    learner = Learner.of(plan.begin(), 1.0)
+    next(iter(learner.weights.values())).fill_(float("inf"))
+    plan.store(learner)
+    assert cache.load(plan.key("state")) is None
+    assert cache.load(plan.key("version", 0)) is None
+
+
+def test_a_cache_that_cannot_be_written_stops_no_tuning(small, tmp_path, monkeypatch, caplog):
+    usual = learned(small, tune_steps=3)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "file" / "cache"))
+    assert same(learned(small, tune_steps=3, keep_every=1).weights, usual.weights)
+    assert "not cached" in caplog.text
+
+
+def test_noise_is_added_as_the_schedule_says(small):
+    """The level that `drawn` gives is the one at which latents enter the network."""
+    step, noise = drawn(small.schedule, torch.ones(2, 4, 2, 2), 0, 3)
+    alpha = small.schedule.alphas_cumprod[step.t]
+    expected = alpha**0.5 + (1 - alpha) ** 0.5 * noise.double()
+    torch.testing.assert_close(add_noise(torch.ones_like(noise), noise, step).double(), expected)

@@ -1,0 +1,170 @@
+"""LoRA files in the three ways they are named, on the tiny model."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from editing import load_backbone, load_project
+from editing.__main__ import main
+from editing.errors import ModelError
+from editing.models.loading.location import parse_lora
+
+QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"
+CONV = "mid_block.resnets.0.conv1"
+WORDS = "text_model.encoder.layers.0.self_attn.q_proj"
+
+
+def halves(model, *layers, rank=2):
+    """For each (part, layer) random `down` and `up`, shaped for the model."""
+    draw, made = torch.Generator().manual_seed(0), {}
+    for part, name in layers:
+        weight = weight_of(model, part, name)
+        kernel = weight.shape[2:]
+        down = torch.randn(rank, weight.shape[1], *kernel, generator=draw)
+        up = torch.randn(weight.shape[0], rank, *(1 for _ in kernel), generator=draw)
+        made[part, name] = down, up
+    return made
+
+
+def weight_of(model, part, name):
+    owner = model.unet if part == "unet" else model.text_encoder
+    names = dict(owner.named_modules())
+    return (names.get(name) or names[name.removeprefix("text_model.")]).weight
+
+
+def peft(part, name):
+    return f"{part}.{name}.lora_A.weight", f"{part}.{name}.lora_B.weight"
+
+
+def kohya(part, name):
+    stem = f"lora_{'te' if part == 'text_encoder' else part}_{name.replace('.', '_')}"
+    return f"{stem}.lora_down.weight", f"{stem}.lora_up.weight"
+
+
+def processors(part, name):
+    if part == "text_encoder":
+        return tuple(f"{part}.{name}.lora_linear_layer.{end}.weight" for end in ("down", "up"))
+    stem, layer = name.removesuffix(".0").rsplit(".", 1)
+    return tuple(f"{part}.{stem}.processor.{layer}_lora.{end}.weight" for end in ("down", "up"))
+
+
+@pytest.mark.parametrize(
+    ("naming", "convolution"),
+    [(peft, True), (kohya, True), (processors, False)],
+    ids=("peft", "kohya", "old"),
+)
+def test_what_a_file_holds_is_added_to_the_weights(tiny, tiny_folder, tmp_path, naming, convolution):
+    layers = [("unet", QUERY), ("unet", OUT), ("text_encoder", WORDS), *[("unet", CONV)] * convolution]
+    made, tensors = halves(tiny, *layers), {}
+    for layer, pair in made.items():
+        tensors |= {name: tensor.contiguous() for name, tensor in zip(naming(*layer), pair, strict=True)}
+    alpha, facts = 0.5, None
+    if naming is kohya:
+        tensors |= {name.split(".")[0] + ".alpha": torch.tensor(alpha) for name in tensors}
+    elif naming is peft:
+        metadata = {f"{part}.lora_alpha": alpha for part in ("unet", "text_encoder")}
+        facts = {"lora_adapter_metadata": json.dumps(metadata)}
+    else:
+        alpha = 2.0  # its own rank
+    file = tmp_path / "ink.safetensors"
+    save_file(tensors, file, facts)
+    before = {layer: weight_of(tiny, *layer).clone() for layer in made}
+    changed = load_backbone(str(tiny_folder), loras=(f"{file}@0.5",))
+    for layer, (down, up) in made.items():
+        added = 0.5 * alpha / 2 * (up.flatten(1) @ down.flatten(1)).view_as(before[layer])
+        torch.testing.assert_close(weight_of(changed, *layer), before[layer] + added)
+        assert torch.equal(weight_of(tiny, *layer), before[layer])  # nobody else's model changed
+    assert changed.fingerprint != tiny.fingerprint
+    assert load_backbone(str(tiny_folder), loras=(f"{file}@0.5",)) is changed
+
+
+def test_several_add_up_and_a_negative_one_takes_back(tiny, tiny_folder, tmp_path):
+    ((down, up),) = halves(tiny, ("unet", QUERY)).values()
+    save_file(dict(zip(peft("unet", QUERY), (down, up), strict=True)), file := tmp_path / "a.safetensors")
+    same = load_backbone(str(tiny_folder), loras=(str(file), f"{file}@-1"))
+    torch.testing.assert_close(
+        weight_of(same, "unet", QUERY), weight_of(tiny, "unet", QUERY), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: {k: v[..., :-1] if "lora_A" in k else v for k, v in t.items()},
+            "does not fit: unet.*, but .* in the model",
+        ),
+        (
+            lambda t: {k.replace("attn1", "attn7"): v for k, v in t.items()},
+            "does not fit: the model has no layer",
+        ),
+        (lambda t: dict([*t.items()][:1]), "is incomplete. Download it again"),
+        (lambda t: {k.replace("lora_A", "hada_w1_a"): v for k, v in t.items()}, "not a plain LoRA"),
+        (lambda t: {"lora_te2_" + k: v for k, v in t.items()}, "not a plain LoRA"),
+        (lambda t: {}, "is empty"),
+    ],
+)
+def test_one_that_does_not_fit_is_one_line(tiny, tiny_folder, tmp_path, change, message):
+    ((down, up),) = halves(tiny, ("unet", QUERY)).values()
+    tensors = change(dict(zip(peft("unet", QUERY), (down, up), strict=True)))
+    save_file({k: v.contiguous() for k, v in tensors.items()}, file := tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match=f"^loras: .*{message}") as caught:
+        load_backbone(str(tiny_folder), loras=(str(file),))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.pt", "is a pickle"),
+        ("nowhere.safetensors", "was not found"),
+        ("a@9", "weight from -4 to 4"),
+        ("", "Expected FILE@WEIGHT"),
+    ],
+)
+def test_what_is_no_file_is_one_line(tiny_folder, tmp_path, name, message):
+    with pytest.raises(ModelError, match=f"^loras: .*{message}"):
+        load_backbone(str(tiny_folder), loras=(name,))
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="^loras: .* is damaged"):
+        load_backbone(str(tiny_folder), loras=(str(tmp_path / "bad.safetensors"),))
+
+
+def test_weights_are_read():
+    assert parse_lora(" owner/name @ -0.5 ").weight == -0.5
+    assert parse_lora("ink").weight == 1.0
+
+
+def test_a_project_names_them_and_a_run_adds_them(tiny, tiny_folder, tmp_path, monkeypatch, capsys):
+    shelf = tmp_path / "models"
+    (shelf / "loras").mkdir(parents=True)
+    ((down, up),) = halves(tiny, ("unet", QUERY)).values()
+    save_file(dict(zip(peft("unet", QUERY), (down, up), strict=True)), shelf / "loras" / "ink.safetensors")
+    (shelf / "tiny").symlink_to(tiny_folder)
+    monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+    from PIL import Image
+
+    (tmp_path / "frames").mkdir()
+    for i in range(2):
+        Image.new("RGB", (64, 64), (40 * i, 90, 120)).save(tmp_path / "frames" / f"{i}.png")
+    project = tmp_path / "project"
+    assert main(["new", str(tmp_path / "frames"), "-o", str(project), "--prompt", "a fox"]) == 0
+    content = json.loads((project / "project.json").read_text())
+    content |= {"model": "tiny", "method": "fatezero", "source_prompt": "a cat", "loras": ["loras/ink@0.4"]}
+    content["params"] = {"steps": 1, "preview_every": 0}
+    (project / "project.json").write_text(json.dumps(content))
+    assert load_project(project).loras == ("loras/ink@0.4",)
+    assert main(["run", str(project), "-o", str(tmp_path / "out")]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["request"]["loras"] == ["loras/ink@0.4"]
+    other = f"{shelf / 'loras' / 'ink.safetensors'}@-1"
+    assert main(["run", str(project), "-o", str(tmp_path / "other"), "--lora", other]) == 0
+    report = json.loads((tmp_path / "other" / "report.json").read_text())
+    assert report["request"]["loras"] == [other]
+    (project / "project.json").write_text(json.dumps(content | {"loras": ["/etc/ink@0.4"]}))
+    assert main(["run", str(project), "-o", str(tmp_path / "no")]) == 2
+    assert "in $REGRAIN_MODELS, not '/etc/ink@0.4'" in capsys.readouterr().err

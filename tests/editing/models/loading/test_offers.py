@@ -1,0 +1,115 @@
+"""What a model offers is told from its configuration, and compared with what a method needs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from editing import ArrayClip, EditRequest, Region, edit
+from editing.errors import ModelError
+from editing.models.loading.location import ModelLocation, find
+from editing.models.loading.offers import STABLE_DIFFUSION, family_of
+from editing.params.registry import METHODS, OFFERS, check_needs
+
+
+def request(model, method="videograin", **params) -> EditRequest:
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    return EditRequest(
+        ArrayClip(frames), labels, (Region("thing", 1, prompt="a fox", source="a cat"),),
+        source_prompt="a cat", method=method, model=str(model), params=params,
+    )  # fmt: skip
+
+
+def folder(path: Path, index=None, unet=None) -> Path:
+    """A model's folder without weights."""
+    (path / "unet").mkdir(parents=True)
+    if index:
+        (path / "model_index.json").write_text(json.dumps({"_class_name": index}))
+    if unet:
+        (path / "unet" / "config.json").write_text(json.dumps(unet))
+    return path
+
+
+def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
+    family = family_of(find(str(tiny_folder)))
+    assert family == ("Stable Diffusion", STABLE_DIFFUSION)
+    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS)
+    assert family_of(find("storybook")) == family
+
+
+def test_the_rest_offers_nothing(tmp_path):
+    cases = {
+        "SDXL": folder(tmp_path / "xl", unet={"addition_embed_type": "text_time"}),
+        "WanPipeline": folder(tmp_path / "wan", "WanPipeline"),
+        "a model with 9 input channels": folder(tmp_path / "in", unet={"in_channels": 9, "out_channels": 4}),
+    }
+    for title, path in cases.items():
+        assert family_of(find(str(path))) == (title, frozenset())
+    save_file({"conditioner.embedders.0.x": torch.zeros(1)}, tmp_path / "xl.safetensors")
+    assert family_of(find(str(tmp_path / "xl.safetensors"))) == ("SDXL", frozenset())
+
+
+def test_what_is_not_here_is_not_guessed(tmp_path):
+    assert family_of(ModelLocation("hub", "nobody/no-such-model")) is None
+    broken = folder(tmp_path / "broken", unet={"x": 1})
+    (broken / "unet" / "config.json").write_text("{")
+    assert family_of(ModelLocation("folder", str(broken))) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("kind", "index", "unet"),
+    [("SDXL", None, {"addition_embed_type": "text_time"}), ("WanPipeline", "WanPipeline", None)],
+)
+def test_a_model_of_another_family_is_refused_before_it_is_loaded(method, kind, index, unet, tmp_path):
+    path = folder(tmp_path / "model", index, unet)
+    said = rf"^model: .* is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.$"
+    with pytest.raises(ModelError, match=said):
+        next(edit(request(path, method)))
+
+
+def test_a_model_without_what_the_method_needs_is_refused():
+    needs = r"^model: videograin needs noise levels .* and a UNet .*, which 'flow' does not have. Use another"
+    with pytest.raises(ModelError, match=needs):
+        check_needs("videograin", {}, {"control"}, "flow")
+    for method in METHODS:
+        check_needs(method, {}, STABLE_DIFFUSION, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "rest"), [("control", "canny=storybook/canny", ""), ("inject_until", 0.1, 0.0)]
+)
+def test_a_parameter_that_asks_too_much_is_refused_by_its_name(name, given, rest):
+    offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
+    with pytest.raises(ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"):
+        check_needs("videograin", {name: given}, offers, "plain")
+    check_needs("videograin", {name: rest}, offers, "plain")
+
+
+def test_control_for_a_loaded_model_that_takes_none_is_refused_before_the_recipe_begins(tiny, monkeypatch):
+    monkeypatch.setattr(tiny, "offers", tiny.offers - {"control"})
+    events = edit(request("tiny", steps=2, control="canny=storybook/canny"), tiny)
+    assert next(events).name == "loading"
+    with pytest.raises(ModelError, match=r"^params.control: .* does not have control networks"):
+        next(events)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_needs_are_words_that_are_known(method):
+    assert method.needs <= {"regions", "masks", "source_prompt", "seed", *OFFERS}
+    assert set(method.Params.NEEDS) <= set(method.Params.model_fields)
+    assert set(method.Params.NEEDS.values()) <= set(OFFERS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_stages_are_those_a_run_goes_through(method, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
+    quick = {"tune_steps": 1, "tune_preview_every": 0} if method == "tune_a_video" else {}
+    events = edit(request("tiny", method, steps=2, **quick), tiny)
+    seen = [event.name for event in events if type(event).__name__ == "Stage"]
+    assert seen == ["loading", *METHODS[method].stages, "measuring"]

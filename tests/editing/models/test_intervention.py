@@ -1,0 +1,74 @@
+"""Changes of a UNet for one call: a network over frames that stays the image network where it must."""
+
+import pytest
+import torch
+
+from editing.attention.backends import attention
+from editing.attention.frames import all_frames, sparse_causal
+from editing.models.intervention import Intervention, joint_norm
+
+FRAMES = 3
+SEE = {
+    "sparse-causal": sparse_causal,
+    "dense": all_frames,
+    "middle": lambda q, k, v, frames: sparse_causal(q, k, v, frames, ("middle",)),
+}
+
+
+def attend_over(frames, see):
+    def attend(q, k, v, site):
+        return attention(q, k, v) if site.kind == "cross" else see(q, k, v, frames)
+
+    return attend
+
+
+@pytest.fixture(scope="module")
+def image(tiny):
+    """Noisy latents of one frame, their step and text, and what diffusers' own network makes of them."""
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    step, text = tiny.schedule.sampling(4)[1], tiny.embed(["a cat"])
+    with torch.no_grad():
+        return x, step, text, tiny.unet(x, torch.tensor(step.t), text.vectors, return_dict=False)[0]
+
+
+@pytest.mark.parametrize("patch", [None, joint_norm], ids=["per frame", "joint"])
+@pytest.mark.parametrize("see", SEE.values(), ids=SEE)
+@pytest.mark.parametrize("frames", [1, FRAMES])
+@torch.no_grad()
+def test_one_frame_and_equal_frames_are_the_image_model(tiny, image, see, patch, frames):
+    x, step, text, expected = image
+    _, eps = tiny.predict(
+        x.repeat(frames, 1, 1, 1), step, text,
+        Intervention(attend_over(frames, see), (patch(frames),) if patch else ()),
+    )  # fmt: skip
+    torch.testing.assert_close(eps, expected.expand_as(eps), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_joint_norm_mixes_different_frames_of_a_branch_only(tiny, image):
+    _, step, text, _ = image
+    x = torch.randn(2 * FRAMES, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    other = x.clone()
+    other[0] *= 2
+
+    def eps(latents, *patches):
+        return tiny.predict(latents, step, text, Intervention(patches=patches))[1]
+
+    per_frame, joint = (
+        eps(other) != eps(x),
+        eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)),
+    )
+    assert per_frame.flatten(1).any(1).tolist() == [True] + [False] * 5
+    assert joint.flatten(1).any(1).tolist() == [True] * 3 + [False] * 3
+
+
+def test_joint_norm_is_group_norm_of_five_dimensions():
+    norm = torch.nn.GroupNorm(4, 8, affine=True)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(2 * FRAMES, 8, 5, 6, generator=torch.Generator().manual_seed(2))
+    video = x.unflatten(0, (2, FRAMES)).movedim(2, 1)
+    model = torch.nn.Sequential(norm)
+    with joint_norm(FRAMES)(model):
+        found = model(x)
+    torch.testing.assert_close(found, norm(video).movedim(1, 2).flatten(0, 1))
+    assert torch.equal(model(x), norm(x))

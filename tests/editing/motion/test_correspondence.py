@@ -1,0 +1,298 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+from benchmarks.correspondence import case, sequential
+from editing.motion.correspondence import (
+    Motion,
+    around,
+    find_cuts,
+    find_motion,
+    newly_seen,
+    planes,
+    smooth_background,
+    token_maps,
+    track_ids,
+)
+from editing.motion.flow import warp
+from storybook.world import render_frames, sample_scene
+
+
+def texture(height=72, width=96, seed=0):
+    coarse = np.random.default_rng(seed).integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
+
+
+def constant(dx, dy, pairs=1, height=16, width=24):
+    flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(pairs, 2, height, width).clone()
+    nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
+    return Motion(flow, -flow, nowhere, nowhere.clone())
+
+
+@pytest.fixture
+def known_flow(monkeypatch):
+    """Give `find_motion` these flows instead of an estimate."""
+
+    def give(forward, backward):
+        monkeypatch.setattr("editing.motion.correspondence.estimate_both", lambda *_: (forward, backward))
+
+    return give
+
+
+def moving_square():
+    """A bright square of 24 pixels on a textured ground moves 6 pixels right; its true flows."""
+    frames = np.stack([texture(), texture()])
+    square = texture(24, 24, 1) // 2 + 128
+    flows = [torch.zeros(1, 2, 72, 96) for _ in range(2)]
+    for frame, (left, flow) in enumerate(zip((30, 36), flows, strict=True)):
+        frames[frame, 24:48, left : left + 24] = square
+        flow[0, 0, 24:48, left : left + 24] = 6 if frame == 0 else -6
+    return frames, flows
+
+
+def box(left, right):
+    area = torch.zeros(72, 96, dtype=torch.bool)
+    area[24:48, left:right] = True
+    return area
+
+
+def test_a_moving_square_hides_and_shows_what_it_passes(known_flow):
+    frames, flows = moving_square()
+    known_flow(*flows)
+    motion = find_motion(frames[:1], frames[1:])
+    assert torch.equal(motion.hidden[0], box(54, 60))
+    assert torch.equal(motion.appeared[0], box(30, 36))
+    moved = warp(planes(frames[:1]), flows[1], "zero")[0, :, 24:48, 36:60]
+    assert torch.allclose(moved, planes(frames)[1, :, 24:48, 36:60], atol=0.01)
+
+
+def test_estimated_motion_of_a_square_finds_the_same_bands():
+    frames, _ = moving_square()
+    motion = find_motion(frames[:1], frames[1:], "dis")
+    assert motion.hidden[0, 26:46, 55:59].float().mean() > 0.8
+    assert motion.appeared[0, 26:46, 31:35].float().mean() > 0.8
+    assert motion.hidden.float().mean() < 3 * 24 * 6 / (72 * 96)
+
+
+def test_a_shift_is_consistent_inside_and_leads_to_the_other_frame(known_flow):
+    large = texture(96, 128)
+    a, b = large[8:80, 8:104], large[6:78, 5:101]  # what is at (x, y) in a is at (x + 3, y + 2) in b
+    there = constant(3, 2, 1, 72, 96).forward
+    known_flow(there, -there)
+    motion = find_motion(a[None].copy(), b[None].copy())
+    expected = torch.zeros(72, 96, dtype=torch.bool)
+    expected[70:], expected[:, 93:] = True, True
+    assert torch.equal(motion.hidden[0], expected)
+    assert torch.equal(motion.appeared[0], expected.flip(0, 1))
+    moved = warp(planes(a[None].copy()), motion.backward, "zero")
+    assert torch.allclose(moved[..., 2:, 3:], planes(b[None].copy())[..., 2:, 3:], atol=1e-3)
+
+
+@pytest.mark.parametrize(("off", "occluded"), [(0.8, False), (1.2, True)])
+def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(known_flow, off, occluded):
+    grey = np.full((1, 8, 120, 3), 100, np.uint8)
+    forward = constant(20, 0, 1, 8, 120).forward
+    # Both directions allow 0.01 x (20 + 20 +- off) + 0.5 = about 0.9 pixels.
+    known_flow(forward, -forward + torch.tensor([off, 0.0]).view(1, 2, 1, 1))
+    assert find_motion(grey, grey).hidden[0, :, 25:90].all() == occluded
+
+
+@pytest.mark.parametrize(("value", "occluded"), [(163, False), (164, True)])
+def test_pixels_of_another_colour_are_occluded(known_flow, value, occluded):
+    a, b = np.full((1, 8, 8, 3), 100, np.uint8), np.full((1, 8, 8, 3), value, np.uint8)
+    still = constant(0, 0, 1, 8, 8).forward
+    known_flow(still, still)
+    motion = find_motion(a, b)
+    assert motion.hidden.all() == motion.appeared.all() == occluded
+    assert motion.hidden.any() == motion.appeared.any() == occluded
+
+
+def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
+    frames = render_frames(sample_scene(3, 4), 64)
+    motion = around(frames, "dis")
+    assert motion.forward.shape == (4, 2, 64, 64)
+    last = find_motion(frames[3:], frames[:1], "dis")
+    assert torch.equal(motion.forward[3:], last.forward)
+    assert torch.equal(motion.appeared[3:], last.appeared)
+    alone = around(frames[:1], "dis")
+    assert len(alone.forward) == 1
+    assert not any(x.any() for x in (alone.forward, alone.backward, alone.hidden, alone.appeared))
+
+
+def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
+    motion = constant(4, -8, 2)
+    motion.hidden[1, 5, 9] = True
+    motion.forward[0, 0, 0, 1:3] = torch.tensor([5.0, 7.0])
+    motion.forward[0, 0, 1:3, 1:3] = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
+    small = motion.at((4, 6))
+    assert small.forward.shape == (2, 2, 4, 6)
+    assert small.forward[1].unique().tolist() == [-2, 1]
+    assert small.forward[0, 0, 0, 0] == (1 + 2 + 3 + 6) / 4 / 4  # the four pixels in the middle of the cell
+    assert small.hidden.nonzero().tolist() == [[1, 1, 2]]
+    assert not small.appeared.any()
+    assert motion.at((16, 24)) is motion
+    with pytest.raises(ValueError, match="do not divide"):
+        motion.at((5, 6))
+
+
+def test_width_and_height_scale_by_themselves():
+    small = constant(4, 8).at((4, 12))
+    assert small.forward[0, :, 0, 0].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_maps_equal_their_definition_token_by_token(seed):
+    values = case(4, 13, seed)
+    maps, linked = token_maps(*values)
+    expected, links = sequential(*values)
+    assert torch.equal(maps, expected)
+    assert torch.equal(linked, links)
+    assert torch.equal(maps.sort(1)[0], torch.arange(169).expand(3, 169))
+    assert torch.equal(maps.argsort(1).gather(1, maps), torch.arange(169).expand(3, 169))
+    assert 0 < linked.float().mean() < 1
+
+
+def test_the_nearest_colour_wins_then_the_first_token_and_the_rest_is_filled_row_by_row():
+    backward, appeared = torch.zeros(1, 2, 1, 6), torch.zeros(1, 1, 6, dtype=torch.bool)
+    backward[0, 0, 0] = torch.tensor([1.0, 0.0, -1.0, 0.5, 0.0, 1.0])  # 0, 1, 2 -> 1; 3 -> 4 (even); 5 leaves
+    appeared[0, 0, 4] = True
+    colours = torch.zeros(2, 1, 6, 3)
+    colours[1, 0, :3, 0] = torch.tensor([2.0, 1.0, -1.0])  # 1 and 2 are as near, 1 comes first
+    maps, linked = token_maps(backward, appeared, colours)
+    assert linked.tolist() == [[False, True, False, False, True, False]]
+    assert maps.tolist() == [[0, 1, 2, 4, 3, 5]]
+
+
+def test_without_motion_every_token_stays_on_its_track():
+    motion = constant(0, 0, 3)
+    maps, linked = token_maps(motion.backward, motion.appeared, torch.rand(4, 16, 24, 3))
+    assert linked.all()
+    assert torch.equal(maps, torch.arange(384).expand(3, 384))
+    assert torch.equal(track_ids(maps, linked), torch.arange(384).expand(4, 384))
+    assert newly_seen(motion, (4, 6)).tolist() == [[True] * 24, *[[False] * 24] * 3]
+
+
+def attended(values, keys, allowed):
+    """Attention of every token to all tokens of the clip that `allowed` permits."""
+    scores = (keys @ keys.T).masked_fill(~allowed, -torch.inf)
+    return scores.softmax(-1) @ values
+
+
+def test_attention_within_tracks_equals_masked_attention_along_the_maps():
+    frames, tokens = 5, 49
+    maps, linked = token_maps(*case(frames, 7, 2))
+    places = [torch.arange(tokens)]
+    for places_next in maps:
+        places.append(places_next[places[-1]])
+    # The mask of every track: no pair across a link that is broken.
+    mask = torch.ones(tokens, frames, frames, dtype=torch.bool)
+    for pair in range(frames - 1):
+        broken = ~linked[pair][places[pair]]
+        mask[broken, : pair + 1, pair + 1 :] = mask[broken, pair + 1 :, : pair + 1] = False
+    assert torch.equal(mask, mask.transpose(1, 2))
+    assert mask.diagonal(dim1=1, dim2=2).all()
+    at = torch.stack(places) + tokens * torch.arange(frames)[:, None]  # token of the clip, by frame and track
+    allowed = torch.zeros(frames * tokens, frames * tokens, dtype=torch.bool)
+    for track in range(tokens):
+        allowed[at[:, track, None], at[:, track]] = mask[track]
+    ids = track_ids(maps, linked).flatten()
+    assert torch.equal(ids[:, None] == ids, allowed)
+    assert torch.equal(ids.unique(), torch.arange(int(ids.max()) + 1))
+    generator = torch.Generator().manual_seed(0)
+    values, keys = torch.randn(2, frames * tokens, 3, generator=generator, dtype=torch.float64).unbind()
+    out = attended(values, keys, ids[:, None] == ids)
+    assert torch.equal(out, attended(values, keys, allowed))
+    alone = torch.bincount(ids)[ids] == 1
+    assert alone.any()
+    assert torch.equal(out[alone], values[alone])
+
+
+def test_newly_seen_reads_the_middle_of_each_cell():
+    motion = constant(0, 0, 1)
+    motion.appeared[0, 1, 5:7] = motion.appeared[0, 2, 5] = True  # 3 of the 4 in the middle of cell (0, 1)
+    motion.appeared[0, 8:10, 0:4] = True  # 2 of the 4 in the middle of cell (2, 0): no majority
+    motion.appeared[0, 12, 12:16] = True  # none in the middle
+    seen = newly_seen(motion, (4, 6))
+    assert seen[1].nonzero()[:, 0].tolist() == [1]
+    assert seen[0].all()
+    assert newly_seen(motion[:0], (4, 6)).all()
+
+
+def test_no_background_changes_nothing():
+    x = torch.randn(3, 2, 16, 24)
+    assert torch.equal(smooth_background(x, constant(1.3, 0.4, 3), torch.zeros(3, 1, 16, 24)), x)
+    assert torch.equal(smooth_background(x[:1], constant(0, 0), torch.ones(1, 1, 16, 24)), x[:1])
+
+
+def test_background_follows_the_motion_from_frame_to_frame():
+    x, ones = torch.randn(4, 2, 16, 24), torch.ones(4, 1, 16, 24)
+    still = smooth_background(x, constant(0, 0, 4), ones)
+    assert torch.allclose(still, x[:1].expand(4, -1, -1, -1), atol=1e-5)
+    motion = constant(2, 0, 4)
+    motion.forward[3] = -6  # from the last frame back to the first
+    motion.forward[3, 1] = 0
+    fused = smooth_background(x, motion, ones)
+    for frame in range(4):
+        # The frame before is fused already, so that what it passes on is the first frame's.
+        shift = 2 * frame
+        assert torch.allclose(fused[frame, ..., shift:], x[0, ..., : 24 - shift], atol=1e-5)
+        assert torch.allclose(fused[frame, ..., :2], x[frame, ..., :2], atol=1e-5)  # came into view
+
+
+def test_background_is_kept_apart_from_what_is_hidden_or_not_background():
+    x, motion = torch.randn(2, 1, 16, 24), constant(0, 0, 2)
+    background = torch.ones(2, 1, 16, 24)
+    background[1, :, :, :5], background[0, :, :, 19:] = 0, 0  # of the frame, and of where it takes it from
+    motion.appeared[0, 8, 12] = True
+    motion.hidden[1] = True
+    fused = smooth_background(x, motion, background)
+    own = (fused[1, 0] - x[1, 0]).abs() < 1e-6
+    expected = torch.zeros(16, 24, dtype=torch.bool)
+    expected[:, :5] = expected[:, 19:] = expected[8, 12] = True
+    assert torch.equal(own, expected)
+    grown = (smooth_background(x, motion, background, dilate=5)[1, 0] - x[1, 0]).abs() < 1e-6
+    expected[6:11, 10:15] = True
+    assert torch.equal(grown, expected)
+
+
+def test_the_last_frame_takes_the_background_of_the_first_once_more():
+    x, motion = torch.randn(3, 1, 8, 8), constant(0, 0, 3, 8, 8)
+    motion.appeared[1] = True  # the last frame gets nothing from the one before
+    half = torch.full((3, 1, 8, 8), 0.5)
+    fused = smooth_background(x, motion, half)
+    assert torch.allclose(fused[1], 0.75 * x[1] + 0.25 * x[0], atol=1e-5)
+    assert torch.allclose(fused[2], 0.75 * x[2] + 0.25 * x[0], atol=1e-5)
+    motion.hidden[2] = True
+    assert torch.equal(smooth_background(x, motion, half)[2], x[2])
+
+
+def test_cuts_are_found():
+    shots = [render_frames(sample_scene(seed, 4), 64) for seed in (3, 8, 11)]
+    frames = np.concatenate(shots)
+    motion = around(frames, "dis")
+    assert find_cuts(frames, motion) == (4, 8)
+    assert find_cuts(frames, motion[:-1]) == (4, 8)
+
+
+@pytest.mark.parametrize("seed", range(20, 26))
+def test_shots_are_not_cut(seed):
+    frames = render_frames(sample_scene(seed, 6, 1 + seed % 3), 64)
+    assert find_cuts(frames, around(frames, "dis")) == ()
+
+
+def test_flat_and_single_frames_are_not_cut():
+    flat = np.full((3, 32, 32, 3), 90, np.uint8)
+    assert find_cuts(flat, around(flat, "dis")) == find_cuts(flat[:1], around(flat[:1])) == ()
+
+
+def test_tokens_of_a_drawn_clip_stay_on_their_actor():
+    scene = sample_scene(5, 6)
+    frames = render_frames(scene, 128)
+    motion = find_motion(frames[:-1], frames[1:], "dis").at((32, 32))
+    colours = avg_pool2d(planes(frames), 4).permute(0, 2, 3, 1)
+    maps, linked = token_maps(motion.backward, motion.appeared, colours)
+    flat = colours.flatten(1, 2)
+    moved = torch.stack([b[to] for b, to in zip(flat[1:], maps, strict=True)])
+    along, in_place = (moved - flat[:-1])[linked].square().mean(), (flat[1:] - flat[:-1]).square().mean()
+    assert along < in_place / 4

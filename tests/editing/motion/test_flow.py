@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import torch
+
+from editing.motion.flow import (
+    estimate_both,
+    estimate_flow,
+    follow,
+    nearest_track,
+    occlusion,
+    trajectories,
+    warp,
+)
+
+
+def constant(dx, dy, frames=1, height=12, width=16):
+    return torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(frames, 2, height, width).clone()
+
+
+def texture(height=96, width=128, seed=0):
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (height // 4 + 8, width // 4 + 8, 3), dtype=np.uint8
+    )
+    return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
+
+
+def test_warp_by_whole_pixels_shifts():
+    x = torch.rand(2, 3, 12, 16)
+    assert torch.allclose(warp(x, constant(0, 0, 2)), x, atol=1e-6)
+    shifted = warp(x, constant(3, -2, 2))
+    assert torch.allclose(shifted[:, :, 2:, :-3], x[:, :, :-2, 3:], atol=1e-5)
+
+
+def test_warp_is_bilinear_and_clamps_to_the_border():
+    x = torch.arange(16.0).expand(1, 1, 12, 16)
+    assert torch.allclose(warp(x, constant(0.25, 0))[..., :15], x[..., :15] + 0.25, atol=1e-5)
+    assert torch.allclose(warp(x, constant(100, 100)), torch.full((1, 1, 12, 16), 15.0))
+
+
+def test_warp_fades_to_zero_outside_if_told():
+    ones = torch.ones(1, 1, 12, 16)
+    out = warp(ones, constant(2.25, 0), "zero")[0, 0, 3]
+    assert torch.allclose(out, torch.tensor([1.0] * 13 + [0.75, 0, 0]), atol=1e-5)
+
+
+def test_warp_keeps_the_type_and_one_pixel_grids():
+    assert warp(torch.rand(1, 2, 12, 16).half(), constant(1, 0)).dtype == torch.float16
+    assert torch.equal(warp(torch.ones(1, 1, 1, 1), constant(0, 0, 1, 1, 1)), torch.ones(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 12, 16), (1, 3, 12, 15)])
+def test_warp_refuses_what_does_not_fit(shape):
+    # TypeError where annotations are checked, as in these tests.
+    with pytest.raises((ValueError, TypeError)):
+        warp(torch.rand(shape), constant(0, 0))
+
+
+@pytest.mark.parametrize("size", [(96, 128), (40, 56)])
+def test_flow_finds_a_shift_and_warp_undoes_it(size):
+    height, width = size
+    large = texture()
+    here, there = large[8 : 8 + height, 8 : 8 + width], large[6 : 6 + height, 5 : 5 + width]
+    flow = estimate_flow(here[None], there[None])
+    inner = flow[0, :, 8:-8, 8:-8]
+    assert inner.shape == (2, height - 16, width - 16)
+    assert torch.allclose(inner.median(-1)[0].median(-1)[0], torch.tensor([3.0, 2.0]), atol=0.3)
+    back = warp(torch.from_numpy(there).float().permute(2, 0, 1)[None], flow)
+    difference = (back - torch.from_numpy(here).float().permute(2, 0, 1)).abs()[..., 8:-8, 8:-8]
+    assert difference.mean() < 12 < np.abs(there.astype(int) - here).mean()
+
+
+def test_occlusion_is_where_the_flows_do_not_cancel_or_leave_the_frame():
+    forward, backward = constant(2, 0), constant(-2, 0)
+    backward[:, :, 4:6, 6:8] = 9
+    hidden = occlusion(forward, backward)[0]
+    expected = torch.zeros(12, 16, dtype=torch.bool)
+    expected[:, 14:] = True
+    expected[4:6, 4:6] = True
+    assert torch.equal(hidden, expected)
+
+
+def followed(flow, lost, height, width):
+    """`trajectories`, cell by cell in plain Python."""
+    tall, wide = flow.shape[2:]
+    alive = {(y, x): (i, float(x), float(y)) for i, (y, x) in enumerate(np.ndindex(height, width))}
+    begun, out = len(alive), []
+    for frame in range(len(flow) + 1):
+        out.append([[alive[y, x][0] for x in range(width)] for y in range(height)])
+        if frame == len(flow):
+            break
+        after = {}
+        for track, x, y in alive.values():
+            px = min(max((x + 0.5) * wide / width - 0.5, 0), wide - 1)
+            py = min(max((y + 0.5) * tall / height - 0.5, 0), tall - 1)
+            x0, y0 = int(px), int(py)
+            x1, y1 = min(x0 + 1, wide - 1), min(y0 + 1, tall - 1)
+            fx, fy = px - x0, py - y0
+
+            def at(field, x0=x0, x1=x1, y0=y0, y1=y1, fx=fx, fy=fy):
+                top = (1 - fx) * field[y0, x0] + fx * field[y0, x1]
+                return float((1 - fy) * top + fy * ((1 - fx) * field[y1, x0] + fx * field[y1, x1]))
+
+            if lost is not None and at(lost[frame].float()) > 0.5:
+                continue
+            x, y = x + at(flow[frame, 0]) * width / wide, y + at(flow[frame, 1]) * height / tall
+            cell = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+            if not (0 <= cell[0] < height and 0 <= cell[1] < width):
+                continue
+            off = (x - cell[1]) ** 2 + (y - cell[0]) ** 2
+            if cell not in after or (off, track) < after[cell][0]:
+                after[cell] = ((off, track), (track, x, y))
+        alive = {cell: kept for cell, (_, kept) in after.items()}
+        for cell in np.ndindex(height, width):
+            if cell not in alive:
+                alive[cell] = (begun, float(cell[1]), float(cell[0]))
+                begun += 1
+    return torch.tensor(out)
+
+
+@pytest.mark.parametrize("grid", [(6, 8), (5, 7), (12, 16)])
+def test_trajectories_equal_following_cell_by_cell(grid):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(5, 2, 4, 5, generator=generator) * 3
+    flow = torch.nn.functional.interpolate(coarse, (12, 16), mode="bilinear")
+    lost = torch.rand(5, 12, 16, generator=generator) < 0.1
+    assert torch.equal(trajectories(flow, lost, grid), followed(flow, lost, *grid))
+    assert torch.equal(trajectories(flow, None, grid), followed(flow, None, *grid))
+
+
+def test_a_track_has_one_cell_a_frame_at_most():
+    flow = torch.randn(4, 2, 12, 16, generator=torch.Generator().manual_seed(0)) * 4
+    ids = trajectories(flow)
+    assert all(len(frame.unique()) == 12 * 16 for frame in ids)
+    assert torch.equal(ids.unique(), torch.arange(int(ids.max()) + 1))
+
+
+def test_no_motion_keeps_every_cell_and_a_shift_moves_it():
+    still = trajectories(constant(0, 0, 3))
+    assert torch.equal(still, torch.arange(12 * 16).view(12, 16).expand(4, 12, 16))
+    shifted = trajectories(constant(2, -1, 3))
+    for frame in range(1, 4):
+        assert torch.equal(shifted[frame, :-1, 2:], shifted[frame - 1, 1:, :-2])
+        assert (shifted[frame, -1] > shifted[frame - 1].max()).all()
+
+
+def test_motion_of_less_than_half_a_cell_adds_up():
+    ids = trajectories(constant(0.4, 0, 5))
+    assert torch.equal(ids[5, :, 2:], ids[0, :, :-2])
+
+
+def test_an_occluded_cell_ends_its_track():
+    lost = torch.zeros(2, 12, 16, dtype=torch.bool)
+    lost[1, 3, 4] = True
+    ids = trajectories(constant(0, 0, 2), lost)
+    assert ids[1, 3, 4] == ids[0, 3, 4]
+    assert ids[2, 3, 4] == 12 * 16
+
+
+def test_a_clip_is_followed_on_its_finest_grids():
+    still = np.repeat(texture(64, 96)[None, :64, :96], 3, 0)
+    found = follow(still, [(8, 12), (4, 6)])
+    assert {size: tuple(ids.shape) for size, ids in found.items()} == {(8, 12): (3, 96), (4, 6): (3, 24)}
+    assert torch.equal(found[8, 12], torch.arange(96).expand(3, 96))
+    assert follow(still[:1], [(8, 12)]) == follow(still, []) == {}
+
+
+def test_both_flows_are_those_of_each_direction():
+    here, there = texture(64, 96)[None, :64, :96], texture(64, 96)[None, 2:66, 3:99]
+    forward, backward = estimate_both(here, there, "dis")
+    assert torch.equal(forward, estimate_flow(here, there, "dis"))
+    assert torch.equal(backward, estimate_flow(there, here, "dis"))
+
+
+def test_a_cell_goes_to_the_nearest_track_or_the_oldest_in_a_tie():
+    target, off = torch.tensor([4, 1, 4, 1, 1, 2]), torch.tensor([0.5, 0.2, 0.1, 0.1, 0.1, 9.0])
+    winner, taken = nearest_track(target, off, torch.tensor([0, 1, 2, 8, 5, 3]), 6)
+    assert winner.tolist() == [4, 5, 2]
+    assert taken.tolist() == [False, True, True, False, True, False]
+    none = target[:0]
+    assert not nearest_track(none, off[:0], none, 6)[1].any()

@@ -1,0 +1,76 @@
+"""Parameters written as a short text: read when the request is made, as text or JSON, and written back."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from editing.errors import RequestError
+from editing.params.control import ControlSpec as Spec
+from editing.params.registry import METHODS, check_params, resolve_params
+from editing.params.written import Controls, Emphasis, EmphasisWords, Grids, HeatPixel, Pixel, Words, is_text
+from editing.request.project import schema
+
+CASES = [
+    (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
+    (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
+    (Grids, "2, 4", [2, 4], (2, 4)),
+    (Grids, "2", 2, (2,)),
+    (Pixel, "1,40,30.5", [1, 40, 30.5], HeatPixel(1, 40, 30.5)),
+    (Pixel, "1,40,30", {"frame": 1, "x": 40, "y": 30}, HeatPixel(1, 40, 30)),
+    (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
+    (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
+    (Words, "a cat, the grass", ["a cat", "the grass"], ("a cat", "the grass")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "plain", "value"), CASES)
+def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain, value):
+    adapter = TypeAdapter(kind)
+    assert adapter.validate_python(text) == adapter.validate_python(plain) == value
+    assert adapter.validate_python(value) == value
+    assert adapter.validate_python(json.loads(json.dumps(value))) == value  # as a project file keeps it
+    assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
+
+
+@pytest.mark.parametrize("kind", [Controls, Grids, Pixel, EmphasisWords, Words])
+def test_nothing_is_nothing(kind):
+    adapter = TypeAdapter(kind)
+    for empty in ("", " ", None, []):
+        assert not adapter.validate_python(empty)
+        assert adapter.dump_python(adapter.validate_python(empty)) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "wrong"),
+    [
+        ("videograin", "control", ["edges=a", "canny=a@3", 7, ["canny"], [["canny", "a", True]], {"a": "a"}]),
+        ("videograin", "heat_grids", ["3", "1;2", [3], [True], {"1": 2}, 2.0]),
+        ("videograin", "heat_pixel", ["1,2", "-1,2,3", [1, 2], {"frame": 1}, 5, "1,2,3" + " " * 40]),
+        ("fatezero", "emphasis_words", ["a=much", "a=nan", "a=-1", "a=21", [["a", 21]], {"": 1}, 3]),
+        ("fatezero", "blend_words", [[1], ["a,b"], {"a": 1}, "x" * 3000]),
+        ("vid2vid_zero", "dense_layers", [[None], 4]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_the_request(method, name, wrong):
+    for value in wrong:
+        with pytest.raises(RequestError) as caught:
+            check_params(method, {name: value})
+        assert caught.value.field == f"params.{name}", value
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_schema_and_reports_keep_the_texts(method):
+    defaults = method.Params()
+    described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)]["properties"]
+    for name, field in method.Params.model_fields.items():
+        if is_text(field):
+            assert described[name]["type"] == "string"
+            assert described[name]["default"] == field.default == defaults.model_dump()[name]
+    assert method.Params.model_validate(defaults.model_dump()) == defaults
+
+
+def test_a_report_has_the_text_of_what_was_given_as_json():
+    _, resolved = resolve_params("videograin", {"heat_grids": [1, 2], "steps": 7}, {})
+    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}
+    assert resolved["steps"] == {"value": 7, "source": "given"}

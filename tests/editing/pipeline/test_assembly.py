@@ -1,0 +1,506 @@
+"""Long clips: windows with anchors, shots, key frames; what was finished is not made again."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from running import finish
+
+from editing import ArrayClip, EditRequest, Finished, Region, edit
+from editing.attention.averages import RegionAttention, WordAttention
+from editing.diffusion.blending import composite
+from editing.errors import RequestError
+from editing.media.clip import resize
+from editing.media.lazy_frames import DiskFrames, frames_of
+from editing.motion.smoothing import steady
+from editing.params.registry import METHODS, Method, check_params
+from editing.pipeline.assembly import Compositor, edit_clip
+from editing.recipe.events import EditResult, Preview, Progress, Ready, WindowStarted
+from editing.recipe.window import WindowResult, working_clip
+from editing.request.plan import make_plan
+from editing.storage.memory import window_frames
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+FRAMES, SIZE = 8, 64
+WINDOWED = ["videograin", "fatezero", "vid2vid_zero", "fresco"]
+
+
+def moving(frames=FRAMES, seed=0):
+    """Blocks that drift to the right, a pixel a frame."""
+    cells = np.random.default_rng(seed).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    wide = np.repeat(np.repeat(cells, 8, 0), 8, 1)
+    return np.stack([wide[:, 60 - t : 60 - t + SIZE] for t in range(frames)])
+
+
+def labels(frames=FRAMES):
+    found = np.zeros((frames, SIZE, SIZE), np.uint8)
+    for t in range(frames):
+        found[t, 10:40, 10 + t : 40 + t] = 1
+    return found
+
+
+def request(method="videograin", frames=FRAMES, masks=None, **changes):
+    given = {"source_prompt": "a horse on the beach", "seed": 7, "method": method}
+    given["regions"] = (Region("horse", 1, prompt="a dog", source="a horse", margin=0),)
+    masks = labels(frames) if masks is None else masks
+    return EditRequest(ArrayClip(moving(frames), fps=Fraction(24)), masks, **(given | changes))
+
+
+def params(method, window=4, **given):
+    size = "frames_at_once" if method == "fresco" else "window"
+    few = {"inner_steps": 1} if method == "vid2vid_zero" else {}
+    return check_params(method, {"steps": 2, "preview_every": 0, size: window, "cuts": "none"} | few | given)
+
+
+def run(model, asked, given):
+    """The result, and all events."""
+    events, found = edit_clip(model, asked, given), []
+    with torch.no_grad():
+        while True:
+            try:
+                found.append(next(events))
+            except StopIteration as stop:
+                return stop.value, found
+
+
+def watched(name, seen):
+    """A method that notes the pieces it is given."""
+
+    class Watched(Method):
+        @property
+        def run(self):
+            recipe = METHODS[name].run
+
+            def noting(backbone, asked, given, piece):
+                seen.append(piece)
+                return recipe(backbone, asked, given, piece)
+
+            return noting
+
+    return Watched(**vars(METHODS[name]))
+
+
+# --- Windows
+
+# Where a window's own frames decide what anchors hold, or their latents are not those of the edit.
+ALONE = {
+    "fatezero": {"reconstruct": False},
+    "vid2vid_zero": {"inversion": "negative_prompt"},
+    "fresco": {"strength": 1.0},
+}
+
+
+@pytest.mark.parametrize("method", WINDOWED)
+def test_anchors_take_the_same_way_again(tiny, method, monkeypatch):
+    """In every call, rows of anchors hold what they held in the same call for the window before."""
+    pieces, calls, predict = [], [], tiny.predict
+
+    def spy(x, step, *args, **named):
+        calls[-1].append((x.clone(), step))
+        return predict(x, step, *args, **named)
+
+    monkeypatch.setattr(tiny, "predict", spy)
+    events = edit_clip(
+        tiny, request(method), params(method, **ALONE.get(method, {})), watched(method, pieces)
+    )
+    with torch.no_grad():
+        for _ in (event for event in events if isinstance(event, WindowStarted)):
+            calls += [[]]
+    assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6, 7)]
+    assert [piece.breaks for piece in pieces] == [(), (1,), (1,)]
+    for before, after in zip(calls, calls[1:], strict=False):
+        for (old, step), (new, same) in zip(before, after, strict=True):
+            assert step == same
+            old, new = (x.unflatten(0, (-1, 4)) for x in (old, new))
+            assert torch.allclose(new[:, :2], old[:, [0, -1]], atol=1e-6)
+            assert not torch.allclose(new[:, 2], old[:, 2], atol=1e-2)
+
+
+@pytest.mark.parametrize("method", [*WINDOWED, "sdedit"])
+def test_every_method_edits_long_clips(tiny, method):
+    result, events = run(tiny, request(method), params(method))
+    assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
+    frames, inside = np.asarray(result.frames), labels() == 1
+    assert (frames != moving())[inside].mean() > 0.5
+    assert np.array_equal(frames[:, 50:, :5], moving()[:, 50:, :5])  # away from the mask and its feather
+    begun = [event for event in events if isinstance(event, WindowStarted)]
+    sizes = [4, 4] if method == "sdedit" else [4, 4, 4]
+    assert [event.work for event in begun] == sizes
+    assert [event.left for event in begun] == np.cumsum(sizes[::-1])[::-1].tolist()
+    ready = [event.frames for event in events if isinstance(event, Ready)]
+    assert [len(part) for part in ready] == ([4] if method == "sdedit" else [4, 6])
+    assert all(np.array_equal(part, frames[: len(part)]) for part in ready)
+
+
+def test_frames_that_are_edited_alone_do_not_notice_windows(tiny):
+    whole, _ = run(tiny, request("sdedit"), params("sdedit", window=FRAMES))
+    parts, _ = run(tiny, request("sdedit"), params("sdedit", window=3))
+    off = np.asarray(whole.uncomposited).astype(int) - np.asarray(parts.uncomposited)
+    assert np.abs(off).max() <= 1
+
+
+def test_the_frames_of_a_window_are_those_of_the_clip_alone(tiny):
+    """The first window of a long clip is edited like a clip that ends there."""
+    first, _ = run(tiny, request(frames=4), params("videograin"))
+    whole, _ = run(tiny, request(), params("videograin"))
+    assert np.array_equal(whole.frames[:4], first.frames)
+
+
+def test_windows_are_as_large_as_memory_allows(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(tiny), "window_frames", lambda self, *sizes: asked.append(sizes) or 5)
+    pieces = []
+    finish(edit_clip(tiny, request("fatezero"), params("fatezero", window=0), watched("fatezero", pieces)))
+    grid = working_clip(tiny, request()).grid
+    assert asked[0] == (4, *grid.size)  # the source and both halves of guidance, and one to spare
+    many = request("fatezero", more_prompts=("a cat on the beach",))
+    finish(edit_clip(tiny, many, params("fatezero", window=0), watched("fatezero", pieces)))
+    assert asked[-1] == (6, *grid.size)
+    assert pieces[-1].numbers[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("free", "frames"), [(1 << 40, 32), (2 * 4 * 64 * 320 * 4 * 32 * 16, 16), (1 << 20, 8), (0, 8)]
+)
+def test_window_sizes(free, frames):
+    assert window_frames(4, 64, 320, 4, free) == frames
+
+
+@pytest.mark.parametrize("size", [1, 2, -1, 1001])
+def test_a_window_holds_at_least_its_anchors_and_a_frame(size):
+    with pytest.raises(RequestError, match="params.window"):
+        params("videograin", window=size)
+
+
+def test_an_attended_pixel_is_shown_where_it_is(tiny):
+    """The map is 0 in the other windows."""
+    result, _ = run(tiny, request(), params("videograin", heat_pixel="5,20,20"))
+    maps = result.attention["frame 5 at 20,20"].after
+    assert len(maps) == FRAMES
+    assert (maps.max((1, 2)) > 0).tolist() == [False] * 4 + [True] * 2 + [False] * 2
+    assert (result.attention["horse"].after.max((1, 2)) > 0).all()
+
+
+def test_a_window_without_regions_is_the_source(tiny):
+    masks = labels()
+    masks[:4] = 0
+    pieces = []
+    asked = request(masks=masks)
+    result = finish(edit_clip(tiny, asked, params("videograin"), watched("videograin", pieces)))
+    assert [piece.numbers for piece in pieces] == [(4, 5), (4, 5, 6, 7)]
+    assert np.array_equal(result.frames[:4], moving()[:4])
+    assert np.array_equal(result.uncomposited[:4], moving()[:4])
+    assert not result.attention["horse"].after[:4].any()
+    assert result.attention["horse"].after[4:].any((1, 2)).all()
+
+
+def test_anchors_are_held_in_the_steps_taken_again(tiny):
+    pieces = []
+    given = params("videograin", redraw=0.5)
+    finish(edit_clip(tiny, request(), given, watched("videograin", pieces)))
+    first, *later = pieces
+    assert later
+    for step in range(3):  # two steps, and the last one again
+        assert all(f"edit/{step}" in piece.known for piece in later)
+    assert not torch.equal(later[0].known["edit/1"], later[0].known["edit/2"])
+
+
+def test_a_region_may_be_in_some_windows_alone(tiny):
+    masks = labels()
+    masks[4:, 45:60, 5:30] = 2
+    regions = (
+        Region("horse", 1, prompt="a dog", source="a horse", margin=0),
+        Region("sand", 2, prompt="grass", margin=0),
+    )
+    asked = request(masks=masks, regions=regions)
+    result, _ = run(tiny, asked, params("videograin"))
+    assert np.array_equal(np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30])
+    assert (np.asarray(result.frames)[4:, 46:59, 6:29] != moving()[4:, 46:59, 6:29]).mean() > 0.5
+
+
+# --- Shots
+
+
+def test_each_shot_is_edited_like_a_clip(tiny):
+    shots = [moving(5, 1), moving(4, 2)]
+    both = replace(
+        request(masks=np.concatenate([labels(5), labels(4)]), frames=9), clip=ArrayClip(np.concatenate(shots))
+    )
+    result, _ = run(tiny, both, params("videograin", window=8, cuts="5"))
+    assert result.plan.cuts == (5,)
+    for start, shot in ((0, shots[0]), (5, shots[1])):
+        alone = replace(request(masks=labels(len(shot)), frames=len(shot)), clip=ArrayClip(shot))
+        expected, _ = run(tiny, alone, params("videograin", window=8))
+        assert np.array_equal(result.frames[start : start + len(shot)], expected.frames)
+
+
+def test_cuts_are_found_and_said(tiny):
+    clip = ArrayClip(np.concatenate([moving(4, 1), moving(5, 2)]))
+    asked = replace(request("sdedit", 9), clip=clip)
+    given = {"steps": 2, "preview_every": 0}
+    *_, last = edit(replace(asked, params=given), tiny)
+    assert isinstance(last, Finished)
+    assert last.report["cuts"] == [4]
+    assert [part["frames"] for part in last.report["windows"]] == [[0, 3], [4, 8]]
+    assert "seems to be cut before frame 4, counted from 0" in last.report["warnings"][0]
+    for cuts in ("none", "6"):
+        *_, last = edit(replace(asked, params=given | {"cuts": cuts}), tiny)
+        assert not any("cut before" in warning for warning in last.report["warnings"])
+        assert last.report.get("cuts", []) == ([] if cuts == "none" else [6])
+
+
+def test_a_cut_outside_the_clip_is_refused_before_the_model_is_loaded():
+    with pytest.raises(RequestError, match=r"params.cuts: Frame 9 is outside the clip. Choose .* 1 to 7"):
+        next(edit(request(params={"cuts": "4, 9"}, model="owner/nothing")))
+
+
+# --- Key frames
+
+
+def drafted(asked, given, keyframes, size=32):
+    """What becomes of drafts whose latents are pictures with inverted colours."""
+
+    class Inverting:
+        def fit(self, width, height, size):
+            return width, height
+
+        def decode(self, x):
+            return x.movedim(1, -1).byte().numpy()
+
+    given = given.model_copy(update={"keyframes": keyframes})
+    plan = make_plan((), keyframes, frames_of(asked.clip), size)
+    assembly = Compositor(Inverting(), asked, given, plan)
+    for window in plan.windows:
+        keys = list(window.keys)
+        maps = np.array(keys, np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+        shown = torch.from_numpy(255 - moving()[keys]).movedim(-1, 1).float()
+        for _ in assembly.add(
+            window,
+            WindowResult(
+                (shown,),
+                {"horse": RegionAttention(maps, maps + 10)},
+                reconstruction=shown,
+                words=WordAttention({"horse": maps}, {"dog": maps}),
+                step_areas={0: maps > 3},
+                control=moving()[keys],
+            ),
+        ):
+            pass
+    return assembly.result()
+
+
+def keyed(keyframes, size=32):
+    given = params("fatezero", reconstruct=True, feather=0.0, keyframes=keyframes)
+    return drafted(request("fatezero"), given, given.keyframes, size)
+
+
+def test_key_frames_are_kept_and_the_others_follow():
+    result = keyed("0, 3")
+    alone, frames = np.asarray(result.uncomposited), np.asarray(result.frames)
+    assert frames.shape == (FRAMES, SIZE, SIZE, 3)
+    assert np.array_equal(alone[[0, 3, 7]], 255 - moving()[[0, 3, 7]])
+    # Nearest frames, copied, are far off; what follows the motion is not.
+    off = np.abs(alone.astype(int) - (255 - moving().astype(int))).mean((1, 2, 3))
+    still = np.abs(np.diff(moving().astype(int), axis=0)).mean()
+    assert 0 < off.max() < 0.7 * still
+    outside = labels() != 1
+    assert np.array_equal(frames[outside], moving()[outside])
+    assert np.array_equal(frames[~outside], alone[~outside])
+    assert np.array_equal(np.asarray(result.source), moving())
+    assert len(result.reconstruction) == FRAMES
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_windows_change_nothing_between_key_frames(size):
+    whole, parts = keyed("every 2"), keyed("every 2", size)
+    assert len(parts.plan.windows) > 1
+    assert np.array_equal(whole.frames, parts.frames)
+    assert np.array_equal(whole.reconstruction, parts.reconstruction)
+
+
+def test_maps_are_those_of_the_nearest_key_frame():
+    result = keyed("0, 3")
+    near = [0, 0, 3, 3, 3, 3, 7, 7]
+    assert result.attention["horse"].before[:, 0, 0].tolist() == near
+    assert result.attention["horse"].after[:, 0, 0].tolist() == [10 + n for n in near]
+    assert result.words.source["horse"][:, 0, 0].tolist() == near
+    assert result.words.edit["dog"][:, 0, 0].tolist() == near
+    assert result.step_areas[0][:, 0, 0].tolist() == [n > 3 for n in near]
+    assert np.array_equal(result.control, moving()[near])
+
+
+@pytest.mark.parametrize("method", [*WINDOWED, "sdedit"])
+def test_every_method_has_key_frames(tiny, method):
+    pieces, given = [], params(method, keyframes="every 4")
+    result = finish(edit_clip(tiny, request(method), given, watched(method, pieces)))
+    assert [piece.numbers for piece in pieces] == [(0, 4, 7)]
+    assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
+    assert (np.asarray(result.frames) != moving()).any((1, 2, 3)).all()
+
+
+def test_a_region_in_no_key_frame_is_refused(tiny):
+    masks = labels()
+    masks[[0, 7]] = 0
+    with pytest.raises(RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"):
+        run(tiny, request(masks=masks), params("videograin", keyframes="0, 7"))
+
+
+def test_a_key_frame_outside_the_clip_is_refused_before_the_model_is_loaded():
+    with pytest.raises(RequestError, match=r"params.keyframes: Frame 9 is outside the clip"):
+        next(edit(request(params={"keyframes": "0, 9"}, model="owner/nothing")))
+
+
+def test_previews_show_frames_of_the_clip(tiny):
+    given = params("videograin", keyframes="every 2", preview_every=1)
+    _, events = run(tiny, request(), given)
+    shown = [event.indices for event in events if isinstance(event, Preview)]
+    assert shown == [(0, 2, 4)] * 2 + [(6, 7)] * 2
+
+
+# --- Going on
+
+
+def calls_of(model, monkeypatch):
+    found, predict = [], model.predict
+    monkeypatch.setattr(model, "predict", lambda *a, **k: found.append(1) or predict(*a, **k))
+    return found
+
+
+@pytest.mark.parametrize("method", [*WINDOWED, "sdedit"])
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tiny, method, at, tmp_path, monkeypatch):
+    asked, given = request(method, 9), params(method)
+    whole, _ = run(tiny, asked, given)
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "stopped"))
+    events, begun = edit_clip(tiny, asked, given), 0
+    with torch.no_grad():
+        for event in events:
+            begun += isinstance(event, WindowStarted)
+            if begun > at and isinstance(event, Progress) and event.stage == "editing":
+                break
+        events.close()
+    calls = calls_of(tiny, monkeypatch)
+    again, told = run(tiny, asked, given)
+    assert np.array_equal(again.frames, whole.frames)
+    assert np.array_equal(again.uncomposited, whole.uncomposited)
+    for name, maps in whole.attention.items():
+        assert np.array_equal(maps.after, again.attention[name].after)
+    stages = [event.number if isinstance(event, WindowStarted) else event.stage
+              for event in told if isinstance(event, WindowStarted | Progress)]  # fmt: skip
+    edited = [number for number in range(1, 4) if "editing" in stages[stages.index(number) :][:4]]
+    assert at not in edited
+    assert at + 1 in edited
+    calls.clear()
+    run(tiny, asked, given)
+    assert not calls  # all windows are kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"prompt": "a cat on the beach"},
+        {"negative_prompt": "grass"},
+        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", strength=0.5, margin=0),)},
+        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", margin=3),)},
+        {"masks": np.roll(labels(), 3, 2)},
+    ],
+)
+def test_another_request_is_edited_anew(tiny, change, monkeypatch):
+    run(tiny, request("sdedit"), params("sdedit"))
+    calls = calls_of(tiny, monkeypatch)
+    run(tiny, request("sdedit", **change), params("sdedit"))
+    assert calls
+
+
+def test_what_comes_after_the_latents_is_not_edited_anew(tiny, monkeypatch):
+    run(tiny, request("sdedit"), params("sdedit"))
+    calls = calls_of(tiny, monkeypatch)
+    result, _ = run(tiny, request("sdedit"), params("sdedit", feather=0.0, preview_every=1))
+    assert not calls
+    assert np.array_equal(np.asarray(result.frames)[labels() != 1], moving()[labels() != 1])
+
+
+def test_all_of_a_draft_is_kept(tiny):
+    asked = request("fatezero", more_prompts=("a cat on the beach",))
+    given = params("fatezero", reconstruct=True, use_masks=False, blend_latents="always", blend_self=True)
+    first, _ = run(tiny, asked, given)
+    again, events = run(tiny, asked, given)
+    assert not any(isinstance(event, Progress) and event.stage == "editing" for event in events)
+    assert np.array_equal(first.reconstruction, again.reconstruction)
+    assert np.array_equal(first.others[0].frames, again.others[0].frames)
+    assert first.words.source.keys() == again.words.source.keys()
+    for side in ("source", "edit"):
+        for name, maps in getattr(first.words, side).items():
+            assert np.array_equal(maps, getattr(again.words, side)[name])
+    assert first.step_areas.keys() == again.step_areas.keys()
+    assert all(np.array_equal(area, again.step_areas[step]) for step, area in first.step_areas.items())
+
+
+# --- The end of a run
+
+
+def test_decoding_by_window_changes_no_bit(tiny):
+    count = 26  # two windows of the autoencoder and a bit
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (count, 40, 48, 3), dtype=np.uint8)
+    masks = np.zeros(frames.shape[:3], np.uint8)
+    for index, frame in enumerate(masks):
+        frame[8:30, index : index + 12] = 1
+    asked = EditRequest(ArrayClip(frames), masks, (Region("a", 1, "a fox", margin=3),), size=64)
+    working, generator = working_clip(tiny, asked), torch.Generator().manual_seed(0)
+    first, back = (torch.randn(count, 4, *working.grid.size, generator=generator) for _ in range(2))
+    given = check_params("fatezero", {"reconstruct": True})
+    plan = make_plan((), given.keyframes, frames_of(asked.clip), count)
+    assembly = Compositor(tiny, asked, given, plan)
+    list(assembly.add(plan.windows[0], WindowResult((first,), reconstruction=back)))
+    result = assembly.result()
+    edited, rebuilt = (resize(tiny.decode(latents), asked.clip.size) for latents in (first, back))
+    assert isinstance(result, EditResult)
+    assert isinstance(result.frames, DiskFrames)
+    assert np.array_equal(result.uncomposited, edited)
+    assert np.array_equal(result.reconstruction, rebuilt)
+    mask = np.asarray(asked.edited_mask)
+    assert np.array_equal(result.frames, composite(frames, edited, mask, 2.0))
+    assert np.array_equal(result.source, frames)
+    assert np.array_equal(result.edited_mask, mask)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("videograin", {}),
+        ("fatezero", {"reconstruct": True}),
+        ("vid2vid_zero", {"reconstruct": True}),
+        ("tune_a_video", {"tune_steps": 1, "tune_preview_every": 0}),
+    ],
+)
+def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method, more):
+    asked = request(method)
+    plain, _ = run(tiny, asked, params(method, 0, **more))
+    calm, _ = run(tiny, asked, params(method, 0, steady=2, **more))
+    source = np.asarray(plain.source)
+    expected = np.stack([*steady(iter(plain.uncomposited), iter(source), 2.0)])
+    assert not np.array_equal(expected, plain.uncomposited)
+    assert np.array_equal(calm.uncomposited, expected)
+    untouched = ~np.asarray(asked.edited_mask)
+    fade = check_params(method, {}).feather
+    away = np.stack([cv2.erode(one.astype(np.uint8), np.ones((9, 9))) > 0 for one in untouched])
+    assert fade < 4
+    assert np.array_equal(np.asarray(calm.frames)[away], source[away])
+    if "reconstruct" in more:
+        assert np.array_equal(calm.reconstruction, plain.reconstruction)
+
+
+def test_a_window_is_steadied_on_its_own_and_not_edited_anew_for_it(tiny, monkeypatch):
+    masks = labels()
+    masks[:4] = 0  # nothing is edited in the first window
+    plain, _ = run(tiny, request(masks=masks), params("videograin", 4))
+    calls = calls_of(tiny, monkeypatch)
+    calm, _ = run(tiny, request(masks=masks), params("videograin", 4, steady=2))
+    assert not calls
+    assert np.array_equal(calm.uncomposited[:4], plain.uncomposited[:4])
+    assert not np.array_equal(calm.uncomposited[4:], plain.uncomposited[4:])

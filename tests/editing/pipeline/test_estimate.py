@@ -1,0 +1,117 @@
+"""What is said before a run, loading nothing: how long a tuning takes, whether an adapter fits."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing.errors import ModelError
+from editing.media.clip import ArrayClip
+from editing.models.adapters import Adapter, save_adapter
+from editing.models.load import load_backbone
+from editing.params.tune_a_video import TuneAVideoParams
+from editing.pipeline import estimate, runner
+from editing.pipeline.estimate import check_known, estimate_tuning
+from editing.recipe.events import Tuned
+from editing.request.edit_request import EditRequest
+
+PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def request_(small_folder):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    clip = ArrayClip(frames, Fraction(8))
+    return EditRequest(clip, None, (), "a cat", "a fox", method="tune_a_video", model=str(small_folder))
+
+
+@pytest.fixture
+def one_second(monkeypatch):
+    """Every call of a model is said to take a second; how many rows each was given."""
+    calls = []
+
+    def timed(call):
+        calls.append(call)
+        return 1.0
+
+    monkeypatch.setattr(estimate, "_timed", timed)
+    monkeypatch.setattr(estimate, "_seconds", {})
+    return calls
+
+
+def tune(request, steps):
+    """The result of a tuning of so many steps."""
+    given = {"tune_steps": steps, "tune_preview_every": 0}
+    return [e for e in runner.tune(replace(request, params=given)) if isinstance(e, Tuned)][-1].adapter
+
+
+def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypatch):
+    monkeypatch.setattr("editing.models.load._loaded", {})
+    assert estimate_tuning(request_, PARAMS) == estimate.Estimate(4)
+
+
+def test_seconds_are_passes_of_a_frame(request_, one_second):
+    backbone = load_backbone(request_.model)
+    found = estimate_tuning(request_, PARAMS)
+    # 4 steps, and previews at 0, 2 and 4 of 8 steps with both halves; 3 frames, a second each.
+    assert found.seconds == pytest.approx(3 * (4 * 3.3 + 3 * 16))
+    assert (found.steps, found.taken) == (4, 0)
+    assert len(one_second) == 1
+    numbers = sum(np.prod(shape) for shape in backbone.tunable_shapes(0).values())
+    assert found.memory == 16 * numbers + backbone.activation_bytes(3, 8, 8)
+    estimate_tuning(request_, PARAMS)
+    assert len(one_second) == 1, "a model is timed once"
+
+
+def test_while_the_model_is_busy_it_is_not_timed(request_, one_second):
+    load_backbone(request_.model)
+    assert estimate_tuning(request_, PARAMS, measure=False).seconds is None
+    assert one_second == []
+
+
+def test_where_activations_do_not_fit_a_step_takes_one_more_pass(request_, one_second, monkeypatch):
+    backbone = load_backbone(request_.model)
+    monkeypatch.setattr(type(backbone), "activations_fit", lambda *_: False)
+    found = estimate_tuning(request_, replace_params(tune_preview_every=0))
+    assert found.seconds == pytest.approx(3 * 4 * 4.3)
+    assert found.memory is None
+
+
+def replace_params(**changes):
+    return PARAMS.model_copy(update=changes)
+
+
+def test_cached_steps_are_not_taken_again(request_, one_second):
+    tune(request_, 2)
+    found = estimate_tuning(request_, PARAMS)
+    assert (found.steps, found.taken) == (2, 2)
+    assert found.seconds == pytest.approx(3 * (2 * 3.3 + 2 * 16))
+    assert estimate_tuning(request_, replace_params(tune_steps=2)).steps == 0
+    # Another tuning has none of them.
+    assert estimate_tuning(request_, replace_params(learning_rate=1e-4)).steps == 4
+    assert estimate_tuning(replace(request_, source_prompt="a dog"), PARAMS).steps == 4
+    # The latest state is beyond what is to be learned, and no such version was kept.
+    assert estimate_tuning(request_, replace_params(tune_steps=1)).taken == 0
+
+
+def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
+    made = tune(request_, 1)
+
+    def saved(**changes):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+        save_adapter(Adapter(made.facts.model_copy(update=changes), made.weights), path)
+        return replace(request_, adapter=str(path))
+
+    check_known(saved())
+    check_known(request_)
+    for changes, said in (
+        ({"frames": 5}, "5 frames"),
+        ({"width": 64}, "64 x 16"),
+        ({"sketch": (0.0,)}, "not on these weights"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            check_known(saved(**changes))
+    noise = replace(saved(frames=5), params={"start": "noise"})
+    check_known(noise)

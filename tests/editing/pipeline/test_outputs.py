@@ -1,0 +1,239 @@
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from editing.attention.averages import RegionAttention
+from editing.errors import RequestError, ResourceError
+from editing.media.clip import ArrayClip
+from editing.media.lazy_frames import LazyFrames
+from editing.media.reading import open_clip
+from editing.pipeline import outputs
+from editing.pipeline.outputs import check_out, file_names, to_json, write_outputs
+from editing.pipeline.pictures import write_gif
+from editing.recipe.events import EditResult, OtherEdit
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
+
+FRAMES, HEIGHT, WIDTH = 3, 31, 45
+
+
+@pytest.fixture
+def request_():
+    labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[:, :, :20], labels[:, :, 30:] = 1, 2
+    return EditRequest(
+        clip=ArrayClip(np.full((FRAMES, HEIGHT, WIDTH, 3), 100, np.uint8), Fraction(24000, 1001)),
+        labels=labels,
+        regions=(
+            Region("The cat!", 1, "a fox", color="#ff0000", margin=0),
+            Region("dog", 2, color="#0000ff"),
+        ),
+    )
+
+
+@pytest.fixture
+def result(request_):
+    source = request_.clip.read(0, FRAMES)
+    heat = np.zeros((FRAMES, 4, 6), np.float32)
+    heat[:, :, :3] = 0.5
+    return EditResult(
+        frames=source + np.arange(50, 53, dtype=np.uint8)[:, None, None, None],
+        uncomposited=source + 60,
+        source=source,
+        edited_mask=request_.edited_mask,
+        attention={"The cat!": RegionAttention(before=heat / 2, after=heat)},
+    )
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_everything_is_written(tmp_path, request_, result):
+    report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
+    write_outputs(replace(result, control=result.source), request_, report, tmp_path / "a" / "out", gif=True)
+    assert tree(tmp_path / "a") == [
+        "out/attention/the_cat_after.mp4",
+        "out/attention/the_cat_before.mp4",
+        "out/comparison.mp4",
+        "out/control.mp4",
+        "out/edited.gif",
+        "out/edited.mp4",
+        "out/masks.mp4",
+        "out/report.json",
+    ]
+    out = tmp_path / "a" / "out"
+    assert json.loads((out / "report.json").read_text()) == {"seconds": 0.5, "fps": "3/2", "warnings": []}
+    edited = open_clip(out / "edited.mp4")
+    assert (edited.size, edited.fps, len(edited)) == ((WIDTH, HEIGHT), Fraction(24000, 1001), FRAMES)
+    assert np.abs(edited.read(0, FRAMES).astype(int) - result.frames).max() <= 2
+    with Image.open(out / "edited.gif") as gif:
+        assert gif.n_frames == FRAMES
+
+
+def test_the_areas_of_a_run_become_a_picture_per_step(tmp_path, request_, result):
+    left = np.zeros((FRAMES, 4, 6), bool)
+    left[:, :, :3] = True
+    found = replace(result, attention={}, step_areas={5: ~left, 2: left})
+    write_outputs(found, request_, {}, tmp_path / "out")
+    clip = open_clip(tmp_path / "out" / "attention" / "areas_by_step.mp4")
+    assert (len(clip), clip.size) == (2, (4 * WIDTH, HEIGHT))
+    for picture, washed in zip(clip.read(0, 2).astype(int), (0, 1), strict=True):
+        for column in range(4):
+            halves = picture[:, column * WIDTH :][:, :WIDTH]
+            sides = [halves[15, 8], halves[15, 38]]  # yellow where the edit is let through, else grey
+            assert sides[washed][0] - sides[washed][2] > 30 > np.ptp(sides[1 - washed]) + 10
+
+
+def test_explaining_videos_show_what_they_say(tmp_path, request_, result):
+    write_outputs(result, request_, {}, tmp_path / "out")
+    both = open_clip(tmp_path / "out" / "comparison.mp4").read(0, 1)[0].astype(int)
+    assert both.shape == (HEIGHT, 2 * WIDTH, 3)
+    assert abs(both[:, : WIDTH - 2].mean() - 100) < 2
+    assert abs(both[:, WIDTH + 2 :].mean() - 150) < 2
+    masks = open_clip(tmp_path / "out" / "masks.mp4").read(0, 1)[0].astype(int)
+    for column, color in [(8, (165, 58, 58)), (25, (100, 100, 100)), (38, (58, 58, 165))]:
+        assert np.abs(masks[15, column] - color).max() < 12
+    before, after = (
+        open_clip(tmp_path / "out" / "attention" / f"the_cat_{when}.mp4").read(0, 1)[0].astype(int)
+        for when in ("before", "after")
+    )
+    # From dark over the colour of the region to white; both videos share one scale.
+    assert after[15, 5].sum() > 500 > 350 > before[15, 5].sum()
+    assert np.abs(after[15, 40] - before[15, 40]).max() < 12
+
+
+def test_same_result_same_bytes(tmp_path, request_, result):
+    for name in ("a", "b"):
+        write_outputs(result, request_, {"version": 1}, tmp_path / name, gif=True)
+    for path in tree(tmp_path / "a"):
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+def test_earlier_results_are_replaced_whole(tmp_path, request_, result):
+    write_outputs(replace(result, reconstruction=result.source), request_, {}, tmp_path / "out", gif=True)
+    write_outputs(result, request_, {}, tmp_path / "out")
+    assert "edited.gif" not in tree(tmp_path / "out")
+    assert "reconstruction.mp4" not in tree(tmp_path / "out")
+    assert "edited.mp4" in tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("report", [{"loss": float("nan")}, {"object": object()}])
+def test_a_failure_leaves_nothing_and_keeps_what_was_there(tmp_path, request_, result, report):
+    with pytest.raises((ValueError, TypeError)):
+        write_outputs(result, request_, report, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    write_outputs(result, request_, {}, tmp_path / "out")
+    before = {path: (tmp_path / "out" / path).read_bytes() for path in tree(tmp_path / "out")}
+    with pytest.raises((ValueError, TypeError)):
+        write_outputs(replace(result, frames=result.source), request_, report, tmp_path / "out")
+    assert {path: (tmp_path / "out" / path).read_bytes() for path in tree(tmp_path / "out")} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, request_, result, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "write_video", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        write_outputs(result, request_, {}, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_content_is_refused_before_any_work(tmp_path):
+    check_out(tmp_path / "new" / "deep")
+    check_out(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
+    check_out(tmp_path)
+    (tmp_path / "project.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"--out: .*'project.json'"):
+        check_out(tmp_path)
+    for path in (tmp_path / "report.json", tmp_path / "report.json" / "below"):
+        with pytest.raises(RequestError, match="--out"):
+            check_out(path)
+
+
+def test_file_names_are_safe_and_differ():
+    names = ["../x", "a b", "A B", "a_b", "Füße", "", "???"]
+    stems = list(file_names(names).values())
+    assert stems == ["x", "a_b", "a_b_2", "a_b_3", "füsse", "region", "region_2"]
+
+
+def test_large_frames_are_shrunk_only_where_they_explain(tmp_path, request_, result):
+    large = np.zeros((1, 60, 1000, 3), np.uint8)
+    request = EditRequest(clip=ArrayClip(large), labels=None, regions=(), prompt="a fox")
+    wide = EditResult(large, large, large, request.edited_mask, {})
+    write_outputs(wide, request, {}, tmp_path / "out")
+    with av.open(str(tmp_path / "out" / "comparison.mp4")) as container:
+        assert container.streams.video[0].width == 1280
+    assert open_clip(tmp_path / "out" / "edited.mp4").size == (1000, 60)
+    assert not (tmp_path / "out" / "masks.mp4").exists()
+
+
+def test_json_refuses_nan():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"psnr": float("nan")})
+
+
+def test_every_edit_of_a_run_is_written_beside_the_source(tmp_path, request_, result):
+    others = tuple(OtherEdit(f"{n}", result.source + np.uint8(n), result.source) for n in (70, 90))
+    write_outputs(
+        replace(result, others=others, reconstruction=result.source), request_, {}, tmp_path / "out"
+    )
+    assert {"edited.mp4", "edited_2.mp4", "edited_3.mp4", "reconstruction.mp4"} <= set(tree(tmp_path / "out"))
+    third = open_clip(tmp_path / "out" / "edited_3.mp4").read(0, FRAMES)
+    assert np.abs(third.astype(int) - 190).max() <= 2
+    beside = open_clip(tmp_path / "out" / "comparison.mp4").read(0, 1)[0].astype(int)
+    assert beside.shape[1] == 4 * WIDTH
+    assert [round(beside[15, WIDTH * i + 20].mean(), -1) for i in range(4)] == [100, 150, 170, 190]
+    # A later run with fewer prompts leaves none of the old edits.
+    write_outputs(result, request_, {}, tmp_path / "out")
+    assert "edited_2.mp4" not in tree(tmp_path / "out")
+
+
+def test_a_gif_shows_what_pillows_own_writer_would(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (6, 24, 30, 3), dtype=np.uint8)
+    frames[2:4] = frames[1]  # a pause
+    frames[5] = frames[4]
+    frames[5, 3:9, 5:7] = 0  # a small change
+    write_gif(tmp_path / "ours.gif", iter(frames), Fraction(24000, 1001))
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first.save(tmp_path / "pillow.gif", save_all=True, append_images=rest, duration=42, loop=0)
+    shown = []
+    for name in ("ours", "pillow"):
+        with Image.open(tmp_path / f"{name}.gif") as gif:
+            pictures = ImageSequence.all_frames(gif)
+            shown.append((gif.info["loop"], [(f.convert("RGB"), f.info["duration"]) for f in pictures]))
+    (loop, ours), (expected_loop, expected) = shown
+    assert (loop, len(ours)) == (expected_loop, 4)
+    for (frame, duration), (want, lasts) in zip(ours, expected, strict=True):
+        assert np.array_equal(frame, want)
+        assert duration == lasts
+
+
+def test_a_long_clip_is_written_a_frame_at_a_time(tmp_path, request_, result):
+    most = 0
+
+    def watched(frames):
+        def read(start, stop):
+            nonlocal most
+            most = max(most, stop - start)
+            return frames[start:stop]
+
+        return LazyFrames(frames.shape, frames.dtype, read)
+
+    names = ("frames", "uncomposited", "source", "edited_mask", "reconstruction", "control")
+    given = replace(result, reconstruction=result.source, control=result.source)
+    lazy = replace(given, **{name: watched(getattr(given, name)) for name in names})
+    write_outputs(lazy, request_, {}, tmp_path / "lazy", gif=True)
+    write_outputs(given, request_, {}, tmp_path / "whole", gif=True)
+    assert most == 1
+    for path in tree(tmp_path / "whole"):
+        assert (tmp_path / "lazy" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path

@@ -1,0 +1,201 @@
+"""The runner's promises: the order of events, the report's keys, cancelling, early refusals."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest, Region, edit
+from editing.errors import PromptError, RequestError
+from editing.media.clip import DRAWN
+from editing.pipeline.runner import StageTimer
+from editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+
+
+def request(**changes) -> EditRequest:
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[:, 16:48, 16:48] = 1
+    frames = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    given = {"source_prompt": "a cat on the left", "params": {"steps": 2}} | changes
+    region = Region("thing", 1, prompt=given.pop("becomes", "a fox"), source="a cat", margin=0)
+    comment = DRAWN if given.pop("drawn", False) else ""
+    clip = ArrayClip(frames, fps=Fraction(8), comment=comment)
+    return EditRequest(clip, labels, (region,), **given)
+
+
+def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
+    events = list(edit(request(), tiny))
+    assert [e.name for e in events if isinstance(e, Stage)] == [
+        "loading",
+        "inverting",
+        "editing",
+        "decoding",
+        "measuring",
+    ]
+    assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
+    assert sum(isinstance(e, Preview) for e in events) == 2
+    assert isinstance(events[-1], Finished)
+    report = events[-1].report
+    assert report["comment"] == "AI-edited video"
+    assert set(report) == {
+        "version",
+        "comment",
+        "versions",
+        "date",
+        "request",
+        "prompt_used",
+        "params",
+        "seconds",
+        "peak_memory",
+        "metrics",
+        "warnings",
+    }
+    assert report["prompt_used"] == "a fox on the left"
+    assert report["params"]["steps"] == {"value": 2, "source": "given"}
+    assert report["params"]["self_strength"]["source"] == "method"
+    assert set(report["seconds"]) == {"loading", "inverting", "editing", "decoding", "measuring"}
+    assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(report["metrics"])
+    assert set(report["metrics"]["attention"]["thing"]) == {
+        "inside_before",
+        "inside_after",
+        "outside_before",
+        "outside_after",
+    }
+    assert report["request"]["regions"][0]["prompt"] == "a fox"
+    assert report["warnings"] == []
+
+
+def test_the_model_recommends_and_the_user_decides(tiny_dc):
+    report = list(edit(request(params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
+    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
+    assert tiny_dc.defaults["videograin"]["steps"] == 20
+
+
+def test_a_model_of_a_drawn_world_says_that_it_does_not_know_this_clip(tiny_dc):
+    (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
+    assert "are meaningless" in warning
+
+
+def test_it_trusts_a_drawn_clip(tiny_dc):
+    assert list(edit(request(drawn=True), tiny_dc))[-1].report["warnings"] == []
+
+
+def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
+    before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    events = edit(request(params={"steps": 20}), tiny)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "editing":
+            break
+    events.close()
+    assert all(torch.equal(v, tiny.unet.state_dict()[k]) for k, v in before.items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.unet.modules())
+
+
+def test_nothing_asked_is_refused_before_a_model_is_loaded():
+    with pytest.raises(RequestError, match="regions"):
+        next(edit(request(becomes="", model="no/such-model")))
+
+
+def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
+    with pytest.raises(PromptError, match=r'"tigre".*tiger'):
+        list(edit(request(becomes="a tigre"), tiny_dc))
+
+
+def test_the_prompt_of_the_source_is_checked_too(tiny_dc):
+    with pytest.raises(PromptError, match=r'"wombat"'):
+        list(edit(request(source_prompt="a wombat"), tiny_dc))
+
+
+def test_words_that_are_too_many_are_named_by_their_field(tiny):
+    long = " ".join(["cat"] * 80)
+    for change, field in (
+        ({"source_prompt": long}, "source_prompt"),
+        ({"negative_prompt": long}, "negative_prompt"),
+        ({"becomes": long, "prompt": "a fox"}, "regions.thing.prompt"),
+    ):
+        with pytest.raises(PromptError, match="80 tokens") as caught:
+            list(edit(request(**change), tiny))
+        assert caught.value.field == field
+
+
+class Ticks:
+    """A clock that is told what time it is."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr("editing.pipeline.runner.time.perf_counter", lambda: self.now)
+
+    def left(self, clock, seconds, done, total):
+        self.now += seconds
+        return clock.left("editing", done, total)
+
+
+def test_the_time_left_goes_by_the_units_of_the_stage(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), StageTimer()
+    clock.enter("loading")
+    ticks.now += 50
+    clock.enter("inverting")
+    assert ticks.left(clock, 2, 1, 4) == pytest.approx(6)
+    assert ticks.left(clock, 4, 2, 4) == pytest.approx(6)
+    assert ticks.left(clock, 0, 3, 4) == pytest.approx(2)
+
+
+def test_the_time_left_is_right_where_a_stage_counts_anew(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), StageTimer()
+    clock.enter("inverting")
+    for done in (1, 2):
+        ticks.left(clock, 10, done, 2)
+    assert ticks.left(clock, 1, 1, 5) == pytest.approx(4)  # quicker units, and more of them
+    assert ticks.left(clock, 1, 2, 5) == pytest.approx(3)
+    # What was kept takes no time: it tells nothing of the units that follow.
+    clock.enter("inverting")
+    assert ticks.left(clock, 0.1, 10, 20) is None
+    assert ticks.left(clock, 3, 11, 20) == pytest.approx(27)
+    assert ticks.left(clock, 5, 12, 20) == pytest.approx(32)
+
+
+def test_the_time_left_of_a_long_clip_goes_by_its_windows(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), StageTimer()
+
+    def begin(number, work, left):
+        clock.enter("editing")
+        clock.begin(WindowStarted(number, 4, work, left))
+
+    begin(1, 8, 32)
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(15)  # of the stage: no window is known
+    for done in (2, 3, 4):
+        ticks.left(clock, 5, done, 4)
+    begin(2, 8, 24)  # 8 frames took 20 s, so 24 take 60 s
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(55)
+    assert ticks.left(clock, 100, 2, 4) == 0
+    begin(3, 8, 16)  # 16 frames took 125 s
+    assert ticks.left(clock, 5, 1, 4) == pytest.approx(125 - 5)
+
+
+def test_windows_that_were_kept_tell_nothing(monkeypatch):
+    ticks, clock = Ticks(monkeypatch), StageTimer()
+    clock.begin(WindowStarted(1, 3, 8, 24))
+    clock.begin(WindowStarted(2, 3, 8, 16))
+    clock.enter("editing")
+    assert ticks.left(clock, 5, 1, 2) == pytest.approx(5)
+    ticks.left(clock, 5, 2, 2)
+    clock.begin(WindowStarted(3, 3, 8, 8))
+    assert ticks.left(clock, 2, 1, 2) == pytest.approx(8)
+
+
+def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr("editing.pipeline.runner.reset_peak", lambda device: asked.append(("reset", device)))
+    monkeypatch.setattr(
+        "editing.pipeline.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7
+    )
+    report = list(edit(request(), tiny))[-1].report
+    assert report["peak_memory"] == 7
+    assert asked[0] == ("reset", tiny.device)
+    assert set(asked[1:]) == {("peak", tiny.device)}

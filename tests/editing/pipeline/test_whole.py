@@ -1,0 +1,152 @@
+"""A stretch of a clip, edited and put back; a clip of a varying rate through the command line."""
+
+import json
+import sys
+import types
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from made_clips import RATE, flat, heard, seen, write_clip
+from PIL import Image
+
+from editing.__main__ import main
+from editing.errors import RequestError
+from editing.media.clip import ArrayClip, ColorTags
+from editing.media.reading import open_clip
+from editing.media.writing import timing_of, write_video
+from editing.pipeline.outputs import check_whole, write_whole
+from editing.recipe import events
+
+STAMPS = [0, 40, 80, 200, 240, 500, 540, 580, 700, 740]
+SDEDIT = ("--method", "sdedit")  # edits without regions
+LEVELS = range(20, 220, 20)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Ten frames at a varying rate, with a tone from the frame at 0.5 s on."""
+    path = tmp_path / "source.mp4"
+    return write_clip(path, flat(LEVELS), stamps=STAMPS, last=60, tone_at=0.5, bf="0", crf="4")
+
+
+@pytest.fixture
+def _inverts(monkeypatch):
+    """Replaces the engine by one that turns frames into their negative."""
+
+    def edit(request, backbone=None):
+        frames = request.clip.read(0, len(request.clip))
+        result = events.EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {})
+        yield events.Finished(result, {"version": 1, "warnings": []})
+
+    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+
+
+def call(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.usefixtures("_inverts")
+def test_an_edit_has_the_times_and_the_sound_of_its_stretch(tmp_path, source):
+    options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
+    assert call("new", source, "-o", tmp_path / "p", *options) == 0
+    assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--gif", "--whole") == 0
+    for name in ("edited.mp4", "comparison.mp4"):
+        times, end = seen(tmp_path / "out" / name)
+        assert times == [Fraction(stamp - 200, 1000) for stamp in STAMPS[3:7]]
+        assert end == Fraction(580 - 200, 1000)
+    _, sound = heard(tmp_path / "out" / "edited.mp4")
+    assert (
+        np.abs(sound[0, : RATE * 28 // 100]).max() < 0.05 < 0.4 < np.abs(sound[0, RATE * 32 // 100 :]).max()
+    )
+    with Image.open(tmp_path / "out" / "edited.gif") as gif:
+        lasting = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            lasting.append(gif.info["duration"])
+    assert lasting == [40, 260, 40, 40]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["whole"] == {"file": "whole.mp4", "start": 3, "stop": 7, "frames": 10}
+
+
+@pytest.mark.usefixtures("_inverts")
+def test_the_rest_of_the_file_is_copied(tmp_path, source):
+    assert call("new", source, "-o", tmp_path / "p", "--start", 3, "--frames", 4, "--prompt", "b") == 0
+    assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--whole") == 0
+    clip, whole = open_clip(source), open_clip(tmp_path / "out" / "whole.mp4")
+    frames = clip.read(0, 10)
+    frames[3:7] = 255 - frames[3:7]
+    write_video(
+        tmp_path / "expected.mp4", frames, clip.fps, **timing_of(clip), audio_from=clip.audio, tags=clip.tags
+    )
+    assert whole.path.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
+    assert (whole.times, whole.duration) == (clip.times, clip.duration)
+    assert np.abs(whole.read(0, 10).astype(int) - frames).mean() < 1
+    assert seen(whole.path)[0] == seen(source)[0]
+    before, after = heard(source)[1], heard(whole.path)[1]
+    assert abs(np.abs(before[0]).__gt__(0.2).argmax() - np.abs(after[0]).__gt__(0.2).argmax()) < 64
+
+
+@pytest.mark.parametrize("part", [(0, 4), (6, 4), (0, 10)])
+def test_a_stretch_may_touch_the_ends(tmp_path, source, part):
+    clip = open_clip(source, part[0], 1, part[1])
+    told = write_whole(tmp_path / "w.mp4", clip, np.zeros((part[1], 16, 32, 3), np.uint8))
+    assert told == {"file": "w.mp4", "start": part[0], "stop": sum(part), "frames": 10}
+    dark = open_clip(tmp_path / "w.mp4").read(0, 10).mean((1, 2, 3)) < 5
+    assert np.flatnonzero(dark).tolist() == list(range(part[0], sum(part)))
+
+
+def test_a_folder_of_images_may_be_whole(tmp_path):
+    (tmp_path / "images").mkdir()
+    for index, frame in enumerate(flat(LEVELS)):
+        Image.fromarray(frame).save(tmp_path / "images" / f"{index}.png")
+    clip = open_clip(tmp_path / "images", start=8)
+    write_whole(tmp_path / "w.mp4", clip, iter(255 - clip.read(0, 2)))
+    levels = open_clip(tmp_path / "w.mp4").read(0, 10).mean((1, 2, 3))
+    assert np.abs(levels - [*range(20, 180, 20), 255 - 180, 255 - 200]).max() < 3
+
+
+def test_what_cannot_be_whole_is_refused(source):
+    for clip, reason in (
+        (ArrayClip(flat(LEVELS)), "'array' is not a file. Use a video file or a folder of images."),
+        (
+            open_clip(source, stride=2),
+            "With a stride of 2, the clip skips frames of its file. Set clip.stride",
+        ),
+    ):
+        with pytest.raises(RequestError, match=reason) as caught:
+            check_whole(clip)
+        assert caught.value.field == "--whole"
+
+
+def test_the_command_refuses_it_before_the_engine_is_loaded(tmp_path, source, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", None)
+    assert call("new", source, "-o", tmp_path / "p", "--stride", 2, "--prompt", "b") == 0
+    assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--whole") == 2
+    assert capsys.readouterr().err.rstrip().splitlines()[-1].startswith("error: --whole: With a stride of 2")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv422p10le"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ColorTags(),
+        ColorTags(1, 2, 1, 1),
+        ColorTags(6, 1, 6, 6),
+        ColorTags(9, 1, 9, 14),
+        ColorTags(2, 0, 2, 2),
+    ],
+)
+def test_a_written_clip_shows_the_colours_of_its_source(tmp_path, pixels, tags):
+    colors = np.full((3, 16, 96, 3), (200, 60, 30), np.uint8)
+    colors[:, :, 32:64], colors[:, :, 64:] = (20, 180, 90), (240, 240, 250)
+    clip = open_clip(write_clip(tmp_path / "s.mkv", colors, pixels=pixels, crf="1", tags=tags))
+    assert clip.tags == tags
+    write_video(tmp_path / "w.mp4", clip.read(0, 3), clip.fps, tags=clip.tags)
+    again = open_clip(tmp_path / "w.mp4")
+    assert again.tags == tags
+    inside = np.r_[8:24, 40:56, 72:88]  # of bars whose edges are soft
+    shown, source = (video.read(0, 3)[:, :, inside].astype(int) for video in (again, clip))
+    assert np.abs(shown - source).max() <= 3
+    assert np.abs(source - colors[:, :, inside]).max() <= 3

@@ -1,0 +1,146 @@
+"""Heat is averaged over what it should be, and a pixel looks where its row of attention says."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import SCHEDULER
+
+from editing.attention.frames import across_frames, frames_seen
+from editing.attention.layers import AttentionLayer, Grid
+from editing.diffusion.schedule import Schedule
+from editing.errors import RequestError
+from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat, scaled
+
+GRID = Grid(3, 8, 8)
+
+
+def sites(*strides):
+    return tuple(AttentionLayer(f"s{n}", "cross", "mid_block", (1, n, n)) for n in strides)
+
+
+def steps(total):
+    return Schedule.from_config(SCHEDULER).sampling(total)
+
+
+def scope(first=0.0, last=1.0):
+    return HeatScope(frozenset([(1, 1, 1)]), (8, 8), first, last)
+
+
+def test_heat_peaks_at_one():
+    maps = scaled(torch.tensor([[[0.0, 0.1]], [[0.05, 0.2]]]))
+    assert maps.dtype == np.float32
+    assert maps.max() == 1
+    assert np.allclose(maps[0, 0], [0, 0.5])
+
+
+def test_a_scope_counts_the_steps_it_touches():
+    assert [step.index for step in steps(10) if scope(0.25, 0.5).counts(step)] == [2, 3, 4]
+    assert any(scope(0.5, 0.51).counts(step) for step in steps(3))
+
+
+def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
+    grid, layers = Grid(3, 64, 96), sites(1, 2, 4, 8)
+    assert HeatScope.choose(grid, layers).strides == {(1, 4, 4), (1, 8, 8)}
+    assert HeatScope.choose(grid, layers).size == (16, 24)
+    named = HeatScope.choose(grid, layers, (4, 1))
+    assert (named.strides, named.size) == ({(1, 1, 1), (1, 4, 4)}, (64, 96))
+    # None is small enough: the coarsest.
+    assert HeatScope.choose(Grid(3, 256, 256), sites(1, 2, 4)).size == (64, 64)
+
+
+def test_grids_the_model_does_not_have_are_refused():
+    with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"):
+        HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
+
+
+def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
+    heat = AttentionRecorder(HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75))
+    assert [heat.reads(site) for site in sites(1, 2)] == [False, True]
+    for step in steps(4):
+        heat.begin(step)
+        heat.add(torch.full((3, 16, 1), float(step.index)), torch.full((3, 16, 1), 10.0 + step.index))
+    found = heat.maps({"left": (0,)})["left"]
+    assert found.before.shape == (3, 4, 4)
+    assert np.allclose(found.before, 1.5)
+    assert np.allclose(found.after, 11.5)
+
+
+def test_heat_is_also_kept_by_thirds_of_the_schedule():
+    heat = AttentionRecorder(scope())
+    for step in steps(6):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), float(step.index)), torch.full((3, 64, 1), 10.0 + step.index))
+    found = heat.maps({"left": (0,)})["left"]
+    means = {part: (maps.before.mean(), maps.after.mean()) for part, maps in found.parts.items()}
+    assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
+    assert np.allclose(found.before, 2.5)
+
+
+def test_heat_of_one_third_has_no_parts():
+    heat = AttentionRecorder(scope(last=1 / 3))
+    for step in steps(6):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), 1.0))
+    assert heat.maps({"left": (0,)})["left"].parts == {}
+
+
+def test_changed_steps_alone_are_averaged_where_there_are_any():
+    heat = AttentionRecorder(scope())
+    for step in steps(4):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), float(step.index)), changed=step.index in (1, 2))
+    assert np.allclose(heat.before(), 1.5)
+
+
+def test_heat_of_steps_that_change_nothing_is_kept():
+    """A step may be within the window and have nothing to modulate: strength 0, or no layer that is."""
+    heat = AttentionRecorder(scope())
+    for step in steps(3):
+        heat.begin(step)
+        heat.add(torch.full((3, 64, 1), float(step.index)))
+    assert np.allclose(heat.before(), 1.0)
+
+
+def test_a_step_has_its_own_mean_and_columns_add_up():
+    heat = AttentionRecorder(scope())
+    for step in steps(2):
+        heat.begin(step)
+        for layer in (1.0, 3.0):
+            heat.add(torch.full((3, 64, 3), layer + step.index))
+    assert np.allclose(heat.step(), 3.0)
+    assert np.allclose(heat.before(), 2.5)
+    assert np.allclose(heat.maps({"two": (0, 2)})["two"].before, 5.0)
+    assert heat.now({"two": (0, 2)}, (0, 2))["two"].shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("selectors", "frames"), [("all", [0, 1, 2]), (("first", "previous"), [0, 0]), (("own",), [1])]
+)
+def test_a_pixel_looks_where_its_row_of_attention_says(selectors, frames):
+    q, k = torch.randn(2, 3, 2, 64, 8, generator=torch.Generator().manual_seed(0))
+    look, seen = PixelHeat((7, 13.0, 20.0), 1, (32, 32), scope()), frames_seen(selectors, 3)
+
+    def attend(a, b, v):
+        look.add(a, b, GRID, seen, None)
+        return a
+
+    across_frames(q, k, k, 3, seen, attend)
+    place = 5 * 8 + 3  # y 20 and x 13 of 32 pixels, on 8 x 8 cells
+    keys = torch.cat([k[frame] for frame in frames], 1)
+    row = (q[1, :, place, None] @ keys.transpose(1, 2) / 8**0.5).softmax(-1)[:, 0].mean(0)
+    expected = torch.zeros(3, 64)
+    for frame, share in zip(frames, row.split(64), strict=True):
+        expected[frame] += share
+    found = look.heat.maps(look.columns)["frame 7 at 13,20"]
+    assert np.allclose(found.before, expected.view(3, 8, 8), atol=1e-6)
+    assert np.array_equal(found.before, found.after)
+
+
+def test_a_pixel_of_a_coarse_layer_is_spread_over_the_cells_it_covers():
+    look = PixelHeat((0, 0.0, 0.0), 0, (32, 32), scope())
+    q, k = torch.randn(2, 3, 2, 16, 8, generator=torch.Generator().manual_seed(0))
+    attend = lambda a, b, v: (look.add(a, b, Grid(3, 4, 4), "all", None), a)[1]  # noqa: E731
+    across_frames(q, k, k, 3, "all", attend)
+    found = look.heat.before()[..., 0]
+    assert found.shape == (3, 8, 8)
+    assert float(found.sum()) == pytest.approx(1, abs=0.05)

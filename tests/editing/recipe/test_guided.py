@@ -1,0 +1,127 @@
+"""FRESCO's attention: what it is when frames are equal, and where it works."""
+
+import numpy as np
+import pytest
+import torch
+
+from editing.attention.backends import attention
+from editing.attention.batch import Batch
+from editing.attention.frames import across_shared, tracks
+from editing.attention.layers import AttentionLayer, Grid
+from editing.diffusion.schedule import Schedule
+from editing.motion.correspondence import Motion, around
+from editing.params.fresco import FrescoParams
+from editing.recipe.guided import GuidedAttention, guided_sites
+
+FRAMES, SIZE = 3, (4, 6)
+GRID = Grid(FRAMES, *SIZE)
+SITES = tuple(
+    AttentionLayer(f"{block}.{kind}", kind, block)
+    for block in ("down_blocks.0", "mid_block", "up_blocks.1", "up_blocks.2", "up_blocks.3")
+    for kind in ("self", "cross")
+)
+GUIDED, OTHER, CROSS = SITES[8], SITES[4], SITES[9]
+BOTH = Batch(FRAMES, ("uncond", "cond"))
+STEPS = Schedule.from_config({"beta_schedule": "scaled_linear"}).sampling(20)
+OFF = {"spatial_steps": 0, "temporal_until": 0.0, "cross_frame": "own"}
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    torch.manual_seed(0)
+
+
+def made(motion=None, frames=None, **given):
+    frames = np.zeros((FRAMES, 32, 48, 3), np.uint8) if frames is None else frames
+    return GuidedAttention(frames, motion or around(frames, "dis"), GRID, SITES, FrescoParams(**given), None)
+
+
+def qkv(tokens=24):
+    return torch.randn(3, 2 * FRAMES, 2, tokens, 8).unbind()
+
+
+def test_the_last_two_blocks_of_the_decoder_are_guided():
+    assert guided_sites(SITES) == {"up_blocks.2.self", "up_blocks.3.self"}
+
+
+def test_other_layers_are_plain():
+    looks = {GUIDED.name: qkv()[:2]}
+    attend, (q, k, v) = made().attend(STEPS[0], BOTH, looks), qkv()
+    for site in (OTHER, CROSS):
+        assert torch.equal(attend(q, k, v, site), attention(q, k, v))
+
+
+def test_with_all_parts_off_attention_is_plain():
+    q, k, v = qkv()
+    assert torch.equal(made(**OFF).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
+
+
+def test_equal_frames_without_motion_stay_equal():
+    frame = torch.randn(3, 2, 1, 2, 24, 8).expand(3, 2, FRAMES, 2, 24, 8).flatten(1, 2)
+    q, k, v = frame.unbind()
+    out = made().attend(STEPS[0], BOTH, {GUIDED.name: (q, k)})(q, k, v, GUIDED).unflatten(0, (2, FRAMES))
+    torch.testing.assert_close(out, out[:, :1].expand_as(out))
+    # All see the first frame alone.
+    q, k, v = qkv()
+    found = made(temporal_until=0.0).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED)
+    first = [x.unflatten(0, (2, FRAMES))[:, :1].expand(-1, FRAMES, -1, -1, -1).flatten(0, 1) for x in (k, v)]
+    torch.testing.assert_close(found, attention(q, *first))
+
+
+def test_each_switch_turns_off_its_own_part():
+    q, k, v = qkv()
+    looks = {GUIDED.name: qkv()[:2]}
+    plain = attention(q, k, v)
+    for part in ({"spatial_steps": 1}, {"temporal_until": 1.0}, {"cross_frame": "first"}):
+        given = OFF | part
+        source = looks if given["spatial_steps"] else None
+        found = made(**given).attend(STEPS[0], BOTH, source)(q, k, v, GUIDED)
+        assert not torch.allclose(found, plain, atol=1e-3), part
+
+
+def test_spatial_attention_mixes_queries_as_the_source_looks():
+    (q, k, v), (source_q, source_k, _) = qkv(), qkv()
+    looks = {GUIDED.name: (source_q, source_k)}
+    found = made(**OFF, spatial_sharpness=0.7).attend(STEPS[0], BOTH, looks)(q, k, v, GUIDED)
+    weights = torch.softmax(0.7 * source_q @ source_k.mT / 8**0.5, -1)
+    torch.testing.assert_close(found, attention(weights @ q, k, v))
+
+
+def test_tokens_that_are_new_are_seen_by_all_frames():
+    q, k, v = qkv()
+    shared = torch.zeros(FRAMES, 24, dtype=torch.bool)
+    shared[0], shared[2, 5:9] = True, True
+    found = across_shared(q, k, v, shared)
+    for branch in range(2):
+        rows = slice(branch * FRAMES, (branch + 1) * FRAMES)
+        keys, values = (torch.cat([x[rows][0], x[rows][2][:, 5:9]], 1) for x in (k, v))
+        expected = attention(q[rows], *(x[None].expand(FRAMES, -1, -1, -1) for x in (keys, values)))
+        torch.testing.assert_close(found[rows], expected)
+
+
+def test_what_appears_in_a_frame_is_shared():
+    hidden = torch.zeros(FRAMES, 32, 48, dtype=torch.bool)
+    appeared = hidden.clone()
+    appeared[1, :16] = True  # the upper half of the last frame
+    motion = Motion(*torch.zeros(2, FRAMES, 2, 32, 48), hidden, appeared)
+    q, k, v = qkv()
+    expected = torch.zeros(FRAMES, *SIZE, dtype=torch.bool)
+    expected[0], expected[2, :2] = True, True
+    found = made(motion, temporal_until=0.0).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED)
+    torch.testing.assert_close(found, across_shared(q, k, v, expected.flatten(1)))
+
+
+def test_a_token_alone_on_its_track_is_left_unchanged():
+    q, k, v = qkv()
+    ids = torch.arange(FRAMES * 24).view(FRAMES, 24)
+    assert torch.equal(tracks(q, k, v, FRAMES, ids, 0.2), v)
+
+
+def test_attention_along_the_motion_stops_with_its_share_of_the_steps():
+    q, k, v = qkv()
+    attentions = made(temporal_until=0.65, spatial_steps=0, cross_frame="own")
+    changed = [
+        not torch.equal(attentions.attend(step, BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
+        for step in STEPS
+    ]
+    assert changed == [True] * 13 + [False] * 7

@@ -1,0 +1,96 @@
+"""Inversion with a denoiser that is exact: the data are Gaussian, so the best answer has a formula."""
+
+import pytest
+import torch
+
+from editing.diffusion.schedule import Schedule, advance
+from editing.recipe.inversion import ddim_walk
+
+SCHEDULE = Schedule.from_config(
+    {
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+    }
+)
+MEAN, SPREAD = 0.3, 0.5
+
+
+def gaussian(x, step):
+    """E[x0 | x] for x0 ~ N(MEAN, SPREAD^2), knowing only the level the network is told."""
+    signal, noise = SCHEDULE.level(step.t)
+    gain = signal * SPREAD**2 / (signal**2 * SPREAD**2 + noise**2)
+    eps = (x - signal * (MEAN + gain * (x - signal * MEAN))) / noise
+    return (x - step.noise * eps) / step.signal, eps
+
+
+def data():
+    return MEAN + SPREAD * torch.randn(
+        4, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def round_trip_error(steps, convention):
+    """Relative error of sampling from the inverted latents."""
+    clean = data()
+    *_, (_, latents) = ddim_walk(clean, gaussian, SCHEDULE.inversion(steps, convention))
+    for step in SCHEDULE.sampling(steps):
+        latents = advance(*gaussian(latents, step), step)
+    return ((latents - clean).norm() / (clean - MEAN).norm()).item()
+
+
+@pytest.mark.parametrize("convention", ["paper", "videograin", "fatezero"])
+def test_error_falls_as_one_over_steps(convention):
+    errors = [round_trip_error(steps, convention) for steps in (10, 50, 250)]
+    assert errors[0] < 0.5
+    for coarse, fine in zip(errors, errors[1:], strict=False):
+        assert 3.5 < coarse / fine < 7
+
+
+def test_inverted_latents_are_noise():
+    *_, (_, latents) = ddim_walk(data(), gaussian, SCHEDULE.inversion(500))
+    assert latents.mean().item() == pytest.approx(0, abs=0.05)
+    assert latents.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_yields_each_step_with_its_latents():
+    steps = SCHEDULE.inversion(7)
+    walk = list(ddim_walk(data(), gaussian, steps))
+    assert tuple(step for step, _ in walk) == steps
+    again = data()
+    for step, latents in walk:
+        again = advance(*gaussian(again, step), step)
+        assert torch.equal(again, latents)
+
+
+def test_runs_one_step_at_a_time():
+    """A closed generator has asked the model no more than it yielded."""
+    asked = []
+
+    def predict(x, step):
+        asked.append(step.index)
+        return gaussian(x, step)
+
+    walk = ddim_walk(data(), predict, SCHEDULE.inversion(10))
+    next(walk), next(walk)
+    walk.close()
+    assert asked == [0, 1]
+
+
+@pytest.mark.parametrize("convention", ["paper", "fatezero"])
+def test_noise_that_depends_on_the_level_alone_is_undone_exactly(convention):
+    """Inversion and sampling visit the same levels: told the same noise between two, they are inverse."""
+    clean = data()
+    steps, back = SCHEDULE.inversion(20, convention), SCHEDULE.sampling(20)
+    between = {step.signal_next: i for i, step in enumerate(steps)}
+    noises = torch.randn(20, *clean.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def frozen(x, step, eps):
+        return (x - step.noise * eps) / step.signal, eps
+
+    *_, (_, x) = ddim_walk(clean, lambda x, s: frozen(x, s, noises[between[s.signal_next]]), steps)
+    for step in back:
+        x = advance(*frozen(x, step, noises[between[step.signal]]), step)
+    assert (x - clean).abs().max() < 1e-6

@@ -1,0 +1,291 @@
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+
+from editing.errors import MaskError, RequestError
+from editing.media.clip import ArrayClip
+from editing.request.compose import compose
+from editing.request.edit_request import EditRequest
+from editing.request.region import PALETTE, Region
+
+
+def region(label, prompt="", source="", **more):
+    return Region(name=f"r{label}", label=label, prompt=prompt, source=source, **more)
+
+
+def words(composed):
+    return {label: span and composed.text[slice(*span)] for label, span in composed.spans.items()}
+
+
+PAIR = "a cat and a dog walk on the grass"
+
+
+def test_sources_are_exchanged_for_prompts():
+    composed = compose(PAIR, "", [region(1, "a panda", "a cat"), region(2, "a red fox", "a dog")])
+    assert composed.text == "a panda and a red fox walk on the grass"
+    assert words(composed) == {1: "a panda", 2: "a red fox"}
+
+
+def test_equal_sources_go_to_successive_occurrences_in_list_order():
+    regions = [region(2, "a fox", "a dog"), region(1, "", "a dog"), region(3, "a cow", "a dog")]
+    composed = compose("a dog, a dog and a dog", "", regions)
+    assert composed.text == "a fox, a dog and a cow"
+    assert composed.spans == {2: (0, 5), 1: (7, 12), 3: (17, 22)}
+
+
+def test_only_whole_words_match_whatever_their_case():
+    composed = compose("Catalogue of A  cat", "", [region(1, "a fox", "a cat")])
+    assert composed.text == "Catalogue of a fox"
+
+
+def test_longer_phrases_find_their_place_first():
+    composed = compose(
+        "a black cat and a cat", "", [region(1, "dog", "cat"), region(2, "red fox", "black cat")]
+    )
+    assert composed.text == "a red fox and a dog"
+
+
+@pytest.mark.parametrize("source", ["", "a horse"])
+def test_a_prompt_without_its_source_is_appended(source):
+    composed = compose(PAIR, "", [region(1, "a panda", source)])
+    assert composed.text == PAIR + ", a panda"
+    assert words(composed) == {1: "a panda"}
+
+
+def test_a_given_prompt_gains_what_it_misses():
+    regions = [
+        region(1, "a panda", "a cat"),
+        region(2, "a fox"),
+        region(3, "", "the grass"),
+        region(4, "", "sky"),
+    ]
+    composed = compose(PAIR, "A panda on the grass.", regions)
+    assert composed.text == "A panda on the grass. a fox"
+    assert words(composed) == {1: "A panda", 2: "a fox", 3: "the grass", 4: None}
+
+
+def test_equal_prompts_bind_to_successive_occurrences():
+    composed = compose("", "a fox and a fox", [region(1, "a fox"), region(2, "a fox"), region(3, "a fox")])
+    assert composed.text == "a fox and a fox, a fox"
+    assert composed.spans == {1: (0, 5), 2: (10, 15), 3: (17, 22)}
+
+
+def test_an_empty_prompt_keeps_the_thing_beside_others_that_change():
+    regions = [region(1, "a fairy", "a pig"), region(2, "", "a panda"), region(3, " ", "")]
+    composed = compose("a pig and a panda jump", "", regions)
+    assert composed.text == "a fairy and a panda jump"
+    assert words(composed) == {1: "a fairy", 2: "a panda", 3: None}
+
+
+def test_a_blank_prompt_is_an_empty_one_in_a_given_prompt_too():
+    composed = compose("", "a fairy and a panda jump", [region(2, "  ", "a panda")])
+    assert words(composed) == {2: "a panda"}
+
+
+def test_nothing_given_composes_nothing():
+    assert compose("", "", []) == ("", {})
+    assert compose("", " ", [region(1, "a fox")]).text == "a fox"
+
+
+def make(**changes):
+    labels = np.zeros((2, 4, 6), np.uint8)
+    labels[0, :2], labels[1, 2:] = 1, 2
+    values = {
+        "clip": ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)),
+        "labels": labels,
+        "regions": (region(1, "a panda"), region(2)),
+    }
+    return EditRequest(**values | changes)
+
+
+def test_request_is_frozen_and_holds_what_was_given():
+    request = make(params={"steps": 3})
+    assert request.edited == request.regions[:1]
+    assert request.edited_mask.sum() == 12
+    assert request.edited_mask[0, :2].all()
+    with pytest.raises(FrozenInstanceError):
+        request.seed = 1
+    with pytest.raises(ValueError, match="read-only"):
+        request.labels[0] = 0
+
+
+def wrong_labels(kind):
+    labels = make().labels
+    return {
+        "count": labels[:1],
+        "size": labels[:, :3],
+        "type": labels.astype(np.int64),
+        "unlisted": np.where(labels == 2, 9, labels).astype(np.uint8),
+        "empty": np.where(labels == 2, 0, labels).astype(np.uint8),
+        "missing": None,
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["count", "size", "unlisted", "empty", "missing"])
+def test_labels_that_do_not_fit_are_refused(kind):
+    with pytest.raises(MaskError):
+        make(labels=wrong_labels(kind))
+
+
+def test_labels_of_another_type_are_refused():
+    with pytest.raises((MaskError, TypeError)):  # TypeError where annotations are checked, as in these tests
+        make(labels=wrong_labels("type"))
+
+
+def test_the_empty_region_is_named():
+    with pytest.raises(MaskError, match="'r2'"):
+        make(labels=wrong_labels("empty"))
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("seed", {"seed": -1}),
+        ("seed", {"seed": 2**63}),
+        ("seed", {"seed": True}),
+        ("size", {"size": 8}),
+        ("model", {"model": " "}),
+        ("method", {"method": "videograim"}),
+        ("params.steps", {"params": {"steps": math.nan}}),
+        ("regions.1.label", {"regions": (region(1), replace(region(1), name="other"))}),
+        ("regions.1.name", {"regions": (region(1), replace(region(2), name="R1"))}),
+    ],
+)
+def test_bad_values_are_refused_by_name(field, changes):
+    with pytest.raises(RequestError) as caught:
+        make(**changes)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", " "),
+        ("label", 0),
+        ("label", 256),
+        ("label", True),
+        ("strength", 1.1),
+        ("strength", math.nan),
+        ("color", "red"),
+        ("color", "#12345g"),
+        ("margin", -1),
+        ("margin", 2000),
+    ],
+)
+def test_bad_region_values_are_refused_by_name(key, value):
+    with pytest.raises(RequestError) as caught:
+        Region(**{"name": "a", "label": 1, key: value})
+    assert caught.value.field.endswith(f".{key}")
+
+
+def luminance(color):
+    levels = np.array(list(bytes.fromhex(color[1:]))) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_palette_stands_out_from_mid_grey():
+    grey = luminance("#808080")
+    for color in PALETTE:
+        light, dark = sorted([luminance(color), grey], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3, color
+    assert len(set(PALETTE)) == len(PALETTE)
+    assert Region("a", 1).color == PALETTE[0]
+    assert Region("a", 1 + len(PALETTE)).color == PALETTE[0]
+
+
+def test_runnable_needs_something_to_do():
+    make().check_runnable()
+    with pytest.raises(RequestError, match="regions: No region has a prompt"):
+        make(regions=(region(1), region(2))).check_runnable()
+
+
+def by_words(**given):
+    clip = ArrayClip(np.zeros((2, 16, 16, 3), np.uint8))
+    common = {"source_prompt": "a cat sits", "prompt": "a fox sits", "method": "fatezero"}
+    return EditRequest(clip, None, (), **(common | given))
+
+
+def test_several_prompts_are_several_edits():
+    request = by_words(more_prompts=("a red fox sits", "a panda sits"))
+    request.check_runnable()
+    assert request.targets == ("a fox sits", "a red fox sits", "a panda sits")
+    masked = make(source_prompt=PAIR, method="fatezero", more_prompts=("two animals on the grass",))
+    appended = ", ".join(r.prompt for r in masked.regions if r.prompt)
+    assert masked.targets == (masked.composed.text, f"two animals on the grass, {appended}")
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("more_prompts", {"more_prompts": (" ",)}),
+        ("more_prompts", {"more_prompts": ("a dog",) * 8}),
+        ("more_prompts", {"more_prompts": ("a dog",), "method": "videograin"}),
+        ("source_prompt", {"source_prompt": " "}),
+        ("prompt", {"prompt": ""}),
+    ],
+)
+def test_edits_by_words_are_refused_by_name(field, given):
+    with pytest.raises(RequestError) as caught:
+        by_words(**given).check_runnable()
+    assert caught.value.field == field
+
+
+def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
+    given = make()
+    given = replace(given, regions=tuple(replace(r, margin=0) for r in given.regions))
+    assert np.array_equal(given.areas, given.labels)
+    wide = replace(given, regions=tuple(replace(r, margin=1) for r in given.regions))
+    grown = (wide.areas > 0) & (given.labels == 0)
+    assert grown.any()
+    assert (wide.areas[given.labels > 0] == given.labels[given.labels > 0]).all()
+    assert wide.edited_mask[np.isin(wide.areas, [r.label for r in wide.edited])].all()
+    assert wide.edited_mask.sum() > given.edited_mask.sum()
+
+
+def test_a_region_that_says_nothing_of_its_margin_has_room():
+    labels = np.zeros((1, 64, 96), np.uint8)
+    labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
+    request = make(
+        clip=ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
+        labels=labels,
+        regions=(Region("a", 1, prompt="a fox"), Region("b", 2)),
+    )
+    rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 43, 16, 43)  # 64 / 16 on all sides
+    assert np.array_equal(request.areas == 2, labels == 2)  # it is not edited
+
+
+def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():
+    request = make(regions=(region(1), region(2)), prompt="a painting", method="fatezero")
+    assert request.edited_mask.all()
+
+
+def test_areas_and_mask_are_the_same_by_window():
+    request = make(regions=(region(1, "a panda", margin=1), region(2)))
+    for start, stop in ((0, 1), (1, 2), (0, 2), (1, 1)):
+        assert np.array_equal(request.read_areas(start, stop), request.areas[start:stop])
+        assert np.array_equal(request.read_edited_mask(start, stop), request.edited_mask[start:stop])
+    whole = make(labels=None, regions=(), prompt="a painting")
+    assert not whole.read_areas(0, 2).any()
+    assert whole.read_edited_mask(1, 2).all()
+
+
+def test_labels_are_read_once_however_often_the_request_is_changed():
+    class Counted:
+        size, read_frames = (6, 4), 0
+
+        def __len__(self):
+            return 2
+
+        def read(self, start, stop):
+            self.read_frames += stop - start
+            return np.asarray(make().labels)[start:stop]
+
+    labels = Counted()
+    request = make(labels=labels)
+    again = replace(request, seed=3)
+    assert labels.read_frames == 2
+    assert again.labels is request.labels

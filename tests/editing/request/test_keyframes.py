@@ -1,0 +1,124 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from editing.errors import RequestError
+from editing.params.written import KeyChoice, read_keyframes
+from editing.request.keyframes import batches, choose_keyframes, spread
+from storybook.world import render_frames, sample_scene
+
+
+def frames(count):
+    return np.zeros((count, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("written", "count", "keys"),
+    [
+        ("all", 4, [0, 1, 2, 3]),
+        ("every 2", 32, [*range(0, 32, 2), 31]),  # the release loses the frames after 30
+        ("every 5", 80, [*range(0, 80, 5), 79]),
+        ("every 4", 9, [0, 4, 8]),
+        ("every 99", 3, [0, 2]),
+        ("5, 2", 9, [0, 2, 5, 8]),
+        ("0, 8", 9, [0, 8]),
+        ("all", 1, [0]),
+        ("auto", 1, [0]),
+        ("0", 1, [0]),
+        ("every 3", 2, [0, 1]),
+        ("auto", 2, [0, 1]),
+    ],
+)
+def test_first_and_last_frame_are_key_frames(written, count, keys):
+    assert choose_keyframes(read_keyframes(written), frames(count)) == tuple(keys)
+
+
+def test_a_frame_outside_the_clip_is_refused():
+    with pytest.raises(RequestError) as caught:
+        choose_keyframes(KeyChoice(frames=(3, 9, 12)), frames(9))
+    assert str(caught.value) == "params.keyframes: Frame 9 is outside the clip. Choose frames from 0 to 8."
+
+
+def test_key_frames_are_where_most_changes():
+    changes = np.zeros(40)
+    changes[[12, 13, 26]] = [2.0, 3.0, 1.0]
+    # 13 before 12, which is then too near; 26 next; then ties, from the front.
+    assert spread(changes, 5, 20) == (0, 13, 26, 39)
+    assert spread(changes, 5, 12) == (0, 5, 13, 18, 26, 31, 39)
+
+
+def test_peaks_come_first_even_where_key_frames_are_dense():
+    changes = np.zeros(60)
+    changes[[6, 12, 18]] = [3.0, 2.0, 1.0]
+    assert spread(changes, 5, 25)[:4] == (0, 6, 12, 18)
+
+
+def test_the_window_around_a_key_frame_is_half_open():
+    changes = np.zeros(40)
+    changes[[15, 20, 9]] = [3.0, 2.0, 1.0]
+    # 20 = 15 + 5 may follow; before 15, 10 would be too near and 9 is not.
+    assert {9, 15, 20} <= set(spread(changes, 5, 5))
+    changes[[9, 10]] = [0.0, 1.0]
+    assert 10 not in spread(changes, 5, 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("least", "most"), [(1, 1), (2, 5), (5, 20), (10, 30)])
+def test_distances_are_bounded(seed, least, most):
+    changes = np.random.default_rng(seed).random(300 if seed else 97)
+    keys = spread(changes, least, most)
+    gaps = [b - a for a, b in pairwise(keys)]
+    assert (keys[0], keys[-1]) == (0, len(changes) - 1)
+    assert min(gaps) >= least
+    # Wider gaps stay only where no frame is far enough from both sides.
+    assert max(gaps) <= max(most, 2 * least)
+
+
+def test_a_still_clip_has_evenly_spread_key_frames():
+    keys = choose_keyframes(KeyChoice(least=5, most=20), frames(100))
+    assert keys == (*range(0, 85, 5), 99)
+    assert spread(np.zeros(3), 5, 20) == (0, 2)
+
+
+def test_auto_finds_the_frame_where_a_shot_changes():
+    shots = [render_frames(sample_scene(seed, 12), 32) for seed in (3, 8)]
+    assert 12 in choose_keyframes(KeyChoice(least=5, most=12), np.concatenate(shots))
+
+
+@pytest.mark.parametrize(
+    ("keys", "size", "new"),
+    [
+        (16, 8, [8, 5, 3]),
+        (23, 8, [8, 6, 6, 3]),
+        (17, 8, [8, 6, 3]),
+        (9, 8, [6, 3]),
+        (8, 8, [8]),
+        (1, 8, [1]),
+        (2, 3, [2]),
+        (5, 3, [3, 1, 1]),
+        (7, 4, [4, 1, 2]),
+    ],
+)
+def test_batches_bring_as_many_new_key_frames_as_measured(keys, size, new):
+    found = batches(range(keys), size)
+    assert [len(batch) - 2 * (index > 0) for index, batch in enumerate(found)] == new
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 8])
+@pytest.mark.parametrize("count", [*range(1, 30), 64])
+def test_every_key_frame_is_new_once_and_anchors_lead_each_batch(count, size):
+    keys = [3 * index for index in range(count)]
+    found = batches(keys, size)
+    new = [found[0], *[batch[2:] for batch in found[1:]]]
+    assert [key for batch in new for key in batch] == keys
+    assert all(0 < len(batch) <= size for batch in found)
+    assert all(batch[:2] == (0, before[-1]) for before, batch in pairwise(found))
+    assert all(len(set(batch)) == len(batch) for batch in found)
+    assert len(found) == 1 or len(new[-1]) >= min(3, size - 2)
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_batches_need_room_beside_the_anchors(size):
+    with pytest.raises(ValueError, match="at least 3 frames"):
+        batches(range(9), size)

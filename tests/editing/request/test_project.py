@@ -1,0 +1,273 @@
+import json
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing.errors import EditingError, ModelError, RequestError
+from editing.media.clip import ArrayClip
+from editing.media.labels import write_labels
+from editing.media.reading import open_clip
+from editing.media.writing import write_video
+from editing.request.edit_request import EditRequest
+from editing.request.project import FILE, Project, load_project, save_project, schema
+from editing.request.region import Region
+
+PROJECT = {
+    "version": 1,
+    "clip": {"path": "clip.mp4", "start": 1, "stride": 2, "frames": 3},
+    "source_prompt": "a cat and a dog walk on the grass",
+    "regions": [
+        {"name": "left", "label": 1, "source": "a cat", "prompt": "a panda"},
+        {
+            "name": "right",
+            "label": 2,
+            "source": "a dog",
+            "prompt": "a fox",
+            "strength": 0.5,
+            "color": "#112233",
+        },
+    ],
+    "masks": "masks",
+    "params": {"steps": 5},
+    "seed": 7,
+}
+
+
+def halves(frames, height=16, width=32):
+    labels = np.ones((frames, height, width), np.uint8)
+    labels[:, :, width // 2 :] = 2
+    return labels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "project"
+    write_labels(halves(3), root / "masks", {})
+    frames = np.stack([np.full((16, 32, 3), 20 * i, np.uint8) for i in range(8)])
+    write_video(root / "clip.mp4", frames, Fraction(12))
+    (root / FILE).write_text(json.dumps(PROJECT))
+    return root
+
+
+def change(folder, path, value):
+    """Set one key of project.json by its dotted path."""
+    content = json.loads((folder / FILE).read_text())
+    *parents, key = path.split(".")
+    place = content
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    place[key] = value
+    (folder / FILE).write_text(json.dumps(content))
+
+
+def test_a_project_becomes_a_request(folder):
+    for path in (folder, folder / FILE):
+        request = load_project(path)
+        assert (len(request.clip), request.clip.fps, request.seed) == (3, 6, 7)
+        assert request.clip.read(0, 3)[:, 0, 0, 0].tolist() == pytest.approx([20, 60, 100], abs=2)
+        assert (request.labels == halves(3)).all()
+        assert request.composed.text == "a panda and a fox walk on the grass"
+        assert request.regions[1].strength == 0.5
+        assert request.regions[1].color == "#112233"
+        assert request.params == {"steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("verison", 1),
+        ("version", 2),
+        ("clip.pth", "x"),
+        ("clip.start", -1),
+        ("clip.stride", 0),
+        ("clip.frames", 5),
+        ("clip.frames", 3.5),
+        ("clip.frames", True),
+        ("clip.size", 10),
+        ("clip.path", "missing.mp4"),
+        ("clip.path", ""),
+        ("clip.path", "../clip.mp4"),
+        ("clip.path", "masks/../clip.mp4"),
+        ("clip.path", "/etc/passwd"),
+        ("clip.path", "C:\\clip.mp4"),
+        ("clip.path", "..\\clip.mp4"),
+        ("clip.path", "https://example.org/clip.mp4"),
+        ("clip.path", "file:clip.mp4"),
+        ("clip.path", FILE),
+        ("clip.path", "clip.mp4\0"),
+        ("masks", "../masks"),
+        ("masks", "clip.mp4"),
+        ("masks", None),
+        ("regions.0.strength", 1.5),
+        ("regions.0.strength", "1"),
+        ("regions.0.colour", "#112233"),
+        ("regions.0.color", "red"),
+        ("regions.0.label", 0),
+        ("regions.1.label", 1),
+        ("regions.1.name", "left"),
+        ("method", "videograim"),
+        ("params.steps", 0),
+        ("params.stepz", 1),
+        ("model", "/models/sd"),
+        ("model", "../sd"),
+        ("model", "a/b/c"),
+        ("model", "https://example.org/sd"),
+        ("model", ""),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("prompt", None),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_name(folder, field, value):
+    change(folder, field, value)
+    with pytest.raises(EditingError) as caught:
+        load_project(folder)
+    assert caught.value.field == field
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"version": NaN}',
+        '{"seed": Infinity}',
+        '{"seed": 1, "seed": 2}',
+        "[" * 100_000,
+        "\udcff",
+        "1" * 5000,
+        " " * 1_000_001,
+    ],
+)
+def test_what_is_no_project_is_refused(folder, text):
+    (folder / FILE).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(RequestError, match=r"^project.json: "):
+        load_project(folder)
+
+
+def test_infinity_written_as_a_number_is_refused(folder):
+    text = (folder / FILE).read_text().replace('"steps": 5', '"guidance_scale": 1e999')
+    (folder / FILE).write_text(text)
+    with pytest.raises(RequestError, match=r"^params.guidance_scale: "):
+        load_project(folder)
+
+
+def test_a_folder_without_project_is_refused(tmp_path):
+    with pytest.raises(RequestError, match=r"^project: .* has no project.json"):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize("link", ["clip.mp4", "masks", "masks/00001.png"])
+def test_links_that_lead_out_are_refused(folder, tmp_path, link):
+    path = folder / link
+    os.rename(path, tmp_path / path.name)
+    path.symlink_to(tmp_path / path.name)
+    with pytest.raises(RequestError, match="leads out of the project folder"):
+        load_project(folder)
+
+
+def test_links_that_stay_inside_are_allowed(folder):
+    os.rename(folder / "clip.mp4", folder / "real.mp4")
+    (folder / "clip.mp4").symlink_to("real.mp4")
+    assert len(load_project(folder).clip) == 3
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_masks_of_the_wrong_count_are_refused(folder, count):
+    (folder / "masks" / "00002.png").unlink()
+    if count == 4:
+        write_labels(halves(4), folder / "masks", {})
+    with pytest.raises(RequestError, match=rf"^masks: .* has {count} masks, but the clip uses 3 frames"):
+        load_project(folder)
+
+
+def test_overlapping_masks_follow_the_order_of_the_regions(folder):
+    everywhere = np.ones((3, 16, 32), np.uint8)
+    write_labels(halves(3) // 2, folder / "over" / "2", {})
+    write_labels(everywhere, folder / "over" / "1", {})
+    change(folder, "masks", "over")
+    change(folder, "regions", PROJECT["regions"][::-1])
+    assert (load_project(folder).labels == halves(3)).all()
+
+
+def test_saved_is_loaded_again(folder, tmp_path):
+    change(folder, "more_prompts", ["a fox", "a dog"])
+    request = load_project(folder)
+    assert request.more_prompts == ("a fox", "a dog")
+    save_project(request, tmp_path / "copy")
+    again = load_project(tmp_path / "copy")
+    assert (again.clip.read(0, 3) == request.clip.read(0, 3)).all()
+    assert (again.labels == request.labels).all()
+    for key in (
+        "regions",
+        "source_prompt",
+        "prompt",
+        "method",
+        "params",
+        "model",
+        "seed",
+        "size",
+        "more_prompts",
+        "composed",
+    ):
+        assert getattr(again, key) == getattr(request, key)
+    assert again.clip.fps == request.clip.fps
+
+
+def test_frames_in_memory_are_saved_without_loss(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
+    request = EditRequest(clip=ArrayClip(frames, Fraction(25, 2)), labels=None, regions=(), size=128)
+    save_project(request, tmp_path / "p")
+    again = load_project(tmp_path / "p")
+    assert (again.clip.read(0, 3) == frames).all()
+    assert (again.clip.fps, again.size, again.labels) == (Fraction(25, 2), 128, None)
+
+
+def test_a_folder_of_images_is_saved_whole(tmp_path):
+    write_labels(halves(4), tmp_path / "images", {1: "#ff0000"})
+    clip = open_clip(tmp_path / "images", start=1, stride=2)
+    save_project(EditRequest(clip=clip, labels=None, regions=()), tmp_path / "p")
+    again = load_project(tmp_path / "p").clip
+    assert len(list((tmp_path / "p" / "clip").iterdir())) == 4
+    assert (again.read(0, 2) == clip.read(0, 2)).all()
+
+
+def test_saving_replaces_a_project_and_nothing_else(folder, tmp_path):
+    (folder / "notes.txt").write_text("mine")
+    request = load_project(folder)
+    save_project(request, folder)  # onto the clip it reads from
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (load_project(folder).labels == request.labels).all()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.pdf").write_text("mine")
+    with pytest.raises(RequestError, match="--out"):
+        save_project(request, tmp_path / "other")
+    assert [entry.name for entry in (tmp_path / "other").iterdir()] == ["thesis.pdf"]
+
+
+def test_a_local_model_is_not_written_into_a_project(tmp_path):
+    clip = ArrayClip(np.zeros((1, 4, 4, 3), np.uint8))
+    request = EditRequest(clip=clip, labels=None, regions=(Region("a", 1),)[:0], model="/models/sd")
+    with pytest.raises(RequestError, match=r"^model: "):
+        save_project(request, tmp_path / "p")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["/etc", "../net", "a/b/c"])
+def test_control_networks_of_a_project_are_names_too(tmp_path, model):
+    clip = ArrayClip(np.zeros((1, 4, 4, 3), np.uint8))
+    request = EditRequest(clip, None, (), prompt="a fox", params={"control": f"canny={model}@0.5"})
+    save_project(request, tmp_path / "p")
+    with pytest.raises(ModelError, match=r"^params.control: "):
+        load_project(tmp_path / "p")
+
+
+def test_schema_describes_every_key():
+    described = schema()
+    assert set(described["properties"]) == set(Project.model_fields)
+    assert described["additionalProperties"] is False
+    assert "self_strength" in described["properties"]["params"]["anyOf"][0]["properties"]

@@ -1,0 +1,106 @@
+"""The store keeps what it was given, forgets the oldest, and survives damage."""
+
+import os
+
+import pytest
+import torch
+
+from editing.recipe.events import Progress
+from editing.recipe.inversion import cached
+from editing.storage import cache
+
+KEY = {"kind": "inversion", "clip": b"frames", "steps": 4}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_round_trip_is_exact_and_keyed_by_everything():
+    value = torch.randn(3, 4)
+    cache.store(KEY, {"latents": value})
+    assert torch.equal(cache.load(KEY)["latents"], value)
+    assert cache.load(KEY | {"steps": 5}) is None
+    assert cache.load(KEY | {"clip": b"other"}) is None
+
+
+def test_a_damaged_entry_counts_as_missing_and_goes(folder):
+    cache.store(KEY, {"latents": torch.zeros(2)})
+    (entry,) = folder.glob("*.safetensors")
+    entry.write_bytes(b"broken")
+    assert cache.load(KEY) is None
+    assert not entry.exists()
+
+
+def test_the_least_recently_used_go_first(folder):
+    for i in range(3):
+        cache.store(KEY | {"steps": i}, {"latents": torch.zeros(1000)})
+        for age, path in enumerate(sorted(folder.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime)):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    cache.load(KEY | {"steps": 0})
+    cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
+    assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
+
+
+def test_no_half_written_entry_stays(folder, monkeypatch):
+    monkeypatch.setattr(
+        "safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    cache.store(KEY, {"latents": torch.zeros(2)})
+    assert list(folder.iterdir()) == []
+
+
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_an_entry_whose_age_cannot_be_noted_is_used_and_kept(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    assert torch.equal(cache.load(KEY)["latents"], torch.ones(2))
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_small_entries_outlive_large_ones(folder):
+    """Finished windows are small, and a run that goes on needs them; an inversion is made anew."""
+    cache.store({"window": 1}, {"x": torch.ones(10)})
+    for number in range(4):
+        cache.store({"inversion": number}, {"x": torch.ones(40_000)}, cap=400_000)
+    assert cache.load({"window": 1}) is not None
+    assert cache.load({"inversion": 0}) is None
+    assert cache.load({"inversion": 3}) is not None
+
+
+def test_a_damaged_entry_that_cannot_be_removed_counts_as_missing(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    (entry,) = folder.glob("*.safetensors")
+    entry.write_bytes(b"broken")
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    assert cache.load(KEY) is None
+
+
+def test_an_entry_that_cannot_be_opened_is_kept(folder, monkeypatch):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr("safetensors.safe_open", refuse)
+    assert cache.load(KEY) is None
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_what_is_kept_says_how_far_its_stage_is():
+    """The second part of a stage goes on from the first: never 10 of 10, then 6 of 10."""
+    made = []
+
+    def make():
+        made.append(True)
+        yield Progress("inverting", 5, 10, None)
+        return {"latents": torch.zeros(2)}
+
+    def progress(key):
+        events = cached({"kind": key}, make, Progress("inverting", 5, 10, None), torch.device("cpu"))
+        return [event.done for event in events]
+
+    assert progress("a") == [5]
+    assert progress("a") == [5]
+    assert made == [True]

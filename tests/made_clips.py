@@ -1,0 +1,110 @@
+"""Video files that tests make, packet by packet: times, containers and codecs of choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from editing.media.clip import ColorTags
+
+RATE = 48_000
+
+
+def moving(frames: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """Blocks that move to and fro: every frame differs from every other."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(30, 220, (9, 12, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    return np.stack([np.roll(blocks, (3 * i, 5 * i), (0, 1))[:height, :width] for i in range(frames)])
+
+
+def flat(levels: Sequence[int], width: int = 32, height: int = 16) -> np.ndarray:
+    """One frame per level, each of one grey."""
+    return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
+
+
+def write_clip(
+    path: Path,
+    frames: np.ndarray,
+    *,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    fps: Fraction | int = 25,
+    stamps: Sequence[int] | None = None,
+    unit: Fraction = Fraction(1, 1000),
+    last: int = 0,
+    tone_at: float | None = None,
+    tags: ColorTags | None = None,
+    **options: str,
+) -> Path:
+    """Write a video file.
+
+    Args:
+        path: Its suffix decides the container.
+        frames: RGB.
+        codec: Encoder.
+        pixels: Pixel format.
+        fps: Frames per second, unless `stamps` are given.
+        stamps: Time of each frame, in `unit` seconds.
+        unit: Of stamps.
+        last: How long the last frame is shown, in `unit`.
+        tone_at: Adds sound: silence, from this second on a tone of 1 kHz.
+        tags: Colour tags, which the frames are converted by.
+        options: Of the encoder, with _ for -.
+    """
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(
+            codec, rate=fps, options={key.replace("_", "-"): value for key, value in options.items()}
+        )
+        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pixels
+        if tags:
+            video.colorspace, video.color_range = tags.matrix, tags.range
+            video.color_primaries, video.color_trc = tags.primaries, tags.transfer
+        colors = {"dst_colorspace": tags.matrix, "dst_color_range": tags.range} if tags else {}
+        if stamps is not None:
+            video.time_base = video.codec_context.time_base = unit
+        audio = container.add_stream("aac", rate=RATE, layout="stereo") if tone_at is not None else None
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = picture.reformat(format=pixels, **colors)
+            if stamps is not None:
+                picture.pts, picture.time_base = stamps[index], unit
+            container.mux(_lasting(video.encode(picture), stamps, last))
+        container.mux(_lasting(video.encode(None), stamps, last))
+        if audio and tone_at is not None:
+            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
+            container.mux([*audio.encode(_tone(tone_at, seconds)), *audio.encode(None)])
+    return path
+
+
+def _lasting(packets: list[av.Packet], stamps: Sequence[int] | None, last: int) -> list[av.Packet]:
+    for packet in packets:
+        if stamps and packet.pts == stamps[-1]:
+            packet.duration = last
+    return packets
+
+
+def _tone(begin: float, seconds: float) -> av.AudioFrame:
+    time = np.arange(round(seconds * RATE)) / RATE
+    tone = np.where(time >= begin, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+    frame.sample_rate = RATE
+    return frame
+
+
+def seen(path: Path) -> tuple[list[Fraction], Fraction]:
+    """What another program sees: seconds of each frame, and the end of the last."""
+    with av.open(str(path)) as container:
+        frames = [(f.pts * f.time_base, f.duration * f.time_base) for f in container.decode(video=0)]
+    return [time for time, _ in frames], sum(frames[-1])
+
+
+def heard(path: Path) -> tuple[int, np.ndarray]:
+    """Samples per second, and samples by channel."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        blocks = [frame.to_ndarray() for frame in container.decode(stream)]
+        return stream.codec_context.sample_rate, np.concatenate(blocks, 1)

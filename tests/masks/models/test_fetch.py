@@ -1,0 +1,121 @@
+"""Fetching a checkpoint, from a hub on this machine."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_hub import serve_hub
+from published_sam import write_sam2
+
+from editing.errors import ModelError
+from editing.storage.fetching import Fetched
+from masks.models import checkpoints
+from masks.models.fetch import SUGGESTED, fetch, why_not
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    return write_sam2(tmp_path_factory.mktemp("published") / "repository")
+
+
+@pytest.fixture
+def online(published, tmp_path, monkeypatch):
+    """A hub that can be reached, and an empty folder of models."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serve_hub(published) as (hub, address):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", address, raising=False)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        yield hub
+
+
+def test_json_and_safetensors_of_one_revision_arrive(online, published, tmp_path):
+    steps = list(fetch())
+    folder = tmp_path / "models" / SUGGESTED.name
+    assert {file.name for file in folder.iterdir()} == {file.name for file in published.iterdir()}
+    for file in published.iterdir():
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    total = sum(file.stat().st_size for file in published.iterdir())
+    assert steps[-1] == Fetched(total, total)
+    assert not any(".pt" in path or "more.json" in path for path in online.asked)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [SUGGESTED.name]
+    assert [one.name for one in checkpoints.checkpoints()] == [SUGGESTED.name]
+
+
+def test_stopping_leaves_nothing(online, tmp_path):
+    online.hold.clear()
+    steps = fetch()
+    for step in steps:
+        if step.total != SUGGESTED.size and any("model.safetensors" in path for path in online.asked):
+            break
+    steps.close()  # type: ignore[attr-defined]
+    online.hold.set()
+    end = time.monotonic() + 60
+    while list((tmp_path / "models").iterdir()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(404, "The hub refused"), (401, "The hub refused"), (500, "hub")]
+)
+def test_a_hub_that_refuses_is_one_line(online, status, said, tmp_path):
+    online.status = status
+    with pytest.raises(ModelError, match=f"^models: .*{said}") as error:
+        list(fetch())
+    assert "\n" not in str(error.value)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_what_came_is_checked(online, published, tmp_path, monkeypatch):
+    monkeypatch.setattr("masks.models.fetch.PATTERNS", ("config.json",))
+    with pytest.raises(ModelError, match="cannot be used .*no .safetensors weights"):
+        list(fetch())
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said(online, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "file" / "models"))
+    with pytest.raises(ModelError, match=r"models: REGRAIN_MODELS cannot be written \(.*Not a directory"):
+        list(fetch())
+    assert online.asked == []
+
+
+def test_without_a_network_it_is_said(online, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", "http://127.0.0.1:9", raising=False)
+    with pytest.raises(ModelError, match="models: The hub cannot be reached. Check the connection"):
+        list(fetch())
+
+
+def test_where_nothing_may_be_fetched(online, monkeypatch):
+    assert why_not() == ""
+    monkeypatch.setenv("SPACE_ID", "someone/regrain")
+    assert "Space" in why_not()
+    with pytest.raises(ModelError, match="Visitors of a Space cannot fetch models"):
+        next(iter(fetch()))
+    monkeypatch.delenv("SPACE_ID")
+    monkeypatch.delenv("REGRAIN_MODELS")
+    assert why_not().startswith("Set REGRAIN_MODELS to a folder")
+    code = "from masks.models.fetch import why_not; print(why_not())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "REGRAIN_MODELS": "x"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "HF_HUB_OFFLINE" in done.stdout

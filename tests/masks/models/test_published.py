@@ -1,0 +1,428 @@
+"""Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks, words and tracking."""
+
+import json
+import shutil
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from published_sam import change_config, write_sam2, write_sam3
+
+import masks
+from editing.errors import MaskError, ModelError
+from editing.media.clip import ArrayClip
+from masks.models import checkpoints, finders, sam2
+from masks.track import sam2_track
+from masks.track.sam3 import find_in_clip, instances
+
+SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
+WIDTH, HEIGHT, COUNT = 80, 60, 20
+NOISE = np.random.default_rng(0)
+IMAGE = NOISE.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+CLIP = ArrayClip(NOISE.integers(0, 255, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8), Fraction(8))
+LEFT, RIGHT = np.zeros((2, HEIGHT, WIDTH), bool)
+LEFT[10:30, 10:30] = RIGHT[25:50, 45:70] = True
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shelf")
+    write_sam2(folder / SAM2)
+    write_sam3(folder / SAM3)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _models(shelf, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(shelf))
+
+
+@pytest.fixture(scope="module")
+def direct(shelf):
+    """Networks and processors of transformers, loaded without our code: for pictures and for video."""
+    import transformers as t
+
+    video2 = (
+        t.Sam2VideoModel.from_pretrained(shelf / SAM2),
+        t.Sam2VideoProcessor.from_pretrained(shelf / SAM2),
+    )
+    still2 = t.Sam2Model.from_pretrained(shelf / SAM2), t.Sam2Processor.from_pretrained(shelf / SAM2)
+    video3 = (
+        t.Sam3TrackerVideoModel.from_pretrained(shelf / SAM3),
+        t.Sam3TrackerVideoProcessor.from_pretrained(shelf / SAM3),
+    )
+    # Sam3TrackerModel.from_pretrained leaves out most of what is published (transformers 5.23).
+    parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
+    config = t.Sam3TrackerConfig(**{part: getattr(video3[0].config, part).to_dict() for part in parts})
+    picture3 = t.Sam3TrackerModel(config).eval()
+    assert picture3.load_state_dict(video3[0].state_dict(), strict=False).missing_keys == []
+    still3 = picture3, t.Sam3TrackerProcessor.from_pretrained(shelf / SAM3)
+    return {SAM2: (still2, video2), SAM3: (still3, video3)}
+
+
+def ask(network, multimask, points=None, box=None, mask=None):
+    """A picture's masks and their quality from transformers."""
+    model, processor = network
+    inputs = processor(
+        images=IMAGE,
+        input_points=[[[[*p[:2]] for p in points]]] if points else None,
+        input_labels=[[[p[2] for p in points]]] if points else None,
+        input_boxes=[[box]] if box else None,
+        return_tensors="pt",
+    )
+    sizes = inputs.pop("original_sizes")
+    if mask is not None:
+        grid = model.prompt_encoder.mask_input_size
+        small = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
+        inputs["input_masks"] = torch.where(small > 0.5, 8.0, -8.0)
+    with torch.no_grad():
+        answer = model(**inputs, multimask_output=multimask)
+    found = processor.post_process_masks(answer.pred_masks, sizes)[0][0].numpy()
+    return found, answer.iou_scores[0, 0].numpy()
+
+
+@pytest.mark.parametrize("name", [SAM2, SAM3])
+def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct):
+    found, quality = ask(direct[name][0], True, [(30, 20, 1)])
+    assert np.ptp(quality) < 0.12  # none is much worse, so the largest is the whole thing
+    largest = found[found.sum((1, 2)).argmax()]
+    assert 0 < largest.sum() < largest.size
+    assert (masks.segment(IMAGE, [(30, 20)], [1], method=name) == largest).all()
+    smallest = found[found.sum((1, 2)).argmin()]
+    assert (masks.segment(IMAGE, [(30, 20)], [1], method=name, index=2) == smallest).all()
+
+
+@pytest.mark.parametrize("name", [SAM2, SAM3])
+def test_points_and_a_box_reach_the_network(name, direct):
+    points, box = [(30, 20, 1), (60, 50, 0)], [5, 6, 50, 40]
+    for given, expected in (
+        ({}, ask(direct[name][0], False, points)),
+        ({"box": box}, ask(direct[name][0], False, points, box)),
+    ):
+        found = masks.segment(IMAGE, [p[:2] for p in points], [p[2] for p in points], method=name, **given)
+        assert (found == expected[0][0]).all()
+    assert (
+        masks.segment(IMAGE, [], [], box, method=name) == ask(direct[name][0], False, None, box)[0][0]
+    ).all()
+
+
+@pytest.mark.parametrize("name", [SAM2, SAM3])
+def test_an_earlier_mask_reaches_the_network(name, direct):
+    wide = np.zeros((HEIGHT, WIDTH), bool)
+    wide[: HEIGHT // 2] = True
+    # The click confirms the mask, so no other is added to it.
+    expected = ask(direct[name][0], False, [(30, 20, 1)], mask=wide)[0][0]
+    assert (masks.segment(IMAGE, [(30, 20)], [1], previous=wide, method=name) == expected).all()
+    assert not (expected == ask(direct[name][0], False, [(30, 20, 1)])[0][0]).all()
+
+
+def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
+    encoded = []
+    slow = sam2._encode
+    monkeypatch.setattr(sam2, "_encode", lambda *given: encoded.append(1) or slow(*given))
+    fresh = 255 - IMAGE
+    clicks = [
+        threading.Thread(target=lambda: masks.segment(fresh, [(30, 20)], [1], method=SAM2)) for _ in range(4)
+    ]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+    assert len(encoded) == 1
+    checkpoint = checkpoints.find(SAM2)
+    assert checkpoint
+    assert sam2.is_embedded(fresh, checkpoint)
+    frame = masks.embed(fresh, SAM2)  # an embedded frame answers as its pixels do
+    assert (
+        masks.segment(frame, [(9, 9)], [1], method=SAM2) == masks.segment(fresh, [(9, 9)], [1], method=SAM2)
+    ).all()
+    assert len(encoded) == 1
+
+
+def test_clicks_and_tracking_share_their_weights():
+    checkpoint = checkpoints.find(SAM3)
+    assert checkpoint
+    clicks, video = checkpoints.load_clicks(checkpoint).model, checkpoints.load_video(checkpoint).model
+    own = {weight.data_ptr() for weight in video.parameters()}
+    assert all(weight.data_ptr() in own for weight in clicks.parameters())
+
+
+def follow(network, keys, reverse, first):
+    """Masks by frame and label, and how sure each is that the thing is there, from transformers."""
+    model, processor = network
+    session = processor.init_video_session(video=CLIP.read(0, COUNT), dtype=torch.float32)
+    for frame, given in keys.items():
+        processor.add_inputs_to_inference_session(session, frame, list(given), input_masks=[*given.values()])
+        model(session, frame_idx=frame)
+    found = {}
+    for out in model.propagate_in_video_iterator(session, start_frame_idx=first, reverse=reverse):
+        seen = processor.post_process_masks([out.pred_masks], [[HEIGHT, WIDTH]])[0][:, 0].numpy()
+        found[out.frame_idx] = dict(zip(out.object_ids, seen, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("name", [SAM2, SAM3])
+def test_two_regions_are_followed_both_ways_as_transformers_does(name, direct):
+    keys = {4: {1: LEFT, 2: RIGHT | LEFT}}  # one over the other: each keeps what the network says
+    forwards, backwards = (follow(direct[name][1], keys, reverse, 4) for reverse in (False, True))
+    found = {frame: (labels, sure) for frame, labels, sure in masks.propagate(CLIP, keys, tracker=name)}
+    assert list(found) == [*range(4, COUNT), *range(3, -1, -1)]
+    changed = 0
+    for frame, seen in (forwards | backwards).items():
+        if frame == 4:
+            continue
+        expected = np.where(seen[1], 1, np.where(seen[2], 2, 0))
+        assert (found[frame][0] == expected).all(), frame
+        changed += bool(np.unique(expected).size > 1)
+    assert changed == COUNT - 1  # there was something to compare
+    assert (found[4][0] == np.where(LEFT, 1, np.where(RIGHT, 2, 0))).all()
+    assert 0 < found[9][1].regions[1] <= 1
+    assert found[4][1] == 1
+
+
+def test_corrections_stay_as_they_were_given(direct):
+    keys = {0: {1: LEFT}, 10: {1: RIGHT}}
+    expected = follow(direct[SAM2][1], keys, False, 0)
+    found = {frame: labels for frame, labels, _ in masks.propagate(CLIP, keys, tracker=SAM2)}
+    assert (found[0] == LEFT).all()
+    assert (found[10] == RIGHT).all()
+    for frame in (1, 9, 11, 19):
+        assert (found[frame] == expected[frame][1]).all()
+
+
+def test_a_region_that_begins_later_is_followed_back_from_there(direct):
+    keys = {2: {1: LEFT}, 8: {2: RIGHT}}
+    back = follow(direct[SAM2][1], {8: {2: RIGHT}}, True, 8)
+    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, keys, 0, COUNT)  # type: ignore[arg-type]
+    found = dict(seen)
+    for frame in (2, 5, 7):
+        assert 0 < back[frame][2].sum() < RIGHT.size
+        alone = back[frame][2] & ~found[frame][1].mask  # what both claim goes to the surer one
+        assert (found[frame][2].mask & ~found[frame][1].mask <= alone).all()
+        assert found[frame][2].mask.any()
+
+
+def test_what_two_regions_claim_goes_to_the_surer_one():
+    keys = {0: {1: LEFT, 2: RIGHT}}
+    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, keys, 0, 6)  # type: ignore[arg-type]
+    assert all(not (found[1].mask & found[2].mask).any() for _, found in seen)
+    over = {0: {1: LEFT, 2: LEFT | RIGHT}}
+    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, over, 0, 6)  # type: ignore[arg-type]
+    assert any((found[1].mask & found[2].mask).any() for _, found in seen)
+
+
+def test_only_the_stretch_is_tracked():
+    frames = [f for f, *_ in masks.propagate(CLIP, {6: {1: LEFT}}, start=4, stop=9, tracker=SAM2)]
+    assert frames == [6, 7, 8, 5, 4]
+
+
+def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
+    """What a session holds does not grow with the clip."""
+    read, held = [], []
+
+    class Watched(ArrayClip):
+        def read(self, start, stop):
+            read.append(stop - start)
+            return super().read(start, stop)
+
+    forget = sam2_track._forget
+
+    def watch(network, session, frame):
+        forget(network, session, frame)
+        held.append(len(session.output_dict_per_obj[0]["non_cond_frame_outputs"]))
+
+    monkeypatch.setattr(sam2_track, "_forget", watch)
+    long = Watched(np.repeat(CLIP.read(0, 1), 50, 0), Fraction(8))
+    assert len(list(masks.propagate(long, {0: {1: LEFT}}, tracker=SAM2))) == 50
+    assert max(read) <= 16
+    assert max(held) == held[-1] == 16
+
+
+def test_words_find_things_as_transformers_does(shelf):
+    import transformers as t
+
+    model, processor = (
+        t.Sam3Model.from_pretrained(shelf / SAM3),
+        t.Sam3Processor.from_pretrained(shelf / SAM3),
+    )
+    checkpoint = checkpoints.find(SAM3)
+    assert checkpoint
+    inputs = processor(images=IMAGE, text="a dog", return_tensors="pt")
+    with torch.no_grad():
+        answer = model(**inputs)
+    sizes = inputs["original_sizes"].tolist()
+    least = float((answer.pred_logits.sigmoid() * answer.presence_logits.sigmoid()).min()) * 0.99
+    expected = processor.post_process_instance_segmentation(answer, least, target_sizes=sizes)[0]
+    best = int(expected["scores"].argmax())
+    found = instances(IMAGE, ["a dog"], checkpoint, least)
+    assert found[0].words == "a dog"
+    assert found[0].score == pytest.approx(float(expected["scores"][best]), abs=1e-5)
+    assert (found[0].mask == expected["masks"][best].numpy().astype(bool)).all()
+    assert len(found) < 6  # random answers are much alike, and each thing counts once
+    assert instances(IMAGE, ["a dog"], checkpoint, least=1.0) == []
+
+
+def test_what_words_find_is_followed_through_the_clip(monkeypatch):
+    from masks.track import sam3
+
+    things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
+    asked = []
+    monkeypatch.setattr(sam3, "instances", lambda image, *_: asked.append(image) or things)
+    *steps, found = find_in_clip(CLIP, ["dog", "car"], checkpoints.find(SAM3), SAM2)  # type: ignore[arg-type]
+    assert (asked[0] == CLIP.read(10, 11)[0]).all()
+    assert steps == [*range(1, COUNT + 1)]
+    assert (found.labels[10] == LEFT + 2 * RIGHT).all()
+    assert found.names == ("dog", "car")
+    assert found.fit == pytest.approx((1.8, 1.2))
+    told = list(sam3.find_by_words(CLIP, ["dog", "car"], SAM3, SAM2))
+    assert [step.done for step in told[:-1]] == [*range(COUNT + 1)]  # type: ignore[union-attr]
+    assert told[-1].names == ("dog", "car")  # type: ignore[union-attr]
+    monkeypatch.setattr(sam3, "instances", lambda *_: [])
+    (found,) = find_in_clip(CLIP, ["dog"], checkpoints.find(SAM3))  # type: ignore[arg-type]
+    assert found.names == ()
+    assert not found.labels.any()
+
+
+def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, monkeypatch):
+    (shelf / "another-model").mkdir(exist_ok=True)
+    (shelf / "another-model" / "config.json").write_text('{"model_type": "clip"}')
+    known = finders.finders()
+    assert list(known) == ["sam", "cuts", "grabcut", "flow", SAM2, SAM3]
+    assert (known[SAM2].title, known[SAM3].title) == ("SAM 2.1 tiny", "SAM 3")
+    assert known[SAM3].takes == ("points", "box", "mask", "words")
+    assert known[SAM2].follows
+    assert "first click" in known[SAM2].cost()
+    assert known["sam"].cost() == ""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert finders.usual(drawn=True).name == "sam"
+    assert finders.usual(drawn=False).name == SAM2
+    assert finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name == SAM3
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    assert finders.usual(drawn=False).name == "cuts"
+    with pytest.raises(MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts, grabcut"):
+        masks.segment(IMAGE, [(1, 1)], [1], method="sam3")
+    with pytest.raises(MaskError, match="tracker: 'sam' was not found"):
+        list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
+
+
+BROKEN = {
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no .safetensors weights"),
+    "a pickle": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+        "has no .safetensors weights",
+    ),
+    "cut off": (
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            (folder / "model.safetensors").read_bytes()[:5000]
+        ),
+        "is damaged",
+    ),
+    "half": (
+        lambda folder: (folder / "model.safetensors").write_bytes(
+            (folder / "model.safetensors").read_bytes()[:-50000]
+        ),
+        "cannot be loaded",
+    ),
+    "no processor": (
+        lambda folder: (folder / "processor_config.json").unlink(),
+        "lacks files of its processor",
+    ),
+    "other sizes": (
+        lambda folder: change_config(folder, memory_fuser_embed_dim=64),
+        "cannot be loaded|lacks .* weights",
+    ),
+    "another model": (
+        lambda folder: change_config(folder, model_type="clip"),
+        "no config.json with a model_type",
+    ),
+    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "no config.json with a model_type"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
+    do, said = BROKEN[how]
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    folder = tmp_path / "mine"
+    shutil.copytree(shelf / SAM2, folder)
+    do(folder)
+    with pytest.raises(ModelError, match=f"^model: 'mine'.*{said}") as error:
+        masks.segment(IMAGE, [(1, 1)], [1], method="mine")
+    assert str(error.value).endswith("again.")
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_checkpoint_is_not_made_for_is_said(shelf, tmp_path, monkeypatch):
+    for model_type, ask_for in (("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")):
+        shutil.copytree(shelf / SAM2, tmp_path / f"{model_type}-{ask_for}")
+        change_config(tmp_path / f"{model_type}-{ask_for}", model_type=model_type)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    for name, load in (
+        ("sam2-tracking", checkpoints.load_video),
+        ("sam2-words", checkpoints.load_words),
+        ("sam3-clicks", checkpoints.load_clicks),
+    ):
+        checkpoint = checkpoints.find(name)
+        assert checkpoint
+        with pytest.raises(ModelError, match=f"is not made for {name.split('-')[1]}"):
+            load(checkpoint)
+
+
+def test_the_size_is_read_from_the_header(shelf):
+    header = (shelf / SAM2 / "model.safetensors").read_bytes()
+    entries = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
+    total = sum(int(np.prod(entry["shape"])) for key, entry in entries.items() if key != "__metadata__")
+    checkpoint = checkpoints.find(SAM2)
+    assert checkpoint
+    assert checkpoint.parameters == total
+    assert checkpoint.side == 128
+
+
+def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
+    from masks.models import cost
+
+    monkeypatch.setattr(cost, "_measured", {})
+    monkeypatch.setattr(cost, "_power", lambda: 2.0)
+    monkeypatch.setattr(cost, "is_loaded", lambda _: True)
+    published = checkpoints.Checkpoint(SAM2, Path(SAM2), checkpoints.KINDS["sam2_video"], 1024, 38_962_498)
+    guess = cost.cost(published)
+    assert not guess.measured
+    assert 2 < guess.first < 5  # two cores need about 3 s for what one does in 5.7
+    assert guess.in_words() == (
+        "about 3 s for the first click on a frame, then less than a second; about 6 s to follow a frame"
+    )
+    now = iter([10.0, 17.0])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(now))
+    with cost.timing(published, "encode"):
+        pass
+    told = cost.cost(published)
+    assert told.measured
+    assert told.first == pytest.approx(7.075)
+
+
+def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
+    from editing.media.writing import write_lossless
+    from masks.__main__ import main
+
+    assert main(["finders"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in listed] == ["sam", "cuts", "grabcut", "flow", SAM2, SAM3]
+    assert listed[4].startswith(f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2")
+    assert listed[4].endswith("to follow a frame.")
+    write_lossless(tmp_path / "clip.mkv", CLIP)
+    asked = ["track", str(tmp_path / "clip.mkv"), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
+    assert main([*asked, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
+    image = CLIP.read(2, 3)[0]
+    first = masks.segment(image, [(30, 20)], [1], method=SAM2)
+    expected = {frame: labels for frame, labels, _ in masks.propagate(CLIP, {2: {1: first}}, tracker=SAM2)}
+    written = masks.read_labels(tmp_path / "out", 5, (WIDTH, HEIGHT))
+    assert (written[2] == first).all()
+    assert (written[4] == expected[4]).all()
+    capsys.readouterr()
+    for option in ("--finder", "--tracker"):
+        assert main([*asked, option, "sam9"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(f"error: {option}: 'sam9' was not found. Did you mean 'sam")

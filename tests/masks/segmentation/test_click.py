@@ -1,0 +1,226 @@
+import types
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from editing.errors import MaskError, ModelError
+from masks.draw import BrushStroke
+from masks.models import sam
+from masks.models.embedded import PRIOR, Embedded, KeptFrames
+from masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
+from masks.segmentation import click
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+Y, X = np.mgrid[:90, :120]
+
+
+def disc(x, y, radius):
+    return np.hypot(X - x, Y - y) <= radius
+
+
+class Circles:
+    """A predictor that sees circles: of 10, 5 and 2 pixels around one click, one around all else."""
+
+    asked: list = []  # noqa: RUF012
+
+    def __init__(self, sam):
+        self.model, self.features, self.input_size = sam, None, (192, 256)
+
+    def set_image(self, image):
+        self.features = torch.zeros(1, WIDTH, 32, 32)
+
+    def predict(self, points, labels, box, mask_input, multimask_output):
+        self.asked.append((points, labels, box, mask_input))
+        center = box.reshape(2, 2).mean(0) if points is None else points[labels == labels.max()].mean(0)
+        masks = np.stack([disc(*center, radius) for radius in ((10, 5, 2) if multimask_output else (8,))])
+        return masks, np.linspace(0.9, 0.8, len(masks)), None
+
+
+@pytest.fixture
+def circles(monkeypatch):
+    monkeypatch.setattr("segment_anything.SamPredictor", Circles)
+    encoder = types.SimpleNamespace(img_size=256)
+    prompts = types.SimpleNamespace(mask_input_size=(128, 128))
+    network = types.SimpleNamespace(image_encoder=encoder, prompt_encoder=prompts)
+    monkeypatch.setattr(sam, "load_sam", lambda model=None: network)
+    monkeypatch.setattr(sam, "missing", lambda: None)
+    monkeypatch.setattr(sam, "_frames", KeptFrames())
+    monkeypatch.setattr(Circles, "asked", [])
+    return network
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("sam")
+    save_tiny_sam(build_tiny_sam(), folder)
+    return folder
+
+
+def test_the_first_click_means_the_whole_thing(circles):
+    assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, 10)).all()
+
+
+def test_whole_part_and_part_of_the_part_by_index(circles):
+    for index, radius in enumerate((10, 5, 2)):
+        assert (click.segment(IMAGE, [(50, 40)], [1], index=index) == disc(50, 40, radius)).all()
+
+
+def test_more_than_one_click_gets_the_one_mask_that_fits_them(circles):
+    assert (click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0]) == disc(50, 40, 8)).all()
+
+
+def test_published_models_do_not_order_their_masks(circles, monkeypatch):
+    circles.image_encoder.img_size = 1024
+    masks = np.stack([disc(50, 40, radius) for radius in (2, 5, 10)])
+    for quality, radius in (((0.9, 0.9, 0.85), 10), ((0.9, 0.9, 0.5), 5)):
+        monkeypatch.setattr(Circles, "predict", lambda *_, q=quality, **__: (masks, np.array(q), None))
+        assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, radius)).all()
+
+
+def test_an_earlier_mask_goes_back_on_the_models_grid(circles):
+    click.segment(IMAGE, [(50, 40)], [0], previous=X < 60)
+    prompt = Circles.asked[-1][3]
+    assert prompt.shape == (1, 128, 128)
+    assert np.unique(prompt).tolist() == [-PRIOR, PRIOR]
+    inside = prompt[0] > 0
+    assert inside[:96, :64].all()
+    assert not inside[96:].any()  # beyond the frame
+    assert not inside[:, 64:].any()
+
+
+def test_strokes_are_asked_as_clicks(circles):
+    strokes = [BrushStroke(((20, 20), (30, 20), (40, 20)), 2), BrushStroke(((80, 80),), 2, erase=True)]
+    click.segment(IMAGE, [], [], strokes=strokes)
+    points, labels = Circles.asked[-1][:2]
+    assert labels.tolist() == [1, 1, 1, 0]
+    assert points[-1].tolist() == [80, 80]
+
+
+def test_the_same_pixels_are_embedded_once(untrained):
+    first = sam.embed(IMAGE, untrained)
+    assert sam.embed(IMAGE.copy(), untrained) is first
+    other = IMAGE.copy()
+    other[0, 0] ^= 1
+    assert sam.embed(other, untrained) is not first
+
+
+def test_few_frames_are_kept(untrained, monkeypatch):
+    two = 5_000_000  # bytes: a picture and its features take 2.1 million
+    monkeypatch.setattr(sam, "_frames", KeptFrames(two))
+    frames = [sam.embed(np.full((20, 30, 3), n, np.uint8), untrained) for n in range(4)]
+    assert sam.embed(frames[3].image, untrained) is frames[3]
+    assert sam.embed(frames[0].image, untrained) is not frames[0]
+    assert len(sam._frames) <= 2
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (200, 70), (256, 256), (600, 400)])
+def test_the_real_network_answers_at_the_frames_size(untrained, shape):
+    image = np.random.default_rng(1).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    frame = sam.embed(image, untrained)
+    assert frame.features.shape[2:] == (32, 32)
+    one = click.segment(frame, [(5, 6)], [1])
+    two = click.segment(
+        frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=one | (np.ones(shape) > 0)
+    )
+    assert one.shape == two.shape == shape
+    assert one.dtype == two.dtype == bool
+    assert (click.segment(image, [(5, 6)], [1], model=untrained) == one).all()
+
+
+def test_weights_fit_the_page(untrained):
+    assert (untrained / FILE).stat().st_size <= 4_000_000
+
+
+def test_without_weights_colours_are_cut_and_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path)
+    image = np.full((90, 120, 3), 100, np.uint8)
+    image[disc(50, 40, 12)] = (220, 40, 40)
+    with pytest.warns(UserWarning, match="SAM weights are missing"):
+        got = click.segment(image, [(50, 40)], [1])
+    assert (got ^ disc(50, 40, 12)).sum() < 30
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (click.segment(image, [(50, 40)], [1], method="grabcut") == got).all()
+
+
+def test_only_published_pickles_are_opened(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save(Evil(), tmp_path / "sam_vit_b_01ec64.pth")
+    with pytest.raises(ModelError, match="not a published checkpoint"):
+        click.segment(IMAGE, [(5, 5)], [1], model=tmp_path / "sam_vit_b_01ec64.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
+    import hashlib
+
+    import segment_anything
+
+    torch.manual_seed(0)
+    path = tmp_path / "renamed.pth"
+    torch.save(build_tiny_sam().state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(sam.PUBLISHED, digest, ("vit_b", "sam_vit_b_01ec64.pth"))
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval())
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
+
+
+def test_missing_checkpoint(monkeypatch):
+    monkeypatch.delenv("REGRAIN_MODELS", raising=False)
+    with pytest.raises(ModelError, match="'nothing.pth' was not found"):
+        click.segment(IMAGE, [(5, 5)], [1], model="nothing.pth")
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("points", {"points": [(5, 5), (6, 6)]}),
+        ("points", {"points": [(120, 5)]}),
+        ("points", {"points": [(5, -1)]}),
+        ("points", {"points": [(float("nan"), 5)]}),
+        ("points", {"point_labels": [0]}),
+        ("points", {"points": [], "point_labels": []}),
+        ("point_labels", {"point_labels": [2]}),
+        ("box", {"box": (50, 10, 20, 30)}),
+        ("box", {"box": (50, 10, 60)}),
+        ("previous", {"previous": np.zeros((9, 12), bool)}),
+        ("method", {"method": "magic"}),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(field, change):
+    with pytest.raises(MaskError) as caught:
+        click.segment(IMAGE, **{"points": [(5, 5)], "point_labels": [1]} | change)
+    assert caught.value.field == field
+
+
+def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
+    asked = []
+
+    def predict(sam, frame, points, labels, *_):
+        asked.append((points, labels))
+        return mask
+
+    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "load_sam", lambda _: None)
+    frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
+    mask = np.zeros((40, 60), bool)
+    mask[10:31, 10:31] = True
+    click.segment(frame, [(50, 20)], [1], previous=mask)
+    points, labels = asked.pop()
+    assert points.tolist() == [[20, 20], [50, 20]]
+    assert labels.tolist() == [1, 1]
+    # Not where it would contradict what is taken away, nor where a click already confirms the mask.
+    click.segment(frame, [(20, 20)], [0], previous=mask)
+    points, labels = asked.pop()
+    assert labels.tolist() == [1, 0]
+    assert mask[int(points[0][1]), int(points[0][0])]
+    assert np.hypot(*(points[0] - (20, 20))) > 4
+    click.segment(frame, [(12, 12), (50, 20)], [1, 0], previous=mask)
+    assert asked.pop()[0].tolist() == [[12, 12], [50, 20]]

@@ -1,0 +1,168 @@
+"""Following by cuts, on made-up clips: textured discs that move over a textured background."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from editing.media.clip import ArrayClip
+from masks.models.finders import CUTS, FLOW, usual_tracker
+from masks.segmentation.cut_evidence import Scene
+from masks.track import cut_track
+from masks.track.propagate import propagate
+
+HEIGHT, WIDTH, COUNT = 96, 160, 12
+RED = (150, 30, 30), (250, 110, 60)
+
+
+def texture(seed, low, high):
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).random((192, 400), np.float32), (0, 0), 2.0)
+    share = np.argsort(np.argsort(noise.ravel())).reshape(noise.shape) / noise.size
+    return (low + (np.array(high) - low) * share[..., None]).astype(np.uint8)
+
+
+def drifting(*steps, colors=((60, 90, 60), (150, 190, 150))):
+    """Discs, each moving by so many pixels a frame: the clip, and their masks."""
+    behind = texture(0, (60, 90, 60), (150, 190, 150))
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    frames, truth = [], []
+    for t in range(COUNT):
+        picture, masks = behind[20 : 20 + HEIGHT, 60 + t : 60 + t + WIDTH].copy(), {}
+        for label, (at, step) in enumerate(steps, 1):
+            skin = texture(9 + label, *colors)
+            center = at + step * t
+            masks[label] = np.hypot(x - center, y - 48) < 16
+            shown = skin[40 : 40 + HEIGHT, 150 - step * t : 150 - step * t + WIDTH]
+            picture[masks[label]] = shown[masks[label]]
+        frames.append(picture)
+        truth.append(masks)
+    return ArrayClip(np.stack(frames), Fraction(8)), truth
+
+
+def iou(a, b):
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def followed(clip, keys, **how):
+    return {t: (labels, sure) for t, labels, sure in propagate(clip, keys, tracker=CUTS, **how)}
+
+
+def test_what_only_motion_shows_is_followed():
+    clip, truth = drifting((40, 1), (120, -2))
+    found = followed(clip, {0: truth[0]})
+    assert sorted(found) == list(range(COUNT))
+    for t, (labels, sure) in found.items():
+        for label in truth[t]:
+            assert iou(labels == label, truth[t][label]) > 0.7, t
+            assert sure.regions[label] > 0.5
+    assert (found[0][0] == 1).tolist() == truth[0][1].tolist()
+
+
+def test_thin_parts_do_not_wear_away():
+    """A pole, narrower than a pixel of the working grid is wide at the smallest clips people use."""
+    rng = np.random.default_rng(5)
+    behind = cv2.GaussianBlur(rng.integers(90, 140, (HEIGHT, WIDTH + 40, 3), np.uint8), (0, 0), 1.5)
+    frames, truth = [], []
+    for t in range(COUNT):
+        picture, pole = behind[:, 20:-20].copy(), np.zeros((HEIGHT, WIDTH), bool)
+        pole[20:76, 40 + 2 * t : 44 + 2 * t] = True
+        picture[pole] = (230, 60, 40)
+        frames.append(picture)
+        truth.append(pole)
+    found = followed(ArrayClip(np.stack(frames), Fraction(8)), {0: {1: truth[0]}})
+    assert iou(found[COUNT - 1][0] == 1, truth[-1]) > 0.7
+
+
+def test_edges_take_the_mask_back(monkeypatch):
+    """A key mask that is a little too large everywhere comes to lie on the outline."""
+    clip, truth = drifting((40, 2))
+    frames = clip.read(0, COUNT).copy()
+    for t in range(COUNT):
+        frames[t][truth[t][1]] = (220, 60, 40)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    loose = {0: {1: np.hypot(x - 40, y - 48) < 18}}
+    cut = followed(ArrayClip(frames, Fraction(8)), loose)
+    monkeypatch.setattr(cut_track, "divide", lambda evidence, right, down, start: start)
+    moved = followed(ArrayClip(frames, Fraction(8)), loose)
+    got, plain = (iou(one[COUNT - 1][0] == 1, truth[-1][1]) for one in (cut, moved))
+    assert got > plain + 0.05
+
+
+def test_both_ways_from_a_key_frame_and_between_two():
+    clip, truth = drifting((40, 2))
+    found = followed(clip, {3: truth[3], 9: truth[9]})
+    for t in (0, 6, 11):
+        assert iou(found[t][0] == 1, truth[t][1]) > 0.75
+    span = followed(clip, {3: truth[3]}, start=2, stop=6)
+    assert sorted(span) == [2, 3, 4, 5]
+
+
+def test_what_leaves_the_frame_is_lost_and_said():
+    clip, truth = drifting((130, 6), colors=RED)
+    found = followed(clip, {0: truth[0]})
+    labels, sure = found[5]
+    assert (labels == 1).any()
+    assert sure.regions[1] < 0.8  # half of it has gone
+    labels, sure = found[COUNT - 1]
+    assert not truth[-1][1].any()
+    assert (labels == 1).sum() < 10
+    assert sure.regions[1] < 0.5
+
+
+def test_what_comes_in_is_not_taken_for_the_thing():
+    """The thing touches the border; what the camera uncovers there is rather background."""
+    rng = np.random.default_rng(2)
+    wide = cv2.GaussianBlur(rng.integers(60, 200, (HEIGHT, WIDTH + 60, 3), np.uint8), (0, 0), 2)
+    frames = np.stack([wide[:, 48 - 4 * t : 48 - 4 * t + WIDTH] for t in range(COUNT)])
+    key = np.zeros((HEIGHT, WIDTH), bool)
+    key[30:70, :20] = True
+    labels, _ = followed(ArrayClip(frames, Fraction(8)), {0: {1: key}})[8]
+    assert (labels[30:70, 34:50] == 1).mean() > 0.9
+    assert (labels[30:70, :20] == 1).mean() < 0.2
+
+
+def test_flow_counts_less_where_it_disagrees_and_nothing_where_colours_do():
+    grey = np.full((20, 20, 3), 120, np.uint8)
+    changed = grey.copy()
+    changed[:, 15:] = 250
+    back, ahead = np.zeros((2, 2, 20, 20), np.float32)
+    ahead[0, :, :5] = 3
+    trust = cut_track._trust(Scene(changed), Scene(grey), back, ahead)
+    assert trust[10, [2, 10, 18]].tolist() == pytest.approx([0.3, 1, 0])
+
+
+def test_after_a_cut_a_mask_is_not_believed():
+    clip, truth = drifting((40, 1), colors=RED)
+    other = np.stack([texture(70 + t, (0, 0, 60), (90, 90, 250))[:HEIGHT, :WIDTH] for t in range(4)])
+    found = followed(ArrayClip(np.concatenate([clip.read(0, 6), other]), Fraction(8)), {0: truth[0]})
+    assert found[5][1].regions[1] > 0.9
+    assert found[9][1].regions[1] < 0.5
+
+
+def test_the_surer_of_two_has_the_pixel():
+    soft = {1: np.array([[0.9, 0.6]], np.float32), 2: np.array([[0.6, 0.9]], np.float32)}
+    assert cut_track._labels(soft, {}, (1, 2)).tolist() == [[1, 2]]
+
+
+def test_a_frame_without_the_region_is_a_key_too():
+    clip, truth = drifting((40, 2))
+    nothing = {1: np.zeros((HEIGHT, WIDTH), bool)}
+    found = followed(clip, {0: truth[0], 6: nothing})
+    assert not (found[8][0] == 1).any()
+    assert found[8][1].regions[1] == 0
+
+
+@pytest.mark.parametrize(("drawn", "name"), [(True, FLOW), (False, CUTS)])
+def test_who_follows_depends_on_the_clip(drawn, name):
+    assert usual_tracker(drawn) == name
+
+
+def test_colours_of_the_frame_before_draw_a_loose_mask_in(monkeypatch):
+    """The mask has background around the disc; its colours are those of most of the background."""
+    clip, truth = drifting((40, 1), colors=RED)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    loose = {0: {1: (np.abs(x - 40) < 20) & (np.abs(y - 48) < 20)}}
+    with_colors = iou(followed(clip, loose)[COUNT - 1][0] == 1, truth[-1][1])
+    monkeypatch.setattr(cut_track, "_like", lambda both, soft: np.zeros_like(soft))
+    assert with_colors > iou(followed(clip, loose)[COUNT - 1][0] == 1, truth[-1][1]) + 0.02

@@ -1,0 +1,66 @@
+"""The second opinion on tracked masks: right ones are believed, those that went wrong are not."""
+
+import numpy as np
+import pytest
+
+from masks.track.consistency import MaskConsistency
+from masks.track.propagate import propagate
+from masks.track.uncertainty import DOUBTFUL, LOST
+
+RNG = np.random.default_rng(0)
+HEIGHT, WIDTH, FRAMES, STEP = 96, 128, 10, 3
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A textured square over a texture, and where it is."""
+    ground = np.repeat(np.repeat(RNG.integers(60, 140, (24, 32, 3)), 4, 0), 4, 1).astype(np.uint8)
+    thing = np.repeat(np.repeat(RNG.integers(120, 250, (8, 8, 3)), 4, 0), 4, 1).astype(np.uint8)
+    frames, truth = np.stack([ground] * FRAMES), np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    for t in range(FRAMES):
+        place = np.s_[32:64, 10 + STEP * t : 42 + STEP * t]
+        frames[t][place], truth[t][place] = thing, 1
+    return frames, truth
+
+
+def opinions(frames, labels):
+    witness = MaskConsistency()
+    return [
+        witness.see(f, m, frozenset([1] if t == 0 else []))[1]
+        for t, (f, m) in enumerate(zip(frames, labels, strict=True))
+    ]
+
+
+def test_masks_that_move_with_the_thing_are_believed(scene):
+    assert min(opinions(*scene)) > 0.8
+
+
+def test_masks_that_stay_behind_or_leak_are_doubted(scene):
+    frames, truth = scene
+    behind = np.stack([truth[0]] * FRAMES)
+    assert max(opinions(frames, behind)[6:]) < DOUBTFUL
+    leaking = truth.copy()
+    leaking[5:, 20:90, 20:120] = 1
+    said = opinions(frames, leaking)
+    assert min(said[:5]) > 0.8
+    assert max(said[5:]) < DOUBTFUL
+
+
+def test_doubt_is_not_loss(scene):
+    frames, truth = scene
+    assert min(opinions(frames, np.where(np.arange(FRAMES)[:, None, None] > 4, 1 - truth, truth))) > LOST
+
+
+def test_the_tracker_listens_to_it(scene):
+    from fractions import Fraction
+
+    from editing.media.clip import ArrayClip
+
+    frames, truth = scene
+    cut = frames.copy()
+    cut[5:] = RNG.integers(0, 90, cut[5:].shape)  # the thing is gone, and everything is noise
+    kept = {
+        t: sure.regions[1] for t, _, sure in propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]}, flow="dis")
+    }
+    assert kept[4] > 0.8
+    assert max(kept[t] for t in range(5, FRAMES)) < DOUBTFUL

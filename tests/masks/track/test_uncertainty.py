@@ -1,0 +1,66 @@
+import dataclasses
+
+import numpy as np
+
+from editing import ArrayClip
+from masks import propagate
+from masks.track.uncertainty import DOUBTFUL, LOST, UncertainSpan, doubts, in_words, judged
+from storybook import render, sample_scene
+
+
+def test_stretches_of_a_region():
+    scores = [0.9] * 3 + [0.3] * 2 + [0.0] * 4 + [0.9] + [0.05] * 2
+    assert doubts(dict(enumerate(scores)), 12) == [
+        UncertainSpan("doubtful", 3, 4, to_end=False),
+        UncertainSpan("lost", 5, 8, to_end=False),
+        UncertainSpan("lost", 10, 11, to_end=True),
+    ]
+
+
+def test_frames_that_are_not_neighbours_are_no_stretch():
+    assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [(3, 4), (9, 9)]
+
+
+def test_words():
+    found = [UncertainSpan("doubtful", 90, 96, False), UncertainSpan("lost", 120, 143, False)]
+    assert in_words(found) == "lost in frames 120-143, doubtful in frames 90-96"
+    assert in_words(found[:1], first=1) == "doubtful in frames 91-97"
+    assert in_words([UncertainSpan("lost", 4, 4, False)]) == "lost in frame 4"
+    assert in_words([UncertainSpan("lost", 9, 11, True)]) == "lost from frame 9 to the end"
+    assert in_words([]) == ""
+
+
+def test_of_many_stretches_the_longest_are_named():
+    found = [UncertainSpan("lost", 10 * n, 10 * n + n, False) for n in range(1, 7)]
+    assert in_words(found) == "lost in frames 40-44, 50-55, 60-66 and 9 others"
+
+
+def walking_behind_a_wall():
+    scene = sample_scene(2, 36, 1, plain=True)
+    actor = dataclasses.replace(scene.actors[0], x=0.15, facing=1, speed=0.7 / 39)
+    drawn = render(dataclasses.replace(scene, actors=(actor,)), 128)
+    frames, labels = drawn.frames.copy(), drawn.labels.copy()
+    frames[:, :, 47:87], labels[:, :, 47:87] = (90, 60, 40), 0
+    return frames, labels
+
+
+def test_an_actor_behind_a_wall_is_lost_and_not_followed_as_a_speck_that_is_sure():
+    frames, labels = walking_behind_a_wall()
+    area = (labels[0] == 1).sum()
+    scores, overlap = {}, {}
+    for frame, found, sure in propagate(ArrayClip(frames), {0: labels[0]}):
+        mine, true = found == 1, labels[frame] == 1
+        scores[frame] = judged(sure.regions[1], mine.sum() / area)
+        overlap[frame] = (mine & true).sum() / max((mine | true).sum(), 1)
+    assert all(overlap[frame] > 0.8 for frame in range(12))
+    assert all(scores[frame] >= DOUBTFUL for frame in range(12))
+    assert all(scores[frame] < LOST for frame in range(30, 36)), scores
+    assert all(score < DOUBTFUL for frame, score in scores.items() if overlap[frame] < 0.2)
+    assert "lost from frame" in in_words(doubts(scores, len(frames)))
+
+
+def test_a_small_rest_lowers_confidence_and_a_large_one_does_not():
+    assert judged(0.9, 0.5) == 0.9
+    assert judged(0.4, 1.2) == 0.4
+    assert np.isclose(judged(0.9, 0.06), 0.2)
+    assert judged(0.9, 0.0) == 0.0

@@ -1,0 +1,110 @@
+"""Published SAMs on the page, in a real Chromium: fetched from a hub on this machine, then used."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from browser import ROOT, Server, overflow
+from fake_hub import serve_hub
+from published_sam import write_sam2
+
+from editing.media.writing import write_video
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def fetching(tmp_path_factory):
+    """A page whose folder of models is empty, and the hub it can reach."""
+    root = tmp_path_factory.mktemp("fetching")
+    published = write_sam2(root / "published")
+    with serve_hub(published) as (hub, address):
+        server = Server(
+            [ROOT / "tests" / "fake_app.py", root],
+            root,
+            REGRAIN_MODELS=str(root / "models"),
+            HF_HUB_OFFLINE="0",
+            HF_ENDPOINT=address,
+        )
+        yield server, hub
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    frames = np.random.default_rng(0).integers(90, 110, (8, 96, 128, 3), dtype=np.uint8)
+    frames[:, 30:70, 40:90] = (220, 40, 40)
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    write_video(path, frames, Fraction(24))
+    return path
+
+
+def bring(page, film):
+    page.set_input_files("#upload", film)
+    page.wait_for_selector("text=The built-in model cannot edit this clip.")
+
+
+def fetched(server):
+    models = server.folder / "models"
+    return [path.name for path in models.iterdir()] if models.is_dir() else []
+
+
+def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_page, film):
+    server, hub = fetching
+    page = open_page(server)
+    assert not page.locator(".rg-fetch").is_visible()  # the built-in one is for drawn clips
+    assert page.locator("[data-finder]").count() == 3
+    bring(page, film)
+    get = page.locator("text=Get SAM 2.1 tiny (156 MB)")
+    get.wait_for()
+    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")  # without a published one
+    # Without the hub it is said, and it can be tried again.
+    hub.status = 500
+    get.click()
+    page.wait_for_selector(".rg-fetch-said.rg-alarm:has-text('The hub refused')")
+    hub.status = 200
+    # Stopped half way, nothing stays.
+    hub.hold.clear()
+    get.click()
+    page.wait_for_selector("text=/SAM 2.1 tiny: 0 of . MB/")
+    page.click(".rg-fetch >> text=Stop")
+    get.wait_for()
+    page.wait_for_timeout(1000)  # the thread that waits for the hub hears of it at its next look
+    hub.hold.set()
+    assert "sam2.1-hiera-tiny" not in fetched(server)
+    # Fetched, it answers clicks on this clip; what it costs is said first.
+    get.click()
+    page.wait_for_selector(".rg-fetch-said:has-text('SAM 2.1 tiny is here')")
+    assert "sam2.1-hiera-tiny" in fetched(server)
+    page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
+    page.wait_for_selector(".rg-cost:has-text('for the first click on a frame')")
+    box = page.locator(".rg-canvas-stage canvas").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("text=Found by SAM 2.1 tiny")
+    assert not page.locator(".rg-cost").is_visible()
+    # Drawn clips keep the built-in one.
+    page.click("[data-name='01_two_discs']")
+    page.wait_for_selector("[data-finder=sam][aria-pressed=true]")
+    assert not page.locator(".rg-cost").is_visible()
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 900}, {"width": 390, "height": 844}])
+def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film, viewport):
+    server, _ = fetching
+    if "sam2.1-hiera-tiny" not in fetched(server):
+        write_sam2(server.folder / "models" / "sam2.1-hiera-tiny")
+    page = open_page(server, viewport=viewport)
+    bring(page, film)
+    page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
+    assert not page.locator(".rg-fetch").is_visible()  # it is here
+    page.click("[data-finder=grabcut]")
+    page.wait_for_selector("[data-finder=grabcut][aria-pressed=true]")
+    page.wait_for_selector(".rg-cost", state="hidden")
+    page.keyboard.press("c")
+    page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
+    trackers = page.locator(".rg-trackers select")
+    assert trackers.evaluate("s => [...s.options].map(o => o.text)") == ["Cuts", "Motion", "SAM 2.1 tiny"]
+    assert trackers.input_value() == "cuts"
+    trackers.select_option("sam2.1-hiera-tiny")
+    page.wait_for_selector(".rg-say:has-text('to follow a frame')")
+    assert overflow(page) <= 0

@@ -1,0 +1,277 @@
+"""The first screen in a real Chromium: examples and their results, what is always in sight, what is wrong."""
+
+import base64
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from browser import plays, wait, wait_for_result
+
+from editing.errors import ClipError
+from editing.media.writing import write_video
+from ui.session.clip_files import uploaded
+
+pytestmark = pytest.mark.browser
+MOVING = (
+    "[...document.querySelectorAll('.rg-gallery video')].filter(v => !v.paused && v.currentTime > 0).length"
+)
+IN_SIGHT = """() => { const box = document.querySelector('.rg-run').getBoundingClientRect();
+  return box.height > 40 && box.top >= 0 && box.bottom <= innerHeight + 1; }"""
+
+
+def film(path, frames, color=(220, 40, 40)):
+    """A disc on a grey ground."""
+    y, x = np.mgrid[:96, :128]
+    pictures = np.full((frames, 96, 128, 3), 100, np.uint8)
+    pictures[:, (x - 60) ** 2 + (y - 50) ** 2 < 22**2] = color
+    write_video(path, pictures, Fraction(24))
+    return path
+
+
+def title(page):
+    return page.inner_text(".rg-facts-line span:first-child")
+
+
+def test_results_that_ship_show_at_once(real_server, open_page):
+    page = open_page(real_server)
+    wait(lambda: plays(page, "edited") and plays(page, "source"), 10, "the first result plays")
+    assert "made earlier" in page.inner_text(".rg-made").lower()
+    assert "seed 5" in page.inner_text(".rg-made")
+    page.wait_for_selector(".rg-result .rg-facts", state="attached")
+    page.click("[data-name='04_style']")
+    page.wait_for_function("document.querySelectorAll('video.edited').length === 2")
+    wait(lambda: plays(page, "edited"), 10, "both edits of the next play")
+    assert "FateZero" in page.inner_text(".rg-made")
+    links = page.eval_on_selector_all(".rg-files a", "all => all.map(a => a.href)")
+    assert [real_server.get(url.removeprefix(real_server.url))[0] for url in links] == [200] * 3
+
+
+def test_the_first_run_uses_the_seed_of_the_example(real_server, open_page):
+    page = open_page(real_server)
+    page.click("#settings > button")
+    page.wait_for_selector("#seed input")
+    assert page.input_value("#seed input") == "5"
+
+
+def test_examples_move_while_they_are_pointed_at_or_focused(real_server, open_page):
+    page = open_page(real_server)
+    assert page.locator(".rg-gallery > *").count() == 18
+    tops = page.eval_on_selector_all(".rg-gallery > *", "all => all.map(n => n.offsetTop)")
+    assert len(set(tops)) == 1
+    page.hover("[data-name='02_one_region']")
+    wait(lambda: page.evaluate(MOVING) == 2, 10, "before and after move")
+    page.mouse.move(5, 5)
+    page.wait_for_selector(".rg-gallery video", state="detached")
+    # One stop of the Tab key; the arrow keys go from one to the next.
+    page.locator("[data-name='01_two_animals']").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.name") == "02_one_region"
+    wait(lambda: page.evaluate(MOVING) == 2, 10, "it moves while it has the focus")
+    assert page.locator(".rg-gallery > [tabindex='0']").count() == 1
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.dataset.name") == "17_redrawn_region"
+    page.wait_for_selector(".rg-scroller.rg-next", state="hidden")
+
+
+def test_nothing_moves_by_itself_where_less_motion_is_wanted(real_server, open_page):
+    page = open_page(real_server, reduced_motion="reduce")
+    page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
+    page.click("[data-name='02_one_region']")
+    page.wait_for_function("document.querySelector('.rg-facts-line').innerText.startsWith('One region')")
+    page.wait_for_function("document.querySelector('video.edited')?.readyState >= 2")
+    page.click("#tabs >> text=Masks")
+    page.click("#tabs >> text=Edit")
+    assert page.evaluate("[...document.querySelectorAll('video')].every(v => v.paused && !v.autoplay)")
+    page.get_by_label("Play", exact=True).click()
+    wait(lambda: page.evaluate("!document.querySelector('video.edited').paused"), 10, "it plays if asked")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"viewport": {"width": 1440, "height": 900}}, {"viewport": {"width": 1280, "height": 720}},
+     {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}],
+    ids=["1440", "1280", "phone"],
+)  # fmt: skip
+def test_run_and_what_it_says_are_always_in_sight(server, open_page, options):
+    page = open_page(server, **options)
+    page.click("#words > button")
+    heights = [0, 300, 10_000]
+
+    def seen() -> list[bool]:
+        found = []
+        for top in heights:
+            page.evaluate("top => scrollTo(0, top)", top)
+            found.append(page.evaluate(IN_SIGHT))
+        return found
+
+    assert seen() == [True] * 3
+    with server.hold("editing", 6):
+        page.click("#run")
+        page.wait_for_selector(".rg-strip img")
+        assert seen() == [True] * 3
+        assert page.locator("#stop").is_visible()
+    wait_for_result(page)
+    assert seen() == [True] * 3
+    page.fill("#rg-prompt-0", "a unicorn")
+    page.click("#run")
+    page.wait_for_selector("[role=alert]")
+    assert seen() == [True] * 3
+
+
+def test_an_upload_tells_how_far_it_is_and_can_fail(server, open_page, tmp_path):
+    page = open_page(server)
+    assert "without their consent" in page.inner_text(".rg-upload")
+    page.route("**/upload", lambda route: route.abort())
+    page.set_input_files("#upload", film(tmp_path / "disc.mp4", 8))
+    page.wait_for_selector(".rg-upload[data-state=failed]")
+    assert "connection was lost" in page.inner_text(".rg-upload")
+    page.unroute("**/upload")
+    held = []
+    page.route("**/upload", lambda route: held.append(route))
+    page.set_input_files("#upload", tmp_path / "disc.mp4")
+    page.wait_for_selector(".rg-upload[data-state=sending]")
+    assert "disc.mp4" in page.inner_text(".rg-upload")
+    page.click(".rg-upload >> text=Cancel")
+    page.wait_for_selector(".rg-upload[data-state=idle]")
+    page.unroute("**/upload")
+    page.set_input_files("#upload", tmp_path / "disc.mp4")
+    wait(lambda: title(page) == "disc.mp4", 30, "the clip is open")
+    page.wait_for_selector(".rg-upload[data-state=idle]")
+
+
+def test_a_second_clip_of_ones_own_is_asked_for(server, open_page, tmp_path):
+    page = open_page(server)
+    page.set_input_files("#upload", film(tmp_path / "first.mp4", 8))
+    wait(lambda: title(page) == "first.mp4", 30, "the first is open")
+    content = film(tmp_path / "second.mp4", 8, (40, 40, 220)).read_bytes()
+    drop = """([content, kind]) => { const data = new DataTransfer();
+      data.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], 'second.mp4'));
+      const how = { dataTransfer: data, bubbles: true, cancelable: true };
+      document.dispatchEvent(new DragEvent(kind, how)); }"""
+    text = base64.b64encode(content).decode()
+    page.evaluate(drop, [text, "dragenter"])
+    assert page.locator("body.rg-dropping").count() == 1
+    page.evaluate(drop, [text, "drop"])
+    page.click("dialog >> text=Keep this one")
+    assert page.locator("body.rg-dropping").count() == 0
+    assert title(page) == "first.mp4"
+    page.evaluate(drop, [text, "drop"])
+    page.click("dialog >> text=Open the new one")
+    wait(lambda: title(page) == "second.mp4", 30, "the second is open")
+
+
+def test_only_what_was_uploaded_is_opened():
+    for said in ({"path": "/etc/passwd"}, {"path": "../x"}, {"path": 3}, {}, None, ["x"]):
+        with pytest.raises(ClipError, match="did not arrive"):
+            uploaded(said)
+
+
+def test_the_trim_bar_by_mouse(server, open_page, tmp_path):
+    page = open_page(server)
+    page.set_input_files("#upload", film(tmp_path / "long.mp4", 60))
+    page.wait_for_selector(".rg-trim", state="visible")
+    page.wait_for_function("document.querySelector('.rg-trim img').naturalWidth > 500")
+    page.select_option(".rg-trim select", "1")
+    box = page.locator(".rg-trim-track").bounding_box()
+    across = lambda share: box["x"] + share * box["width"]  # noqa: E731
+    y = box["y"] + box["height"] / 2
+    last = page.get_by_role("slider", name="Last frame")
+    handle = last.bounding_box()
+    page.mouse.move(handle["x"] + handle["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(across(0.4), y, steps=5)
+    page.mouse.up()
+    assert abs(int(last.get_attribute("aria-valuenow")) - 25) <= 1
+    assert "of 60" in last.get_attribute("aria-valuetext")
+    page.mouse.move(across(0.2), y)
+    page.mouse.down()
+    page.mouse.move(across(0.5), y, steps=5)
+    page.mouse.up()
+    first = page.get_by_role("slider", name="First frame")
+    assert abs(int(first.get_attribute("aria-valuenow")) - 19) <= 1
+    count = int(last.get_attribute("aria-valuenow")) - int(first.get_attribute("aria-valuenow")) + 1
+    assert f"{count} frames" in page.inner_text(".rg-trim-said")
+    page.click("text=Use these frames")
+    page.wait_for_function(f"window.regrain.editor.clip.count === {count}")
+
+
+def test_tries_take_less_and_say_so(server, open_page):
+    page = open_page(server)
+    page.wait_for_function("document.querySelector('#tries p').textContent.includes('8 frames')")
+    page.click("text=First frame")
+    page.wait_for_function(
+        "document.querySelector('.rg-made')?.textContent.includes('try of the first frame')"
+    )
+    assert page.locator(".rg-player .rg-count").inner_text() == "1 / 1"
+    page.click("text=Quick try")
+    page.wait_for_function("document.querySelector('.rg-made')?.textContent.includes('4 frames')")
+    page.click("#run")
+    page.wait_for_function("!document.querySelector('.rg-made') && document.querySelector('.rg-files a')")
+    assert page.locator(".rg-player .rg-count").inner_text().endswith("/ 8")
+    page.wait_for_function("/about \\d+ s.*here/.test(document.querySelector('#tries p').textContent)")
+    page.wait_for_function(
+        "document.querySelector('#quality').textContent.match(/about \\d+ s/g).length == 3"
+    )
+
+
+def test_a_whole_edit_by_keyboard(server, open_page):
+    page = open_page(server)
+
+    def tab_to(selector):
+        for _ in range(120):
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"the Tab key does not reach {selector}")
+
+    tab_to(".rg-gallery > *")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-name='02_discs_and_lawn'][aria-pressed=true]")
+    page.wait_for_function("window.regrain.editor?.clip?.title === 'Discs and lawn'")
+    tab_to(".rg-canvas-stage canvas")
+    for _ in range(25):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.regrain.editor.masks[0][1].points.length === 1")
+    tab_to("#rg-prompt-0")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("a robot")
+    tab_to("#run")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".rg-files a, [role=alert]")
+    assert page.locator("[role=alert]").count() == 0
+    tab_to(".rg-files a")
+
+
+def test_a_wrong_field_is_marked_told_why_and_focused(server, open_page):
+    page = open_page(server)
+    page.fill("#rg-prompt-1", "a unicorn")
+    page.click("#tabs >> text=Edit")
+    page.click("#run")
+    page.wait_for_selector("#rg-prompt-1[aria-invalid=true]")
+    page.wait_for_function("document.activeElement.id === 'rg-prompt-1'")
+    said = page.evaluate(
+        "document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent"
+    )
+    assert said == "The built-in model does not know “unicorn”. Use another word."
+    page.fill("#rg-prompt-1", "a fox")
+    # At once, but for an answer to what was typed before that may be on its way.
+    page.wait_for_function("!document.querySelector('[aria-invalid], .rg-wrong')")
+
+
+def test_a_wrong_setting_is_unfolded(server, open_page):
+    page = open_page(server)
+    page.click("#long-clips > button")
+    page.locator(".rg-param-keyframes textarea").fill("0, 99")
+    page.click("#long-clips > button")
+    page.wait_for_selector(".rg-param-keyframes", state="hidden")
+    page.click("#run")
+    page.wait_for_selector(".rg-param-keyframes textarea[aria-invalid=true]", state="visible")
+    page.wait_for_function("document.activeElement.closest('.rg-param-keyframes')")
+    assert page.locator("#settings > button.open").count() == 0
+    # The next run begins without marks.
+    page.locator(".rg-param-keyframes textarea").fill("all")
+    page.click("#run")
+    page.wait_for_selector(".rg-files a")
+    assert page.locator("[role=alert], .rg-wrong").count() == 0

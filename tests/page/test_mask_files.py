@@ -1,0 +1,100 @@
+"""Masks leave the page as files and come back, in a real Chromium."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from browser import wait
+from PIL import Image
+from test_canvas import SIDE, mask, start_empty, state, until
+
+from editing.media.reading import open_clip
+
+pytestmark = pytest.mark.browser
+
+
+def export(page, form, folder):
+    page.keyboard.press("m")
+    page.wait_for_selector(".rg-mask-files[open]")
+    with page.expect_download() as coming:
+        page.click(f"[data-form={form}]")
+    path = folder / coming.value.suggested_filename
+    coming.value.save_as(path)
+    return path
+
+
+def all_masks(page, label):
+    return np.stack([mask(page, frame, label, SIDE) for frame in range(8)])
+
+
+def load(page, *files):
+    page.set_input_files("input[type=file][multiple]", [str(file) for file in files])
+
+
+@pytest.mark.parametrize("form", ["png", "coco", "mkv"])
+def test_masks_come_back_as_they_were(server, open_page, tmp_path, form):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    before = [all_masks(page, label) for label in (1, 2)]
+    path = export(page, form, tmp_path)
+    start_empty(page)
+    load(page, path)
+    until(page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions")
+    assert all((all_masks(page, label) == one).all() for label, one in zip((1, 2), before, strict=True))
+    assert "Imported masks of" in page.inner_text(".rg-say")
+    if form == "coco":  # names come along
+        assert page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)") == [
+            "left disc",
+            "right disc",
+        ]
+    page.keyboard.press("Control+z")
+    until(page, lambda s: s["labels"] == [], "one step undoes it")
+
+
+def test_one_picture_per_frame_is_taken_too(server, open_page, tmp_path):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    before = all_masks(page, 1)
+    with zipfile.ZipFile(export(page, "png", tmp_path)) as archive:
+        archive.extractall(tmp_path / "png")
+    files = sorted((tmp_path / "png").iterdir())
+    assert Image.open(files[0]).mode == "P"
+    start_empty(page)
+    load(page, *files)
+    until(page, lambda s: s["labels"] == [1, 2] and len(s["area"][7]) == 2, "two regions")
+    assert (all_masks(page, 1) == before).all()
+    # Those of another clip are refused in one line, and nothing changes.
+    load(page, *files[:5])
+    page.wait_for_selector(".rg-say.rg-alarm")
+    assert "has 5 masks, but the clip uses 8 frames. Add one per frame." in page.inner_text(".rg-say")
+    assert state(page)["labels"] == [1, 2]
+    (tmp_path / "notes.json").write_text(json.dumps({"hello": 1}))
+    load(page, tmp_path / "notes.json")
+    page.wait_for_selector("text=not a JSON file of masks")
+
+
+def test_the_pair_for_other_editors(server, open_page, tmp_path):
+    page = open_page(server)
+    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+    masks = all_masks(page, 1) | all_masks(page, 2)
+    with zipfile.ZipFile(export(page, "pair", tmp_path)) as archive:
+        archive.extractall(tmp_path / "pair")
+    white = open_clip(tmp_path / "pair" / "src_mask.mp4").read(0, 8)[..., 0] > 127
+    assert (white == masks).mean() > 0.9999
+    grey = open_clip(tmp_path / "pair" / "src_video.mp4").read(0, 8)[white]
+    assert abs(np.median(grey) - 127) <= 2
+    # It comes back as one region.
+    start_empty(page)
+    load(page, tmp_path / "pair.zip")
+    until(page, lambda s: s["labels"] == [1] and s["area"][7].get("1"), "one region")
+
+
+def test_without_masks_there_is_nothing_to_export(server, open_page):
+    page = open_page(server)
+    start_empty(page)
+    page.click("[data-act=files]")
+    page.wait_for_selector(".rg-mask-files[open]")
+    wait(lambda: page.locator(".rg-mask-forms button:disabled").count() == 5, 60, "nothing to export")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".rg-mask-files[open]", state="hidden")

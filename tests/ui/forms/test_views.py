@@ -1,0 +1,272 @@
+"""What the page shows: JSON only, and true to what happened."""
+
+import base64
+import io
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import orjson
+import pytest
+from PIL import Image
+
+from editing.attention.averages import RegionAttention, WordAttention
+from editing.media.clip import ArrayClip
+from editing.params.registry import METHODS
+from editing.pipeline.pictures import heat, tint
+from editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
+from editing.request.edit_request import EditRequest
+from editing.request.project import save_project
+from editing.request.region import Region
+from ui.forms import run_views, views
+from ui.results import attention_views, result_views
+from ui.session.build_request import composed
+from ui.session.examples import load_examples
+from ui.session.session import Session
+
+
+@pytest.fixture
+def request_():
+    frames = np.full((5, 32, 48, 3), 90, np.uint8)
+    labels = np.zeros((5, 32, 48), np.uint8)
+    labels[:, 4:20, 4:20], labels[:, 8:24, 26:44] = 1, 2
+    regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
+    return EditRequest(ArrayClip(frames, Fraction(8)), labels, regions, source_prompt="a cat and a dog")
+
+
+@pytest.fixture
+def example(request_, tmp_path):
+    save_project(request_, tmp_path / "projects" / "01_two_things")
+    (tmp_path / "projects" / "02_broken").mkdir()
+    (tmp_path / "projects" / "02_broken" / "project.json").write_text("{")
+    examples = load_examples(tmp_path / "projects", tmp_path / "media")
+    assert list(examples) == ["01_two_things"]
+    return examples["01_two_things"]
+
+
+def told(*events, method="videograin", adapter=""):
+    """What the page shows once a run has told these."""
+    progress = run_views.RunProgress(method, adapter)
+    return [progress.take(event) for event in events][-1]
+
+
+def test_every_view_is_json(example):
+    request, document = example.request, Session(example.opened)
+    maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
+    frames = request.clip.read(0, 5)
+    outcome = EditResult(
+        frames, frames, frames, request.edited_mask, {"left": RegionAttention(maps["left"], maps["left"])},
+        words=WordAttention({"cat": maps["left"]}, {"fox": maps["left"], "dog": maps["left"]}),
+        step_areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
+    )  # fmt: skip
+    report = {
+        "metrics": {
+            "outside_psnr": None,
+            "outside_psnr_uncomposited": 20.5,
+            "warp_error": None,
+            "attention": {},
+        },
+        "warnings": ["careful"],
+        "seconds": {"editing": 200.0},
+    }
+    shown = [
+        views.gallery({"01": example}, None),
+        views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
+        views.canvas(document),
+        views.lost("gone"),
+        views.cards(document),
+        views.prompts(composed(document), request.regions),
+        run_views.tracking("left", 3, 5),
+        run_views.waiting("videograin"),
+        told(Stage("editing")),
+        told(Progress("inverting", 3, 20, 4.2)),
+        told(WindowStarted(1, 3, 32, 96), Progress("editing", 3, 20, 4.2)),
+        views.begun_player(example.opened, "x.mp4", 3),
+        run_views.stopped(run_views.waiting("videograin")),
+        run_views.failed("regions.left.prompt", "wrong"),
+        run_views.done(report),
+        attention_views.live(Preview(frames, (0, 1, 2, 3, 4), maps), request),
+        result_views.result(outcome, report, request, {"edited.mp4": "/x"}),
+    ]
+    for view in shown:
+        orjson.dumps(view)
+
+
+def test_prompt_pieces_make_up_the_prompt(request_):
+    (parts,) = views.prompts([request_.composed], request_.regions)["prompts"]
+    assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
+    assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
+        ("a panda", 1),
+        ("a dog", 2),
+    ]
+
+
+def test_every_edit_has_its_prompt(request_):
+    asked = replace(request_, prompt="a fox", regions=(), labels=None, more_prompts=("an owl",))
+    shown = views.edits(asked, {"edited_2.mp4": "/2", "edited.mp4": "/1", "report.json": "/r"})
+    assert shown == [{"prompt": "a fox", "path": "/1"}, {"prompt": "an owl", "path": "/2"}]
+
+
+@pytest.mark.parametrize(("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)])
+def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, guided):
+    frames, spot = np.zeros((9, 32, 48, 3), np.uint8), np.ones((9, 4, 6), np.float32)
+    maps = {"left": RegionAttention(spot, spot)}
+    outcome = EditResult(frames, frames, frames, np.ones((9, 32, 48), bool), maps)
+    shown = result_views.result(outcome, {}, replace(request_, method=method), {})
+    assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
+
+
+def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
+    frames = np.zeros((9, 32, 48, 3), np.uint8)
+    spot = np.zeros((9, 4, 6), np.float32)
+    spot[:, 2:, 3:] = 0.3
+    outcome = EditResult(
+        frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
+        words=WordAttention({"cat": spot}, {"fox": spot}), step_areas=dict.fromkeys(range(20), spot > 0.1),
+    )  # fmt: skip
+    shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
+    assert shown["attention"]["heading"] == "Attention on the new words"
+    assert shown["words"]["indices"] == [1, 4, 6, 9]
+    assert [(row["word"], len(row["frames"])) for row in shown["words"]["edit"]] == [("fox", 4)]
+    steps = shown["areas"]["steps"]
+    assert (len(steps), steps[0]["step"], steps[-1]["step"]) == (8, 1, 20)
+    with Image.open(io.BytesIO(base64.b64decode(steps[0]["frames"][0].partition(",")[2]))) as picture:
+        small = np.asarray(picture).astype(int).sum(-1)
+    height, width = small.shape
+    assert small[: height // 2 - 3].max() < 60 < small[height * 3 // 4, width * 3 // 4]
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [("more_prompts", "It should show"), ("regions.left.prompt", "Left: Change to"), ("params.keys", "Keys")],
+)
+def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
+    assert run_views.failed(field, "wrong")["detail"] == said
+
+
+def test_progress_fills_the_stages_before():
+    shown = told(Progress("editing", 5, 20, 12.0))
+    assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
+    assert shown["detail"] == "step 5 of 20, about 12 s left"
+
+
+def test_looking_for_cuts_comes_before_the_methods_stages():
+    shown = told(Progress("scanning", 30, 239, 2.0))
+    assert (shown["text"], shown["detail"]) == ("Looking for cuts", "frame 30 of 239, about 2 s left")
+    assert [stage["share"] for stage in shown["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert shown["stages"][1]["now"]
+
+
+def test_windows_have_a_bar_and_stages_start_over():
+    first = [
+        WindowStarted(1, 3, 32, 96),
+        Progress("inverting", 20, 20, 0.0),
+        Progress("editing", 5, 20, 12.0),
+    ]
+    shown = told(*first)
+    assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
+    assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
+    begun = told(*first, WindowStarted(2, 3, 32, 64))
+    assert [stage["share"] for stage in begun["stages"]] == [1, 0, 0, 0, 0, 0]
+    assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
+    # From here on the time is that of all windows; before, the stage is all that is known.
+    shown = told(*first, WindowStarted(2, 3, 32, 64), Progress("editing", 5, 20, 240.0))
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
+    after = told(*first, Progress("measuring", 3, 24, 2.0))
+    assert after["detail"] == "step 3 of 24, about 2 s left"
+    assert "windows" not in after
+
+
+def test_windows_that_were_kept_tell_no_time():
+    kept = [WindowStarted(1, 3, 32, 96), Stage("decoding"), WindowStarted(2, 3, 32, 64)]
+    shown = told(*kept, Progress("editing", 5, 20, 12.0))
+    assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
+
+
+def test_stopped_says_that_finished_windows_are_kept():
+    def said(number):
+        return run_views.stopped(told(WindowStarted(number, 3, 32, 96), Progress("editing", 5, 20, 9.0)))[
+            "text"
+        ]
+
+    assert said(1) == "Stopped in window 1 of 3. Nothing was saved."
+    assert said(2) == "Stopped in window 2 of 3. Finished windows are kept; Run goes on from there."
+
+
+def test_the_stages_are_the_methods(monkeypatch):
+    record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
+    monkeypatch.setitem(METHODS, "other", record)
+    stages = told(Stage("sculpting"), method="other")["stages"]
+    assert [stage["name"] for stage in stages] == ["Load model", "Sculpting", "Edit", "Measure", "Save"]
+    assert [stage["now"] for stage in stages] == [False, True, False, False, False]
+    assert told(Stage("sculpting"), method="other")["text"] == "Sculpting"
+
+
+def test_with_a_tuned_model_nothing_is_tuned():
+    names = [stage["name"] for stage in run_views.waiting("tune_a_video")["stages"]]
+    assert names == ["Load model", "Tune", "Invert clip", "Edit", "Decode", "Measure", "Save"]
+    names.remove("Tune")
+    assert [stage["name"] for stage in run_views.waiting("tune_a_video", "x.safetensors")["stages"]] == names
+
+
+def test_stopped_says_where():
+    shown = told(Progress("editing", 5, 20, 12.0))
+    assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
+    assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
+
+
+def test_stopped_says_what_was_tuned():
+    def said(event, adapter=""):
+        return run_views.stopped(told(event, method="tune_a_video", adapter=adapter))["text"]
+
+    tuning = "Stopped after 130 of 200 tuning steps. Run goes on from there."
+    assert said(Progress("tuning", 130, 200, 60.0)) == tuning
+    assert said(Stage("tuning")) == "Stopped. Nothing was saved."
+    kept = "Stopped at step 5 of 20. What was tuned is kept; Run goes on from there."
+    assert said(Progress("editing", 5, 20, 12.0)) == kept
+    assert said(Progress("editing", 5, 20, 12.0), "x") == "Stopped at step 5 of 20. Nothing was saved."
+
+
+def test_long_clips_show_eight_frames_with_the_ends(request_):
+    frames = np.zeros((30, 8, 8, 3), np.uint8)
+    view = attention_views.live(Preview(frames, tuple(range(30)), {}), request_)
+    assert len(view["frames"]) == 8
+    assert (view["indices"][0], view["indices"][-1]) == (1, 30)
+
+
+def test_heat_maps_of_words_get_colours_of_their_own(request_):
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
+    rows = attention_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
+    assert [row["name"] for row in rows] == ["left", "snow", "moon"]
+    assert [row["caption"] for row in rows[:2]] == [
+        "Attention on “a panda”",
+        "Attention of the pixel in snow",
+    ]
+    assert rows[0]["color"] == request_.regions[0].color
+    assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
+
+
+@pytest.mark.parametrize(
+    ("psnr", "said"), [(100.0, "Unchanged outside"), (44.2, "Unchanged but for the edge")]
+)
+def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
+    frames = request_.clip.read(0, 5)
+    outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
+    facts = result_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
+    assert facts[0]["value"] == said
+
+
+def test_tint_leaves_the_background(request_):
+    frame, labels = request_.clip.read(0, 1)[0], request_.labels[0]
+    tinted = tint(frame, labels, {1: "#ff0000"})
+    assert (tinted[labels != 1] == frame[labels != 1]).all()
+    assert (tinted[labels == 1][:, 0] > tinted[labels == 1][:, 1]).all()
+
+
+def test_heat_is_brightest_where_the_map_is_even_for_dark_colours():
+    frame = np.full((32, 32, 3), 200, np.uint8)
+    values = np.zeros((8, 8), np.float32)
+    values[2:5, 2:5] = 1
+    shown = heat(frame, values, "#0b2a8c").mean(-1)
+    assert shown[14, 14] > shown[28, 28] + 60

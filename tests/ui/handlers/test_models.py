@@ -1,0 +1,135 @@
+"""Models on the page: LoRA files with weights, the hub with and without network, qualities."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from editing.errors import ModelError
+from editing.models.loading import hub
+from editing.params.base import QUALITIES
+from editing.params.registry import METHODS
+from ui.forms import settings
+from ui.handlers.model_handlers import ModelHandlers
+from ui.handlers.quality import choices
+from ui.results.model_views import hub_view, lora_view
+
+FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
+
+
+def info(files=FILES, tags=("license:mit",)):
+    siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
+    return SimpleNamespace(siblings=siblings, card_data=None, tags=[*tags])
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: info())
+
+
+def test_a_listing_counts_what_would_be_fetched(listed):
+    found = hub.describe("owner/name")
+    assert (found.size, found.licence) == (3_000_000_500, "mit")
+    assert "unet/x.bin" not in found.files
+
+
+def test_a_model_without_safetensors_is_refused(monkeypatch):
+    import huggingface_hub
+
+    only = info({"unet/diffusion_pytorch_model.bin": 9})
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: only)
+    with pytest.raises(ModelError, match="no UNet in safetensors"):
+        hub.describe("owner/name")
+
+
+def test_without_network_the_error_says_so():
+    with pytest.raises(ModelError, match="the hub cannot be reached"):  # tests are offline
+        hub.describe("owner/name")
+
+
+def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "owner/space")
+    assert hub.allowed() == ()
+    assert hub_view(hub) is None
+    monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", "owner/name, owner/two")
+    assert hub_view(hub)["allowed"] == ["owner/name", "owner/two"]
+    assert hub.describe("owner/name").licence == "mit"
+    with pytest.raises(ModelError, match="may not be fetched here"):
+        hub.describe("owner/other")
+
+
+def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkeypatch):
+    import threading
+
+    import huggingface_hub
+
+    go, fetched = threading.Event(), []
+
+    def download(id, name, tqdm_class):
+        meter = tqdm_class(total=FILES[name])
+        go.wait(20)
+        meter.update(FILES[name])
+        fetched.append(name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    steps = hub.fetch(hub.describe("owner/name"))
+    assert next(steps) == (0, 3_000_000_500)
+    go.set()
+    assert list(steps)[-1] == (3_000_000_500, 3_000_000_500)
+    assert sorted(fetched) == sorted(name for name in FILES if name != "unet/x.bin")
+
+    go.clear()
+    stopped = hub.fetch(hub.describe("owner/name"))
+    next(stopped)
+    stopped.close()
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "fetch":
+            thread.join(20)
+    assert len(fetched) == 2
+
+
+def test_loras_have_weights():
+    assert lora_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {
+        "known": ["loras/ink"],
+        "chosen": [{"name": "loras/ink", "weight": 0.5}],
+    }
+    handlers = ModelHandlers(None, None, None, hub)
+    event = SimpleNamespace(_data={"loras": [{"name": "loras/ink", "weight": 0.5}, "x"]})
+    assert handlers.choose_loras(event) == ["loras/ink@0.5"]
+    assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_better_quality_does_more(method):
+    params = METHODS[method].Params
+    usual = params().model_dump()
+    counts = [params.scaled(usual, name) for name in QUALITIES]
+    assert counts[1] == {name: usual[name] for name in params.SCALED}
+    assert all(low[name] < mid[name] < high[name] for low, mid, high in [counts] for name in params.SCALED)
+    for changed in counts:
+        params.model_validate(changed)
+
+
+def test_the_quality_is_the_one_whose_counts_are_set():
+    usual = {"steps": 20}
+    assert choices("videograin", usual, {"steps": 20}, lambda _: None)["chosen"] == "standard"
+    assert choices("videograin", usual, {"steps": 21}, lambda _: None)["chosen"] == ""
+    shown = choices("videograin", usual, {"steps": 8}, lambda steps: steps * 2.0)
+    assert shown["chosen"] == "draft"
+    assert [one["detail"] for one in shown["qualities"]] == [
+        "8 steps, about 16 s",
+        "20 steps, about 40 s",
+        "40 steps, about 80 s",
+    ]
+
+
+def test_a_slider_reaches_what_it_is_filled_with():
+    import gradio as gr
+
+    usual = {"sdedit": METHODS["sdedit"].Params().model_dump(mode="json")}
+    with gr.Blocks():
+        fields = settings.make_fields(usual, "sdedit")
+    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    assert (update["value"], update["maximum"]) == (400, 400)

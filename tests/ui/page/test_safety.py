@@ -1,0 +1,148 @@
+"""The filter of a public page, with small random weights in the published layout."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from editing import ArrayClip, EditRequest
+from editing.errors import ModelError, RequestError
+from editing.media.lazy_frames import frames_of
+from editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Progress, Ready
+from ui.page import safety
+
+# Names of weights as published, in CompVis/stable-diffusion-safety-checker and in models' folders.
+PUBLISHED = {
+    "concept_embeds",
+    "concept_embeds_weights",
+    "special_care_embeds",
+    "special_care_embeds_weights",
+    "vision_model.vision_model.embeddings.class_embedding",
+    "vision_model.vision_model.embeddings.patch_embedding.weight",
+    "vision_model.vision_model.embeddings.position_embedding.weight",
+    "vision_model.vision_model.encoder.layers.0.self_attn.q_proj.weight",
+    "vision_model.vision_model.pre_layrnorm.weight",
+    "vision_model.vision_model.post_layernorm.weight",
+    "visual_projection.weight",
+}
+
+
+def write_checker(folder, threshold, without=()):
+    """A checker that flags what is nearer to a concept than the threshold, which is a cosine."""
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from safetensors.torch import load_file, save_file
+    from transformers import CLIPConfig
+
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    checker.concept_embeds_weights.data[:] = threshold
+    checker.save_pretrained(folder)
+    path = folder / "model.safetensors"
+    weights = {published(name): value.contiguous() for name, value in load_file(path).items()}
+    assert weights.keys() >= PUBLISHED
+    save_file({k: v for k, v in weights.items() if k not in without}, path, {"format": "pt"})
+    return folder
+
+
+def published(name: str) -> str:
+    """Of a weight, whatever this release of transformers calls it."""
+    bare = name.removeprefix("vision_model.").removeprefix("vision_model.")
+    return f"vision_model.vision_model.{bare}" if name.startswith("vision_model.") else name
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    yield tmp_path
+    safety.load_checker.cache_clear()
+
+
+def request(model):
+    return EditRequest(ArrayClip(np.zeros((6, 32, 80, 3), np.uint8), Fraction(8)), None, (), model=model)
+
+
+def edit(asked):
+    """Shows a preview and first frames, then makes two edits."""
+    frames = np.random.default_rng(0).integers(0, 256, (6, 32, 80, 3), np.uint8)
+    yield Progress("editing", 1, 2, None)
+    yield Preview(frames[:1], (0,), {})
+    yield Ready(frames_of(ArrayClip(frames[:2], Fraction(8))))
+    mask = np.ones((6, 32, 80), bool)
+    others = (OtherEdit("a fox", frames, frames),)
+    yield Finished(EditResult(frames, frames, frames, mask, {}, others=others), {})
+
+
+def kinds(events):
+    return [type(event) for event in events]
+
+
+def test_what_passes_is_shown_and_nothing_before(models):
+    write_checker(models / "real" / "safety_checker", 1.0)
+    assert kinds(safety.guarded(edit)(request("real"))) == [Progress, Finished]
+
+
+def test_what_does_not_pass_is_withheld(models):
+    write_checker(models / "safety_checker", -1.0)
+    seen = []
+    with pytest.raises(RequestError, match=r"^result: The safety filter withheld it\."):
+        seen.extend(safety.guarded(edit)(request("real")))
+    assert kinds(seen) == [Progress]
+
+
+def test_the_built_in_model_is_not_checked(models):
+    assert kinds(safety.guarded(edit)(request("storybook"))) == [Progress, Preview, Ready, Finished]
+
+
+def test_without_a_checker_real_checkpoints_are_refused_before_any_work(models):
+    with pytest.raises(ModelError, match="safety checker was not found"):
+        next(safety.guarded(edit)(request("real")))
+
+
+@pytest.mark.parametrize("without", [("visual_projection.weight",), ("concept_embeds",)])
+def test_a_checker_that_is_not_whole_is_refused(models, without):
+    write_checker(models / "safety_checker", 1.0, without)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        next(safety.guarded(edit)(request("real")))
+
+
+def test_a_pickle_is_not_opened(models):
+    folder = write_checker(models / "safety_checker", 1.0)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        next(safety.guarded(edit)(request("real")))
+
+
+def test_one_bad_frame_is_enough(models):
+    checker = safety.load_checker(write_checker(models / "safety_checker", -1.0))
+    frames = np.zeros((1, 32, 80, 3), np.uint8)
+    assert safety.flags(checker, iter(frames))
+    checker.concept_embeds_weights.data[:] = 1.0
+    assert not safety.flags(checker, iter(frames))
+
+
+def test_squares_cover_wide_and_high_frames():
+    frame = np.zeros((32, 80, 3), np.uint8)
+    frame[:, 70:] = 255
+    left, middle, right = (one.mean() for one in safety.squares(frame, 32))
+    assert left == middle < right
+    high = [one.mean() for one in safety.squares(frame.transpose(1, 0, 2), 32)]
+    assert high == pytest.approx([left, middle, right])
+
+
+@pytest.mark.parametrize(
+    ("space", "chosen", "on"), [("", "", False), ("o/n", "", True), ("o/n", "0", False), ("", "1", True)]
+)
+def test_it_is_on_on_a_space(monkeypatch, space, chosen, on):
+    for name, value in (("SPACE_ID", space), ("REGRAIN_SAFETY", chosen)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert safety.wanted() is on

@@ -1,0 +1,170 @@
+"""What a page may ask a model for: nothing is downloaded and no path opened for a stranger."""
+
+import tracemalloc
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from editing import ArrayClip, EditRequest, Region
+from editing.errors import RequestError
+from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from editing.media.reading import VideoClip
+from editing.media.writing import write_video
+from editing.recipe.events import EditResult, Finished, Ready, WindowStarted
+from ui.forms.catalogue import Catalogue
+from ui.results import result_views
+from ui.results.jobs import Begun, Jobs, RunJob
+from ui.server.media import Media
+from ui.session.clips import open_upload
+from ui.session.session import Session
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of models that holds one LoRA and one file with a name no project could give."""
+    folder = tmp_path / "models" / "loras"
+    folder.mkdir(parents=True)
+    for name in ("ink", "a b"):
+        (folder / f"{name}.safetensors").write_bytes(b"")
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path / "models"))
+    return folder
+
+
+def asking(*loras, **params):
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[:, 8:40, 8:40] = 1
+    clip = ArrayClip(np.zeros((1, 64, 64, 3), np.uint8), Fraction(8))
+    return EditRequest(clip, labels, (Region("cat", 1, prompt="a fox"),), loras=loras, params=params)
+
+
+def test_loras_of_the_folder_are_offered_and_no_others_taken(shelf, tmp_path):
+    ran = []
+
+    def edit(request):
+        ran.append(request)
+        yield from ()
+
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    assert jobs.catalogue.loras == ["loras/ink"]
+    for stranger in ("owner/name", f"{shelf}/ink.safetensors", "loras/a b"):
+        with pytest.raises(RequestError, match="^loras: .*loras/ink"):
+            next(jobs.run(RunJob(asking(stranger), "page")))
+    assert not ran
+    with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
+        next(jobs.run(RunJob(asking("loras/ink@0.5"), "page")))
+    assert ran[0].loras == ("loras/ink@0.5",)
+
+
+def test_control_networks_are_the_built_in_one_and_those_of_the_folder(shelf, tmp_path):
+    ran = []
+
+    def edit(request):
+        ran.append(request)
+        yield from ()
+
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    for stranger in ("owner/name", str(shelf), "storybook"):
+        with pytest.raises(
+            RequestError,
+            match="^params.control: .*Use storybook/canny|^params.control: .*Choose from storybook/canny",
+        ):
+            next(jobs.run(RunJob(asking(control=f"canny={stranger}"), "page")))
+    assert not ran
+    with pytest.raises(RuntimeError, match="without a result"):
+        next(jobs.run(RunJob(asking(control="canny=storybook/canny@0.7"), "page")))
+    assert len(ran) == 1
+
+
+def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
+    def edit(request):
+        frames = request.clip.read(0, 1)
+        yield Finished(EditResult(frames, frames, frames, request.edited_mask, {}), {})
+
+    whole = np.zeros((1, 64, 64), bool)
+    whole[:, 4:50, 4:50] = True
+    upper = asking()
+    regions = (*upper.regions, replace(upper.regions[0], name="dog", label=2))
+    labels = np.where(upper.labels == 1, 1, 2 * whole).astype(np.uint8)
+    request = replace(upper, regions=regions, labels=labels)
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    (*_, saved) = jobs.run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
+    opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
+    document = Session(opened)
+    assert (document.mask(2, 0) == whole[0]).all()
+    assert (opened.request.labels == labels).all()
+
+
+SIDE, WINDOW = 64, 8
+
+
+def long_edit(request):
+    """The negative, window by window."""
+    clip, done = request.clip, DiskFrames(SIDE, SIDE)
+    for start, stop in windows(len(clip), WINDOW):
+        yield WindowStarted(start // WINDOW + 1, -(-len(clip) // WINDOW), stop - start, len(clip) - start)
+        done.append(255 - clip.read(start, stop))
+        if stop < len(clip):
+            yield Ready(LazyFrames(done.shape, np.uint8, done.read))
+    yield Finished(EditResult(done, done, frames_of(clip), request.edited_mask, {}), {})
+
+
+def run_long(tmp_path, frames):
+    """Run a long edit; its items and the most bytes of memory that it and the views of its result took."""
+
+    def drawn(start, stop):
+        ramp = np.arange(start, stop, dtype=np.uint8)[:, None, None, None]
+        return np.broadcast_to(ramp, (stop - start, SIDE, SIDE, 3)).copy()
+
+    clip = ArrayClip(LazyFrames((frames, SIDE, SIDE, 3), np.uint8, drawn), Fraction(24))
+    request = EditRequest(clip, None, (), prompt="a fox", method="sdedit")
+    jobs = Jobs(long_edit, Catalogue({}, tmp_path), Media(tmp_path / str(frames)))
+    tracemalloc.start()
+    try:
+        items = list(jobs.run(RunJob(request, "page")))
+        finished = items[-1].finished
+        result_views.result(finished.result, finished.report, request, items[-1].files)
+        return items, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_first_frames_are_written_as_they_grow(tmp_path):
+    items, _ = run_long(tmp_path, 80)
+    begun = [item for item in items if isinstance(item, Begun)]
+    assert [item.frames for item in begun] == [8, 16, 24, 40, 64]
+    assert [Path(item.path).is_file() for item in begun] == [False, False, False, True, True]
+    written = VideoClip(Path(begun[-1].path))
+    assert len(written) == 64
+    assert abs(int(written.read(40, 41).mean()) - (255 - 40)) <= 2
+    assert not any(isinstance(item, Ready) for item in items)  # which holds frames
+
+
+def test_memory_does_not_grow_with_the_clip(tmp_path):
+    run_long(tmp_path, 16)  # what is loaded once
+    (_, short), (_, long) = run_long(tmp_path, 24), run_long(tmp_path, 240)
+    assert long - short < 12 * SIDE * SIDE * 3  # of 216 more frames
+
+
+@pytest.mark.parametrize(("part", "can"), [((2, 1, 6), True), ((2, 2, 6), False), ((0, 1, 20), False)])
+def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
+    ramp = np.arange(0, 200, 10, dtype=np.uint8)[:, None, None, None]
+    write_video(tmp_path / "film.mp4", np.broadcast_to(ramp, (20, 64, 64, 3)).copy(), Fraction(8))
+    opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", *part)
+
+    def edit(request):
+        frames = request.clip.read(0, len(request.clip))
+        yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
+
+    request = replace(opened.request, prompt="a fox", method="sdedit")
+    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    (*_, saved) = jobs.run(RunJob(request, "page", opened))
+    assert ("whole.mp4" in saved.files) is can
+    said = result_views.result(saved.finished.result, {}, request, saved.files)["whole"]
+    assert ("frames 3 to 8 edited" in said) is can
+    if can:
+        levels = [int(frame.mean()) for frame in VideoClip(Path(saved.files["whole.mp4"])).read(0, 20)]
+        expected = [255 - 10 * i if 2 <= i < 8 else 10 * i for i in range(20)]
+        assert np.abs(np.subtract(levels, expected)).max() <= 3

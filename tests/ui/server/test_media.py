@@ -1,0 +1,64 @@
+"""Files of a page: apart from others', and gone when they should be."""
+
+import os
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+from ui.server.media import MAX_AGE, Media
+
+
+def test_pages_do_not_share_a_folder_and_no_path_holds_their_identity(tmp_path):
+    media = Media(tmp_path)
+    one, two = media.new_run("page-one"), media.new_run("page-two")
+    assert one.parent != two.parent
+    assert "page" not in str(one.relative_to(tmp_path / "pages"))
+
+
+def test_the_run_on_the_screen_is_kept_until_the_next_but_one(tmp_path):
+    media = Media(tmp_path)
+    runs = []
+    for second in range(3):
+        runs.append(media.new_run("page"))
+        os.utime(runs[-1], (second, second))
+    assert [run.is_dir() for run in runs] == [False, True, True]
+
+
+def test_forget_removes_the_files(tmp_path):
+    media = Media(tmp_path)
+    run = media.new_run("page")
+    media.forget("page")
+    media.forget("page")
+    assert not run.parent.exists()
+
+
+def test_sweep_removes_what_is_old_only(tmp_path):
+    now = 1e9
+    media = Media(tmp_path, clock=lambda: now)
+    old, new = media.new_run("old"), media.new_run("new")
+    os.utime(old.parent, (now - MAX_AGE - 1,) * 2)
+    os.utime(new.parent, (now - MAX_AGE + 1,) * 2)
+    media.sweep()
+    assert (old.exists(), new.exists()) == (False, True)
+    assert media.new_run("old").is_dir()
+
+
+def test_a_page_that_is_forgotten_meanwhile_disturbs_nobody(tmp_path, monkeypatch):
+    media = Media(tmp_path)
+    media.new_run("closed")
+    gone = next((tmp_path / "pages").iterdir())
+    listed = Path.iterdir
+
+    def forgotten(path):
+        found = [*listed(path)]
+        media.forget("closed") if path == gone.parent else None
+        return iter(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "_lock", nullcontext())  # what forgets is another thread
+        patch.setattr(Path, "iterdir", forgotten)
+        media.sweep()
+    assert not gone.exists()
+    media.new_run("closing")
+    shutil.rmtree(media._folder("closing"))
+    media.touch("closing")

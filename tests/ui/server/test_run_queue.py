@@ -1,0 +1,127 @@
+"""Whose run is next, and how long the others wait."""
+
+import threading
+
+import pytest
+
+from editing.errors import ResourceError
+from editing.recipe.events import Progress
+from ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def page(name, address="10.0.0.1"):
+    return Visitor(name, address)
+
+
+def program(address):
+    return Visitor(f"programs at {address}", address, 3)
+
+
+def order(turns, waiting):
+    """Names in the order in which these runs get their turn."""
+    found, left = [], list(waiting)
+    while left:
+        (turn,) = (one for one in left if one.wait(0))
+        left.remove(turn)
+        found.append(turn.visitor.name)
+        turn.leave(finished=True)
+    return found
+
+
+def test_a_second_run_waits_for_the_first_of_all_others():
+    turns = RunQueue()
+    greedy = [turns.enter(program("a")) for _ in range(3)]
+    others = [turns.enter(page("x")), turns.enter(page("y"))]
+    first = greedy[0].visitor.name
+    assert order(turns, [*greedy, *others]) == [first, "x", "y", first, first]
+
+
+def test_what_runs_counts_as_the_first_of_its_visitor():
+    turns = RunQueue()
+    running, second = turns.enter(program("a")), turns.enter(program("a"))
+    assert running.wait(0)
+    other = turns.enter(page("x"))
+    assert (other.before()[0], second.before()[0]) == (1, 2)
+    running.leave(finished=True)
+    assert order(turns, [second, other]) == ["x", second.visitor.name]
+
+
+def test_who_had_a_run_comes_after_who_had_none():
+    turns = RunQueue()
+    first, other = turns.enter(page("x")), turns.enter(page("y"))
+    assert first.wait(0)
+    first.leave(finished=True)
+    again, late = turns.enter(page("x")), turns.enter(page("z"))
+    assert order(turns, [again, other, late]) == ["y", "z", "x"]
+
+
+def test_places_are_limited_for_each_visitor_each_address_and_all():
+    turns = RunQueue()
+    turns.enter(page("x"))
+    with pytest.raises(ResourceError, match="stop it first"):
+        turns.enter(page("x"))
+    for _ in range(3):
+        turns.enter(program("10.0.0.1"))
+    with pytest.raises(ResourceError, match="You have 3 runs"):
+        turns.enter(program("10.0.0.1"))
+    for number in range(PER_ADDRESS - 4):
+        turns.enter(page(f"class {number}"))
+    with pytest.raises(ResourceError, match="of your network"):
+        turns.enter(page("late"))
+    for number in range(MAX_WAITING - PER_ADDRESS):
+        turns.enter(page(f"elsewhere {number}", f"10.0.1.{number}"))
+    with pytest.raises(ResourceError, match=f"{MAX_WAITING} runs are waiting"):
+        turns.enter(page("last", "10.0.2.1"))
+
+
+def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page():
+    turns = RunQueue()
+    running, waiting, behind = (turns.enter(page(name)) for name in "xyz")
+    assert running.wait(0)
+    waiting.stop()
+    assert behind.before()[0] == 1
+    running.stop()  # still inside its last step
+    again = turns.enter(page("x"))
+    assert not behind.wait(0)
+    running.leave()
+    assert order(turns, [behind, again]) == ["z", "x"]
+
+
+def test_how_long_others_take_is_told(clock):
+    turns = RunQueue(clock)
+    first = turns.enter(page("a"))
+    assert first.wait(0)
+    second, third = turns.enter(page("b")), turns.enter(page("c"))
+    assert second.before() == (1, None)  # nobody knows yet
+    first.follow(Progress("editing", 1, 4, 30.0))
+    clock.now = 10.0
+    assert second.before() == (1, 20.0)
+    assert third.before() == (2, None)
+    clock.now = 60.0
+    first.leave(finished=True)
+    assert second.wait(0)
+    assert third.before() == (1, 60.0)  # as long as the one before
+    clock.now = 100.0
+    assert third.before() == (1, 20.0)
+
+
+def test_waiting_ends_when_the_turn_comes():
+    turns = RunQueue()
+    first, second = turns.enter(page("a")), turns.enter(page("b"))
+    assert first.wait(0)
+    came = threading.Event()
+    threading.Thread(target=lambda: second.wait(60) and came.set(), daemon=True).start()
+    first.leave(finished=True)
+    assert came.wait(30)

@@ -1,0 +1,151 @@
+"""One's own clips and projects: what is taken, what is left out, what is refused."""
+
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing.errors import ClipError, EditingError, MaskError
+from editing.media.clip import ArrayClip
+from editing.media.writing import write_video
+from editing.request.edit_request import EditRequest
+from editing.request.project import save_project
+from editing.request.region import Region
+from ui.handlers.mask_files import _put
+from ui.session import clips
+from ui.session.clip_files import pack_project
+from ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
+
+
+def frames(count, height=32, width=48):
+    return np.stack([np.full((height, width, 3), 40 + i, np.uint8) for i in range(count)])
+
+
+def test_a_short_clip_is_taken_whole(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(10), Fraction(8))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert (len(opened.frames), note, opened.own) == (10, "", True)
+    assert len(list((tmp_path / "out").glob("0*.jpg"))) == 10
+    assert (np.abs(opened.frames[7].astype(int) - 47) <= 2).all()
+    opened.ensure_source()
+    assert opened.source.stat().st_size > 500
+
+
+def test_a_long_clip_is_thinned_and_a_part_can_be_chosen(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(120), Fraction(24))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert (len(opened.frames), opened.request.clip.fps, opened.total) == (USUAL_FRAMES, 8, 120)
+    assert "120 frames" in note
+    assert "every 3rd frame" in note
+    assert "up to 1200" in note
+    whole, note = open_upload(tmp_path / "a.mp4", tmp_path / "whole", 0, 1, 120)
+    assert (len(whole.frames), note) == (120, "")
+    part, note = open_upload(tmp_path / "a.mp4", tmp_path / "part", 100, 2, 32)
+    assert (len(part.frames), note) == (10, "")
+    with pytest.raises(EditingError):
+        open_upload(tmp_path / "a.mp4", tmp_path / "none", 120, 1, 5)
+
+
+def test_more_frames_than_the_page_takes_are_left_out_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_FRAMES", 40)
+    write_video(tmp_path / "a.mp4", frames(60), Fraction(24))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out", 0, 1, 50)
+    assert (len(opened.frames), note) == (40, "The page takes at most 40 frames. It uses the first of these.")
+
+
+def test_frames_that_would_fill_the_disk_are_refused(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", frames(12), Fraction(8))
+    size = open_upload(tmp_path / "a.mp4", tmp_path / "small", 0, 1, 1)[0].request.clip.size
+    monkeypatch.setattr(clips, "MAX_STORED", 10 * 3 * size[0] * size[1])
+    with pytest.raises(ClipError, match="12 frames of .* Choose at most 10, or use the command line"):
+        open_upload(tmp_path / "a.mp4", tmp_path / "out", 0, 1, 12)
+
+
+def test_stored_frames_are_those_of_the_clip_in_any_order(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(9), Fraction(8))
+    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    whole = opened.request.clip.read(0, 9)
+    assert (opened.clip.read(6, 9) == whole[6:]).all()
+    assert (opened.clip.read(0, 2) == whole[:2]).all()
+    assert (opened.frames[4] == whole[4]).all()
+
+
+def test_a_large_clip_is_scaled(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(2, 400, 1600), Fraction(8))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+    assert opened.request.clip.size == (MAX_SIDE, 320)
+    assert "scaled" in note
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.zip", "a.txt"])
+def test_other_files_are_refused(tmp_path, name):
+    (tmp_path / name).write_text("no video")
+    with pytest.raises(EditingError):
+        open_upload(tmp_path / name, tmp_path / "out")
+
+
+def test_a_large_clip_remembers_which_part_of_the_file_it_is(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(6, 64, 1600), Fraction(8))
+    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out", 1, 2, 2)
+    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (1, 2, 6, 2)
+
+
+def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_path, monkeypatch):
+    request = EditRequest(ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),))
+    save_project(request, tmp_path / "project")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for file in (tmp_path / "project").rglob("*"):
+            archive.write(file, file.relative_to(tmp_path / "project"))
+    monkeypatch.setattr(clips, "MAX_FRAMES", 32)
+    monkeypatch.setattr("editing.request.project.read_labels", lambda *_: pytest.fail("the masks were read"))
+    with pytest.raises(EditingError, match="33 frames are too many"):
+        open_upload(tmp_path / "p.zip", tmp_path / "out")
+
+
+def test_a_saved_project_comes_back(tmp_path):
+    labels = np.ones((3, 32, 48), np.uint8)
+    labels[:, :, 20:] = 0
+    request = EditRequest(
+        ArrayClip(frames(3)), labels, (Region("left", 1, "a fox", "a cat"),), source_prompt="a cat"
+    )
+    save_project(request, tmp_path / "project")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for file in (tmp_path / "project").rglob("*"):
+            archive.write(file, "folder" / file.relative_to(tmp_path / "project"))
+    opened, _ = open_upload(tmp_path / "p.zip", tmp_path / "out")
+    assert (opened.request.labels == labels).all()
+    assert opened.request.regions[0].prompt == "a fox"
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt"])
+def test_an_archive_cannot_write_elsewhere(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr(name, "x")
+    with pytest.raises(EditingError, match="points outside"):
+        open_upload(tmp_path / "p.zip", tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th")]
+    + [(21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th")],
+)
+def test_ordinals_are_english(number, said):
+    assert ordinal(number) == said
+
+
+def test_a_packed_project_says_where_it_comes_from(tmp_path):
+    clip = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8), Fraction(8))
+    with zipfile.ZipFile(pack_project(EditRequest(clip, None, ()), None, tmp_path)) as archive:
+        assert archive.comment == b"Made with Regrain"
+        assert "project.json" in archive.namelist()
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])
+def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
+    (tmp_path / "masks.zip").write_bytes(content)
+    with pytest.raises(MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"):
+        _put([tmp_path / "masks.zip"], tmp_path)

@@ -1,0 +1,146 @@
+"""What a page remembers of its runs, and what it says of their figures."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from editing.errors import RequestError
+from editing.media.clip import ArrayClip
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
+from ui.results.jobs import RunJob
+from ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
+from ui.results.result_views import download_name
+from ui.results.variants import plan
+from ui.server.media import Media
+from ui.session.history import MAX_RUNS, Choices, History, PastRun
+
+
+def asking(*regions, method="videograin"):
+    labels = np.ones((1, 8, 8), np.uint8) if regions else None
+    clip = ArrayClip(np.zeros((1, 8, 8, 3), np.uint8), Fraction(8))
+    return EditRequest(clip, labels, regions, method=method, prompt="" if regions else "a fox", seed=7)
+
+
+CAT = Region("cat", 1, "a fox")
+
+
+def run(number, folder=None):
+    request = asking(CAT)
+    return PastRun(str(number), folder, "clip", "VideoGrain", "", "", Choices.of(request, "", ""))
+
+
+def test_the_oldest_runs_go():
+    history = History()
+    dropped = [old.key for number in range(MAX_RUNS + 2) for old in history.add(run(number))]
+    assert dropped == ["0", "1"]
+    assert [one.key for one in history.runs][:2] == ["13", "12"]
+    assert history.view()["shown"] == ["13"]
+    history.remove("13")
+    assert history.view()["shown"] == []
+    with pytest.raises(RequestError, match="has been removed"):
+        history.get("13")
+
+
+def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
+    media = Media(tmp_path)
+    kept, stopped, other = (media.new_run("page", ()) for _ in range(3))
+    history = History()
+    history.add(run(1, kept))
+    for folder in (kept, stopped, other):
+        folder.mkdir(exist_ok=True)
+    media.new_run("page", history.folders)
+    assert kept.is_dir()
+    assert sorted((stopped.is_dir(), other.is_dir())) == [False, True]
+    media.drop(kept)
+    assert not kept.exists()
+
+
+def test_variants_have_seeds_of_their_own():
+    request = asking(CAT)
+    made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4}, Choices.of(request, "", ""))
+    assert [(one.job.request.seed, one.choices.seed, one.number) for one in made] == [
+        (7, 7, 1), (8, 8, 2), (9, 9, 3), (10, 10, 4),
+    ]  # fmt: skip
+    for strange in ({"count": 5}, {"count": "2"}, None, 3):
+        assert len(plan(RunJob(request, "page"), strange, {}, Choices.of(request, "", ""))) == 1
+    with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
+        plan(RunJob(request, "page"), {"count": 2}, {"variation": 0}, Choices.of(request, "", ""))
+    again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
+    assert len(plan(RunJob(request, "page"), {"count": 2}, again, Choices.of(request, "", ""))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("edited.mp4", "x.mp4"),
+        ("edited_2.mp4", "x_2.mp4"),
+        ("edited.gif", "x.gif"),
+        ("report.json", "x_report.json"),
+    ],
+)
+def test_downloads_begin_with_what_they_are_of(name, called):
+    assert download_name("x", name) == called
+
+
+def said(name, request, **metrics):
+    found = {fact["name"]: (fact["value"], fact["doubt"]) for fact in facts(metrics, request)}
+    return found.get(name)
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ({"cat": NEAR - 1}, ("Clearly changed", False)),
+        ({"cat": NEAR}, ("Slightly changed", False)),
+        ({"cat": KEPT}, ("Hardly changed", True)),
+        ({"cat": 9.0, "dog": 9.0}, ("Both regions", False)),
+        ({"cat": 9.0, "dog": KEPT}, ("1 of 2 regions", True)),
+        ({"cat": KEPT, "dog": KEPT}, ("Hardly anything", True)),
+    ],
+)
+def test_what_changed(inside, expected):
+    assert said("What changed", asking(CAT), inside_psnr_by_region=inside) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (STEADY, ("As steady as the source", False)),
+        (FLICKERS, ("A little restless", False)),
+        (FLICKERS + 0.1, ("Flickers", True)),
+    ],
+)
+def test_how_steady(times, expected):
+    assert said("How steady", asking(CAT), warp_error=times * 0.02, warp_error_source=0.02) == expected
+
+
+def test_a_clip_at_rest_is_not_divided_by_nothing():
+    assert said("How steady", asking(CAT), warp_error=0.001, warp_error_source=0.0)[0].startswith("As steady")
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "expected"),
+    [
+        (FOUND, 0.1, ("Yes", False)),
+        (FOUND - 0.01, 0.1, ("Partly", True)),
+        (LOST - 0.01, 0.1, ("No", True)),
+        (0.5, 0.6, ("No", True)),
+    ],
+)
+def test_whether_words_found_their_place(inside, outside, expected):
+    measured = {"cat": {"inside_before": 0.1, "inside_after": inside, "outside_after": outside}}
+    assert said("Did words find their place?", asking(CAT), attention=measured) == expected
+
+
+def test_nothing_is_said_of_what_was_not_measured():
+    assert facts({}, asking(CAT)) == []
+    assert figures({}, asking(CAT)) == []
+    assert facts({"warp_error": 0.1, "attention": {"cat": {}}}, asking(CAT)) == []
+
+
+def test_without_masks_nothing_stays():
+    request = asking(method="sdedit")
+    assert said("What stayed", request, outside_psnr=None) == ("Nothing", False)
+    assert said("What changed", request, inside_psnr=12.0) == ("Clearly changed", False)

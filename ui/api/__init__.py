@@ -1,0 +1,4 @@
+"""The endpoints that programs call.
+
+Imports `handlers` and below.
+"""

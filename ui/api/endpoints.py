@@ -1,0 +1,133 @@
+"""Endpoints for programs, each made of a declaration of its arguments and a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar, get_type_hints
+
+import gradio as gr
+from gradio.context import get_blocks_context
+from gradio.events import api
+from pydantic import ValidationError
+
+from editing.errors import EditingError, from_validation
+from ui.api.program_schema import Arguments
+from ui.handlers.regions import address_of
+
+A = TypeVar("A", bound=Arguments)
+
+
+class Refused(gr.Error):
+    """One line for whoever called; MCP is shown `str` of it, in which gradio quotes the message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, print_exception=False)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls an endpoint.
+
+    Attributes:
+        session: Gradio's name of the connection; empty where there is none.
+        address: Network address.
+    """
+
+    session: str
+    address: str
+
+    @classmethod
+    def of(cls, request: gr.Request | None) -> Caller:
+        """The caller who sent a request."""
+        if request is None:
+            return cls("", "")
+        return cls(getattr(request, "session_hash", None) or "", address_of(request))
+
+
+def offer(arguments: type[A], work: Callable[[A, Caller], Any], *, queue: bool = True) -> None:
+    """Offer a function to programs, by its own name; must run inside a layout.
+
+    Gradio documents it from the declaration, for clients and for MCP: types, defaults, descriptions.
+
+    Args:
+        arguments: Declares what it takes.
+        work: Its docstring says what it does and returns; its return annotation is documented.
+        queue: Whether calls wait in gradio's queue, as all that takes long should.
+    """
+    properties = _properties(arguments)
+
+    def endpoint(*values: Any) -> Any:
+        *given, request = values
+        try:
+            asked = arguments.model_validate(dict(zip(properties, given, strict=True)))
+            return work(asked, Caller.of(request))
+        except ValidationError as error:
+            raise Refused(str(from_validation(error, arguments))) from None
+        except EditingError as error:
+            raise Refused(str(error)) from None
+
+    _describe(endpoint, arguments, work, properties)
+    made = api(endpoint, api_name=work.__name__, concurrency_limit=None, queue=queue)
+    root = get_blocks_context()
+    for component, schema in zip(root.fns[made["id"]].inputs, properties.values(), strict=True):  # type: ignore[union-attr]
+        component._api_info = schema  # gradio knows no types but Python's
+
+
+def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each argument, complete in itself: required ones first, then its own."""
+    schema, own = inlined(arguments.model_json_schema()), arguments.__annotations__
+    needed = [name for name, field in arguments.model_fields.items() if field.is_required()]
+    order = dict.fromkeys(
+        [*needed, *(name for name in own if name != "model_config"), *arguments.model_fields]
+    )
+    return {name: schema["properties"][name] for name in order}
+
+
+def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """A JSON schema as gradio reads it: without references, titles that repeat names, and true or false.
+
+    Args:
+        schema: It, or a part of it.
+        known: What references lead to; of a whole schema, its own `$defs`.
+    """
+    if isinstance(schema, list):
+        return [inlined(part, known) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = schema.get("$defs", known)
+    if "$ref" in schema:
+        schema = known[schema["$ref"].rsplit("/", 1)[1]] | {k: v for k, v in schema.items() if k != "$ref"}
+    return {
+        key: {} if key == "additionalProperties" and part is True else inlined(part, known)
+        for key, part in schema.items()
+        if key != "$defs"
+        and not (key == "title" and isinstance(part, str))
+        and not (key == "additionalProperties" and part is False)
+    }
+
+
+def _describe(
+    endpoint: Any, arguments: type[Arguments], work: Callable[..., Any], properties: dict[str, Any]
+) -> None:
+    """Give an endpoint the name, the signature and the docstring that gradio reads."""
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    fields = {name: arguments.model_fields[name] for name in properties}
+    parameters = [
+        inspect.Parameter(name, positional, default=inspect.Parameter.empty if f.is_required() else f.default)
+        for name, f in fields.items()
+    ]
+    request = inspect.Parameter("request", positional, default=None)
+    returned = get_type_hints(work)["return"]
+    endpoint.__name__ = work.__name__
+    endpoint.__signature__ = inspect.Signature([*parameters, request], return_annotation=returned)
+    endpoint.__annotations__ = dict.fromkeys(fields, Any) | {"request": gr.Request | None, "return": returned}
+    said, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
+    listed = "\n".join(f"    {name}: {part['description']}" for name, part in properties.items())
+    # On one line: gradio puts commas between lines.
+    endpoint.__doc__ = f"{said}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"

@@ -1,0 +1,165 @@
+"""What programs may send: one declaration per endpoint gives validation, defaults and documents.
+
+Regions and words are those of project.json; see `editing.request.project`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from gradio import FileData
+from gradio_client.utils import python_type_to_json_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from editing.errors import EditingError
+from editing.params.registry import METHODS
+from editing.request.project import Project, ProjectRegion
+from editing.request.region import MAX_FRAME
+from ui.session.clip_files import uploaded
+from ui.session.mask_edits import MAX_POINTS
+from ui.session.session import MAX_REGIONS
+
+_USUAL = "Empty takes the usual one; list_models has the others."
+
+
+class Arguments(BaseModel):
+    """Arguments of an endpoint, as JSON has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _arrived(value: object) -> Path:
+    """The path of a file that was uploaded; nothing else on this machine is opened for a stranger."""
+    try:
+        return uploaded(value)
+    except EditingError:
+        raise ValueError("The file did not arrive. Upload it, with handle_file in Python.") from None
+
+
+def _arrived_if_sent(value: object) -> Path | None:
+    return None if value is None else _arrived(value)
+
+
+def _same_as(model: type[BaseModel], name: str) -> Any:
+    """A field as another declaration has it: default, limits, description."""
+    return model.model_fields[name]
+
+
+# All that clients need; MCP would ask for the rest.
+_FILE = WithJsonSchema({k: v for k, v in python_type_to_json_schema(FileData).items() if k != "required"})
+Upload = Annotated[Path, BeforeValidator(_arrived), _FILE]
+MaybeUpload = Annotated[Path | None, BeforeValidator(_arrived_if_sent), _FILE]
+Frame = Annotated[int, Field(ge=0, le=MAX_FRAME)]
+Count = Annotated[int, Field(ge=1, le=MAX_FRAME)]
+Pixels = float
+Name = Annotated[str, Field(max_length=200)]
+Method = Annotated[str, WithJsonSchema({"type": "string", "enum": [*METHODS]})]
+
+
+class Click(Arguments):
+    """A point on a picture."""
+
+    x: Pixels = Field(description="Pixels of the file, from the left edge of the frame.")
+    y: Pixels = Field(description="Pixels of the file, from the upper edge of the frame.")
+    inside: bool = Field(True, description="Whether the point is on the object; false takes away.")
+
+
+class FrameClick(Click):
+    """A point on one of the used frames."""
+
+    frame: Frame = Field(0, description="Number of the used frame, from 0.")
+
+
+class ClickedRegion(Arguments):
+    """An object to follow."""
+
+    name: str = Field("", description="Its name.")
+    label: int = Field(0, ge=0, le=255, description="Its value in the masks; 0 takes its place in the list.")
+    clicks: list[FrameClick] = Field(
+        [], max_length=MAX_POINTS, description="Points on the object, on one frame or several."
+    )
+
+
+class EditedRegion(ClickedRegion):
+    """An object to edit; the checks of its words are those of `editing.request.region.Region`."""
+
+    source: str = _same_as(ProjectRegion, "source")
+    prompt: str = _same_as(ProjectRegion, "prompt")
+    negative: str = _same_as(ProjectRegion, "negative")
+    color: str = _same_as(ProjectRegion, "color")
+    strength: float = _same_as(ProjectRegion, "strength")
+    margin: int | None = _same_as(ProjectRegion, "margin")
+    feather: int = _same_as(ProjectRegion, "feather")
+
+
+class OfVideo(Arguments):
+    """Which frames of a video are used, and who makes its masks."""
+
+    video: Upload = Field(description="The video: mp4, mov, webm, mkv, avi or gif.")
+    start: Frame | None = Field(None, description="First frame used, from 0.")
+    stride: Count | None = Field(None, description="Use every stride-th frame.")
+    frames: Count | None = Field(
+        None,
+        description="Number of frames used. A long video is thinned to 32 frames unless start, stride or "
+        "frames is given.",
+    )
+    finder: Name = Field("", description=f"Who finds the masks of clicks. {_USUAL}")
+    tracker: Name = Field("", description=f"Who follows masks through the video. {_USUAL}")
+
+
+class EditVideo(OfVideo):
+    """Arguments of `edit_video`."""
+
+    regions: list[EditedRegion] = Field(
+        [], max_length=MAX_REGIONS, description="What is edited, each region with its own words."
+    )
+    masks: MaybeUpload = Field(
+        None,
+        description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
+        "without clicks have theirs here, by label.",
+    )
+    source_prompt: str = _same_as(Project, "source_prompt")
+    prompt: str = _same_as(Project, "prompt")
+    negative_prompt: str = _same_as(Project, "negative_prompt")
+    method: Method = _same_as(Project, "method")
+    params: dict[str, Any] = Field({}, description="Parameters of the method, by name; see list_methods.")
+    model: Name = Field("storybook", description="A name from list_models.")
+    loras: list[Name] = _same_as(Project, "loras")
+    seed: int = _same_as(Project, "seed")
+
+
+class TrackVideo(OfVideo):
+    """Arguments of `track`."""
+
+    regions: list[ClickedRegion] = Field(
+        min_length=1, max_length=MAX_REGIONS, description="The objects, each with clicks on it."
+    )
+
+
+class SegmentImage(Arguments):
+    """Arguments of `segment`."""
+
+    image: Upload = Field(description="A picture; or a video, of which one frame is taken.")
+    clicks: list[Click] = Field([], max_length=MAX_POINTS, description="Points on the object.")
+    box: list[Pixels] = Field(
+        [], max_length=4, description="Left, top, right and bottom around the object, in pixels; optional."
+    )
+    frame: Frame = Field(0, description="Which frame of a video, from 0.")
+    finder: Name = Field("", description=f"Who finds the mask. {_USUAL}")
+
+
+class EditExample(Arguments):
+    """Arguments of `edit_example`."""
+
+    example: str = Field(description="Name of an example project, such as 01_two_animals.")
+    prompts: str = Field(
+        "{}",
+        description="JSON object: by name of a region, what it should become. The others keep the example's "
+        "prompts.",
+    )
+    params: str = Field("{}", description='JSON object: parameters of the method, such as {"steps": 20}.')
+
+
+class Nothing(Arguments):
+    """No arguments."""

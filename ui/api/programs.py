@@ -1,0 +1,240 @@
+"""What programs can have done: edits and masks of their own videos, within the limits of the page."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gradio import FileData
+from PIL import Image
+
+from editing.errors import MaskError, RequestError
+from editing.params.registry import METHODS, check_params
+from editing.request.edit_request import EditRequest
+from masks.models.finders import finders
+from masks.track.uncertainty import doubts
+from ui.api.calls import Calls, check, follow, wait
+from ui.api.endpoints import Caller, inlined
+from ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
+from ui.api.program_schema import ClickedRegion, EditExample, EditVideo, Nothing, SegmentImage, TrackVideo
+from ui.handlers.mask_files import write_tracks
+from ui.handlers.tracking import Tracking
+from ui.results.jobs import Jobs, RunJob, Saved
+from ui.server.run_queue import RunQueue, Ticket
+from ui.session.build_request import build_request, masks_of
+from ui.session.examples import from_example, read_object
+from ui.session.mask_edits import Segment, add_box
+from ui.session.method_choice import uses
+from ui.session.session import Session
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Does what endpoints ask for.
+
+    Attributes:
+        jobs: Runs edits.
+        turns: Whose run is next; pages wait there, too.
+        tracking: Follows masks.
+        points: Points to a mask.
+        fallback: Who finds masks where no published SAM is at hand.
+        calls: What goes on.
+        masking: Whose mask is next. Programs wait for each other, and pages for none of them.
+    """
+
+    jobs: Jobs
+    turns: RunQueue
+    tracking: Tracking
+    points: Segment
+    fallback: str = "sam"
+    calls: Calls = field(default_factory=Calls)
+    masking: RunQueue = field(default_factory=RunQueue)
+
+    def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+        """Edit a video of your own, each region with its own words.
+
+        Masks come from clicks, which are followed through the video, or from a file. Outside the regions the
+        video stays as it is. Calls wait for their turn; one address may have three at a time.
+
+        Returns:
+            The edited video (mp4), and the report of the run.
+        """
+        self.jobs.catalogue.model(asked.model)
+        check_params(asked.method, asked.params)
+        with self.calls.enter(self.turns, caller) as turn, self._folder() as (page, folder):
+            document, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(document, asked.regions, asked.finder, asked.masks, folder)
+            wait(turn, partial(self.jobs.media.touch, page))
+            self._find(document, asked.regions, labels, turn)
+            saved = self._run(RunJob(_request(document, asked), page), turn)
+        report: dict[str, Any] = dict(saved.finished.report)
+        report["warnings"] = [*report.get("warnings", ()), *([note] if note else ())]
+        return FileData(path=saved.files["edited.mp4"]), without_paths(report)
+
+    def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+        """Edit one of the example clips, each region with its own words.
+
+        Returns:
+            The edited video (mp4), and the report of the run.
+        """
+        chosen = self.jobs.catalogue.example(asked.example)
+        words, params = read_object("prompts", asked.prompts), read_object("params", asked.params)
+        request = from_example(chosen, words, params)
+        page = _new_page()
+        with self.calls.enter(self.turns, caller) as turn:
+            wait(turn, partial(self.jobs.media.touch, page))
+            saved = self._run(RunJob(request, page), turn)
+        return FileData(path=saved.files["edited.mp4"]), without_paths(saved.finished.report)
+
+    def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+        """Find the mask of one object in a picture, or in a frame of a video, from clicks or a box.
+
+        Returns:
+            The mask as a grey PNG file of the picture's size, 255 inside, and what was found: share of the
+            picture, 0 to 1, and box (left, top, right, bottom in pixels).
+        """
+        if not asked.clicks and not asked.box:
+            raise RequestError("clicks", "There are none, and no box. Give at least one.")
+        with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
+            document = open_frame(asked.image, asked.frame, folder, self.fallback)
+            labels = add_regions(document, [ClickedRegion()], asked.finder)
+            wait(turn, partial(self.jobs.media.touch, page))
+            if asked.box:
+                self._find_box(document, labels[0], asked.box)
+            if asked.clicks:
+                click(document, labels[0], asked.clicks, "clicks", self.points)
+            mask = Image.fromarray(document.mask(labels[0], 0)).resize(file_size(document))
+            path = self.jobs.media.new_run(page) / "mask.png"
+            mask.convert("L").save(path)
+            return FileData(path=str(path)), {"share": float(np.mean(mask)), "box": mask.getbbox()}
+
+    def track(self, asked: TrackVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
+        """Find objects of a video from clicks and follow them through it.
+
+        Returns:
+            The masks, as indexed PNG files in a zip file, ready to be the masks of edit_video; and by region
+            the frames on which it was lost or is doubtful.
+        """
+        with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
+            document, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(document, asked.regions, asked.finder)
+            wait(turn, partial(self.jobs.media.touch, page))
+            self._find(document, asked.regions, labels, turn)
+            path = self.jobs.media.new_run(page) / "masks.zip"
+            found, regions = masks_of(document), document.state.regions
+            write_tracks(found, regions, document.opened.clip.fps, path)
+            said: dict[str, Any] = {regions[label].name: _doubts(document, label) for label in labels}
+            return FileData(path=str(path)), {"regions": said, "frames": len(document.opened.frames)} | (
+                {"note": note} if note else {}
+            )
+
+    def list_methods(self, asked: Nothing, caller: Caller) -> list[dict[str, Any]]:
+        """List the methods: what each needs, and its parameters as JSON schemas.
+
+        Returns:
+            By method its name, title, paper, use of regions, source prompt and seed, and params.
+        """
+        return [
+            {
+                "name": method.name,
+                "title": method.title,
+                "paper": method.paper,
+                "regions": uses(method.name).regions,
+                "source_prompt": "source_prompt" in method.needs,
+                "seed": uses(method.name).seed,
+                "params": inlined(method.Params.model_json_schema()),
+            }
+            for method in METHODS.values()
+        ]
+
+    def list_models(self, asked: Nothing, caller: Caller) -> dict[str, Any]:
+        """List what is at hand here: models, LoRA files, and who finds and follows masks.
+
+        Returns:
+            Names: models, loras, controls; words, all that the built-in model knows, by kind; finders and
+            trackers with what they are good for.
+        """
+        catalogue, able = self.jobs.catalogue, [one for one in finders().values() if not one.missing]
+        return {
+            "models": catalogue.models,
+            "loras": catalogue.loras,
+            "controls": catalogue.controls,
+            "words": {kind: [*words] for kind, words in catalogue.groups.items()},
+            "finders": {one.name: one.about for one in able if "points" in one.takes},
+            "trackers": {one.name: one.about for one in able if one.follows},
+        }
+
+    def _find(self, document: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
+        """Find the masks of clicks, and follow them to where the clip begins and ends."""
+        clicked = [label for one, label in zip(asked, labels, strict=True) if one.clicks]
+        for number, (one, label) in enumerate(zip(asked, labels, strict=True)):
+            if one.clicks:
+                click(document, label, one.clicks, f"regions.{number}.clicks", self.points)
+                check(turn)
+        if clicked:
+            with closing(self.tracking.follow(document, clicked)) as steps:
+                for _ in steps:
+                    check(turn)
+
+    def _find_box(self, document: Session, label: int, box: list[float]) -> None:
+        if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
+            raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
+        scale = document.size[0] / file_size(document)[0]
+        left, top, right, bottom = (side * scale for side in box)
+        if not add_box(document, label, 0, (left, top, right, bottom), self.points):
+            raise MaskError("box", NOTHING)
+
+    def _run(self, job: RunJob, turn: Ticket) -> Saved:
+        saved = None
+        for item in follow(turn, lambda: self.jobs.run(job), partial(self.jobs.media.touch, job.page)):
+            saved = item if isinstance(item, Saved) else None
+        if saved is None:
+            raise RuntimeError("the run ended without a result")
+        return saved
+
+    @contextmanager
+    def _folder(self) -> Iterator[tuple[str, Path]]:
+        """A name under which results are kept for an hour, and a folder that goes at the end."""
+        page = _new_page()
+        folder = self.jobs.media.new_clip(page)
+        try:
+            yield page, folder
+        finally:
+            self.jobs.media.drop(folder)
+
+
+def without_paths(report: Any) -> Any:
+    """A report for clients of gradio, which take every object with a `path` for a file to download."""
+    if isinstance(report, Mapping):
+        return {"file" if key == "path" else key: without_paths(value) for key, value in report.items()}
+    if isinstance(report, list | tuple):
+        return [without_paths(value) for value in report]
+    return report
+
+
+def _request(document: Session, asked: EditVideo) -> EditRequest:
+    """What is to be run; a prompt that is given counts for every method."""
+    document.method, document.source_prompt = asked.method, asked.source_prompt
+    document.negative_prompt = asked.negative_prompt
+    loras = tuple(asked.loras)
+    request = build_request(document, asked.params, asked.method, asked.model, asked.seed, loras)
+    return replace(request, prompt=asked.prompt)
+
+
+def _doubts(document: Session, label: int) -> dict[str, list[list[int]]]:
+    """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
+    layer = document.state.layers[label]
+    score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)}
+    found = doubts(score, len(document.opened.frames))
+    return {kind: [[d.first, d.last] for d in found if d.kind == kind] for kind in ("lost", "doubtful")}
+
+
+def _new_page() -> str:
+    """A name of its own for a call, so that its files and those of other calls never meet."""
+    return f"call {secrets.token_hex(16)}"

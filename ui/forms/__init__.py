@@ -1,0 +1,4 @@
+"""What the page asks and shows before a run: settings, models, costs, checks.
+
+Imports `session` and below.
+"""

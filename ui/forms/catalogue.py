@@ -1,0 +1,140 @@
+"""What a page may choose: examples, methods, models, LoRA files. Nothing else is opened for a stranger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from editing.errors import RequestError, suggest
+from editing.models.load import on_shelf
+from editing.models.loading.location import ModelLocation, find, parse_lora
+from editing.models.loading.reader import Reader, open_reader
+from editing.models.loading.words import read_groups
+from editing.params.control import read_control
+from editing.params.registry import find_method
+from editing.request.edit_request import EditRequest
+from editing.request.project import is_name
+from editing.storage.local_models import local_entries, models_folder
+from ui.forms import settings
+from ui.session.adapters import Entry, on_server
+from ui.session.examples import Example
+
+log = logging.getLogger(__name__)
+BUILT_IN_MODEL = "storybook"
+_BUILT_IN_CONTROL = "storybook/canny"
+
+
+class Catalogue:
+    """What can be chosen, and checks of what a browser sent.
+
+    Args:
+        examples: By name, in the order shown.
+        model_folder: The built-in model's; its recommendations and words.
+    """
+
+    def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
+        self.examples, self._folder = examples, model_folder
+        self.groups = read_groups(model_folder) or {}
+        self.models = [BUILT_IN_MODEL, *_local_models()]
+        self.loras = _local_loras()
+        self.controls = [_BUILT_IN_CONTROL, *_local_controls()]
+        self.adapters: dict[str, Entry] = on_server()
+
+    def example(self, name: object) -> Example:
+        """Look an example up.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        if not isinstance(name, str) or name not in self.examples:
+            raise RequestError("example", _unknown(name, list(self.examples)))
+        return self.examples[name]
+
+    def method(self, name: object) -> str:
+        """Check the choice of a method.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        return find_method(str(name)).name
+
+    def model(self, name: object) -> str:
+        """Check the choice of a model; nothing is downloaded for a stranger.
+
+        Raises:
+            RequestError: It is not offered.
+        """
+        if name not in self.models:
+            raise RequestError("model", _unknown(name, self.models))
+        return str(name)
+
+    def add_model(self, id: str) -> None:
+        """Offer a model of the hub that has been fetched."""
+        if id not in self.models:
+            self.models = [*self.models, id]
+
+    def reader(self, model: str) -> Reader:
+        """How a model that is offered reads prompts.
+
+        Raises:
+            ModelError: Its files cannot be read.
+        """
+        return open_reader(
+            ModelLocation("folder", str(self._folder)) if model == BUILT_IN_MODEL else find(model)
+        )
+
+    def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
+        """Every parameter as a run of a model would have it where these are given.
+
+        Raises:
+            EditingError: A name or value is not allowed.
+        """
+        folder = self._folder if model == BUILT_IN_MODEL else (models_folder() or Path()) / model
+        return settings.values(method, folder, given)
+
+    def check(self, request: EditRequest) -> None:
+        """Refuse weights beside the model that are not offered: a project may name any.
+
+        Raises:
+            RequestError: The field names which.
+        """
+        for text in request.loras:
+            if (name := parse_lora(text).model) not in self.loras:
+                advice = "Put it into $REGRAIN_MODELS/loras."
+                said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} was not found. {advice}"
+                raise RequestError("loras", said)
+        for spec in read_control(request.params.get("control")):
+            if spec.model not in self.controls:
+                raise RequestError("params.control", _unknown(spec.model, self.controls))
+
+
+def _unknown(name: object, known: list[str]) -> str:
+    return f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}"
+
+
+def _local_loras() -> list[str]:
+    """LoRA files in the folder `loras` of $REGRAIN_MODELS, named from there."""
+    folders = [entry for entry in _shelf() if entry.name == "loras"]
+    files = (file for folder in folders for file in folder.glob("*.safetensors"))
+    return sorted(f"loras/{file.stem}" for file in files if is_name(file.stem))
+
+
+def _shelf() -> list[Path]:
+    """What the folder $REGRAIN_MODELS holds, as far as a project file could name it."""
+    entries = local_entries()
+    for entry in entries:
+        if not is_name(entry.name):
+            log.warning(
+                "%r is left out: a model's name may hold letters, digits, '.', '_' and '-'", entry.name
+            )
+    return [entry for entry in entries if is_name(entry.name)]
+
+
+def _local_models() -> list[str]:
+    return [name for name in on_shelf() if is_name(name)]
+
+
+def _local_controls() -> list[str]:
+    return [entry.name for entry in _shelf() if (entry / "config.json").is_file()]

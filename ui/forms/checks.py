@@ -1,0 +1,279 @@
+"""What is wrong with a page's words and settings, as far as it is known without a model.
+
+One function, `check`, answers while somebody types and again when a run begins. What may be run, the request
+says: see `editing.request.edit_request`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from editing.errors import EditingError, PromptError
+from editing.models.loading.reader import Reader
+from editing.models.loading.words import Unknown
+from editing.params.registry import check_params
+from editing.request.compose import compose, missing_phrases
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
+from ui.forms.views import View
+from ui.session.build_request import build_request, length_errors, region_errors
+from ui.session.method_choice import uses
+from ui.session.session import Session
+
+_MOST = 40  # of unknown words that are sent
+_MOST_OFFERS = 3
+_QUALITIES = (
+    "red orange yellow green blue purple violet pink brown black white grey gray golden silver blond dark "
+    "light bright big large huge small little tiny tall short long old young new"
+)
+_THING = re.compile(
+    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES.replace(' ', '|')})\s+)*(?P<noun>\w+)", re.IGNORECASE
+)
+_PLACE = re.compile(
+    r"left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """Something to be said at a field.
+
+    Attributes:
+        field: As the request names it, such as `regions.left.prompt`.
+        text: What is wrong, then what to do.
+        words: Words of the field that the model does not know.
+        offers: Texts to put into the field with a click.
+        kind: "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted;
+            "hint" does not.
+    """
+
+    field: str
+    text: str
+    words: tuple[Unknown, ...] = ()
+    offers: tuple[str, ...] = ()
+    kind: str = "wrong"
+
+
+@dataclass(frozen=True)
+class CheckForm:
+    """What a page asks for, as read from its fields.
+
+    Attributes:
+        model: Its id.
+        params: The given parameters.
+        seed: As the field has it.
+        loras: As in `EditRequest`.
+    """
+
+    model: str
+    params: Mapping[str, object]
+    seed: object
+    loras: tuple[str, ...] = ()
+
+
+def check(document: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
+    """All that is wrong, and hints, in the order of the page.
+
+    Args:
+        document: What the page works on.
+        asked: The rest of what a run would be given.
+        reader: How the model reads prompts.
+    """
+    found = [
+        *_region_remarks(document),
+        *_word_remarks(document, asked.model, reader),
+        *_param_remarks(document.method, asked.params),
+        *_repeated(document),
+        *_unbound(document),
+    ]
+    if not any(remark.kind == "wrong" for remark in found):
+        found += _request_remarks(document, asked)
+    order = _order(document)
+    return sorted(_once(found), key=lambda remark: order.get(remark.field, len(order)))
+
+
+def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
+    """What keeps a run from beginning, the uppermost first."""
+    return next((remark for remark in remarks if remark.kind != "hint"), None)
+
+
+def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
+    """What the page marks.
+
+    Args:
+        remarks: From `check`.
+        pressed: Counts attempts to run: then what is missing is said as well, and the first field focused.
+    """
+    shown = [remark for remark in remarks if pressed or remark.kind != "missing"]
+    wrong = first_wrong(remarks) if pressed else None
+    return {
+        "pressed": pressed,
+        "focus": wrong.field if wrong else "",
+        "remarks": [
+            {
+                "field": remark.field,
+                "text": remark.text,
+                "hint": remark.kind == "hint",
+                "offers": [*remark.offers],
+                "words": [{"word": word, "near": [*near]} for word, near in remark.words[:_MOST]],
+            }
+            for remark in shown
+        ],
+    }
+
+
+def _region_remarks(document: Session) -> Iterator[Diagnostic]:
+    for error in region_errors(document, document.method):
+        yield _remark(error, document, "missing" if error.field == "regions" else "wrong")
+
+
+def _word_remarks(document: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
+    """Texts with unknown words or too many tokens; then whole prompts that are too long only together."""
+    try:
+        asked = build_request(document, {}, document.method, model, masked=False)
+    except EditingError:  # said with the regions
+        return
+    too_long = {error.field for error in length_errors(asked.regions)}
+    wrong = False
+    for field, text in _texts(asked):
+        for remark in _readable(field, text, reader, document) if field not in too_long else ():
+            wrong = True
+            yield remark
+    for prompt in () if wrong or too_long else asked.targets:
+        for error in reader.too_long("composed", prompt):
+            yield _remark(error, document)
+
+
+def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
+    """The fields with a prompt; all lines of the one that may have several under one name."""
+    more = "\n".join((asked.prompt, *asked.more_prompts))
+    read_source = uses(asked.method).source_prompt
+    for field, text in asked.texts():
+        if field == "more_prompts" or (field == "source_prompt" and not read_source):
+            continue
+        yield field, more if field == "prompt" else text
+
+
+def _readable(field: str, text: str, reader: Reader, document: Session) -> Iterator[Diagnostic]:
+    unknown = tuple(reader.unknown(text))
+    said = [_unknown(unknown)] if unknown else []
+    said += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
+    if said:
+        yield _remark(PromptError(field, " ".join(said)), document, words=unknown)
+
+
+def _unknown(words: Sequence[Unknown]) -> str:
+    if len(words) == 1:
+        (word, near), *_ = words
+        advice = f"Did you mean “{near[0]}”?" if near else "Use another word."
+        return f"The built-in model does not know “{word}”. {advice}"
+    listed = ", ".join(f"“{unknown.word}”" for unknown in words[:3]) + (" ..." if words[3:] else "")
+    return f"The built-in model does not know {listed}. Use other words."
+
+
+def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Diagnostic]:
+    """Each parameter that is out of range or cannot be read."""
+    for name, value in params.items():
+        try:
+            check_params(method, {name: value})
+        except EditingError as error:
+            if error.field == f"params.{name}":  # one that only conflicts with another's default is not wrong
+                yield Diagnostic(error.field, error.message)
+
+
+def _repeated(document: Session) -> Iterator[Diagnostic]:
+    """Prompts of one run that are the same."""
+    lines = [" ".join(line.split()).casefold() for line in document.prompt.split("\n")]
+    if not uses(document.method).several:
+        return
+    for number, line in enumerate(lines):
+        if line and (first := lines.index(line)) < number:
+            said = f"Line {number + 1} repeats line {first + 1}, so both edits will be the same."
+            yield Diagnostic("prompt", said, kind="hint")
+            return
+
+
+def _unbound(document: Session) -> Iterator[Diagnostic]:
+    """Regions whose words replace nothing in what the clip shows, and are added at its end."""
+    if uses(document.method).regions == "ignored" or document.prompt.strip():
+        return
+    regions = tuple(document.state.regions.values())
+    missing = missing_phrases(document.source_prompt, "", regions)
+    for region in regions:
+        if not region.prompt.strip() or not document.source_prompt.strip():
+            continue
+        words = region.prompt.strip()[:60]
+        if not region.source.strip():
+            said = f"Say what it is now. Without that, “{words}” is only added to the prompt."
+        elif region.label in missing:
+            said = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
+        else:
+            continue
+        offers = tuple(_unclaimed(document.source_prompt, regions))[:_MOST_OFFERS]
+        yield Diagnostic(f"regions.{region.name}.source", said, offers=offers, kind="hint")
+
+
+def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
+    """Things in what the clip shows that no region is said to be: an article, colours or sizes, one word."""
+    spans = compose(source_prompt, source_prompt, [replace(r, prompt=r.source) for r in regions]).spans
+    claimed = [span for span in spans.values() if span]
+    for thing in _THING.finditer(source_prompt):
+        if not _PLACE.fullmatch(thing["noun"]) and all(
+            thing.end() <= start or stop <= thing.start() for start, stop in claimed
+        ):
+            yield thing[0]
+
+
+def _request_remarks(document: Session, asked: CheckForm) -> Iterator[Diagnostic]:
+    """The first thing that the request itself refuses."""
+    try:
+        request = build_request(
+            document, asked.params, document.method, asked.model, asked.seed, asked.loras, masked=False
+        )
+        request.check_runnable()
+    except EditingError as error:
+        nothing = error.field in ("regions", "prompt", "source_prompt")
+        yield _remark(error, document, "missing" if nothing else "wrong")
+
+
+def _remark(
+    error: EditingError, document: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
+) -> Diagnostic:
+    return Diagnostic(_place(error.field, document), error.message, words, kind=kind)
+
+
+def _place(field: str, document: Session) -> str:
+    """The field of the page that an error of the request is about."""
+    names = [region.name for region in document.state.regions.values()]
+    composed = field == "composed"
+    if composed and document.prompt.strip():
+        return "prompt"
+    if composed and document.source_prompt.strip():
+        return "source_prompt"
+    if composed or field == "regions":  # nothing says what any should become
+        return f"regions.{names[0]}.prompt" if names else field
+    number = re.fullmatch(r"regions\.(\d+)\.(\w+)", field)
+    if number and number[1] not in names:
+        return f"regions.{names[int(number[1])]}.{number[2]}"
+    return "prompt" if field == "more_prompts" else field
+
+
+def _order(document: Session) -> dict[str, int]:
+    """Where each field is on the page, from the top; parameters come last."""
+    keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
+    names = [region.name for region in document.state.regions.values()]
+    cards = [f"regions.{name}.{key}" for name in names for key in keys]
+    fields = ["clip", "source_prompt", "prompt", "regions", *cards, "negative_prompt", "method"]
+    return {field: number for number, field in enumerate(fields)}
+
+
+def _once(remarks: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """The gravest at each field."""
+    kept: dict[str, Any] = {}
+    for remark in remarks:
+        if remark.field not in kept or (kept[remark.field].kind == "hint" and remark.kind != "hint"):
+            kept[remark.field] = remark
+    return [*kept.values()]

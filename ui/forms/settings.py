@@ -1,0 +1,290 @@
+"""Fields for a method's parameters, made from their one declaration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import gradio as gr
+from annotated_types import Ge, Le
+from gradio.components import Component
+from pydantic.fields import FieldInfo
+
+from editing.params.registry import METHODS, resolve_params
+from editing.params.written import is_text
+from ui.forms.components import view
+
+# Where a slider ends; what is allowed beyond is for project files and the command line.
+_REACH = {
+    "steps": 100,
+    "guidance_scale": 15,
+    "window": 64,
+    "tune_steps": 1000,
+    "keep_every": 1000,
+    "tune_preview_every": 1000,
+}
+_MAX_SLIDER = 10_000  # larger ranges are typed into
+_AT_HAND = ("strength",)  # shown beside Run, without opening the settings
+_LONG = ("window", "frames_at_once")  # shown there too, among what matters to long clips
+SHARED = ("keyframes", "cuts")  # one field for all methods: they speak of the clip
+_FIRST = ("tune_steps", "steps", "guidance_scale", "cross_strength", "self_strength")
+_HINTS = {
+    "keyframes": "all, every 4, auto, or frames from 0 like 0, 8, 15",
+    "cuts": "auto, none, or frames from 1 like 24, 60",
+}
+# What the page says of a field in place of its description.
+_SAY = {
+    "keyframes": "Frames to edit: all, every N, auto, or a list. The others follow the motion of the clip, "
+    "which is faster. Marks below the film strip show them.",
+    "cuts": "Where the clip is cut: auto finds out, none takes it for one shot, or a list. Each shot is "
+    "edited on its own. Marks below the film strip show them.",
+    "window": "Frames that are edited together; a longer clip is edited in windows of so many, which share "
+    "frames. 0 takes 32, or fewer if memory is short.",
+    "frames_at_once": "Frames that are edited together; a longer clip is edited in batches of so many, which "
+    "share frames. Memory grows with it.",
+}
+_HELPERS = ("heat_pixel", "control")  # texts that a script below the field, of this name, helps to write
+_NOTHING: Any = object()
+_HIDDEN = ("preview_every",)
+_STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Content of a JSON file; `default` where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+
+
+def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
+    """Parameters as a run would use them on the model of a folder.
+
+    Raises:
+        EditingError: A name or value given is not allowed.
+    """
+    recommended = read_json(model_folder / "defaults.json", {}).get(method, {})
+    return resolve_params(method, given, recommended)[0].model_dump()
+
+
+@dataclass(frozen=True)
+class ParameterFields:
+    """Input fields of all methods, of which one's are shown.
+
+    Attributes:
+        columns: What is shown and hidden as a whole, with its method.
+        fields: By method and parameter; those of `SHARED` are the same for all methods.
+        helpers: What helps to write a text, with the name of its parameter.
+    """
+
+    columns: Sequence[tuple[str, gr.Column]]
+    fields: Mapping[str, Mapping[str, Component]]
+    helpers: Sequence[tuple[str, gr.HTML]] = ()
+
+    def __or__(self, others: ParameterFields) -> ParameterFields:
+        """These and the fields of the same methods in other places of the page."""
+        methods = dict.fromkeys((*self.fields, *others.fields))
+        fields = {name: {**self.fields.get(name, {}), **others.fields.get(name, {})} for name in methods}
+        helpers = (*self.helpers, *others.helpers)
+        return ParameterFields((*self.columns, *others.columns), fields, helpers)
+
+    @property
+    def all(self) -> list[Component]:
+        """Every field once, in the order in which `given` expects their values."""
+        controls = (control for controls in self.fields.values() for control in controls.values())
+        return list({id(control): control for control in controls}.values())
+
+    @property
+    def shared(self) -> dict[str, Component]:
+        """The fields of `SHARED`."""
+        fields = next(iter(self.fields.values()), {})
+        return {name: fields[name] for name in SHARED if name in fields}
+
+    def own(self, method: str) -> dict[str, Component]:
+        """The fields of one method alone."""
+        return {name: control for name, control in self.fields[method].items() if name not in SHARED}
+
+    def show(self, method: str) -> dict[Any, Any]:
+        """Updates that show one method's."""
+        return {column: gr.Column(visible=name == method) for name, column in self.columns}
+
+    def fill(self, method: str, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set one method's own fields."""
+        return _filled(self.own(method), values)
+
+    def fill_shared(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """Updates that set what all methods share."""
+        return _filled(self.shared, values)
+
+    def given(
+        self,
+        method: str,
+        values: Sequence[Any],
+        usual: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        project: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Parameters of a method whose fields are not where a run with nothing given has them.
+
+        Args:
+            method: Whose.
+            values: Of all fields; a browser may send 20.0.
+            usual: From what is given, at most a preset, to what a run would use.
+            project: What the project says; counts where there is no field.
+        """
+        fields = METHODS[method].Params.model_fields
+        by_field = {id(control): value for control, value in zip(self.all, values, strict=True)}
+        shown = {name: by_field[id(control)] for name, control in self.fields[method].items()}
+        chosen = {name: _read(fields[name], value) for name, value in shown.items()}
+        kept = {name: value for name, value in project.items() if name not in chosen}
+        preset = {"preset": chosen["preset"]} if "preset" in chosen else {}
+        if preset and "preset" not in project and preset["preset"] == usual({})["preset"]:
+            preset = {}  # nobody chose it: what the model recommends counts
+        base = usual(preset)
+        changed = {
+            name: value
+            for name, value in chosen.items()
+            if value != base.get(name, _NOTHING) and shown[name] != _as_text(base.get(name))
+        }
+        return kept | preset | changed
+
+
+def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> ParameterFields:
+    """Make the fields that every method shows without opening its settings; must run inside a layout.
+
+    Args:
+        usual: By method, the parameters of a run with nothing given.
+        shown: The method whose are seen first.
+    """
+    at_hand = _make_some(usual, shown, _AT_HAND)
+    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+        fields, values = METHODS[shown].Params.model_fields, usual[shown]
+        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
+        return at_hand | _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
+
+
+def make_fields(
+    usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any] | None = None
+) -> ParameterFields:
+    """Make the other fields of every method; see `make_fields_at_hand`.
+
+    Args:
+        usual: By method, the parameters of a run with nothing given.
+        shown: The method whose are seen first.
+        help: By parameter, the value of the script that helps to write it.
+    """
+    helpers: list[tuple[str, gr.HTML]] = []
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        return _make_group(method, values, help or {}, helpers)
+
+    columns = _make_columns(usual, shown, make)
+    return ParameterFields(columns.columns, columns.fields, helpers)
+
+
+def _make_columns(
+    usual: Mapping[str, Mapping[str, Any]],
+    shown: str,
+    make: Callable[[str, Mapping[str, Any]], dict[str, Component]],
+) -> ParameterFields:
+    columns, fields = [], {}
+    for method, values in usual.items():
+        with gr.Column(visible=method == shown, min_width=0) as column:
+            fields[method] = make(method, values)
+        columns.append((method, column))
+    return ParameterFields(columns, fields)
+
+
+def _make_some(usual: Mapping[str, Mapping[str, Any]], shown: str, names: Sequence[str]) -> ParameterFields:
+    """Fields of these names for the methods that have them."""
+
+    def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
+        fields = METHODS[method].Params.model_fields
+        return {name: _make_field(name, fields[name], values[name]) for name in names if name in fields}
+
+    having = {method: values for method, values in usual.items() if any(name in values for name in names)}
+    return _make_columns(having, shown, make)
+
+
+def _make_group(
+    method: str, values: Mapping[str, Any], help: Mapping[str, Any], helpers: list[tuple[str, gr.HTML]]
+) -> dict[str, Component]:
+    """A field per parameter: the important ones first, then the method's groups, then the others."""
+    fields = METHODS[method].Params.model_fields
+    kept = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
+    names = [name for name in fields if name not in kept and len(_choices(fields[name])) != 1]
+    groups = METHODS[method].Params.GROUPS
+    grouped = {name for group in groups.values() for name in group}
+    first = [name for name in _FIRST if name in names and name not in grouped]
+    controls = {name: _make_field(name, fields[name], values[name]) for name in first}
+    more = tuple(name for name in names if name not in grouped and name not in first)
+    for title, group in {**groups, "More": more}.items():
+        with gr.Accordion(title, open=False, elem_classes="rg-more"):
+            for name in (name for name in group if name in names):
+                controls[name] = _make_field(name, fields[name], values[name])
+                helpers += _make_helpers(name, help)
+    return controls
+
+
+def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
+    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
+
+
+def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
+    said: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
+    said |= {"info": _SAY.get(name, field.description), "elem_classes": f"rg-param-{name}"}
+    if field.annotation is bool:
+        return gr.Checkbox(value, **said)
+    if choices := _choices(field):
+        return gr.Radio(list(choices), value=value, **said)
+    if field.annotation not in (int, float):  # words, lists: as in a project file
+        return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **said)
+    low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
+    high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+    if low is None or high is None or high > _MAX_SLIDER:
+        whole = {"precision": 0} if field.annotation is int else {}
+        return gr.Number(value, **whole, **said)  # what is out of range is said by the checks
+    top = max(_REACH.get(name, high), value)
+    step = 1 if field.annotation is int else slider_step(high, value)
+    return gr.Slider(low, top, value=value, step=step, **said)
+
+
+def slider_step(high: float, value: float) -> float:
+    """A slider's step: as coarse as its range allows where two of them or more make up its value."""
+    usual = [step for step in _STEPS if high > 1 or step <= 0.05]
+    fits = (step for step in usual if round(abs(value) / step, 6) % 1 == 0 and not 0 < abs(value) < 2 * step)
+    return next(fits, usual[-1])
+
+
+def _filled(fields: Mapping[str, Component], values: Mapping[str, Any]) -> dict[Any, Any]:
+    return {control: _update(control, values[name]) for name, control in fields.items() if name in values}
+
+
+def _update(control: Component, value: Any) -> dict[str, Any]:
+    if isinstance(control, gr.Textbox):
+        return gr.update(value=_as_text(value))
+    if isinstance(control, gr.Slider):  # a value beyond its end would be refused with every event
+        return gr.update(value=value, maximum=max(control.maximum, value))
+    return gr.update(value=value)
+
+
+def _choices(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def _read(field: FieldInfo, value: Any) -> Any:
+    """The value of a field as the parameter wants it; what cannot be read is left to the validation."""
+    if isinstance(value, float) and value.is_integer() and field.annotation is int:
+        return int(value)
+    if isinstance(value, str) and not is_text(field) and not _choices(field):
+        if not value.strip():
+            return None if field.default is None else ""
+        try:
+            read = json.loads(value)
+        except ValueError:
+            return value
+        return tuple(read) if isinstance(read, list) else read
+    return value
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, default=str)

@@ -1,0 +1,278 @@
+"""What the page's components show, as values that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from editing.errors import EditingError
+from editing.pipeline.outputs import EDITS
+from editing.request.compose import Composed
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
+from ui.session.clips import MAX_FRAMES, ClipSession
+from ui.session.examples import Example
+from ui.session.mask_edits import finder_of, finders_view
+from ui.session.mask_models import title
+from ui.session.method_choice import View
+from ui.session.session import MAX_REGIONS, Session
+
+MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, characters of their run lengths
+# What the page calls a request's fields.
+_FIELDS = {
+    "source_prompt": "The clip shows",
+    "prompt": "It should show",
+    "negative_prompt": "Avoid",
+    "more_prompts": "It should show",
+    "adapter": "Tuned model",
+}
+_KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
+_OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
+
+
+def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
+    """The examples as pictures."""
+    return {
+        "chosen": chosen,
+        "items": [
+            {
+                "name": name,
+                "title": example.opened.title,
+                "picture": example.thumbnail,
+                "after": example.after,
+                "videos": _videos(example.opened),
+                "changes": [
+                    {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
+                    for r in example.request.regions
+                ],
+                "prompts": [] if example.request.regions else list(example.request.targets),
+            }
+            for name, example in examples.items()
+        ],
+    }
+
+
+def _videos(opened: ClipSession) -> list[str]:
+    """Paths of the source and of the edit that ships with an example; none without one."""
+    return [str(opened.source), opened.made.edits[0]] if opened.made else []
+
+
+def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
+    """The videos of a run's edits and the prompt of each."""
+    paths = (files[name] for name in EDITS if name in files)
+    return [{"prompt": text, "path": path} for text, path in zip(request.targets, paths, strict=True)]
+
+
+def player(opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
+    """The source clip, the edits beside it, and its reconstruction from the inversion."""
+    clip = opened.request.clip
+    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return said | {
+        "source": str(opened.source),
+        "edits": list(edits),
+        "reconstruction": reconstruction,
+        "width": clip.size[0],
+        "height": clip.size[1],
+        "frames": len(clip),
+        "fps": float(clip.fps),
+        "names": None,
+    }
+
+
+def begun_player(opened: ClipSession, path: str, frames: int) -> View:
+    """The first frames of an edit that goes on, beside the same frames of the source clip."""
+    shown = player(opened, [{"prompt": "", "path": path}])
+    said = f"Frames 1–{frames} of {shown['frames']}, more to come"
+    return shown | {"frames": frames, "unfinished": said}
+
+
+def canvas(
+    document: Session,
+    since: int = -1,
+    note: str | None = "",
+    alarm: bool = False,
+    frame: int = 0,
+    wanted: Collection[int] = (),
+) -> View:
+    """The frames and masks of a page: those that changed after revision `since`, all of them for -1.
+
+    Masks come whole on the frames next to `frame`, and on wanted ones; of others that changed, the numbers
+    are given (`wanting`) and the page asks for them when it shows them. What a region is on each frame
+    (`lanes`) is always there.
+
+    Args:
+        document: What the page works on.
+        since: The revision the page has; an answer may be lost, so each holds all that is newer.
+        note: Said below the frame; None leaves what is said there.
+        alarm: Whether the note is about something that went wrong.
+        frame: The one the page shows, from 0.
+        wanted: Further frames whose masks the page has asked for.
+    """
+    layers = document.state.layers
+    fresh = {at for at, changed in document.changed.items() if changed > since}
+    changes = _whole_masks(document, sorted(fresh.union(wanted), key=lambda at: abs(at - frame)))
+    return {
+        "id": document.id,
+        "rev": document.rev,
+        "clip": _clip(document.opened),
+        "changes": changes,
+        "wanting": {str(at): document.changed[at] for at in sorted(fresh) if str(at) not in changes},
+        "lanes": {str(label): _lane(document, label) for label in layers},
+        "labels": list(document.state.regions),
+        "finders": {str(label): finder_of(document, label) for label in layers},
+        "who": finders_view(document),
+        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
+        "stale": document.to_track(),
+        "tracking": document.tracking,
+        "followed": document.followed and list(document.followed),
+        "found": None if document.found is None else list(document.found),
+        "acknowledged": list(document.acknowledged),
+        "note": note,
+        "alarm": alarm,
+        **document.can,
+    }
+
+
+def _clip(opened: ClipSession) -> View:
+    clip = opened.request.clip
+    return {
+        "title": opened.title,
+        "folder": str(opened.folder),
+        "count": len(opened.frames),
+        "width": clip.size[0],
+        "height": clip.size[1],
+        "fps": float(clip.fps),
+        "own": opened.own,
+        "drawn": opened.drawn,
+        "total": opened.total,
+        "start": opened.start,
+        "stride": opened.stride,
+        "most": MAX_FRAMES,
+        "strip": str(opened.strip) if opened.strip else "",
+        "made": opened.made is not None,
+    }
+
+
+def _whole_masks(document: Session, frames: Iterable[int]) -> View:
+    """The masks on the first of these frames, as many as one view holds."""
+    changes: View = {}
+    left = MAX_RUNS
+    for frame in frames:
+        if left <= 0 or len(changes) >= MAX_WHOLE:
+            break
+        changes[str(frame)] = entries = _masks_on(document, frame)
+        left -= sum(len(entry["runs"]) for entry in entries.values())
+    return changes
+
+
+def _masks_on(document: Session, frame: int) -> View:
+    return {
+        str(label): _masked(document, label, frame)
+        for label, layer in document.state.layers.items()
+        if frame in layer.keys or frame in layer.track
+    }
+
+
+def _lane(document: Session, label: int) -> str:
+    """What a region is on each frame, a character each.
+
+    "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
+    0 to 9 tracked (tenths of how sure), or a space.
+    """
+    count = len(document.opened.frames)
+    if document.state.layers[label].rest:
+        return "9" * count
+    return "".join(_cell(document, label, frame) for frame in range(count))
+
+
+def _cell(document: Session, label: int, frame: int) -> str:
+    layer = document.state.layers[label]
+    key = layer.keys.get(frame)
+    if key is None and frame not in layer.track:
+        return " "
+    masked = document.masked(label, frame)
+    if key and key.counts:
+        return "e" if not masked else "c" if key.clicked else "k"
+    if not masked:
+        return " " if key and key.points else "-"
+    return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
+
+
+def _masked(document: Session, label: int, frame: int) -> View:
+    layer = document.state.layers[label]
+    key = layer.keys.get(frame)
+    return {
+        "runs": document.run_lengths(label, frame),
+        "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
+        "key": key is not None and key.counts,
+        "by": title(key.by) if key and key.found else "",
+        "score": 1.0 if key and key.counts else round(layer.score.get(frame, 0.0), 3),
+    }
+
+
+def place(field: str) -> str:
+    """What the page calls a request's field: `regions.left.prompt` is "Left: Change to"."""
+    parts = field.split(".")
+    if parts[0] == "regions" and len(parts) > 2:
+        name, key = ".".join(parts[1:-1]), parts[-1]
+        where = f"{name}: {_KEYS.get(key, key)}"
+    elif parts[0] == "params":
+        where = ".".join(parts[1:]).replace("_", " ")
+    else:
+        where = _FIELDS.get(field, parts[0] if parts[0] == "clip" else field)
+    return capital(where)
+
+
+def capital(text: str) -> str:
+    """The text with a large first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(error: EditingError) -> str:
+    """An error in one line: what the page calls the field, and what is wrong."""
+    return f"{place(error.field)}: {error.message}"
+
+
+def lost(note: str) -> View:
+    """A page that shows what is not there any more."""
+    return {"gone": True, "note": note, "alarm": True}
+
+
+def cards(document: Session) -> View:
+    """One card per region, the uppermost first."""
+    return {
+        "id": document.id,
+        "have": document.rev,
+        "source_prompt": document.source_prompt,
+        "prompt": document.prompt,
+        "negative_prompt": document.negative_prompt,
+        "rest": document.rest or 0,
+        "full": len(document.state.regions) >= MAX_REGIONS,
+        "regions": [
+            {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
+        ],
+    }
+
+
+def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
+    """The composed prompts in pieces; a region's own words carry its label and colour."""
+    known = {region.label: region for region in regions}
+    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, known))]}
+
+
+def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
+    text, spans = composed
+    places = sorted((span, label) for label, span in spans.items() if span)
+    parts, done = [], 0
+    for (start, stop), label in places:
+        parts += [
+            {"text": text[done:start]},
+            {
+                "text": text[start:stop],
+                "label": label,
+                "color": regions[label].color,
+                "kept": not regions[label].prompt.strip(),
+            },
+        ]
+        done = stop
+    parts.append({"text": text[done:]})
+    return [part for part in parts if part["text"]]

@@ -1,0 +1,260 @@
+"""Masks come in from files and go out as files: for the clip that is open, in any form of `masks.io`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from editing.boundary import boundary
+from editing.errors import EditingError, MaskError, RequestError, shorten
+from editing.media.coco import check_extent, is_data_set, load_json, names
+from editing.media.labels import open_regions, split
+from editing.media.reading import open_clip
+from editing.request.project import FILE
+from editing.request.region import Region
+from masks.io.files import VIDEOS, Masks, colors_of, write_masks
+from masks.io.pair import MASK, write_pair
+from masks.io.video import find_colors, read_mask_video
+from ui.forms import views
+from ui.handlers.regions import Components, page_of, prompt_view, told
+from ui.server.media import Media
+from ui.session.build_request import masks_of
+from ui.session.clip_files import say_origin
+from ui.session.clips import unpack
+from ui.session.layers import pack
+from ui.session.session import MAX_REGIONS, Session, StaleEvent
+from ui.session.session_store import SessionStore
+
+ACCEPTED = [".zip", ".png", ".json", *VIDEOS, ".mov", ".webm"]
+FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}
+_MOVIES = (*VIDEOS, ".mov", ".webm")
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Imports and exports masks of pages.
+
+    Attributes:
+        visits: The documents of all open pages.
+        media: Where files are kept until they are downloaded.
+    """
+
+    visits: SessionStore
+    media: Media
+
+    def load(self, page: str, files: Sequence[str]) -> tuple[Session, str]:
+        """Make regions of uploaded masks: one file, or a PNG file per frame; what to say about them.
+
+        Raises:
+            EditingError: They cannot be read, or are not masks of this clip; the page keeps what it had.
+        """
+        document = self.visits.get(page)
+        folder = self.media.new_clip(page)
+        try:
+            with document.lock:
+                identity, extent = document.id, (len(document.opened.frames), document.size)
+                colors = {label: region.color for label, region in document.state.regions.items()}
+            tracks, called = read_tracks(files, folder, *extent, colors)
+            with document.lock:
+                if document.id != identity:
+                    raise StaleEvent
+                return document, _take(document, tracks, called)
+        finally:
+            self.media.drop(folder)
+
+    def save(self, page: str, data: Mapping[str, Any]) -> Path:
+        """Write the masks of a page in the form that is wanted: `form` is one of `FORMS`.
+
+        Raises:
+            EditingError: There is none, or no such form.
+        """
+        document = self.visits.get(page)
+        with document.lock:
+            document.check(data.get("id"), data.get("have"))
+            masks, regions, opened = masks_of(document), dict(document.state.regions), document.opened
+        form = str(data.get("form"))
+        if form not in FORMS:
+            raise RequestError("form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}.")
+        if not masks:
+            raise MaskError("masks", "There are none yet. Click an object in the frame first.")
+        folder = self.media.new_clip(page)
+        out = folder / FORMS[form]
+        if form == "pair":
+            edited = {n: mask for n, mask in masks.items() if regions[n].prompt.strip()}
+            _zip(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
+        else:
+            write_tracks(masks, regions, opened.clip.fps, out)
+        old, document.exported = document.exported, folder
+        if old:
+            self.media.drop(old)
+        return out
+
+
+def read_tracks(
+    files: Sequence[str | Path],
+    folder: Path,
+    frames: int,
+    size: tuple[int, int],
+    colors: Mapping[int, str],
+) -> tuple[dict[int, dict[int, bytes]], Mapping[int, str]]:
+    """Read uploaded masks: one file, or a PNG file per frame.
+
+    Args:
+        files: Move into the folder.
+        folder: Where they are unpacked.
+        frames: How many the clip has.
+        size: Its (width, height).
+        colors: "#rrggbb" of labels that a video may show.
+
+    Returns:
+        By label, packed masks by frame; and what labels are called, if the file says so.
+
+    Raises:
+        EditingError: They cannot be read, or are not masks of this clip.
+    """
+    path = _put(files, folder)
+    masks = _read(path, frames, size, colors)
+    called = names(facts) if path.suffix == ".json" and is_data_set(facts := load_json(path)) else {}
+    tracks = {n: {f: pack(m) for f, m in enumerate(mask) if m.any()} for n, mask in masks.items()}
+    return {label: track for label, track in tracks.items() if track}, called
+
+
+def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path) -> None:
+    """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`.
+
+    Args:
+        masks: By label.
+        regions: By label; their names and colours.
+        fps: Frames per second of a video.
+        out: The file.
+    """
+    colors = {n: regions[n].color.lower() for n in masks}
+    colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
+    called = {n: regions[n].name for n in masks}
+    if out.suffix == ".zip":
+        _zip(out, lambda inner: write_masks(masks, inner, colors, fps, called))
+    else:
+        write_masks(masks, out, colors, fps, called)
+
+
+@dataclass(frozen=True)
+class MaskFileHandlers:
+    """The page's events of mask files."""
+
+    files: MaskFiles
+    parts: Components
+
+    def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
+        """Masks were uploaded."""
+        try:
+            document, note = self.files.load(page_of(request), files or [])
+        except StaleEvent:
+            return {self.parts.canvas: gr.skip()}
+        except EditingError as error:
+            return {self.parts.canvas: self._said(request, views.sentence(error))}
+        with document.lock:
+            return {
+                self.parts.canvas: views.canvas(document, -1, note),
+                self.parts.cards: views.cards(document),
+                self.parts.prompt: prompt_view(document),
+            }
+
+    def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """They are wanted as a file."""
+        try:
+            path = self.files.save(page_of(request), told(event))
+        except StaleEvent:
+            return {self.parts.canvas: gr.skip()}
+        except EditingError as error:
+            return {self.parts.canvas: self._said(request, views.sentence(error))}
+        # The time tells it from the same file wanted before.
+        return {self.parts.download: {"path": str(path), "name": path.name, "time": time.time()}}
+
+    def _said(self, request: gr.Request, note: str) -> views.View:
+        try:
+            document = self.files.visits.get(page_of(request))
+        except EditingError as error:
+            return views.lost(error.message)
+        with document.lock:
+            return views.canvas(document, document.rev, note, True, document.shown)
+
+
+def _take(document: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
+    if not tracks:
+        raise MaskError("masks", "They are empty in every frame. Choose masks with at least one object.")
+    free = MAX_REGIONS - len(document.state.regions)
+    if len(tracks) > free:
+        said = (
+            f"The file has {len(tracks)}, but only {free} more regions are allowed. Delete some or use fewer."
+        )
+        raise MaskError("masks", said)
+    labels = sorted(tracks)  # the lower covers the higher
+    named = [called.get(label, "") for label in labels]
+    wished = [name if not name.isdigit() else "" for name in named]
+    made = document.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
+    return f"Imported masks of {', '.join(made)}. Say what each should become."
+
+
+def _put(files: Sequence[str | Path], folder: Path) -> Path:
+    """Move uploads into a folder; the file or the folder that holds the masks."""
+    paths = [Path(file) for file in files]
+    if len(paths) == 1 and paths[0].suffix.lower() == ".zip":
+        return _unzipped(paths[0], folder / "masks")
+    pictures = bool(paths) and all(path.suffix.lower() == ".png" for path in paths)
+    if len(paths) != 1 and not pictures:
+        raise MaskError("masks", "Choose one file, or a PNG file for each frame.")
+    (folder / "masks").mkdir()
+    for path in paths:
+        shutil.move(path, folder / "masks" / path.name)
+    return folder / "masks" if pictures else folder / "masks" / paths[0].name
+
+
+def _unzipped(file: Path, target: Path) -> Path:
+    damaged = f"{shorten(file.name)} is damaged or not a zip file. Pack it again."
+    try:
+        with boundary("masks", damaged, MaskError), zipfile.ZipFile(file) as archive:
+            unpack(archive, target)
+    except RequestError as error:
+        raise MaskError("masks", error.message) from None
+    entries = [entry for entry in target.iterdir() if entry.name != "__MACOSX" and entry.name[0] != "."]
+    if len(entries) == 1 and (entries[0].is_file() or not entries[0].name.isdigit()):
+        target = entries[0]
+    if target.is_dir() and (target / FILE).is_file():  # a project
+        target = target / "masks"
+    return target / MASK if (target / MASK).is_file() else target
+
+
+def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
+    if path.suffix.lower() not in _MOVIES:
+        masks = open_regions(path, frames, size)
+    else:
+        video = open_clip(path)
+        check_extent(path.name, (len(video), video.size), (frames, size))
+        known = dict(enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1))
+        shown = find_colors(video, known)
+        if not shown:
+            said = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
+            raise MaskError("masks", said)
+        masks = split(read_mask_video(path, frames, size, shown))
+    if len(masks) > MAX_REGIONS:
+        said = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
+        raise MaskError("masks", said)
+    return masks
+
+
+def _zip(out: Path, write: Any) -> None:
+    """Let something write into a folder, and pack that."""
+    inner = out.parent / "inner"
+    inner.mkdir()
+    write(inner)
+    shutil.make_archive(str(out.with_suffix("")), "zip", inner)
+    shutil.rmtree(inner)
+    say_origin(out)

@@ -1,0 +1,231 @@
+"""What the canvas and the cards ask for: points, strokes, mask tools, regions, undo."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, TypeGuard, get_args, get_type_hints
+
+from editing.errors import EditingError, RequestError
+from masks.draw import BrushStroke, Rectangle
+from ui.forms import views
+from ui.session import mask_edits
+from ui.session.layers import Reshape
+from ui.session.mask_edits import MAX_PATH, Segment, choose_tracker
+from ui.session.session import Session, StaleEvent
+from ui.session.session_store import SessionStore
+
+log = logging.getLogger(__name__)
+Data = dict[str, Any]
+MAX_RESHAPE = 64  # pixels
+BROKEN = "Something went wrong inside Regrain. The log has the details."
+_NOTHING = (
+    "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
+)
+_NOTHING_BOXED = (
+    "Nothing found in that box. Draw it closer around the object, or hold Shift to take all of it."
+)
+_KINDS = get_args(get_type_hints(Reshape)["kind"])
+
+
+class Masking:
+    """Events of the canvas in, views out.
+
+    Args:
+        visits: The documents of all open pages.
+        segment: Points to a mask.
+    """
+
+    def __init__(self, visits: SessionStore, segment: Segment) -> None:
+        self.visits, self.segment = visits, segment
+        self._acts: dict[str, Callable[[Session, Data], str | None]] = {
+            "point": self._point,
+            "unpoint": self._unpoint,
+            "stroke": self._stroke,
+            "box": self._box,
+            "reshape": self._reshape,
+            "feather": self._feather,
+            "undo": lambda document, data: self._step(document, document.undo),
+            "redo": lambda document, data: self._step(document, document.redo),
+            "stop": lambda document, data: document.stop.set(),
+            "add": self._add,
+            "rest": self._add_rest,
+            # A tracker writes by label, and labels of deleted regions are given again.
+            "delete": lambda document, data: self._step(
+                document, lambda: document.delete_region(_label(data))
+            ),
+            "clear": lambda document, data: mask_edits.clear(document, _label(data)),
+            "find": self._find_by,
+            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
+            "look": lambda document, data: None,  # to be given masks
+        }
+
+    def act(self, page: str, data: Data) -> tuple[views.View | None, Session | None]:
+        """Do what a canvas event asks for.
+
+        Returns:
+            The canvas, None where it stays as it is; and the document if the cards must change too.
+        """
+        try:
+            document = self.visits.get(page)
+            with document.lock:
+                document.check(data.get("id"), data.get("have"))
+                return self._answer(document, data)
+        except StaleEvent:
+            return None, None
+        except EditingError as error:
+            return views.lost(error.message), None
+
+    def _answer(self, document: Session, data: Data) -> tuple[views.View, Session | None]:
+        before, words = list(document.state.regions), data.get("cards")
+        if isinstance(words, dict):  # typed, and not yet sent
+            texts = (words.get("prompt"), words.get("negative_prompt"))
+            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
+        note, alarm = self._do(document, data)
+        if is_whole(data.get("nonce")):
+            document.acknowledged.append(data["nonce"])
+        document.shown = frame_shown(document, data)
+        said = None if data.get("act") == "look" else note  # what was said before stays
+        wanted = _wanted(document, data)
+        view = views.canvas(document, data["have"], said, alarm, document.shown, wanted)
+        return view, document if before != list(document.state.regions) else None
+
+    def _do(self, document: Session, data: Data) -> tuple[str, bool]:
+        try:
+            act = self._acts.get(str(data.get("act")))
+            note = act(document, data) if act else None
+        except EditingError as error:
+            return views.sentence(error), True
+        except Exception:
+            log.exception("an event of the canvas failed")
+            return BROKEN, True
+        return note or "", note in (_NOTHING, _NOTHING_BOXED)
+
+    def _point(self, document: Session, data: Data) -> str | None:
+        frame, at = frame_of(document, data), _place(document, data.get("at"))
+        label = self._target(document, data)
+        inside = bool(data.get("inside"))
+        found = mask_edits.add_point(document, label, frame, at, inside, self.segment)
+        return None if found else _NOTHING
+
+    def _unpoint(self, document: Session, data: Data) -> str | None:
+        frame, at = frame_of(document, data), _place(document, data.get("at"))
+        found = mask_edits.remove_point(document, _label(data), frame, at, self.segment)
+        return None if found else _NOTHING
+
+    def _box(self, document: Session, data: Data) -> str | None:
+        (x0, y0), (x1, y1) = (_place(document, data.get(end)) for end in ("from", "to"))
+        box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+            raise RequestError("box", "It is too small. Drag it around the object.")
+        label, frame, how = self._target(document, data), frame_of(document, data), data.get("how")
+        if how in ("add", "erase"):
+            mask_edits.fill_box(document, label, frame, Rectangle(box, erase=how == "erase"))
+            return None
+        return None if mask_edits.add_box(document, label, frame, box, self.segment) else _NOTHING_BOXED
+
+    def _stroke(self, document: Session, data: Data) -> None:
+        path, radius = data.get("path"), data.get("radius")
+        if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
+            raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
+        radius = min(max(float(radius), 0.5), float(max(document.size)))
+        # A browser counts from the corner of a pixel, the brush from its centre.
+        places = [_place(document, at) for at in path]
+        stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
+        label = self._target(document, data)
+        mask_edits.add_stroke(document, label, frame_of(document, data), stroke, self.segment)
+
+    def _reshape(self, document: Session, data: Data) -> None:
+        kind, pixels = data.get("kind"), data.get("pixels")
+        if kind not in _KINDS or not is_whole(pixels) or not 1 <= pixels <= MAX_RESHAPE:
+            allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
+            raise RequestError("mask tool", allowed)
+        everywhere = range(len(document.opened.frames))
+        frames = list(everywhere) if data.get("all") is True else [frame_of(document, data)]
+        mask_edits.reshape(document, _label(data), frames, Reshape(kind, pixels))
+
+    def _feather(self, document: Session, data: Data) -> None:
+        pixels = data.get("pixels")
+        if not isinstance(pixels, int) or not 0 <= pixels <= MAX_RESHAPE:
+            raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
+        document.set_feather(_label(data), pixels)
+
+    def _find_by(self, document: Session, data: Data) -> None:
+        finder, frame = str(data.get("by")), frame_of(document, data)
+        mask_edits.find_by(document, self._target(document, data), frame, finder, self.segment)
+
+    def _add(self, document: Session, data: Data) -> str:
+        document.add_region()
+        return "New region. Click an object in the frame, or paint it."
+
+    def _add_rest(self, document: Session, data: Data) -> str:
+        document.add_rest()
+        return "The rest of the frame is a region now. Say what it should become."
+
+    def _target(self, document: Session, data: Data) -> int:
+        """The region an event is for; the first click of all makes one, and those that follow fast use it.
+
+        The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
+        """
+        regions, rest = document.state.regions, document.rest
+        own = [label for label in regions if label != rest]
+        if not own:
+            return document.add_region()
+        label = _label(data) or own[0]
+        if label != rest:
+            return label
+        return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
+
+    def _step(self, document: Session, move: Callable[[], None]) -> None:
+        document.stop.set()
+        move()
+
+
+def _label(data: Data) -> int:
+    label = data.get("label")
+    if not is_whole(label):
+        raise RequestError("region", "None is selected. Click one in the list.")
+    return label
+
+
+def frame_of(document: Session, data: Data) -> int:
+    """The frame an event is about, from 0.
+
+    Raises:
+        RequestError: The clip has no such frame.
+    """
+    frame, count = data.get("frame"), len(document.opened.frames)
+    if not is_whole(frame) or not 0 <= frame < count:
+        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
+    return frame
+
+
+def frame_shown(document: Session, data: Data) -> int:
+    """The frame that a page shows, from 0; the first if it does not say."""
+    frame = data.get("frame")
+    return frame if is_whole(frame) and 0 <= frame < len(document.opened.frames) else 0
+
+
+def _wanted(document: Session, data: Data) -> list[int]:
+    """Frames whose masks a page lacks."""
+    frames, count = data.get("wanted"), len(document.opened.frames)
+    asked = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
+    return [frame for frame in asked if is_whole(frame) and 0 <= frame < count]
+
+
+def _place(document: Session, at: object) -> tuple[float, float]:
+    """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
+    if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
+        raise RequestError("point", "It needs two numbers, x and y.")
+    (x, y), (width, height) = at, document.size
+    return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value from JSON is a whole number; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

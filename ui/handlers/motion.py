@@ -1,0 +1,87 @@
+"""What moves from one frame to the next, as pictures on demand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from editing.errors import EditingError
+from ui.forms import views
+from ui.handlers.masking import BROKEN, Data, frame_of
+from ui.server.thumbnails import data_url
+from ui.session.session import Session, StaleEvent
+from ui.session.session_store import SessionStore
+
+if TYPE_CHECKING:  # torch takes seconds
+    from editing.pipeline.motion_pictures import MotionPictures
+
+log = logging.getLogger(__name__)
+Motion = Callable[[np.ndarray, np.ndarray], "MotionPictures"]
+_CUT = "There seems to be a cut between these frames, so the motion means nothing."
+_SIGNS = "Hue shows the direction, saturation the distance. Hatched places have no counterpart."
+_LAST = "The last frame has no next one. Choose an earlier frame."
+
+
+class Motions:
+    """Draws the motion of a page's clip, a pair of frames at a time.
+
+    Args:
+        visits: The documents of all open pages.
+        motion: Draws it; as `editing.pipeline.motion_pictures.motion_pictures`.
+    """
+
+    def __init__(self, visits: SessionStore, motion: Motion) -> None:
+        self.visits, self.motion = visits, motion
+
+    def look(self, page: str, data: Data) -> views.View | None:
+        """Draw the motion from a frame to the next; None for a clip that the page has left.
+
+        Nothing of the page is locked meanwhile, so clicks and runs go on.
+        """
+        asked: views.View = {key: data.get(key) for key in ("id", "frame", "nonce")}
+        try:
+            document = self.visits.get(page)
+            with document.lock:
+                document.check(data.get("id"), data.get("have"))
+                frame, frames = frame_of(document, data), document.opened.frames
+            if frame == len(frames) - 1:
+                return asked | {"note": _LAST}
+            drawn = self.motion(np.asarray(frames[frame]), np.asarray(frames[frame + 1]))
+            return asked | _shown(drawn, frame, document)
+        except StaleEvent:
+            return None
+        except EditingError as error:
+            return asked | {"note": views.sentence(error), "alarm": True}
+        except Exception:
+            log.exception("the motion could not be drawn")
+            return asked | {"note": BROKEN, "alarm": True}
+
+
+def _shown(drawn: MotionPictures, frame: int, document: Session) -> views.View:
+    this, following = frame + 1, frame + 2
+    width, height = document.size
+    url = lambda picture: data_url(picture, max(picture.shape), 90)  # noqa: E731
+    return {
+        "aspect": width / height,
+        "wheel": url(drawn.wheel),
+        "reach": f"{drawn.reach:.0f} px",
+        "pictures": [
+            {"url": url(drawn.flow), "text": f"Motion from frame {this} to {following}"},
+            {
+                "url": url(drawn.hidden),
+                "text": f"Frame {this}: {_percent(drawn.hidden_share)} is hidden in frame {following}",
+            },
+            {
+                "url": url(drawn.appeared),
+                "text": f"Frame {following}: {_percent(drawn.appeared_share)} is new since frame {this}",
+            },
+        ],
+        "note": _CUT if drawn.cut else _SIGNS,
+    }
+
+
+def _percent(share: float) -> str:
+    return "nothing" if share == 0 else "under 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")

@@ -1,0 +1,4 @@
+"""The page itself: layout, wiring, head, safety.
+
+Imports all of `ui`.
+"""

@@ -1,0 +1,45 @@
+"""The page as gradio's blocks, which answer a malformed event with one line of the page's own."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import BlockFunction
+
+from editing.errors import EditingError
+from ui.api.endpoints import Refused
+from ui.forms.views import sentence
+from ui.handlers.masking import BROKEN
+
+log = logging.getLogger(__name__)
+_MALFORMED = "Page: It sent what no field holds. Reload it."
+_UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
+
+
+class Page(gr.Blocks):
+    """Blocks whose events never end in a trace of gradio's."""
+
+    async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
+        """As in gradio; values that a component cannot hold are refused in one line."""
+        try:
+            return await super().preprocess_data(block_fn, *args, **kwargs)
+        except Exception as error:
+            log.info("a malformed event: %s", type(error).__name__)
+            said = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
+            raise Refused(said) from None
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+        """As in gradio; a fault is logged here and said in one line."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error as error:
+            if error.print_exception:  # gradio's, such as of a file that nobody uploaded
+                raise Refused(_MALFORMED) from None
+            raise
+        except EditingError as error:
+            raise Refused(sentence(error)) from None
+        except Exception:
+            log.exception("an event failed")
+            raise Refused(BROKEN) from None

@@ -1,0 +1,109 @@
+"""The frame around the page: its head, with a script that runs before all others."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+
+from ui.forms.components import bundle
+
+log = logging.getLogger(__name__)
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+TITLE = "Regrain"
+SAID = "Edit each thing in a video with its own words: click it, say what it should become, run."
+SHARE_IMAGE = "/regrain/share.png"
+_PICTURE = Path(__file__).parents[1] / "share.png"  # a frame of the first example, before and after
+# Gradio's own tags, which name Gradio.
+_FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
+
+
+class PageHead:
+    """Puts the head into the page as it is sent.
+
+    Args:
+        app: What serves the page.
+    """
+
+    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        asked = (scope["type"], scope.get("method"), scope.get("path"))
+        if asked == ("http", "HEAD", "/"):  # gradio's own, at its start: a busy machine is not given up
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+        if asked in (("http", "GET", SHARE_IMAGE), ("http", "HEAD", SHARE_IMAGE)):
+            await FileResponse(_PICTURE, headers={"cache-control": "max-age=86400"})(scope, receive, send)
+            return
+        if asked == ("http", "GET", "/"):
+            send = _rewriting(scope, send)
+        try:
+            await self._app(scope, receive, send)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            # Gradio refuses the events of a session it does not know once it has begun to send them.
+            log.info("events of an unknown session: %s", error.__cause__.status_code)
+            await send({"type": "http.response.body", "body": b""})
+
+
+def _rewriting(scope: Message, send: Send) -> Send:
+    """Gather the page, change its head, then send it."""
+    start: Message = {}
+    parts: list[bytes] = []
+
+    async def gather(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+            return
+        parts.append(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        page = b"".join(parts)
+        kinds = dict(start["headers"])
+        if kinds.get(b"content-type", b"").startswith(b"text/html"):
+            page = with_head(page.decode(), _address(scope)).encode()
+        headers = [(k, v) for k, v in start["headers"] if k != b"content-length"]
+        start["headers"] = [*headers, (b"content-length", str(len(page)).encode())]
+        await send(start)
+        await send({"type": "http.response.body", "body": page})
+
+    return gather
+
+
+def _address(scope: Message) -> str:
+    """Where visitors find the page, without a slash at its end."""
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http")).split(",")[0]
+    host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0]
+    return f"{scheme}://{host}{scope.get('root_path', '')}"
+
+
+def with_head(page: str, address: str) -> str:
+    """The page with tags of its own for those who share it, and its first script."""
+    said = {
+        "og:type": "website",
+        "og:title": TITLE,
+        "og:description": SAID,
+        "og:url": f"{address}/",
+        "og:image": address + SHARE_IMAGE,
+        "og:image:alt": "A rabbit and a cat on a meadow; beside it the same frame with a panda and a fox.",
+        "twitter:card": "summary_large_image",
+    }
+    tags = f"<title>{TITLE}</title>\n" + "".join(
+        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items()
+    )
+    tags += f'<meta name="description" content="{html.escape(SAID)}">\n'
+    script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
+    return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)

@@ -1,0 +1,155 @@
+"""Layout of the page: all its components, in the order in which they are seen."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from editing.params.registry import METHODS
+from ui.forms import settings, views
+from ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
+from ui.forms.components import view
+from ui.handlers.mask_files import ACCEPTED as MASK_FILES
+from ui.handlers.mask_model_handlers import offer
+from ui.handlers.quality import choices
+from ui.handlers.regions import Components, prompt_view, seed_field
+from ui.page.tools import Tools
+from ui.results import made_views, tuning_views
+from ui.results.model_views import Hub, control_view, hub_view, lora_view
+from ui.session import method_choice
+from ui.session.adapters import AdapterList
+from ui.session.session import Session
+
+_NOTICE = (
+    "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "
+    "picture-book world, so its edits of real footage are meaningless. Clicks and tracking work, but make "
+    "more mistakes than on drawn clips: check the frames marked as uncertain. For a real edit, put a Stable "
+    "Diffusion checkpoint into the folder $REGRAIN_MODELS and choose it under Settings, or save the project "
+    "and run it elsewhere with --model.</p>"
+)
+
+
+def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
+    """All components, showing the document a new page begins with."""
+    shown: dict[str, Any] = {}
+    examples = catalogue.examples
+    shown["gallery"] = view(
+        "gallery", views.gallery(examples, next(iter(examples), None)), elem_id="examples"
+    )
+    with gr.Row(elem_classes="rg-columns"):
+        with gr.Column(scale=8, min_width=340):
+            shown |= _clip_column(start, tools)
+        with gr.Column(scale=5, min_width=320):
+            shown |= _words_column(catalogue, start, tools.hub)
+    return Components(**shown, download=view("download", elem_id="download"))
+
+
+def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
+    view("tabs", elem_id="tabs")
+    canvas = view("canvas", views.canvas(start) if start else None, elem_id="canvas")
+    fetch = view("fetch", offer(), elem_id="fetch")
+    mask_file = gr.UploadButton(
+        "Masks", file_count="multiple", file_types=MASK_FILES, elem_id="mask-file", visible="hidden"
+    )
+    motion = view("motion", elem_id="motion", visible=tools.motion is not None)
+    if tools.remark:
+        gr.HTML(f"<p class='rg-remark'>{html.escape(tools.remark)}</p>", apply_default_css=False)
+    return {
+        "canvas": canvas,
+        "fetch": fetch,
+        "mask_file": mask_file,
+        "motion": motion,
+        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
+        "history": view("history", elem_id="history"),
+        "live": view("live", elem_id="live"),
+        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
+        "losses": view("losses", elem_id="losses"),
+    }
+
+
+def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict[str, Any]:
+    chosen = start.method if start else next(iter(METHODS))
+    given = {chosen: start.opened.request.params} if start else {}
+    usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
+    shown: dict[str, Any] = {
+        "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
+        "method": view("method", method_choice.choice(chosen), elem_id="method"),
+        "adapters": view("adapters", _shown_models(catalogue, start, chosen), elem_id="adapters"),
+        "adapter_file": gr.UploadButton(
+            "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
+        ),
+        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
+        "controls": _add_at_hand(usual, chosen),
+        "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "checks": view("checks", elem_id="checks"),
+        "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
+    }
+    shown["variants"] = view("variants", {"count": 1}, elem_id="variants")
+    settled = _add_settings(catalogue, usual, chosen, start, hub)
+    shown |= settled | {"controls": shown["controls"] | settled["controls"]}
+    _add_words(catalogue.groups)
+    # The last of its column, so that it is in sight wherever the page is scrolled to.
+    with gr.Column(elem_classes="rg-run", min_width=0):
+        with gr.Row():
+            shown["run"] = gr.Button("Run", elem_id="run", variant="primary", scale=3)
+            shown["stop"] = gr.Button("Stop", elem_id="stop", scale=1, visible=False, min_width=90)
+        shown["tries"] = view("tries", elem_id="tries")
+        shown["takes"] = view("takes", elem_id="takes")
+        shown["progress"] = view("progress", elem_id="progress")
+    return shown
+
+
+def _shown_models(catalogue: Catalogue, start: Session | None, chosen: str) -> views.View:
+    shelf = start.shelf if start else AdapterList()
+    return tuning_views.models(shelf, catalogue.adapters, chosen)
+
+
+def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
+    return choices(method, usual, usual, lambda steps: None)
+
+
+def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
+    with gr.Column(elem_id="at-hand", min_width=0):
+        return settings.make_fields_at_hand(usual, chosen)
+
+
+def _add_settings(
+    catalogue: Catalogue,
+    usual: Mapping[str, Mapping[str, Any]],
+    chosen: str,
+    start: Session | None,
+    hub: Hub,
+) -> dict[str, Any]:
+    added = start.opened.request.loras if start else ()
+    help = {"control": control_view(catalogue.controls)}
+    with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
+        return {
+            "model": gr.Dropdown(catalogue.models, value=BUILT_IN_MODEL, label="Model", elem_id="model"),
+            "hub": view("hub_model", hub_view(hub), elem_id="hub"),
+            "loras": gr.State([*added]),
+            "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
+            "controls": settings.make_fields(usual, chosen, help),
+            "seed": gr.Number(
+                start.opened.request.seed if start else 0,
+                label="Seed",
+                precision=0,
+                elem_id="seed",
+                **seed_field(chosen),
+            ),
+        }
+
+
+def _add_words(groups: Mapping[str, Sequence[str]]) -> None:
+    count = len({word for phrases in groups.values() for phrase in phrases for word in phrase.split()})
+    note = (
+        "The built-in model is small and draws a picture-book world. It knows only "
+        f"{f'{count} words' if count else 'the words of its own small world'} and rejects all "
+        "others. Real footage needs a real checkpoint; see the README. Files of this page are deleted two "
+        "minutes after you close it, or after an hour without use. Cached inversions stay on the server."
+    )
+    value = {"note": note, "groups": [{"title": title, "words": [*words]} for title, words in groups.items()]}
+    with gr.Accordion("What the built-in model knows", open=False, elem_id="words", elem_classes="rg-fold"):
+        view("vocabulary", value)

@@ -1,0 +1,151 @@
+"""The filter of a public page: what real checkpoints make is shown only if it passes.
+
+Published as `StableDiffusionSafetyChecker`: a CLIP vision model with embeddings of concepts. The built-in
+model draws a picture-book world and is not checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from editing.errors import ModelError, RequestError
+from editing.pipeline.pictures import Frame
+from editing.recipe.events import Event, Finished, Preview, Ready
+from editing.request.edit_request import EditRequest
+from editing.storage.local_models import find_local, local_entries
+from ui.forms.catalogue import BUILT_IN_MODEL
+
+FOLDER = "safety_checker"
+_EVERY = 4  # of the frames, every so manyth is looked at, and the last
+_BATCH = 8
+_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
+_WITHHELD = "The safety filter withheld it. Change the words, or use another clip."
+_MISSING = (
+    f"Only the built-in model runs here, since the safety checker was not found. Put it into "
+    f"$REGRAIN_MODELS/{FOLDER}."
+)
+_BROKEN = (
+    "Only the built-in model runs here, since the safety checker cannot be loaded. Use its safetensors file."
+)
+Edit = Callable[[EditRequest], Iterator[Event]]
+
+
+def wanted() -> bool:
+    """Whether results are checked: on a Hugging Face Space, or as $REGRAIN_SAFETY says, 1 or 0."""
+    return os.environ.get("REGRAIN_SAFETY", "1" if os.environ.get("SPACE_ID") else "0") != "0"
+
+
+def guarded(edit: Edit) -> Edit:
+    """An editor that withholds what does not pass, and shows nothing of an edit before.
+
+    Raises, when it is run:
+        ModelError: A real checkpoint is asked for, and there is no checker to be loaded.
+        RequestError: The result is withheld.
+    """
+
+    def edit_and_check(request: EditRequest) -> Iterator[Event]:
+        if request.model == BUILT_IN_MODEL:
+            yield from edit(request)
+            return
+        checker = load_checker(find_checker(request.model))
+        with closing(edit(request)) as events:  # type: ignore[type-var]
+            for event in events:
+                if isinstance(event, Finished):
+                    _check(event, checker)
+                if not isinstance(event, Preview | Ready):
+                    yield event
+
+    return edit_and_check
+
+
+def find_checker(model: str) -> Path:
+    """The folder of the checker: the model's own, the shared one, or that of any other model here.
+
+    Raises:
+        ModelError: There is none.
+    """
+    own = find_local(model)
+    places = [own / FOLDER] if own else []
+    if shared := find_local(FOLDER):
+        places.append(shared)
+    places += [entry / FOLDER for entry in local_entries()]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    raise ModelError("model", _MISSING)
+
+
+@lru_cache(maxsize=1)
+def load_checker(folder: Path) -> Any:
+    """The checker in a folder, on the device that edits.
+
+    Raises:
+        ModelError: It cannot be loaded whole: a checker with random weights passes everything.
+    """
+    import torch
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
+    try:
+        found: Any = StableDiffusionSafetyChecker.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        checker, told = found
+    except Exception as error:  # whatever transformers finds wrong with the files
+        raise ModelError("model", _BROKEN) from error
+    if told["missing_keys"] or told["mismatched_keys"]:
+        raise ModelError("model", _BROKEN)
+    return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def flags(checker: Any, frames: Iterator[Frame]) -> bool:
+    """Whether any of these frames does not pass."""
+    import torch
+
+    side = checker.config.vision_config.image_size
+    device = next(checker.parameters()).device
+    pending: list[np.ndarray] = []
+    for frame in chain(frames, [None]):
+        pending += squares(frame, side) if frame is not None else []
+        if pending and (frame is None or len(pending) >= _BATCH):
+            pixels = torch.from_numpy(np.stack(pending)).to(device)
+            # The images themselves would be blacked out; none are given.
+            found = checker(clip_input=pixels, images=np.zeros((len(pending), 1)))[1]
+            pending = []
+            if any(found):
+                return True
+    return False
+
+
+def squares(frame: Frame, side: int) -> list[np.ndarray]:
+    """Squares that cover a frame, as CLIP reads them: float32 [3, side, side]."""
+    height, width = frame.shape[:2]
+    short, long = min(height, width), max(height, width)
+    count = -(-long // short)
+    found = []
+    for number in range(count):
+        start = round(number * (long - short) / max(1, count - 1))
+        cut = frame[:, start : start + short] if width > height else frame[start : start + short]
+        picture = Image.fromarray(np.ascontiguousarray(cut)).resize((side, side), Image.Resampling.BICUBIC)
+        values = (np.asarray(picture, np.float32) / 255 - _MEAN) / _DEVIATION
+        found.append(values.transpose(2, 0, 1).astype(np.float32))
+    return found
+
+
+def _check(event: Finished, checker: Any) -> None:
+    """Raise RequestError if an edit of a result, or its reconstruction, does not pass."""
+    result = event.result
+    edits = [result.frames, result.uncomposited, *(other.frames for other in result.others)]
+    edits += [result.reconstruction] if result.reconstruction is not None else []
+    for frames in edits:
+        looked = dict.fromkeys([*range(0, len(frames), _EVERY), len(frames) - 1])
+        if flags(checker, (np.asarray(frames[index]) for index in looked)):
+            raise RequestError("result", _WITHHELD)

@@ -1,0 +1,4 @@
+"""What the page shows after a run: attention, metrics, files, variants.
+
+Imports `forms` and below.
+"""

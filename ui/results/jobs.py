@@ -1,0 +1,162 @@
+"""One run for a page: a request in, events and files out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from editing.media.lazy_frames import LazyFrames
+from editing.media.reading import VideoClip
+from editing.media.writing import write_video
+from editing.models.adapters import Adapter
+from editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
+from editing.recipe.events import Event, Finished, Ready, Stage, Tuned
+from editing.request.edit_request import EditRequest
+from ui.forms.catalogue import Catalogue
+from ui.server.media import Media
+from ui.session.clip_files import pack_project
+from ui.session.clips import ClipSession
+
+# Of what a run writes.
+_SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
+MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
+_GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
+_BEGUN_SIDE = 640  # longest side of their video
+Edit = Callable[[EditRequest], Iterator[Event]]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The last item of a run.
+
+    Attributes:
+        finished: The result and its report.
+        files: What was written, by its usual name.
+        folder: Where it is.
+        source: The source video, which stays when the page opens another clip; None if none was opened.
+    """
+
+    finished: Finished
+    files: Mapping[str, str]
+    folder: Path
+    source: Path | None = None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A video of the first frames of an edit that goes on, and how many they are."""
+
+    path: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """What is to be run.
+
+    Attributes:
+        request: Checked when the job is run.
+        page: Whose folder its files go to.
+        opened: The clip the page shows, whose source video is written first.
+        whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
+        keep: Called with every version of a tuning.
+        kept: Folders of earlier runs of the page that stay.
+    """
+
+    request: EditRequest
+    page: str
+    opened: ClipSession | None = None
+    whole: dict[int, LazyFrames] | None = None
+    keep: Callable[[Adapter], object] | None = None
+    kept: Collection[Path] = ()
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Runs jobs and keeps what they made.
+
+    Attributes:
+        edit: Runs a request.
+        catalogue: What may be chosen.
+        media: Where files go.
+    """
+
+    edit: Edit
+    catalogue: Catalogue
+    media: Media
+
+    def run(self, job: RunJob) -> Iterator[Event | Begun | Saved]:
+        """Edit, then write the files of a result.
+
+        Of a long clip, the frames that are finished first are written while the others are edited.
+
+        Raises:
+            EditingError: The request asks for what is not offered, or the edit failed.
+        """
+        request = job.request
+        request.check_runnable()
+        self.catalogue.check(request)
+        folder = self.media.new_run(job.page, job.kept)
+        if job.opened:
+            job.opened.ensure_source()
+        finished, begun = None, _FirstFrames(folder, request)
+        with closing(self.edit(request)) as events:  # type: ignore[type-var]
+            for event in events:
+                finished = event if isinstance(event, Finished) else None
+                if isinstance(event, Tuned) and job.keep:
+                    job.keep(event.adapter)
+                if not isinstance(event, Ready):
+                    yield event
+                elif shown := begun.write(event.frames):
+                    yield shown
+        if finished is None:
+            raise RuntimeError("the run ended without a result")
+        yield Stage("saving")
+        out = folder / "out"
+        whole = job.opened is not None and can_be_whole(job.opened)
+        write_outputs(finished.result, request, finished.report, out, whole=whole)
+        archive = pack_project(request, job.whole, folder)
+        made = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+        source = name_again(job.opened.source, folder / "source.mp4") if job.opened else None
+        yield Saved(finished, made | {archive.name: str(archive)}, folder, source)
+
+
+def name_again(file: Path, path: Path) -> Path:
+    """Give a file a second name, which stays when the first goes; copies it where the disk cannot do that."""
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copyfile(file, path)
+    return path
+
+
+def can_be_whole(opened: ClipSession) -> bool:
+    """Whether an edit can be put back into one's own file: it is of a stretch of it, of every frame."""
+    clip = opened.request.clip
+    own = isinstance(clip, VideoClip) and clip.path == opened.file
+    return own and opened.stride == 1 and len(clip) < opened.total <= MAX_WHOLE
+
+
+class _FirstFrames:
+    """Writes the finished frames of a run to be looked at, anew when they have grown enough."""
+
+    def __init__(self, folder: Path, request: EditRequest) -> None:
+        self._folder, self._request = folder, request
+        self._written, self._paths = 0, []
+
+    def write(self, frames: LazyFrames) -> Begun | None:
+        """Write a video of these frames; None if they have hardly grown."""
+        count = len(frames)
+        if count < self._written * _GROWTH:
+            return None
+        path, clip = self._folder / f"begun_{count}.mp4", self._request.clip
+        timing = {"times": clip.times[:count], "duration": clip.times[count]} if clip.times else {}
+        write_video(path, shrunk(frames, _BEGUN_SIDE), clip.fps, **timing)
+        for old in self._paths[:-1]:  # the last one may still be playing
+            old.unlink(missing_ok=True)
+        self._written, self._paths = count, [*self._paths[-1:], path]
+        return Begun(str(path), count)

@@ -1,0 +1,215 @@
+"""Tuned models that a page can choose: its own, which no other page sees, a project's, the server's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from editing.errors import EditingError, ModelError, RequestError, ResourceError
+from editing.models.adapters import (
+    Adapter,
+    AdapterFacts,
+    find_adapter,
+    load_adapter,
+    local_adapters,
+    read_facts,
+    save_adapter,
+)
+from ui.server.media import Media
+
+MAX_OWN, MAX_NAME = 12, 60
+_PROJECT = "project"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tuned model in the list.
+
+    Attributes:
+        key: Known to the browser, which never names a path.
+        name: As shown.
+        path: As in a request: a path, or a name in $REGRAIN_MODELS.
+        facts: What its file says; None where it cannot be read.
+        group: The heading it is listed under.
+    """
+
+    key: str
+    name: str
+    path: str
+    facts: AdapterFacts | None
+    group: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it belongs to the page, which may then rename and download it."""
+        return self.group != "On this server" and self.facts is not None
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called when it is downloaded."""
+        return f"{_stem(self.name)}.safetensors"
+
+
+class AdapterList:
+    """The tuned models of one page. A run adds to them while the page reads them.
+
+    Attributes:
+        entries: By key, in the order shown.
+        chosen: What a run uses; None for the model as it is.
+        note: What could not be done, until the next act.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.chosen: Entry | None = None
+        self.note = ""
+        self._count, self._changing = 0, threading.Lock()
+
+    @property
+    def path(self) -> str:
+        """The adapter of a request."""
+        return self.chosen.path if self.chosen else ""
+
+    def choose(self, key: object, server: Mapping[str, Entry]) -> None:
+        """Choose by key; an empty one stands for none.
+
+        Raises:
+            RequestError: It is gone.
+        """
+        found = self.entries.get(str(key)) or server.get(str(key))
+        if key and found is None:
+            raise RequestError("adapter", "It was removed from the list. Choose another.")
+        self.chosen = found
+
+    def take_project(self, adapter: str) -> None:
+        """List and choose the adapter of a project that was opened; the one of the project before goes."""
+        self.entries = {key: entry for key, entry in self.entries.items() if key != _PROJECT}
+        self.chosen, self.note = None, ""
+        if not adapter:
+            return
+        facts = None
+        try:
+            facts = read_facts(find_adapter(adapter))
+        except ModelError as error:
+            self.note = error.message
+        name = (facts and facts.name) or Path(adapter).stem
+        self.chosen = self.entries[_PROJECT] = Entry(_PROJECT, name, adapter, facts, "Of this project")
+
+    def keep(self, adapter: Adapter, media: Media, page: str) -> None:
+        """Keep a version of a tuning; one that is here already is not kept twice.
+
+        What does not fit on the disk is noted; the run goes on.
+        """
+        facts = adapter.facts
+        if any(_same(entry.facts, facts) for entry in list(self.entries.values())):
+            return
+        name = self._free(facts.name or _steps(facts.steps))
+        try:
+            path = _write(adapter, name, media, page)
+        except (ResourceError, OSError):
+            self.note = (
+                f"“{name}” was not kept here, since the disk is full. Free some space, then run again."
+            )
+            return
+        self._add(name, path, facts, "Made on this page", media)
+
+    def add_file(self, file: Path, media: Media, page: str) -> None:
+        """List and choose an uploaded file; it moves into the page's folder.
+
+        Raises:
+            ModelError: It is not an adapter.
+        """
+        facts = read_facts(file)
+        path = media.new_clip(page) / f"{_stem(file.stem)}.safetensors"
+        shutil.move(file, path)
+        self.chosen = self._add(self._free(facts.name or file.stem), path, facts, "Files", media)
+
+    def rename(self, key: object, name: object, media: Media, page: str) -> None:
+        """Give one of the page's own another name, in its file too.
+
+        Raises:
+            EditingError: It is not the page's own, there is no name, or the disk is full.
+        """
+        entry = self.own(key)
+        wanted = " ".join(str(name).split())[:MAX_NAME]
+        if not wanted:
+            raise RequestError("adapter", "The name is empty. Type one.")
+        if wanted == entry.name:
+            return
+        wanted = self._free(wanted)
+        path = _write(load_adapter(find_adapter(entry.path)), wanted, media, page)
+        renamed = replace(entry, name=wanted, path=str(path), facts=read_facts(path))
+        with self._changing:
+            self.entries = {k: renamed if k == entry.key else e for k, e in self.entries.items()}
+            if self.chosen is entry:
+                self.chosen = renamed
+        media.drop(Path(entry.path).parent)
+
+    def own(self, key: object) -> Entry:
+        """One of the page's own.
+
+        Raises:
+            RequestError: There is none of this key.
+        """
+        entry = self.entries.get(str(key))
+        if entry is None or not entry.own:
+            raise RequestError("adapter", "It was removed from the list. Choose another.")
+        return entry
+
+    def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:
+        with self._changing:
+            self._count += 1
+            entry = Entry(f"own-{self._count}", name, str(path), facts, group)
+            own = [e for e in self.entries.values() if e.key != _PROJECT and e is not self.chosen]
+            old = own[: max(0, len(own) - MAX_OWN + 1)]
+            # Another dictionary: pages may be reading this one.
+            self.entries = {k: e for k, e in self.entries.items() if e not in old} | {entry.key: entry}
+        for gone in old:
+            media.drop(Path(gone.path).parent)
+        return entry
+
+    def _free(self, name: str) -> str:
+        """A name that no other has."""
+        used = {entry.name for entry in self.entries.values()}
+        numbered = (f"{name} ({n})" for n in range(2, len(used) + 3))
+        return next(free for free in (name, *numbered) if free not in used)
+
+
+def on_server() -> dict[str, Entry]:
+    """The adapters in $REGRAIN_MODELS, by key."""
+    found = {}
+    for name in local_adapters():
+        try:
+            facts = read_facts(find_adapter(name))
+        except EditingError:
+            continue
+        found[f"server-{name}"] = Entry(f"server-{name}", facts.name or name, name, facts, "On this server")
+    return found
+
+
+def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
+    """Whether two were tuned alike, and so have the same weights."""
+    return a is not None and a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
+
+
+def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
+    folder = media.new_clip(page)
+    path = folder / f"{_stem(name)}.safetensors"
+    try:
+        save_adapter(Adapter(adapter.facts.model_copy(update={"name": name}), adapter.weights), path)
+    except BaseException:
+        media.drop(folder)
+        raise
+    return path
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w-]+", "_", name).strip("_") or "tuned_model"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"

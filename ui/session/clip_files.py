@@ -1,0 +1,140 @@
+"""Clips come and go: an example, an upload, another part of it, a project saved."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from gradio.utils import get_upload_folder
+
+from editing.errors import ClipError, RequestError
+from editing.media.lazy_frames import LazyFrames
+from editing.request.edit_request import EditRequest
+from editing.request.project import save_project
+from ui.server.media import Media
+from ui.session.clips import ClipSession, open_upload
+from ui.session.session import Session
+from ui.session.session_store import SessionStore
+
+_UPLOAD = "upload"
+MADE_WITH = b"Made with Regrain"  # comment of zip files
+MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
+
+
+class ClipFiles:
+    """Opens clips for pages and saves their projects.
+
+    Args:
+        visits: The documents of all open pages.
+        media: Where clips that were uploaded go.
+    """
+
+    def __init__(self, visits: SessionStore, media: Media) -> None:
+        self.visits, self.media = visits, media
+
+    def begin(self, page: str, opened: ClipSession) -> Session:
+        """Begin anew on a clip; the files of the one before go."""
+        document = self.visits.get(page, opened)
+        with document.lock:
+            old = document.opened
+            document.open(opened, secrets.token_hex(8))
+        if old is not opened:
+            self.media.drop(old.folder)
+        return document
+
+    def upload(self, page: str, file: Path) -> tuple[Session, str]:
+        """Open an uploaded file; it moves into the page's folder.
+
+        Raises:
+            EditingError: It cannot be opened; the page keeps what it had.
+        """
+        check_upload(file)
+        folder = self.media.new_clip(page)
+        kept = place_for(file, folder)
+        shutil.move(file, kept)
+        return self._open(page, kept, folder)
+
+    def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
+        """Use another part of one's own clip: `start` from 0, `stride` and `frames` from 1.
+
+        Raises:
+            EditingError: It cannot be opened; the page keeps what it had.
+        """
+        file = self.visits.get(page).opened.file
+        values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
+        if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
+            raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
+        folder = self.media.new_clip(page)
+        kept = place_for(file, folder)
+        shutil.copyfile(file, kept)
+        start, stride, frames = values
+        return self._open(page, kept, folder, start, max(1, stride), max(1, frames))
+
+    def _open(self, page: str, file: Path, folder: Path, *part: int) -> tuple[Session, str]:
+        try:
+            opened, note = open_upload(file, folder, *part)
+        except BaseException:
+            self.media.drop(folder)
+            raise
+        return self.begin(page, opened), note
+
+    def save(
+        self, document: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
+    ) -> Path:
+        """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
+        folder = self.media.new_clip(page)
+        archive = pack_project(request, whole, folder)
+        if document.saved:
+            self.media.drop(document.saved)
+        document.saved = folder
+        return archive
+
+
+def pack_project(request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path) -> Path:
+    """Write a request as `project.zip` into a folder, with whole masks where they overlap; its path."""
+    project = folder / "project"
+    save_project(request, project, whole)
+    archive = Path(shutil.make_archive(str(project), "zip", project))
+    shutil.rmtree(project)
+    say_origin(archive)
+    return archive
+
+
+def say_origin(archive: Path) -> None:
+    """Write into a zip file where it comes from; what is in it may have been made by models."""
+    with zipfile.ZipFile(archive, "a") as file:
+        file.comment = MADE_WITH
+
+
+def uploaded(said: object) -> Path:
+    """The file that a page says it has uploaded; only such files are opened.
+
+    Raises:
+        ClipError: There is none; it may have been removed meanwhile.
+    """
+    path = said.get("path") if isinstance(said, dict) else None
+    folder = Path(get_upload_folder()).resolve()
+    if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
+        return file
+    raise ClipError("clip", "The upload did not arrive. Choose the file again.")
+
+
+def check_upload(file: Path) -> None:
+    """Refuse a video that is too large to be opened here.
+
+    Raises:
+        ClipError: It is.
+    """
+    if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
+        said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        raise ClipError("clip", f"{said} Shorten it or compress it.")
+
+
+def place_for(file: Path, folder: Path) -> Path:
+    """Where an upload goes: apart from files made here, some of which have usual names."""
+    kept = folder / _UPLOAD / file.name
+    kept.parent.mkdir()
+    return kept

@@ -1,0 +1,303 @@
+"""What a page can open: a project folder, a user's own clip, a project saved as a zip file."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from editing.boundary import boundary
+from editing.errors import ClipError, EditingError, RequestError, shorten
+from editing.media.clip import DRAWN, ArrayClip, Clip, resize
+from editing.media.images import ImageClip
+from editing.media.lazy_frames import LazyFrames, windows
+from editing.media.reading import VideoClip
+from editing.media.writing import timing_of, write_video
+from editing.pipeline.shipped_results import ShippedResult
+from editing.request.edit_request import EditRequest
+from editing.request.project import FILE, load_project, overlapping_masks
+
+MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
+USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
+MAX_STORED = 2_000_000_000  # bytes of a clip's frames on disk
+_SHOWN = 960  # pixels, the longer side of the frames a page loads
+_STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
+_MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
+_CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSession:
+    """A clip, ready to be shown and masked.
+
+    Attributes:
+        name: Of the example; empty for one's own clip.
+        title: Shown to people.
+        request: What the project asks for; without regions for a bare clip.
+        folder: Holds the frames as pages load them, `00000.jpg` on.
+        frames: The same frames in full size, on disk until they are read.
+        source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
+        file: One's own video, of which another part can be chosen.
+        masks: Folder of whole masks by label, where regions of the project overlap.
+        made: A result that was made earlier, with the project's own settings.
+        total: Frames of that file. start: The first one used. stride: Every stride-th is.
+        strip: Small pictures of the whole file, side by side in one.
+        attempt: Of a run that was a try, see `ui.forms.attempts`: what it was; else empty.
+    """
+
+    name: str
+    title: str
+    request: EditRequest
+    folder: Path
+    frames: LazyFrames
+    source: Path
+    file: Path | None = None
+    masks: Path | None = None
+    made: ShippedResult | None = None
+    total: int = 0
+    start: int = 0
+    stride: int = 1
+    strip: Path | None = None
+    attempt: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's own clip, not an example."""
+        return not self.name
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is of the built-in model's world: an example, or a clip that says so."""
+        return not self.own or self.request.clip.comment == DRAWN
+
+    @property
+    def clip(self) -> Clip:
+        """The frames for a tracker, which reads them in no particular order."""
+        return ArrayClip(self.frames, self.request.clip.fps)
+
+    def ensure_source(self) -> None:
+        """Write the source video if it is not there yet."""
+        if not self.source.is_file():
+            unfinished = self.source.with_suffix(".part")
+            clip = self.request.clip
+            said = {"tags": clip.tags, "comment": clip.comment}
+            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **said)
+            unfinished.replace(self.source)
+
+
+def prepare(name: str, title: str, request: EditRequest, folder: Path) -> ClipSession:
+    """Write a clip's frames into a folder that is served, for pages and for random access."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clip, file = request.clip, folder / "frames.raw"
+    width, height = clip.size
+    with file.open("wb") as sink:
+        for start, stop in windows(len(clip)):
+            for index, frame in enumerate(clip.read(start, stop), start):
+                sink.write(np.ascontiguousarray(frame))
+                image = Image.fromarray(frame)
+                image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+                image.save(folder / f"{index:05d}.jpg", quality=90)
+    shape, frame_bytes = (len(clip), height, width, 3), height * width * 3
+
+    # Read, not mapped: mapped pages would count as memory of this process.
+    def read(start: int, stop: int) -> np.ndarray:
+        count = (stop - start) * frame_bytes
+        return np.fromfile(file, np.uint8, count, offset=start * frame_bytes).reshape(-1, *shape[1:])
+
+    return ClipSession(name, title, request, folder, LazyFrames(shape, np.uint8, read), folder / "source.mp4")
+
+
+def open_upload(
+    file: Path, folder: Path, start: int | None = None, stride: int | None = None, frames: int | None = None
+) -> tuple[ClipSession, str]:
+    """Open an uploaded file.
+
+    Args:
+        file: A video, or a project in a zip file; stays where it is.
+        folder: New folder for what is made of it.
+        start: First frame used.
+        stride: Use every stride-th frame.
+        frames: Number of frames used, at most 1200; 32 if no part is chosen.
+
+    Returns:
+        The clip, and a sentence about what was left out; maybe empty.
+
+    Raises:
+        EditingError: It cannot be read, or is too large.
+    """
+    if file.suffix.lower() == ".zip":
+        return _open_zip(file, folder)
+    if file.suffix.lower() not in _CLIP_SUFFIXES:
+        raise ClipError(
+            "clip", f"{shorten(file.name)} is not a video. Choose an mp4, mov, webm, mkv, avi or gif file."
+        )
+    whole = VideoClip(file)
+    if max(whole.size) > MAX_SOURCE_SIDE:
+        given = "{}x{}".format(*whole.size)
+        said = f"{given} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
+        raise ClipError("clip", said)
+    chosen = start is not None or stride is not None or frames is not None
+    first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
+    there = len(range(first, len(whole), step))
+    used = max(1, min(MAX_FRAMES, there, (frames or MAX_FRAMES) if chosen else USUAL_FRAMES))
+    notes = []
+    if not chosen and len(whole) > USUAL_FRAMES:
+        notes.append(_thinned(len(whole), used, step))
+    elif min(there, frames or there) > MAX_FRAMES:
+        notes.append(f"The page takes at most {MAX_FRAMES} frames. It uses the first of these.")
+    clip = VideoClip(file, first, step, used)
+    _check_stored(used, _shown_size(clip.size))
+    if max(clip.size) > MAX_SIDE:
+        clip, smaller = _shrunk(clip, folder / "clip.mp4")
+        notes.append(smaller)
+    notes += [f"Note: {warning}" for warning in clip.warnings]
+    opened = prepare("", file.name, EditRequest(clip, None, ()), folder)
+    strip = _write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None
+    part = {"file": file, "total": len(whole), "start": first, "stride": step, "strip": strip}
+    return replace(opened, **part), " ".join(notes)
+
+
+def open_picture(file: Path, folder: Path) -> ClipSession:
+    """Open a picture, the only one in its folder, as a clip of one frame.
+
+    Args:
+        file: Stays where it is.
+        folder: New folder for what is made of it.
+
+    Raises:
+        ClipError: It cannot be read, or is too large.
+    """
+    return prepare("", file.name, EditRequest(ImageClip(file.parent), None, ()), folder)
+
+
+def _write_strip(clip: VideoClip, path: Path) -> Path:
+    """Small pictures of a clip, evenly spread, side by side."""
+    pictures = []
+    for number in range(_STRIP_PICTURES):
+        at = number * len(clip) // _STRIP_PICTURES
+        image = Image.fromarray(clip.read(at, at + 1)[0])
+        pictures.append(ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR))
+    width, height = _STRIP_SIZE
+    strip = Image.new("RGB", (width * len(pictures), height))
+    for number, picture in enumerate(pictures):
+        strip.paste(picture, (number * width, 0))
+    strip.save(path, quality=72)
+    return path
+
+
+def _usual_stride(clip: VideoClip) -> int:
+    """Thins a clip that is too long, no further than to the usual frames per second."""
+    if len(clip) <= USUAL_FRAMES:
+        return 1
+    return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // USUAL_FRAMES))
+
+
+def _thinned(total: int, used: int, step: int) -> str:
+    """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
+    last = (used - 1) * step + 1
+    which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
+    said = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
+    return f"{said} Press Frames to choose others, up to {MAX_FRAMES}."
+
+
+def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
+    width, height = _shown_size(clip.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
+    said = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
+    write_video(path, small, clip.fps, **timing_of(clip), **said)
+    return VideoClip(path), f"The clip was scaled to {width}x{height}."
+
+
+def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a clip in the page: large ones are scaled down, to even sides."""
+    scale = MAX_SIDE / max(size)
+    if scale >= 1:
+        return size
+    width, height = (max(2, round(side * scale / 2) * 2) for side in size)
+    return width, height
+
+
+def _check_stored(frames: int, size: tuple[int, int]) -> None:
+    """Refuse a clip whose frames would take too much room on disk."""
+    most = MAX_STORED // (3 * size[0] * size[1])
+    if frames > most:
+        said = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
+        raise ClipError("clip.frames", f"{said}, or use the command line.")
+
+
+def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
+    unpacked = folder / "project"
+    damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
+    with boundary("project", damaged), zipfile.ZipFile(file) as archive:
+        unpack(archive, unpacked)
+    inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
+    if not (unpacked / FILE).is_file() and len(inner) == 1:
+        unpacked = inner[0]
+    try:
+        request = load_project(unpacked, _check_extent)
+        masks = overlapping_masks(unpacked)
+    except EditingError as error:
+        raise RequestError(f"project: {error.field}", error.message) from None
+    return replace(prepare("", file.stem, request, folder), masks=masks), ""
+
+
+def _check_extent(clip: Clip) -> None:
+    """Before masks are read: a small archive may hold large ones."""
+    if len(clip) > MAX_FRAMES:
+        said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
+        raise ClipError("clip.frames", f"{said}. Shorten the clip or use the command line.")
+    _check_stored(len(clip), clip.size)
+    if max(clip.size) > MAX_SIDE:
+        size = "{}x{}".format(*clip.size)
+        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
+
+
+def unpack(archive: zipfile.ZipFile, target: Path) -> None:
+    """Extract ordinary files only, counting bytes as they come: archives may lie."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(entries) > _MAX_FILES:
+        raise RequestError(
+            "project", f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
+        )
+    left, root = _MAX_UNPACKED, target.resolve()
+    root.mkdir(parents=True)
+    for entry in entries:
+        path = (root / entry.filename).resolve()
+        if not path.is_relative_to(root) or "\\" in entry.filename:
+            said = f"{shorten(entry.filename)} points outside the archive. Remove it."
+            raise RequestError("project", said)
+        if stat.S_IFMT(entry.external_attr >> 16) not in (
+            0,
+            stat.S_IFREG,
+        ):  # 0: made where files have no kind
+            raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as source, path.open("wb") as sink:
+            left = _copy(source, sink, left)
+        if left < 0:
+            shutil.rmtree(root, ignore_errors=True)
+            said = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
+            raise RequestError("project", said)
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:
+    """Copy what is there, at most `most` bytes; how many of them are left, below 0 if there was more."""
+    while most >= 0 and (block := source.read(1 << 20)):
+        most -= len(block)
+        if most >= 0:
+            sink.write(block)
+    return most
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
+    teens = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

@@ -1,0 +1,125 @@
+"""The example projects, as the page shows them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from editing.errors import EditingError, RequestError, shorten, suggest
+from editing.media.reading import VideoClip
+from editing.pipeline.pictures import Frame, tint
+from editing.pipeline.shipped_results import read_made
+from editing.request.edit_request import EditRequest
+from editing.request.project import load_project, overlapping_masks
+from ui.server.thumbnails import data_url
+from ui.session.build_request import check_lengths
+from ui.session.clips import ClipSession, prepare
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A project folder, ready to be shown.
+
+    Attributes:
+        opened: Its frames and what it asks for.
+        thumbnail: Data URL of the middle frame; its regions in their colours where no result is shipped.
+        after: Data URL of the same frame of the result that is; else empty.
+    """
+
+    opened: ClipSession
+    thumbnail: str
+    after: str = ""
+
+    @property
+    def request(self) -> EditRequest:
+        """What the project asks for."""
+        return self.opened.request
+
+
+def load_examples(folder: Path, media: Path) -> dict[str, Example]:
+    """Read every project in a folder, by name; one that cannot be read is logged and left out.
+
+    Args:
+        folder: Holds project folders.
+        media: Where the files to show are written.
+    """
+    found: dict[str, Example] = {}
+    for project in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (project / "project.json").is_file():
+            try:
+                found[project.name] = _prepare(project, media / project.name)
+            except EditingError as error:
+                log.warning("example %s left out: %s", project.name, error)
+    return found
+
+
+def _prepare(project: Path, media: Path) -> Example:
+    request = load_project(project)
+    opened = prepare(project.name, _title(project.name), request, media)
+    made = read_made(project, media)
+    opened = replace(opened, masks=overlapping_masks(project), made=made)
+    opened.ensure_source()
+    middle = len(opened.frames) // 2
+    frame = opened.frames[middle]
+    if made:
+        edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
+        return Example(opened, _thumbnail(frame), _thumbnail(edited))
+    if request.labels is not None:
+        colors = {region.label: region.color for region in request.regions}
+        frame = tint(frame, request.labels[middle], colors)
+    return Example(opened, _thumbnail(frame))
+
+
+def _thumbnail(frame: Frame) -> str:
+    return data_url(frame, 200, 84)
+
+
+def _title(name: str) -> str:
+    """`01_two_animals` is shown as `Two animals`."""
+    return name.lstrip("0123456789").strip("_- ").replace("_", " ").capitalize() or name
+
+
+def from_example(
+    example: Example, prompts: Mapping[str, object], params: Mapping[str, object]
+) -> EditRequest:
+    """An example with other words for some of its regions.
+
+    Raises:
+        RequestError: A region it does not have, or words that cannot be taken.
+    """
+    base = example.request
+    known = [region.name for region in base.regions]
+    for name, text in prompts.items():
+        if name not in known:
+            raise RequestError("prompts", f"Region {name[:60]!r} was not found. {suggest(name, known)}")
+        if not isinstance(text, str):
+            raise RequestError(f"regions.{name}.prompt", f"Expected text, got {shorten(text)}.")
+    regions = tuple(
+        replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
+        for region in base.regions
+    )
+    check_lengths(regions)
+    # The project's own prompt speaks of the project's own region prompts.
+    prompt = base.prompt if regions == base.regions else ""
+    return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})
+
+
+def read_object(field: str, text: str) -> dict[str, Any]:
+    """A JSON object in a text.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RequestError(field, f"The text is not JSON ({error}). Use an object such as {{}}.") from None
+    if not isinstance(value, dict):
+        raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")
+    return value

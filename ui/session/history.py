@@ -1,0 +1,198 @@
+"""The runs of one page: what they showed, how they were set, where their files are."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editing.errors import RequestError
+from editing.params.registry import METHODS
+from editing.recipe.events import EditResult
+from editing.request.edit_request import EditRequest
+from editing.request.region import Region
+from ui.server.thumbnails import data_url
+from ui.session.method_choice import View, uses
+
+MAX_RUNS = 12
+_SIDE = 168  # pixels of a thumbnail's longer side
+_SHOWN = "shown.json"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a run was asked, but for clip and masks.
+
+    Attributes:
+        clip: Identity of the clip in the document.
+        prompt: As typed for the whole frame, a line per edit; the rest as in `EditRequest`.
+    """
+
+    clip: str
+    method: str
+    params: Mapping[str, Any]
+    model: str
+    loras: tuple[str, ...]
+    adapter: str
+    seed: int
+    source_prompt: str
+    prompt: str
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
+        """Those of a request; `clip` and `prompt` are the document's `id` and `prompt`."""
+        return cls(
+            clip,
+            request.method,
+            dict(request.params),
+            request.model,
+            request.loras,
+            request.adapter,
+            request.seed,
+            request.source_prompt,
+            prompt,
+            request.regions,
+        )
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One run that ended well.
+
+    Attributes:
+        key: Names it on the page.
+        folder: Holds its files.
+        stem: How names of its downloads begin.
+        title: Method and, where it matters, seed.
+        text: The prompt that was used.
+        picture: Its middle frame, a data URL.
+        choices: What it was asked.
+    """
+
+    key: str
+    folder: Path
+    stem: str
+    title: str
+    text: str
+    picture: str
+    choices: Choices
+
+    def write(self, shown: Mapping[str, View]) -> None:
+        """Keep what the page shows of it: `player` and `result`."""
+        (self.folder / _SHOWN).write_text(json.dumps(shown), encoding="utf-8")
+
+    def read(self) -> dict[str, View]:
+        """What `write` kept.
+
+        Raises:
+            RequestError: Its files are gone.
+        """
+        try:
+            return json.loads((self.folder / _SHOWN).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise gone() from None
+
+
+class History:
+    """The last runs of a page, the newest first; safe to be used by several threads.
+
+    Attributes:
+        shown: Keys of the runs that are shown: one, or two that are compared.
+        used: What was put into the form last.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: list[PastRun] = []
+        self.shown: tuple[str, ...] = ()
+        self.used: Choices | None = None
+
+    @property
+    def runs(self) -> tuple[PastRun, ...]:
+        """The newest first."""
+        return tuple(self._runs)
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Of all runs."""
+        return frozenset(run.folder for run in self.runs)
+
+    def add(self, run: PastRun) -> list[PastRun]:
+        """Add a run and show it; those that are too many, whose files may go."""
+        with self._lock:
+            self._runs.insert(0, run)
+            dropped, self._runs = self._runs[MAX_RUNS:], self._runs[:MAX_RUNS]
+            self.shown = (run.key,)
+        return dropped
+
+    def get(self, key: object) -> PastRun:
+        """The run of a key.
+
+        Raises:
+            RequestError: It is not there any more.
+        """
+        run = next((run for run in self.runs if run.key == key), None)
+        if run is None:
+            raise gone()
+        return run
+
+    def remove(self, key: object) -> PastRun:
+        """Take a run out; its files may go.
+
+        Raises:
+            RequestError: It is not there any more.
+        """
+        run = self.get(key)
+        with self._lock:
+            self._runs = [other for other in self._runs if other is not run]
+            if run.key in self.shown:
+                self.shown = ()
+        return run
+
+    def view(self) -> View:
+        """What the page shows of it."""
+        return {
+            "shown": list(self.shown),
+            "runs": [
+                {"key": run.key, "title": run.title, "text": run.text, "picture": run.picture}
+                for run in self.runs
+            ],
+        }
+
+
+def gone() -> RequestError:
+    """A run that is wanted is not there any more."""
+    return RequestError("history", "This run has been removed. Choose another, or run it again.")
+
+
+def title_of(request: EditRequest) -> str:
+    """Method and, where it matters, seed."""
+    title = METHODS[request.method].title
+    return title if uses(request.method).seed == "never" else f"{title}, seed {request.seed}"
+
+
+def thumbnail(outcome: EditResult) -> str:
+    """The middle frame of an edit, a data URL."""
+    middle = len(outcome.frames) // 2
+    return data_url(outcome.frames[middle], _SIDE, 80)
+
+
+def compare(first: PastRun, second: PastRun) -> View:
+    """Two edits in the player, in place of source and edit.
+
+    Raises:
+        RequestError: The files of one are gone.
+    """
+    one, other = first.read()["player"], second.read()["player"]
+    names = [f"{letter}: {run.title}" for letter, run in zip("AB", (first, second), strict=True)]
+    return one | {
+        "source": one["edits"][0]["path"],
+        "edits": [{"prompt": "", "path": other["edits"][0]["path"]}],
+        "reconstruction": None,
+        "frames": min(one["frames"], other["frames"]),
+        "names": names,
+    }

@@ -1,0 +1,168 @@
+"""Masks of regions as a person and a tracker made them: frozen values, so that undo means keeping them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from editing.request.region import Region
+from masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow
+
+Mask = Bool[np.ndarray, "height width"]
+_SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
+# As `masks.segment` names them, as people do.
+FINDERS = {"sam": "SAM", "cuts": "cuts", "grabcut": "GrabCut, from colours"}
+CLICKS = "clicks"  # who found a mask, where a project says no more
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """A mask tool used on a whole mask.
+
+    Attributes:
+        kind: "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks,
+            "invert" inside and outside.
+        pixels: At least 1; counts for growing and shrinking.
+    """
+
+    kind: Literal["grow", "shrink", "fill", "drop", "invert"]
+    pixels: int = 1
+
+
+Edit = BrushStroke | Rectangle | Reshape
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """What a person did to a region on one frame.
+
+    Attributes:
+        points: (x, y, belongs to it).
+        edits: Strokes, boxes and tools over what was found, in their order.
+        found: Packed mask of the points and the box, None for none.
+        by: Who found it: one of `FINDERS`, or `CLICKS`; empty if it was drawn.
+        box: x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none.
+    """
+
+    points: tuple[tuple[float, float, bool], ...] = ()
+    edits: tuple[Edit, ...] = ()
+    found: bytes | None = None
+    by: str = ""
+    box: Box | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says what the mask is: points that found nothing do not."""
+        return self.found is not None or bool(self.edits)
+
+    @property
+    def clicked(self) -> bool:
+        """Whether it was found from clicks or a box, and nothing was drawn by hand."""
+        return self.found is not None and not self.edits and bool(self.by)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskLayer:
+    """Masks of one region: what was done by hand over what a tracker, or a file, said; masks are packed."""
+
+    keys: Mapping[int, Key] = field(default_factory=dict)
+    track: Mapping[int, bytes] = field(default_factory=dict)
+    score: Mapping[int, float] = field(default_factory=dict)
+    corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
+    partial: bool = False  # tracked, and not to the end
+    by: str = ""  # who finds its masks, if not the session's usual finder
+    rest: bool = False  # its mask is what no other region covers
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it was tracked since it was last corrected."""
+        return not (self.corrected and self.drawn)
+
+    @property
+    def drawn(self) -> list[int]:
+        """Frames whose mask a person has made, by clicks or by hand."""
+        return [frame for frame, key in self.keys.items() if key.counts]
+
+    @property
+    def clicked(self) -> list[int]:
+        """Those of them whose mask was found from clicks, with nothing drawn."""
+        return [frame for frame, key in self.keys.items() if key.clicked]
+
+    def differs(self, other: MaskLayer, frame: int) -> bool:
+        """Whether the mask, or how sure it is, may be another on this frame."""
+        return any(
+            getattr(self, part).get(frame) is not getattr(other, part).get(frame)
+            for part in ("keys", "track", "score")
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that undo brings back; both by label, the regions in order: the earlier covers the later."""
+
+    layers: Mapping[int, MaskLayer]
+    regions: Mapping[int, Region]
+
+
+def pack(mask: Mask) -> bytes:
+    """Eight pixels to a byte, compressed; nothing for an empty mask."""
+    return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
+
+
+def unpack(packed: bytes | None, size: tuple[int, int]) -> Mask:
+    """What `pack` was given; an empty mask for None. `size` is (width, height)."""
+    width, height = size
+    if not packed:
+        return np.zeros((height, width), bool)
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height)
+    return bits.reshape(height, width).astype(bool)
+
+
+def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
+    """A layer's mask on a frame: work by hand over what was found or tracked; `size` is (width, height)."""
+    key = layer.keys.get(frame, Key())
+    packed = layer.track.get(frame) if key.found is None else key.found
+    return touched_up(unpack(packed, size), key.edits)
+
+
+def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
+    """A mask with strokes, boxes and tools used on it, in their order; itself where there are none."""
+    for edit in edits:
+        match edit:
+            case BrushStroke():
+                mask = brush(mask, edit)
+            case Rectangle():
+                mask = fill_box(mask, edit)
+            case Reshape():
+                mask = _reshaped(mask, edit)
+    return mask
+
+
+def _reshaped(mask: Mask, how: Reshape) -> Mask:
+    match how.kind:
+        case "grow":
+            return grow(mask, how.pixels)
+        case "shrink":
+            return grow(mask, -how.pixels)
+        case "fill":
+            return fill_holes(mask, mask.size)
+        case "drop":
+            return drop_specks(mask, mask.sum() * _SPECK)
+        case "invert":
+            return ~mask
+
+
+def encode_runs(mask: Mask) -> str:
+    """Lengths of the runs of a mask, row by row, outside first; empty for an empty mask."""
+    flat = mask.ravel().view(np.int8)
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    lengths = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    if flat[0]:
+        lengths.insert(0, 0)
+    return " ".join(map(str, lengths)) if len(lengths) > 1 else ""

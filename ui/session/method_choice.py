@@ -1,0 +1,83 @@
+"""The choice of a method, and what each makes of what the page offers, read from its record alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from editing.params.base import ModulatedParams
+from editing.params.registry import METHODS, Method
+
+View = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a method does with what a person can give.
+
+    Attributes:
+        regions: Whether it needs them, takes them where there are any, or ignores them.
+        source_prompt: Whether it reads what the clip shows, if only to compose prompts from the regions.
+        seed: Whether the seed acts always, only with `variation` above 0, or never.
+        several: Whether it takes several prompts and makes as many edits.
+    """
+
+    regions: Literal["needed", "taken", "ignored"]
+    source_prompt: bool
+    seed: Literal["always", "variation", "never"]
+    several: bool
+
+
+def uses(name: str) -> Uses:
+    """Read a method's record: `regions` among its needs, or `masks` where they are optional; either of them,
+    `inversion` or `source_prompt`; `seed`, or a parameter `variation`; `several`."""
+    method = METHODS[name]
+    needs = method.needs
+    varies = "variation" in method.Params.model_fields
+    return Uses(
+        regions="needed" if "regions" in needs else "taken" if "masks" in needs else "ignored",
+        source_prompt=bool(needs & {"regions", "masks", "inversion", "source_prompt"}),
+        seed="always" if "seed" in needs else "variation" if varies else "never",
+        several=method.several,
+    )
+
+
+def choice(chosen: str) -> View:
+    """The methods, what each does and uses, and which one is chosen."""
+    return {"chosen": chosen, "methods": [_described(method) for method in METHODS.values()]}
+
+
+def seed_words(name: str) -> str:
+    """What the seed does."""
+    return {
+        "always": "Each seed gives another result.",
+        "variation": "Used only where fresh noise is drawn, for example with Variation above 0.",
+        "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
+    }[uses(name).seed]
+
+
+_SAY = {
+    "needed": "Edits each region with its own words, all in one run.",
+    "taken": "Edits the whole frame with one prompt. If there are regions, the edit stays inside them.",
+    "ignored": "Edits the whole frame with one prompt.",
+}
+
+
+def _described(method: Method) -> View:
+    does = uses(method.name)
+    return {
+        "name": method.name,
+        "title": method.title,
+        "paper": method.paper,
+        "say": _SAY[does.regions],
+        "regions": does.regions,
+        "source_prompt": does.source_prompt,
+        "several": does.several,
+        "binds": issubclass(method.Params, ModulatedParams),
+        "uses": [
+            {"name": "regions", "used": does.regions != "ignored"},
+            {"name": "clip description", "used": does.source_prompt},
+            {"name": "several prompts", "used": does.several},
+            {"name": "seed", "used": does.seed != "never", "rarely": does.seed == "variation"},
+        ],
+    }
