@@ -22,8 +22,7 @@ from editing.motion.interpolation import ReadLabels, fill_between
 from editing.motion.smoothing import steady
 from editing.params.registry import METHODS, Method
 from editing.pipeline.window_results import draft_key, load_draft, store_draft, without_anchors
-from editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage
-from editing.recipe.events import WindowStarted
+from editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
 from editing.recipe.window import WindowFrames, WindowResult, working_frames
 from editing.request.frame_subset import pick, read_some
 from editing.request.plan import LEAST_SHOT, Plan, Window, make_plan, scan
