@@ -20,6 +20,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo
 
 lint: $(VENV)/.installed-dev
+	mkdir -p build/typing/regrain
+	ln -sfn $(addprefix $(CURDIR)/,editing masks ui regrain/__init__.py regrain/__main__.py) build/typing/regrain/
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 	if command -v npm >/dev/null; then $(MAKE) lint-scripts; fi
 

@@ -63,11 +63,11 @@ _WATCH = """() => {
 
 def serve(log: Path) -> None:
     """Serve the real app, and log when each preview was made and what its first picture is."""
-    import app
-    from editing.recipe.events import Event, Preview
-    from ui.server.thumbnails import data_url
+    from regrain.editing.recipe.events import Event, Preview
+    from regrain.ui.page import launch
+    from regrain.ui.server.thumbnails import data_url
 
-    edit = app.edit
+    edit = launch.edit
 
     def noted(request: Any) -> Iterator[Event]:
         for event in edit(request):
@@ -77,8 +77,8 @@ def serve(log: Path) -> None:
                     file.write(json.dumps([picture, time.time() * 1000]) + "\n")
             yield event
 
-    app.edit = noted
-    app.main()
+    launch.edit = noted
+    launch.main()
 
 
 def start(command: Sequence[object], output: Path, **environment: str) -> tuple[subprocess.Popen, str, float]:
@@ -153,8 +153,8 @@ def measure_own(browser: Any, url: str, folder: Path) -> dict[str, Any]:
     One click on each of its two actors and one on Run, the key N between them, and six texts.
     """
     import storybook
-    from editing.media.writing import write_video
-    from masks.draw import deepest
+    from regrain.editing.media.writing import write_video
+    from regrain.masks.draw import deepest
 
     scene = storybook.sample_scene(30_003, plain=True)
     film = storybook.render(scene, size=256)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from editing.attention.backends import attention
-from editing.attention.regions import modulated_attention
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.regions import modulated_attention
 
 REGIONS = 4
 Run = Callable[[], Tensor]

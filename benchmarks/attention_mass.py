@@ -22,17 +22,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.tasks import TASKS, Task, true_masks
-from editing.attention.batch import Batch
-from editing.attention.layers import AttentionFn, AttentionLayer
-from editing.diffusion.blending import blend_latents, mix_noise
-from editing.diffusion.schedule import Step, advance
-from editing.methods import videograin as method
-from editing.models.backbone import Backbone
-from editing.models.load import load_backbone
-from editing.params.registry import resolve_params
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from editing.recipe.layout import Layout
-from editing.recipe.window import working_clip
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.diffusion.blending import blend_latents, mix_noise
+from regrain.editing.diffusion.schedule import Step, advance
+from regrain.editing.methods import videograin as method
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.load import load_backbone
+from regrain.editing.params.registry import resolve_params
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from regrain.editing.recipe.layout import Layout
+from regrain.editing.recipe.window import working_clip
 
 FIRST_SEED = 20_000
 

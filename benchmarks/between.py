@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 import torch
 
-from editing import load_backbone
-from editing.media.clip import resize
-from editing.media.reading import open_clip
-from editing.motion import interpolation as method
+from regrain.editing import load_backbone
+from regrain.editing.media.clip import resize
+from regrain.editing.media.reading import open_clip
+from regrain.editing.motion import interpolation as method
 from storybook import COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
 from storybook.__main__ import grown
 from storybook.world import render_frames

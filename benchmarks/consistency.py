@@ -28,8 +28,8 @@ from torch.nn.functional import normalize
 
 from benchmarks.attention import peak_bytes, seconds
 from benchmarks.edit_cost import request_for
-from editing.attention.feature_optimization import Agreement, Distance, optimize_features, unit_slope
-from editing.motion.correspondence import Motion
+from regrain.editing.attention.feature_optimization import Agreement, Distance, optimize_features, unit_slope
+from regrain.editing.motion.correspondence import Motion
 
 DISTANCES: tuple[Distance, ...] = ("absolute", "squared")
 WHOLE = ((16, 128, 16), (16, 256, 8))  # rows, channels and places in a row: both halves of 8 frames
@@ -87,9 +87,9 @@ def whole(rows: int, channels: int, side: int, wanted: Agreement, rounds: int) -
 
 def run_clip(frames: int) -> int:
     """Run FRESCO in this process on a picture that moves; bytes of the peak since the model was loaded."""
-    from editing import edit, load_backbone
-    from editing.media.clip import ArrayClip
-    from editing.storage.memory import peak_memory
+    from regrain.editing import edit, load_backbone
+    from regrain.editing.media.clip import ArrayClip
+    from regrain.editing.storage.memory import peak_memory
 
     size = 128
     request = request_for("fresco", frames, size)

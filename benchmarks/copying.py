@@ -21,16 +21,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from editing.attention.averages import RegionAttention
-from editing.media.labels import read_labels, write_labels
-from editing.media.lazy_frames import DiskFrames, frames_of, windows
-from editing.media.reading import open_clip
-from editing.media.writing import write_video
-from editing.params.registry import METHODS
-from editing.pipeline.outputs import write_outputs
-from editing.recipe.events import EditResult, Event, Finished, OtherEdit, Progress, Stage
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.media.labels import read_labels, write_labels
+from regrain.editing.media.lazy_frames import DiskFrames, frames_of, windows
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_video
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.outputs import write_outputs
+from regrain.editing.recipe.events import EditResult, Event, Finished, OtherEdit, Progress, Stage
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
 
 FPS = Fraction(8)
 REGIONS = (Region("left", 1, "a fox", "a cat", margin=4), Region("right", 2, "a panda", "a dog"))
@@ -96,9 +96,9 @@ class NoModel:
 
 def work(folder: Path, frames: int) -> dict[str, float]:
     """Read, copy, measure and write in this process; its peak in bytes, what of it is new, and seconds."""
-    from editing import edit
-    from editing.request import project  # noqa: F401  # loaded before it is told what is new
-    from editing.storage.memory import peak_memory
+    from regrain.editing import edit
+    from regrain.editing.request import project  # noqa: F401  # loaded before it is told what is new
+    from regrain.editing.storage.memory import peak_memory
 
     model = NoModel()
     before, began = peak_memory(model.device), time.perf_counter()

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.attention import seconds
-from editing.motion.correspondence import token_maps
+from regrain.editing.motion.correspondence import token_maps
 
 
 def sequential(backward: Tensor, appeared: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:

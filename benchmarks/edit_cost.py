@@ -27,19 +27,19 @@ import numpy as np
 import torch
 
 from benchmarks.attention import peak_bytes
-from editing import ArrayClip, EditRequest, Region, load_backbone
-from editing.attention.backends import attention
-from editing.attention.frames import all_frames
-from editing.attention.layers import AttentionLayer
-from editing.cli.commands import parse_settings
-from editing.diffusion.schedule import Step, advance, guide
-from editing.media.clip import resize
-from editing.models.backbone import Backbone
-from editing.models.features import Features
-from editing.params.registry import METHODS, resolve_params
-from editing.recipe.inversion import null_text
-from editing.recipe.window import working_clip
-from editing.storage.local_models import ASSETS
+from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.cli.commands import parse_settings
+from regrain.editing.diffusion.schedule import Step, advance, guide
+from regrain.editing.media.clip import resize
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.features import Features
+from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.recipe.inversion import null_text
+from regrain.editing.recipe.window import working_clip
+from regrain.editing.storage.local_models import ASSETS
 
 # Per edit of 50 steps. VideoGrain: 49 of inversion, 50 of denoising, both halves of guidance. FateZero, if
 # the source's maps cost nothing: inversion without guidance, then both halves. vid2vid-zero the same, for
@@ -177,7 +177,7 @@ def previews_ratio(
 
 def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
     """Bytes of source features held at once over those of the release: 16 bits, both halves, 49 steps."""
-    from editing.methods.videograin import VideoGrainModel
+    from regrain.editing.methods.videograin import VideoGrainModel
 
     request = request_for("videograin", frames, size)
     params, _ = resolve_params("videograin", {"preset": "paper"}, {})

@@ -35,8 +35,8 @@ from PIL import Image
 from benchmarks.judge import judge, summary
 from benchmarks.outlines import crispness
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
-from editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
-from editing.models.backbone import Backbone
+from regrain.editing import EditRequest, Event, Finished, Tuned, edit, load_backbone, save_adapter, tune
+from regrain.editing.models.backbone import Backbone
 from storybook.world import render_frames
 
 FIRST_SEED = 20_000

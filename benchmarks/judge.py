@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.tasks import Task
-from editing.motion.flow import warp
-from editing.pipeline.metrics import psnr, ssim
+from regrain.editing.motion.flow import warp
+from regrain.editing.pipeline.metrics import psnr, ssim
 from storybook import Scene, render
 from storybook.world import cast_of, center, render_frames, surface_ids
 

@@ -32,12 +32,12 @@ import torch
 from benchmarks.edit_quality import FIRST_SEED, params_for
 from benchmarks.judge import nearest
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
-from editing import edit, load_backbone, save_project
-from editing.cli.commands import parse_settings
-from editing.models.backbone import Backbone
-from editing.motion.flow import warp
-from editing.pipeline.metrics import psnr
-from editing.recipe.events import EditResult, Finished, Progress, WindowStarted
+from regrain.editing import edit, load_backbone, save_project
+from regrain.editing.cli.commands import parse_settings
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.motion.flow import warp
+from regrain.editing.pipeline.metrics import psnr
+from regrain.editing.recipe.events import EditResult, Finished, Progress, WindowStarted
 from storybook import render
 
 KINDS = {  # the kind of edit by which each method is measured

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.judge import interval
-from editing import load_backbone
-from editing.diffusion.schedule import advance, guide
-from editing.models.backbone import Backbone
-from editing.pipeline.metrics import psnr
-from editing.recipe.inversion import ddim_walk
+from regrain.editing import load_backbone
+from regrain.editing.diffusion.schedule import advance, guide
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.pipeline.metrics import psnr
+from regrain.editing.recipe.inversion import ddim_walk
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, Scene, sample_scene
 from storybook.world import render_frames
 

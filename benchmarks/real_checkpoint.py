@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
-from editing.cli.commands import parse_settings
-from editing.errors import EditingError
-from editing.media.clip import resize
-from editing.media.labels import read_labels
-from editing.models.backbone import Backbone
-from editing.pipeline.metrics import psnr
-from editing.storage.memory import peak_memory
+from regrain.editing import EditRequest, EditResult, Finished, Region, edit, load_backbone, open_clip
+from regrain.editing.cli.commands import parse_settings
+from regrain.editing.errors import EditingError
+from regrain.editing.media.clip import resize
+from regrain.editing.media.labels import read_labels
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.pipeline.metrics import psnr
+from regrain.editing.storage.memory import peak_memory
 
 UNTOUCHED = {
     "guidance_scale": 1.0,

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from editing import ArrayClip, EditRequest, Finished, edit, load_backbone
-from editing.media.clip import DRAWN, resize
-from editing.models.backbone import Backbone
-from editing.pipeline.metrics import psnr
+from regrain.editing import ArrayClip, EditRequest, Finished, edit, load_backbone
+from regrain.editing.media.clip import DRAWN, resize
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.pipeline.metrics import psnr
 from storybook import Scene, render, sample_scene
 from storybook.world import FPS
 

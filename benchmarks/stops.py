@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from editing import edit, load_backbone
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
+from regrain.editing import edit, load_backbone
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.server.worker import in_thread
 from storybook.world import render_frames, sample_scene
-from ui.server.worker import in_thread
 
 FRAMES, SIZE, STEPS = 4, 64, 4
 _WARM = 5  # stops before the first count: libraries keep what they load once

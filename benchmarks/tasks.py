@@ -10,9 +10,9 @@ from itertools import count
 
 import numpy as np
 
-from editing import ArrayClip, EditRequest, Region
-from masks import propagate, segment
-from masks.draw import deepest
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.masks import propagate, segment
+from regrain.masks.draw import deepest
 from storybook import ACCESSORIES, BACKGROUNDS, COLORS, KINDS, STYLES, Scene, render, replace, sample_scene
 from storybook.__main__ import grown
 from storybook.draw import PARTS

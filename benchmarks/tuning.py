@@ -26,13 +26,13 @@ import torch
 from benchmarks.attention import peak_bytes
 from benchmarks.edit_cost import random_model, request_for
 from benchmarks.tasks import TASKS, true_masks
-from editing import Preview, Tuned, load_backbone, save_adapter, tune
-from editing.diffusion.schedule import Step, add_noise, combine
-from editing.methods.tuning import Learner, Tuning, drawn
-from editing.models.backbone import Backbone
-from editing.params.registry import resolve_params
-from editing.recipe.window import working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing import Preview, Tuned, load_backbone, save_adapter, tune
+from regrain.editing.diffusion.schedule import Step, add_noise, combine
+from regrain.editing.methods.tuning import Learner, Tuning, drawn
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.registry import resolve_params
+from regrain.editing.recipe.window import working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 Run = Callable[[], Any]
 

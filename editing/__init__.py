@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editing.attention.averages import RegionAttention, WordAttention
-    from editing.errors import (
+    from regrain.editing.attention.averages import RegionAttention, WordAttention
+    from regrain.editing.errors import (
         ClipError,
         DivergedError,
         EditingError,
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
         RequestError,
         ResourceError,
     )
-    from editing.media.clip import ArrayClip, Clip
-    from editing.media.reading import open_clip
-    from editing.models.adapters import Adapter, load_adapter, save_adapter
-    from editing.models.load import load_backbone
-    from editing.pipeline.runner import edit, tune
-    from editing.recipe.events import (
+    from regrain.editing.media.clip import ArrayClip, Clip
+    from regrain.editing.media.reading import open_clip
+    from regrain.editing.models.adapters import Adapter, load_adapter, save_adapter
+    from regrain.editing.models.load import load_backbone
+    from regrain.editing.pipeline.runner import edit, tune
+    from regrain.editing.recipe.events import (
         EditResult,
         Event,
         Finished,
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
         Stage,
         Tuned,
     )
-    from editing.request.edit_request import EditRequest
-    from editing.request.project import load_project, save_project
-    from editing.request.region import Region
+    from regrain.editing.request.edit_request import EditRequest
+    from regrain.editing.request.project import load_project, save_project
+    from regrain.editing.request.region import Region
 
 _MODULES = {
-    "editing.attention.averages": ("RegionAttention", "WordAttention"),
-    "editing.errors": (
+    "regrain.editing.attention.averages": ("RegionAttention", "WordAttention"),
+    "regrain.editing.errors": (
         "ClipError",
         "DivergedError",
         "EditingError",
@@ -52,12 +52,12 @@ _MODULES = {
         "RequestError",
         "ResourceError",
     ),
-    "editing.media.clip": ("ArrayClip", "Clip"),
-    "editing.media.reading": ("open_clip",),
-    "editing.models.adapters": ("Adapter", "load_adapter", "save_adapter"),
-    "editing.models.load": ("load_backbone",),
-    "editing.pipeline.runner": ("edit", "tune"),
-    "editing.recipe.events": (
+    "regrain.editing.media.clip": ("ArrayClip", "Clip"),
+    "regrain.editing.media.reading": ("open_clip",),
+    "regrain.editing.models.adapters": ("Adapter", "load_adapter", "save_adapter"),
+    "regrain.editing.models.load": ("load_backbone",),
+    "regrain.editing.pipeline.runner": ("edit", "tune"),
+    "regrain.editing.recipe.events": (
         "EditResult",
         "Event",
         "Finished",
@@ -68,9 +68,9 @@ _MODULES = {
         "Stage",
         "Tuned",
     ),
-    "editing.request.edit_request": ("EditRequest",),
-    "editing.request.project": ("load_project", "save_project"),
-    "editing.request.region": ("Region",),
+    "regrain.editing.request.edit_request": ("EditRequest",),
+    "regrain.editing.request.project": ("load_project", "save_project"),
+    "regrain.editing.request.region": ("Region",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from editing.cli.commands import call, parse_settings
-from editing.errors import RequestError, shorten
-from editing.media.labels import read_labels
-from editing.media.lazy_frames import windows
-from editing.media.reading import open_clip
-from editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
-from editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
-from editing.recipe import events
-from editing.request.edit_request import MAX_SEED, EditRequest, override
-from editing.request.project import FILE, check_project_path, load_project, save_project, schema
-from editing.request.region import Region
-from editing.storage.folders import check_writable
+from regrain.editing.cli.commands import call, parse_settings
+from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.labels import read_labels
+from regrain.editing.media.lazy_frames import windows
+from regrain.editing.media.reading import open_clip
+from regrain.editing.models.adapters import Adapter, check_adapter_path, check_name, save_adapter
+from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
+from regrain.editing.recipe import events
+from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
+from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
+from regrain.editing.request.region import Region
+from regrain.editing.storage.folders import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from editing.cli.jobs import Outcome, Status
-    from editing.models.backbone import Backbone
+    from regrain.editing.cli.jobs import Outcome, Status
+    from regrain.editing.models.backbone import Backbone
 
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
@@ -92,7 +92,7 @@ def run(
     request.check_runnable()
     if whole:
         check_whole(request.clip)
-    from editing.pipeline.runner import edit
+    from regrain.editing.pipeline.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
     warnings = [*finished.report.get("warnings", []), *notes]
@@ -146,9 +146,9 @@ def batch(
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
-    from editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
-    from editing.cli.jobs import split as by_shots
-    from editing.storage.folders import alone
+    from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
+    from regrain.editing.cli.jobs import split as by_shots
+    from regrain.editing.storage.folders import alone
 
     check_batch(out)
     listed = read_jobs(jobs)
@@ -162,7 +162,7 @@ def batch(
         if ray is None:
             outcomes = run_here(tasks, out)
         else:
-            from editing.cli.ray_jobs import Cluster
+            from regrain.editing.cli.ray_jobs import Cluster
 
             outcomes = Cluster(ray, out, cpus, gpus).run(tasks)
         _follow_batch(outcomes, status, len(tasks))
@@ -199,7 +199,7 @@ def tune(
         loras=tuple(lora) if lora else None,
     )
     request.check_source()
-    from editing.pipeline.runner import tune as tune_model
+    from regrain.editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
     facts = tuned.adapter.facts.model_copy(update={"name": out.stem if name is None else name})
@@ -278,8 +278,8 @@ def clusters(
         raise RequestError(
             "source_prompt", "Clusters are named by its words, but it is empty. Describe what the clip shows."
         )
-    from editing.methods.feature_clusters import find_clusters
-    from editing.models.load import load_backbone
+    from regrain.editing.methods.feature_clusters import find_clusters
+    from regrain.editing.models.load import load_backbone
 
     backbone = load_backbone(model or request.model, request.loras)
     found = _follow(
@@ -306,7 +306,7 @@ def print_schema() -> None:
 @app.command()
 def doctor() -> None:
     """Show what this machine can run."""
-    from editing.cli.doctor import examine
+    from regrain.editing.cli.doctor import examine
 
     for what, how in examine():
         typer.echo(f"{what:24}{how}")
@@ -345,7 +345,7 @@ def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
         raise RequestError("--dtype", f"Expected float32, float16 or bfloat16, got {shorten(dtype)}.")
     import torch
 
-    from editing.models.load import load_backbone
+    from regrain.editing.models.load import load_backbone
 
     return load_backbone(request.model, request.loras, dtype=getattr(torch, dtype))
 

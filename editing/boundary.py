@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from editing.errors import EditingError, RequestError, ResourceError, shorten
+from regrain.editing.errors import EditingError, RequestError, ResourceError, shorten
 
 log = logging.getLogger(__name__)
 

@@ -9,38 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editing.media.coco import read_rle, write_rle
-    from editing.media.labels import flatten, read_labels, read_regions, split, write_labels, write_regions
-    from masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
-    from masks.io.video import read_mask_video, write_mask_video
-    from masks.models.embedded import Embedded
-    from masks.models.finders import finders
-    from masks.segmentation.click import embed, segment
-    from masks.track.propagate import Confidence, propagate
+    from regrain.editing.media.coco import read_rle, write_rle
+    from regrain.editing.media.labels import (
+        flatten,
+        read_labels,
+        read_regions,
+        split,
+        write_labels,
+        write_regions,
+    )
+    from regrain.masks.draw import BrushStroke, brush, clean, drop_specks, fill_holes, grow
+    from regrain.masks.io.video import read_mask_video, write_mask_video
+    from regrain.masks.models.embedded import Embedded
+    from regrain.masks.models.finders import finders
+    from regrain.masks.segmentation.click import embed, segment
+    from regrain.masks.track.propagate import Confidence, propagate
 
 _HOME = {
-    "Confidence": "masks.track.propagate",
-    "Embedded": "masks.models.embedded",
-    "BrushStroke": "masks.draw",
-    "brush": "masks.draw",
-    "clean": "masks.draw",
-    "drop_specks": "masks.draw",
-    "embed": "masks.segmentation.click",
-    "fill_holes": "masks.draw",
-    "finders": "masks.models.finders",
-    "flatten": "editing.media.labels",
-    "grow": "masks.draw",
-    "propagate": "masks.track.propagate",
-    "read_labels": "editing.media.labels",
-    "read_mask_video": "masks.io.video",
-    "read_regions": "editing.media.labels",
-    "read_rle": "editing.media.coco",
-    "segment": "masks.segmentation.click",
-    "split": "editing.media.labels",
-    "write_labels": "editing.media.labels",
-    "write_mask_video": "masks.io.video",
-    "write_regions": "editing.media.labels",
-    "write_rle": "editing.media.coco",
+    "Confidence": "regrain.masks.track.propagate",
+    "Embedded": "regrain.masks.models.embedded",
+    "BrushStroke": "regrain.masks.draw",
+    "brush": "regrain.masks.draw",
+    "clean": "regrain.masks.draw",
+    "drop_specks": "regrain.masks.draw",
+    "embed": "regrain.masks.segmentation.click",
+    "fill_holes": "regrain.masks.draw",
+    "finders": "regrain.masks.models.finders",
+    "flatten": "regrain.editing.media.labels",
+    "grow": "regrain.masks.draw",
+    "propagate": "regrain.masks.track.propagate",
+    "read_labels": "regrain.editing.media.labels",
+    "read_mask_video": "regrain.masks.io.video",
+    "read_regions": "regrain.editing.media.labels",
+    "read_rle": "regrain.editing.media.coco",
+    "segment": "regrain.masks.segmentation.click",
+    "split": "regrain.editing.media.labels",
+    "write_labels": "regrain.editing.media.labels",
+    "write_mask_video": "regrain.masks.io.video",
+    "write_regions": "regrain.editing.media.labels",
+    "write_rle": "regrain.editing.media.coco",
 }
 
 __all__ = [

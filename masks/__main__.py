@@ -13,23 +13,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from editing.cli.commands import call
-from editing.errors import MaskError, RequestError, shorten
-from editing.media.clip import DRAWN
-from editing.media.coco import check_extent
-from editing.media.labels import read_labels
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import open_clip
-from editing.storage.folders import check_writable, staged
-from masks import draw
-from masks.io.files import Masks, check_out, check_same_clip, colors_of, overlap, read_masks, write_masks
-from masks.io.pair import write_pair
-from masks.models.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
-from masks.track.uncertainty import doubts, in_words
+from regrain.editing.cli.commands import call
+from regrain.editing.errors import MaskError, RequestError, shorten
+from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.coco import check_extent
+from regrain.editing.media.labels import read_labels
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import open_clip
+from regrain.editing.storage.folders import check_writable, staged
+from regrain.masks import draw
+from regrain.masks.io.files import (
+    Masks,
+    check_out,
+    check_same_clip,
+    colors_of,
+    overlap,
+    read_masks,
+    write_masks,
+)
+from regrain.masks.io.pair import write_pair
+from regrain.masks.models.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
+from regrain.masks.track.uncertainty import doubts, in_words
 
 if TYPE_CHECKING:
-    from editing.media.clip import Clip
-    from masks.track.following import Clicks
+    from regrain.editing.media.clip import Clip
+    from regrain.masks.track.following import Clicks
 
 app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
@@ -83,7 +91,7 @@ def track(
     for warning in opened.warnings:
         typer.echo(f"warning: {warning}", err=True)
     # Imported here, since torch comes with it and a bad request must be refused at once.
-    from masks.track.following import correct, follow, masks_of_clicks
+    from regrain.masks.track.following import correct, follow, masks_of_clicks
 
     drawn = opened.comment == DRAWN
     by = finder or ("sam" if model or drawn else usual(drawn=False).name)

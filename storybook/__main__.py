@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from editing import ArrayClip, EditRequest, Region, open_clip, save_project
-from editing.errors import EditingError
-from editing.media.clip import DRAWN
-from editing.media.labels import grow_labels
-from editing.media.writing import write_video
+from regrain.editing import ArrayClip, EditRequest, Region, open_clip, save_project
+from regrain.editing.errors import EditingError
+from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.labels import grow_labels
+from regrain.editing.media.writing import write_video
 from storybook.world import FPS, WHERE, Scene, render, sample_scene
 
 

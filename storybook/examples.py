@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editing import (
+from regrain.editing import (
     Adapter,
     EditRequest,
     Finished,
@@ -31,7 +31,7 @@ from editing import (
     save_project,
     tune,
 )
-from editing.methods.feature_clusters import find_clusters
+from regrain.editing.methods.feature_clusters import find_clusters
 from storybook.__main__ import as_request, by_words
 from storybook.draw import PARTS
 from storybook.world import WHERE, Scene, render, replace, sample_scene

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing import Finished, edit, load_backbone, load_project
-from editing.errors import EditingError
-from editing.media.writing import timing_of, write_video
-from editing.pipeline.outputs import EDITS
-from editing.pipeline.shipped_results import REPORT, RESULT, digest
-from editing.storage.folders import staged
+from regrain.editing import Finished, edit, load_backbone, load_project
+from regrain.editing.errors import EditingError
+from regrain.editing.media.writing import timing_of, write_video
+from regrain.editing.pipeline.outputs import EDITS
+from regrain.editing.pipeline.shipped_results import REPORT, RESULT, digest
+from regrain.editing.storage.folders import staged
 from storybook.examples import EXAMPLES, TABLE
 
 CRF = 20  # about 13 kB an edit

@@ -20,9 +20,9 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 from torch.nn import functional as F
 
-from editing import load_backbone
-from editing.diffusion.schedule import add_noise, advance
-from editing.models.backbone import Backbone
+from regrain.editing import load_backbone
+from regrain.editing.diffusion.schedule import add_noise, advance
+from regrain.editing.models.backbone import Backbone
 from storybook import dataset
 from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import render_frames

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from editing.models.control_maps import canny
+from regrain.editing.models.control_maps import canny
 from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS

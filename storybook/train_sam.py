@@ -26,10 +26,18 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masks.draw import deepest
-from masks.models.embedded import PRIOR, Embedded
-from masks.models.sam import predict
-from masks.models.tiny_sam import SIZE, STRIDE, WIDTH, build_tiny_sam, load_tiny_sam, save_tiny_sam, set_size
+from regrain.masks.draw import deepest
+from regrain.masks.models.embedded import PRIOR, Embedded
+from regrain.masks.models.sam import predict
+from regrain.masks.models.tiny_sam import (
+    SIZE,
+    STRIDE,
+    WIDTH,
+    build_tiny_sam,
+    load_tiny_sam,
+    save_tiny_sam,
+    set_size,
+)
 from storybook import world
 from storybook.click_pictures import Picture, training_picture
 from storybook.muon import Muon

@@ -10,7 +10,7 @@ import pytest
 import torch
 from browser import browser, open_page, real_server, server  # noqa: F401
 
-from editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -173,7 +173,7 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder):
     """That folder, loaded."""
-    from editing.models.load import load_backbone
+    from regrain.editing.models.load import load_backbone
 
     return load_backbone(str(tiny_folder))
 
@@ -192,14 +192,14 @@ def tiny_dc_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dc(tiny_dc_folder):
     """That folder, loaded."""
-    from editing.models.load import load_backbone
+    from regrain.editing.models.load import load_backbone
 
     return load_backbone(str(tiny_dc_folder))
 
 
 def load_double(folder: Path):
     """A model in double precision, latents too: guidance by a random network multiplies small errors."""
-    from editing.models.load import load_backbone
+    from regrain.editing.models.load import load_backbone
 
     model = load_backbone(str(folder), dtype=torch.float64)
     encode = model.encode
@@ -222,7 +222,7 @@ def small_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small(small_folder):
     """That folder, loaded."""
-    from editing.models.load import load_backbone
+    from regrain.editing.models.load import load_backbone
 
     return load_backbone(str(small_folder))
 

@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 import torch
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.errors import ModelError, PromptError
-from editing.media.clip import ArrayClip
-from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
-from editing.models.adapters import Adapter, AdapterFacts
-from editing.models.loading.hub import Listing
-from editing.pipeline.estimate import Estimate
-from editing.recipe.events import (
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.errors import ModelError, PromptError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.models.adapters import Adapter, AdapterFacts
+from regrain.editing.models.loading.hub import Listing
+from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.recipe.events import (
     EditResult,
     Event,
     Finished,
@@ -40,10 +40,10 @@ from editing.recipe.events import (
     Tuned,
     WindowStarted,
 )
-from editing.request.edit_request import EditRequest
-from editing.request.project import save_project
-from editing.request.region import Region
-from editing.storage.fetching import Fetched
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import save_project
+from regrain.editing.request.region import Region
+from regrain.editing.storage.fetching import Fetched
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
@@ -360,8 +360,8 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    from app import launch, motion
-    from ui.page.tools import Tools
+    from regrain.ui.page.launch import launch, motion
+    from regrain.ui.page.tools import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")

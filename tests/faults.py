@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from editing.__main__ import main
-from editing.recipe.events import Event, Progress
+from regrain.editing.__main__ import main
+from regrain.editing.recipe.events import Event, Progress
 
 Fault = Callable[[], object]
 
@@ -74,7 +74,7 @@ def small_results(limit: int) -> Fault:
     """The same, from when the results are written on."""
 
     def prepare() -> None:
-        from editing.pipeline import outputs
+        from regrain.editing.pipeline import outputs
 
         write = outputs.write_video
 
@@ -96,8 +96,8 @@ def dies_while(stage: str) -> Fault:
     """The process is killed in a stage: reading, one that a run tells of, or writing."""
 
     def prepare() -> None:
-        from editing.media import reading as clip
-        from editing.pipeline import outputs, runner
+        from regrain.editing.media import reading as clip
+        from regrain.editing.pipeline import outputs, runner
 
         if stage == "reading":
             clip.VideoClip.read = lambda *_: die()  # type: ignore[method-assign, assignment]

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from editing.media.clip import ColorTags
+from regrain.editing.media.clip import ColorTags
 
 RATE = 48_000
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 
-from editing.recipe.events import Event
+from regrain.editing.recipe.events import Event
 
 Result = TypeVar("Result")
 

@@ -12,15 +12,15 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.judge import distance
-from editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
-from editing.diffusion.schedule import add_noise
-from editing.media.clip import resize
-from editing.models.adapters import read_facts
-from editing.models.control_net import ControlNets
-from editing.models.intervention import Intervention
-from editing.params.control import read_control
-from editing.pipeline.metrics import psnr
-from editing.recipe.events import Finished
+from regrain.editing import ArrayClip, EditRequest, edit, load_backbone, load_project, open_clip
+from regrain.editing.diffusion.schedule import add_noise
+from regrain.editing.media.clip import resize
+from regrain.editing.models.adapters import read_facts
+from regrain.editing.models.control_net import ControlNets
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.params.control import read_control
+from regrain.editing.pipeline.metrics import psnr
+from regrain.editing.recipe.events import Finished
 from storybook import KINDS, replace, sample_scene
 from storybook.__main__ import grown
 from storybook.world import from_dict, render_frames

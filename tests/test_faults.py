@@ -8,8 +8,8 @@ import pytest
 import torch
 from faults import Started, dies_while, small_files, small_results
 
-from editing.models.adapters import Adapter, AdapterFacts, save_adapter
-from editing.models.load import load_backbone
+from regrain.editing.models.adapters import Adapter, AdapterFacts, save_adapter
+from regrain.editing.models.load import load_backbone
 from tests.hostile import base
 
 pytestmark = pytest.mark.slow
@@ -107,7 +107,7 @@ def test_a_cache_that_cannot_be_used_is_a_warning(project, expected, tmp_path, m
 
 
 def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
-    from masks.__main__ import main
+    from regrain.masks.__main__ import main
 
     out = tmp_path / "found"
     base.write_masks(out)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from editing.params.registry import METHODS
+from regrain.editing.params.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 2**20

@@ -42,6 +42,9 @@ NEVER = {
 }
 
 
+OURS = ("editing", "masks", "ui")
+
+
 def modules():
     for package in NEVER:
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -53,10 +56,12 @@ def imported(path):
     """Everything imported at any depth of the code, for types alone, too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix("regrain.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            # By another name a module would be loaded twice.
+            assert node.module.split(".")[0] not in OURS, f"{path}: import from regrain.{node.module}"
+            yield from (f"{node.module}.{alias.name}".removeprefix("regrain.") for alias in node.names)
 
 
 def is_within(name, package):
@@ -132,7 +137,7 @@ def test_packages_keep_apart(module):
 
 @pytest.mark.parametrize("module", [name for name in PATHS if is_within(name, "editing.methods")])
 def test_methods_do_not_import_methods(module):
-    from editing.params.registry import METHODS
+    from regrain.editing.params.registry import METHODS
 
     methods = {one.entry.split(":")[0] for one in METHODS.values()} - {module}
     assert [name for name in IMPORTS[module] if module_of(name) in methods] == []
@@ -151,10 +156,11 @@ def run(code):
 @pytest.mark.parametrize(
     "code",
     [
-        "import editing, masks",
-        "from editing import load_project, save_project, open_clip, EditRequest, Finished, EditingError",
-        "from masks import read_labels, write_labels",
-        "import editing.__main__, editing.pipeline.outputs, editing.methods",
+        "import regrain; regrain.EditRequest, regrain.load_project, regrain.METHODS",
+        "import regrain.editing, regrain.masks",
+        "from regrain.editing import load_project, save_project, open_clip, EditRequest, Finished",
+        "from regrain.masks import read_labels, write_labels",
+        "import regrain.editing.__main__, regrain.editing.pipeline.outputs, regrain.editing.methods",
     ],
 )
 def test_light_imports_load_no_torch(code):
@@ -163,12 +169,27 @@ def test_light_imports_load_no_torch(code):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", ["editing", "masks"])
+@pytest.mark.parametrize("package", ["regrain", "regrain.editing", "regrain.masks"])
 def test_every_public_name_exists_and_others_do_not(package):
     done = run(
         f"import {package} as p\n"
-        "assert sorted(p.__all__) == sorted(set(p.__all__)) and dir(p) == sorted(p.__all__)\n"
-        "for name in p.__all__: getattr(p, name)\n"
+        "assert not hasattr(p, '__all__') or dir(p) == sorted({*p.__all__})\n"
+        "for name in dir(p): getattr(p, name)\n"
         "assert not hasattr(p, 'nonsense')"
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_module_is_loaded_twice():
+    names = [f"regrain.{name}" for name in IN_ROOMS if not name.endswith("__main__")]
+    done = run(
+        "import sys\nfrom importlib import import_module\n"
+        f"for name in {names}: import_module(name)\n"
+        f"assert not {{*{OURS}, 'app'}} & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_old_names_lead_to_the_same_objects():
+    done = run("import editing, regrain\nassert editing.EditRequest is regrain.EditRequest")
     assert done.returncode == 0, done.stderr

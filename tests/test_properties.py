@@ -10,19 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from editing.boundary import boundary
-from editing.cli.commands import parse_settings
-from editing.errors import EditingError, RequestError
-from editing.media.clip import ArrayClip
-from editing.params.registry import METHODS, check_params
-from editing.request.compose import compose
-from editing.request.edit_request import EditRequest
-from editing.request.project import FILE, Project, load_project
-from editing.request.region import Region, clean
-from masks.__main__ import _parse
+from regrain.editing.boundary import boundary
+from regrain.editing.cli.commands import parse_settings
+from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.request.compose import compose
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import FILE, Project, load_project
+from regrain.editing.request.region import Region, clean
+from regrain.masks.__main__ import _parse
+from regrain.ui.session.clips import unpack
 from tests.hostile import base
 from tests.hostile.cases import _check_line
-from ui.session.clips import unpack
 
 quick = settings(
     max_examples=60,
@@ -179,7 +179,7 @@ def test_no_archive_leaves_its_folder(tmp_path_factory, entries):
 
 
 def test_an_archive_is_cut_off_where_it_is_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("ui.session.clips._MAX_UNPACKED", 1000)
+    monkeypatch.setattr("regrain.ui.session.clips._MAX_UNPACKED", 1000)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in "abc":

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from editing import Adapter, ArrayClip, EditRequest
-from editing.methods.tuning import learn_clip
-from editing.params.registry import check_params
-from editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing import Adapter, ArrayClip, EditRequest
+from regrain.editing.methods.tuning import learn_clip
+from regrain.editing.params.registry import check_params
+from regrain.editing.params.tune_a_video import TuneAVideoParams
 
 FRAMES, SIZE = 3, 16
 WORDS = "a cat on the grass"

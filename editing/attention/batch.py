@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.diffusion.schedule import guide
-from editing.diffusion.text import PromptEmbedding
+from regrain.editing.diffusion.schedule import guide
+from regrain.editing.diffusion.text import PromptEmbedding
 
 
 class Batch(NamedTuple):

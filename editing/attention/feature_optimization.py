@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from editing.motion.correspondence import Motion
+from regrain.editing.motion.correspondence import Motion
 
 Distance = Literal["squared", "absolute"]
 # Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from editing.attention.backends import attention
+from regrain.editing.attention.backends import attention
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.layers import AttentionLayer, Grid
-from editing.diffusion.text import PromptEmbedding, Variant, equalizer, is_swap, refine_map, replace_map
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.text import (
+    PromptEmbedding,
+    Variant,
+    equalizer,
+    is_swap,
+    refine_map,
+    replace_map,
+)
 
 Maps = Float[Tensor, "rows heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from editing.attention.backends import attention
+from regrain.editing.attention.backends import attention
 
 # Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
 # enough to keep it busy.

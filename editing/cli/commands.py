@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from editing.errors import EditingError, RequestError, shorten
+from regrain.editing.errors import EditingError, RequestError, shorten
 
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from editing.storage.memory import free_memory, weights_dtype
+from regrain.editing.storage.memory import free_memory, weights_dtype
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
 # Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
@@ -18,7 +18,7 @@ def examine() -> Iterator[tuple[str, str]]:
     """Yield facts about this machine as (name, value). Imports torch."""
     import torch
 
-    from editing.attention.backends import describe
+    from regrain.editing.attention.backends import describe
 
     yield (
         "Python",
@@ -50,7 +50,7 @@ def _version(name: str) -> str:
 
 
 def _flow() -> str:
-    from editing.motion.raft import find_raft
+    from regrain.editing.motion.raft import find_raft
 
     path = find_raft()
     return f"RAFT ({path.name})" if path else "OpenCV DIS; no RAFT weights in $REGRAIN_MODELS"
@@ -59,8 +59,8 @@ def _flow() -> str:
 def _models() -> Iterator[str]:
     from huggingface_hub import CacheNotFound, scan_cache_dir
 
-    from editing.models.load import on_shelf
-    from editing.storage.local_models import ASSETS
+    from regrain.editing.models.load import on_shelf
+    from regrain.editing.storage.local_models import ASSETS
 
     if (ASSETS / "storybook" / "unet").is_dir():
         yield "storybook"

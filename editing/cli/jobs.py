@@ -17,11 +17,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from editing.boundary import boundary, check_regular
-from editing.errors import EditingError, RequestError, from_validation, shorten
-from editing.request.edit_request import EditRequest, override
-from editing.request.project import FILE, load_project
-from editing.storage.folders import check_writable
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
+from regrain.editing.request.edit_request import EditRequest, override
+from regrain.editing.request.project import FILE, load_project
+from regrain.editing.storage.folders import check_writable
 
 log = logging.getLogger(__name__)
 STATUS = "batch.json"
@@ -192,7 +192,7 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
         request, _ = job.request()
         count = _count_shots(request)
         # What is done once for all windows, such as tuning, the first shot does; the others find it cached.
-        from editing.params.registry import METHODS
+        from regrain.editing.params.registry import METHODS
 
         first = (0,) if METHODS[request.method].setup else ()
         shots = range(count) if count > 1 else ()
@@ -202,8 +202,8 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
 
 
 def _count_shots(request: EditRequest) -> int:
-    from editing.params.registry import check_params
-    from editing.request.plan import scan
+    from regrain.editing.params.registry import check_params
+    from regrain.editing.request.plan import scan
 
     cuts = check_params(request.method, request.params).cuts
     if cuts is None:
@@ -241,7 +241,7 @@ def work(task: Task, out: Path) -> Outcome:
 
 
 def _edit_shot(task: Task) -> None:
-    from editing.pipeline.runner import edit_shot
+    from regrain.editing.pipeline.runner import edit_shot
 
     request, _ = task.job.request()
     for _ in edit_shot(request, task.shot or 0):
@@ -250,9 +250,9 @@ def _edit_shot(task: Task) -> None:
 
 def _edit(job: EditJob, out: Path) -> None:
     """Edit, write beside the results of others, and move into place: all at once, and only once."""
-    from editing.pipeline.outputs import write_outputs
-    from editing.pipeline.runner import edit
-    from editing.recipe.events import Finished
+    from regrain.editing.pipeline.outputs import write_outputs
+    from regrain.editing.pipeline.runner import edit
+    from regrain.editing.recipe.events import Finished
 
     request, notes = job.request()
     digest = job.digest()
@@ -330,7 +330,7 @@ class Status:
         shutil.rmtree(self._out / _WORK, ignore_errors=True)
 
     def _write(self) -> None:
-        from editing.storage.folders import replacing
+        from regrain.editing.storage.folders import replacing
 
         text = json.dumps({"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False)
         with replacing(self._out / STATUS) as part:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editing.boundary import boundary
-from editing.cli.jobs import Outcome, Task, work
-from editing.errors import RequestError, ResourceError, shorten
+from regrain.editing.boundary import boundary
+from regrain.editing.cli.jobs import Outcome, Task, work
+from regrain.editing.errors import RequestError, ResourceError, shorten
 
 _SECONDS = 5  # to reach the cluster
 _TRIES = 3  # of a task whose worker dies

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.errors import shorten
+from regrain.editing.errors import shorten
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Convention = Literal["paper", "videograin", "fatezero"]

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.errors import PromptError, shorten, suggest
+from regrain.editing.errors import PromptError, shorten, suggest
 
 Variant = Literal["fixed", "original"]
 """How prompts are aligned: with the bugs of the published code fixed, or unchanged."""

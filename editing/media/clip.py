@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.errors import ClipError, shorten
-from editing.media.lazy_frames import LazyFrames
+from regrain.editing.errors import ClipError, shorten
+from regrain.editing.media.lazy_frames import LazyFrames
 
 MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192

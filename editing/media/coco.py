@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from editing.boundary import boundary, check_regular
-from editing.errors import MaskError, shorten
-from editing.media.images import natural
-from editing.media.lazy_frames import LazyFrames
-from editing.media.rle import from_runs, runs
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.images import natural
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.rle import from_runs, runs
 
 # What tools call the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")

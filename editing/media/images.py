@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from editing.boundary import boundary, check_regular
-from editing.errors import ClipError, shorten
-from editing.media.clip import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ClipError, shorten
+from regrain.editing.media.clip import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from editing.boundary import boundary, check_regular
-from editing.errors import ClipError, shorten
-from editing.media.clip import DEFAULT_FPS
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ClipError, shorten
+from regrain.editing.media.clip import DEFAULT_FPS
 
 # Containers only: playlists and image scripts would open further files.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf"

@@ -19,12 +19,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from editing.boundary import boundary, check_regular
-from editing.errors import MaskError, shorten
-from editing.media.coco import open_rle
-from editing.media.images import natural
-from editing.media.lazy_frames import FrameSource, LazyFrames, windows
-from editing.media.rle import from_runs
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.coco import open_rle
+from regrain.editing.media.images import natural
+from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
+from regrain.editing.media.rle import from_runs
 
 
 class Labels(LazyFrames):

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike
 
-from editing.errors import ResourceError
+from regrain.editing.errors import ResourceError
 
 WINDOW = 4  # frames that are read at a time
 

@@ -13,10 +13,10 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
-from editing.errors import ClipError, shorten
-from editing.media.clip import AudioSpan, ColorTags, check_size, check_window, stack, used_frames
-from editing.media.images import ImageClip
-from editing.media.index import Index, decode, read_index
+from regrain.editing.errors import ClipError, shorten
+from regrain.editing.media.clip import AudioSpan, ColorTags, check_size, check_window, stack, used_frames
+from regrain.editing.media.images import ImageClip
+from regrain.editing.media.index import Index, decode, read_index
 
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from editing.errors import MaskError
+from regrain.editing.errors import MaskError
 
 
 def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:

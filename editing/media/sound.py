@@ -12,8 +12,8 @@ import av
 import numpy as np
 from jaxtyping import Float32
 
-from editing.media.clip import AudioSpan
-from editing.media.index import CONTAINERS
+from regrain.editing.media.clip import AudioSpan
+from regrain.editing.media.index import CONTAINERS
 
 log = logging.getLogger(__name__)
 _AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have

@@ -17,9 +17,9 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
-from editing.media.clip import AudioSpan, Clip, ColorTags
-from editing.media.reading import EXACT
-from editing.media.sound import open_sound
+from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
+from regrain.editing.media.reading import EXACT
+from regrain.editing.media.sound import open_sound
 
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""

@@ -22,28 +22,28 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.attention.averages import WordAttention
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import Seen, across_frames, frames_seen
-from editing.attention.layers import AttentionFn, AttentionLayer, Grid
-from editing.attention.maps import Exchange, exchange, fuse_cross, map_stride, probabilities
-from editing.diffusion.blending import blend_latents, mask_from_attention, mix_noise
-from editing.diffusion.schedule import Step, advance
-from editing.diffusion.text import PromptEmbedding, find_words, new_words, telling_words
-from editing.errors import PromptError
-from editing.models.intervention import Intervention, Patch, joint_norm
-from editing.params.base import KEY_FRAMES
-from editing.params.fatezero import FateZeroParams
-from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope, of_columns
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
-from editing.recipe.preview import Previews
-from editing.recipe.window import EditedCells, ResizedClip, WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.averages import WordAttention
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import Seen, across_frames, frames_seen
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid
+from regrain.editing.attention.maps import Exchange, exchange, fuse_cross, map_stride, probabilities
+from regrain.editing.diffusion.blending import blend_latents, mask_from_attention, mix_noise
+from regrain.editing.diffusion.schedule import Step, advance
+from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words, telling_words
+from regrain.editing.errors import PromptError
+from regrain.editing.models.intervention import Intervention, Patch, joint_norm
+from regrain.editing.params.base import KEY_FRAMES
+from regrain.editing.params.fatezero import FateZeroParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope, of_columns
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.inversion import cached, ddim_invert, ddim_walk, inversion_key
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import EditedCells, ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 AreaOf = Callable[[int, tuple[int, int]], Tensor]
 """(edit, size) -> [frames, 1, h, w], 1 in the edited area."""

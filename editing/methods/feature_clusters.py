@@ -19,20 +19,20 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.frames import all_frames
-from editing.attention.layers import AttentionLayer, Grid
-from editing.diffusion.schedule import Step
-from editing.diffusion.text import PromptEmbedding, spans, words
-from editing.errors import RequestError
-from editing.media.clip import Clip, resize
-from editing.models.intervention import Intervention
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, on_grid
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.inversion import ddim_walk
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.diffusion.text import PromptEmbedding, spans, words
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import Clip, resize
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, on_grid
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.inversion import ddim_walk
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 # One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
 MOST_FRAMES = 64

@@ -20,31 +20,31 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention
-from editing.attention.batch import Batch
-from editing.attention.feature_optimization import Agreement, optimize_features
-from editing.attention.frames import frames_seen
-from editing.attention.layers import AttentionLayer, plain
-from editing.diffusion.blending import blend_latents
-from editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
-from editing.media.lazy_frames import windows
-from editing.models.control_net import ControlNets
-from editing.models.intervention import Intervention, entering_up_blocks
-from editing.motion.correspondence import around, smooth_background
-from editing.params.base import ModulatedParams
-from editing.params.fresco import FrescoParams
-from editing.params.videograin import VideoGrainParams
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.guided import GuidedAttention
-from editing.recipe.layout import lay_out
-from editing.recipe.modulation import Modulation
-from editing.recipe.preview import Previews
-from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.feature_optimization import Agreement, optimize_features
+from regrain.editing.attention.frames import frames_seen
+from regrain.editing.attention.layers import AttentionLayer, plain
+from regrain.editing.diffusion.blending import blend_latents
+from regrain.editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
+from regrain.editing.media.lazy_frames import windows
+from regrain.editing.models.control_net import ControlNets
+from regrain.editing.models.intervention import Intervention, entering_up_blocks
+from regrain.editing.motion.correspondence import around, smooth_background
+from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.guided import GuidedAttention
+from regrain.editing.recipe.layout import lay_out
+from regrain.editing.recipe.modulation import Modulation
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 # The release's, at 512 pixels: how far foreground and occluded pixels grow before backgrounds are smoothed.
 _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512

@@ -4,15 +4,15 @@ from collections.abc import Generator
 
 import torch
 
-from editing.attention.batch import Batch
-from editing.diffusion.blending import blend_latents
-from editing.diffusion.schedule import add_noise, advance
-from editing.models.backbone import Backbone
-from editing.params.sdedit import SDEditParams
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.preview import Previews
-from editing.recipe.window import WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.batch import Batch
+from regrain.editing.diffusion.blending import blend_latents
+from regrain.editing.diffusion.schedule import add_noise, advance
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.params.sdedit import SDEditParams
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 
 @torch.no_grad()

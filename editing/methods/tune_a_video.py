@@ -18,26 +18,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.attention.batch import Batch
-from editing.attention.layers import AttentionFn, AttentionLayer
-from editing.attention.maps import fuse_cross, map_stride
-from editing.diffusion.blending import blend_latents, mix_noise
-from editing.diffusion.schedule import Step, add_noise, advance
-from editing.diffusion.text import PromptEmbedding, find_words, new_words
-from editing.methods.tuning import learn_clip, sparse_causal
-from editing.models.control_net import ControlNets
-from editing.models.intervention import Intervention, joint_norm
-from editing.models.tuned import tuned
-from editing.params.tune_a_video import TuneAVideoParams
-from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.inversion import inversion_key, invert_cached
-from editing.recipe.preview import Previews
-from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.maps import fuse_cross, map_stride
+from regrain.editing.diffusion.blending import blend_latents, mix_noise
+from regrain.editing.diffusion.schedule import Step, add_noise, advance
+from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.methods.tuning import learn_clip, sparse_causal
+from regrain.editing.models.control_net import ControlNets
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.tuned import tuned
+from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 
 @torch.no_grad()

@@ -17,28 +17,28 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import across_frames, frames_seen
-from editing.attention.layers import AttentionFn, AttentionLayer
-from editing.diffusion.schedule import Schedule, Step, add_noise, advance, combine, generator
-from editing.diffusion.text import PromptEmbedding
-from editing.errors import DivergedError
-from editing.models.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
-from editing.models.intervention import Intervention, joint_norm
-from editing.models.temporal import with_weights
-from editing.models.tuned import tuned
-from editing.recipe.events import Event, Losses, Preview, Progress, Tuned
-from editing.recipe.inversion import inversion_key, mean_square
-from editing.recipe.preview import LatentPreview, shown_frames
-from editing.recipe.window import ResizedClip, WindowFrames, working_clip
-from editing.request.frame_subset import pick
-from editing.storage import cache
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.diffusion.schedule import Schedule, Step, add_noise, advance, combine, generator
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import DivergedError
+from regrain.editing.models.adapters import Adapter, AdapterFacts, clip_sketch, learned_frames
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.temporal import with_weights
+from regrain.editing.models.tuned import tuned
+from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Tuned
+from regrain.editing.recipe.inversion import inversion_key, mean_square
+from regrain.editing.recipe.preview import LatentPreview, shown_frames
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, working_clip
+from regrain.editing.request.frame_subset import pick
+from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.params.tune_a_video import TuneAVideoParams
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.params.tune_a_video import TuneAVideoParams
+    from regrain.editing.request.edit_request import EditRequest
 
 _DECAY, _LARGEST_NORM = 1e-2, 1.0
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as torch.optim.AdamW names its state

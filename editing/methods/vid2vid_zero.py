@@ -18,27 +18,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import Seen, across_frames, frames_seen
-from editing.attention.layers import AttentionFn, AttentionLayer
-from editing.attention.maps import Exchange, exchange, fuse_cross, map_stride
-from editing.diffusion.blending import blend_latents, mix_noise
-from editing.diffusion.schedule import Step, advance
-from editing.diffusion.text import PromptEmbedding, find_words, new_words
-from editing.errors import RequestError, shorten, suggest
-from editing.models.intervention import Intervention, Patch, joint_norm
-from editing.params.base import KEY_FRAMES
-from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.inversion import cached, inversion_key, invert_cached, is_learned, null_text
-from editing.recipe.preview import Previews
-from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import Seen, across_frames, frames_seen
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.maps import Exchange, exchange, fuse_cross, map_stride
+from regrain.editing.diffusion.blending import blend_latents, mix_noise
+from regrain.editing.diffusion.schedule import Step, advance
+from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
+from regrain.editing.errors import RequestError, shorten, suggest
+from regrain.editing.models.intervention import Intervention, Patch, joint_norm
+from regrain.editing.params.base import KEY_FRAMES
+from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, Columns, HeatScope
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.inversion import cached, inversion_key, invert_cached, is_learned, null_text
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 
 @torch.no_grad()

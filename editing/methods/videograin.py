@@ -17,30 +17,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import across_frames, frames_seen
-from editing.attention.layers import AttentionLayer
-from editing.diffusion.blending import blend_latents, mix_noise
-from editing.diffusion.schedule import Convention, Step, add_noise, advance
-from editing.diffusion.text import PromptEmbedding
-from editing.models.control_net import ControlNets
-from editing.models.features import Features, injecting, recording
-from editing.models.intervention import FREEU, Intervention, freeu, joint_norm
-from editing.motion.flow import FlowMethod, follow
-from editing.motion.smoothing import steady
-from editing.params.videograin import VideoGrainParams
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat
-from editing.recipe.events import Event, Progress, Stage
-from editing.recipe.inversion import inversion_key, invert_cached
-from editing.recipe.layout import lay_out
-from editing.recipe.modulation import Modulation, Tracks, along_tracks
-from editing.recipe.preview import Previews
-from editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.diffusion.blending import blend_latents, mix_noise
+from regrain.editing.diffusion.schedule import Convention, Step, add_noise, advance
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.control_net import ControlNets
+from regrain.editing.models.features import Features, injecting, recording
+from regrain.editing.models.intervention import FREEU, Intervention, freeu, joint_norm
+from regrain.editing.motion.flow import FlowMethod, follow
+from regrain.editing.motion.smoothing import steady
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat
+from regrain.editing.recipe.events import Event, Progress, Stage
+from regrain.editing.recipe.inversion import inversion_key, invert_cached
+from regrain.editing.recipe.layout import lay_out
+from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
+from regrain.editing.recipe.preview import Previews
+from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
+from regrain.editing.request.edit_request import EditRequest
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _CALM = 3.0  # frames over which an edit is averaged before it is drawn again

@@ -17,16 +17,16 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import BaseModel, ConfigDict, Field
 
-from editing.boundary import boundary
-from editing.errors import ModelError, RequestError, ResourceError, shorten
-from editing.storage.folders import replacing
-from editing.storage.local_models import MODELS_VARIABLE, find_local, local_entries
-from editing.storage.safetensors_files import check_head
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
+from regrain.editing.storage.folders import replacing
+from regrain.editing.storage.local_models import MODELS_VARIABLE, find_local, local_entries
+from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 _KEY = "regrain_adapter"
 _LONGEST_NAME = 100

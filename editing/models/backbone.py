@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from editing.attention.layers import AttentionLayer, Grid
-    from editing.diffusion.schedule import Prediction, Schedule, Step
-    from editing.diffusion.text import PromptEmbedding
-    from editing.models.intervention import Intervention
+    from regrain.editing.attention.layers import AttentionLayer, Grid
+    from regrain.editing.diffusion.schedule import Prediction, Schedule, Step
+    from regrain.editing.diffusion.text import PromptEmbedding
+    from regrain.editing.models.intervention import Intervention
 
 
 @runtime_checkable

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from editing.diffusion.schedule import Schedule
-from editing.errors import ModelError, shorten
-from editing.models.loading.folder import ModelParts, download, read_folder
-from editing.models.loading.location import ModelLocation
-from editing.models.loading.lora import add_loras
-from editing.models.loading.single_file import read_file
-from editing.models.stable_diffusion import StableDiffusion
-from editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
+from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.loading.folder import ModelParts, download, read_folder
+from regrain.editing.models.loading.location import ModelLocation
+from regrain.editing.models.loading.lora import add_loras
+from regrain.editing.models.loading.single_file import read_file
+from regrain.editing.models.stable_diffusion import StableDiffusion
+from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
 
 logger = logging.getLogger(__name__)
 

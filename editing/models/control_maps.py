@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from editing.errors import ModelError
+from regrain.editing.errors import ModelError
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 

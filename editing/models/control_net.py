@@ -12,17 +12,17 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from editing.diffusion.text import PromptEmbedding
-from editing.errors import ModelError, ResourceError
-from editing.models.backbone import Backbone
-from editing.models.control_maps import control_maps
-from editing.models.intervention import ControlFn, Patch, patched
-from editing.models.loading.configs import read_config
-from editing.models.loading.folder import PART_FILES, download
-from editing.models.loading.location import find
-from editing.params.control import ControlSpec
-from editing.storage.memory import is_out_of_memory
-from editing.storage.safetensors_files import read_weights
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.control_maps import control_maps
+from regrain.editing.models.intervention import ControlFn, Patch, patched
+from regrain.editing.models.loading.configs import read_config
+from regrain.editing.models.loading.folder import PART_FILES, download
+from regrain.editing.models.loading.location import find
+from regrain.editing.params.control import ControlSpec
+from regrain.editing.storage.memory import is_out_of_memory
+from regrain.editing.storage.safetensors_files import read_weights
 
 FIELD = "params.control"
 _FACTS = ("cross_attention_dim", "block_out_channels", "in_channels")

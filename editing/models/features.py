@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from editing.attention.layers import AttentionLayer, plain
-from editing.models.intervention import Intervention, hooked
+from regrain.editing.attention.layers import AttentionLayer, plain
+from regrain.editing.models.intervention import Intervention, hooked
 
 # Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable Diffusion 1.x (three in
 # each of four up blocks); smaller models use those at the same relative depth.

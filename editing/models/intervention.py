@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from editing.attention.layers import AttentionFn
+from regrain.editing.attention.layers import AttentionFn
 
 Patch = Callable[[nn.Module], AbstractContextManager]
 """Changes the network for one call: entered before it, left after it, whatever happens in between."""

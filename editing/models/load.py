@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editing.models.adapters import local_adapters
-from editing.models.backbone import Backbone
-from editing.models.loading.location import ModelLocation, find
-from editing.storage.local_models import local_entries
+from regrain.editing.models.adapters import local_adapters
+from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.loading.location import ModelLocation, find
+from regrain.editing.storage.local_models import local_entries
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def load_backbone(
     key = _key(source, loras, device, dtype)
     with _loading:
         if key not in _loaded:
-            from editing.models.build import load
+            from regrain.editing.models.build import load
 
             while len(_loaded) >= KEPT_IN_MEMORY:
                 _loaded.popitem(last=False)

@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from editing.attention.layers import AttentionLayer, Grid, install
-from editing.diffusion.schedule import Prediction, Schedule, Step, split
-from editing.diffusion.text import PromptEmbedding
-from editing.errors import DivergedError, ResourceError
-from editing.models.intervention import PLAIN, Intervention, checkpointed, patched
-from editing.models.loading.offers import STABLE_DIFFUSION
-from editing.models.loading.words import check_length, check_words
-from editing.models.temporal import tunable_shapes, untuned
-from editing.storage.memory import (
+from regrain.editing.attention.layers import AttentionLayer, Grid, install
+from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import DivergedError, ResourceError
+from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, patched
+from regrain.editing.models.loading.offers import STABLE_DIFFUSION
+from regrain.editing.models.loading.words import check_length, check_words
+from regrain.editing.models.temporal import tunable_shapes, untuned
+from regrain.editing.storage.memory import (
     activation_bytes,
     activations_fit,
     frames_at_once,

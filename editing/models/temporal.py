@@ -20,8 +20,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from editing.attention.backends import attention
-from editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.attention.backends import attention
+from regrain.editing.models.intervention import Intervention, Patch, hooked
 
 Weights = Mapping[str, Tensor]
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
-from editing.models.intervention import PLAIN, Intervention
-from editing.models.temporal import with_weights
+from regrain.editing.models.intervention import PLAIN, Intervention
+from regrain.editing.models.temporal import with_weights
 
 if TYPE_CHECKING:
-    from editing.diffusion.schedule import Step
-    from editing.diffusion.text import PromptEmbedding
-    from editing.models.adapters import Adapter
-    from editing.models.backbone import Backbone
+    from regrain.editing.diffusion.schedule import Step
+    from regrain.editing.diffusion.text import PromptEmbedding
+    from regrain.editing.models.adapters import Adapter
+    from regrain.editing.models.backbone import Backbone
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:

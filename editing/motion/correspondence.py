@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from editing.motion.flow import FlowMethod, estimate_both, nearest_track, warp
+from regrain.editing.motion.flow import FlowMethod, estimate_both, nearest_track, warp
 
 _CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same

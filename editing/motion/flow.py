@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from editing.errors import ModelError, ResourceError
-from editing.motion.raft import estimate_raft_flow, find_raft, load_raft
-from editing.storage.memory import is_out_of_memory
+from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
+from regrain.editing.storage.memory import is_out_of_memory
 
 FlowMethod = Literal["auto", "dis", "raft"]
 _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from editing.media.lazy_frames import LazyFrames
-from editing.motion.correspondence import find_motion
-from editing.motion.displacement import enlarged, sampled, shrunk
-from editing.motion.flow import FlowMethod, estimate_flow
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.motion.correspondence import find_motion
+from regrain.editing.motion.displacement import enlarged, sampled, shrunk
+from regrain.editing.motion.flow import FlowMethod, estimate_flow
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from editing.errors import ModelError
-from editing.storage.local_models import local_entries
+from regrain.editing.errors import ModelError
+from regrain.editing.storage.local_models import local_entries
 
 KINDS = ("raft_large", "raft_small")
 _LEAST_SIDE = 128  # smaller ones have no room for the network's four levels of eighths

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from editing.motion.displacement import enlarged, sampled, shrunk
-from editing.motion.flow import FlowMethod, estimate_both, occlusion
+from regrain.editing.motion.displacement import enlarged, sampled, shrunk
+from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion
 
 Frame = UInt8[np.ndarray, "h w 3"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from editing.params.written import Cuts, KeyFrames, written
+from regrain.editing.params.written import Cuts, KeyFrames, written
 
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """How much work a run does, as a share of what it does with nothing given."""

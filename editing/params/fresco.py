@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params.base import FROM_NOISE, ModulatedParams
-from editing.params.written import Controls, control_networks, motion_estimate
+from regrain.editing.params.base import FROM_NOISE, ModulatedParams
+from regrain.editing.params.written import Controls, control_networks, motion_estimate
 
 
 class FrescoParams(ModulatedParams):

@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from editing.errors import ModelError, RequestError, from_validation, shorten, suggest
-from editing.params.base import MethodParams
-from editing.params.fatezero import FateZeroParams
-from editing.params.fresco import FrescoParams
-from editing.params.sdedit import SDEditParams
-from editing.params.tune_a_video import TuneAVideoParams
-from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.params.videograin import VideoGrainParams
+from regrain.editing.errors import ModelError, RequestError, from_validation, shorten, suggest
+from regrain.editing.params.base import MethodParams
+from regrain.editing.params.fatezero import FateZeroParams
+from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.params.sdedit import SDEditParams
+from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
+from regrain.editing.params.videograin import VideoGrainParams
 
 Resolved = dict[str, dict[str, object]]
 
@@ -87,7 +87,7 @@ METHODS: dict[str, Method] = {
             Params=VideoGrainParams,
             needs=frozenset({"regions", "inversion", "image_unet"}),
             stages=("inverting", "editing", "decoding"),
-            entry="editing.methods.videograin:run",
+            entry="regrain.editing.methods.videograin:run",
         ),
         Method(
             name="fatezero",
@@ -96,7 +96,7 @@ METHODS: dict[str, Method] = {
             Params=FateZeroParams,
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             stages=("inverting", "editing", "decoding"),
-            entry="editing.methods.fatezero:run",
+            entry="regrain.editing.methods.fatezero:run",
             several=True,
         ),
         Method(
@@ -106,7 +106,7 @@ METHODS: dict[str, Method] = {
             Params=Vid2VidZeroParams,
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             stages=("inverting", "editing", "decoding"),
-            entry="editing.methods.vid2vid_zero:run",
+            entry="regrain.editing.methods.vid2vid_zero:run",
             several=True,
         ),
         Method(
@@ -116,9 +116,9 @@ METHODS: dict[str, Method] = {
             Params=TuneAVideoParams,
             needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
             stages=("tuning", "inverting", "editing", "decoding"),
-            entry="editing.methods.tune_a_video:run",
+            entry="regrain.editing.methods.tune_a_video:run",
             several=True,
-            setup="editing.methods.tune_a_video:prepare",
+            setup="regrain.editing.methods.tune_a_video:prepare",
         ),
         Method(
             name="fresco",
@@ -127,7 +127,7 @@ METHODS: dict[str, Method] = {
             Params=FrescoParams,
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
-            entry="editing.methods.fresco:run",
+            entry="regrain.editing.methods.fresco:run",
         ),
         Method(
             name="sdedit",
@@ -136,7 +136,7 @@ METHODS: dict[str, Method] = {
             Params=SDEditParams,
             needs=frozenset({"masks", "seed"}),
             stages=("editing", "decoding"),
-            entry="editing.methods.sdedit:run",
+            entry="regrain.editing.methods.sdedit:run",
             several=True,
             anchors=0,
         ),

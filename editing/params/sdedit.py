@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from editing.params.base import WindowedParams
+from regrain.editing.params.base import WindowedParams
 
 
 class SDEditParams(WindowedParams):

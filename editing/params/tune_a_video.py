@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params.base import InvertedParams
-from editing.params.written import Controls, control_networks
+from regrain.editing.params.base import InvertedParams
+from regrain.editing.params.written import Controls, control_networks
 
 
 class TuneAVideoParams(InvertedParams):

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
-from editing.params.written import Words, written
+from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
+from regrain.editing.params.written import Words, written
 
 
 class Vid2VidZeroParams(ByWordsParams):

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from editing.params.base import InvertedParams, ModulatedParams
-from editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
+from regrain.editing.params.base import InvertedParams, ModulatedParams
+from regrain.editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
 
 
 class VideoGrainParams(ModulatedParams, InvertedParams):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from editing.params.control import ControlSpec, read_control, write_control
+from regrain.editing.params.control import ControlSpec, read_control, write_control
 
 MAX_EMPHASIS = 20
 MAX_TEXT = 2000

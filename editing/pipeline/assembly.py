@@ -13,25 +13,25 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.diffusion.blending import composite
-from editing.errors import RequestError
-from editing.media.clip import resize
-from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
-from editing.motion.interpolation import ReadLabels, fill_between
-from editing.motion.smoothing import steady
-from editing.params.registry import METHODS, Method
-from editing.pipeline.window_results import draft_key, load_draft, store_draft, without_anchors
-from editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
-from editing.recipe.window import WindowFrames, WindowResult, working_frames
-from editing.request.frame_subset import pick, read_some
-from editing.request.plan import LEAST_SHOT, Plan, Window, make_plan, scan
-from editing.storage.memory import FRAMES_AT_ONCE
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.diffusion.blending import composite
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import resize
+from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.motion.interpolation import ReadLabels, fill_between
+from regrain.editing.motion.smoothing import steady
+from regrain.editing.params.registry import METHODS, Method
+from regrain.editing.pipeline.window_results import draft_key, load_draft, store_draft, without_anchors
+from regrain.editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
+from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
+from regrain.editing.request.frame_subset import pick, read_some
+from regrain.editing.request.plan import LEAST_SHOT, Plan, Window, make_plan, scan
+from regrain.editing.storage.memory import FRAMES_AT_ONCE
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.params.base import MethodParams
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.params.base import MethodParams
+    from regrain.editing.request.edit_request import EditRequest
 
 # Cut here, the frames that the autoencoder takes at once are those it takes of the whole window.
 _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))

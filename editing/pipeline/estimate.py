@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from editing.models.adapters import check_facts
-from editing.models.load import loaded_backbone
-from editing.params.registry import check_params, find_method
+from regrain.editing.models.adapters import check_facts
+from regrain.editing.models.load import loaded_backbone
+from regrain.editing.params.registry import check_params, find_method
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from editing.models.backbone import Backbone
-    from editing.params.tune_a_video import TuneAVideoParams
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.params.tune_a_video import TuneAVideoParams
+    from regrain.editing.request.edit_request import EditRequest
 
 _STEP = 3.3  # passes that a tuning step takes, forward and backward
 _RECOMPUTED = 1.0  # one more where activations are recomputed
@@ -59,7 +59,7 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
     backbone = loaded_backbone(request.model, request.loras)
     if backbone is None:
         return Estimate(params.tune_steps)
-    from editing.methods.tuning import learned_clip, steps_taken
+    from regrain.editing.methods.tuning import learned_clip, steps_taken
 
     working = learned_clip(backbone, request)
     taken = steps_taken(backbone, working.frames, request.source_prompt, params)

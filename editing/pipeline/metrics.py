@@ -11,11 +11,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, UInt8
 
-from editing.attention.averages import RegionAttention
-from editing.media.lazy_frames import LazyFrames, windows
-from editing.motion.flow import estimate_both, occlusion, warp
-from editing.recipe.events import EditResult, Progress
-from editing.request.edit_request import EditRequest
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.motion.flow import estimate_both, occlusion, warp
+from regrain.editing.recipe.events import EditResult, Progress
+from regrain.editing.request.edit_request import EditRequest
 
 Metrics = dict[str, object]
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity

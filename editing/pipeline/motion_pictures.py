@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from editing.motion.correspondence import find_cuts, find_motion
-from editing.motion.flow import FlowMethod
-from editing.pipeline.pictures import Frame, rgb
+from regrain.editing.motion.correspondence import find_cuts, find_motion
+from regrain.editing.motion.flow import FlowMethod
+from regrain.editing.pipeline.pictures import Frame, rgb
 
 _STRIPE = 4  # pixels
 _HATCH = "#ff6a2b"

@@ -13,16 +13,16 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from editing.errors import RequestError, shorten
-from editing.media.clip import Clip, resize
-from editing.media.images import ImageClip
-from editing.media.lazy_frames import frames_of
-from editing.media.reading import VideoClip, open_clip
-from editing.media.writing import AI_EDITED, timing_of, write_video
-from editing.pipeline.pictures import Frame, heat, tint, washed, write_gif
-from editing.recipe.events import EditResult
-from editing.request.edit_request import MAX_PROMPTS, EditRequest
-from editing.storage.folders import check_writable, remove_stale, staged
+from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.images import ImageClip
+from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.media.reading import VideoClip, open_clip
+from regrain.editing.media.writing import AI_EDITED, timing_of, write_video
+from regrain.editing.pipeline.pictures import Frame, heat, tint, washed, write_gif
+from regrain.editing.recipe.events import EditResult
+from regrain.editing.request.edit_request import MAX_PROMPTS, EditRequest
+from regrain.editing.storage.folders import check_writable, remove_stale, staged
 
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))

@@ -11,20 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from editing.errors import ResourceError, shorten
-from editing.media.clip import DRAWN
-from editing.media.writing import AI_EDITED
-from editing.models.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
-from editing.params.registry import Resolved, check_needs, check_params, resolve_params
-from editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
-from editing.request.compose import missing_phrases
-from editing.request.edit_request import EditRequest
-from editing.storage.memory import peak_memory, reset_peak
+from regrain.editing.errors import ResourceError, shorten
+from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.writing import AI_EDITED
+from regrain.editing.models.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
+from regrain.editing.params.registry import Resolved, check_needs, check_params, resolve_params
+from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
+from regrain.editing.request.compose import missing_phrases
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.memory import peak_memory, reset_peak
 
 if TYPE_CHECKING:
     import torch
 
-    from editing.models.backbone import Backbone
+    from regrain.editing.models.backbone import Backbone
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -107,7 +107,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     warnings = []
     if facts is not None:
         backbone, warnings = use_adapter(backbone, request)
-    from editing.pipeline.assembly import edit_clip
+    from regrain.editing.pipeline.assembly import edit_clip
 
     try:
         result, made = yield from _timed(edit_clip(backbone, request, params), clock)
@@ -142,7 +142,7 @@ def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None)
     backbone, params, _ = yield from _prepared(request, backbone, clock)
     if adapted:
         backbone, _ = use_adapter(backbone, request)
-    from editing.pipeline.assembly import edit_windows
+    from regrain.editing.pipeline.assembly import edit_windows
 
     yield from _timed(edit_windows(backbone, request, params, shot), clock)
 
@@ -167,7 +167,7 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     request.check_source()
     clock = StageTimer()
     backbone, params, _ = yield from _prepared(request, backbone, clock)
-    from editing.methods.tuning import learn_clip
+    from regrain.editing.methods.tuning import learn_clip
 
     yield Stage("tuning")
     clock.enter("tuning")
@@ -184,7 +184,7 @@ def _prepared(
     clock.enter("loading")
     yield Stage("loading")
     if backbone is None:
-        from editing.models.load import load_backbone
+        from regrain.editing.models.load import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
     clock.device = backbone.device
@@ -204,8 +204,8 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
     Raises:
         ModelError: It was tuned on another model or at another size.
     """
-    from editing.methods.tuning import learned_clip
-    from editing.models.tuned import tuned
+    from regrain.editing.methods.tuning import learned_clip
+    from regrain.editing.models.tuned import tuned
 
     adapter = load_adapter(find_adapter(request.adapter))
     check_fits(adapter, backbone, backbone.fit(*request.clip.size, request.size))
@@ -227,8 +227,8 @@ def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str,
 
 def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration is present."""
-    from editing.models.loading.location import find
-    from editing.models.loading.offers import family_of
+    from regrain.editing.models.loading.location import find
+    from regrain.editing.models.loading.offers import family_of
 
     if family := family_of(find(request.model)):
         check_needs(request.method, request.params, family.offers, request.model, family.title)
@@ -236,8 +236,8 @@ def _check_model(request: EditRequest) -> None:
 
 def _check_words(request: EditRequest, backbone: Backbone | None) -> None:
     """Refuse words that a small model does not know before loading it, and name their field."""
-    from editing.models.loading.location import find
-    from editing.models.loading.words import check_words, read_words
+    from regrain.editing.models.loading.location import find
+    from regrain.editing.models.loading.words import check_words, read_words
 
     words = backbone.words if backbone is not None else read_words(Path(find(request.model).location))
     for field, text in request.texts():
@@ -277,8 +277,8 @@ def make_report(
     warnings: Sequence[str] = (),
 ) -> Generator[Event, None, dict[str, object]]:
     """Make the content of report.json, except the seconds; `warnings` are added to its own."""
-    from editing.pipeline.metrics import measuring
-    from editing.request.project import describe
+    from regrain.editing.pipeline.metrics import measuring
+    from regrain.editing.request.project import describe
 
     yield Stage("measuring")
     others = []

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editing.pipeline.outputs import EDITS
-from editing.request.project import FILE
+from regrain.editing.pipeline.outputs import EDITS
+from regrain.editing.request.project import FILE
 
 log = logging.getLogger(__name__)
 RESULT, REPORT = "result", "report.json"

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.recipe.window import WindowFrames, WindowResult, working_frames
-from editing.storage import cache
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
+from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.params.base import MethodParams
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.params.base import MethodParams
+    from regrain.editing.request.edit_request import EditRequest
 
 # What comes after the latents, or is decided by the frames of the window.
 _LATER = {"feather", "steady", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}

@@ -11,12 +11,12 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention
-from editing.attention.frames import Seen, labels_seen
-from editing.attention.layers import AttentionLayer, Grid
-from editing.attention.maps import probabilities
-from editing.diffusion.schedule import Step
-from editing.errors import RequestError
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.frames import Seen, labels_seen
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.attention.maps import probabilities
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.errors import RequestError
 
 # By default, maps come from layers of at most this many tokens per frame: the paper's 32 x 32.
 HEAT_TOKENS = 1024

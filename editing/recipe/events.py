@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.media.lazy_frames import LazyFrames
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.media.lazy_frames import LazyFrames
 
 if TYPE_CHECKING:
-    from editing.models.adapters import Adapter
-    from editing.request.plan import Plan
+    from regrain.editing.models.adapters import Adapter
+    from regrain.editing.request.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

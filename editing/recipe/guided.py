@@ -15,15 +15,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import across_shared, tracks
-from editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
-from editing.attention.regions import modulated_attention
-from editing.diffusion.schedule import Step
-from editing.motion.correspondence import Motion, newly_seen, token_maps, track_ids
-from editing.params.fresco import FrescoParams
-from editing.recipe.modulation import Modulation, fade
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import across_shared, tracks
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, plain
+from regrain.editing.attention.regions import modulated_attention
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.motion.correspondence import Motion, newly_seen, token_maps, track_ids
+from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.recipe.modulation import Modulation, fade
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
 """Queries and keys of the source, by layer."""

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from editing.diffusion.schedule import Step, advance, guide
-from editing.recipe.events import Event, Progress
-from editing.storage import cache
+from regrain.editing.diffusion.schedule import Step, advance, guide
+from regrain.editing.recipe.events import Event, Progress
+from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.recipe.window import ResizedClip
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.recipe.window import ResizedClip
 
 Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from editing.attention.layers import AttentionLayer, Grid
-from editing.attention.regions import grid_labels
-from editing.diffusion.text import PromptEmbedding, spans, splice
-from editing.errors import PromptError, shorten
-from editing.media.lazy_frames import windows
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.attention.regions import grid_labels
+from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
+from regrain.editing.errors import PromptError, shorten
+from regrain.editing.media.lazy_frames import windows
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.request.edit_request import EditRequest
 
 
 class Layout:

@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import Seen, across_frames, labels_seen, tracks
-from editing.attention.layers import AttentionFn, AttentionLayer
-from editing.attention.regions import modulate, modulated_attention
-from editing.diffusion.schedule import Step
-from editing.params.videograin import VideoGrainParams
-from editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
-from editing.recipe.layout import Layout
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import Seen, across_frames, labels_seen, tracks
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.regions import modulate, modulated_attention
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
+from regrain.editing.recipe.layout import Layout
 
 Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
 """The track of every token, by height and width of an attention grid."""

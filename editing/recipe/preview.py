@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from editing.diffusion.schedule import Step
-from editing.recipe.events import Preview
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.recipe.events import Preview
 
 if TYPE_CHECKING:
-    from editing.recipe.window import ResizedClip
+    from regrain.editing.recipe.window import ResizedClip
 
 _SHOWN = 8
 

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.attention.layers import Grid
-from editing.media.clip import resize
-from editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.layers import Grid
+from regrain.editing.media.clip import resize
+from regrain.editing.media.lazy_frames import LazyFrames, windows
 
 if TYPE_CHECKING:
-    from editing.models.backbone import Backbone
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.models.backbone import Backbone
+    from regrain.editing.request.edit_request import EditRequest
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from editing.request.region import Region
+    from regrain.editing.request.region import Region
 
 
 class Composed(NamedTuple):

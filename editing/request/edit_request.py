@@ -10,16 +10,16 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from editing.errors import MaskError, RequestError, shorten
-from editing.media.clip import Clip
-from editing.media.labels import Labels, fade_inwards, grow_labels
-from editing.media.lazy_frames import FrameSource, LazyFrames
-from editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
-from editing.params.base import MethodParams
-from editing.params.registry import check_params, find_method
-from editing.request.compose import Composed, compose
-from editing.request.keyframes import check_keyframes
-from editing.request.region import TEXTS, Region, clean, is_int
+from regrain.editing.errors import MaskError, RequestError, shorten
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.labels import Labels, fade_inwards, grow_labels
+from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
+from regrain.editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
+from regrain.editing.params.base import MethodParams
+from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.request.compose import Composed, compose
+from regrain.editing.request.keyframes import check_keyframes
+from regrain.editing.request.region import TEXTS, Region, clean, is_int
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.media.clip import Clip
-from editing.media.labels import Labels
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.labels import Labels
 
 if TYPE_CHECKING:
-    from editing.request.edit_request import EditRequest
+    from regrain.editing.request.edit_request import EditRequest
 
 
 class FrameSubset:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from editing.errors import RequestError
-from editing.media.lazy_frames import LazyFrames
-from editing.params.written import KeyChoice
+from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.params.written import KeyChoice
 
 _LAST_BATCH = 3  # new key frames the last batch should have
 _ANCHORS = 2

@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.media.clip import Clip, resize
-from editing.media.lazy_frames import LazyFrames
-from editing.media.lazy_frames import windows as spans
-from editing.params.written import KeyChoice
-from editing.request.keyframes import batches, choose_keyframes
+from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import windows as spans
+from regrain.editing.params.written import KeyChoice
+from regrain.editing.request.keyframes import batches, choose_keyframes
 
 SCANNED = 192  # long side in pixels of the frames in which cuts are sought: the threshold was measured there
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
@@ -112,7 +112,7 @@ def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
     Yields:
         Each frame from 1 on, and whether a shot begins with it.
     """
-    from editing.motion.correspondence import scan_cuts  # torch is slow to import
+    from regrain.editing.motion.correspondence import scan_cuts  # torch is slow to import
 
     read, last, frames = _reading_at(clip, SCANNED), 0, len(clip)
     before = read(0, 1)

@@ -16,21 +16,28 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from editing.boundary import boundary
-from editing.errors import ModelError, RequestError, from_validation, shorten
-from editing.media.clip import Clip
-from editing.media.images import ImageClip
-from editing.media.labels import read_labels, write_labels, write_regions
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import VideoClip, open_clip
-from editing.media.writing import write_lossless
-from editing.models.adapters import find_adapter
-from editing.models.loading.location import parse_lora
-from editing.params.control import read_control
-from editing.params.registry import METHODS
-from editing.request.edit_request import MAX_LORAS, MAX_PROMPTS, MAX_SEED, MAX_SIZE, MIN_SIZE, EditRequest
-from editing.request.region import MAX_MARGIN, Region
-from editing.storage.folders import staged
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.images import ImageClip
+from regrain.editing.media.labels import read_labels, write_labels, write_regions
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import VideoClip, open_clip
+from regrain.editing.media.writing import write_lossless
+from regrain.editing.models.adapters import find_adapter
+from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.params.control import read_control
+from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit_request import (
+    MAX_LORAS,
+    MAX_PROMPTS,
+    MAX_SEED,
+    MAX_SIZE,
+    MIN_SIZE,
+    EditRequest,
+)
+from regrain.editing.request.region import MAX_MARGIN, Region
+from regrain.editing.storage.folders import staged
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"

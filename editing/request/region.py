@@ -7,7 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from editing.errors import RequestError, shorten
+from regrain.editing.errors import RequestError, shorten
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
 PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")

@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editing.errors import shorten
-from editing.storage.folders import remove_stale_in, replacing
-from editing.storage.safetensors_files import check_head
+from regrain.editing.errors import shorten
+from regrain.editing.storage.folders import remove_stale_in, replacing
+from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
     from torch import Tensor

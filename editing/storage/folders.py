@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from editing.errors import RequestError, ResourceError, shorten
+from regrain.editing.errors import RequestError, ResourceError, shorten
 
 try:
     import fcntl

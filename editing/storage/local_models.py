@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
-_ROOT = Path(__file__).parents[2]
-# What ships: a folder of the repository, a package once installed.
-ASSETS = next((f for f in (_ROOT / "assets", _ROOT / "regrain_assets") if f.is_dir()), _ROOT / "assets")
+# What ships: a folder of the repository, a part of the package once installed.
+ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def models_folder() -> Path | None:

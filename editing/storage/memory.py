@@ -28,9 +28,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editing.boundary import boundary
-from editing.errors import ModelError, ResourceError, shorten
-from editing.storage.safetensors_files import check_head
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, ResourceError, shorten
+from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editing.boundary import boundary, check_regular
-from editing.errors import EditingError, ModelError, shorten
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import EditingError, ModelError, shorten
 
 if TYPE_CHECKING:
     import torch

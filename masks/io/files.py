@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from editing.boundary import boundary, check_regular
-from editing.errors import MaskError, RequestError, ResourceError, shorten
-from editing.media.coco import extent_of, write_rle
-from editing.media.labels import flatten, is_written, open_regions, split, write_labels, write_regions
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import open_clip
-from editing.storage.folders import check_writable, remove_stale, replacing, staged
-from masks.io.video import find_colors, read_mask_video, write_mask_video
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
+from regrain.editing.media.coco import extent_of, write_rle
+from regrain.editing.media.labels import flatten, is_written, open_regions, split, write_labels, write_regions
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import open_clip
+from regrain.editing.storage.folders import check_writable, remove_stale, replacing, staged
+from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
 COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from editing.media.clip import Clip
-from editing.media.lazy_frames import LazyFrames
-from editing.media.writing import write_video
-from masks.io.files import Masks
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.writing import write_video
+from regrain.masks.io.files import Masks
 
 SOURCE, MASK = "src_video.mp4", "src_mask.mp4"
 _GREY = 127  # VACE reads it as "nothing is known here"

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.media.clip import ArrayClip, Clip
-from editing.media.coco import check_extent
-from editing.media.labels import palette
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import open_clip
-from editing.media.writing import write_lossless, write_video
+from regrain.editing.media.clip import ArrayClip, Clip
+from regrain.editing.media.coco import check_extent
+from regrain.editing.media.labels import palette
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_lossless, write_video
 
 _WHITE = "#ffffff"
 _LOOKED_AT = 8  # frames of a video in which colours are sought

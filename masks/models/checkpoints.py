@@ -19,9 +19,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
 
-from editing.errors import ModelError
-from editing.storage.local_models import find_local, local_entries
-from editing.storage.safetensors_files import read_weights
+from regrain.editing.errors import ModelError
+from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.editing.storage.safetensors_files import read_weights
 
 logger = logging.getLogger(__name__)
 

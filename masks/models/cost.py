@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from masks.models.checkpoints import Checkpoint, is_loaded
+from regrain.masks.models.checkpoints import Checkpoint, is_loaded
 
 # Seconds of one core of a server, measured with random weights: SAM 2.1 tiny (39 M numbers) encodes a frame
 # in 5.7 s and answers a click in 0.15 s; following one region adds 3 s on the first frames, 7 s later.

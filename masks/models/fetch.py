@@ -10,10 +10,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from editing.errors import ModelError
-from editing.storage.fetching import Fetched, Fetching, watched
-from editing.storage.local_models import MODELS_VARIABLE, models_folder
-from masks.models.checkpoints import read
+from regrain.editing.errors import ModelError
+from regrain.editing.storage.fetching import Fetched, Fetching, watched
+from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
+from regrain.masks.models.checkpoints import read
 
 PATTERNS = ("*.json", "model.safetensors")
 

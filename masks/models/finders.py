@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from editing.errors import MaskError, suggest
-from editing.storage.local_models import find_local
-from masks.models import checkpoints, sam
-from masks.models.checkpoints import Checkpoint
+from regrain.editing.errors import MaskError, suggest
+from regrain.editing.storage.local_models import find_local
+from regrain.masks.models import checkpoints, sam
+from regrain.masks.models.checkpoints import Checkpoint
 
 Prompt = Literal["points", "box", "mask", "strokes", "words"]
 FLOW, CUTS = "flow", "cuts"
@@ -46,7 +46,7 @@ class MaskModel:
         """What it takes on this machine, in words; empty where that is next to nothing."""
         if self.checkpoint is None:
             return ""
-        from masks.models.cost import cost
+        from regrain.masks.models.cost import cost
 
         return cost(self.checkpoint).in_words()
 

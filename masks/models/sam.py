@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from editing.boundary import boundary, check_regular
-from editing.errors import ModelError, shorten
-from editing.storage.local_models import ASSETS, find_local
-from masks.models.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.local_models import ASSETS, find_local
+from regrain.masks.models.embedded import PRIOR, WHOLE, Embedded, KeptFrames, choose, is_first
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -126,7 +126,7 @@ def _load(path: Path, _changed: int) -> Sam:
     import torch
 
     if path.is_dir():
-        from masks.models.tiny_sam import FILE, load_tiny_sam
+        from regrain.masks.models.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
             raise ModelError(

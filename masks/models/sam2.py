@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from masks.models.checkpoints import Checkpoint, load_clicks
-from masks.models.cost import timing
-from masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
+from regrain.masks.models.checkpoints import Checkpoint, load_clicks
+from regrain.masks.models.cost import timing
+from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
 
 _frames = KeptFrames()
 

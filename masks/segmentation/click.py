@@ -14,16 +14,16 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from editing.errors import MaskError, shorten
-from editing.media.clip import Clip
-from masks.draw import BrushStroke, deepest
-from masks.models import checkpoints, sam, sam2
-from masks.models.checkpoints import Checkpoint
-from masks.models.embedded import Embedded
-from masks.models.finders import CUTS, find_finder
-from masks.segmentation import cuts
-from masks.segmentation.cut_motion import scene_of
-from masks.segmentation.grabcut import cut
+from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.clip import Clip
+from regrain.masks.draw import BrushStroke, deepest
+from regrain.masks.models import checkpoints, sam, sam2
+from regrain.masks.models.checkpoints import Checkpoint
+from regrain.masks.models.embedded import Embedded
+from regrain.masks.models.finders import CUTS, find_finder
+from regrain.masks.segmentation import cuts
+from regrain.masks.segmentation.cut_motion import scene_of
+from regrain.masks.segmentation.grabcut import cut
 
 
 def segment(

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from masks.segmentation.cut_tables import CELLS, Guide, Palette, Places, Soft, local_counts
+from regrain.masks.segmentation.cut_tables import CELLS, Guide, Palette, Places, Soft, local_counts
 
 LONG_SIDE = 256  # pixels worked on
 _MOST = 4.0  # of the evidence of colours

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from editing.media.clip import Clip
-from masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
+from regrain.editing.media.clip import Clip
+from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
 REACH = 3  # frames: a slow thing shows its motion over several

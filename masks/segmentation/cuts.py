@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from masks.draw import BrushStroke, brush, signed_distance, spread
-from masks.segmentation.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
-from masks.segmentation.cut_solver import SURE, distance, divide, nearest_share, touching
+from regrain.masks.draw import BrushStroke, brush, signed_distance, spread
+from regrain.masks.segmentation.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
+from regrain.masks.segmentation.cut_solver import SURE, distance, divide, nearest_share, touching
 
 Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side

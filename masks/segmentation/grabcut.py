@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from masks.draw import BrushStroke, brush, signed_distance
+from regrain.masks.draw import BrushStroke, brush, signed_distance
 
 LONG_SIDE = 320  # pixels worked on: the cut takes seconds on a whole video frame
 ROUNDS = 4

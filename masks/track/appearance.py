@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from editing.motion.flow import warp
-from masks.draw import signed_distance
-from masks.track.edges import Mask, Refine
+from regrain.editing.motion.flow import warp
+from regrain.masks.draw import signed_distance
+from regrain.masks.track.edges import Mask, Refine
 
 BACKGROUND = 0
 STRANGE = 45.0  # grey levels beyond which a colour is not the layer's

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from masks.draw import signed_distance
-from masks.segmentation.cut_evidence import LONG_SIDE, Scene, Soft, by_color
-from masks.segmentation.cut_motion import FLOW_SIDE, flow_between, resized, sampled, shrunk
-from masks.segmentation.cut_solver import divide
-from masks.track.consistency import MaskConsistency
-from masks.track.edges import Mask
+from regrain.masks.draw import signed_distance
+from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Scene, Soft, by_color
+from regrain.masks.segmentation.cut_motion import FLOW_SIDE, flow_between, resized, sampled, shrunk
+from regrain.masks.segmentation.cut_solver import divide
+from regrain.masks.track.consistency import MaskConsistency
+from regrain.masks.track.edges import Mask
 
 _WIDTH, _MOST = 2.0, 3.0  # evidence of the moved mask: its signed distance over so many pixels; its most
 _DOUBTED = 0.3  # what is left of it where the two flows disagree

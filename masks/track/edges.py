@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from masks.draw import deepest, signed_distance
-from masks.segmentation.click import embed, segment
-from masks.segmentation.grabcut import learn, tighten
+from regrain.masks.draw import deepest, signed_distance
+from regrain.masks.segmentation.click import embed, segment
+from regrain.masks.segmentation.grabcut import learn, tighten
 
 Mask = np.ndarray  # bool [height, width]
 Refine = Callable[[np.ndarray, Mask, Mask], Mask]

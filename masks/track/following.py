@@ -11,15 +11,15 @@ import typer
 from rich.console import Console
 from rich.progress import track as show
 
-from editing.errors import MaskError
-from editing.media.clip import Clip
-from editing.media.labels import Labels, write_frame
-from masks.io.files import colors_of
-from masks.models.sam import missing
-from masks.segmentation.click import segment
-from masks.track.corrections import Pass, plan
-from masks.track.propagate import Confidence, propagate
-from masks.track.uncertainty import judged
+from regrain.editing.errors import MaskError
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.labels import Labels, write_frame
+from regrain.masks.io.files import colors_of
+from regrain.masks.models.sam import missing
+from regrain.masks.segmentation.click import segment
+from regrain.masks.track.corrections import Pass, plan
+from regrain.masks.track.propagate import Confidence, propagate
+from regrain.masks.track.uncertainty import judged
 
 # By label and frame: points (x, y) and their labels.
 Clicks = dict[int, dict[int, tuple[list[tuple[float, float]], list[int]]]]

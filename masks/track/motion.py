@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from editing.motion.flow import FlowMethod, estimate_both, occlusion
-from masks.draw import signed_distance
-from masks.track.appearance import (
+from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion
+from regrain.masks.draw import signed_distance
+from regrain.masks.track.appearance import (
     BACKGROUND,
     STRANGE,
     Background,
@@ -21,7 +21,7 @@ from masks.track.appearance import (
     near,
     own_flow,
 )
-from masks.track.edges import Mask, refined
+from regrain.masks.track.edges import Mask, refined
 
 _STEADY = 12.0  # grey levels by which what flow says outweighs what colours say
 _SAME = 25.0  # grey levels up to which flow has found the same thing

@@ -18,17 +18,17 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from editing.errors import MaskError
-from editing.media.clip import Clip, resize
-from editing.motion.flow import FlowMethod
-from masks.draw import signed_distance
-from masks.models.checkpoints import Checkpoint
-from masks.models.finders import CUTS, find_tracker
-from masks.track import cut_track
-from masks.track.appearance import Background, TrackedLayer, clear_background, new_layer, palette_of
-from masks.track.consistency import MaskConsistency
-from masks.track.edges import Mask, Refine, by_colors, reprompt
-from masks.track.motion import advance
+from regrain.editing.errors import MaskError
+from regrain.editing.media.clip import Clip, resize
+from regrain.editing.motion.flow import FlowMethod
+from regrain.masks.draw import signed_distance
+from regrain.masks.models.checkpoints import Checkpoint
+from regrain.masks.models.finders import CUTS, find_tracker
+from regrain.masks.track import cut_track
+from regrain.masks.track.appearance import Background, TrackedLayer, clear_background, new_layer, palette_of
+from regrain.masks.track.consistency import MaskConsistency
+from regrain.masks.track.edges import Mask, Refine, by_colors, reprompt
+from regrain.masks.track.motion import advance
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
@@ -108,7 +108,7 @@ def _remembered(
     checkpoint: Checkpoint, clip: Clip, stated: dict[int, dict[int, Mask]], start: int, stop: int
 ) -> Iterator[tuple[int, np.ndarray, Confidence]]:
     """Track with a network's memory; the module that does it imports torch."""
-    from masks.track.sam2_track import track
+    from regrain.masks.track.sam2_track import track
 
     for frame, seen in track(checkpoint, clip, stated, start, stop):
         yield _finish(frame, dict(seen), stated, clip.size)

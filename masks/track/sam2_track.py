@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from editing.media.clip import Clip
-from masks.models.checkpoints import Checkpoint, Network, load_video
-from masks.models.cost import timing
+from regrain.editing.media.clip import Clip
+from regrain.masks.models.checkpoints import Checkpoint, Network, load_video
+from regrain.masks.models.cost import timing
 
 Masks = Mapping[int, np.ndarray]
 _Packed = tuple[bytes, float]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from editing.errors import ModelError
-from editing.media.clip import Clip
-from editing.recipe.events import Progress
-from masks.models.checkpoints import Checkpoint, find, load_words
-from masks.track.edges import iou
-from masks.track.propagate import propagate
+from regrain.editing.errors import ModelError
+from regrain.editing.media.clip import Clip
+from regrain.editing.recipe.events import Progress
+from regrain.masks.models.checkpoints import Checkpoint, find, load_words
+from regrain.masks.track.edges import iou
+from regrain.masks.track.propagate import propagate
 
 LEAST = 0.5  # score from which something counts as found
 _SAME = 0.6  # IoU from which two answers are one thing

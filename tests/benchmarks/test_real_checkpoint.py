@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from benchmarks.real_checkpoint import main, unchanged
-from editing import ArrayClip, EditRequest, Region
-from editing.attention.layers import Grid
-from editing.media.labels import write_labels
-from editing.media.writing import write_video
-from editing.methods.videograin import lay_out
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.attention.layers import Grid
+from regrain.editing.media.labels import write_labels
+from regrain.editing.media.writing import write_video
+from regrain.editing.methods.videograin import lay_out
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pickle
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from editing import errors
+from regrain.editing import errors
 
 
 @pytest.mark.parametrize(

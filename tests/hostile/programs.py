@@ -16,7 +16,7 @@ from tests.hostile.faults import CONTENT, SPECIAL
 
 def _new_and_check(arguments: list[str]) -> int:
     """Make a project of a clip, then read all of it."""
-    from editing.__main__ import main
+    from regrain.editing.__main__ import main
 
     (clip,) = arguments
     if code := main(["new", clip, "-o", "made"]):
@@ -28,8 +28,8 @@ def _new_and_check(arguments: list[str]) -> int:
 
 def _open_upload(arguments: list[str]) -> int:
     """Open a file as the page does when it is uploaded."""
-    from editing.errors import EditingError
-    from ui.session.clips import open_upload
+    from regrain.editing.errors import EditingError
+    from regrain.ui.session.clips import open_upload
 
     Path("media").mkdir()
     try:
@@ -43,7 +43,7 @@ def _open_upload(arguments: list[str]) -> int:
 
 def _twice_with_broken_cache(arguments: list[str]) -> int:
     """Run, break every entry of the cache, run again: the same bytes must come out."""
-    from editing.__main__ import main
+    from regrain.editing.__main__ import main
 
     run = ["run", "project", "--set=steps=2", "-o"]
     if code := main([*run, "a"]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from editing.params.registry import METHODS
+from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
 from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES

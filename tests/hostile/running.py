@@ -32,18 +32,18 @@ def warm_up(cases: Iterable[Case]) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    import masks.__main__
-    import masks.track.following  # noqa: F401
-    from editing.params.registry import METHODS
+    import regrain.masks.__main__
+    import regrain.masks.track.following  # noqa: F401
+    from regrain.editing.params.registry import METHODS
     from tests.hostile import base
 
     base.video()
     for method in METHODS.values():
         method.run, method.prepare  # noqa: B018
     if {"archive", "upload"} & {case.kind for case in cases}:
-        import ui.session.clips  # noqa: F401
+        import regrain.ui.session.clips  # noqa: F401
     if any(case.slow for case in cases):
-        from editing.models.load import load_backbone
+        from regrain.editing.models.load import load_backbone
 
         load_backbone("storybook")
 
@@ -113,9 +113,9 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
 def _main(program: str, arguments: list[str]) -> int:
     try:
         if program == "masks":
-            from masks.__main__ import main
+            from regrain.masks.__main__ import main
         elif program == "editing":
-            from editing.__main__ import main
+            from regrain.editing.__main__ import main
         else:
             from tests.hostile.programs import PROGRAMS
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from editing.storage.local_models import ASSETS
+from regrain.editing.storage.local_models import ASSETS
 from tests.hostile import base
 from tests.hostile.cases import Case
 from tests.hostile.faults import CONTENT, SPECIAL, VALUES

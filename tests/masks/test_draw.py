@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from masks.draw import (
+from regrain.masks.draw import (
     BrushStroke,
     brush,
     clean,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editing import ArrayClip
-from editing.media.labels import read_labels, read_regions, write_labels, write_regions
-from editing.media.writing import write_lossless
-from masks.__main__ import main
-from masks.models import sam
-from masks.track import following
-from masks.track.propagate import Confidence
+from regrain.editing import ArrayClip
+from regrain.editing.media.labels import read_labels, read_regions, write_labels, write_regions
+from regrain.editing.media.writing import write_lossless
+from regrain.masks.__main__ import main
+from regrain.masks.models import sam
+from regrain.masks.track import following
+from regrain.masks.track.propagate import Confidence
 
 SIZE = (96, 64)
 
@@ -57,7 +57,7 @@ def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, tmp_path, capsys, monkeypa
     monkeypatch.setattr(following, "segment", watch)
     options = ["--click", "1:2,27,32", "--frames", 3, "-o", tmp_path / "out"]
     assert call("track", clip, *options) == 0
-    monkeypatch.setattr("masks.__main__.DRAWN", "")  # as if the clip said that it was drawn
+    monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was drawn
     assert call("track", clip, *options) == 0
     assert asked == [("cuts", 2, 3), ("grabcut", 2, 3)]  # there are no weights of SAM
     assert "SAM weights are missing" in capsys.readouterr().err

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from browser import ROOT, overflow, plays, prompt, wait, wait_for_result
 
-from editing import load_project
-from editing.media.writing import write_video
-from editing.params.videograin import VideoGrainParams
-from masks.draw import deepest
+from regrain.editing import load_project
+from regrain.editing.media.writing import write_video
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.masks.draw import deepest
 
 pytestmark = pytest.mark.browser
 LEFT, RIGHT, SIDE = (70, 120), (180, 150), 256  # middles of the discs on frame 1; they walk 4 pixels a frame

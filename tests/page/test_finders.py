@@ -8,7 +8,7 @@ from browser import ROOT, Server, overflow
 from fake_hub import serve_hub
 from published_sam import write_sam2
 
-from editing.media.writing import write_video
+from regrain.editing.media.writing import write_video
 
 pytestmark = pytest.mark.browser
 

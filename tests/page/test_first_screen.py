@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from browser import plays, wait, wait_for_result
 
-from editing.errors import ClipError
-from editing.media.writing import write_video
-from ui.session.clip_files import uploaded
+from regrain.editing.errors import ClipError
+from regrain.editing.media.writing import write_video
+from regrain.ui.session.clip_files import uploaded
 
 pytestmark = pytest.mark.browser
 MOVING = (

@@ -9,7 +9,7 @@ from browser import wait
 from PIL import Image
 from test_canvas import SIDE, mask, start_empty, state, until
 
-from editing.media.reading import open_clip
+from regrain.editing.media.reading import open_clip
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from editing.media.reading import VideoClip
+from regrain.editing.media.reading import VideoClip
 
 LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the made-up example
 WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]

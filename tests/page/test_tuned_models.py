@@ -4,7 +4,7 @@ import pytest
 import torch
 from browser import overflow, wait, wait_for_result
 
-from editing.models.adapters import Adapter, AdapterFacts, read_facts, save_adapter
+from regrain.editing.models.adapters import Adapter, AdapterFacts, read_facts, save_adapter
 
 pytestmark = pytest.mark.browser
 PICK = "#rg-models-pick"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editing import load_project
-from editing.media.reading import VideoClip
-from editing.pipeline.shipped_results import RESULT, digest, read_made
-from editing.request.project import FILE, Project
+from regrain.editing import load_project
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.pipeline.shipped_results import RESULT, digest, read_made
+from regrain.editing.request.project import FILE, Project
 from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
 from storybook.results import make_result

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from editing import load_backbone
-from editing.models.control_net import load_control_net
+from regrain.editing import load_backbone
+from regrain.editing.models.control_net import load_control_net
 from storybook import sample_scene
 from storybook.train_control import copied, edges, predict
 from storybook.train_unet import noised

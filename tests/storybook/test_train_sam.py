@@ -6,7 +6,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder
 
-from masks.models.tiny_sam import (
+from regrain.masks.models.tiny_sam import (
     EDGES,
     SIZE,
     WIDTH,

@@ -242,7 +242,7 @@ def test_grown_masks_keep_the_nearest_label():
 
 
 def test_clip_command_makes_a_project_that_loads(tmp_path):
-    from editing import load_project
+    from regrain.editing import load_project
 
     assert (
         main(

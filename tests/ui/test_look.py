@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from editing.request.region import PALETTE
+from regrain.editing.request.region import PALETTE
 
 STYLE = (Path(__file__).parents[2] / "ui" / "page.css").read_text()
 LIGHT, DARK = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ui.forms.components import bundle, modules
+from regrain.ui.forms.components import bundle, modules
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "ui" / "js"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
-from editing.errors import RequestError
-from ui.api.endpoints import Caller
-from ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
-from ui.server.worker import in_thread
+from regrain.editing.errors import RequestError
+from regrain.ui.api.endpoints import Caller
+from regrain.ui.server.run_queue import PER_PROGRAM, RunQueue, Ticket, Visitor
+from regrain.ui.server.worker import in_thread
 
 T = TypeVar("T")
 _PATIENCE = 1.0  # seconds between looks at whose turn it is

@@ -13,9 +13,9 @@ from gradio.context import get_blocks_context
 from gradio.events import api
 from pydantic import ValidationError
 
-from editing.errors import EditingError, from_validation
-from ui.api.program_schema import Arguments
-from ui.handlers.regions import address_of
+from regrain.editing.errors import EditingError, from_validation
+from regrain.ui.api.program_schema import Arguments
+from regrain.ui.handlers.regions import address_of
 
 A = TypeVar("A", bound=Arguments)
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from editing.errors import ClipError, MaskError, RequestError, shorten, suggest
-from editing.media.reading import VideoClip
-from editing.request.region import Region
-from ui.api.program_schema import Click, ClickedRegion, EditedRegion, OfVideo
-from ui.handlers.mask_files import read_tracks
-from ui.results.jobs import name_again
-from ui.session.clip_files import check_upload, place_for
-from ui.session.clips import open_picture, open_upload
-from ui.session.layers import MaskLayer, State
-from ui.session.mask_edits import Segment, add_point, choose_tracker, finders_at_hand
-from ui.session.session import Session
+from regrain.editing.errors import ClipError, MaskError, RequestError, shorten, suggest
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.request.region import Region
+from regrain.ui.api.program_schema import Click, ClickedRegion, EditedRegion, OfVideo
+from regrain.ui.handlers.mask_files import read_tracks
+from regrain.ui.results.jobs import name_again
+from regrain.ui.session.clip_files import check_upload, place_for
+from regrain.ui.session.clips import open_picture, open_upload
+from regrain.ui.session.layers import MaskLayer, State
+from regrain.ui.session.mask_edits import Segment, add_point, choose_tracker, finders_at_hand
+from regrain.ui.session.session import Session
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 NOTHING = "Nothing was found there. Click nearer to the middle of the object."

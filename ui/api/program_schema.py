@@ -12,13 +12,13 @@ from gradio import FileData
 from gradio_client.utils import python_type_to_json_schema
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from editing.errors import EditingError
-from editing.params.registry import METHODS
-from editing.request.project import Project, ProjectRegion
-from editing.request.region import MAX_FRAME
-from ui.session.clip_files import uploaded
-from ui.session.mask_edits import MAX_POINTS
-from ui.session.session import MAX_REGIONS
+from regrain.editing.errors import EditingError
+from regrain.editing.params.registry import METHODS
+from regrain.editing.request.project import Project, ProjectRegion
+from regrain.editing.request.region import MAX_FRAME
+from regrain.ui.session.clip_files import uploaded
+from regrain.ui.session.mask_edits import MAX_POINTS
+from regrain.ui.session.session import MAX_REGIONS
 
 _USUAL = "Empty takes the usual one; list_models has the others."
 

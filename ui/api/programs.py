@@ -14,24 +14,31 @@ import numpy as np
 from gradio import FileData
 from PIL import Image
 
-from editing.errors import MaskError, RequestError
-from editing.params.registry import METHODS, check_params
-from editing.request.edit_request import EditRequest
-from masks.models.finders import finders
-from masks.track.uncertainty import doubts
-from ui.api.calls import Calls, check, follow, wait
-from ui.api.endpoints import Caller, inlined
-from ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
-from ui.api.program_schema import ClickedRegion, EditExample, EditVideo, Nothing, SegmentImage, TrackVideo
-from ui.handlers.mask_files import write_tracks
-from ui.handlers.tracking import Tracking
-from ui.results.jobs import Jobs, RunJob, Saved
-from ui.server.run_queue import RunQueue, Ticket
-from ui.session.build_request import build_request, masks_of
-from ui.session.examples import from_example, read_object
-from ui.session.mask_edits import Segment, add_box
-from ui.session.method_choice import uses
-from ui.session.session import Session
+from regrain.editing.errors import MaskError, RequestError
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.request.edit_request import EditRequest
+from regrain.masks.models.finders import finders
+from regrain.masks.track.uncertainty import doubts
+from regrain.ui.api.calls import Calls, check, follow, wait
+from regrain.ui.api.endpoints import Caller, inlined
+from regrain.ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
+from regrain.ui.api.program_schema import (
+    ClickedRegion,
+    EditExample,
+    EditVideo,
+    Nothing,
+    SegmentImage,
+    TrackVideo,
+)
+from regrain.ui.handlers.mask_files import write_tracks
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.results.jobs import Jobs, RunJob, Saved
+from regrain.ui.server.run_queue import RunQueue, Ticket
+from regrain.ui.session.build_request import build_request, masks_of
+from regrain.ui.session.examples import from_example, read_object
+from regrain.ui.session.mask_edits import Segment, add_box
+from regrain.ui.session.method_choice import uses
+from regrain.ui.session.session import Session
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ui.api.endpoints import offer
-from ui.api.program_schema import EditExample, EditVideo, Nothing, SegmentImage, TrackVideo
-from ui.api.programs import Programs
+from regrain.ui.api.endpoints import offer
+from regrain.ui.api.program_schema import EditExample, EditVideo, Nothing, SegmentImage, TrackVideo
+from regrain.ui.api.programs import Programs
 
 
 def add_api(programs: Programs) -> None:

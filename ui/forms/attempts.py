@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from editing.params.registry import METHODS
-from editing.request.edit_request import EditRequest
-from editing.request.frame_subset import pick
-from ui.session.clips import ClipSession
+from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.frame_subset import pick
+from regrain.ui.session.clips import ClipSession
 
 KINDS = ("first", "quick")
 STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing.errors import RequestError, suggest
-from editing.models.load import on_shelf
-from editing.models.loading.location import ModelLocation, find, parse_lora
-from editing.models.loading.reader import Reader, open_reader
-from editing.models.loading.words import read_groups
-from editing.params.control import read_control
-from editing.params.registry import find_method
-from editing.request.edit_request import EditRequest
-from editing.request.project import is_name
-from editing.storage.local_models import local_entries, models_folder
-from ui.forms import settings
-from ui.session.adapters import Entry, on_server
-from ui.session.examples import Example
+from regrain.editing.errors import RequestError, suggest
+from regrain.editing.models.load import on_shelf
+from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
+from regrain.editing.models.loading.reader import Reader, open_reader
+from regrain.editing.models.loading.words import read_groups
+from regrain.editing.params.control import read_control
+from regrain.editing.params.registry import find_method
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import is_name
+from regrain.editing.storage.local_models import local_entries, models_folder
+from regrain.ui.forms import settings
+from regrain.ui.session.adapters import Entry, on_server
+from regrain.ui.session.examples import Example
 
 log = logging.getLogger(__name__)
 BUILT_IN_MODEL = "storybook"

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from editing.errors import EditingError, PromptError
-from editing.models.loading.reader import Reader
-from editing.models.loading.words import Unknown
-from editing.params.registry import check_params
-from editing.request.compose import compose, missing_phrases
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.forms.views import View
-from ui.session.build_request import build_request, length_errors, region_errors
-from ui.session.method_choice import uses
-from ui.session.session import Session
+from regrain.editing.errors import EditingError, PromptError
+from regrain.editing.models.loading.reader import Reader
+from regrain.editing.models.loading.words import Unknown
+from regrain.editing.params.registry import check_params
+from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.forms.views import View
+from regrain.ui.session.build_request import build_request, length_errors, region_errors
+from regrain.ui.session.method_choice import uses
+from regrain.ui.session.session import Session
 
 _MOST = 40  # of unknown words that are sent
 _MOST_OFFERS = 3

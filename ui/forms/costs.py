@@ -10,13 +10,13 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from editing.recipe.events import Event, Finished
-from editing.request.edit_request import EditRequest
-from ui.forms.run_views import duration
-from ui.forms.views import View
-from ui.session.build_request import own_prompts
-from ui.session.clips import ClipSession
-from ui.session.session import Session
+from regrain.editing.recipe.events import Event, Finished
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms.run_views import duration
+from regrain.ui.forms.views import View
+from regrain.ui.session.build_request import own_prompts
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.session import Session
 
 Edit = Callable[[EditRequest], Iterator[Event]]
 _LEAST = 4  # frames of a run that tells something of longer ones

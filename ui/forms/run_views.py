@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from editing.params.registry import METHODS
-from editing.recipe.events import Progress, Stage, WindowStarted
-from ui.forms.views import View, capital, place
+from regrain.editing.params.registry import METHODS
+from regrain.editing.recipe.events import Progress, Stage, WindowStarted
+from regrain.ui.forms.views import View, capital, place
 
 # Of stages: what is done, and what the bar of each is called.
 _STAGES = {

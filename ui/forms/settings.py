@@ -13,9 +13,9 @@ from annotated_types import Ge, Le
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
-from editing.params.registry import METHODS, resolve_params
-from editing.params.written import is_text
-from ui.forms.components import view
+from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.params.written import is_text
+from regrain.ui.forms.components import view
 
 # Where a slider ends; what is allowed beyond is for project files and the command line.
 _REACH = {

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from editing.errors import EditingError
-from editing.params.written import write_cuts
-from editing.request.edit_request import EditRequest
-from editing.request.plan import scan
-from ui.forms import views
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.params.written import write_cuts
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.plan import scan
+from regrain.ui.forms import views
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 

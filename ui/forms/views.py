@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from editing.errors import EditingError
-from editing.pipeline.outputs import EDITS
-from editing.request.compose import Composed
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.session.clips import MAX_FRAMES, ClipSession
-from ui.session.examples import Example
-from ui.session.mask_edits import finder_of, finders_view
-from ui.session.mask_models import title
-from ui.session.method_choice import View
-from ui.session.session import MAX_REGIONS, Session
+from regrain.editing.errors import EditingError
+from regrain.editing.pipeline.outputs import EDITS
+from regrain.editing.request.compose import Composed
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.session.clips import MAX_FRAMES, ClipSession
+from regrain.ui.session.examples import Example
+from regrain.ui.session.mask_edits import finder_of, finders_view
+from regrain.ui.session.mask_models import title
+from regrain.ui.session.method_choice import View
+from regrain.ui.session.session import MAX_REGIONS, Session
 
 MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, characters of their run lengths
 # What the page calls a request's fields.

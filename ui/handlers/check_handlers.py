@@ -10,12 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError
-from ui.forms import checks, run_views
-from ui.forms.catalogue import Catalogue
-from ui.handlers.regions import Components, described, given_loras, given_params, page_of
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.ui.forms import checks, run_views
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers.regions import Components, described, given_loras, given_params, page_of
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 _pressed = count(1)

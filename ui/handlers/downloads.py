@@ -5,12 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from editing.media.reading import VideoClip
-from editing.media.writing import timing_of
-from editing.pipeline.outputs import write_edited_gif
-from ui.results.result_views import download_name
-from ui.session.clip_files import MADE_WITH
-from ui.session.history import PastRun, gone
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import timing_of
+from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.ui.results.result_views import download_name
+from regrain.ui.session.clip_files import MADE_WITH
+from regrain.ui.session.history import PastRun, gone
 
 
 def make_gif(run: PastRun) -> Path:

@@ -10,18 +10,18 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError, RequestError
-from ui.forms import run_views, views
-from ui.forms.catalogue import Catalogue
-from ui.handlers.downloads import MADE
-from ui.handlers.masking import BROKEN
-from ui.handlers.regions import Components, page_of, prompt_view, seed_field, told
-from ui.results.model_views import lora_view
-from ui.server.media import Media
-from ui.session import method_choice
-from ui.session.history import Choices, compare
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError, RequestError
+from regrain.ui.forms import run_views, views
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers.downloads import MADE
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.regions import Components, page_of, prompt_view, seed_field, told
+from regrain.ui.results.model_views import lora_view
+from regrain.ui.server.media import Media
+from regrain.ui.session import method_choice
+from regrain.ui.session.history import Choices, compare
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 

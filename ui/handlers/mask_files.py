@@ -13,25 +13,25 @@ from typing import Any
 
 import gradio as gr
 
-from editing.boundary import boundary
-from editing.errors import EditingError, MaskError, RequestError, shorten
-from editing.media.coco import check_extent, is_data_set, load_json, names
-from editing.media.labels import open_regions, split
-from editing.media.reading import open_clip
-from editing.request.project import FILE
-from editing.request.region import Region
-from masks.io.files import VIDEOS, Masks, colors_of, write_masks
-from masks.io.pair import MASK, write_pair
-from masks.io.video import find_colors, read_mask_video
-from ui.forms import views
-from ui.handlers.regions import Components, page_of, prompt_view, told
-from ui.server.media import Media
-from ui.session.build_request import masks_of
-from ui.session.clip_files import say_origin
-from ui.session.clips import unpack
-from ui.session.layers import pack
-from ui.session.session import MAX_REGIONS, Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import EditingError, MaskError, RequestError, shorten
+from regrain.editing.media.coco import check_extent, is_data_set, load_json, names
+from regrain.editing.media.labels import open_regions, split
+from regrain.editing.media.reading import open_clip
+from regrain.editing.request.project import FILE
+from regrain.editing.request.region import Region
+from regrain.masks.io.files import VIDEOS, Masks, colors_of, write_masks
+from regrain.masks.io.pair import MASK, write_pair
+from regrain.masks.io.video import find_colors, read_mask_video
+from regrain.ui.forms import views
+from regrain.ui.handlers.regions import Components, page_of, prompt_view, told
+from regrain.ui.server.media import Media
+from regrain.ui.session.build_request import masks_of
+from regrain.ui.session.clip_files import say_origin
+from regrain.ui.session.clips import unpack
+from regrain.ui.session.layers import pack
+from regrain.ui.session.session import MAX_REGIONS, Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 ACCEPTED = [".zip", ".png", ".json", *VIDEOS, ".mov", ".webm"]
 FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}

@@ -12,17 +12,17 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError
-from editing.storage.fetching import Fetched
-from editing.storage.local_models import MODELS_VARIABLE, models_folder
-from masks.models.checkpoints import title_of
-from masks.models.fetch import SUGGESTED, fetch, why_not
-from masks.models.finders import finders
-from ui.forms import views
-from ui.handlers.masking import BROKEN
-from ui.handlers.regions import Components, page_of
-from ui.server.worker import in_thread
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.storage.fetching import Fetched
+from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
+from regrain.masks.models.checkpoints import title_of
+from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
+from regrain.masks.models.finders import finders
+from regrain.ui.forms import views
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.regions import Components, page_of
+from regrain.ui.server.worker import in_thread
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 _TITLE = title_of(SUGGESTED.name)

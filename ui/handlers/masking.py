@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeGuard, get_args, get_type_hints
 
-from editing.errors import EditingError, RequestError
-from masks.draw import BrushStroke, Rectangle
-from ui.forms import views
-from ui.session import mask_edits
-from ui.session.layers import Reshape
-from ui.session.mask_edits import MAX_PATH, Segment, choose_tracker
-from ui.session.session import Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError, RequestError
+from regrain.masks.draw import BrushStroke, Rectangle
+from regrain.ui.forms import views
+from regrain.ui.session import mask_edits
+from regrain.ui.session.layers import Reshape
+from regrain.ui.session.mask_edits import MAX_PATH, Segment, choose_tracker
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 Data = dict[str, Any]

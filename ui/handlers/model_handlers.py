@@ -10,16 +10,16 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError
-from editing.models.control_maps import control_maps
-from editing.params.control import KINDS
-from ui.forms.catalogue import Catalogue
-from ui.forms.views import View, capital
-from ui.handlers.masking import BROKEN
-from ui.handlers.regions import Components, page_of, told
-from ui.results.model_views import Hub, control_view, hub_view
-from ui.server.thumbnails import data_url
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.models.control_maps import control_maps
+from regrain.editing.params.control import KINDS
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.views import View, capital
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.regions import Components, page_of, told
+from regrain.ui.results.model_views import Hub, control_view, hub_view
+from regrain.ui.server.thumbnails import data_url
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from editing.errors import EditingError
-from ui.forms import views
-from ui.handlers.masking import BROKEN, Data, frame_of
-from ui.server.thumbnails import data_url
-from ui.session.session import Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.ui.forms import views
+from regrain.ui.handlers.masking import BROKEN, Data, frame_of
+from regrain.ui.server.thumbnails import data_url
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 if TYPE_CHECKING:  # torch takes seconds
-    from editing.pipeline.motion_pictures import MotionPictures
+    from regrain.editing.pipeline.motion_pictures import MotionPictures
 
 log = logging.getLogger(__name__)
 Motion = Callable[[np.ndarray, np.ndarray], "MotionPictures"]

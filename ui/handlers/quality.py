@@ -9,15 +9,15 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError
-from editing.params.base import QUALITIES
-from editing.params.registry import METHODS
-from ui.forms.catalogue import Catalogue
-from ui.forms.costs import Costs, planned, said
-from ui.forms.run_views import duration
-from ui.forms.views import View
-from ui.handlers.regions import Components, given_params, page_of, told
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.params.base import QUALITIES
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.costs import Costs, planned, said
+from regrain.ui.forms.run_views import duration
+from regrain.ui.forms.views import View
+from regrain.ui.handlers.regions import Components, given_params, page_of, told
+from regrain.ui.session.session_store import SessionStore
 
 _SAY = {
     "draft": "Few steps, to see where the edit goes",

@@ -12,21 +12,21 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from editing.errors import EditingError
-from editing.params.registry import METHODS
-from editing.request.edit_request import EditRequest
-from ui.forms import run_views, settings, views
-from ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.forms.shots import find_cuts
-from ui.handlers.masking import BROKEN, Masking
-from ui.handlers.tracking import Tracking
-from ui.results import made_views
-from ui.results.model_views import lora_view
-from ui.session import method_choice
-from ui.session.build_request import build_request, composed, whole_masks
-from ui.session.clip_files import ClipFiles, uploaded
-from ui.session.session import Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms import run_views, settings, views
+from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
+from regrain.ui.forms.shots import find_cuts
+from regrain.ui.handlers.masking import BROKEN, Masking
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.results import made_views
+from regrain.ui.results.model_views import lora_view
+from regrain.ui.session import method_choice
+from regrain.ui.session.build_request import build_request, composed, whole_masks
+from regrain.ui.session.clip_files import ClipFiles, uploaded
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 

@@ -12,27 +12,27 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError, RequestError
-from editing.recipe.events import Event, Losses, Preview, Progress, Stage, Tuned, WindowStarted
-from editing.request.edit_request import EditRequest
-from ui.forms import run_views, views
-from ui.forms.attempts import attempt
-from ui.forms.shots import with_found
-from ui.handlers.masking import BROKEN
-from ui.handlers.regions import Components, address_of, described, page_of, requested
-from ui.handlers.tracking import Followed, Tracking, look
-from ui.results import attention_views, tuning_views
-from ui.results.jobs import Begun, Jobs, RunJob, Saved
-from ui.results.variants import Variant, plan, remember
-from ui.server.run_queue import RunQueue, Visitor
-from ui.server.runs import Changes, RunThread, watch
-from ui.server.worker import in_thread
-from ui.session import method_choice
-from ui.session.build_request import whole_masks
-from ui.session.clips import ClipSession
-from ui.session.history import Choices
-from ui.session.session import Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Stage, Tuned, WindowStarted
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms import run_views, views
+from regrain.ui.forms.attempts import attempt
+from regrain.ui.forms.shots import with_found
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.regions import Components, address_of, described, page_of, requested
+from regrain.ui.handlers.tracking import Followed, Tracking, look
+from regrain.ui.results import attention_views, tuning_views
+from regrain.ui.results.jobs import Begun, Jobs, RunJob, Saved
+from regrain.ui.results.variants import Variant, plan, remember
+from regrain.ui.server.run_queue import RunQueue, Visitor
+from regrain.ui.server.runs import Changes, RunThread, watch
+from regrain.ui.server.worker import in_thread
+from regrain.ui.session import method_choice
+from regrain.ui.session.build_request import whole_masks
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.history import Choices
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 _WAIT = 0.2  # seconds between looks at whether a turn has come, or a tracking is over

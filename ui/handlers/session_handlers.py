@@ -12,9 +12,9 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from editing.errors import EditingError
-from ui.forms.catalogue import BUILT_IN_MODEL
-from ui.handlers.regions import MaskHandlers, described, page_of, told
+from regrain.editing.errors import EditingError
+from regrain.ui.forms.catalogue import BUILT_IN_MODEL
+from regrain.ui.handlers.regions import MaskHandlers, described, page_of, told
 
 _SAID = "Your clip, masks and words are as you left them."
 

@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from editing.errors import EditingError
-from editing.media.clip import Clip
-from editing.recipe.events import Progress
-from masks.models.finders import FLOW
-from masks.track.corrections import Pass
-from masks.track.uncertainty import doubts, in_words, judged
-from ui.forms import views
-from ui.handlers.masking import BROKEN, Data, frame_shown
-from ui.server.worker import in_thread
-from ui.session.build_request import build_discovery
-from ui.session.mask_models import finder_by_words
-from ui.session.session import Session, StaleEvent
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError
+from regrain.editing.media.clip import Clip
+from regrain.editing.recipe.events import Progress
+from regrain.masks.models.finders import FLOW
+from regrain.masks.track.corrections import Pass
+from regrain.masks.track.uncertainty import doubts, in_words, judged
+from regrain.ui.forms import views
+from regrain.ui.handlers.masking import BROKEN, Data, frame_shown
+from regrain.ui.server.worker import in_thread
+from regrain.ui.session.build_request import build_discovery
+from regrain.ui.session.mask_models import finder_by_words
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]

@@ -11,19 +11,19 @@ from typing import Any
 
 import gradio as gr
 
-from editing.errors import EditingError, RequestError, shorten
-from editing.params.registry import METHODS
-from editing.pipeline.estimate import Estimate, check_known
-from editing.request.edit_request import EditRequest
-from ui.forms import views
-from ui.forms.catalogue import Catalogue
-from ui.handlers.masking import BROKEN
-from ui.handlers.regions import Components, given_loras, given_params, page_of, told
-from ui.results import tuning_views
-from ui.server.media import Media
-from ui.server.worker import free_turn
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.estimate import Estimate, check_known
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms import views
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.regions import Components, given_loras, given_params, page_of, told
+from regrain.ui.results import tuning_views
+from regrain.ui.server.media import Media
+from regrain.ui.server.worker import free_turn
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 log = logging.getLogger(__name__)
 Estimator = Callable[[EditRequest, Any, bool], Estimate]

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import BlockFunction
 
-from editing.errors import EditingError
-from ui.api.endpoints import Refused
-from ui.forms.views import sentence
-from ui.handlers.masking import BROKEN
+from regrain.editing.errors import EditingError
+from regrain.ui.api.endpoints import Refused
+from regrain.ui.forms.views import sentence
+from regrain.ui.handlers.masking import BROKEN
 
 log = logging.getLogger(__name__)
 _MALFORMED = "Page: It sent what no field holds. Reload it."

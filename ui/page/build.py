@@ -12,36 +12,36 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from editing.params.registry import METHODS
-from ui.api.programs import Programs
-from ui.api.server import add_api
-from ui.forms.catalogue import Catalogue
-from ui.forms.components import header
-from ui.forms.costs import Costs
-from ui.handlers.check_handlers import CheckHandlers
-from ui.handlers.history_handlers import HistoryHandlers
-from ui.handlers.mask_files import MaskFileHandlers, MaskFiles
-from ui.handlers.mask_model_handlers import FinderHandlers
-from ui.handlers.masking import Masking
-from ui.handlers.model_handlers import ModelHandlers
-from ui.handlers.motion import Motions
-from ui.handlers.quality import QualityHandlers
-from ui.handlers.regions import Components, MaskHandlers, page_of, told
-from ui.handlers.run_handlers import RunHandlers
-from ui.handlers.session_handlers import SessionHandlers
-from ui.handlers.tracking import Tracking
-from ui.handlers.tuning_handlers import TuningHandlers
-from ui.page.blocks import Page
-from ui.page.layout import lay_out
-from ui.page.tools import Tools
-from ui.results import tuning_views
-from ui.results.jobs import Jobs
-from ui.server.media import MAX_AGE, Media
-from ui.server.run_queue import RunQueue
-from ui.session.clip_files import ClipFiles
-from ui.session.examples import Example
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.params.registry import METHODS
+from regrain.ui.api.programs import Programs
+from regrain.ui.api.server import add_api
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.components import header
+from regrain.ui.forms.costs import Costs
+from regrain.ui.handlers.check_handlers import CheckHandlers
+from regrain.ui.handlers.history_handlers import HistoryHandlers
+from regrain.ui.handlers.mask_files import MaskFileHandlers, MaskFiles
+from regrain.ui.handlers.mask_model_handlers import FinderHandlers
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.handlers.motion import Motions
+from regrain.ui.handlers.quality import QualityHandlers
+from regrain.ui.handlers.regions import Components, MaskHandlers, page_of, told
+from regrain.ui.handlers.run_handlers import RunHandlers
+from regrain.ui.handlers.session_handlers import SessionHandlers
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.handlers.tuning_handlers import TuningHandlers
+from regrain.ui.page.blocks import Page
+from regrain.ui.page.layout import lay_out
+from regrain.ui.page.tools import Tools
+from regrain.ui.results import tuning_views
+from regrain.ui.results.jobs import Jobs
+from regrain.ui.server.media import MAX_AGE, Media
+from regrain.ui.server.run_queue import RunQueue
+from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.examples import Example
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 # Seconds between looks for what gradio keeps, uploads and results of programs, and the age at which it goes.
 _UNUSED = (600, int(MAX_AGE))

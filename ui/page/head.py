@@ -12,7 +12,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 
-from ui.forms.components import bundle
+from regrain.ui.forms.components import bundle
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]

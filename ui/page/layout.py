@@ -8,20 +8,20 @@ from typing import Any
 
 import gradio as gr
 
-from editing.params.registry import METHODS
-from ui.forms import settings, views
-from ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
-from ui.forms.components import view
-from ui.handlers.mask_files import ACCEPTED as MASK_FILES
-from ui.handlers.mask_model_handlers import offer
-from ui.handlers.quality import choices
-from ui.handlers.regions import Components, prompt_view, seed_field
-from ui.page.tools import Tools
-from ui.results import made_views, tuning_views
-from ui.results.model_views import Hub, control_view, hub_view, lora_view
-from ui.session import method_choice
-from ui.session.adapters import AdapterList
-from ui.session.session import Session
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms import settings, views
+from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
+from regrain.ui.forms.components import view
+from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
+from regrain.ui.handlers.mask_model_handlers import offer
+from regrain.ui.handlers.quality import choices
+from regrain.ui.handlers.regions import Components, prompt_view, seed_field
+from regrain.ui.page.tools import Tools
+from regrain.ui.results import made_views, tuning_views
+from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view
+from regrain.ui.session import method_choice
+from regrain.ui.session.adapters import AdapterList
+from regrain.ui.session.session import Session
 
 _NOTICE = (
     "<p class='rg-notice'><strong>The built-in model cannot edit this clip.</strong> It only knows its own "

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editing.errors import ModelError, RequestError
-from editing.pipeline.pictures import Frame
-from editing.recipe.events import Event, Finished, Preview, Ready
-from editing.request.edit_request import EditRequest
-from editing.storage.local_models import find_local, local_entries
-from ui.forms.catalogue import BUILT_IN_MODEL
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.pipeline.pictures import Frame
+from regrain.editing.recipe.events import Event, Finished, Preview, Ready
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.ui.forms.catalogue import BUILT_IN_MODEL
 
 FOLDER = "safety_checker"
 _EVERY = 4  # of the frames, every so manyth is looked at, and the last

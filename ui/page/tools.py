@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import editing.models.loading.hub
-from ui.handlers.motion import Motion
-from ui.handlers.tracking import Discover, Propagate
-from ui.handlers.tuning_handlers import Estimator
-from ui.results.jobs import Edit
-from ui.results.model_views import Hub
-from ui.session.mask_edits import Segment
+from regrain.editing.models.loading import hub as hugging_face
+from regrain.ui.handlers.motion import Motion
+from regrain.ui.handlers.tracking import Discover, Propagate
+from regrain.ui.handlers.tuning_handlers import Estimator
+from regrain.ui.results.jobs import Edit
+from regrain.ui.results.model_views import Hub
+from regrain.ui.session.mask_edits import Segment
 
 
 @dataclass(frozen=True)
@@ -35,4 +35,4 @@ class Tools:
     remark: str | None = None
     estimate: Estimator | None = None
     motion: Motion | None = None
-    hub: Hub = editing.models.loading.hub
+    hub: Hub = hugging_face

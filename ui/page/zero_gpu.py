@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from editing.media.clip import ArrayClip, Clip
-from editing.media.lazy_frames import LazyFrames, frames_of
-from editing.pipeline.estimate import frame_passes
-from editing.recipe.events import Event
-from editing.request.edit_request import EditRequest
-from masks.models.finders import CUTS
+from regrain.editing.media.clip import ArrayClip, Clip
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.pipeline.estimate import frame_passes
+from regrain.editing.recipe.events import Event
+from regrain.editing.request.edit_request import EditRequest
+from regrain.masks.models.finders import CUTS
 
 if TYPE_CHECKING:
-    from ui.page.tools import Tools
+    from regrain.ui.page.tools import Tools
 
 # Assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
 _LOADING, _SECONDS_PER_PASS = 20.0, 0.04

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editing.attention.averages import RegionAttention
-from editing.params.base import ModulatedParams
-from editing.params.registry import METHODS
-from editing.pipeline.pictures import heat, washed
-from editing.recipe.events import EditResult, Preview
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region, default_color
-from ui.forms.views import View
-from ui.server.thumbnails import data_url
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.pictures import heat, washed
+from regrain.editing.recipe.events import EditResult, Preview
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region, default_color
+from regrain.ui.forms.views import View
+from regrain.ui.server.thumbnails import data_url
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many

@@ -9,17 +9,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import VideoClip
-from editing.media.writing import write_video
-from editing.models.adapters import Adapter
-from editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
-from editing.recipe.events import Event, Finished, Ready, Stage, Tuned
-from editing.request.edit_request import EditRequest
-from ui.forms.catalogue import Catalogue
-from ui.server.media import Media
-from ui.session.clip_files import pack_project
-from ui.session.clips import ClipSession
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import write_video
+from regrain.editing.models.adapters import Adapter
+from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
+from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.server.media import Media
+from regrain.ui.session.clip_files import pack_project
+from regrain.ui.session.clips import ClipSession
 
 # Of what a run writes.
 _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from editing.params.registry import METHODS
-from ui.forms import views
-from ui.forms.views import View
-from ui.results import result_views
-from ui.session.clips import ClipSession
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms import views
+from regrain.ui.forms.views import View
+from regrain.ui.results import result_views
+from regrain.ui.session.clips import ClipSession
 
 
 def player(opened: ClipSession) -> View | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from editing.request.edit_request import EditRequest
-from ui.forms.views import View, capital
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms.views import View, capital
 
 IDENTICAL = 99.0
 """dB; equal frames are reported as 100."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from editing.errors import ModelError
-from editing.models.loading.hub import Listing
-from editing.models.loading.location import parse_lora
-from editing.params.control import KINDS
-from editing.storage.fetching import Fetched
-from ui.forms.views import View
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.hub import Listing
+from regrain.editing.models.loading.location import parse_lora
+from regrain.editing.params.control import KINDS
+from regrain.editing.storage.fetching import Fetched
+from regrain.ui.forms.views import View
 
 
 class Hub(Protocol):

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editing.media.clip import Clip
-from editing.media.reading import VideoClip
-from editing.pipeline.outputs import EDITS, WHOLE, file_names
-from editing.recipe.events import EditResult
-from editing.request.edit_request import EditRequest
-from ui.forms.views import View
-from ui.results import attention_views
-from ui.results.metric_summary import facts, figures
-from ui.session.clips import ClipSession
-from ui.session.method_choice import uses
+from regrain.editing.media.clip import Clip
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.pipeline.outputs import EDITS, WHOLE, file_names
+from regrain.editing.recipe.events import EditResult
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms.views import View
+from regrain.ui.results import attention_views
+from regrain.ui.results.metric_summary import facts, figures
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.method_choice import uses
 
 MADE = ("edited.gif", "masks.zip")  # only when somebody wants them
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from editing.errors import shorten
-from editing.params.registry import METHODS
-from editing.pipeline.estimate import Estimate
-from editing.recipe.events import Losses, Progress, Tuned
-from ui.forms.run_views import duration
-from ui.forms.views import View
-from ui.session.adapters import AdapterList, Entry
+from regrain.editing.errors import shorten
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.recipe.events import Losses, Progress, Tuned
+from regrain.ui.forms.run_views import duration
+from regrain.ui.forms.views import View
+from regrain.ui.session.adapters import AdapterList, Entry
 
 _DOTS, _POINTS = 300, 150  # most single losses and places of the line that a plot has
 _SPAN = 10  # the line averages this share of a tuning: steps / span

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editing.errors import RequestError
-from editing.params.registry import METHODS
-from ui.forms import views
-from ui.forms.views import View
-from ui.results import result_views
-from ui.results.jobs import RunJob, Saved, name_again
-from ui.server.media import Media
-from ui.session.clips import ClipSession
-from ui.session.history import Choices, History, PastRun, thumbnail, title_of
-from ui.session.method_choice import uses
+from regrain.editing.errors import RequestError
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms import views
+from regrain.ui.forms.views import View
+from regrain.ui.results import result_views
+from regrain.ui.results.jobs import RunJob, Saved, name_again
+from regrain.ui.server.media import Media
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.history import Choices, History, PastRun, thumbnail, title_of
+from regrain.ui.session.method_choice import uses
 
 MAX_VARIANTS = 4
 

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from editing.errors import ResourceError
-from editing.recipe.events import Progress
+from regrain.editing.errors import ResourceError
+from regrain.editing.recipe.events import Progress
 
 MAX_WAITING = 64  # runs of all visitors, the one that runs included
 PER_ADDRESS = 24  # of one network address: a class shares one

@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 import gradio as gr
 
-from editing.storage.memory import return_freed
-from ui.server.run_queue import Ticket
+from regrain.editing.storage.memory import return_freed
+from regrain.ui.server.run_queue import Ticket
 
 log = logging.getLogger(__name__)
 Changes = dict[Any, Any]  # component to what it shows

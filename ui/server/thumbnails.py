@@ -7,7 +7,7 @@ import io
 
 from PIL import Image
 
-from editing.pipeline.pictures import Frame
+from regrain.editing.pipeline.pictures import Frame
 
 
 def data_url(frame: Frame, side: int, quality: int = 82) -> str:

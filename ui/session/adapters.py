@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from editing.errors import EditingError, ModelError, RequestError, ResourceError
-from editing.models.adapters import (
+from regrain.editing.errors import EditingError, ModelError, RequestError, ResourceError
+from regrain.editing.models.adapters import (
     Adapter,
     AdapterFacts,
     find_adapter,
@@ -19,7 +19,7 @@ from editing.models.adapters import (
     read_facts,
     save_adapter,
 )
-from ui.server.media import Media
+from regrain.ui.server.media import Media
 
 MAX_OWN, MAX_NAME = 12, 60
 _PROJECT = "project"

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from editing.errors import RequestError
-from editing.media.labels import Labels
-from editing.media.lazy_frames import LazyFrames
-from editing.request.compose import Composed, compose
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.session.layers import MaskLayer, mask_on
-from ui.session.method_choice import uses
-from ui.session.session import MAX_TEXT, Session
+from regrain.editing.errors import RequestError
+from regrain.editing.media.labels import Labels
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.request.compose import Composed, compose
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.session.layers import MaskLayer, mask_on
+from regrain.ui.session.method_choice import uses
+from regrain.ui.session.session import MAX_TEXT, Session
 
 
 def composed(document: Session) -> tuple[Composed, ...]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from editing.errors import ClipError, RequestError
-from editing.media.lazy_frames import LazyFrames
-from editing.request.edit_request import EditRequest
-from editing.request.project import save_project
-from ui.server.media import Media
-from ui.session.clips import ClipSession, open_upload
-from ui.session.session import Session
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import ClipError, RequestError
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import save_project
+from regrain.ui.server.media import Media
+from regrain.ui.session.clips import ClipSession, open_upload
+from regrain.ui.session.session import Session
+from regrain.ui.session.session_store import SessionStore
 
 _UPLOAD = "upload"
 MADE_WITH = b"Made with Regrain"  # comment of zip files

@@ -12,16 +12,16 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from editing.boundary import boundary
-from editing.errors import ClipError, EditingError, RequestError, shorten
-from editing.media.clip import DRAWN, ArrayClip, Clip, resize
-from editing.media.images import ImageClip
-from editing.media.lazy_frames import LazyFrames, windows
-from editing.media.reading import VideoClip
-from editing.media.writing import timing_of, write_video
-from editing.pipeline.shipped_results import ShippedResult
-from editing.request.edit_request import EditRequest
-from editing.request.project import FILE, load_project, overlapping_masks
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
+from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
+from regrain.editing.media.images import ImageClip
+from regrain.editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import timing_of, write_video
+from regrain.editing.pipeline.shipped_results import ShippedResult
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import FILE, load_project, overlapping_masks
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editing.errors import EditingError, RequestError, shorten, suggest
-from editing.media.reading import VideoClip
-from editing.pipeline.pictures import Frame, tint
-from editing.pipeline.shipped_results import read_made
-from editing.request.edit_request import EditRequest
-from editing.request.project import load_project, overlapping_masks
-from ui.server.thumbnails import data_url
-from ui.session.build_request import check_lengths
-from ui.session.clips import ClipSession, prepare
+from regrain.editing.errors import EditingError, RequestError, shorten, suggest
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.pipeline.pictures import Frame, tint
+from regrain.editing.pipeline.shipped_results import read_made
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import load_project, overlapping_masks
+from regrain.ui.server.thumbnails import data_url
+from regrain.ui.session.build_request import check_lengths
+from regrain.ui.session.clips import ClipSession, prepare
 
 log = logging.getLogger(__name__)
 

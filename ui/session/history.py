@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editing.errors import RequestError
-from editing.params.registry import METHODS
-from editing.recipe.events import EditResult
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.server.thumbnails import data_url
-from ui.session.method_choice import View, uses
+from regrain.editing.errors import RequestError
+from regrain.editing.params.registry import METHODS
+from regrain.editing.recipe.events import EditResult
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.server.thumbnails import data_url
+from regrain.ui.session.method_choice import View, uses
 
 MAX_RUNS = 12
 _SIDE = 168  # pixels of a thumbnail's longer side

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from editing.request.region import Region
-from masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow
+from regrain.editing.request.region import Region
+from regrain.masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck

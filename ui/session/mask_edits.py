@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from editing.errors import RequestError, suggest
-from masks.draw import BrushStroke, Rectangle
-from masks.models.finders import CUTS, MaskModel, finders
-from ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, pack, touched_up
-from ui.session.session import Session
+from regrain.editing.errors import RequestError, suggest
+from regrain.masks.draw import BrushStroke, Rectangle
+from regrain.masks.models.finders import CUTS, MaskModel, finders
+from regrain.ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, pack, touched_up
+from regrain.ui.session.session import Session
 
 MAX_POINTS, MAX_PATH = 64, 4000
 Segment = Callable[..., Mask]

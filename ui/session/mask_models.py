@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from masks.models.checkpoints import title_of
-from masks.models.finders import finders, usual
-from ui.session.layers import FINDERS
+from regrain.masks.models.checkpoints import title_of
+from regrain.masks.models.finders import finders, usual
+from regrain.ui.session.layers import FINDERS
 
 
 def title(name: str) -> str:

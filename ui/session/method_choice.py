@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from editing.params.base import ModulatedParams
-from editing.params.registry import METHODS, Method
+from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.registry import METHODS, Method
 
 View = dict[str, Any]
 

@@ -12,17 +12,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from editing.errors import RequestError
-from editing.media.labels import Labels, mask_of, open_regions
-from editing.request.region import Region, default_color
-from masks.models.finders import usual_tracker
-from masks.track.corrections import Pass, plan
-from ui.server.runs import RunThread
-from ui.session.adapters import AdapterList
-from ui.session.clips import ClipSession
-from ui.session.history import History
-from ui.session.layers import CLICKS, Key, Mask, MaskLayer, State, encode_runs, mask_on, pack, unpack
-from ui.session.mask_models import usual_finder
+from regrain.editing.errors import RequestError
+from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.request.region import Region, default_color
+from regrain.masks.models.finders import usual_tracker
+from regrain.masks.track.corrections import Pass, plan
+from regrain.ui.server.runs import RunThread
+from regrain.ui.session.adapters import AdapterList
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.history import History
+from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, State, encode_runs, mask_on, pack, unpack
+from regrain.ui.session.mask_models import usual_finder
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50
 _MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not

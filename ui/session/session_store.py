@@ -10,12 +10,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
-from editing.errors import RequestError
-from editing.storage.memory import return_freed
-from ui.server.media import MAX_AGE, Media
-from ui.server.runs import RunThread
-from ui.session.clips import ClipSession
-from ui.session.session import Session
+from regrain.editing.errors import RequestError
+from regrain.editing.storage.memory import return_freed
+from regrain.ui.server.media import MAX_AGE, Media
+from regrain.ui.server.runs import RunThread
+from regrain.ui.session.clips import ClipSession
+from regrain.ui.session.session import Session
 
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds

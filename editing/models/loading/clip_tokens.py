@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from editing.storage.local_models import ASSETS
+from regrain.editing.storage.local_models import ASSETS
 
 CLIP = ASSETS / "checkpoints" / "clip"
 START, END = "<|startoftext|>", "<|endoftext|>"

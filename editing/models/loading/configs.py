@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from editing.boundary import boundary, check_regular
-from editing.errors import ModelError, from_validation, shorten
+from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.errors import ModelError, from_validation, shorten
 
 _MAX_BYTES = 8_000_000  # a vocabulary has about one
 _Width = Annotated[int, Field(ge=1, le=16_384)]

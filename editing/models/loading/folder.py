@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from editing.boundary import boundary
-from editing.errors import ModelError, shorten
-from editing.models.loading.configs import read_config
-from editing.models.loading.hub import PIPELINE_FILES, hub_error
-from editing.models.loading.words import read_words
-from editing.storage.safetensors_files import read_weights
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.loading.configs import read_config
+from regrain.editing.models.loading.hub import PIPELINE_FILES, hub_error
+from regrain.editing.models.loading.words import read_words
+from regrain.editing.storage.safetensors_files import read_weights
 
 
 @dataclass(frozen=True, eq=False)

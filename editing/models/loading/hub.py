@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from editing.errors import ModelError
-from editing.storage.fetching import Fetched, Fetching, watched
+from regrain.editing.errors import ModelError
+from regrain.editing.storage.fetching import Fetched, Fetching, watched
 
 _WEIGHTS = [f"{part}/{stem}{rest}"
             for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),

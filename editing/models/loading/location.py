@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from editing.errors import ModelError, shorten
-from editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_local
 
 # The model and the control network that ship with the code.
 BUILT_IN_IDS = ("storybook", "storybook/canny")

@@ -15,11 +15,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from editing.boundary import boundary
-from editing.errors import ModelError, shorten
-from editing.models.loading.folder import download
-from editing.models.loading.location import LoraSpec, find, parse_lora
-from editing.storage.safetensors_files import check_head
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.loading.folder import download
+from regrain.editing.models.loading.location import LoraSpec, find, parse_lora
+from regrain.editing.storage.safetensors_files import check_head
 
 FILE = "pytorch_lora_weights.safetensors"
 # Endings of tensor names after the layer that they change.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from editing.errors import ModelError
-from editing.models.loading.configs import read_json
-from editing.storage.safetensors_files import check_head
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.configs import read_json
+from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
-    from editing.models.loading.location import ModelLocation
+    from regrain.editing.models.loading.location import ModelLocation
 
 STABLE_DIFFUSION = frozenset({"inversion", "image_unet", "features", "control"})
 """What `StableDiffusion` offers: keys of `editing.params.registry.OFFERS`."""

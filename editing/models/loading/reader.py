@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editing.errors import ModelError, PromptError
-from editing.models.loading.clip_tokens import CLIP, END, START, read_merges, read_vocabulary
-from editing.models.loading.configs import read_json
-from editing.models.loading.location import ModelLocation
-from editing.models.loading.words import Unknown, check_length, read_words, unknown_words
+from regrain.editing.errors import ModelError, PromptError
+from regrain.editing.models.loading.clip_tokens import CLIP, END, START, read_merges, read_vocabulary
+from regrain.editing.models.loading.configs import read_json
+from regrain.editing.models.loading.location import ModelLocation
+from regrain.editing.models.loading.words import Unknown, check_length, read_words, unknown_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

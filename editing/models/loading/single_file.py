@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from editing.boundary import boundary
-from editing.errors import ModelError, shorten
-from editing.models.loading.clip_tokens import read_merges, read_vocabulary
-from editing.models.loading.folder import ModelParts
-from editing.storage.local_models import ASSETS
-from editing.storage.safetensors_files import check_head
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.folder import ModelParts
+from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.safetensors_files import check_head
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from editing.errors import ModelError, PromptError, shorten
-from editing.models.loading.configs import read_json
+from regrain.editing.errors import ModelError, PromptError, shorten
+from regrain.editing.models.loading.configs import read_json
 
 _NEAR = 3  # known words that are named beside an unknown one
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editing.attention import backends
-from editing.attention.backends import attention, attention_in_runs, uses_xformers
+from regrain.editing.attention import backends
+from regrain.editing.attention.backends import attention, attention_in_runs, uses_xformers
 
 
 @pytest.mark.parametrize(("dim", "width"), [(8, 8), (13, 8), (8, 11)])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-import editing.attention.feature_optimization
-from editing.attention.feature_optimization import (
+from regrain.editing.attention import feature_optimization
+from regrain.editing.attention.feature_optimization import (
     Agreement,
     as_places,
     flow_slope,
@@ -17,8 +17,8 @@ from editing.attention.feature_optimization import (
     unit_slope,
     with_statistics,
 )
-from editing.motion.correspondence import Motion
-from editing.motion.flow import warp
+from regrain.editing.motion.correspondence import Motion
+from regrain.editing.motion.flow import warp
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 WANTED = Agreement(
@@ -100,7 +100,7 @@ def test_similarity_does_not_depend_on_length(distance):
 
 
 def test_equal_features_have_no_slope(monkeypatch):
-    monkeypatch.setattr(editing.attention.feature_optimization, "_BLOCK", 20)
+    monkeypatch.setattr(feature_optimization, "_BLOCK", 20)
     u = units(features())
     for distance in ("absolute", "squared"):
         assert not unit_slope(u, u.clone(), distance).any()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from editing.attention.backends import attention
-from editing.attention.frames import (
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.frames import (
     across_frames,
     all_frames,
     fold_frames,
@@ -123,7 +123,7 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
         k, v = (torch.stack([x[first + f, :, n] for f, n in seen.tolist()], 1)[None] for x in qkv[1:])
         expected[row, :, token] = attention(q, k, v)[0, :, 0]
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
-    monkeypatch.setattr("editing.attention.backends._RUNS_AT_ONCE", 2)
+    monkeypatch.setattr("regrain.editing.attention.backends._RUNS_AT_ONCE", 2)
     torch.testing.assert_close(tracks(*qkv, FRAMES, ids), expected)
 
 

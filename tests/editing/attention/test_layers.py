@@ -8,7 +8,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing.attention.layers import AttentionLayer, Grid, LayerProcessor, install
+from regrain.editing.attention.layers import AttentionLayer, Grid, LayerProcessor, install
 
 
 @pytest.fixture(scope="module")

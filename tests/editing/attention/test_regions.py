@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editing.attention.backends import attention
-from editing.attention.regions import grid_labels, modulate, modulated_attention, row_range
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.regions import grid_labels, modulate, modulated_attention, row_range
 
 
 def written_out(q, k, v, query_label, key_label, strength):
@@ -107,7 +107,7 @@ def test_many_keys_on_a_cpu_go_in_blocks_to_the_same_numbers(monkeypatch, label_
     expected = written_out(*values)
     q, k, v, *rest = values
     for block in (1, 300 * 16, 1 << 20):
-        monkeypatch.setattr("editing.attention.regions._BLOCK", block)
+        monkeypatch.setattr("regrain.editing.attention.regions._BLOCK", block)
         assert torch.allclose(modulated_attention(*values), expected, rtol=0, atol=1e-12)
     narrow = modulated_attention(q, k, v[..., :3], *rest)
     assert torch.allclose(narrow, expected[..., :3], rtol=0, atol=1e-12)

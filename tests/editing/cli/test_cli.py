@@ -9,11 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.__main__ import main
-from editing.media.labels import write_labels
-from editing.media.writing import write_video
-from editing.recipe import events
-from editing.request.project import FILE, load_project
+from regrain.editing.__main__ import main
+from regrain.editing.media.labels import write_labels
+from regrain.editing.media.writing import write_video
+from regrain.editing.recipe import events
+from regrain.editing.request.project import FILE, load_project
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def requests(monkeypatch):
         result = events.EditResult(source, source, source, request.edited_mask, {})
         yield events.Finished(result, {"version": 1, "warnings": ["from the run"]})
 
-    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
     return got
 
 
@@ -153,7 +153,7 @@ def test_options_outweigh_the_project(project, requests, tmp_path):
 
 
 def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path, monkeypatch):
-    import editing.params.registry as methods
+    import regrain.editing.params.registry as methods
 
     other = replace(methods.METHODS["videograin"], name="other")
     monkeypatch.setitem(methods.METHODS, "other", other)
@@ -188,13 +188,13 @@ def test_run_refuses_by_name_and_leaves_nothing(project, requests, tmp_path, cap
 
 
 def test_a_failed_run_leaves_nothing(project, tmp_path, capsys, monkeypatch):
-    from editing.errors import ResourceError
+    from regrain.editing.errors import ResourceError
 
     def edit(request, backbone=None):
         yield events.Stage("editing")
         raise ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
 
-    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
     assert call("run", project, "-o", tmp_path / "out") == 2
     assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
     assert not (tmp_path / "out").exists()
@@ -243,7 +243,7 @@ def test_bugs_keep_their_traceback(project, tmp_path, monkeypatch):
         raise ZeroDivisionError
         yield
 
-    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
     with pytest.raises(ZeroDivisionError):
         call("run", project, "-o", tmp_path / "out")
 
@@ -252,7 +252,7 @@ def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
     content = json.loads((project / FILE).read_text()) | {"seed": -1}
     (project / FILE).write_text(json.dumps(content))
     code = (
-        "import sys; from editing.__main__ import main; code = main(sys.argv[1:]);"
+        "import sys; from regrain.editing.__main__ import main; code = main(sys.argv[1:]);"
         "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
     )
     arguments = [sys.executable, "-c", code, "run", str(project), "-o", str(tmp_path / "out")]

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from test_resumable_jobs import write_project
 
-from editing.__main__ import main
-from editing.cli.jobs import EditJob, Status, Task, split
-from editing.cli.ray_jobs import Cluster
+from regrain.editing.__main__ import main
+from regrain.editing.cli.jobs import EditJob, Status, Task, split
+from regrain.editing.cli.ray_jobs import Cluster
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editing.__main__ import main
-from editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
-from editing.errors import RequestError
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from editing.request.project import load_project, save_project
-from editing.storage import cache
+from regrain.editing.__main__ import main
+from regrain.editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import load_project, save_project
+from regrain.editing.storage import cache
 from storybook.world import render_frames, sample_scene
 
 PARAMS = {"steps": 1, "strength": 0.5, "preview_every": 0}
@@ -82,7 +82,7 @@ def test_without_a_project_there_is_one_line(tmp_path, capsys):
 
 def test_every_job_is_done_once_and_a_batch_goes_on(projects, tmp_path, monkeypatch):
     out, ran = tmp_path / "out", []
-    from editing.pipeline import runner
+    from regrain.editing.pipeline import runner
 
     edit = runner.edit
 
@@ -159,7 +159,7 @@ def test_shots_are_those_of_the_request(tmp_path):
 
 
 def test_a_failure_inside_is_tried_again_and_named(projects, tmp_path, monkeypatch):
-    monkeypatch.setattr("editing.cli.jobs._edit", lambda *_: 1 / 0)
+    monkeypatch.setattr("regrain.editing.cli.jobs._edit", lambda *_: 1 / 0)
     outcome = work(Task(EditJob("a", projects[0])), tmp_path)
     assert outcome.again
     assert "ZeroDivisionError" in outcome.error
@@ -177,7 +177,7 @@ def begin_batch(project: Path, out: Path) -> int:
             signal.pause()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("editing.cli.jobs.work", hang)
+            patch.setattr("regrain.editing.cli.jobs.work", hang)
             main(["batch", str(project), "-o", str(out)])
         os._exit(0)
     os.close(tell)

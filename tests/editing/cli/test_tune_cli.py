@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tuning_runs import clip, learned, request
 
-from editing import load_adapter, save_adapter
-from editing.__main__ import main
-from editing.errors import EditingError
-from editing.methods.tuning import Learner, Tuning
-from editing.models.adapters import read_facts
-from editing.request.edit_request import EditRequest
-from editing.request.project import FILE, load_project, save_project
+from regrain.editing import load_adapter, save_adapter
+from regrain.editing.__main__ import main
+from regrain.editing.errors import EditingError
+from regrain.editing.methods.tuning import Learner, Tuning
+from regrain.editing.models.adapters import read_facts
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import FILE, load_project, save_project
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
@@ -43,7 +43,7 @@ def last_error(capsys) -> str:
 
 def without_models(monkeypatch):
     monkeypatch.setattr(
-        "editing.models.load.load_backbone", lambda *_, **__: pytest.fail("a model was loaded")
+        "regrain.editing.models.load.load_backbone", lambda *_, **__: pytest.fail("a model was loaded")
     )
 
 
@@ -76,7 +76,7 @@ def test_tune_of_no_steps_has_no_losses_to_tell(project, small_folder, tmp_path,
 
 
 def test_tune_uses_the_type_and_the_method_given(project, small_folder, tmp_path, monkeypatch):
-    from editing.models import load as backbones
+    from regrain.editing.models import load as backbones
 
     asked, load = [], backbones.load_backbone
     monkeypatch.setattr(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editing.diffusion.text import equalizer, find_words, new_words, refine_map, replace_map, words
-from editing.errors import PromptError
+from regrain.editing.diffusion.text import equalizer, find_words, new_words, refine_map, replace_map, words
+from regrain.editing.errors import PromptError
 
 DOG, SHIBA = "a dog is eating a watermelon", "a Shiba-Inu is eating a watermelon"
 RABBIT = "a rabbit is eating a watermelon"
@@ -101,7 +101,7 @@ def test_a_comma_makes_no_edited_word(tiny):
 
 
 def test_words_as_published_shift_after_a_double_space(tiny):
-    from editing.diffusion.text import _word_tokens
+    from regrain.editing.diffusion.text import _word_tokens
 
     found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "original"))
     assert found["wooden"] == ()
@@ -109,7 +109,7 @@ def test_words_as_published_shift_after_a_double_space(tiny):
 
 
 def test_words_mended_stay_in_their_places_after_a_double_space(tiny):
-    from editing.diffusion.text import _word_tokens
+    from regrain.editing.diffusion.text import _word_tokens
 
     found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "fixed"))
     assert found["rides"] == (5,)
@@ -117,7 +117,7 @@ def test_words_mended_stay_in_their_places_after_a_double_space(tiny):
 
 
 def test_a_comma_hides_a_word_as_published(tiny):
-    from editing.diffusion.text import _word_tokens
+    from regrain.editing.diffusion.text import _word_tokens
 
     assert "countryside" not in dict(_word_tokens(tiny.embed([f"{JEEP},"]), "original"))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from editing.diffusion.blending import blend_latents, composite, mask_from_attention
-from editing.media.labels import fade_inwards
+from regrain.editing.diffusion.blending import blend_latents, composite, mask_from_attention
+from regrain.editing.media.labels import fade_inwards
 
 RNG = np.random.default_rng(0)
 SOURCE, EDITED = RNG.integers(0, 256, (2, 2, 24, 24, 3), dtype=np.uint8)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from editing.diffusion.schedule import Schedule, add_noise, advance, ddpm_step, guide, split
+from regrain.editing.diffusion.schedule import Schedule, add_noise, advance, ddpm_step, guide, split
 
 SD = {
     "num_train_timesteps": 1000,

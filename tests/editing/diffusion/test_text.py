@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from editing.diffusion.text import PromptEmbedding, spans, splice
+from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 
 IRON = "Iron Man and Spiderman are jogging under cherry blossoms"
 

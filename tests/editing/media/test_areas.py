@@ -1,6 +1,6 @@
 import numpy as np
 
-from editing.media.labels import grow_labels
+from regrain.editing.media.labels import grow_labels
 
 
 def test_labels_grow_into_free_pixels_only_each_to_its_own_reach():

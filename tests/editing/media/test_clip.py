@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editing.errors import ClipError
-from editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, resize
-from editing.media.reading import open_clip
-from editing.media.writing import write_lossless, write_video
+from regrain.editing.errors import ClipError
+from regrain.editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, resize
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_lossless, write_video
 
 RATE = 48_000
 REAL = sorted(Path(os.environ.get("REGRAIN_CLIPS", "/nonexistent")).glob("*.[ma][pv][4i]"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_clips import moving, write_clip
 
-from editing.media import index, reading
-from editing.media.reading import open_clip
+from regrain.editing.media import index, reading
+from regrain.editing.media.reading import open_clip
 
 FRAMES = 40
 OPEN_GOP = "open-gop=1:keyint=8:bframes=3:scenecut=0"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_clips import RATE, flat, heard, moving, write_clip
 
-from editing.media.clip import AudioSpan
-from editing.media.reading import open_clip
-from editing.media.sound import open_sound
-from editing.media.writing import timing_of, write_video
+from regrain.editing.media.clip import AudioSpan
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.sound import open_sound
+from regrain.editing.media.writing import timing_of, write_video
 
 
 def in_one_piece(span, rate):

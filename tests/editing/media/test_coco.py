@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from editing.errors import MaskError
-from editing.media.coco import names, write_rle
-from editing.media.labels import read_regions
+from regrain.editing.errors import MaskError
+from regrain.editing.media.coco import names, write_rle
+from regrain.editing.media.labels import read_regions
 
 RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editing.errors import MaskError
-from editing.media.coco import read_rle, write_rle
-from editing.media.labels import (
+from regrain.editing.errors import MaskError
+from regrain.editing.media.coco import read_rle, write_rle
+from regrain.editing.media.labels import (
     Labels,
     flatten,
     read_labels,
@@ -13,7 +13,7 @@ from editing.media.labels import (
     write_labels,
     write_regions,
 )
-from editing.media.rle import from_runs, runs
+from regrain.editing.media.rle import from_runs, runs
 
 SIZE = (7, 5)
 

@@ -4,9 +4,9 @@ import os
 import numpy as np
 import pytest
 
-from editing.errors import ResourceError
-from editing.media.clip import ArrayClip
-from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.errors import ResourceError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
 

@@ -26,7 +26,7 @@ from wiring import (
     walk,
 )
 
-from editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import Step
 
 # Token of the source for each of the target, -1 where it is new; the end of the prompts is behind.
 ALIGNED = {

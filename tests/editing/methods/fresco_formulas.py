@@ -20,9 +20,9 @@ from videograin_formulas import (
 )
 from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, each, near, plain
 
-from editing.diffusion.schedule import Step, guide
-from editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
-from editing.params.videograin import VideoGrainParams
+from regrain.editing.diffusion.schedule import Step, guide
+from regrain.editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
+from regrain.editing.params.videograin import VideoGrainParams
 
 UNCOND, COND = 0, 1
 SHARED = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")

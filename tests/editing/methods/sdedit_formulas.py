@@ -6,7 +6,7 @@ import torch
 from vid2vid_zero_formulas import check_own_frame
 from wiring import FINEST, FRAMES, GRIDS, Run, answers, any_in, guided, has_text, near
 
-from editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import Step
 
 
 def check(run: Run) -> None:

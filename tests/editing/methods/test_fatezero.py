@@ -10,21 +10,21 @@ import torch
 from running import finish
 
 import storybook
-from editing import ArrayClip, EditRequest, Region, load_backbone
-from editing.attention.layers import AttentionLayer
-from editing.diffusion.schedule import advance, guide
-from editing.diffusion.text import PromptEmbedding
-from editing.errors import PromptError, RequestError
-from editing.methods import fatezero, vid2vid_zero
-from editing.methods.fatezero import Edits, Injected, InvertedSource
-from editing.models.intervention import Intervention
-from editing.params.fatezero import FateZeroParams
-from editing.params.registry import METHODS, check_params, resolve_params
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.attention_recorder import AttentionRecorder
-from editing.recipe.events import Preview, Progress
-from editing.recipe.inversion import ddim_walk
-from editing.recipe.window import working_clip
+from regrain.editing import ArrayClip, EditRequest, Region, load_backbone
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.diffusion.schedule import advance, guide
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import PromptError, RequestError
+from regrain.editing.methods import fatezero, vid2vid_zero
+from regrain.editing.methods.fatezero import Edits, Injected, InvertedSource
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.params.fatezero import FateZeroParams
+from regrain.editing.params.registry import METHODS, check_params, resolve_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.attention_recorder import AttentionRecorder
+from regrain.editing.recipe.events import Preview, Progress
+from regrain.editing.recipe.inversion import ddim_walk
+from regrain.editing.recipe.window import working_clip
 
 FRAMES, SIZE, STEPS = 3, 64, 4
 # Layers of 16 tokens a frame, and of 64, one a latent.

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from editing import ArrayClip, load_backbone, load_project
-from editing.__main__ import main
-from editing.errors import RequestError
-from editing.methods.feature_clusters import find_clusters, find_nouns, kmeans, name_clusters, part, pca_rgb
-from editing.storage.local_models import ASSETS
+from regrain.editing import ArrayClip, load_backbone, load_project
+from regrain.editing.__main__ import main
+from regrain.editing.errors import RequestError
+from regrain.editing.methods.feature_clusters import (
+    find_clusters,
+    find_nouns,
+    kmeans,
+    name_clusters,
+    part,
+    pca_rgb,
+)
+from regrain.editing.storage.local_models import ASSETS
 
 
 def test_kmeans_finds_blobs_and_numbers_the_largest_first():

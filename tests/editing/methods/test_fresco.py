@@ -8,13 +8,13 @@ import pytest
 import torch
 from running import finish
 
-from editing import ArrayClip, EditRequest, Region
-from editing.diffusion.schedule import add_noise, guide
-from editing.errors import RequestError
-from editing.methods import fresco
-from editing.params.registry import METHODS, check_params
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.events import Preview, Progress, Stage
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.diffusion.schedule import add_noise, guide
+from regrain.editing.errors import RequestError
+from regrain.editing.methods import fresco
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.events import Preview, Progress, Stage
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 SIZE, STEPS = 64, 4

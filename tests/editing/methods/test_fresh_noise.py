@@ -3,9 +3,9 @@
 import torch
 from conftest import SCHEDULER
 
-from editing.diffusion.blending import mix_noise
-from editing.diffusion.schedule import Schedule
-from editing.methods.videograin import outside
+from regrain.editing.diffusion.blending import mix_noise
+from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.methods.videograin import outside
 
 STEP = Schedule.from_config(SCHEDULER).sampling(5)[0]
 CLEAN = torch.zeros(3, 4, 8, 8)

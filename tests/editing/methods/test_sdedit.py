@@ -6,10 +6,10 @@ import torch
 from running import finish
 from sdedit_formulas import steps_taken
 
-from editing import ArrayClip, EditRequest, Region
-from editing.params.registry import METHODS, check_params
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.events import Preview, Progress, Stage
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.events import Preview, Progress, Stage
 
 FRAMES, SIZE, STEPS = 3, 64, 5
 PIXELS = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)

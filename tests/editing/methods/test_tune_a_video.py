@@ -10,13 +10,13 @@ from test_wiring import BASES, FORMULAS, requested
 from tuning_runs import FRAMES, learned, request, same
 from wiring import drive
 
-from editing import edit, save_adapter
-from editing.errors import ModelError, RequestError
-from editing.methods.tuning import Tuning
-from editing.models.adapters import Adapter
-from editing.models.tuned import tuned
-from editing.pipeline.runner import tune
-from editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
+from regrain.editing import edit, save_adapter
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.methods.tuning import Tuning
+from regrain.editing.models.adapters import Adapter
+from regrain.editing.models.tuned import tuned
+from regrain.editing.pipeline.runner import tune
+from regrain.editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
 QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
 METHODS = ("videograin", "fatezero", "vid2vid_zero", "sdedit", "tune_a_video")

@@ -11,20 +11,20 @@ import torch
 import tuning_reference as reference
 from tuning_runs import FRAMES, WORDS, learned, params, request, same, tuning
 
-from editing.attention.layers import AttentionLayer
-from editing.diffusion.schedule import add_noise
-from editing.errors import DivergedError
-from editing.methods.tuning import Learner, Tuning, drawn, sparse_causal
-from editing.recipe.events import Losses, Preview, Progress, Tuned
-from editing.recipe.window import working_clip
-from editing.storage import cache
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.diffusion.schedule import add_noise
+from regrain.editing.errors import DivergedError
+from regrain.editing.methods.tuning import Learner, Tuning, drawn, sparse_causal
+from regrain.editing.recipe.events import Losses, Preview, Progress, Tuned
+from regrain.editing.recipe.window import working_clip
+from regrain.editing.storage import cache
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("editing.methods.tuning._PREVIEW_STEPS", 2)
+    monkeypatch.setattr("regrain.editing.methods.tuning._PREVIEW_STEPS", 2)
     # Types are checked around a recipe, which hides from its own `no_grad` that it is a generator.
     with torch.no_grad():
         yield
@@ -375,8 +375,8 @@ sys.path[:0] = [{tests!r}]
 import torch
 torch.set_num_threads(1)
 from tuning_runs import tuning
-from editing.models.load import load_backbone
-from editing.recipe.events import Progress
+from regrain.editing.models.load import load_backbone
+from regrain.editing.recipe.events import Progress
 model = load_backbone({folder!r})
 model.unet.conv_out.weight.mul_(100)
 vars(model)["fingerprint"] = "steep 100"

@@ -7,21 +7,21 @@ import pytest
 import torch
 from running import finish
 
-from editing import ArrayClip, EditRequest, Region
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.layers import AttentionLayer
-from editing.errors import RequestError
-from editing.methods import vid2vid_zero
-from editing.models.intervention import Intervention, joint_norm
-from editing.models.load import load_backbone
-from editing.params.registry import METHODS, check_params
-from editing.params.vid2vid_zero import Vid2VidZeroParams
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.attention_recorder import AttentionRecorder
-from editing.recipe.events import Preview, Progress
-from editing.recipe.inversion import is_learned, null_text
-from editing.recipe.window import working_clip
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.errors import RequestError
+from regrain.editing.methods import vid2vid_zero
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.load import load_backbone
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.attention_recorder import AttentionRecorder
+from regrain.editing.recipe.events import Preview, Progress
+from regrain.editing.recipe.inversion import is_learned, null_text
+from regrain.editing.recipe.window import working_clip
 
 FRAMES, SIZE, STEPS = 3, 64, 2
 
@@ -265,7 +265,7 @@ def test_learning_brings_the_latents_nearer(tiny):
 
 @pytest.mark.parametrize("inner", [1, 3])
 def test_at_no_step_does_learning_lead_away(tiny, monkeypatch, inner):
-    from editing.recipe import inversion
+    from regrain.editing.recipe import inversion
 
     walk, descend = [], inversion._descend
 
@@ -297,7 +297,7 @@ def test_one_inner_step_asks_the_model_three_times(tiny):
 
 
 def test_rates_and_the_end_of_learning(tiny, monkeypatch):
-    from editing.recipe import inversion
+    from regrain.editing.recipe import inversion
 
     seen = []
 
@@ -317,7 +317,7 @@ def test_rates_and_the_end_of_learning(tiny, monkeypatch):
 
 
 def test_learning_stops_when_near_enough(tiny):
-    from editing.recipe.inversion import _descend
+    from regrain.editing.recipe.inversion import _descend
 
     asked = []
 
@@ -389,7 +389,7 @@ def test_activations_are_not_recomputed_while_another_run_has_changed_the_model(
 
 def test_learning_in_half_precision_loses_no_gradient():
     """Of a distance whose own gradient per value, 2e-8, is no number of half precision."""
-    from editing.recipe.inversion import _descend
+    from regrain.editing.recipe.inversion import _descend
 
     goal = torch.full((100, 100), 1e-4)
     start = torch.zeros(1, 1, 1)

@@ -8,22 +8,22 @@ import pytest
 import torch
 from running import finish
 
-from editing import ArrayClip, EditRequest, Region, edit
-from editing.attention.batch import Batch
-from editing.attention.frames import all_frames
-from editing.attention.layers import AttentionLayer, Grid
-from editing.diffusion.blending import mix_noise
-from editing.errors import ModelError, RequestError
-from editing.methods import videograin
-from editing.models.intervention import Intervention
-from editing.motion.smoothing import steady
-from editing.params.registry import METHODS
-from editing.params.videograin import VideoGrainParams
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from editing.recipe.events import Preview, Progress
-from editing.recipe.modulation import fade
-from editing.recipe.window import working_clip
+from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.blending import mix_noise
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.methods import videograin
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.motion.smoothing import steady
+from regrain.editing.params.registry import METHODS
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from regrain.editing.recipe.events import Preview, Progress
+from regrain.editing.recipe.modulation import fade
+from regrain.editing.recipe.window import working_clip
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)

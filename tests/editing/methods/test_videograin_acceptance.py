@@ -14,26 +14,26 @@ import torch
 from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import all_frames
-from editing.attention.layers import AttentionLayer, Grid, install
-from editing.attention.regions import modulate, modulated_attention, row_range
-from editing.diffusion.schedule import add_noise
-from editing.diffusion.text import spans
-from editing.media.clip import resize
-from editing.methods import videograin
-from editing.models.intervention import PLAIN, Intervention, joint_norm
-from editing.params.registry import METHODS, resolve_params
-from editing.params.videograin import VideoGrainParams
-from editing.pipeline.assembly import edit_clip
-from editing.recipe import modulation
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from editing.recipe.modulation import fade
-from editing.recipe.window import working_clip
-from editing.request.compose import compose, missing_phrases
-from editing.storage.local_models import ASSETS
+from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import all_frames
+from regrain.editing.attention.layers import AttentionLayer, Grid, install
+from regrain.editing.attention.regions import modulate, modulated_attention, row_range
+from regrain.editing.diffusion.schedule import add_noise
+from regrain.editing.diffusion.text import spans
+from regrain.editing.media.clip import resize
+from regrain.editing.methods import videograin
+from regrain.editing.models.intervention import PLAIN, Intervention, joint_norm
+from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe import modulation
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from regrain.editing.recipe.modulation import fade
+from regrain.editing.recipe.window import working_clip
+from regrain.editing.request.compose import compose, missing_phrases
+from regrain.editing.storage.local_models import ASSETS
 
 FRAMES, SIZE = 3, 64
 GRID = Grid(FRAMES, 8, 8)

@@ -20,10 +20,10 @@ import videograin_formulas
 from conftest import write_control_net
 from wiring import FRAMES, HEIGHT, WIDTH, Run, check_norm, check_pixels, check_previews, drive
 
-from editing import ArrayClip, EditRequest, Region
-from editing.errors import ModelError
-from editing.models.load import load_backbone
-from editing.params.registry import METHODS
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.errors import ModelError
+from regrain.editing.models.load import load_backbone
+from regrain.editing.params.registry import METHODS
 
 
 def latents_of(run: Run) -> list[Any]:

@@ -23,7 +23,7 @@ from wiring import (
     walk,
 )
 
-from editing.diffusion.schedule import Step
+from regrain.editing.diffusion.schedule import Step
 
 
 def check(run: Run) -> None:

@@ -27,9 +27,9 @@ from wiring import (
     walk,
 )
 
-from editing.diffusion.schedule import Step
-from editing.motion.flow import estimate_flow, occlusion, trajectories
-from editing.motion.smoothing import steady
+from regrain.editing.diffusion.schedule import Step
+from regrain.editing.motion.flow import estimate_flow, occlusion, trajectories
+from regrain.editing.motion.smoothing import steady
 
 TOLD = {"paper": "paper", "released": "videograin"}
 SPANS = {"full": "all", "sparse_causal": "first_previous", "own_frame": "own"}

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from editing import EditRequest
-from editing.attention.layers import AttentionLayer
-from editing.diffusion.schedule import Step, advance, guide
-from editing.diffusion.text import PromptEmbedding
-from editing.models.intervention import PLAIN, Intervention
-from editing.params.registry import resolve_params
-from editing.pipeline.assembly import edit_clip
-from editing.recipe.events import EditResult, Preview, Stage, Tuned
+from regrain.editing import EditRequest
+from regrain.editing.attention.layers import AttentionLayer
+from regrain.editing.diffusion.schedule import Step, advance, guide
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.intervention import PLAIN, Intervention
+from regrain.editing.params.registry import resolve_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.events import EditResult, Preview, Stage, Tuned
 
 FRAMES, HEIGHT, WIDTH = 3, 16, 24
 GRIDS = {96: (8, 12), 24: (4, 6), 6: (2, 3)}

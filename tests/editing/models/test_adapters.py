@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tuning_runs import FRAMES, clip, learned, request, same
 
-from editing import ArrayClip, edit, load_adapter, save_adapter
-from editing.errors import ModelError, RequestError, ResourceError
-from editing.models.adapters import (
+from regrain.editing import ArrayClip, edit, load_adapter, save_adapter
+from regrain.editing.errors import ModelError, RequestError, ResourceError
+from regrain.editing.models.adapters import (
     Adapter,
     AdapterFacts,
     check_fits,
@@ -23,8 +23,8 @@ from editing.models.adapters import (
     local_adapters,
     read_facts,
 )
-from editing.models.load import load_backbone
-from editing.pipeline.runner import use_adapter
+from regrain.editing.models.load import load_backbone
+from regrain.editing.pipeline.runner import use_adapter
 
 SIZE = (16, 16)
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -9,16 +9,16 @@ import pytest
 import torch
 from conftest import write_control_net
 
-from editing import ArrayClip, EditRequest, Region
-from editing.errors import ModelError, RequestError
-from editing.models.build import load
-from editing.models.control_maps import canny, control_maps, gray_depth
-from editing.models.control_net import ControlNets, load_control_net
-from editing.models.intervention import Intervention
-from editing.models.loading.location import find
-from editing.params.control import ControlSpec, read_control
-from editing.params.registry import METHODS, check_params
-from editing.pipeline.assembly import edit_clip
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.build import load
+from regrain.editing.models.control_maps import canny, control_maps, gray_depth
+from regrain.editing.models.control_net import ControlNets, load_control_net
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.loading.location import find
+from regrain.editing.params.control import ControlSpec, read_control
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.assembly import edit_clip
 
 
 def test_specs_are_read():
@@ -130,7 +130,7 @@ def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
 
 
 def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_folder, tmp_path, monkeypatch):
-    from editing.params.videograin import VideoGrainParams
+    from regrain.editing.params.videograin import VideoGrainParams
 
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
     labels = np.zeros((2, 64, 64), np.uint8)

@@ -7,8 +7,15 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing.models.features import Features, injecting, recording
-from editing.models.intervention import FREEU, PLAIN, Intervention, freeu, joint_norm, scale_low_frequencies
+from regrain.editing.models.features import Features, injecting, recording
+from regrain.editing.models.intervention import (
+    FREEU,
+    PLAIN,
+    Intervention,
+    freeu,
+    joint_norm,
+    scale_low_frequencies,
+)
 
 FRAMES = 2
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from editing.attention.backends import attention
-from editing.attention.frames import all_frames, sparse_causal
-from editing.models.intervention import Intervention, joint_norm
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.frames import all_frames, sparse_causal
+from regrain.editing.models.intervention import Intervention, joint_norm
 
 FRAMES = 3
 SEE = {

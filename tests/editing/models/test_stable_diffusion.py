@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import scaled_dot_product_attention
 
-from editing.attention.layers import LayerProcessor
-from editing.diffusion.schedule import add_noise, advance
-from editing.diffusion.text import PromptEmbedding
-from editing.errors import DivergedError, ModelError, PromptError, ResourceError
-from editing.models.build import load
-from editing.models.intervention import Intervention
-from editing.models.load import load_backbone, on_shelf
-from editing.models.loading.location import find
-from editing.models.loading.single_file import guess_prediction
+from regrain.editing.attention.layers import LayerProcessor
+from regrain.editing.diffusion.schedule import add_noise, advance
+from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from regrain.editing.models.build import load
+from regrain.editing.models.intervention import Intervention
+from regrain.editing.models.load import load_backbone, on_shelf
+from regrain.editing.models.loading.location import find
+from regrain.editing.models.loading.single_file import guess_prediction
 
 
 @pytest.fixture
@@ -310,7 +310,9 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
         (1, [(1, True)] * 5),
     ):
         calls.clear()
-        monkeypatch.setattr("editing.models.stable_diffusion.free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(
+            "regrain.editing.models.stable_diffusion.free_memory", lambda device, free=free: free
+        )
         torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
         assert calls == expected
     assert not tiny.vae.use_tiling
@@ -349,7 +351,7 @@ def test_parts_in_turns_are_moved_only_when_another_is_needed(
 def test_in_turns_the_result_is_the_same_and_the_device_holds_one_part(tiny_folder, latents, monkeypatch):
     answers = []
     for turns in (False, True):
-        monkeypatch.setattr("editing.models.build.takes_turns", lambda *_, turns=turns: turns)
+        monkeypatch.setattr("regrain.editing.models.build.takes_turns", lambda *_, turns=turns: turns)
         model = load(find(str(tiny_folder)), str(tiny_folder), device="cuda", dtype=torch.float32)
         text = model.embed(["", "a cat"])
         answers.append(model.predict(latents, model.schedule.sampling(50)[0], text)[0])
@@ -770,7 +772,7 @@ def test_shipped_configurations_are_the_real_sizes():
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from editing.models.loading.single_file import CHECKPOINTS
+    from regrain.editing.models.loading.single_file import CHECKPOINTS
 
     counts = {"sd1": (859_520_964, 83_653_863, 123_060_480), "sd2": (865_910_724, 83_653_863, 340_387_840)}
     for version, expected in counts.items():
@@ -799,7 +801,7 @@ def test_finding_needs_no_torch_and_loading_no_xformers(tiny_folder):
 
     code = f"""
 import sys
-from editing.models.load import find, load_backbone
+from regrain.editing.models.load import find, load_backbone
 find({str(tiny_folder)!r})
 assert "torch" not in sys.modules
 load_backbone({str(tiny_folder)!r}, device="cpu")

@@ -8,11 +8,17 @@ import torch
 import tuning_reference as reference
 from tuning_runs import FRAMES, WORDS, learned
 
-from editing.methods.tuning import sparse_causal
-from editing.models.adapters import Adapter
-from editing.models.intervention import Intervention, joint_norm
-from editing.models.temporal import attend_in_time, convolve_in_time, sinusoids, tunable_shapes, with_weights
-from editing.models.tuned import tuned
+from regrain.editing.methods.tuning import sparse_causal
+from regrain.editing.models.adapters import Adapter
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.models.temporal import (
+    attend_in_time,
+    convolve_in_time,
+    sinusoids,
+    tunable_shapes,
+    with_weights,
+)
+from regrain.editing.models.tuned import tuned
 
 ASSETS = Path(__file__).parents[3] / "assets"
 

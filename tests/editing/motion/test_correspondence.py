@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from benchmarks.correspondence import case, sequential
-from editing.motion.correspondence import (
+from regrain.editing.motion.correspondence import (
     Motion,
     around,
     find_cuts,
@@ -15,7 +15,7 @@ from editing.motion.correspondence import (
     token_maps,
     track_ids,
 )
-from editing.motion.flow import warp
+from regrain.editing.motion.flow import warp
 from storybook.world import render_frames, sample_scene
 
 
@@ -35,7 +35,9 @@ def known_flow(monkeypatch):
     """Give `find_motion` these flows instead of an estimate."""
 
     def give(forward, backward):
-        monkeypatch.setattr("editing.motion.correspondence.estimate_both", lambda *_: (forward, backward))
+        monkeypatch.setattr(
+            "regrain.editing.motion.correspondence.estimate_both", lambda *_: (forward, backward)
+        )
 
     return give
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from editing.motion.flow import (
+from regrain.editing.motion.flow import (
     estimate_both,
     estimate_flow,
     follow,

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from editing.motion import interpolation as between
-from editing.motion.interpolation import fill_between
+from regrain.editing.motion import interpolation as between
+from regrain.editing.motion.interpolation import fill_between
 from storybook import KINDS, render
 from storybook.world import render_frames, replace, sample_scene
 

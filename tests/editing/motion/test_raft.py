@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torchvision.models.optical_flow import raft_small
 
-from editing.errors import ModelError
-from editing.motion import raft
-from editing.motion.flow import estimate_flow, follow
+from regrain.editing.errors import ModelError
+from regrain.editing.motion import raft
+from regrain.editing.motion.flow import estimate_flow, follow
 
 
 @pytest.fixture(scope="module")

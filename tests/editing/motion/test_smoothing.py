@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from editing.motion.smoothing import steady
+from regrain.editing.motion.smoothing import steady
 from storybook.world import render_frames, replace, sample_scene
 
 SIDE = 96
@@ -72,7 +72,7 @@ def test_what_moves_is_averaged_with_itself(truth, source):
 def test_what_the_average_blurs_is_sharpened(truth, source, monkeypatch):
     edited = flickering(truth)
     sharp = detail(steadied(edited, source, 2))
-    monkeypatch.setattr("editing.motion.smoothing._sharpened", lambda mean, own: mean)
+    monkeypatch.setattr("regrain.editing.motion.smoothing._sharpened", lambda mean, own: mean)
     assert detail(edited) > sharp > 1.05 * detail(steadied(edited, source, 2))
 
 

@@ -5,11 +5,20 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
-from editing.errors import RequestError
-from editing.params.control import ControlSpec as Spec
-from editing.params.registry import METHODS, check_params, resolve_params
-from editing.params.written import Controls, Emphasis, EmphasisWords, Grids, HeatPixel, Pixel, Words, is_text
-from editing.request.project import schema
+from regrain.editing.errors import RequestError
+from regrain.editing.params.control import ControlSpec as Spec
+from regrain.editing.params.registry import METHODS, check_params, resolve_params
+from regrain.editing.params.written import (
+    Controls,
+    Emphasis,
+    EmphasisWords,
+    Grids,
+    HeatPixel,
+    Pixel,
+    Words,
+    is_text,
+)
+from regrain.editing.request.project import schema
 
 CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501

@@ -3,8 +3,8 @@ import math
 import pytest
 from pydantic import BaseModel
 
-from editing.errors import ModelError, RequestError
-from editing.params.registry import METHODS, check_params, resolve_params
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.params.registry import METHODS, check_params, resolve_params
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

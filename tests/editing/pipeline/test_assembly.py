@@ -9,19 +9,19 @@ import pytest
 import torch
 from running import finish
 
-from editing import ArrayClip, EditRequest, Finished, Region, edit
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.diffusion.blending import composite
-from editing.errors import RequestError
-from editing.media.clip import resize
-from editing.media.lazy_frames import DiskFrames, frames_of
-from editing.motion.smoothing import steady
-from editing.params.registry import METHODS, Method, check_params
-from editing.pipeline.assembly import Compositor, edit_clip
-from editing.recipe.events import EditResult, Preview, Progress, Ready, WindowStarted
-from editing.recipe.window import WindowResult, working_clip
-from editing.request.plan import make_plan
-from editing.storage.memory import window_frames
+from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.diffusion.blending import composite
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import resize
+from regrain.editing.media.lazy_frames import DiskFrames, frames_of
+from regrain.editing.motion.smoothing import steady
+from regrain.editing.params.registry import METHODS, Method, check_params
+from regrain.editing.pipeline.assembly import Compositor, edit_clip
+from regrain.editing.recipe.events import EditResult, Preview, Progress, Ready, WindowStarted
+from regrain.editing.recipe.window import WindowResult, working_clip
+from regrain.editing.request.plan import make_plan
+from regrain.editing.storage.memory import window_frames
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 FRAMES, SIZE = 8, 64

@@ -6,15 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.errors import ModelError
-from editing.media.clip import ArrayClip
-from editing.models.adapters import Adapter, save_adapter
-from editing.models.load import load_backbone
-from editing.params.tune_a_video import TuneAVideoParams
-from editing.pipeline import estimate, runner
-from editing.pipeline.estimate import check_known, estimate_tuning
-from editing.recipe.events import Tuned
-from editing.request.edit_request import EditRequest
+from regrain.editing.errors import ModelError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.models.adapters import Adapter, save_adapter
+from regrain.editing.models.load import load_backbone
+from regrain.editing.params.tune_a_video import TuneAVideoParams
+from regrain.editing.pipeline import estimate, runner
+from regrain.editing.pipeline.estimate import check_known, estimate_tuning
+from regrain.editing.recipe.events import Tuned
+from regrain.editing.request.edit_request import EditRequest
 
 PARAMS = TuneAVideoParams(tune_steps=4, tune_preview_every=2)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -48,7 +48,7 @@ def tune(request, steps):
 
 
 def test_before_the_model_is_loaded_only_the_steps_are_known(request_, monkeypatch):
-    monkeypatch.setattr("editing.models.load._loaded", {})
+    monkeypatch.setattr("regrain.editing.models.load._loaded", {})
     assert estimate_tuning(request_, PARAMS) == estimate.Estimate(4)
 
 

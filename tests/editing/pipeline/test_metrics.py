@@ -6,13 +6,13 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from editing.attention.averages import RegionAttention
-from editing.media.clip import ArrayClip
-from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
-from editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
-from editing.recipe.events import EditResult
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
+from regrain.editing.recipe.events import EditResult
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
 
 
 @pytest.fixture
@@ -130,7 +130,9 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
     request, result = edited
     found = []
     for size in (5, 1, 2, 4):
-        monkeypatch.setattr("editing.pipeline.metrics.windows", lambda count, size=size: windows(count, size))
+        monkeypatch.setattr(
+            "regrain.editing.pipeline.metrics.windows", lambda count, size=size: windows(count, size)
+        )
         found.append(measure(result, request))
     for other in found[1:]:
         for key in ("outside_psnr", "outside_ssim", "outside_psnr_uncomposited", "warp_error"):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.utils import flow_to_image
 
-from editing.pipeline import motion_pictures as room
-from editing.pipeline.motion_pictures import hatched, motion_pictures
+from regrain.editing.pipeline import motion_pictures as room
+from regrain.editing.pipeline.motion_pictures import hatched, motion_pictures
 
 
 def textured(seed, height=160, width=200):

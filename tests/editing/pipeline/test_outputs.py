@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from editing.attention.averages import RegionAttention
-from editing.errors import RequestError, ResourceError
-from editing.media.clip import ArrayClip
-from editing.media.lazy_frames import LazyFrames
-from editing.media.reading import open_clip
-from editing.pipeline import outputs
-from editing.pipeline.outputs import check_out, file_names, to_json, write_outputs
-from editing.pipeline.pictures import write_gif
-from editing.recipe.events import EditResult, OtherEdit
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
+from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.errors import RequestError, ResourceError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.reading import open_clip
+from regrain.editing.pipeline import outputs
+from regrain.editing.pipeline.outputs import check_out, file_names, to_json, write_outputs
+from regrain.editing.pipeline.pictures import write_gif
+from regrain.editing.recipe.events import EditResult, OtherEdit
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
 
 FRAMES, HEIGHT, WIDTH = 3, 31, 45
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from editing import ArrayClip, EditRequest, Region, edit
-from editing.errors import PromptError, RequestError
-from editing.media.clip import DRAWN
-from editing.pipeline.runner import StageTimer
-from editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
+from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing.errors import PromptError, RequestError
+from regrain.editing.media.clip import DRAWN
+from regrain.editing.pipeline.runner import StageTimer
+from regrain.editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ class Ticks:
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr("editing.pipeline.runner.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("regrain.editing.pipeline.runner.time.perf_counter", lambda: self.now)
 
     def left(self, clock, seconds, done, total):
         self.now += seconds
@@ -191,9 +191,11 @@ def test_windows_that_were_kept_tell_nothing(monkeypatch):
 
 def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr("editing.pipeline.runner.reset_peak", lambda device: asked.append(("reset", device)))
     monkeypatch.setattr(
-        "editing.pipeline.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7
+        "regrain.editing.pipeline.runner.reset_peak", lambda device: asked.append(("reset", device))
+    )
+    monkeypatch.setattr(
+        "regrain.editing.pipeline.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7
     )
     report = list(edit(request(), tiny))[-1].report
     assert report["peak_memory"] == 7

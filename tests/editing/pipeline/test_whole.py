@@ -10,13 +10,13 @@ import pytest
 from made_clips import RATE, flat, heard, seen, write_clip
 from PIL import Image
 
-from editing.__main__ import main
-from editing.errors import RequestError
-from editing.media.clip import ArrayClip, ColorTags
-from editing.media.reading import open_clip
-from editing.media.writing import timing_of, write_video
-from editing.pipeline.outputs import check_whole, write_whole
-from editing.recipe import events
+from regrain.editing.__main__ import main
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import ArrayClip, ColorTags
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import timing_of, write_video
+from regrain.editing.pipeline.outputs import check_whole, write_whole
+from regrain.editing.recipe import events
 
 STAMPS = [0, 40, 80, 200, 240, 500, 540, 580, 700, 740]
 SDEDIT = ("--method", "sdedit")  # edits without regions
@@ -39,7 +39,7 @@ def _inverts(monkeypatch):
         result = events.EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {})
         yield events.Finished(result, {"version": 1, "warnings": []})
 
-    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
 
 
 def call(*arguments):
@@ -120,7 +120,7 @@ def test_what_cannot_be_whole_is_refused(source):
 
 
 def test_the_command_refuses_it_before_the_engine_is_loaded(tmp_path, source, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "editing.pipeline.runner", None)
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", None)
     assert call("new", source, "-o", tmp_path / "p", "--stride", 2, "--prompt", "b") == 0
     assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--whole") == 2
     assert capsys.readouterr().err.rstrip().splitlines()[-1].startswith("error: --whole: With a stride of 2")

@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import SCHEDULER
 
-from editing.attention.frames import across_frames, frames_seen
-from editing.attention.layers import AttentionLayer, Grid
-from editing.diffusion.schedule import Schedule
-from editing.errors import RequestError
-from editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat, scaled
+from regrain.editing.attention.frames import across_frames, frames_seen
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.errors import RequestError
+from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat, scaled
 
 GRID = Grid(3, 8, 8)
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from editing.attention.backends import attention
-from editing.attention.batch import Batch
-from editing.attention.frames import across_shared, tracks
-from editing.attention.layers import AttentionLayer, Grid
-from editing.diffusion.schedule import Schedule
-from editing.motion.correspondence import Motion, around
-from editing.params.fresco import FrescoParams
-from editing.recipe.guided import GuidedAttention, guided_sites
+from regrain.editing.attention.backends import attention
+from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.frames import across_shared, tracks
+from regrain.editing.attention.layers import AttentionLayer, Grid
+from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.motion.correspondence import Motion, around
+from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.recipe.guided import GuidedAttention, guided_sites
 
 FRAMES, SIZE = 3, (4, 6)
 GRID = Grid(FRAMES, *SIZE)

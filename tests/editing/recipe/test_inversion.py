@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editing.diffusion.schedule import Schedule, advance
-from editing.recipe.inversion import ddim_walk
+from regrain.editing.diffusion.schedule import Schedule, advance
+from regrain.editing.recipe.inversion import ddim_walk
 
 SCHEDULE = Schedule.from_config(
     {

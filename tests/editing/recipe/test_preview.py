@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from conftest import SCHEDULER
 
-from editing.attention.layers import Grid
-from editing.diffusion.schedule import Schedule
-from editing.recipe.preview import LatentPreview, Previews
-from editing.recipe.window import ResizedClip, WindowFrames
+from regrain.editing.attention.layers import Grid
+from regrain.editing.diffusion.schedule import Schedule
+from regrain.editing.recipe.preview import LatentPreview, Previews
+from regrain.editing.recipe.window import ResizedClip, WindowFrames
 
 
 def test_preview_recovers_colours_that_depend_linearly_on_latents():

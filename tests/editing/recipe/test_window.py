@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from editing.media.clip import ArrayClip, resize
-from editing.recipe.window import EditedCells, working_clip
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
+from regrain.editing.media.clip import ArrayClip, resize
+from regrain.editing.recipe.window import EditedCells, working_clip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
 
 FRAMES = 26  # two windows and a bit
 

@@ -4,11 +4,11 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from editing.errors import MaskError, RequestError
-from editing.media.clip import ArrayClip
-from editing.request.compose import compose
-from editing.request.edit_request import EditRequest
-from editing.request.region import PALETTE, Region
+from regrain.editing.errors import MaskError, RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.compose import compose
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import PALETTE, Region
 
 
 def region(label, prompt="", source="", **more):

@@ -3,9 +3,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from editing.errors import RequestError
-from editing.params.written import KeyChoice, read_keyframes
-from editing.request.keyframes import batches, choose_keyframes, spread
+from regrain.editing.errors import RequestError
+from regrain.editing.params.written import KeyChoice, read_keyframes
+from regrain.editing.request.keyframes import batches, choose_keyframes, spread
 from storybook.world import render_frames, sample_scene
 
 

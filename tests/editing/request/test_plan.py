@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from editing import ArrayClip
-from editing.media.lazy_frames import frames_of
-from editing.params.written import read_cuts, read_keyframes, write_cuts
-from editing.request.plan import make_plan, scan
+from regrain.editing import ArrayClip
+from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.params.written import read_cuts, read_keyframes, write_cuts
+from regrain.editing.request.plan import make_plan, scan
 
 
 def planned(frames, size=8, keys="all", cuts=(), anchors=2):

@@ -5,14 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.errors import EditingError, ModelError, RequestError
-from editing.media.clip import ArrayClip
-from editing.media.labels import write_labels
-from editing.media.reading import open_clip
-from editing.media.writing import write_video
-from editing.request.edit_request import EditRequest
-from editing.request.project import FILE, Project, load_project, save_project, schema
-from editing.request.region import Region
+from regrain.editing.errors import EditingError, ModelError, RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.labels import write_labels
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_video
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import FILE, Project, load_project, save_project, schema
+from regrain.editing.request.region import Region
 
 PROJECT = {
     "version": 1,

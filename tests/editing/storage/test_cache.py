@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from editing.recipe.events import Progress
-from editing.recipe.inversion import cached
-from editing.storage import cache
+from regrain.editing.recipe.events import Progress
+from regrain.editing.recipe.inversion import cached
+from regrain.editing.storage import cache
 
 KEY = {"kind": "inversion", "clip": b"frames", "steps": 4}
 

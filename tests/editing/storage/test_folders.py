@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from editing.errors import ResourceError
-from editing.storage import folders
-from editing.storage.folders import remove_stale, replacing, staged
+from regrain.editing.errors import ResourceError
+from regrain.editing.storage import folders
+from regrain.editing.storage.folders import remove_stale, replacing, staged
 
 
 def begin(target: Path, kill: bool) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from editing.errors import ResourceError
-from editing.storage.local_models import ASSETS
-from editing.storage.memory import (
+from regrain.editing.errors import ResourceError
+from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.memory import (
     count_weights,
     frames_at_once,
     free_memory,
@@ -104,7 +104,7 @@ def test_what_threads_have_freed_is_returned():
     script = """
 import threading
 from pathlib import Path
-from editing.storage.memory import return_freed
+from regrain.editing.storage.memory import return_freed
 pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
 kept = []
 def work():
@@ -125,7 +125,7 @@ print(before - pages())
 def test_threads_share_arenas():
     script = """
 import ctypes, os, tempfile, threading
-from editing.storage.memory import share_arenas
+from regrain.editing.storage.memory import share_arenas
 share_arenas()
 c = ctypes.CDLL(None)
 meet = threading.Barrier(8)

@@ -5,13 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.media.labels import split, write_labels
-from editing.media.reading import open_clip
-from editing.media.writing import write_video
-from masks.__main__ import main
-from masks.io.files import read_masks
-from masks.io.pair import write_pair
-from masks.io.video import find_colors, write_mask_video
+from regrain.editing.media.labels import split, write_labels
+from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_video
+from regrain.masks.__main__ import main
+from regrain.masks.io.files import read_masks
+from regrain.masks.io.pair import write_pair
+from regrain.masks.io.video import find_colors, write_mask_video
 
 FRAMES, HEIGHT, WIDTH = 4, 32, 48
 

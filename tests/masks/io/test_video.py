@@ -3,9 +3,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.errors import MaskError
-from editing.media.lazy_frames import LazyFrames
-from masks.io.video import read_mask_video, write_mask_video
+from regrain.editing.errors import MaskError
+from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.masks.io.video import read_mask_video, write_mask_video
 
 COLORS = {1: "#ff0000", 4: "#2080ff"}
 

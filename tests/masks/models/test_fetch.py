@@ -10,10 +10,10 @@ import pytest
 from fake_hub import serve_hub
 from published_sam import write_sam2
 
-from editing.errors import ModelError
-from editing.storage.fetching import Fetched
-from masks.models import checkpoints
-from masks.models.fetch import SUGGESTED, fetch, why_not
+from regrain.editing.errors import ModelError
+from regrain.editing.storage.fetching import Fetched
+from regrain.masks.models import checkpoints
+from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_hub_that_refuses_is_one_line(online, status, said, tmp_path):
 
 
 def test_what_came_is_checked(online, published, tmp_path, monkeypatch):
-    monkeypatch.setattr("masks.models.fetch.PATTERNS", ("config.json",))
+    monkeypatch.setattr("regrain.masks.models.fetch.PATTERNS", ("config.json",))
     with pytest.raises(ModelError, match="cannot be used .*no .safetensors weights"):
         list(fetch())
     assert list((tmp_path / "models").iterdir()) == []
@@ -109,7 +109,7 @@ def test_where_nothing_may_be_fetched(online, monkeypatch):
     monkeypatch.delenv("SPACE_ID")
     monkeypatch.delenv("REGRAIN_MODELS")
     assert why_not().startswith("Set REGRAIN_MODELS to a folder")
-    code = "from masks.models.fetch import why_not; print(why_not())"
+    code = "from regrain.masks.models.fetch import why_not; print(why_not())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[3],

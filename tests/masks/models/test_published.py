@@ -11,12 +11,12 @@ import pytest
 import torch
 from published_sam import change_config, write_sam2, write_sam3
 
-import masks
-from editing.errors import MaskError, ModelError
-from editing.media.clip import ArrayClip
-from masks.models import checkpoints, finders, sam2
-from masks.track import sam2_track
-from masks.track.sam3 import find_in_clip, instances
+from regrain import masks
+from regrain.editing.errors import MaskError, ModelError
+from regrain.editing.media.clip import ArrayClip
+from regrain.masks.models import checkpoints, finders, sam2
+from regrain.masks.track import sam2_track
+from regrain.masks.track.sam3 import find_in_clip, instances
 
 SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
 WIDTH, HEIGHT, COUNT = 80, 60, 20
@@ -266,7 +266,7 @@ def test_words_find_things_as_transformers_does(shelf):
 
 
 def test_what_words_find_is_followed_through_the_clip(monkeypatch):
-    from masks.track import sam3
+    from regrain.masks.track import sam3
 
     things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
     asked = []
@@ -382,7 +382,7 @@ def test_the_size_is_read_from_the_header(shelf):
 
 
 def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
-    from masks.models import cost
+    from regrain.masks.models import cost
 
     monkeypatch.setattr(cost, "_measured", {})
     monkeypatch.setattr(cost, "_power", lambda: 2.0)
@@ -404,8 +404,8 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
 
 
 def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
-    from editing.media.writing import write_lossless
-    from masks.__main__ import main
+    from regrain.editing.media.writing import write_lossless
+    from regrain.masks.__main__ import main
 
     assert main(["finders"]) == 0
     listed = capsys.readouterr().out.splitlines()

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from editing.errors import MaskError, ModelError
-from masks.draw import BrushStroke
-from masks.models import sam
-from masks.models.embedded import PRIOR, Embedded, KeptFrames
-from masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
-from masks.segmentation import click
+from regrain.editing.errors import MaskError, ModelError
+from regrain.masks.draw import BrushStroke
+from regrain.masks.models import sam
+from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames
+from regrain.masks.models.tiny_sam import FILE, WIDTH, build_tiny_sam, save_tiny_sam
+from regrain.masks.segmentation import click
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 Y, X = np.mgrid[:90, :120]

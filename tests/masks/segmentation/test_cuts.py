@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from editing.media.clip import ArrayClip
-from masks.draw import BrushStroke, deepest
-from masks.models import sam
-from masks.models.finders import find_finder, finders, usual
-from masks.segmentation import cut_motion, cuts
-from masks.segmentation.click import segment
-from masks.segmentation.cut_evidence import Scene
-from masks.segmentation.cut_motion import scene_of
-from masks.segmentation.cut_solver import distance, divide, nearest_share, touching
+from regrain.editing.media.clip import ArrayClip
+from regrain.masks.draw import BrushStroke, deepest
+from regrain.masks.models import sam
+from regrain.masks.models.finders import find_finder, finders, usual
+from regrain.masks.segmentation import cut_motion, cuts
+from regrain.masks.segmentation.click import segment
+from regrain.masks.segmentation.cut_evidence import Scene
+from regrain.masks.segmentation.cut_motion import scene_of
+from regrain.masks.segmentation.cut_solver import distance, divide, nearest_share, touching
 
 HEIGHT, WIDTH, COUNT, MIDDLE = 96, 128, 7, 3
 
@@ -105,7 +105,7 @@ def test_a_network_is_heard(bright, monkeypatch):
 
     monkeypatch.setattr(sam, "missing", lambda: None)
     monkeypatch.setattr(sam, "logits", advise)
-    monkeypatch.setattr("masks.segmentation.click.embed", lambda image: image)
+    monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
     image = cv2.GaussianBlur(clip.read(MIDDLE, MIDDLE + 1)[0], (0, 0), 12)  # colours tell little
     click = deepest(discs[MIDDLE])
     found = segment(image, [click], [1], method="cuts")
@@ -129,7 +129,7 @@ def test_of_a_box_a_network_is_asked_at_several_points(monkeypatch):
 
     monkeypatch.setattr(sam, "missing", lambda: None)
     monkeypatch.setattr(sam, "logits", advise)
-    monkeypatch.setattr("masks.segmentation.click.embed", lambda image: image)
+    monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
     box = (20, 24, 108, 72)
     image = np.full((96, 128, 3), 90, np.uint8)
     image[24:73, 20:109] += (30 * body[24:73, 20:109, None]).astype(np.uint8)

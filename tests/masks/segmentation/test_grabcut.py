@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from editing.errors import MaskError
-from masks.draw import BrushStroke, deepest
-from masks.segmentation.click import segment
-from masks.segmentation.grabcut import cut, learn, tighten
+from regrain.editing.errors import MaskError
+from regrain.masks.draw import BrushStroke, deepest
+from regrain.masks.segmentation.click import segment
+from regrain.masks.segmentation.grabcut import cut, learn, tighten
 from storybook import render, sample_scene
 
 NONE = np.zeros((0, 2)), np.zeros(0, int)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from masks.track.corrections import changed_by, plan
+from regrain.masks.track.corrections import changed_by, plan
 
 MASK, NONE = np.ones((4, 6), bool), np.zeros((4, 6), bool)
 

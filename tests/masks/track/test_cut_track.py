@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from editing.media.clip import ArrayClip
-from masks.models.finders import CUTS, FLOW, usual_tracker
-from masks.segmentation.cut_evidence import Scene
-from masks.track import cut_track
-from masks.track.propagate import propagate
+from regrain.editing.media.clip import ArrayClip
+from regrain.masks.models.finders import CUTS, FLOW, usual_tracker
+from regrain.masks.segmentation.cut_evidence import Scene
+from regrain.masks.track import cut_track
+from regrain.masks.track.propagate import propagate
 
 HEIGHT, WIDTH, COUNT = 96, 160, 12
 RED = (150, 30, 30), (250, 110, 60)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from masks.track.consistency import MaskConsistency
-from masks.track.propagate import propagate
-from masks.track.uncertainty import DOUBTFUL, LOST
+from regrain.masks.track.consistency import MaskConsistency
+from regrain.masks.track.propagate import propagate
+from regrain.masks.track.uncertainty import DOUBTFUL, LOST
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH, FRAMES, STEP = 96, 128, 10, 3
@@ -54,7 +54,7 @@ def test_doubt_is_not_loss(scene):
 def test_the_tracker_listens_to_it(scene):
     from fractions import Fraction
 
-    from editing.media.clip import ArrayClip
+    from regrain.editing.media.clip import ArrayClip
 
     frames, truth = scene
     cut = frames.copy()

@@ -4,12 +4,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing import ArrayClip, open_clip
-from editing.errors import MaskError
-from editing.media.writing import write_lossless
-from masks.draw import signed_distance
-from masks.track import propagate as track
-from masks.track.propagate import Confidence, propagate
+from regrain.editing import ArrayClip, open_clip
+from regrain.editing.errors import MaskError
+from regrain.editing.media.writing import write_lossless
+from regrain.masks.draw import signed_distance
+from regrain.masks.track import propagate as track
+from regrain.masks.track.propagate import Confidence, propagate
 from storybook import render, sample_scene
 
 

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 
-from editing import ArrayClip
-from masks import propagate
-from masks.track.uncertainty import DOUBTFUL, LOST, UncertainSpan, doubts, in_words, judged
+from regrain.editing import ArrayClip
+from regrain.masks import propagate
+from regrain.masks.track.uncertainty import DOUBTFUL, LOST, UncertainSpan, doubts, in_words, judged
 from storybook import render, sample_scene
 
 

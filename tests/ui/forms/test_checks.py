@@ -6,15 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.media.clip import ArrayClip
-from editing.models.loading.reader import CLIP, Reader
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.forms import checks
-from ui.forms.checks import CheckForm
-from ui.session.build_request import build_request
-from ui.session.clips import prepare
-from ui.session.session import MAX_TEXT, Session
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.models.loading.reader import CLIP, Reader
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.forms import checks
+from regrain.ui.forms.checks import CheckForm
+from regrain.ui.session.build_request import build_request
+from regrain.ui.session.clips import prepare
+from regrain.ui.session.session import MAX_TEXT, Session
 
 KNOWN = frozenset(
     [

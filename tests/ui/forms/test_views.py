@@ -10,19 +10,19 @@ import orjson
 import pytest
 from PIL import Image
 
-from editing.attention.averages import RegionAttention, WordAttention
-from editing.media.clip import ArrayClip
-from editing.params.registry import METHODS
-from editing.pipeline.pictures import heat, tint
-from editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
-from editing.request.edit_request import EditRequest
-from editing.request.project import save_project
-from editing.request.region import Region
-from ui.forms import run_views, views
-from ui.results import attention_views, result_views
-from ui.session.build_request import composed
-from ui.session.examples import load_examples
-from ui.session.session import Session
+from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.params.registry import METHODS
+from regrain.editing.pipeline.pictures import heat, tint
+from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import save_project
+from regrain.editing.request.region import Region
+from regrain.ui.forms import run_views, views
+from regrain.ui.results import attention_views, result_views
+from regrain.ui.session.build_request import composed
+from regrain.ui.session.examples import load_examples
+from regrain.ui.session.session import Session
 
 
 @pytest.fixture

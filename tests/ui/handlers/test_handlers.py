@@ -7,18 +7,18 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from ui.forms.catalogue import Catalogue
-from ui.handlers.masking import Masking
-from ui.handlers.regions import MaskHandlers
-from ui.handlers.run_handlers import RunHandlers
-from ui.handlers.tracking import Tracking
-from ui.results.jobs import Jobs
-from ui.server.media import Media
-from ui.session.clip_files import ClipFiles
-from ui.session.clips import prepare
-from ui.session.session_store import SessionStore
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.regions import MaskHandlers
+from regrain.ui.handlers.run_handlers import RunHandlers
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.results.jobs import Jobs
+from regrain.ui.server.media import Media
+from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.clips import prepare
+from regrain.ui.session.session_store import SessionStore
 
 REQUEST = SimpleNamespace(session_hash="page")
 PARTS = SimpleNamespace(**{name: name for name in ("canvas", "download", "live", "player", "progress")})

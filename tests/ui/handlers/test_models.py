@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from editing.errors import ModelError
-from editing.models.loading import hub
-from editing.params.base import QUALITIES
-from editing.params.registry import METHODS
-from ui.forms import settings
-from ui.handlers.model_handlers import ModelHandlers
-from ui.handlers.quality import choices
-from ui.results.model_views import hub_view, lora_view
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading import hub
+from regrain.editing.params.base import QUALITIES
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms import settings
+from regrain.ui.handlers.model_handlers import ModelHandlers
+from regrain.ui.handlers.quality import choices
+from regrain.ui.results.model_views import hub_view, lora_view
 
 FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
 

@@ -8,14 +8,14 @@ import numpy as np
 import orjson
 import pytest
 
-from editing.errors import ResourceError
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from ui.handlers.masking import BROKEN
-from ui.handlers.motion import Motions
-from ui.server.media import Media
-from ui.session.clips import prepare
-from ui.session.session_store import SessionStore
+from regrain.editing.errors import ResourceError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.motion import Motions
+from regrain.ui.server.media import Media
+from regrain.ui.session.clips import prepare
+from regrain.ui.session.session_store import SessionStore
 
 ASKED = {"id": "", "have": 0, "nonce": 7}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from editing import ArrayClip, EditRequest
-from editing.errors import ModelError, RequestError
-from editing.media.lazy_frames import frames_of
-from editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Progress, Ready
-from ui.page import safety
+from regrain.editing import ArrayClip, EditRequest
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.media.lazy_frames import frames_of
+from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Progress, Ready
+from regrain.ui.page import safety
 
 # Names of weights as published, in CompVis/stable-diffusion-safety-checker and in models' folders.
 PUBLISHED = {

@@ -8,14 +8,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-import masks
-from editing import ArrayClip, EditRequest, Region
-from editing.media.labels import Labels
-from editing.media.lazy_frames import LazyFrames, frames_of
-from editing.pipeline.estimate import frame_passes
-from editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Ready
-from ui.page import zero_gpu
-from ui.page.tools import Tools
+from regrain import masks
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.media.labels import Labels
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
+from regrain.editing.pipeline.estimate import frame_passes
+from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Ready
+from regrain.ui.page import zero_gpu
+from regrain.ui.page.tools import Tools
 
 
 class Spaces:

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from editing import ArrayClip, EditRequest, Region
-from editing.errors import RequestError
-from editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
-from editing.media.reading import VideoClip
-from editing.media.writing import write_video
-from editing.recipe.events import EditResult, Finished, Ready, WindowStarted
-from ui.forms.catalogue import Catalogue
-from ui.results import result_views
-from ui.results.jobs import Begun, Jobs, RunJob
-from ui.server.media import Media
-from ui.session.clips import open_upload
-from ui.session.session import Session
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import write_video
+from regrain.editing.recipe.events import EditResult, Finished, Ready, WindowStarted
+from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.results import result_views
+from regrain.ui.results.jobs import Begun, Jobs, RunJob
+from regrain.ui.server.media import Media
+from regrain.ui.session.clips import open_upload
+from regrain.ui.session.session import Session
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import orjson
 import pytest
 
-from editing.pipeline.estimate import Estimate
-from editing.recipe.events import Losses, Progress, Tuned
-from ui.results import tuning_views
+from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.recipe.events import Losses, Progress, Tuned
+from regrain.ui.results import tuning_views
 
 
 def test_the_line_is_the_mean_of_the_last_steps():

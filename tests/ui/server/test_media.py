@@ -5,7 +5,7 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
-from ui.server.media import MAX_AGE, Media
+from regrain.ui.server.media import MAX_AGE, Media
 
 
 def test_pages_do_not_share_a_folder_and_no_path_holds_their_identity(tmp_path):

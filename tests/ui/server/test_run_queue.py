@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from editing.errors import ResourceError
-from editing.recipe.events import Progress
-from ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
+from regrain.editing.errors import ResourceError
+from regrain.editing.recipe.events import Progress
+from regrain.ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
 
 
 class Clock:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ui.server.worker import in_thread
+from regrain.ui.server.worker import in_thread
 
 
 def items(iterator):

@@ -5,11 +5,11 @@ import errno
 import pytest
 import torch
 
-from editing.errors import ModelError, RequestError
-from editing.models.adapters import Adapter, AdapterFacts, load_adapter, read_facts, save_adapter
-from ui.results import tuning_views
-from ui.server.media import Media
-from ui.session import adapters
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.adapters import Adapter, AdapterFacts, load_adapter, read_facts, save_adapter
+from regrain.ui.results import tuning_views
+from regrain.ui.server.media import Media
+from regrain.ui.session import adapters
 
 
 def adapter(steps=200, name="", words="a cat walks") -> Adapter:

@@ -6,16 +6,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.errors import ClipError, EditingError, MaskError
-from editing.media.clip import ArrayClip
-from editing.media.writing import write_video
-from editing.request.edit_request import EditRequest
-from editing.request.project import save_project
-from editing.request.region import Region
-from ui.handlers.mask_files import _put
-from ui.session import clips
-from ui.session.clip_files import pack_project
-from ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
+from regrain.editing.errors import ClipError, EditingError, MaskError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.media.writing import write_video
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import save_project
+from regrain.editing.request.region import Region
+from regrain.ui.handlers.mask_files import _put
+from regrain.ui.session import clips
+from regrain.ui.session.clip_files import pack_project
+from regrain.ui.session.clips import MAX_SIDE, USUAL_FRAMES, open_upload, ordinal
 
 
 def frames(count, height=32, width=48):
@@ -98,7 +98,9 @@ def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_pat
         for file in (tmp_path / "project").rglob("*"):
             archive.write(file, file.relative_to(tmp_path / "project"))
     monkeypatch.setattr(clips, "MAX_FRAMES", 32)
-    monkeypatch.setattr("editing.request.project.read_labels", lambda *_: pytest.fail("the masks were read"))
+    monkeypatch.setattr(
+        "regrain.editing.request.project.read_labels", lambda *_: pytest.fail("the masks were read")
+    )
     with pytest.raises(EditingError, match="33 frames are too many"):
         open_upload(tmp_path / "p.zip", tmp_path / "out")
 

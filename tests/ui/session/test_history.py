@@ -5,16 +5,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from editing.errors import RequestError
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from ui.results.jobs import RunJob
-from ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
-from ui.results.result_views import download_name
-from ui.results.variants import plan
-from ui.server.media import Media
-from ui.session.history import MAX_RUNS, Choices, History, PastRun
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.ui.results.jobs import RunJob
+from regrain.ui.results.metric_summary import FLICKERS, FOUND, KEPT, LOST, NEAR, STEADY, facts, figures
+from regrain.ui.results.result_views import download_name
+from regrain.ui.results.variants import plan
+from regrain.ui.server.media import Media
+from regrain.ui.session.history import MAX_RUNS, Choices, History, PastRun
 
 
 def asking(*regions, method="videograin"):

@@ -11,14 +11,14 @@ import orjson
 import pytest
 from pydantic import Field
 
-from editing import ArrayClip, EditRequest, Region
-from editing.params.base import MethodParams
-from editing.params.registry import METHODS
-from ui.forms import settings
-from ui.session import method_choice
-from ui.session.build_request import build_request, composed
-from ui.session.clips import prepare
-from ui.session.session import Session
+from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.params.base import MethodParams
+from regrain.editing.params.registry import METHODS
+from regrain.ui.forms import settings
+from regrain.ui.session import method_choice
+from regrain.ui.session.build_request import build_request, composed
+from regrain.ui.session.clips import prepare
+from regrain.ui.session.session import Session
 
 
 class WholeParams(MethodParams):

@@ -10,23 +10,23 @@ import orjson
 import pytest
 from gradio.routes import App
 
-from editing.errors import RequestError
-from editing.media.clip import ArrayClip
-from editing.request.edit_request import EditRequest
-from editing.request.region import Region
-from masks.draw import BrushStroke, brush
-from ui.forms import views
-from ui.handlers.masking import Masking
-from ui.handlers.tracking import Tracking
-from ui.page.build import _drop_session
-from ui.server.media import MAX_AGE, Media
-from ui.session import mask_edits
-from ui.session.build_request import build_request, composed, whole_masks
-from ui.session.clip_files import ClipFiles
-from ui.session.clips import open_upload, prepare
-from ui.session.layers import Key, MaskLayer, Reshape, encode_runs, pack, unpack
-from ui.session.session import Session, SessionExpired, StaleEvent
-from ui.session.session_store import MAX_PAGES, SessionStore
+from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import ArrayClip
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.region import Region
+from regrain.masks.draw import BrushStroke, brush
+from regrain.ui.forms import views
+from regrain.ui.handlers.masking import Masking
+from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.page.build import _drop_session
+from regrain.ui.server.media import MAX_AGE, Media
+from regrain.ui.session import mask_edits
+from regrain.ui.session.build_request import build_request, composed, whole_masks
+from regrain.ui.session.clip_files import ClipFiles
+from regrain.ui.session.clips import open_upload, prepare
+from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs, pack, unpack
+from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 

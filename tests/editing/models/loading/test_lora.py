@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from editing import load_backbone, load_project
-from editing.__main__ import main
-from editing.errors import ModelError
-from editing.models.loading.location import parse_lora
+from regrain.editing import load_backbone, load_project
+from regrain.editing.__main__ import main
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.location import parse_lora
 
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"

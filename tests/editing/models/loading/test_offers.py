@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from editing import ArrayClip, EditRequest, Region, edit
-from editing.errors import ModelError
-from editing.models.loading.location import ModelLocation, find
-from editing.models.loading.offers import STABLE_DIFFUSION, family_of
-from editing.params.registry import METHODS, OFFERS, check_needs
+from regrain.editing import ArrayClip, EditRequest, Region, edit
+from regrain.editing.errors import ModelError
+from regrain.editing.models.loading.location import ModelLocation, find
+from regrain.editing.models.loading.offers import STABLE_DIFFUSION, family_of
+from regrain.editing.params.registry import METHODS, OFFERS, check_needs
 
 
 def request(model, method="videograin", **params) -> EditRequest:

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from editing.models.loading.location import ModelLocation, find
-from editing.models.loading.reader import CLIP, open_reader
-from editing.models.loading.words import read_groups, read_words
+from regrain.editing.models.loading.location import ModelLocation, find
+from regrain.editing.models.loading.reader import CLIP, open_reader
+from regrain.editing.models.loading.words import read_groups, read_words
 
 TEXTS = [
     "",
@@ -28,7 +28,7 @@ def test_tokens_are_those_of_the_real_tokenizer(tiny, tiny_folder, text):
 
 
 def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(tiny, tiny_folder):
-    from editing.errors import PromptError
+    from regrain.editing.errors import PromptError
 
     text = "a very long prompt " * 30
     with pytest.raises(PromptError) as error:
@@ -70,8 +70,8 @@ def test_the_built_in_groups_are_those_of_the_drawn_world():
 
 @pytest.mark.parametrize("content", ["[" * 50_000, "null", "", None])
 def test_a_configuration_of_a_stranger_is_read_as_if_it_were_missing(tmp_path, content):
-    from editing.models.loading.offers import _read
-    from editing.models.loading.reader import _number
+    from regrain.editing.models.loading.offers import _read
+    from regrain.editing.models.loading.reader import _number
 
     path = tmp_path / "config.json"
     os.mkfifo(path) if content is None else path.write_text(content)

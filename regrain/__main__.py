@@ -23,22 +23,22 @@ def main(arguments: list[str] | None = None) -> int:
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     match command:
         case "edit":
-            from editing.__main__ import main as edit
+            from regrain.editing.__main__ import main as edit
 
             return edit(rest, "regrain edit")
         case "masks":
-            from masks.__main__ import main as masks
+            from regrain.masks.__main__ import main as masks
 
             return masks(rest, "regrain masks")
         case "app" if not rest:
-            from app import main as start
+            from regrain.ui.page.launch import main as start
 
             start()
             return 0
         case "--help" | "-h" | "app":
             sys.stdout.write(_USAGE)
             return 0
-    from editing.errors import RequestError, shorten
+    from regrain.editing.errors import RequestError, shorten
 
     sys.stderr.write(
         f"error: {RequestError('COMMAND', f'Expected edit, masks or app, got {shorten(command)}.')}\n"

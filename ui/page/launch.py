@@ -1,0 +1,134 @@
+"""Start the page."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+# Read by gradio when it is imported: this page reports nothing to anyone.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+
+from regrain.editing.storage.local_models import ASSETS  # noqa: E402
+from regrain.editing.storage.memory import share_arenas  # noqa: E402
+from regrain.ui.forms.components import STYLE, theme  # noqa: E402
+from regrain.ui.page import safety, zero_gpu  # noqa: E402
+from regrain.ui.page.build import build  # noqa: E402
+from regrain.ui.page.head import PageHead  # noqa: E402
+from regrain.ui.page.tools import Tools  # noqa: E402
+from regrain.ui.server.media import Media  # noqa: E402
+from regrain.ui.session.examples import load_examples  # noqa: E402
+
+MAX_EVENTS = 1000  # that wait for a thread; each is short
+MAX_THREADS = 256  # pages that watch a run hold one event each
+
+
+def edit(request):
+    """Run a request; imported in the worker's thread, since torch takes seconds."""
+    from regrain import editing
+
+    yield from editing.edit(request)
+
+
+def segment(image, points, point_labels, **how):
+    """Find a mask from points and strokes on a frame."""
+    from regrain import masks
+
+    return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
+
+
+def propagate(clip, keys, start, stop, **how):
+    """Track key frames to labels on frames start to stop - 1."""
+    from regrain import masks
+
+    yield from masks.propagate(clip, keys, start=start, stop=stop, **how)  # type: ignore[operator]
+
+
+def discover(request, finder=None, tracker="flow"):
+    """Find the objects of a clip by the model's features, or by a finder that takes words.
+
+    Events, and what was found as the last.
+    """
+    if finder:
+        from regrain.editing.methods.feature_clusters import maybe_nouns
+        from regrain.masks.track.sam3 import find_by_words
+
+        yield from find_by_words(request.clip, maybe_nouns(request.source_prompt), finder, tracker)
+        return
+    from regrain.editing.methods.feature_clusters import find_clusters
+    from regrain.editing.models.load import load_backbone
+
+    backbone = load_backbone(request.model)
+    yield (
+        yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size, apart=True)
+    )
+
+
+def estimate(request, params, measure):
+    """What a tuning takes, as far as it is known without loading the model."""
+    from regrain.editing.pipeline.estimate import estimate_tuning
+
+    return estimate_tuning(request, params, measure)
+
+
+def motion(frame, target):
+    """Draw what moves from a frame to the next."""
+    from regrain.editing.pipeline.motion_pictures import motion_pictures
+
+    return motion_pictures(frame, target)
+
+
+def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
+    """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
+
+    Args:
+        tools: Functions that edit, segment and track.
+        examples: Folder of project folders.
+        model_folder: Folder of the built-in model.
+    """
+    # Leave through the interpreter's own end, which removes the media folder, and on a Space the cache: what
+    # was computed from strangers' clips goes with the process.
+    if os.environ.get("SPACE_ID") and "REGRAIN_CACHE" not in os.environ:
+        cache = tempfile.TemporaryDirectory(prefix="regrain-cache-")
+        atexit.register(cache.cleanup)
+        os.environ["REGRAIN_CACHE"] = cache.name
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    media = Media()
+    page: gr.Blocks = build(tools, load_examples(examples, media.examples), media, model_folder)
+    # Events of all pages share the length of this queue. Runs wait in their own, `ui.server.run_queue`.
+    page.queue(max_size=MAX_EVENTS, default_concurrency_limit=8)
+    page.launch(
+        theme=theme(),
+        css=STYLE,
+        allowed_paths=[str(media.root)],
+        ssr_mode=False,
+        share=False,
+        mcp_server=True,
+        footer_links=["api"],
+        favicon_path=str(Path(__file__).parents[1] / "favicon.svg"),
+        max_threads=MAX_THREADS,
+        app_kwargs={"middleware": [Middleware(PageHead)]},
+        max_file_size="400mb",  # an adapter of Stable Diffusion has 300 MB; videos may have fewer
+    )
+
+
+def main() -> None:
+    """Serve the page with the editor and the examples that ship."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    share_arenas()
+    spaces = zero_gpu.package()  # before torch
+    from regrain.masks.models.sam import missing
+
+    editor = safety.guarded(edit) if safety.wanted() else edit
+    tools = Tools(editor, segment, propagate, discover, missing(), estimate, motion)
+    if spaces:
+        tools = zero_gpu.lent(tools, spaces)
+    launch(tools, Path(os.environ.get("REGRAIN_EXAMPLES", ASSETS / "examples")))
