@@ -1,5 +1,7 @@
 """Repeat the measurements of `benchmarks/README.md`: `python -m benchmarks -o OUT`, or some with `--only`.
 
+`--quick` runs the smallest case of every benchmark instead, which shows that it runs and measures nothing.
+
 Runs the commands of the README one after the other, each in its own process. Their output goes to the
 terminal and to `OUT/NAME.txt`, their files to `OUT/NAME/`. What is already there is not measured again.
 """
@@ -45,9 +47,29 @@ COMMANDS = {
     "consistency": "benchmarks.consistency",
     "length": "benchmarks.length --scenes 1",
     "between": "benchmarks.between --spacing 8 4",
-    "copying": "benchmarks.copying",
     "page": "benchmarks.app",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
+}
+
+# The smallest case of every benchmark, by module.
+QUICK = {
+    "app": "--clicks 3 --steps 6",
+    "attention": "--tokens 64 --dims 40 --rounds 1",
+    "attention_mass": "--scenes 1 --set steps=1",
+    "between": "--scenes 3 --spacing 4 --row 'all parts'",
+    "consistency": "--places 64 --channels 32 --rounds 1 --frames 3",
+    "correspondence": "--frames 2 --side 8 --rounds 1",
+    "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
+    "edit_quality": "--scenes 1 --task instance --row videograin --size 64",
+    "glance": "--count 12",
+    "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
+    "model_quality": "--scenes 2 --learn 0 --steps 1",
+    "real_checkpoint": "--model storybook --clip assets/examples/02_one_region/clip.mp4 --source cat "
+    "--prompt fox --frames 2 --steps 10",
+    "reconstruction": "--scenes 1 --steps 2 --match plain",
+    "soak": "--minutes 0.2 --sessions 2",
+    "stops": "--stops 2",
+    "tuning": "--frames 2 --rounds 1 --no-whole",
 }
 
 

@@ -31,7 +31,8 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.load import load_backbone
 from regrain.editing.params.registry import resolve_params
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.layout import Layout
+from regrain.editing.recipe.layout import Layout, lay_out
+from regrain.editing.recipe.modulation import Modulation, fade
 from regrain.editing.recipe.window import working_clip
 
 FIRST_SEED = 20_000
@@ -54,9 +55,9 @@ def shares(task: Task, backbone: Backbone, params: Any) -> dict[tuple[str, str, 
     inside = working.inside()
     model = method.VideoGrainModel(backbone, working, request, params)
     inverted = finished(method.invert(model, working))
-    layout, text = method.lay_out(backbone, request, working.grid)
+    layout, text = lay_out(backbone, request, working.grid)
     bent, plain = (
-        method.Modulation(layout, given, model.seen, AttentionRecorder(scope), model.tracks)
+        Modulation(layout, given, model.seen, AttentionRecorder(scope), model.tracks)
         for scope in [HeatScope.choose(working.grid, backbone.sites)]
         for given in (params, params.model_copy(update={"modulate_until": 0.0}))
     )
@@ -76,14 +77,14 @@ def shares(task: Task, backbone: Backbone, params: Any) -> dict[tuple[str, str, 
 class Watch:
     """Attention as `bent` gives it; what pixels of regions give to their own region, with it and without."""
 
-    def __init__(self, layout: Layout, plain: method.Modulation, bent: method.Modulation) -> None:
+    def __init__(self, layout: Layout, plain: Modulation, bent: Modulation) -> None:
         self._layout, self._plain, self._bent = layout, plain, bent
         self.found: dict[tuple[str, str, int], list[tuple]] = defaultdict(list)
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
         """The attention of one step."""
         plain, bent = (modulation.attend(step, batch) for modulation in (self._plain, self._bent))
-        looks = method.fade(self._bent.params, step) > 0
+        looks = fade(self._bent.params, step) > 0
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if looks:

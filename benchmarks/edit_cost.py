@@ -36,6 +36,7 @@ from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.features import Features
+from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.inversion import null_text
 from regrain.editing.recipe.window import working_clip
@@ -63,7 +64,8 @@ def random_model(channels: int) -> Path:
     UNet2DConditionModel.from_config(unet).save_pretrained(folder / "unet")
     AutoencoderKL.from_config(vae).save_pretrained(folder / "vae")
     CLIPTextModel(CLIPTextConfig(**text)).save_pretrained(folder / "text_encoder")
-    CLIPTokenizer.from_pretrained(ASSETS / "checkpoints" / "clip").save_pretrained(folder / "tokenizer")
+    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
+    CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
     (folder / "scheduler").mkdir()
     schedule = (sd1 / "scheduler" / "scheduler_config.json").read_text()
     (folder / "scheduler" / "scheduler_config.json").write_text(schedule)

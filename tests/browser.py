@@ -102,11 +102,16 @@ def real_server(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def browser():
+@pytest.fixture(scope="session")
+def chromium_there():
+    """Skips a test on a machine without Chromium; fails it where one is required."""
     if not Path(CHROMIUM).is_file():
         assert os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1", f"no Chromium at {CHROMIUM}"
         pytest.skip("no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_there):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -130,7 +130,7 @@ def test_nothing_is_nested_deeper_than_three():
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
 def test_recipes_read_like_their_papers(method):
     """`run` has at most 40 lines, its loop over the steps at most 15."""
-    path = ROOT / method.entry.split(":")[0].replace(".", "/")
+    path = ROOT / method.entry.split(":")[0].removeprefix("regrain.").replace(".", "/")
     run = next(
         node
         for name, node in functions()

@@ -29,7 +29,7 @@ from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.temporal import with_weights
 from regrain.editing.models.tuned import tuned
 from regrain.editing.recipe.events import Event, Losses, Preview, Progress, Tuned
-from regrain.editing.recipe.inversion import inversion_key, mean_square
+from regrain.editing.recipe.inversion import clip_key, mean_square
 from regrain.editing.recipe.preview import LatentPreview, shown_frames
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, working_clip
 from regrain.editing.request.frame_subset import pick
@@ -353,7 +353,7 @@ def _settings(params: TuneAVideoParams) -> dict[str, Any]:
 def _inputs(
     backbone: Backbone, frames: np.ndarray, words: str, params: TuneAVideoParams
 ) -> dict[str, object]:
-    return inversion_key(backbone, frames, kind="tuning", words=words, **_settings(params))
+    return clip_key(backbone, frames, kind="tuning", words=words, **_settings(params))
 
 
 def _key(inputs: Mapping[str, object], kind: str, steps: int | None) -> dict[str, object]:

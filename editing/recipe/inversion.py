@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -145,14 +146,17 @@ def is_learned(step: Step, share: float) -> bool:
 
 def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> dict[str, object]:
     """Make the cache key of an inversion: everything that it, and what is learned from it, depend on."""
+    return clip_key(backbone, working.frames, kind="inversion", **working.piece.cache_key, **facts)
+
+
+def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
+    """Make the cache key of what is computed from a clip by a model."""
     return {
-        "kind": "inversion",
         "version": 2,
-        "clip": working.frames.tobytes(),
-        "shape": working.frames.shape,
+        "clip": frames.tobytes(),
+        "shape": frames.shape,
         "model": backbone.fingerprint,
         "torch": torch.__version__,
-        **working.piece.cache_key,
         **facts,
     }
 

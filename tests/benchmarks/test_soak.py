@@ -33,6 +33,7 @@ async def visit(url: str, tally: Tally) -> list[int]:
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("chromium_there")
 def test_what_is_another_sessions_is_noticed(tmp_path):
     server, tally = Server([ROOT / "tests" / "fake_app.py", tmp_path], tmp_path), Tally()
     try:
