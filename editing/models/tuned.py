@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.temporal import with_weights
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from regrain.editing.diffusion.schedule import Step
     from regrain.editing.diffusion.text import PromptEmbedding
     from regrain.editing.models.adapters import Adapter
-    from regrain.editing.models.backbone import Backbone
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
@@ -33,7 +33,7 @@ class _Tuned:
         self.fingerprint = adapter.digest(backbone.fingerprint)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)
+        return getattr(self.__dict__["_backbone"], name)
 
     def predict(
         self,
@@ -48,3 +48,13 @@ class _Tuned:
         frames = len(x) // len(text)  # a text per branch
         change = with_weights(change, self._weights, frames, self._facts.positions)
         return self._backbone.predict(x, step, text, change, recompute=recompute)
+
+
+def _of_the_model(name: str) -> property:
+    return property(lambda self: getattr(self._backbone, name))
+
+
+# Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
+for _name in {*Backbone.__annotations__, *vars(Backbone)} - {*vars(_Tuned), "fingerprint"}:
+    if not _name.startswith("_"):
+        setattr(_Tuned, _name, _of_the_model(_name))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
+from regrain.editing.media.lazy_frames import LazyFrames
 
 if TYPE_CHECKING:
     from regrain.editing.request.edit_request import EditRequest
@@ -27,14 +27,12 @@ class FrameSubset:
 
     def __init__(self, whole: Clip, numbers: Sequence[int]) -> None:
         self.whole, self.numbers = whole, tuple(numbers)
+        # Real attributes: from Python 3.12 on, `isinstance` asks `__getattr__` no more.
+        for name in Clip.__annotations__:
+            setattr(self, name, getattr(whole, name))
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.whole, name)
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
         """See `Clip.read`."""
@@ -45,11 +43,11 @@ def pick(request: EditRequest, numbers: Sequence[int]) -> EditRequest:
     """The same request for some frames of its clip. Regions that none of them shows stay in it."""
     if len(numbers) == len(request.clip):
         return request
-    labels = request.labels
-    if isinstance(labels, Labels):
-        whole, labels = labels, copy(labels)  # its regions are known; nothing is read
-        labels.shape = (len(numbers), *whole.shape[1:])
-        labels._read = lambda start, stop: read_some(whole.read, numbers[start:stop])
+    whole, labels = request.labels, None
+    if isinstance(whole, Labels):
+        shape, read = (len(numbers), *whole.shape[1:]), whole.read
+        some = LazyFrames(shape, np.uint8, lambda start, stop: read_some(read, numbers[start:stop]))
+        labels = Labels(some, whole.present)  # which regions there are is known; nothing is read
     # Which masks a person drew is said of the frames of the whole clip.
     regions = tuple(replace(region, drawn=(), clicked=()) for region in request.regions)
     return replace(request, clip=FrameSubset(request.clip, numbers), labels=labels, regions=regions)

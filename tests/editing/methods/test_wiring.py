@@ -23,6 +23,7 @@ from wiring import FRAMES, HEIGHT, WIDTH, Run, check_norm, check_pixels, check_p
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import ModelError
 from regrain.editing.models.load import load_backbone
+from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
 
 
@@ -269,6 +270,9 @@ def run_of(model, tmp_path_factory):
     return run_of
 
 
+SEVERAL = [name for name, method in METHODS.items() if method.several]
+
+
 def clip() -> ArrayClip:
     """Blobs that drift to the right, two pixels a frame."""
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8)
@@ -289,7 +293,7 @@ def labels() -> np.ndarray:
 def requested(method: str, prompt: str = "", masks: bool = True) -> EditRequest:
     """Two regions for VideoGrain and FRESCO; for the others one, by words, and if wanted by its mask."""
     given = {"negative_prompt": "blurred", "seed": 7, "method": method}
-    if method in ("videograin", "fresco"):
+    if issubclass(METHODS[method].Params, ModulatedParams):
         regions = (
             Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly", margin=0),
             Region("right", 2, prompt="a fox", source="a dog", strength=0.5, margin=0),
@@ -327,12 +331,12 @@ def test_the_flow_is_found_as_told(model, tmp_path):
 
 
 def test_without_masks_the_words_alone_edit_the_whole_frame(run_of):
-    for method in ("fatezero", "vid2vid_zero", "sdedit", "tune_a_video"):
+    for method in SEVERAL:
         beside = {"blend_latents": "always", "blend_self": True} if method == "fatezero" else {}
         run_of(method, BASES[method] | beside, "", False, False)
 
 
-@pytest.mark.parametrize("method", ["fatezero", "vid2vid_zero", "sdedit", "tune_a_video"])
+@pytest.mark.parametrize("method", SEVERAL)
 def test_several_prompts_at_once_follow_the_formulas(model, tmp_path, method):
     request = replace(requested(method, masks=False), more_prompts=(REFINED,))
     beside = AREAS if method == "fatezero" else {}
