@@ -261,7 +261,7 @@ def _check_options(
     if flow not in ("auto", "dis", "raft"):
         raise RequestError("--flow", f"Expected auto, dis or raft, got {shorten(flow)}.")
     if key and masks is None:
-        raise RequestError("--key", "It counts for masks that are corrected. Use --masks too.")
+        raise RequestError("--key", "Needs --masks. Add it, or leave --key out.")
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:

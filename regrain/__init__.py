@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from regrain.editing.attention.regions import modulated_attention as modulated_attention
     from regrain.editing.media.writing import write_video as write_video
     from regrain.editing.params.registry import METHODS as METHODS
+    from regrain.editing.params.registry import Method as Method
     from regrain.editing.pipeline.metrics import measure as measure
     from regrain.editing.pipeline.outputs import write_outputs as write_outputs
     from regrain.masks import *  # noqa: F403
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "METHODS": "editing.params.registry",
+    "Method": "editing.params.registry",
     "measure": "editing.pipeline.metrics",
     "modulated_attention": "editing.attention.regions",
     "write_outputs": "editing.pipeline.outputs",

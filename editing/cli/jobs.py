@@ -1,4 +1,4 @@
-"""Many edits, job by job or spread over a cluster: each is written once, and what is done stays done."""
+"""Resumable batches of edits with atomic output, one after the other or spread over a cluster."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def read_jobs(sources: Iterable[str]) -> list[EditJob]:
         taken.add(name.casefold())
         named.append(replace(job, name=name))
     if not named:
-        raise RequestError("JOBS", "There are none. Give project folders, a pattern, or a .jsonl file.")
+        raise RequestError("JOBS", "No jobs given. Give project folders, a pattern, or a .jsonl file.")
     return named
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +20,7 @@ from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
 from regrain.editing.params.videograin import VideoGrainParams
 
+log = logging.getLogger(__name__)
 Resolved = dict[str, dict[str, object]]
 
 OFFERS: Mapping[str, str] = {
@@ -70,6 +73,26 @@ class Method:
     def prepare(self) -> Callable[..., Generator[Any, None, Any]] | None:
         """The setup `(backbone, request, params)`, if there is one; imports it, and torch with it."""
         return _imported(self.setup) if self.setup else None
+
+
+ENTRY_POINTS = "regrain.methods"
+"""The group of entry points by which other packages add methods, each a `Method`."""
+
+
+def add_methods(methods: dict[str, Method]) -> None:
+    """Add the methods of other packages; one that cannot be used is logged in one line and left out."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            method = point.load()
+            problem = "" if isinstance(method, Method) else "is not a regrain.Method"
+            if isinstance(method, Method) and method.name in methods:
+                problem = f"has a name that is taken, {method.name}"
+        except Exception as error:  # anything can be wrong in another package
+            problem = f"cannot be imported ({type(error).__name__}: {error})"
+        if problem:
+            log.warning("method %s of %s %s; it is left out", point.name, point.value, shorten(problem))
+        else:
+            methods[method.name] = method
 
 
 def _imported(entry: str) -> Any:
@@ -142,6 +165,7 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+add_methods(METHODS)
 
 
 def find_method(name: str) -> Method:

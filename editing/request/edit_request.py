@@ -227,7 +227,7 @@ class EditRequest:
             )
         if not self.edited and not self.prompt.strip():
             raise RequestError(
-                "prompt", "It is empty, and so is every region's. Describe what the clip should become."
+                "prompt", "No prompt is set, for the clip or any region. Say what it should become."
             )
 
     def adapter_facts(self) -> AdapterFacts | None:

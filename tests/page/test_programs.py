@@ -124,7 +124,7 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/edit_video", {"video": handle_file(__file__)}, "video: 'test_programs.py' is not a video."),
         ("/edit_video", {"masks": handle_file(__file__)}, "masks: "),
         ("/track", {"regions": []}, "regions: "),
-        ("/segment", {}, "clicks: There are none, and no box."),
+        ("/segment", {}, "clicks: No clicks and no box given."),
         ("/segment", {"box": [9, 9, 3, 3]}, "box: Expected left, top, right and bottom"),
         ("/segment", {"clicks": [LEFT], "finder": "nobody"}, "finder: 'nobody' was not found."),
     ],

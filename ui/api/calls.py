@@ -1,4 +1,4 @@
-"""Calls of programs that go on: each waits for its turn and ends early once its program has left."""
+"""API calls in flight: queued, and cancelled when their client disconnects."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Programs:
             picture, 0 to 1, and box (left, top, right, bottom in pixels).
         """
         if not asked.clicks and not asked.box:
-            raise RequestError("clicks", "There are none, and no box. Give at least one.")
+            raise RequestError("clicks", "No clicks and no box given. Give at least one.")
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
             document = open_frame(asked.image, asked.frame, folder, self.fallback)
             labels = add_regions(document, [ClickedRegion()], asked.finder)

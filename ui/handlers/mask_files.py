@@ -84,7 +84,7 @@ class MaskFiles:
         if form not in FORMS:
             raise RequestError("form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}.")
         if not masks:
-            raise MaskError("masks", "There are none yet. Click an object in the frame first.")
+            raise MaskError("masks", "No region has a mask yet. Click an object in the frame first.")
         folder = self.media.new_clip(page)
         out = folder / FORMS[form]
         if form == "pair":

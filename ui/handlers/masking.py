@@ -185,7 +185,7 @@ class Masking:
 def _label(data: Data) -> int:
     label = data.get("label")
     if not is_whole(label):
-        raise RequestError("region", "None is selected. Click one in the list.")
+        raise RequestError("region", "No region is selected. Click one in the list.")
     return label
 
 

@@ -166,7 +166,7 @@ def region_errors(document: Session, method: str) -> Iterator[RequestError]:
     """What keeps a method from using the regions: there are none, one has no mask, or a text is too long."""
     regions = _regions(document, method)
     if not regions and uses(method).regions == "needed":
-        yield RequestError("regions", "There are none yet. Click an object in the frame.")
+        yield RequestError("regions", "No regions yet. Click an object in the frame.")
     for region in regions:
         if not _has_mask(document, region.label):
             said = "The region has no mask. Click the object or paint it."
