@@ -120,7 +120,7 @@ def test_a_lost_connection_loses_nothing(server, network, open_page):
         page.wait_for_selector("text=Connection to the server was lost")
         page.fill("#rg-prompt-0", "a robot, typed meanwhile")
         network.join()
-        page.wait_for_selector("text=as you left them")
+        page.wait_for_selector("text=as you left them", state="attached")  # hidden where the run is shown
         running(page)
         assert page.input_value("#rg-prompt-0") == "a robot, typed meanwhile"
         assert page.evaluate(TOKEN) == token
