@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from regrain import __version__
+
 _USAGE = """usage: regrain edit COMMAND ...   edit projects, as `python -m editing`
        regrain masks COMMAND ...  make masks, as `python -m masks`
        regrain app                start the page on 127.0.0.1:7860
+       regrain --version
 Each has --help.
 """
 
@@ -34,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
             from regrain.ui.page.launch import main as start
 
             start()
+            return 0
+        case "--version" if not rest:
+            sys.stdout.write(f"regrain {__version__}\n")
             return 0
         case "--help" | "-h" | "app":
             sys.stdout.write(_USAGE)
