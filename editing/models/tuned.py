@@ -50,11 +50,17 @@ class _Tuned:
         return self._backbone.predict(x, step, text, change, recompute=recompute)
 
 
-def _of_the_model(name: str) -> property:
-    return property(lambda self: getattr(self._backbone, name))
+class _OfTheModel:
+    """An attribute that is the model's own unless the view has another."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, view: _Tuned | None, _: type) -> Any:
+        return self if view is None else getattr(view._backbone, self._name)
 
 
 # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
 for _name in {*Backbone.__annotations__, *vars(Backbone)} - {*vars(_Tuned), "fingerprint"}:
     if not _name.startswith("_"):
-        setattr(_Tuned, _name, _of_the_model(_name))
+        setattr(_Tuned, _name, _OfTheModel(_name))
