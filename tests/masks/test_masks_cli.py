@@ -285,7 +285,7 @@ def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
 def test_frames_of_keys_are_checked(clip, tmp_path, capsys):
     clicked = ["--click", "1:0,25,32", "-o", tmp_path / "out"]
     assert call("track", clip, *clicked, "--key", 3) == 2
-    assert "Use --masks too" in capsys.readouterr().err
+    assert "--key: Needs --masks" in capsys.readouterr().err
     assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "in") == 0
     assert call("track", clip, *clicked, "--masks", tmp_path / "in", "--key", 6) == 2
     assert "error: --key: Frame 6 is outside" in capsys.readouterr().err
