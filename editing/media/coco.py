@@ -277,7 +277,6 @@ def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
 
 def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
     """Frame from 0, label and run lengths of every mask."""
-
     try:
         if is_data_set(facts):
             masks = list(entries(facts))
