@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderDC, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from storybook.muon import Muon
 from storybook.pool import Pool, Truth, read_truth, truth_of
 from storybook.reading_head import ReadingHead, accuracy, reading_loss
 from storybook.train_autoencoder import SIZE
-from storybook.training import Run, begin, mixed, options, worker
+from storybook.training import Run, begin, mixed, options, worker, workers
 from storybook.world import Scene, render_frames, vocabulary
 
 UNET = {
@@ -87,7 +88,11 @@ class Captions:
     """Captions as token ids."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = tokenizer.build(vocabulary(), folder)
+        if worker() == 0:
+            tokenizer.build(vocabulary(), folder)
+        if workers() > 1:
+            dist.barrier()  # nobody reads a half-written file
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder)
         self.empty = self.ids([""])
 
     def of(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
