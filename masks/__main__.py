@@ -50,7 +50,7 @@ _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
 _FINDER = (
-    "Who answers clicks: sam, cuts, grabcut, or a published SAM in $REGRAIN_MODELS; see `finders`. "
+    "Who answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
 _TRACKER = "Who follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -114,6 +115,20 @@ def clean(
             taken = taken | changed
         result[label] = changed
     return result
+
+
+def pack(mask: Bool[np.ndarray, "height width"]) -> bytes:
+    """Eight pixels to a byte, compressed; nothing for an empty mask."""
+    return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
+
+
+def unpack(packed: bytes | None, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """What `pack` was given; an empty mask for None. `size` is (width, height)."""
+    width, height = size
+    if not packed:
+        return np.zeros((height, width), bool)
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height)
+    return bits.reshape(height, width).astype(bool)
 
 
 def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarray, "height width"]:

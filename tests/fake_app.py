@@ -260,16 +260,13 @@ def _by_words(request: EditRequest) -> dict:
 
 
 def segment(
-    image, points, point_labels, previous=None, method="sam", strokes=(), box=None, clip=None, frame=0
+    image, points, point_labels, previous=None, method="sam", box=None, clip=None, frame=0
 ) -> np.ndarray:
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
-    By "grabcut" a stroke stands for its first point; a box stands for its middle.
+    A box stands for its middle.
     """
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()
-    if method == "grabcut":
-        points = [*points, *(stroke.points[0] for stroke in strokes)]
-        point_labels = [*point_labels, *(not stroke.erase for stroke in strokes)]
     if box is not None:
         points = [*points, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)]
         point_labels = [*point_labels, 1]

@@ -122,16 +122,8 @@ def _joined(one: Any, other: Any, size: tuple[int, int]) -> list[int]:
 
 
 _MOST = 10**9  # of a number in a file of masks
-
-
-_BAD = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    AttributeError,
-)  # of JSON that is no masks
+# Of JSON that is no masks.
+_BAD = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
 def write_rle(
@@ -216,8 +208,7 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
     """Read the run lengths of a file, for `from_runs`, by label and frame.
 
     Args:
-        path: JSON that `write_rle` wrote, a COCO data set of other tools, or the form of earlier versions;
-            `counts` compressed or not.
+        path: JSON that `write_rle` wrote, or a COCO data set of other tools; `counts` compressed or not.
         frames: Number of used frames of the clip.
         size: (width, height) of the clip.
 
@@ -263,34 +254,24 @@ def extent_of(path: str | Path) -> tuple[int, tuple[int, int]]:
 
 
 def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
-
     try:
         if is_data_set(facts):
             return extent(facts)
-        height, width = facts["size"]
-        if facts.get("version", 1) != 1 or type(facts.get("version", 1)) is not int:
-            raise ValueError("another version")
-        return whole(facts["frames"]), (whole(width), whole(height))
     except _BAD:
-        raise _no_masks(path) from None
+        pass
+    raise _no_masks(path)
 
 
-def _entries(facts: Any, path: str | Path) -> list[tuple[int, int, Any]]:
+def _entries(facts: Any, path: str | Path) -> list[Entry]:
     """Frame from 0, label and run lengths of every mask."""
     try:
-        if is_data_set(facts):
-            masks = list(entries(facts))
-        else:
-            size, listed = facts["size"], facts["masks"]
-            if not isinstance(listed, list) or any(mask.get("size", size) != size for mask in listed):
-                raise ValueError("a mask of another size")
-            masks = [(whole(m["frame"]), whole(m["label"]), m["counts"]) for m in listed]
-        if not all(isinstance(counts, list | str | array) for *_, counts in masks):
-            raise ValueError
+        masks = list(entries(facts))
     except MaskError:
         raise
     except _BAD:
         raise _no_masks(path) from None
+    if not all(isinstance(counts, list | str | array) for *_, counts in masks):
+        raise _no_masks(path)
     return masks
 
 

@@ -38,52 +38,15 @@ if TYPE_CHECKING:
 MOST_FRAMES = 64
 _CELL = 16
 _LEAST_CELLS = 256
-_RESTARTS = 8
+_RESTARTS, _ROUNDS = 8, 50  # of k-means
 _PIECE = 0.25  # of the largest piece of a cluster: a smaller one is part of it
 # Words of source prompts that are not nouns.
-_NO_NOUNS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "of",
-        "in",
-        "on",
-        "at",
-        "by",
-        "to",
-        "from",
-        "with",
-        "without",
-        "under",
-        "over",
-        "before",
-        "behind",
-        "past",
-        "near",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "left",
-        "right",
-        "third",
-        "another",
-        "two",
-        "three",
-        "one",
-        "its",
-        "his",
-        "her",
-        "their",
-        "this",
-        "that",
-        "it",
-    ]
-)
+_NO_NOUNS = {
+    "a", "an", "the", "and", "or", "of", "in", "on", "at", "by", "to", "from", "with", "without",
+    "under", "over", "before", "behind", "past", "near", "is", "are", "was", "were", "be", "left",
+    "right", "third", "another", "two", "three", "one", "its", "his", "her", "their", "this", "that",
+    "it",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +118,7 @@ def _found(
 ) -> Clusters:
     """The clusters of what was seen, at the clip's size (width, height)."""
     features = seen.features()
-    found = kmeans(features.flatten(0, 2), count, torch.Generator().manual_seed(seed))
+    found = kmeans(features.flatten(0, 2), count, seed)
     cells = found.view(features.shape[:3])
     cells, kind = part(cells) if apart else (cells, tuple(range(count)))
     names, fit = name_clusters(cells, seen.words(), nouns, kind)
@@ -235,42 +198,14 @@ def _indicator(nouns: Mapping[str, tuple[int, ...]], text: PromptEmbedding) -> F
     return columns
 
 
-def kmeans(
-    x: Float[Tensor, "n c"],
-    count: int,
-    generator: torch.Generator,
-    restarts: int = _RESTARTS,
-    rounds: int = 50,
-) -> Int[Tensor, "n"]:
-    """Cluster points by k-means, the best of several restarts: 0 .. count - 1 per point, largest first.
-
-    Starting points are drawn far from each other (k-means++, Arthur and Vassilvitskii 2007).
-    """
-    best, least = torch.zeros(len(x), dtype=torch.int64), float("inf")
-    for _ in range(restarts):
-        centres = x[torch.randint(len(x), (1,), generator=generator)]
-        while len(centres) < count:
-            far = torch.cdist(x, centres).amin(1).square()
-            weights = far if far.sum() > 0 else torch.ones_like(far)
-            centres = torch.cat([centres, x[torch.multinomial(weights, 1, generator=generator)]])
-        nearest = _settle(x, centres, rounds)
-        spread = float((x - centres[nearest]).square().sum())
-        if spread < least:
-            best, least = nearest, spread
-    order = torch.bincount(best, minlength=count).argsort(descending=True, stable=True)
-    return order.argsort()[best]
-
-
-def _settle(x: Float[Tensor, "n c"], centres: Float[Tensor, "k c"], rounds: int) -> Int[Tensor, "n"]:
-    """Move the centres until no point changes its centre; return the centre of each point."""
-    nearest = torch.cdist(x, centres).argmin(1)
-    for _ in range(rounds):
-        for i in nearest.unique().tolist():
-            centres[i] = x[nearest == i].mean(0)
-        before, nearest = nearest, torch.cdist(x, centres).argmin(1)
-        if torch.equal(before, nearest):
-            break
-    return nearest
+def kmeans(x: Float[Tensor, "n c"], count: int, seed: int) -> Int[Tensor, "n"]:
+    """Cluster points by k-means++: 0 .. count - 1 per point, the largest cluster first."""
+    cv2.setRNGSeed(seed)  # OpenCV draws from a global generator
+    until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, _ROUNDS, 0)
+    _, nearest, _ = cv2.kmeans(x.numpy(), count, None, until, _RESTARTS, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    found = torch.from_numpy(nearest[:, 0]).long()
+    order = torch.bincount(found, minlength=count).argsort(descending=True, stable=True)
+    return order.argsort()[found]
 
 
 def part(cells: Int[Tensor, "frames h w"]) -> tuple[Int[Tensor, "frames h w"], tuple[int, ...]]:

@@ -33,11 +33,15 @@ def shrunk(
 
 
 def sampled(
-    x: Shaped[np.ndarray, "h w *c"], flow: Float32[np.ndarray, "h w 2"], interpolation: int
+    x: Shaped[np.ndarray, "h w *c"],
+    flow: Float32[np.ndarray, "h w 2"],
+    interpolation: int,
+    border: int = cv2.BORDER_REPLICATE,
 ) -> Shaped[np.ndarray, "h w *c"]:
-    """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; its border is repeated."""
+    """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; beyond it is what `border` says."""
     positions = _pixels(*flow.shape[:2]) + flow
-    return cv2.remap(x, positions, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    read = cv2.remap(x, positions, None, interpolation, borderMode=border)
+    return read.reshape(*flow.shape[:2], *x.shape[2:])  # a single channel is lost on the way
 
 
 @lru_cache(maxsize=1)

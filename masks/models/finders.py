@@ -60,7 +60,6 @@ def finders() -> dict[str, MaskModel]:
         MaskModel(
             CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes"), True
         ),
-        MaskModel("grabcut", "Colours", "Cuts by colour (GrabCut); needs no weights.", (*_SAM, "strokes")),
         MaskModel(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
     ]
     known += [

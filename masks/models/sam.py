@@ -56,7 +56,7 @@ def missing() -> str | None:
     """A warning for the user if the built-in SAM weights are missing; else None."""
     if (BUILT_IN_SAM / "model.safetensors").is_file():
         return None
-    return "SAM weights are missing. Masks are cut by colours (GrabCut) and may need more clicks."
+    return "SAM weights are missing. Masks are found by cuts and may need more clicks."
 
 
 def predict(

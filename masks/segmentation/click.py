@@ -1,4 +1,4 @@
-"""Masks from clicks, strokes and boxes: by SAM, by cuts (`cuts`), or by colours (`grabcut`).
+"""Masks from clicks, strokes and boxes: by SAM, or by cuts (`cuts`).
 
 Everything about torch is imported when first used: a bad request is refused within a second.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import Clip
@@ -22,8 +22,8 @@ from regrain.masks.models.checkpoints import Checkpoint
 from regrain.masks.models.embedded import Embedded
 from regrain.masks.models.finders import CUTS, find_finder
 from regrain.masks.segmentation import cuts
+from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
-from regrain.masks.segmentation.grabcut import cut
 
 
 def segment(
@@ -52,8 +52,8 @@ def segment(
         box: x0, y0, x1, y1 in pixels.
         previous: Mask to correct.
         index: Which of SAM's three masks for the clicks so far: 0 whole, 1 part, 2 part of the part.
-        method: A finder of `models.finders`: "sam"; "cuts", for real clips; "grabcut", which replaces SAM,
-            with a warning, if SAM has no weights; or a published SAM in `$REGRAIN_MODELS`, by name.
+        method: A finder of `models.finders`: "sam"; "cuts", for real clips, which replaces SAM if
+            SAM has no weights, with a warning; or a published SAM in `$REGRAIN_MODELS`, by name.
         strokes: Lines drawn over the object or, erasing, over what does not belong to it.
         model: For "sam", path of a published checkpoint, or its name in the folder `$REGRAIN_MODELS`; None is
             the built-in one.
@@ -65,67 +65,57 @@ def segment(
         ModelError: The weights are missing or broken.
     """
     pixels = image.image if isinstance(image, Embedded) else image
-    coords, labels, corners = _check(pixels, points, point_labels, box, previous, strokes)
-    if method == CUTS:
-        return _cut_out(pixels, coords, labels, corners, previous, strokes, clip, frame)
-    if method not in ("sam", "grabcut"):
+    said = _checked(pixels, points, point_labels, box, previous, strokes)
+    if method not in ("sam", CUTS):
         method, model = "sam", find_finder(method).name
     if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
         warnings.warn(lacking, stacklevel=2)
-        method = "grabcut"
-    if method == "grabcut":
-        return cut(pixels, coords, labels, corners, previous, strokes)
-    return _asked(image, model, coords, labels, corners, previous, strokes, index)
+        method = CUTS
+    if method == CUTS:
+        return _cut_out(pixels, said, scene_of(pixels, clip, frame))
+    return _asked(image if isinstance(image, Embedded) else embed(image, model), said, index)
 
 
-def _asked(
-    image: np.ndarray | Embedded,
-    model: str | Path | None,
-    coords: np.ndarray,
-    labels: np.ndarray,
-    corners: np.ndarray | None,
-    previous: np.ndarray | None,
-    strokes: Sequence[BrushStroke],
-    index: int | None,
-) -> Bool[np.ndarray, "height width"]:
+class _Prompts(NamedTuple):
+    """What a person said of the object, checked; see `segment`."""
+
+    points: Float[np.ndarray, "points 2"]
+    labels: Int[np.ndarray, " points"]
+    box: Float[np.ndarray, "4"] | None
+    previous: Bool[np.ndarray, "height width"] | None
+    strokes: Sequence[BrushStroke]
+
+
+def _asked(seen: Embedded, said: _Prompts, index: int | None) -> Bool[np.ndarray, "height width"]:
     """By a SAM."""
-    seen = image if isinstance(image, Embedded) else embed(image, model)
-    coords, labels = _with_strokes(coords, labels, strokes)
-    if previous is not None and len(coords) and corners is None:
-        coords, labels = _with_middle(coords, labels, previous)
+    coords, labels = _with_strokes(said.points, said.labels, said.strokes)
+    if said.previous is not None and len(coords) and said.box is None:
+        coords, labels = _with_middle(coords, labels, said.previous)
     if checkpoint := _checkpoint(seen.model):
-        return sam2.predict(checkpoint, seen, coords, labels, corners, previous, index)
-    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, corners, previous, index)
+        return sam2.predict(checkpoint, seen, coords, labels, said.box, said.previous, index)
+    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, said.box, said.previous, index)
 
 
-def _cut_out(
-    image: np.ndarray,
-    points: np.ndarray,
-    labels: np.ndarray,
-    box: np.ndarray | None,
-    previous: np.ndarray | None,
-    strokes: Sequence[BrushStroke],
-    clip: Clip | None,
-    frame: int,
-) -> Bool[np.ndarray, "height width"]:
+def _cut_out(image: np.ndarray, said: _Prompts, scene: Scene) -> Bool[np.ndarray, "height width"]:
     """By cuts; the built-in SAM, where it is here, is asked about a first click or box too."""
     height, width = image.shape[:2]
-    scene = scene_of(image, clip, frame)
     ratio = np.array(scene.shape[::-1]) / (width, height)
-    before = None if previous is None else _resized(previous, scene.shape)
+    before = None if said.previous is None else _resized(said.previous, scene.shape)
     lines = [
         BrushStroke(
             tuple(map(tuple, np.array(one.points) * ratio)), one.radius * float(ratio.min()), one.erase
         )
-        for one in strokes
+        for one in said.strokes
     ]
-    corners = None if box is None else box * np.tile(ratio, 2)
+    corners = None if said.box is None else said.box * np.tile(ratio, 2)
 
     def ask(about: np.ndarray) -> np.ndarray:
-        said = sam.logits(embed(image), about / ratio, np.ones(len(about), int), None if len(about) else box)
-        return cv2.resize(said, scene.shape[::-1], interpolation=cv2.INTER_AREA)
+        box = None if len(about) else said.box
+        answer = sam.logits(embed(image), about / ratio, np.ones(len(about), int), box)
+        return cv2.resize(answer, scene.shape[::-1], interpolation=cv2.INTER_AREA)
 
-    mask = cuts.find(scene, points * ratio, labels, corners, before, lines, None if sam.missing() else ask)
+    network = None if sam.missing() else ask
+    mask = cuts.find(scene, said.points * ratio, said.labels, corners, before, lines, network)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
@@ -184,10 +174,10 @@ def _with_middle(
     return np.concatenate([[deepest(left)], coords]), np.append([1], labels)
 
 
-def _check(
+def _checked(
     pixels: np.ndarray, points: Any, labels: Any, box: Any, previous: Any, strokes: Sequence[BrushStroke]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Check that the prompts fit the frame; return them as arrays."""
+) -> _Prompts:
+    """Check that the prompts fit the frame."""
     height, width = pixels.shape[:2]
     coords = np.array(points, float).reshape(-1, 2) if np.size(points) % 2 == 0 else None
     marks = np.array(labels, float).reshape(-1)
@@ -215,4 +205,4 @@ def _check(
     positive = marks.any() or any(not stroke.erase for stroke in strokes)
     if not positive and box is None and (previous is None or not np.any(previous)):
         raise MaskError("points", "Nothing marks the object. Add a point with label 1, a stroke or a box.")
-    return coords, marks.astype(int), corners
+    return _Prompts(coords, marks.astype(int), corners, previous, strokes)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from regrain.editing.media.clip import Clip
+from regrain.editing.motion import displacement
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
@@ -49,11 +50,8 @@ def sampled(
     values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
 ) -> Float32[np.ndarray, "c h w"]:
     """Values read at displaced places; beyond the frame, those at its border."""
-    height, width = flow.shape[1:]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    last = np.ascontiguousarray(values.transpose(1, 2, 0))
-    read = cv2.remap(last, x + flow[0], y + flow[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.ascontiguousarray(read.reshape(height, width, -1).transpose(2, 0, 1))
+    read = displacement.sampled(values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR)
+    return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
 def resized(

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from regrain.editing.motion.displacement import sampled
+
 _LONG_SIDE = 256  # pixels worked on
 _BINS = 16  # of each channel of Lab
 _LEAST = 0.25  # whether a region is lost is for the tracker to say
@@ -79,8 +81,7 @@ class MaskConsistency:
         grey, before = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (image, self._image))
         finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
         flow = finder.calc(grey, before, None)
-        y, x = np.mgrid[: grey.shape[0], : grey.shape[1]].astype(np.float32)
-        return cv2.remap(self._labels, x + flow[..., 0], y + flow[..., 1], cv2.INTER_NEAREST)
+        return sampled(self._labels, flow, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
 
 
 def _histogram(colors: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, " bins"]:

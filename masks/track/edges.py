@@ -1,32 +1,74 @@
-"""Refine the edges of a moved mask: by the colours that the region had, or by SAM."""
+"""Refine the edges of a moved mask by the colours that the region had."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+from jaxtyping import Bool, UInt8
 
-from regrain.masks.draw import deepest, signed_distance
-from regrain.masks.segmentation.click import embed, segment
-from regrain.masks.segmentation.grabcut import learn, tighten
+from regrain.masks.draw import signed_distance
 
 Mask = np.ndarray  # bool [height, width]
 Refine = Callable[[np.ndarray, Mask, Mask], Mask]
 """(frame, moved mask, pixels of other regions) -> a better mask."""
 
+BAND = 0.04  # of the long side: how far a followed mask may be off
+_NO_BOX = (0, 0, 0, 0)  # the trimap says it all
 _TELLING = 0.85  # IoU with itself that a right mask must keep for its colours to be asked
-_AGREED = 0.7  # IoU of SAM's answer with the moved mask, from which it is believed
+_AGREED = 0.7  # IoU of the answer with the moved mask, from which it is believed
 
 
-def reprompt(image: np.ndarray, mask: Mask, others: Mask) -> Mask:
-    """Refine a moved mask with the built-in SAM, given the mask, a click inside and a click next to it."""
-    points, labels = [deepest(mask)], [1]
-    near = others & (signed_distance(mask) > -0.1 * max(mask.shape))
-    if near.any():
-        points.append(deepest(near))
-        labels.append(0)
-    return segment(embed(image), points, labels, previous=mask)
+class Colors(NamedTuple):
+    """Colours outside and inside a region, as mixtures of Gaussians of OpenCV."""
+
+    outside: np.ndarray
+    inside: np.ndarray
+
+
+def learn(
+    image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+) -> Colors | None:
+    """Learn the colours of a region and of its surroundings; None if either is empty."""
+    if mask.all() or not mask.any():
+        return None
+    colors = Colors(np.zeros((1, 65)), np.zeros((1, 65)))
+    near = signed_distance(mask) > -4 * BAND * max(mask.shape)  # colours farther off compete with nothing
+    trimap = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)[near][None]
+    cv2.setRNGSeed(0)  # its clustering draws from a global generator
+    cv2.grabCut(image[near][None], trimap, _NO_BOX, *colors, 1, cv2.GC_INIT_WITH_MASK)
+    return colors
+
+
+def tighten(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "height width"],
+    others: Bool[np.ndarray, "height width"],
+    colors: Colors,
+) -> Bool[np.ndarray, "height width"]:
+    """Move the edge of a roughly correct mask to where colours change, at most `BAND` of the long side away.
+
+    Args:
+        image: RGB.
+        mask: The roughly correct mask.
+        others: Pixels that surely do not belong to it.
+        colors: Colours learned where the mask was correct.
+    """
+    distance = signed_distance(mask)
+    reach = BAND * max(mask.shape)
+    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[distance > reach], trimap[(distance < -reach) | others] = cv2.GC_FGD, cv2.GC_BGD
+    y, x = np.nonzero(distance > -reach - 2)
+    window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    part = np.ascontiguousarray(trimap[window])
+    own = Colors(*(model.copy() for model in colors))
+    cv2.grabCut(np.ascontiguousarray(image[window]), part, _NO_BOX, *own, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    out = np.zeros_like(mask)
+    out[window] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
+    return out
 
 
 def by_colors(image: np.ndarray, mask: Mask) -> Refine | None:

@@ -15,6 +15,7 @@ from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels, write_frame
 from regrain.masks.io.files import colors_of
+from regrain.masks.models.finders import CUTS
 from regrain.masks.models.sam import missing
 from regrain.masks.segmentation.click import segment
 from regrain.masks.track.corrections import Pass, plan
@@ -44,7 +45,7 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
     """
     if method == "sam" and model is None and (lacking := missing()):
         typer.echo(f"warning: {lacking}", err=True)
-        method = "grabcut"
+        method = CUTS
     keys: Given = {}
     for label, by_frame in clicks.items():
         for frame, (points, kinds) in by_frame.items():

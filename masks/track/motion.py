@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from regrain.editing.motion.displacement import sampled
 from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion
 from regrain.masks.draw import signed_distance
 from regrain.masks.track.appearance import (
@@ -45,9 +46,9 @@ def advance(
     flow, back = estimate_both(target[None], image[None], method)
     unseen = occlusion(flow, back)[0].numpy()
     moved = flow[0].numpy()
-    off = np.abs(_sampled(image, moved).astype(np.float32) - target).mean(2)
+    off = np.abs(_read(image, moved).astype(np.float32) - target).mean(2)
     same = ~unseen & (cv2.GaussianBlur(off, (0, 0), 1) < _SAME)
-    source = np.where(same, _sampled(labels, moved).astype(np.int16), -1)
+    source = np.where(same, _read(labels, moved).astype(np.int16), -1)
     move_ground(ground, moved, source == BACKGROUND)
     errors = {BACKGROUND: error_of(ground, target)}
     followed = {}
@@ -121,7 +122,5 @@ def _redrawn(distance: np.ndarray, inside: Mask) -> np.ndarray:
     return np.where((inside == (distance > 0)) & (np.abs(new) < 2), distance, new).astype(np.float32)
 
 
-def _sampled(labels: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    height, width = labels.shape[:2]
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    return cv2.remap(labels, x + flow[0], y + flow[1], cv2.INTER_NEAREST, borderValue=0)
+def _read(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    return sampled(values, flow.transpose(1, 2, 0), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)

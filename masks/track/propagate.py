@@ -27,7 +27,7 @@ from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
 from regrain.masks.track.appearance import Background, TrackedLayer, clear_background, new_layer, palette_of
 from regrain.masks.track.consistency import MaskConsistency
-from regrain.masks.track.edges import Mask, Refine, by_colors, reprompt
+from regrain.masks.track.edges import Mask, Refine, by_colors
 from regrain.masks.track.motion import advance
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
@@ -60,7 +60,7 @@ def propagate(
     *,
     start: int = 0,
     stop: int | None = None,
-    refine: Refine | Literal["colors", "sam"] | None = "colors",
+    refine: Refine | Literal["colors"] | None = "colors",
     flow: FlowMethod = "auto",
     tracker: str = "flow",
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width"], Confidence]]:
@@ -81,8 +81,7 @@ def propagate(
         start: First frame to track.
         stop: Frame after the last; None is the end of the clip.
         refine: Returns a better mask, given a frame, a moved mask and the pixels of other regions. "colors"
-            cuts by the region's colours in its key frame; "sam" uses the built-in SAM, which helps less (mean
-            IoU of crossing actors: 0.88; colours 0.92, flow alone 0.83); None keeps the result of flow.
+            cuts by the region's colours in its key frame; None keeps the result of flow.
         flow: How motion is estimated; see `editing.motion.flow.estimate_flow`.
         tracker: "flow"; "cuts", for real clips, which moves masks, cuts them along edges, and does not find
             again what was hidden; or the name of a SAM 2 or SAM 3 in the folder `$REGRAIN_MODELS`, which
@@ -99,8 +98,7 @@ def propagate(
     stated = _check(clip, keys, start, stop)
     if checkpoint := find_tracker(tracker).checkpoint:
         return _remembered(checkpoint, clip, stated, start, stop)
-    ask = reprompt if refine == "sam" else refine
-    follow = _by_cuts if tracker == CUTS else partial(_by_layers, refine=ask, method=flow)
+    follow = _by_cuts if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
     return _propagate(clip, stated, start, stop, follow)
 
 

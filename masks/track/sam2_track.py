@@ -7,7 +7,6 @@ holds what the network may still look at, so memory does not grow with the clip.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regrain.editing.media.clip import Clip
+from regrain.masks.draw import pack, unpack
 from regrain.masks.models.checkpoints import Checkpoint, Network, load_video
 from regrain.masks.models.cost import timing
 
@@ -173,17 +173,8 @@ def _packed(
     seen: Mapping[int, Seen], firsts: Mapping[int, int], frame: int
 ) -> dict[int, tuple[bytes, float]]:
     """The regions whose first key frame is still to come."""
-    return {
-        label: (zlib.compress(np.packbits(mask).tobytes(), 1), sure)
-        for label, (mask, sure) in seen.items()
-        if frame < firsts[label]
-    }
+    return {label: (pack(mask), sure) for label, (mask, sure) in seen.items() if frame < firsts[label]}
 
 
 def _unpacked(packed: Mapping[int, _Packed], size: tuple[int, int]) -> dict[int, Seen]:
-    width, height = size
-    found = {}
-    for label, (data, sure) in packed.items():
-        bits = np.unpackbits(np.frombuffer(zlib.decompress(data), np.uint8), count=width * height)
-        found[label] = Seen(bits.reshape(height, width).astype(bool), sure)
-    return found
+    return {label: Seen(unpack(data, size), sure) for label, (data, sure) in packed.items()}

@@ -59,12 +59,12 @@ def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, tmp_path, capsys, monkeypa
     assert call("track", clip, *options) == 0
     monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")  # as if the clip said that it was drawn
     assert call("track", clip, *options) == 0
-    assert asked == [("cuts", 2, 3), ("grabcut", 2, 3)]  # there are no weights of SAM
+    assert asked == [("cuts", 2, 3), ("cuts", 2, 3)]  # there are no weights of SAM
     assert "SAM weights are missing" in capsys.readouterr().err
 
 
 def test_used_frames(clip, tmp_path):
-    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "grabcut"]
+    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "cuts"]
     assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0
     assert set(np.unique(read_labels(tmp_path / "out", 2, SIZE))) == {0, 9}
     assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0  # once more

@@ -282,20 +282,14 @@ def test_tracking_stops_when_asked(server, open_page):
     assert sum(bool(frame) for frame in state(page)["area"]) < 8
 
 
-def test_colours_answer_where_sam_fails(server, open_page):
+def test_cuts_answer_where_sam_fails(server, open_page):
     page = open_page(server)
     start_empty(page)
     click(page, LEFT)
     until(page, lambda s: s["area"][0].get("1"), "masked")
     page.wait_for_selector("text=Found by SAM")
-    page.click("[data-finder=grabcut]")
-    page.wait_for_selector("text=Found by GrabCut, from colours")
-    # To colours a stroke is a hint: the whole disc it begins on is taken.
-    before = until(page, lambda s: not s["waiting"], "quiet")["area"][0]["1"]
-    page.keyboard.press("b")
-    paint(page, RIGHT, (RIGHT[0] + 8, RIGHT[1]))
-    until(page, lambda s: s["area"][0]["1"] > before + 5000, "the second disc is found from a stroke")
-    page.keyboard.press("Control+z")
+    page.click("[data-finder=cuts]")
+    page.wait_for_selector("text=Found by cuts")
     page.keyboard.press("Control+z")
     page.wait_for_selector("text=Found by SAM")
     assert page.get_attribute("[data-finder=sam]", "aria-pressed") == "true"

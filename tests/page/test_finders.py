@@ -97,8 +97,8 @@ def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film, viewport
     bring(page, film)
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     assert not page.locator(".rg-fetch").is_visible()  # it is here
-    page.click("[data-finder=grabcut]")
-    page.wait_for_selector("[data-finder=grabcut][aria-pressed=true]")
+    page.click("[data-finder=cuts]")
+    page.wait_for_selector("[data-finder=cuts][aria-pressed=true]")
     page.wait_for_selector(".rg-cost", state="hidden")
     page.keyboard.press("c")
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")

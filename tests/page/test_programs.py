@@ -146,7 +146,7 @@ def test_what_is_at_hand_is_listed(client):
     here = client.predict(api_name="/list_models")
     assert here["models"] == ["storybook"]
     assert "fox" in here["words"]["Kinds"]
-    assert {"sam", "grabcut"} <= here["finders"].keys()
+    assert {"sam", "cuts"} <= here["finders"].keys()
     assert here["trackers"].keys() == {"cuts", "flow"}
 
 

@@ -20,6 +20,7 @@ from regrain.editing.media.labels import open_regions, split
 from regrain.editing.media.reading import open_clip
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
+from regrain.masks.draw import pack
 from regrain.masks.io.files import VIDEOS, Masks, colors_of, write_masks
 from regrain.masks.io.pair import MASK, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
@@ -29,7 +30,6 @@ from regrain.ui.server.media import Media
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import say_origin
 from regrain.ui.session.clips import unpack
-from regrain.ui.session.layers import pack
 from regrain.ui.session.session import MAX_REGIONS, Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 

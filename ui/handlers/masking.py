@@ -121,7 +121,7 @@ class Masking:
             raise RequestError("box", "It is too small. Drag it around the object.")
         label, frame, how = self._target(document, data), frame_of(document, data), data.get("how")
         if how in ("add", "erase"):
-            mask_edits.fill_box(document, label, frame, Rectangle(box, erase=how == "erase"))
+            mask_edits.add_edit(document, label, frame, Rectangle(box, erase=how == "erase"))
             return None
         return None if mask_edits.add_box(document, label, frame, box, self.segment) else _NOTHING_BOXED
 
@@ -134,7 +134,7 @@ class Masking:
         places = [_place(document, at) for at in path]
         stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
         label = self._target(document, data)
-        mask_edits.add_stroke(document, label, frame_of(document, data), stroke, self.segment)
+        mask_edits.add_edit(document, label, frame_of(document, data), stroke)
 
     def _reshape(self, document: Session, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")

@@ -58,7 +58,7 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
     """
     catalogue = Catalogue(examples, model_folder)
     first = next(iter(examples.values()), None)
-    finder = "grabcut" if tools.remark else "sam"
+    finder = "cuts" if tools.remark else "sam"
     start = Session(first.opened, finder) if first else None
     with Page(title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED) as page:
         head = header()

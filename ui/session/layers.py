@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,12 +10,21 @@ import numpy as np
 from jaxtyping import Bool
 
 from regrain.editing.request.region import Region
-from regrain.masks.draw import BrushStroke, Rectangle, brush, drop_specks, fill_box, fill_holes, grow
+from regrain.masks.draw import (
+    BrushStroke,
+    Rectangle,
+    brush,
+    drop_specks,
+    fill_box,
+    fill_holes,
+    grow,
+    unpack,
+)
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
 # As `masks.segment` names them, as people do.
-FINDERS = {"sam": "SAM", "cuts": "cuts", "grabcut": "GrabCut, from colours"}
+FINDERS = {"sam": "SAM", "cuts": "cuts"}
 CLICKS = "clicks"  # who found a mask, where a project says no more
 
 
@@ -108,20 +116,6 @@ class State:
 
     layers: Mapping[int, MaskLayer]
     regions: Mapping[int, Region]
-
-
-def pack(mask: Mask) -> bytes:
-    """Eight pixels to a byte, compressed; nothing for an empty mask."""
-    return zlib.compress(np.packbits(mask).tobytes(), 1) if mask.any() else b""
-
-
-def unpack(packed: bytes | None, size: tuple[int, int]) -> Mask:
-    """What `pack` was given; an empty mask for None. `size` is (width, height)."""
-    width, height = size
-    if not packed:
-        return np.zeros((height, width), bool)
-    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=width * height)
-    return bits.reshape(height, width).astype(bool)
 
 
 def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from regrain.editing.errors import RequestError, suggest
-from regrain.masks.draw import BrushStroke, Rectangle
+from regrain.masks.draw import BrushStroke, Rectangle, pack
 from regrain.masks.models.finders import CUTS, MaskModel, finders
-from regrain.ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, pack, touched_up
+from regrain.ui.session.layers import Box, Edit, Key, Mask, MaskLayer, Reshape, touched_up
 from regrain.ui.session.session import Session
 
 MAX_POINTS, MAX_PATH = 64, 4000
@@ -55,20 +55,10 @@ def add_box(document: Session, label: int, frame: int, box: Box, segment: Segmen
     return _find(document, label, frame, replace(key, points=points, box=box), None, segment)
 
 
-def fill_box(document: Session, label: int, frame: int, box: Rectangle) -> None:
-    """Add a rectangle to a mask as it is, or erase it."""
+def add_edit(document: Session, label: int, frame: int, edit: BrushStroke | Rectangle) -> None:
+    """Brush or erase on a frame, by a stroke or a whole rectangle, over the mask as it is."""
     key = document.layer(label).keys.get(frame, Key())
-    document.set_key(label, frame, _with_edit(key, box))
-
-
-def add_stroke(document: Session, label: int, frame: int, stroke: BrushStroke, segment: Segment) -> None:
-    """Brush or erase on a frame; where colours find the mask, the stroke is also a hint to them."""
-    key = document.layer(label).keys.get(frame, Key())
-    before, key = document.mask(label, frame), _with_edit(key, stroke)
-    if finder_of(document, label) == "grabcut":
-        _find(document, label, frame, key, before, segment)
-    else:
-        document.set_key(label, frame, key)
+    document.set_key(label, frame, _with_edit(key, edit))
 
 
 def reshape(document: Session, label: int, frames: list[int], how: Reshape) -> None:
@@ -117,7 +107,7 @@ def find_by(document: Session, label: int, frame: int, finder: str, segment: Seg
     layer = replace(document.layer(label), by=finder)
     document.set_layer(label, layer)
     key = layer.keys.get(frame, Key())
-    if key.points or key.box or (key.edits and finder == "grabcut"):
+    if key.points or key.box:
         _find(document, label, frame, key, None, segment)
         document.join_steps()
 
@@ -133,19 +123,13 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
 def _find(document: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
     """Find the mask of a key frame by its points; `before` is what there was. Whether one was found."""
     found, by = np.zeros(document.size[::-1], bool), finder_of(document, label)
-    strokes = [edit for edit in key.edits if isinstance(edit, BrushStroke)] if by == "grabcut" else []
-    # Colours begin anew from all clicks: what they found before would bind them.
-    base = before if by != "grabcut" else None
+    base = before
     if base is None and key.box:
         base = found  # a box says where it is; what was tracked would only blur that
     if base is None:
         base = document.unpack(document.layer(label).track.get(frame))
-    positive = (
-        key.box is not None
-        or any(inside for *_, inside in key.points)
-        or any(not stroke.erase for stroke in strokes)
-    )
-    if positive or ((key.points or strokes) and base.any()):
+    positive = key.box is not None or any(inside for *_, inside in key.points)
+    if positive or (key.points and base.any()):
         points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
         inside = np.array([int(point[2]) for point in key.points], int)
         previous = base if base.any() else None
@@ -153,7 +137,7 @@ def _find(document: Session, label: int, frame: int, key: Key, before: Mask | No
         how: dict[str, Any] = {"box": key.box} if key.box else {}
         if by == CUTS:
             how |= {"clip": document.opened.clip, "frame": frame}
-        answer = segment(image, points, inside, previous=previous, method=by, strokes=strokes, **how)
+        answer = segment(image, points, inside, previous=previous, method=by, **how)
         found = np.asarray(answer, bool)
     document.set_key(label, frame, replace(key, found=pack(found) if found.any() else None, by=by))
     return bool(found.any()) or not (key.points or key.box)
@@ -162,7 +146,6 @@ def _find(document: Session, label: int, frame: int, key: Key, before: Mask | No
 _HINTS = {
     "sam": "Find masks with the small built-in SAM, which knows drawn things best",
     CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
-    "grabcut": "Find masks by colour (GrabCut), from clicks and strokes; use it where SAM fails",
 }
 
 

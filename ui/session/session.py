@@ -15,13 +15,14 @@ import numpy as np
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
 from regrain.editing.request.region import Region, default_color
+from regrain.masks.draw import pack, unpack
 from regrain.masks.models.finders import usual_tracker
 from regrain.masks.track.corrections import Pass, plan
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.adapters import AdapterList
 from regrain.ui.session.clips import ClipSession
 from regrain.ui.session.history import History
-from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, State, encode_runs, mask_on, pack, unpack
+from regrain.ui.session.layers import CLICKS, Key, Mask, MaskLayer, State, encode_runs, mask_on
 from regrain.ui.session.mask_models import usual_finder
 
 MAX_REGIONS, MAX_TEXT, MAX_NAME, MAX_UNDO = 8, 1000, 40, 50

@@ -46,11 +46,6 @@ def test_what_is_written_is_coco_and_comes_back_identical(tmp_path):
     assert {label: mask.tolist() for label, mask in back.items()} == {n: m.tolist() for n, m in masks.items()}
 
 
-def test_the_form_of_earlier_versions_is_still_read(tmp_path):
-    old = {"version": 1, "frames": 4, "size": [6, 9], "masks": [{"frame": 1, "label": 2, "counts": [50, 4]}]}
-    assert [mask.sum() for mask in masks_of(tmp_path, old)[2]] == [0, 4, 0, 0]
-
-
 def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
     found = masks_of(tmp_path, data_set([square(2), square(9, at=5)]))
     assert list(found) == [3]

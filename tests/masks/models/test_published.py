@@ -290,7 +290,7 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
     (shelf / "another-model").mkdir(exist_ok=True)
     (shelf / "another-model" / "config.json").write_text('{"model_type": "clip"}')
     known = finders.finders()
-    assert list(known) == ["sam", "cuts", "grabcut", "flow", SAM2, SAM3]
+    assert list(known) == ["sam", "cuts", "flow", SAM2, SAM3]
     assert (known[SAM2].title, known[SAM3].title) == ("SAM 2.1 tiny", "SAM 3")
     assert known[SAM3].takes == ("points", "box", "mask", "words")
     assert known[SAM2].follows
@@ -302,7 +302,7 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
     assert finders.usual(drawn=False, can=lambda finder: "words" in finder.takes).name == SAM3
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert finders.usual(drawn=False).name == "cuts"
-    with pytest.raises(MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts, grabcut"):
+    with pytest.raises(MaskError, match=r"method: 'sam3' was not found. .*Choose from sam, cuts"):
         masks.segment(IMAGE, [(1, 1)], [1], method="sam3")
     with pytest.raises(MaskError, match="tracker: 'sam' was not found"):
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
@@ -409,9 +409,9 @@ def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
 
     assert main(["finders"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in listed] == ["sam", "cuts", "grabcut", "flow", SAM2, SAM3]
-    assert listed[4].startswith(f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2")
-    assert listed[4].endswith("to follow a frame.")
+    assert [line.split(":")[0] for line in listed] == ["sam", "cuts", "flow", SAM2, SAM3]
+    assert listed[3].startswith(f"{SAM2}: SAM 2.1 tiny (points, box, mask, tracking). A published SAM 2")
+    assert listed[3].endswith("to follow a frame.")
     write_lossless(tmp_path / "clip.mkv", CLIP)
     asked = ["track", str(tmp_path / "clip.mkv"), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
     assert main([*asked, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0

@@ -134,7 +134,7 @@ def test_weights_fit_the_page(untrained):
     assert (untrained / FILE).stat().st_size <= 4_000_000
 
 
-def test_without_weights_colours_are_cut_and_it_is_said(monkeypatch, tmp_path):
+def test_without_weights_cuts_answer_and_it_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(sam, "BUILT_IN_SAM", tmp_path)
     image = np.full((90, 120, 3), 100, np.uint8)
     image[disc(50, 40, 12)] = (220, 40, 40)
@@ -143,7 +143,7 @@ def test_without_weights_colours_are_cut_and_it_is_said(monkeypatch, tmp_path):
     assert (got ^ disc(50, 40, 12)).sum() < 30
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert (click.segment(image, [(50, 40)], [1], method="grabcut") == got).all()
+        assert (click.segment(image, [(50, 40)], [1], method="cuts") == got).all()
 
 
 def test_only_published_pickles_are_opened(tmp_path):

@@ -314,7 +314,7 @@ def test_real_clips_are_cut_and_drawn_ones_are_not(monkeypatch, tmp_path):
     monkeypatch.setattr(sam, "missing", lambda: None)
     assert usual(drawn=False).name == "cuts"
     assert usual(drawn=True).name == "sam"
-    assert {"sam", "cuts", "grabcut"} <= finders().keys()
+    assert {"sam", "cuts"} <= finders().keys()
     assert "strokes" in find_finder("cuts").takes
 
 

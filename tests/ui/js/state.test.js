@@ -96,9 +96,9 @@ test("a new region is selected, a deleted one is not", () => {
 
 test("a region's own finder comes before the usual one", () => {
   const who = { usual: "sam" };
-  assert.equal(finderOf({ finders: { 1: "grabcut" }, who }, 1), "grabcut");
+  assert.equal(finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
   assert.equal(finderOf({ finders: {}, who }, 1), "sam");
-  assert.equal(finderOf({ who: { usual: "grabcut" } }, 1), "grabcut");
+  assert.equal(finderOf({ who: { usual: "cuts" } }, 1), "cuts");
 });
 
 test("what a click does is said for mouse and finger", () => {

@@ -88,7 +88,7 @@ def test_masks_go_there_and_back():
     tracked = [*tools.propagate(clip, {0: {1: key}}, start=0, stop=4)]
     assert [frame for frame, *_ in tracked] == [0, 1, 2, 3]
     assert tracked[0][2].regions == {1: 1.0}
-    found = tools.segment(clip.read(0, 1)[0], [(20, 20)], [1], method="grabcut")
+    found = tools.segment(clip.read(0, 1)[0], [(20, 20)], [1], method="sam")
     assert found.shape == (64, 64)
     assert next(iter(tools.discover(request()))) == 4
     assert spaces.durations[:2] == [21, 15]

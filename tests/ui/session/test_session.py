@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 
 import gradio as gr
@@ -14,7 +15,7 @@ from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
-from regrain.masks.draw import BrushStroke, brush
+from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.forms import views
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
@@ -24,22 +25,21 @@ from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
-from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs, pack, unpack
+from regrain.ui.session.layers import Key, MaskLayer, Reshape, encode_runs
 from regrain.ui.session.session import Session, SessionExpired, StaleEvent
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 60
 
 
-def left_of(image, points, point_labels, previous=None, method="sam", strokes=(), clip=None, frame=0):
+def left_of(image, points, point_labels, previous=None, method="cuts", clip=None, frame=0):
     """A made-up segmenter: all columns up to the rightmost point inside, from the first outside on none.
 
-    By "grabcut", all rows down to the last point or stroke.
+    By "other", all rows down to the last point.
     """
     mask = np.zeros(image.shape[:2], bool)
-    if method == "grabcut":
-        ends = [y for _, y in points] + [stroke.points[-1][1] for stroke in strokes]
-        mask[: int(max(ends))] = True
+    if method == "other":
+        mask[: int(max(y for _, y in points))] = True
         return mask
     for (x, _), inside in zip(points, point_labels, strict=True):
         mask[:, : int(x)] = True if inside else mask[:, : int(x)]
@@ -109,8 +109,8 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
 def test_points_strokes_undo_and_redo(document):
     label = document.add_region()
     assert mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
-    mask_edits.add_stroke(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False), left_of)
-    mask_edits.add_stroke(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True), left_of)
+    mask_edits.add_edit(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
+    mask_edits.add_edit(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
     mask = document.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
@@ -128,37 +128,28 @@ def test_points_strokes_undo_and_redo(document):
     assert document.can == {"undo": False, "redo": True}
 
 
-def test_a_region_asks_colours_where_the_usual_finder_fails(document):
+def test_a_region_asks_another_finder_where_the_usual_one_fails(document, monkeypatch):
+    known = mask_edits.finders_at_hand(document)
+    other_one = replace(known["cuts"], name="other")
+    monkeypatch.setattr(mask_edits, "finders", lambda: {**known, "other": other_one})
     label = document.add_region()
     mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
     before = document.mask(label, 2)
-    mask_edits.find_by(document, label, 2, "grabcut", left_of)
-    key = document.state.layers[label].keys[2]
-    assert key.by == "grabcut"
+    mask_edits.find_by(document, label, 2, "other", left_of)
+    assert document.state.layers[label].keys[2].by == "other"
     assert document.mask(label, 2).sum() == 5 * WIDTH
-    # A stroke is a hint to it, and holds where it is; other regions still ask the usual finder.
-    mask_edits.add_stroke(document, label, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
-    assert document.mask(label, 2)[10].all()
-    assert document.mask(label, 2)[11, 30]
     other = document.add_region()
-    assert (mask_edits.finder_of(document, label), mask_edits.finder_of(document, other)) == (
-        "grabcut",
-        "cuts",
-    )
-    mask_edits.add_stroke(document, other, 2, BrushStroke(((30.0, 12.0),), 2, False), left_of)
-    assert document.mask(other, 2).sum() < 30
-    for _ in range(4):
+    assert [mask_edits.finder_of(document, one) for one in (label, other)] == ["other", "cuts"]
+    for _ in range(2):
         document.undo()
     assert (document.mask(label, 2) == before).all()
     assert mask_edits.finder_of(document, label) == "cuts"
 
 
 def test_without_sam_others_answer(masked):
-    document = Session(masked, "grabcut")
+    document = Session(masked, "cuts")
     label = document.add_region()
-    mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
-    assert document.mask(label, 0).sum() == 5 * WIDTH
-    with pytest.raises(RequestError, match="Choose from cuts, grabcut"):
+    with pytest.raises(RequestError, match="Choose from cuts"):
         mask_edits.find_by(document, label, 0, "sam", left_of)
 
 
@@ -270,7 +261,7 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp
     assert document.mask(label, 5).any()
     assert document.state.layers[label].score[1] == 0.8
     assert document.to_track() == []
-    mask_edits.add_stroke(document, label, 5, BrushStroke(((50.0, 20.0),), 2, False), left_of)
+    mask_edits.add_edit(document, label, 5, BrushStroke(((50.0, 20.0),), 2, False))
     assert document.to_track() == [label]
     document.undo()
     document.undo()
@@ -568,7 +559,7 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
     assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
-    mask_edits.add_stroke(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False), left_of)
+    mask_edits.add_edit(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False))
     (part,) = again.begin_track([1])
     assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
 
@@ -718,7 +709,7 @@ def test_a_click_is_not_drawn_by_hand(document, bare):
     label = document.add_region()
     mask_edits.add_point(document, label, 1, (20.0, 5.0), True, left_of)
     mask_edits.add_point(document, label, 4, (20.0, 5.0), True, left_of)
-    mask_edits.add_stroke(document, label, 4, BrushStroke(((40.0, 20.0),), 3, False), left_of)
+    mask_edits.add_edit(document, label, 4, BrushStroke(((40.0, 20.0),), 3, False))
     assert views.canvas(document)["lanes"] == {str(label): " c  k "}
     (region,) = build_request(document, {}, "videograin", "storybook").regions
     assert (region.clicked, region.drawn) == ((1,), (4,))
