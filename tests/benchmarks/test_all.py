@@ -28,3 +28,20 @@ def test_all_are_run_kept_and_not_run_again(tmp_path, monkeypatch, capfd):
     printed = capfd.readouterr().out
     assert "bad: done" in printed
     assert "good" not in printed
+
+
+# Those that need a browser, or run longer, have tests of their own.
+@pytest.mark.parametrize(
+    "name", sorted({*everything.QUICK} - {"app", "edit_quality", "length", "soak", "stops"})
+)
+def test_the_smallest_case_runs(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--only", name, "-o", str(tmp_path)])
+    everything.main()
+    assert f"{name}: done" in capfd.readouterr().out
+
+
+def test_an_unknown_benchmark_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--only", "nothing"])
+    with pytest.raises(SystemExit):
+        everything.main()
+    assert "--only: nothing was not found. Choose from app" in capsys.readouterr().err
