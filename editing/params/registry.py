@@ -82,6 +82,7 @@ ENTRY_POINTS = "regrain.methods"
 def add_methods(methods: dict[str, Method]) -> None:
     """Add the methods of other packages; one that cannot be used is logged in one line and left out."""
     for point in entry_points(group=ENTRY_POINTS):
+        method: Any = None
         try:
             method = point.load()
             problem = "" if isinstance(method, Method) else "is not a regrain.Method"

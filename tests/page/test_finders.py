@@ -53,7 +53,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_pag
     server, hub = fetching
     page = open_page(server)
     assert not page.locator(".rg-fetch").is_visible()  # the built-in one is for drawn clips
-    assert page.locator("[data-finder]").count() == 3
+    assert page.locator("[data-finder]").count() == 2
     bring(page, film)
     get = page.locator("text=Get SAM 2.1 tiny (156 MB)")
     get.wait_for()

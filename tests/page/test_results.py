@@ -109,7 +109,7 @@ def test_settings_of_a_result_come_back(server, open_page):
 
     def stays() -> bool:  # a slider just mounted may still put its first value in
         strength.fill("0.6")
-        page.wait_for_timeout(150)
+        page.wait_for_timeout(600)
         return strength.input_value() == "0.6"
 
     wait(stays, 60, "the slider takes the number")
@@ -124,7 +124,7 @@ def test_settings_of_a_result_come_back(server, open_page):
     page.click("text=Use these settings")
     page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
     page.wait_for_function("document.querySelector('.rg-method select').value == 'fresco'")
-    wait(lambda: strength.is_visible() and strength.input_value() == "0.6", 5, "its strength")
+    wait(lambda: strength.is_visible() and strength.input_value() == "0.6", 30, "its strength")
     # The same again, from the seed of the one that was chosen.
     run_variants(page, 1)
     assert titles(page)[0] == "FRESCO, seed 1"
