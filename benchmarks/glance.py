@@ -51,7 +51,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--first", type=int, default=30_000, help="seed of the first scene")
-    parser.add_argument("--count", type=int, default=48, help="pairs, a multiple of 12")
+    parser.add_argument("--count", type=int, default=48, help="pairs: up to three, or a multiple of three")
     parser.add_argument("--task", default="instance")
     parser.add_argument("--seed", type=int, default=0, help="decides the sides")
     parser.add_argument("--read", metavar="LR...", help="a reader's answers; nothing is drawn")
@@ -64,7 +64,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for start in range(0, args.count, _SHEET):
         pairs = []
-        for number in range(start, start + _SHEET):
+        for number in range(start, min(start + _SHEET, args.count)):
             _, _, (_, edit, drawn) = one(
                 args.first + number, args.task, "true", 0, "default", 128, "storybook", "float32", 0, {}
             )
