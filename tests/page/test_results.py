@@ -121,6 +121,7 @@ def test_settings_of_a_result_come_back(server, open_page):
     page.select_option(".rg-method select", "videograin")
     page.wait_for_function("document.querySelector('#at-hand input[type=number]')?.offsetParent == null")
     page.locator(PICTURES).first.click()
+    page.wait_for_function(f"document.querySelector('{PICTURES}').ariaPressed == 'true'")
     page.click("text=Use these settings")
     page.wait_for_function("document.querySelector('#rg-prompt-0').value == 'a robot'")
     page.wait_for_function("document.querySelector('.rg-method select').value == 'fresco'")
