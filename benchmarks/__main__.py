@@ -69,8 +69,6 @@ QUICK = {
     "stops": "--stops 2",
     "tuning": "--frames 2 --rounds 1 --no-whole",
 }
-
-
 _NO_FILES = {"soak", "stops"}  # these only print
 
 

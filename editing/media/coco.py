@@ -254,12 +254,12 @@ def extent_of(path: str | Path) -> tuple[int, tuple[int, int]]:
 
 
 def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
+    if not is_data_set(facts):
+        raise _no_masks(path)
     try:
-        if is_data_set(facts):
-            return extent(facts)
+        return extent(facts)
     except _BAD:
-        pass
-    raise _no_masks(path)
+        raise _no_masks(path) from None
 
 
 def _entries(facts: Any, path: str | Path) -> list[Entry]:

@@ -123,16 +123,15 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
 def _find(document: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
     """Find the mask of a key frame by its points; `before` is what there was. Whether one was found."""
     found, by = np.zeros(document.size[::-1], bool), finder_of(document, label)
-    base = before
-    if base is None and key.box:
-        base = found  # a box says where it is; what was tracked would only blur that
-    if base is None:
-        base = document.unpack(document.layer(label).track.get(frame))
+    if before is None and key.box:
+        before = found  # a box says where it is; what was tracked would only blur that
+    if before is None:
+        before = document.unpack(document.layer(label).track.get(frame))
     positive = key.box is not None or any(inside for *_, inside in key.points)
-    if positive or (key.points and base.any()):
+    if positive or (key.points and before.any()):
         points = np.array([point[:2] for point in key.points], np.float32).reshape(-1, 2)
         inside = np.array([int(point[2]) for point in key.points], int)
-        previous = base if base.any() else None
+        previous = before if before.any() else None
         image = np.array(document.opened.frames[frame])
         how: dict[str, Any] = {"box": key.box} if key.box else {}
         if by == CUTS:
