@@ -45,8 +45,7 @@ def digest(key: Mapping[str, object]) -> str:
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
-    path = cache_folder() / f"{digest(key)}.safetensors"
-    if not os.path.isfile(path):  # unlike Path.is_file, does not raise
+    if not (path := _entry(key)):
         return None
     try:
         tensors = _read(path)
@@ -61,6 +60,12 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     with suppress(OSError):  # its age alone; the store may be read-only
         path.touch()
     return tensors
+
+
+def _entry(key: Mapping[str, object]) -> Path | None:
+    """The file stored under `key`, if there is one."""
+    path = cache_folder() / f"{digest(key)}.safetensors"
+    return path if os.path.isfile(path) else None  # unlike Path.is_file, does not raise
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -88,9 +93,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     sum = 0
     for name, tensor in sorted(tensors.items()):
         sum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), sum)
-        sum = zlib.crc32(
-            tensor.contiguous().view(-1).view(torch.uint8).numpy().data if tensor.numel() else b"", sum
-        )
+        if tensor.numel():
+            sum = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, sum)
     return f"{sum:08x}"
 
 
@@ -98,8 +102,7 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
     """The shape of a tensor of the entry stored under `key`; None if there is none. Reads no tensor."""
     from safetensors import safe_open
 
-    path = cache_folder() / f"{digest(key)}.safetensors"
-    if not os.path.isfile(path):
+    if not (path := _entry(key)):
         return None
     try:
         with safe_open(path, framework="np") as entry:

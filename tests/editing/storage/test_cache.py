@@ -26,12 +26,31 @@ def test_round_trip_is_exact_and_keyed_by_everything():
     assert cache.load(KEY | {"clip": b"other"}) is None
 
 
-def test_a_damaged_entry_counts_as_missing_and_goes(folder):
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("refused", [None, "pathlib.Path.unlink"])
+def test_a_damaged_entry_counts_as_missing_and_goes_if_it_can(folder, monkeypatch, refused):
     cache.store(KEY, {"latents": torch.zeros(2)})
     (entry,) = folder.glob("*.safetensors")
     entry.write_bytes(b"broken")
+    if refused:
+        monkeypatch.setattr(refused, refuse)
     assert cache.load(KEY) is None
-    assert not entry.exists()
+    assert entry.exists() == bool(refused)
+
+
+@pytest.mark.parametrize(
+    ("refused", "read"), [("pathlib.Path.touch", True), ("safetensors.safe_open", False)]
+)
+def test_an_entry_on_a_store_that_refuses_is_kept(folder, monkeypatch, refused, read):
+    """One whose age cannot be noted is used; one that cannot be opened counts as missing."""
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr(refused, refuse)
+    entry = cache.load(KEY)
+    assert torch.equal(entry["latents"], torch.ones(2)) if read else entry is None
+    assert len(list(folder.glob("*.safetensors"))) == 1
 
 
 def test_the_least_recently_used_go_first(folder):
@@ -52,17 +71,6 @@ def test_no_half_written_entry_stays(folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def refuse(*_, **__):
-    raise PermissionError(13, "Permission denied")
-
-
-def test_an_entry_whose_age_cannot_be_noted_is_used_and_kept(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
-    assert torch.equal(cache.load(KEY)["latents"], torch.ones(2))
-    assert len(list(folder.glob("*.safetensors"))) == 1
-
-
 def test_small_entries_outlive_large_ones(folder):
     """Finished windows are small, and a run that goes on needs them; an inversion is made anew."""
     cache.store({"window": 1}, {"x": torch.ones(10)})
@@ -71,21 +79,6 @@ def test_small_entries_outlive_large_ones(folder):
     assert cache.load({"window": 1}) is not None
     assert cache.load({"inversion": 0}) is None
     assert cache.load({"inversion": 3}) is not None
-
-
-def test_a_damaged_entry_that_cannot_be_removed_counts_as_missing(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    (entry,) = folder.glob("*.safetensors")
-    entry.write_bytes(b"broken")
-    monkeypatch.setattr("pathlib.Path.unlink", refuse)
-    assert cache.load(KEY) is None
-
-
-def test_an_entry_that_cannot_be_opened_is_kept(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    monkeypatch.setattr("safetensors.safe_open", refuse)
-    assert cache.load(KEY) is None
-    assert len(list(folder.glob("*.safetensors"))) == 1
 
 
 def test_what_is_kept_says_how_far_its_stage_is():
