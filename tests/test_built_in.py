@@ -18,7 +18,7 @@ from regrain.editing.media.clip import resize
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.params.control import read_control
+from regrain.editing.params.written import read_control
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import Finished
 from storybook import KINDS, replace, sample_scene

@@ -20,7 +20,7 @@ from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.folder import PART_FILES, download
 from regrain.editing.models.loading.location import find
-from regrain.editing.params.control import ControlSpec
+from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 

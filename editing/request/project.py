@@ -26,8 +26,8 @@ from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
 from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.control import read_control
 from regrain.editing.params.registry import METHODS
+from regrain.editing.params.written import read_control
 from regrain.editing.request.edit_request import (
     MAX_LORAS,
     MAX_PROMPTS,

@@ -12,8 +12,8 @@ from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
-from regrain.editing.params.control import read_control
 from regrain.editing.params.registry import find_method
+from regrain.editing.params.written import read_control
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder

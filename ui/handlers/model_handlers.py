@@ -12,7 +12,7 @@ import gradio as gr
 
 from regrain.editing.errors import EditingError
 from regrain.editing.models.control_maps import control_maps
-from regrain.editing.params.control import KINDS
+from regrain.editing.params.written import KINDS
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.forms.views import View, capital
 from regrain.ui.handlers.masking import BROKEN

@@ -8,7 +8,7 @@ from typing import Protocol
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading.hub import Listing
 from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.control import KINDS
+from regrain.editing.params.written import KINDS
 from regrain.editing.storage.fetching import Fetched
 from regrain.ui.forms.views import View
 

@@ -16,8 +16,8 @@ from regrain.editing.models.control_maps import canny, control_maps, gray_depth
 from regrain.editing.models.control_net import ControlNets, load_control_net
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.location import find
-from regrain.editing.params.control import ControlSpec, read_control
 from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.written import ControlSpec, read_control
 from regrain.editing.pipeline.assembly import edit_clip
 
 

@@ -17,39 +17,32 @@ mine = regrain.Method("mine", "Mine", "nobody", MyParams, frozenset({"masks"}), 
 """
 
 
-def package(folder, points, modules):
-    for name, code in modules.items():
-        (folder / f"{name}.py").write_text(code)
-    info = folder / "mine-1.0.dist-info"
+MODULES = {
+    "my_method": METHOD,
+    "number": "mine = 3",
+    "taken": METHOD.replace('"mine", "Mine"', '"fresco", "Mine"'),
+}
+POINTS = """[regrain.methods]
+gone = nowhere:mine
+other = number:mine
+twice = taken:mine
+mine = my_method:mine
+"""
+SHOWN = "from regrain import METHODS as m; print([*m][-1], m['mine'].title, m['fresco'].title, len(m))"
+
+
+def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(tmp_path):
+    for name, code in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    info = tmp_path / "mine-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    lines = [f"{name} = {value}" for name, value in points.items()]
-    (info / "entry_points.txt").write_text("\n".join(["[regrain.methods]", *lines, ""]))
-
-
-def run(folder, code):
-    env = os.environ | {"PYTHONPATH": str(folder)}
+    (info / "entry_points.txt").write_text(POINTS)
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-c", SHOWN], cwd=ROOT, env=env, capture_output=True, text=True, check=True
     )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def test_a_method_of_another_package_is_one_of_the_methods(tmp_path):
-    package(tmp_path, {"mine": "my_method:mine"}, {"my_method": METHOD})
-    shown = "import regrain; print([*regrain.METHODS][-1], regrain.METHODS['mine'].title)"
-    done = run(tmp_path, shown)
-    assert done.stdout.split() == ["mine", "Mine"]
-    assert "my_method" not in done.stderr
-
-
-def test_one_that_cannot_be_used_is_named_and_left_out(tmp_path):
-    taken = METHOD.replace('"mine", "Mine"', '"fresco", "Mine"')
-    points = {"gone": "nowhere:mine", "other": "number:mine", "twice": "taken:mine"}
-    package(tmp_path, points, {"number": "mine = 3", "taken": taken})
-    done = run(tmp_path, "import regrain; print(regrain.METHODS['fresco'].title, len(regrain.METHODS))")
-    assert done.stdout.split() == ["FRESCO", "6"]
+    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "7"]
     lines = done.stderr.strip().splitlines()
     assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
     assert all(line.endswith("it is left out") for line in lines)

@@ -1,12 +1,12 @@
-"""Parameters written as a short text: read when the request is made, as text or JSON, and written back."""
+"""Parameters: their ranges, those written as a short text, and where each value comes from."""
 
 import json
+import math
 
 import pytest
 from pydantic import TypeAdapter
 
-from regrain.editing.errors import RequestError
-from regrain.editing.params.control import ControlSpec as Spec
+from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.params.registry import METHODS, check_params, resolve_params
 from regrain.editing.params.written import (
     Controls,
@@ -18,6 +18,7 @@ from regrain.editing.params.written import (
     Words,
     is_text,
 )
+from regrain.editing.params.written import ControlSpec as Spec
 from regrain.editing.request.project import schema
 
 CASES = [
@@ -59,9 +60,18 @@ def test_nothing_is_nothing(kind):
         ("fatezero", "emphasis_words", ["a=much", "a=nan", "a=-1", "a=21", [["a", 21]], {"": 1}, 3]),
         ("fatezero", "blend_words", [[1], ["a,b"], {"a": 1}, "x" * 3000]),
         ("vid2vid_zero", "dense_layers", [[None], 4]),
+        ("videograin", "steps", [0, 1001, 2.5, True, "20"]),
+        ("videograin", "guidance_scale", [math.nan, math.inf, -1]),
+        ("videograin", "self_strength", [1.01]),
+        ("videograin", "cross_strength", [-0.01]),
+        ("videograin", "modulate_until", [None]),
+        ("videograin", "feather", [3.1]),
+        ("videograin", "levels", ["fine"]),
+        ("videograin", "preset", ["mine"]),
+        ("videograin", "stepz", [1]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused_with_the_request(method, name, wrong):
+def test_what_is_not_allowed_is_refused_by_name(method, name, wrong):
     for value in wrong:
         with pytest.raises(RequestError) as caught:
             check_params(method, {name: value})
@@ -70,6 +80,8 @@ def test_what_cannot_be_read_is_refused_with_the_request(method, name, wrong):
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_schema_and_reports_keep_the_texts(method):
+    assert {"steps", "guidance_scale", "preset"} <= set(method.Params.model_fields)
+    assert all(field.title and field.description for field in method.Params.model_fields.values())
     defaults = method.Params()
     described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)]["properties"]
     for name, field in method.Params.model_fields.items():
@@ -83,3 +95,30 @@ def test_a_report_has_the_text_of_what_was_given_as_json():
     _, resolved = resolve_params("videograin", {"heat_grids": [1, 2], "steps": 7}, {})
     assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}
     assert resolved["steps"] == {"value": 7, "source": "given"}
+
+
+def test_unknown_method_lists_the_known_ones():
+    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
+        check_params("videograim", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "blend", "feather"),
+    [
+        ({}, {"value": False, "source": "model"}, "method"),
+        ({"preset": "paper"}, {"value": True, "source": "preset"}, "preset"),
+        ({"preset": "paper", "blend": False}, {"value": False, "source": "given"}, "preset"),
+    ],
+)
+def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
+    params, resolved = resolve_params("videograin", {"steps": 7} | given, {"steps": 20, "blend": False})
+    assert (params.steps, params.blend, params.feather) == (7, blend["value"], 2.0)
+    assert resolved["steps"] == {"value": 7, "source": "given"}
+    assert resolved["blend"] == blend
+    assert resolved["feather"] == {"value": 2.0, "source": feather}
+    assert set(resolved) == set(type(params).model_fields)
+
+
+def test_a_bad_recommendation_is_the_models_fault():
+    with pytest.raises(ModelError, match=r"defaults.json: params.steps"):
+        resolve_params("videograin", {}, {"steps": -1})
