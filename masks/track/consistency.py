@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from regrain.editing.motion.displacement import sampled
+from regrain.editing.motion.flow import sampled
 
 _LONG_SIDE = 256  # pixels worked on
 _BINS = 16  # of each channel of Lab

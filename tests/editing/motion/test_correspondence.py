@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d
 
 from benchmarks.correspondence import case, sequential
 from regrain.editing.motion.correspondence import (
@@ -33,13 +32,8 @@ def constant(dx, dy, pairs=1, height=16, width=24):
 @pytest.fixture
 def known_flow(monkeypatch):
     """Give `find_motion` these flows instead of an estimate."""
-
-    def give(forward, backward):
-        monkeypatch.setattr(
-            "regrain.editing.motion.correspondence.estimate_both", lambda *_: (forward, backward)
-        )
-
-    return give
+    place = "regrain.editing.motion.correspondence.estimate_both"
+    return lambda *flows: monkeypatch.setattr(place, lambda *_: flows)
 
 
 def moving_square():
@@ -102,12 +96,10 @@ def test_flows_must_cancel_up_to_half_a_pixel_and_a_share_of_their_lengths(known
 
 @pytest.mark.parametrize(("value", "occluded"), [(163, False), (164, True)])
 def test_pixels_of_another_colour_are_occluded(known_flow, value, occluded):
-    a, b = np.full((1, 8, 8, 3), 100, np.uint8), np.full((1, 8, 8, 3), value, np.uint8)
-    still = constant(0, 0, 1, 8, 8).forward
-    known_flow(still, still)
+    a, b = (np.full((1, 8, 8, 3), grey, np.uint8) for grey in (100, value))
+    known_flow(*[constant(0, 0, 1, 8, 8).forward] * 2)
     motion = find_motion(a, b)
-    assert motion.hidden.all() == motion.appeared.all() == occluded
-    assert motion.hidden.any() == motion.appeared.any() == occluded
+    assert {*motion.hidden.flatten().tolist(), *motion.appeared.flatten().tolist()} == {occluded}
 
 
 def test_around_leads_from_each_frame_to_the_next_and_back_to_the_first():
@@ -136,11 +128,7 @@ def test_a_coarser_grid_has_shorter_flow_and_keeps_every_occlusion():
     assert motion.at((16, 24)) is motion
     with pytest.raises(ValueError, match="do not divide"):
         motion.at((5, 6))
-
-
-def test_width_and_height_scale_by_themselves():
-    small = constant(4, 8).at((4, 12))
-    assert small.forward[0, :, 0, 0].tolist() == [2, 2]
+    assert constant(4, 8).at((4, 12)).forward[0, :, 0, 0].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -151,7 +139,6 @@ def test_maps_equal_their_definition_token_by_token(seed):
     assert torch.equal(maps, expected)
     assert torch.equal(linked, links)
     assert torch.equal(maps.sort(1)[0], torch.arange(169).expand(3, 169))
-    assert torch.equal(maps.argsort(1).gather(1, maps), torch.arange(169).expand(3, 169))
     assert 0 < linked.float().mean() < 1
 
 
@@ -166,22 +153,7 @@ def test_the_nearest_colour_wins_then_the_first_token_and_the_rest_is_filled_row
     assert maps.tolist() == [[0, 1, 2, 4, 3, 5]]
 
 
-def test_without_motion_every_token_stays_on_its_track():
-    motion = constant(0, 0, 3)
-    maps, linked = token_maps(motion.backward, motion.appeared, torch.rand(4, 16, 24, 3))
-    assert linked.all()
-    assert torch.equal(maps, torch.arange(384).expand(3, 384))
-    assert torch.equal(track_ids(maps, linked), torch.arange(384).expand(4, 384))
-    assert newly_seen(motion, (4, 6)).tolist() == [[True] * 24, *[[False] * 24] * 3]
-
-
-def attended(values, keys, allowed):
-    """Attention of every token to all tokens of the clip that `allowed` permits."""
-    scores = (keys @ keys.T).masked_fill(~allowed, -torch.inf)
-    return scores.softmax(-1) @ values
-
-
-def test_attention_within_tracks_equals_masked_attention_along_the_maps():
+def test_tracks_join_what_the_maps_link_and_nothing_across_a_broken_link():
     frames, tokens = 5, 49
     maps, linked = token_maps(*case(frames, 7, 2))
     places = [torch.arange(tokens)]
@@ -201,13 +173,7 @@ def test_attention_within_tracks_equals_masked_attention_along_the_maps():
     ids = track_ids(maps, linked).flatten()
     assert torch.equal(ids[:, None] == ids, allowed)
     assert torch.equal(ids.unique(), torch.arange(int(ids.max()) + 1))
-    generator = torch.Generator().manual_seed(0)
-    values, keys = torch.randn(2, frames * tokens, 3, generator=generator, dtype=torch.float64).unbind()
-    out = attended(values, keys, ids[:, None] == ids)
-    assert torch.equal(out, attended(values, keys, allowed))
-    alone = torch.bincount(ids)[ids] == 1
-    assert alone.any()
-    assert torch.equal(out[alone], values[alone])
+    assert (torch.bincount(ids) == 1).any()
 
 
 def test_newly_seen_reads_the_middle_of_each_cell():
@@ -286,15 +252,3 @@ def test_shots_are_not_cut(seed):
 def test_flat_and_single_frames_are_not_cut():
     flat = np.full((3, 32, 32, 3), 90, np.uint8)
     assert find_cuts(flat, around(flat, "dis")) == find_cuts(flat[:1], around(flat[:1])) == ()
-
-
-def test_tokens_of_a_drawn_clip_stay_on_their_actor():
-    scene = sample_scene(5, 6)
-    frames = render_frames(scene, 128)
-    motion = find_motion(frames[:-1], frames[1:], "dis").at((32, 32))
-    colours = avg_pool2d(planes(frames), 4).permute(0, 2, 3, 1)
-    maps, linked = token_maps(motion.backward, motion.appeared, colours)
-    flat = colours.flatten(1, 2)
-    moved = torch.stack([b[to] for b, to in zip(flat[1:], maps, strict=True)])
-    along, in_place = (moved - flat[:-1])[linked].square().mean(), (flat[1:] - flat[:-1]).square().mean()
-    assert along < in_place / 4

@@ -50,10 +50,8 @@ class Exact(torch.nn.Module):
 
     def forward(self, here, there):
         assert all(side % 8 == 0 and side >= 128 for side in here.shape[-2:])
-        assert here.min() >= -1
-        assert here.max() <= 1
-        assert here.min() < -0.9
-        assert here.max() > 0.9
+        assert -1 <= here.min() < -0.9
+        assert 0.9 < here.max() <= 1
         grey = [((x[0].mean(0) + 1) * 127.5).byte().numpy() for x in (here, there)]
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
         return [torch.zeros(1, 2, *here.shape[-2:]), torch.from_numpy(flow).permute(2, 0, 1)[None]]

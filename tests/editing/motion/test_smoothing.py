@@ -10,19 +10,18 @@ from storybook.world import render_frames, replace, sample_scene
 SIDE = 96
 
 
-@pytest.fixture(scope="module")
-def scene():
-    return sample_scene(31, 8, 2)
+SCENE = sample_scene(31, 8, 2)
 
 
 @pytest.fixture(scope="module")
-def source(scene):
-    return render_frames(scene, SIDE)
+def source():
+    return render_frames(SCENE, SIDE)
 
 
 @pytest.fixture(scope="module")
-def truth(scene):
-    return render_frames(replace(scene, 0, color="blue" if scene.actors[0].color != "blue" else "red"), SIDE)
+def truth():
+    color = "blue" if SCENE.actors[0].color != "blue" else "red"
+    return render_frames(replace(SCENE, 0, color=color), SIDE)
 
 
 def flickering(frames):
@@ -45,11 +44,8 @@ def detail(frames):
     return float(np.mean([np.abs(cv2.Laplacian(frame, cv2.CV_32F)).mean() for frame in frames]))
 
 
-def test_a_deviation_of_zero_changes_nothing(truth, source):
+def test_a_single_frame_a_still_clip_and_a_deviation_of_zero_stay_as_they_are(truth, source):
     assert np.array_equal(steadied(truth, source, 0), truth)
-
-
-def test_a_single_frame_and_a_still_clip_stay_as_they_are(truth, source):
     assert np.array_equal(steadied(truth[:1], source[:1], 2), truth[:1])
     still = np.repeat(truth[:1], 5, 0)
     assert np.array_equal(steadied(still, np.repeat(source[:1], 5, 0), 2), still)
@@ -107,8 +103,5 @@ def test_only_the_frames_in_reach_are_read(truth, source):
     next(frames)
     assert len(read) == 3
     assert len([*frames]) == len(truth) - 1
-
-
-def test_frames_and_source_are_as_many(truth, source):
     with pytest.raises(ValueError, match="shorter"):
         steadied(truth, source[:4], 1)
