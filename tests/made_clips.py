@@ -37,7 +37,10 @@ def write_clip(
     unit: Fraction = Fraction(1, 1000),
     last: int = 0,
     tone_at: float | None = None,
+    sound: tuple[str, av.AudioFrame] | None = None,
     tags: ColorTags | None = None,
+    aspect: Fraction | None = None,
+    rotation: int = 0,
     **options: str,
 ) -> Path:
     """Write a video file.
@@ -52,7 +55,10 @@ def write_clip(
         unit: Of stamps.
         last: How long the last frame is shown, in `unit`.
         tone_at: Adds sound: silence, from this second on a tone of 1 kHz.
+        sound: Encoder and samples of a sound of one's own.
         tags: Colour tags, which the frames are converted by.
+        aspect: Width of a pixel over its height.
+        rotation: Degrees by which players turn the frames.
         options: Of the encoder, with _ for -.
     """
     with av.open(str(path), "w") as container:
@@ -63,10 +69,18 @@ def write_clip(
         if tags:
             video.colorspace, video.color_range = tags.matrix, tags.range
             video.color_primaries, video.color_trc = tags.primaries, tags.transfer
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            video.set_display_rotation(rotation)
         colors = {"dst_colorspace": tags.matrix, "dst_color_range": tags.range} if tags else {}
         if stamps is not None:
             video.time_base = video.codec_context.time_base = unit
-        audio = container.add_stream("aac", rate=RATE, layout="stereo") if tone_at is not None else None
+        if tone_at is not None:
+            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
+            sound = "aac", _tone(tone_at, seconds)
+        if sound:
+            audio = container.add_stream(sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name)
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             picture = picture.reformat(format=pixels, **colors)
@@ -74,9 +88,8 @@ def write_clip(
                 picture.pts, picture.time_base = stamps[index], unit
             container.mux(_lasting(video.encode(picture), stamps, last))
         container.mux(_lasting(video.encode(None), stamps, last))
-        if audio and tone_at is not None:
-            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
-            container.mux([*audio.encode(_tone(tone_at, seconds)), *audio.encode(None)])
+        if sound:
+            container.mux([*audio.encode(sound[1]), *audio.encode(None)])
     return path
 
 
@@ -90,8 +103,13 @@ def _lasting(packets: list[av.Packet], stamps: Sequence[int] | None, last: int) 
 def _tone(begin: float, seconds: float) -> av.AudioFrame:
     time = np.arange(round(seconds * RATE)) / RATE
     tone = np.where(time >= begin, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
-    frame.sample_rate = RATE
+    return samples(np.stack([tone, tone]), "fltp", "stereo")
+
+
+def samples(values: np.ndarray, format: str, layout: str, rate: int = RATE) -> av.AudioFrame:
+    """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
+    frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
+    frame.sample_rate = rate
     return frame
 
 

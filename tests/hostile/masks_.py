@@ -95,7 +95,7 @@ def _pictures(use: str, command: list[str]) -> Iterator[Case]:
 
 
 def _content() -> dict[str, Any]:
-    from regrain.editing.media.rle import runs
+    from regrain.editing.media.coco import runs
 
     masks = base.labels()
     entries = [

@@ -57,10 +57,8 @@ def test_polygons_of_other_tools_are_filled_in_the_order_of_the_files(tmp_path):
 def test_objects_with_a_number_become_labels_of_their_own(tmp_path):
     facts = data_set([square(1, track_id=7), square(1, at=5, track_id=8), square(2, track_id=7)])
     found = masks_of(tmp_path, facts)
-    assert {n: [int(m.any()) for m in mask] for n, mask in found.items()} == {
-        1: [1, 1, 0, 0],
-        2: [1, 0, 0, 0],
-    }
+    shown = {label: [int(mask.any()) for mask in masks] for label, masks in found.items()}
+    assert shown == {1: [1, 1, 0, 0], 2: [1, 0, 0, 0]}
     assert names(facts) == {1: "dog", 2: "dog"}
 
 
