@@ -134,7 +134,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "keys": Row("own"),
         "alignment": Row("original", prompt=REFINED),
         "joint_norm": Row(True),
-        "reconstruct": Row(False),
+        "reconstruct": Row(False, {"replace_until": 0.3}),
         "blend": Row(False),
         "variation": Row(0.4),
     },
