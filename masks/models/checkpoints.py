@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.local_models import find_local, local_entries
@@ -31,8 +31,12 @@ class Kind(NamedTuple):
 
     family: str
     clicks: str | None
-    video: str | None
+    tracking: str | None
     words: str | None
+
+
+Use = Literal["clicks", "tracking", "words"]
+"""Answering points, boxes and masks on a frame; following masks through a clip; finding things by words."""
 
 
 KINDS = {  # by `model_type` of config.json
@@ -167,34 +171,18 @@ def _changed(file: Path) -> int:
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def load_clicks(checkpoint: Checkpoint) -> Network:
-    """Load what answers points, boxes and masks on a frame, and keep it for the process.
+def load(checkpoint: Checkpoint, use: Use) -> Network:
+    """Load the network for a use, and keep it for the process.
 
     Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
+        ModelError: The checkpoint is not made for it, or is broken.
     """
-    if checkpoint.kind.video is None:
-        return _load(checkpoint, checkpoint.kind.clicks, "clicks")
+    if (prefix := getattr(checkpoint.kind, use)) is None:
+        raise ModelError("model", f"{checkpoint.name!r} is not made for {use}. Choose another model.")
     with _loading:
-        return _clicks_of(checkpoint, load_video(checkpoint))
-
-
-def load_video(checkpoint: Checkpoint) -> Network:
-    """Load what follows masks through a clip, and keep it for the process.
-
-    Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
-    """
-    return _load(checkpoint, checkpoint.kind.video, "tracking")
-
-
-def load_words(checkpoint: Checkpoint) -> Network:
-    """Load what finds things by words, and keep it for the process.
-
-    Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
-    """
-    return _load(checkpoint, checkpoint.kind.words, "words")
+        if use == "clicks" and checkpoint.kind.tracking:
+            return _clicks_of(checkpoint, load(checkpoint, "tracking"))
+        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
 
 
 def is_loaded(checkpoint: Checkpoint) -> bool:
@@ -204,13 +192,6 @@ def is_loaded(checkpoint: Checkpoint) -> bool:
 
 _loading = RLock()
 _in_memory: set[Path] = set()
-
-
-def _load(checkpoint: Checkpoint, prefix: str | None, what: str) -> Network:
-    if prefix is None:
-        raise ModelError("model", f"{checkpoint.name!r} is not made for {what}. Choose another model.")
-    with _loading:
-        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
 
 
 @lru_cache(maxsize=3)

@@ -63,10 +63,6 @@ class KeptFrames:
                     del self._frames[next(iter(self._frames))]
         return frame
 
-    def has(self, image: UInt8[np.ndarray, "height width 3"], model: str) -> bool:
-        """Whether a frame is here."""
-        return _key(image, model) in self._frames
-
     def __len__(self) -> int:
         return len(self._frames)
 
