@@ -23,7 +23,7 @@ from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
 from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
 from regrain.editing.request.region import Region
-from regrain.editing.storage.folders import check_writable
+from regrain.editing.storage.folders import alone, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +136,6 @@ def batch(
     """Run many projects; the same command goes on where it was stopped."""
     from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
     from regrain.editing.cli.jobs import split as by_shots
-    from regrain.editing.storage.folders import alone
 
     check_batch(out)
     listed = read_jobs(jobs)

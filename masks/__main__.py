@@ -258,10 +258,9 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
     for label, by_frame in clicks.items():
         _check_frames("--click", by_frame, clip)
         for frame, (points, kinds) in by_frame.items():
-            for x, y in points:
-                if x >= width or y >= height:
-                    place = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
-                    raise RequestError("--click", f"{place} Click inside it.")
+            for x, y in (point for point in points if point[0] >= width or point[1] >= height):
+                reason = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                raise RequestError("--click", f"{reason} Click inside it.")
             if 1 not in kinds:
                 reason = f"Label {label} has only points marked 0 in frame {frame}."
                 raise RequestError("--click", f"{reason} Add a point on the object.")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
-import struct
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import read_weights
 
 logger = logging.getLogger(__name__)
@@ -143,7 +142,11 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         raise ModelError("model", said) from error
     if len(files) == 1:
         raise ModelError("model", f"{name!r} has no .safetensors weights. Download the model again.")
-    return Checkpoint(name, folder, kind, _side(config), sum(_count(file, name) for file, _ in files[1:]))
+    try:
+        parameters = sum(count_weights(file) for file, _ in files[1:])
+    except ModelError as error:
+        raise ModelError("model", f"{name!r}: {error.message}") from error
+    return Checkpoint(name, folder, kind, _side(config), parameters)
 
 
 def _side(config: dict) -> int:
@@ -152,19 +155,6 @@ def _side(config: dict) -> int:
     prompts = tracker.get("prompt_encoder_config") or {}
     side = prompts.get("image_size") or tracker.get("image_size") or 1024
     return int(side[0] if isinstance(side, list) else side)
-
-
-def _count(file: Path, name: str) -> int:
-    """Numbers in a file of weights, by its header."""
-    try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(opened.read(length))
-        return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
-        raise ModelError("model", f"{name!r}: {file.name} is damaged. Download it again.") from error
 
 
 def _changed(file: Path) -> int:

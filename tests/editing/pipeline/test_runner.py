@@ -63,7 +63,7 @@ def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that
 
 def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
     before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
-    events = edit(request(params={"steps": 20}), tiny)
+    events = edit(request(params={"steps": 3}), tiny)
     for event in events:
         if isinstance(event, Progress) and event.stage == "editing":
             break
@@ -167,7 +167,7 @@ def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
     asked = []
     monkeypatch.setattr(runner, "reset_peak", lambda device: asked.append(("reset", device)))
     monkeypatch.setattr(runner, "peak_memory", lambda device: asked.append(("peak", device)) or 7)
-    report = list(edit(request(), tiny))[-1].report
+    report = list(edit(request(params={"steps": 1}), tiny))[-1].report
     assert report["peak_memory"] == 7
     assert asked[0] == ("reset", tiny.device)
     assert set(asked[1:]) == {("peak", tiny.device)}

@@ -314,7 +314,7 @@ BROKEN = {
         "has no .safetensors weights",
     ),
     "cut off": (cut(5000), "is damaged"),
-    "half": (cut(-50000), "cannot be loaded"),
+    "half": (cut(-50000), "is damaged"),
     "no processor": (without("processor_config.json"), "lacks files of its processor"),
     "other sizes": (
         lambda folder: change_config(folder, memory_fuser_embed_dim=64),
