@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
-WHOLE, PART, SUBPART = 0, 1, 2
+WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
 _CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
 

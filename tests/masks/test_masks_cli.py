@@ -93,7 +93,7 @@ def test_used_frames(clip, tmp_path):
 )
 def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, options, field):
     assert call("track", clip, *options, "-o", tmp_path / "out") == 2
-    assert last_error(capsys).startswith(f"error: {field}")
+    assert last_error(capsys).startswith(f"error: {field}{'' if ': ' in field else ': '}")
     assert not (tmp_path / "out").exists()
 
 
