@@ -80,11 +80,7 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
 
 
 def frame_passes(request: EditRequest) -> float:
-    """How often a run passes a frame through the model, as far as that is known without the model.
-
-    Args:
-        request: Its method, parameters, prompts and clip count; what is cached does not.
-    """
+    """How often a run passes a frame through the model, as far as that is known without model and cache."""
     method, params = find_method(request.method), check_params(request.method, request.params)
     inverts = "inversion" in method.needs
     branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words

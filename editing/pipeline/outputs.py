@@ -56,11 +56,8 @@ def check_out(out: Path) -> None:
     remove_stale(out)
     foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
     if foreign:
-        raise RequestError(
-            "--out",
-            f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result. Choose a new or "
-            "empty folder.",
-        )
+        reason = f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result."
+        raise RequestError("--out", f"{reason} Choose a new or empty folder.")
     check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
 
@@ -80,14 +77,11 @@ def check_whole(clip: Clip) -> None:
             `--whole`.
     """
     if not isinstance(clip, VideoClip | ImageClip):
-        raise RequestError(
-            "--whole", f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
-        )
+        reason = f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
+        raise RequestError("--whole", reason)
     if clip.stride != 1:
-        raise RequestError(
-            "--whole",
-            f"With a stride of {clip.stride}, the clip skips frames of its file. Set clip.stride to 1.",
-        )
+        reason = f"With a stride of {clip.stride}, the clip skips frames of its file."
+        raise RequestError("--whole", f"{reason} Set clip.stride to 1.")
 
 
 def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, object]:
@@ -113,11 +107,8 @@ def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, ob
     whole = open_clip(stretch.path)
     start, stop = stretch.start, stretch.start + len(stretch)
     around = frames_of(whole)
-    frames = chain(
-        (around[index] for index in range(start)),
-        edited,
-        (around[index] for index in range(stop, len(whole))),
-    )
+    before, after = (map(around.__getitem__, span) for span in (range(start), range(stop, len(whole))))
+    frames = chain(before, edited, after)
     write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
     return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)}
 
@@ -133,8 +124,8 @@ def write_outputs(
     """Write videos and report into a folder; everything or nothing.
 
     Args:
-        result: The result of the run.
-        request: The request.
+        result: What the run made.
+        request: What it was asked for.
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
@@ -180,12 +171,7 @@ def write_edited_gif(
 def write_clusters(
     pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
 ) -> None:
-    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 into a project folder.
-
-    Args:
-        pca: Principal components as RGB.
-        request: The clip, and the clusters as its regions.
-        out: The folder.
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) into a project.
 
     Raises:
         ResourceError: The disk is full or cannot be written.

@@ -68,13 +68,7 @@ def resized(
 
 
 def scene_of(image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0) -> Scene:
-    """A frame, with how it moves; kept, so that further clicks take no flow.
-
-    Args:
-        image: RGB.
-        clip: The clip that it is from; None for a picture alone.
-        frame: Its number in the clip, from 0.
-    """
+    """A frame with how it moves in its clip, if it is of one; kept, so that further clicks take no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     key = (digest,) if clip is None else (digest, clip.name, len(clip), frame)
     with _lock:

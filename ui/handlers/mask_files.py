@@ -21,8 +21,7 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
-from regrain.masks.io.files import VIDEOS, Masks, colors_of, write_masks
-from regrain.masks.io.pair import MASK, write_pair
+from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.forms import views
 from regrain.ui.handlers.regions import Components, page_of, prompt_view, told
@@ -229,7 +228,7 @@ def _unzipped(file: Path, target: Path) -> Path:
         target = entries[0]
     if target.is_dir() and (target / FILE).is_file():  # a project
         target = target / "masks"
-    return target / MASK if (target / MASK).is_file() else target
+    return target / PAIR_MASK if (target / PAIR_MASK).is_file() else target
 
 
 def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import change, command, last_error
 from tuning_runs import clip, learned, request
 
 from regrain.editing import load_adapter, save_adapter
@@ -14,8 +15,9 @@ from regrain.editing.errors import EditingError
 from regrain.editing.methods.tuning import Learner, Tuning
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import FILE, load_project, save_project
+from regrain.editing.request.project import load_project, save_project
 
+call = command(main)
 pytestmark = pytest.mark.usefixtures("own_cache")
 QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
 
@@ -33,14 +35,6 @@ def file(small, tmp_path) -> Path:
     return tmp_path / "clip.safetensors"
 
 
-def call(*arguments) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def last_error(capsys) -> str:
-    return capsys.readouterr().err.rstrip().splitlines()[-1]
-
-
 def without_models(monkeypatch):
     monkeypatch.setattr(
         "regrain.editing.models.load.load_backbone", lambda *_, **__: pytest.fail("a model was loaded")
@@ -52,9 +46,8 @@ def without_models(monkeypatch):
 
 def test_tune_writes_an_adapter_and_says_where(project, small_folder, tmp_path, capsys):
     out = tmp_path / "new" / "walk.safetensors"
-    assert (
-        call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--set", "learning_rate=0.002") == 0
-    )
+    command = ("tune", project, "-o", out, "--model", small_folder, *QUICK)
+    assert call(*command, "--set", "learning_rate=0.002") == 0
     shown = capsys.readouterr().out
     assert f"adapter: {out} (" in shown
     assert "3 steps" in shown
@@ -63,7 +56,7 @@ def test_tune_writes_an_adapter_and_says_where(project, small_folder, tmp_path, 
     assert (facts.name, facts.steps, facts.words) == ("walk", 3, "a cat")
     assert facts.learning_rate == 0.002
     assert facts.model == str(small_folder)
-    assert call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--name", "my walk") == 0
+    assert call(*command, "--name", "my walk") == 0
     assert read_facts(out).name == "my walk"
     assert list(out.parent.iterdir()) == [out]
 
@@ -82,11 +75,7 @@ def test_tune_uses_the_type_and_the_method_given(project, small_folder, tmp_path
     monkeypatch.setattr(
         backbones, "load_backbone", lambda *a, **named: asked.append(named) or load(*a, **named)
     )
-    content = json.loads((project / FILE).read_text()) | {
-        "method": "fatezero",
-        "params": {"cross_until": 0.5},
-    }
-    (project / FILE).write_text(json.dumps(content))
+    change(project, method="fatezero", params={"cross_until": 0.5})
     out = tmp_path / "walk.safetensors"
     options = ("--model", small_folder, *QUICK, "--dtype", "bfloat16")
     assert call("tune", project, "-o", out, *options) == 0
@@ -124,17 +113,14 @@ def test_tune_refuses_before_a_model_is_loaded(project, tmp_path, monkeypatch, c
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
-def test_tune_needs_to_know_what_the_clip_shows(project, tmp_path, monkeypatch, capsys, options):
+def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(
+    project, tmp_path, monkeypatch, capsys
+):
     without_models(monkeypatch)
-    content = json.loads((project / FILE).read_text()) | {"source_prompt": ""}
-    (project / FILE).write_text(json.dumps(content))
-    assert call("tune", project, "-o", tmp_path / "a.safetensors", *options) == 2
-    assert last_error(capsys).startswith("error: source_prompt: ")
-
-
-def test_tune_refuses_a_folder_that_cannot_be_written(project, tmp_path, monkeypatch, capsys):
-    without_models(monkeypatch)
+    change(project, source_prompt="")
+    for options in ([], ["--dtype", "float32"]):
+        assert call("tune", project, "-o", tmp_path / "a.safetensors", *options) == 2
+        assert last_error(capsys).startswith("error: source_prompt: ")
     access = os.access
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
     assert call("tune", project, "-o", tmp_path / "a.safetensors") == 2
@@ -224,22 +210,12 @@ def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_pat
 # --- Projects
 
 
-def with_adapter(project, value):
-    content = json.loads((project / FILE).read_text()) | {"adapter": value}
-    (project / FILE).write_text(json.dumps(content))
-    return project
-
-
-def test_a_project_names_a_file_in_its_folder(project, file):
+def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(project, file, tmp_path, monkeypatch):
     shutil.copy(file, project / "walk.safetensors")
-    assert load_project(with_adapter(project, "walk.safetensors")).adapter == str(
-        project / "walk.safetensors"
-    )
-
-
-def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, monkeypatch):
+    inside = load_project(change(project, adapter="walk.safetensors"))
+    assert inside.adapter == str(project / "walk.safetensors")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    asked = load_project(with_adapter(project, "clip"))
+    asked = load_project(change(project, adapter="clip"))
     assert asked.adapter == "clip"
     assert asked.adapter_facts() == read_facts(file)
 
@@ -249,7 +225,7 @@ def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, mo
 )
 def test_a_project_names_nothing_outside(project, file, path):
     with pytest.raises(EditingError) as caught:
-        load_project(with_adapter(project, path))
+        load_project(change(project, adapter=path))
     assert caught.value.field == "adapter"
     assert "\n" not in str(caught.value)
 
@@ -257,13 +233,13 @@ def test_a_project_names_nothing_outside(project, file, path):
 def test_a_link_that_leads_out_is_refused(project, file):
     (project / "walk.safetensors").symlink_to(file)
     with pytest.raises(EditingError, match=r"^adapter: .*leads out"):
-        load_project(with_adapter(project, "walk.safetensors"))
+        load_project(change(project, adapter="walk.safetensors"))
 
 
 def test_a_missing_file_is_refused_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys):
     without_models(monkeypatch)
     for name in ("walk.safetensors", "sub/walk.safetensors"):
-        assert call("run", with_adapter(project, name), "-o", tmp_path / "out") == 2
+        assert call("run", change(project, adapter=name), "-o", tmp_path / "out") == 2
         assert last_error(capsys).startswith("error: adapter: ")
 
 

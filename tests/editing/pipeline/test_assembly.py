@@ -25,9 +25,8 @@ from regrain.editing.storage.memory import window_frames
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 FRAMES, SIZE = 8, 64
-# Methods with a set-up need what it makes, and are held where that is tested.
-READY = [name for name, method in METHODS.items() if not method.setup]
-WINDOWED = [name for name in READY if METHODS[name].anchors]
+WINDOWED = [name for name, method in METHODS.items() if method.anchors]
+QUICK = {"steps": 2, "preview_every": 0, "cuts": "none", "inner_steps": 1, "tune_steps": 0}
 
 
 def moving(frames=FRAMES, seed=0):
@@ -51,10 +50,14 @@ def request(method="videograin", frames=FRAMES, masks=None, **changes):
     return EditRequest(ArrayClip(moving(frames), fps=Fraction(24)), masks, **(given | changes))
 
 
+def has(method, name):
+    return name in METHODS[method].Params.model_fields
+
+
 def params(method, window=4, **given):
-    size = "frames_at_once" if method == "fresco" else "window"
-    few = {"inner_steps": 1} if method == "vid2vid_zero" else {}
-    return check_params(method, {"steps": 2, "preview_every": 0, size: window, "cuts": "none"} | few | given)
+    quick = {name: value for name, value in QUICK.items() if has(method, name)}
+    size = "frames_at_once" if has(method, "frames_at_once") else "window"
+    return check_params(method, quick | {size: window} | given)
 
 
 def run(model, asked, given):
@@ -72,17 +75,17 @@ def watched(name, seen):
     """A method that notes the pieces it is given."""
 
     class Watched(Method):
-        @property
-        def run(self):
-            recipe = METHODS[name].run
-
-            def noting(backbone, asked, given, piece):
-                seen.append(piece)
-                return recipe(backbone, asked, given, piece)
-
-            return noting
+        def run(self, backbone, asked, given, piece):
+            seen.append(piece)
+            return METHODS[name].run(backbone, asked, given, piece)
 
     return Watched(**vars(METHODS[name]))
+
+
+def pieces_of(model, asked, given):
+    """The result, and the pieces that the method was given."""
+    pieces = []
+    return finish(edit_clip(model, asked, given, watched(asked.method, pieces))), pieces
 
 
 # --- Windows
@@ -111,6 +114,7 @@ def test_anchors_take_the_same_way_again(tiny, method, monkeypatch):
     with torch.no_grad():
         for _ in (event for event in events if isinstance(event, WindowStarted)):
             calls += [[]]
+    assert all(calls)
     assert [piece.numbers for piece in pieces] == [(0, 1, 2, 3), (0, 3, 4, 5), (0, 5, 6, 7)]
     assert [piece.breaks for piece in pieces] == [(), (1,), (1,)]
     for before, after in zip(calls, calls[1:], strict=False):
@@ -121,7 +125,7 @@ def test_anchors_take_the_same_way_again(tiny, method, monkeypatch):
             assert not torch.allclose(new[:, 2], old[:, 2], atol=1e-2)
 
 
-@pytest.mark.parametrize("method", READY)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_edits_long_clips(tiny, method):
     result, events = run(tiny, request(method), params(method))
     assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
@@ -155,14 +159,12 @@ def test_the_frames_of_a_window_are_those_of_the_clip_alone(tiny):
 def test_windows_are_as_large_as_memory_allows(tiny, monkeypatch):
     asked = []
     monkeypatch.setattr(type(tiny), "window_frames", lambda self, *sizes: asked.append(sizes) or 5)
-    pieces = []
-    finish(edit_clip(tiny, request("fatezero"), params("fatezero", window=0), watched("fatezero", pieces)))
-    grid = working_clip(tiny, request()).grid
+    grid, given = working_clip(tiny, request()).grid, params("fatezero", window=0)
+    finish(edit_clip(tiny, request("fatezero"), given))
     assert asked[0] == (4, *grid.size)  # the source and both halves of guidance, and one to spare
-    many = request("fatezero", more_prompts=("a cat on the beach",))
-    finish(edit_clip(tiny, many, params("fatezero", window=0), watched("fatezero", pieces)))
+    _, pieces = pieces_of(tiny, request("fatezero", more_prompts=("a cat on the beach",)), given)
     assert asked[-1] == (6, *grid.size)
-    assert pieces[-1].numbers[0] == 0
+    assert [piece.numbers for piece in pieces][0] == (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +192,7 @@ def test_an_attended_pixel_is_shown_where_it_is(tiny):
 def test_a_window_without_regions_is_the_source(tiny):
     masks = labels()
     masks[:4] = 0
-    pieces = []
-    asked = request(masks=masks)
-    result = finish(edit_clip(tiny, asked, params("videograin"), watched("videograin", pieces)))
+    result, pieces = pieces_of(tiny, request(masks=masks), params("videograin"))
     assert [piece.numbers for piece in pieces] == [(4, 5), (4, 5, 6, 7)]
     assert np.array_equal(result.frames[:4], moving()[:4])
     assert np.array_equal(result.uncomposited[:4], moving()[:4])
@@ -201,10 +201,7 @@ def test_a_window_without_regions_is_the_source(tiny):
 
 
 def test_anchors_are_held_in_the_steps_taken_again(tiny):
-    pieces = []
-    given = params("videograin", redraw=0.5)
-    finish(edit_clip(tiny, request(), given, watched("videograin", pieces)))
-    first, *later = pieces
+    _, (_, *later) = pieces_of(tiny, request(), params("videograin", redraw=0.5))
     assert later
     for step in range(3):  # two steps, and the last one again
         assert all(f"edit/{step}" in piece.known for piece in later)
@@ -255,9 +252,12 @@ def test_cuts_are_found_and_said(tiny):
         assert last.report.get("cuts", []) == ([] if cuts == "none" else [6])
 
 
-def test_a_cut_outside_the_clip_is_refused_before_the_model_is_loaded():
-    with pytest.raises(RequestError, match=r"params.cuts: Frame 9 is outside the clip. Choose .* 1 to 7"):
-        next(edit(request(params={"cuts": "4, 9"}, model="owner/nothing")))
+@pytest.mark.parametrize(
+    ("name", "frames", "said"), [("cuts", "4, 9", "Choose .* 1 to 7"), ("keyframes", "0, 9", "")]
+)
+def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded(name, frames, said):
+    with pytest.raises(RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"):
+        next(edit(request(params={name: frames}, model="owner/nothing")))
 
 
 # --- Key frames
@@ -280,18 +280,15 @@ def drafted(asked, given, keyframes, size=32):
         keys = list(window.keys)
         maps = np.array(keys, np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
         shown = torch.from_numpy(255 - moving()[keys]).movedim(-1, 1).float()
-        for _ in assembly.add(
-            window,
-            WindowResult(
-                (shown,),
-                {"horse": RegionAttention(maps, maps + 10)},
-                reconstruction=shown,
-                words=WordAttention({"horse": maps}, {"dog": maps}),
-                step_areas={0: maps > 3},
-                control=moving()[keys],
-            ),
-        ):
-            pass
+        draft = WindowResult(
+            (shown,),
+            {"horse": RegionAttention(maps, maps + 10)},
+            reconstruction=shown,
+            words=WordAttention({"horse": maps}, {"dog": maps}),
+            step_areas={0: maps > 3},
+            control=moving()[keys],
+        )
+        list(assembly.add(window, draft))
     return assembly.result()
 
 
@@ -335,10 +332,9 @@ def test_maps_are_those_of_the_nearest_key_frame():
     assert np.array_equal(result.control, moving()[near])
 
 
-@pytest.mark.parametrize("method", READY)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_key_frames(tiny, method):
-    pieces, given = [], params(method, keyframes="every 4")
-    result = finish(edit_clip(tiny, request(method), given, watched(method, pieces)))
+    result, pieces = pieces_of(tiny, request(method), params(method, keyframes="every 4"))
     assert [piece.numbers for piece in pieces] == [(0, 4, 7)]
     assert result.frames.shape == (FRAMES, SIZE, SIZE, 3)
     assert (np.asarray(result.frames) != moving()).any((1, 2, 3)).all()
@@ -349,11 +345,6 @@ def test_a_region_in_no_key_frame_is_refused(tiny):
     masks[[0, 7]] = 0
     with pytest.raises(RequestError, match=r"params.keyframes: Region 'horse' .* Add a frame that shows it"):
         run(tiny, request(masks=masks), params("videograin", keyframes="0, 7"))
-
-
-def test_a_key_frame_outside_the_clip_is_refused_before_the_model_is_loaded():
-    with pytest.raises(RequestError, match=r"params.keyframes: Frame 9 is outside the clip"):
-        next(edit(request(params={"keyframes": "0, 9"}, model="owner/nothing")))
 
 
 def test_previews_show_frames_of_the_clip(tiny):
@@ -372,7 +363,7 @@ def calls_of(model, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("method", READY)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tiny, method, at, tmp_path, monkeypatch):
     asked, given = request(method, 9), params(method)
@@ -472,17 +463,9 @@ def test_decoding_by_window_changes_no_bit(tiny):
     assert np.array_equal(result.edited_mask, mask)
 
 
-@pytest.mark.parametrize(
-    ("method", "more"),
-    [
-        ("videograin", {}),
-        ("fatezero", {"reconstruct": True}),
-        ("vid2vid_zero", {"reconstruct": True}),
-        ("tune_a_video", {"tune_steps": 1, "tune_preview_every": 0}),
-    ],
-)
-def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method, more):
-    asked = request(method)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, method):
+    asked, more = request(method), {"reconstruct": True} if has(method, "reconstruct") else {}
     plain, _ = run(tiny, asked, params(method, 0, **more))
     calm, _ = run(tiny, asked, params(method, 0, steady=2, **more))
     source = np.asarray(plain.source)
@@ -490,11 +473,10 @@ def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, me
     assert not np.array_equal(expected, plain.uncomposited)
     assert np.array_equal(calm.uncomposited, expected)
     untouched = ~np.asarray(asked.edited_mask)
-    fade = check_params(method, {}).feather
     away = np.stack([cv2.erode(one.astype(np.uint8), np.ones((9, 9))) > 0 for one in untouched])
-    assert fade < 4
+    assert check_params(method, {}).feather < 4
     assert np.array_equal(np.asarray(calm.frames)[away], source[away])
-    if "reconstruct" in more:
+    if more:
         assert np.array_equal(calm.reconstruction, plain.reconstruction)
 
 

@@ -16,7 +16,7 @@ from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
 from regrain.masks.models import checkpoints, finders, sam2
 from regrain.masks.track import sam2_track
-from regrain.masks.track.sam3 import find_in_clip, instances
+from regrain.masks.track.sam3 import find_by_words, instances
 
 SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
 WIDTH, HEIGHT, COUNT = 80, 60, 20
@@ -45,22 +45,17 @@ def direct(shelf):
     """Networks and processors of transformers, loaded without our code: for pictures and for video."""
     import transformers as t
 
-    video2 = (
-        t.Sam2VideoModel.from_pretrained(shelf / SAM2),
-        t.Sam2VideoProcessor.from_pretrained(shelf / SAM2),
-    )
-    still2 = t.Sam2Model.from_pretrained(shelf / SAM2), t.Sam2Processor.from_pretrained(shelf / SAM2)
-    video3 = (
-        t.Sam3TrackerVideoModel.from_pretrained(shelf / SAM3),
-        t.Sam3TrackerVideoProcessor.from_pretrained(shelf / SAM3),
-    )
+    def load(name, kind):
+        return tuple(getattr(t, kind + part).from_pretrained(shelf / name) for part in ("Model", "Processor"))
+
+    model3, _ = video3 = load(SAM3, "Sam3TrackerVideo")
     # Sam3TrackerModel.from_pretrained leaves out most of what is published (transformers 5.23).
     parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
-    config = t.Sam3TrackerConfig(**{part: getattr(video3[0].config, part).to_dict() for part in parts})
+    config = t.Sam3TrackerConfig(**{part: getattr(model3.config, part).to_dict() for part in parts})
     picture3 = t.Sam3TrackerModel(config).eval()
-    assert picture3.load_state_dict(video3[0].state_dict(), strict=False).missing_keys == []
+    assert picture3.load_state_dict(model3.state_dict(), strict=False).missing_keys == []
     still3 = picture3, t.Sam3TrackerProcessor.from_pretrained(shelf / SAM3)
-    return {SAM2: (still2, video2), SAM3: (still3, video3)}
+    return {SAM2: (load(SAM2, "Sam2"), load(SAM2, "Sam2Video")), SAM3: (still3, video3)}
 
 
 def ask(network, multimask, points=None, box=None, mask=None):
@@ -96,27 +91,22 @@ def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct):
 
 
 @pytest.mark.parametrize("name", [SAM2, SAM3])
-def test_points_and_a_box_reach_the_network(name, direct):
+def test_points_a_box_and_an_earlier_mask_reach_the_network(name, direct):
     points, box = [(30, 20, 1), (60, 50, 0)], [5, 6, 50, 40]
-    for given, expected in (
-        ({}, ask(direct[name][0], False, points)),
-        ({"box": box}, ask(direct[name][0], False, points, box)),
-    ):
-        found = masks.segment(IMAGE, [p[:2] for p in points], [p[2] for p in points], method=name, **given)
-        assert (found == expected[0][0]).all()
-    assert (
-        masks.segment(IMAGE, [], [], box, method=name) == ask(direct[name][0], False, None, box)[0][0]
-    ).all()
-
-
-@pytest.mark.parametrize("name", [SAM2, SAM3])
-def test_an_earlier_mask_reaches_the_network(name, direct):
     wide = np.zeros((HEIGHT, WIDTH), bool)
-    wide[: HEIGHT // 2] = True
-    # The click confirms the mask, so no other is added to it.
-    expected = ask(direct[name][0], False, [(30, 20, 1)], mask=wide)[0][0]
-    assert (masks.segment(IMAGE, [(30, 20)], [1], previous=wide, method=name) == expected).all()
-    assert not (expected == ask(direct[name][0], False, [(30, 20, 1)])[0][0]).all()
+    wide[: HEIGHT // 2] = True  # a click confirms it, so no other is added to it
+    expected = [
+        ask(direct[name][0], False, *given)[0][0]
+        for given in ((points,), (points, box), (None, box), (points[:1], None, wide), (points[:1],))
+    ]
+    assert not (expected[3] == expected.pop()).all()
+    spots, labels = [p[:2] for p in points], [p[2] for p in points]
+    for given, mask in zip(
+        ((spots, labels), (spots, labels, box), ([], [], box), (spots[:1], labels[:1], None, wide)),
+        expected,
+        strict=True,
+    ):
+        assert (masks.segment(IMAGE, *given, method=name) == mask).all()
 
 
 def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
@@ -132,9 +122,6 @@ def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
     for click in clicks:
         click.join()
     assert len(encoded) == 1
-    checkpoint = checkpoints.find(SAM2)
-    assert checkpoint
-    assert sam2.is_embedded(fresh, checkpoint)
     frame = masks.embed(fresh, SAM2)  # an embedded frame answers as its pixels do
     assert (
         masks.segment(frame, [(9, 9)], [1], method=SAM2) == masks.segment(fresh, [(9, 9)], [1], method=SAM2)
@@ -145,7 +132,7 @@ def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
 def test_clicks_and_tracking_share_their_weights():
     checkpoint = checkpoints.find(SAM3)
     assert checkpoint
-    clicks, video = checkpoints.load_clicks(checkpoint).model, checkpoints.load_video(checkpoint).model
+    clicks, video = (checkpoints.load(checkpoint, use).model for use in ("clicks", "tracking"))
     own = {weight.data_ptr() for weight in video.parameters()}
     assert all(weight.data_ptr() in own for weight in clicks.parameters())
 
@@ -271,17 +258,14 @@ def test_what_words_find_is_followed_through_the_clip(monkeypatch):
     things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
     asked = []
     monkeypatch.setattr(sam3, "instances", lambda image, *_: asked.append(image) or things)
-    *steps, found = find_in_clip(CLIP, ["dog", "car"], checkpoints.find(SAM3), SAM2)  # type: ignore[arg-type]
+    *steps, found = find_by_words(CLIP, ["dog", "car"], SAM3, SAM2)
     assert (asked[0] == CLIP.read(10, 11)[0]).all()
-    assert steps == [*range(1, COUNT + 1)]
+    assert [step.done for step in steps] == [*range(COUNT + 1)]
     assert (found.labels[10] == LEFT + 2 * RIGHT).all()
     assert found.names == ("dog", "car")
     assert found.fit == pytest.approx((1.8, 1.2))
-    told = list(sam3.find_by_words(CLIP, ["dog", "car"], SAM3, SAM2))
-    assert [step.done for step in told[:-1]] == [*range(COUNT + 1)]  # type: ignore[union-attr]
-    assert told[-1].names == ("dog", "car")  # type: ignore[union-attr]
     monkeypatch.setattr(sam3, "instances", lambda *_: [])
-    (found,) = find_in_clip(CLIP, ["dog"], checkpoints.find(SAM3))  # type: ignore[arg-type]
+    _, found = find_by_words(CLIP, ["dog"], SAM3)
     assert found.names == ()
     assert not found.labels.any()
 
@@ -308,37 +292,36 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
 
 
+def cut(end):
+    """Leaves the beginning of the weights."""
+
+    def do(folder):
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:end])
+
+    return do
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+NO_CONFIG = "no config.json with a model_type"
 BROKEN = {
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no .safetensors weights"),
+    "no weights": (without("model.safetensors"), "has no .safetensors weights"),
     "a pickle": (
         lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
         "has no .safetensors weights",
     ),
-    "cut off": (
-        lambda folder: (folder / "model.safetensors").write_bytes(
-            (folder / "model.safetensors").read_bytes()[:5000]
-        ),
-        "is damaged",
-    ),
-    "half": (
-        lambda folder: (folder / "model.safetensors").write_bytes(
-            (folder / "model.safetensors").read_bytes()[:-50000]
-        ),
-        "cannot be loaded",
-    ),
-    "no processor": (
-        lambda folder: (folder / "processor_config.json").unlink(),
-        "lacks files of its processor",
-    ),
+    "cut off": (cut(5000), "is damaged"),
+    "half": (cut(-50000), "is damaged"),
+    "no processor": (without("processor_config.json"), "lacks files of its processor"),
     "other sizes": (
         lambda folder: change_config(folder, memory_fuser_embed_dim=64),
         "cannot be loaded|lacks .* weights",
     ),
-    "another model": (
-        lambda folder: change_config(folder, model_type="clip"),
-        "no config.json with a model_type",
-    ),
-    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "no config.json with a model_type"),
+    "another model": (lambda folder: change_config(folder, model_type="clip"), NO_CONFIG),
+    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), NO_CONFIG),
 }
 
 
@@ -355,20 +338,13 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_checkpoint_is_not_made_for_is_said(shelf, tmp_path, monkeypatch):
-    for model_type, ask_for in (("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")):
-        shutil.copytree(shelf / SAM2, tmp_path / f"{model_type}-{ask_for}")
-        change_config(tmp_path / f"{model_type}-{ask_for}", model_type=model_type)
+@pytest.mark.parametrize(("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")])
+def test_what_a_checkpoint_is_not_made_for_is_said(model_type, use, shelf, tmp_path, monkeypatch):
+    shutil.copytree(shelf / SAM2, tmp_path / "mine")
+    change_config(tmp_path / "mine", model_type=model_type)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    for name, load in (
-        ("sam2-tracking", checkpoints.load_video),
-        ("sam2-words", checkpoints.load_words),
-        ("sam3-clicks", checkpoints.load_clicks),
-    ):
-        checkpoint = checkpoints.find(name)
-        assert checkpoint
-        with pytest.raises(ModelError, match=f"is not made for {name.split('-')[1]}"):
-            load(checkpoint)
+    with pytest.raises(ModelError, match=f"is not made for {use}"):
+        checkpoints.load(checkpoints.find("mine"), use)
 
 
 def test_the_size_is_read_from_the_header(shelf):

@@ -3,18 +3,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from made_masks import discs
 
 from regrain.editing import ArrayClip, open_clip
 from regrain.editing.errors import MaskError
 from regrain.editing.media.writing import write_lossless
-from regrain.masks.draw import signed_distance
+from regrain.masks.draw import iou, signed_distance
 from regrain.masks.track import propagate as track
+from regrain.masks.track.edges import learn, tighten
 from regrain.masks.track.propagate import Confidence, propagate
 from storybook import render, sample_scene
-
-
-def iou(a, b):
-    return float((a & b).sum() / max((a | b).sum(), 1))
 
 
 def crossing(seed, frames=24):
@@ -229,3 +227,11 @@ def test_a_region_of_one_pixel_is_followed_or_lost_without_a_fault():
     key = np.zeros((37, 53), np.uint8)
     key[18, 20] = 1
     assert len(list(propagate(ArrayClip(frames, Fraction(8)), {0: key}, flow="dis"))) == 3
+
+
+def test_edges_go_where_colours_part():
+    image, red, blue = discs()
+    off = np.roll(red, 4, axis=1)
+    assert iou(off, red) < 0.9
+    assert iou(tighten(image, off, blue, learn(image, red)), red) > 0.97
+    assert learn(image, red & False) is learn(image, red | True) is None  # they teach no colours

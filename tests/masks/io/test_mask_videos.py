@@ -1,27 +1,31 @@
-"""A clip and its masks as the pair of videos that other editors take."""
+"""Masks as videos, and a clip with its masks as the pair of videos that other editors take."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from commands import command, last_error
 
+from regrain.editing.errors import MaskError
 from regrain.editing.media.labels import split, write_labels
+from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
 from regrain.masks.__main__ import main
-from regrain.masks.io.files import read_masks
-from regrain.masks.io.pair import write_pair
-from regrain.masks.io.video import find_colors, write_mask_video
+from regrain.masks.io.files import read_masks, write_pair
+from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 FRAMES, HEIGHT, WIDTH = 4, 32, 48
+call = command(main)
+COLORS = {1: "#ff0000", 2: "#2080ff"}
 
 
 @pytest.fixture
 def labels():
     labels = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    labels[:, 18:28, 30:42] = 2
     for frame in range(FRAMES):
         labels[frame, 4:14, 4 + frame : 16 + frame] = 1
-        labels[frame, 18:28, 30:42] = 2
     return labels
 
 
@@ -71,13 +75,13 @@ def test_colours_of_a_mask_video_are_found(labels, tmp_path):
 
 def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, capsys):
     write_labels(labels[::2], tmp_path / "masks", {})
-    given = [str(clip), str(tmp_path / "masks"), "-o", str(tmp_path / "out"), "--stride", "2", "--label", "1"]
-    assert main(["pair", *given]) == 0
+    given = [clip, tmp_path / "masks", "-o", tmp_path / "out", "--stride", 2, "--label", 1]
+    assert call("pair", *given) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["src_mask.mp4", "src_video.mp4"]
     mask = open_clip(tmp_path / "out" / "src_mask.mp4").read(0, 2)[..., 0] > 127
     assert (mask == (labels[::2] == 1)).all()
-    assert main(["pair", *given]) == 2  # over what is there
-    assert "error: --out: " in capsys.readouterr().err
+    assert call("pair", *given) == 2  # over what is there
+    assert last_error(capsys).startswith("error: --out: ")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,29 @@ def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, 
 )
 def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, capsys, options, said):
     write_labels(labels[::2], tmp_path / "masks", {})
-    assert main(["pair", str(clip), str(tmp_path / "masks"), "-o", str(tmp_path / "out"), *options]) == 2
-    assert capsys.readouterr().err.strip().splitlines()[-1].endswith(said)
+    assert call("pair", clip, tmp_path / "masks", "-o", tmp_path / "out", *options) == 2
+    assert last_error(capsys).endswith(said)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "same"), [("masks.mkv", 1), ("masks.mp4", 0.98)])
+def test_mkv_loses_nothing_and_mp4_only_edges(tmp_path, labels, name, same):
+    write_mask_video(labels, tmp_path / name, Fraction(8), COLORS)
+    assert (read_mask_video(tmp_path / name, 4, (48, 32), COLORS) == labels).mean() >= same
+    with pytest.raises(MaskError, match="4 frames of 48x32, but the clip uses 4 of 48x30"):
+        read_mask_video(tmp_path / name, 4, (48, 30), COLORS)
+
+
+def test_labels_are_read_a_frame_at_a_time(tmp_path, labels):
+    read = []
+
+    def window(start, stop):
+        read.append(stop - start)
+        return labels[start:stop]
+
+    lazy = LazyFrames(labels.shape, np.uint8, window)
+    for name in ("masks.mkv", "masks.mp4"):
+        write_mask_video(lazy, tmp_path / name, Fraction(8), COLORS)
+        write_mask_video(labels, tmp_path / f"whole_{name}", Fraction(8), COLORS)
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"whole_{name}").read_bytes()
+    assert set(read) == {1}
