@@ -21,6 +21,7 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
 from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.project import FILE, load_project
+from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import check_writable
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class EditJob:
         if "loras" in changes:
             changes["loras"] = tuple(changes["loras"])
         request, notes = override(load_project(self.project), **changes)
-        request.check_runnable()
+        check_runnable(request)
         return request, notes
 
     def digest(self) -> str:

@@ -12,6 +12,7 @@ from regrain.editing.params.written import Cuts, KeyFrames, written
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """How much work a run does, as a share of what it does with nothing given."""
 _LEAST_STEPS = 4
+FROM_NOISE = "Share of the steps, counted from pure noise, "
 
 
 class MethodParams(BaseModel):
@@ -168,6 +169,63 @@ class ModulatedParams(MethodParams):
     )
 
 
+class ModulationVariants(ModulatedParams):
+    """How modulated attention may differ from the paper's."""
+
+    guidance_half: Literal["cond", "uncond", "both"] = Field(
+        "cond",
+        title="Half with modulated self-attention",
+        description="Which half of the guided batch has its self-attention modulated.",
+    )
+    levels: Literal["all", "coarse"] = Field(
+        "all",
+        title="Modulated layers",
+        description="Layers whose attention is modulated: all, or all but the finest.",
+    )
+    uncovered: Literal["region", "repelled"] = Field(
+        "region",
+        title="Pixels without words",
+        description="How pixels without words are treated: as one more region, or repelled by all words.",
+    )
+    size_over_frames: bool = Field(
+        False,
+        title="Count region size per frame",
+        description="Count a region's size once per frame in self-attention, as the release does.",
+    )
+
+
+class GuidedParams(MethodParams):
+    """Self-attention guided by the source, by what frames share, and by the motion (FRESCO's)."""
+
+    cross_frame: Literal["efficient", "first", "own"] = Field(
+        "efficient",
+        title="Frames each frame sees",
+        description="What each frame sees: the first frame and what is new in the others, the first alone, "
+        "or only itself.",
+    )
+    temporal_until: float = Field(
+        0.65,
+        title="Attention along motion until",
+        ge=0,
+        le=1,
+        description=f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
+    )
+    spatial_sharpness: float = Field(
+        0.2,
+        title="Sharpness of spatial attention",
+        ge=0,
+        le=10,
+        description="Factor on the logits of spatial attention; a lower one mixes more places.",
+    )
+    temporal_sharpness: float = Field(
+        0.2,
+        title="Sharpness along motion",
+        ge=0,
+        le=10,
+        description="Factor on the logits of attention along the motion; a lower one mixes more frames.",
+    )
+
+
 class ByWordsParams(InvertedParams):
     """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
 
@@ -188,7 +246,6 @@ class ByWordsParams(InvertedParams):
     )
 
 
-FROM_NOISE = "Share of the steps, counted from pure noise, "
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
     "one, or only itself."
@@ -200,4 +257,4 @@ KEY_FRAMES = {
     "first_previous": ("first", "previous"),
     "own": ("own",),
 }
-"""The selectors of `editing.attention.frames.sparse_causal` for each choice of `keys`."""
+"""The selectors of `editing.attention.frames.frames_seen` for each choice of `keys`."""

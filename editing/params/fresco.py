@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from regrain.editing.params.base import FROM_NOISE, ModulatedParams
+from regrain.editing.params.base import FROM_NOISE, GuidedParams, ModulatedParams
 from regrain.editing.params.written import Controls, control_networks, motion_estimate
 
 
-class FrescoParams(ModulatedParams):
+class FrescoParams(GuidedParams, ModulatedParams):
     """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
     docs/fresco.md lists where the paper and its released code differ. Adam does not see the scale of a loss,
@@ -143,12 +143,6 @@ class FrescoParams(ModulatedParams):
         title="Restore statistics",
         description="Restore the mean and deviation of every channel after features are optimised.",
     )
-    cross_frame: Literal["efficient", "first", "own"] = Field(
-        "efficient",
-        title="Frames each frame sees",
-        description="What each frame sees: the first frame and what is new in the others, the first alone, "
-        "or only itself.",
-    )
     spatial_steps: int = Field(
         1,
         title="Steps with spatial attention",
@@ -156,27 +150,6 @@ class FrescoParams(ModulatedParams):
         le=1000,
         description="First steps in which places that are alike in the source get similar queries; 0 turns "
         "it off.",
-    )
-    temporal_until: float = Field(
-        0.65,
-        title="Attention along motion until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
-    )
-    spatial_sharpness: float = Field(
-        0.2,
-        title="Sharpness of spatial attention",
-        ge=0,
-        le=10,
-        description="Factor on the logits of spatial attention; a lower one mixes more places.",
-    )
-    temporal_sharpness: float = Field(
-        0.2,
-        title="Sharpness along motion",
-        ge=0,
-        le=10,
-        description="Factor on the logits of attention along the motion; a lower one mixes more frames.",
     )
     smooth_background: bool = Field(
         True,

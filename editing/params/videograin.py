@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from regrain.editing.params.base import InvertedParams, ModulatedParams
+from regrain.editing.params.base import InvertedParams, ModulationVariants
 from regrain.editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
 
 
-class VideoGrainParams(ModulatedParams, InvertedParams):
+class VideoGrainParams(ModulationVariants, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -73,26 +73,6 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
         description="A preset sets every parameter that is not given: the paper's values or the release's.",
     )
 
-    guidance_half: Literal["cond", "uncond", "both"] = Field(
-        "cond",
-        title="Half with modulated self-attention",
-        description="Which half of the guided batch has its self-attention modulated.",
-    )
-    levels: Literal["all", "coarse"] = Field(
-        "all",
-        title="Modulated layers",
-        description="Layers whose attention is modulated: all, or all but the finest.",
-    )
-    uncovered: Literal["region", "repelled"] = Field(
-        "region",
-        title="Pixels without words",
-        description="How pixels without words are treated: as one more region, or repelled by all words.",
-    )
-    size_over_frames: bool = Field(
-        False,
-        title="Count region size per frame",
-        description="Count a region's size once per frame in self-attention, as the release does.",
-    )
     attention_span: Literal["full", "sparse_causal", "own_frame"] = Field(
         "full",
         title="Frames each frame sees",

@@ -19,6 +19,7 @@ from regrain.editing.params.registry import Resolved, check_needs, check_params,
 from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import adapter_facts, check_runnable, check_source
 from regrain.editing.storage.memory import peak_memory, reset_peak
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     Raises:
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
-    request.check_runnable()
-    facts = request.adapter_facts()
+    check_runnable(request)
+    facts = adapter_facts(request)
     clock = StageTimer()
     backbone, params, resolved = yield from _prepared(request, backbone, clock)
     warnings = []
@@ -136,9 +137,9 @@ def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None)
     Raises:
         EditingError: See `edit`.
     """
-    request.check_runnable()
+    check_runnable(request)
     clock = StageTimer()
-    adapted = request.adapter_facts() is not None
+    adapted = adapter_facts(request) is not None
     backbone, params, _ = yield from _prepared(request, backbone, clock)
     if adapted:
         backbone, _ = use_adapter(backbone, request)
@@ -164,7 +165,7 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
     request = replace(request, adapter="")
-    request.check_source()
+    check_source(request)
     clock = StageTimer()
     backbone, params, _ = yield from _prepared(request, backbone, clock)
     from regrain.editing.methods.tuning import learn_clip

@@ -15,6 +15,7 @@ from regrain.editing.methods.tuning import Learner, Tuning
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, save_project
+from regrain.editing.request.runnable import adapter_facts
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
@@ -241,7 +242,7 @@ def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, mo
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     asked = load_project(with_adapter(project, "clip"))
     assert asked.adapter == "clip"
-    assert asked.adapter_facts() == read_facts(file)
+    assert adapter_facts(asked) == read_facts(file)
 
 
 @pytest.mark.parametrize(
