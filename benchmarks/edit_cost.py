@@ -36,7 +36,7 @@ from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.features import Features
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.recipe.inversion import null_text
 from regrain.editing.recipe.window import working_clip

@@ -23,6 +23,7 @@ from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
 from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
 from regrain.editing.request.region import Region
+from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.folders import alone, check_writable
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(
         loras=tuple(lora) if lora else None,
         adapter=adapter,
     )
-    request.check_runnable()
+    check_runnable(request)
     if whole:
         check_whole(request.clip)
     from regrain.editing.pipeline.runner import edit
@@ -110,11 +111,11 @@ def check(
     """Check a project, all of its frames and masks among it, without a model."""
     params = parse_settings(settings or [])
     request, _ = override(load_project(project), method=method, params=params, prompts=prompt or ())
-    request.check_runnable()
+    check_runnable(request)
     clip = request.clip
     for start, stop in windows(len(clip)):
         clip.read(start, stop)
-        request.read_areas(start, stop)
+        request.areas.read(start, stop)
     warn(clip.warnings)
     width, height = clip.size
     typer.echo(f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}")
@@ -180,7 +181,7 @@ def tune(
         model=model,
         loras=tuple(lora) if lora else None,
     )
-    request.check_source()
+    check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))

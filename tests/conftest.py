@@ -10,7 +10,7 @@ import pytest
 import torch
 from browser import browser, chromium_there, open_page, real_server, server  # noqa: F401
 
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",

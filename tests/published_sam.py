@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
 WIDTH = 128  # of what both decode; memory has 64 channels, and the width must be a larger multiple of them
 SAM2_SIDE, SAM3_SIDE = 128, 112

@@ -28,13 +28,9 @@ def attention(
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
     Args:
-        q: Queries, unscaled.
-        k: Keys.
-        v: Values; may be narrower or wider than q and k (keys that carry region channels).
+        q, k, v: Unscaled; v may be narrower or wider than q and k (keys that carry region channels).
         scale: Factor on q k^T; default dim ** -0.5.
         mask: True where a query sees a key; None lets all see all.
-    Returns:
-        One row of values per query, in q's dtype.
     """
     dim, width = q.shape[-1], v.shape[-1]
     if dim == width or q.device.type != "cpu":
@@ -43,9 +39,8 @@ def attention(
     if scale is None:
         scale = dim**-0.5
     if width < dim:
-        return F.scaled_dot_product_attention(q, k, F.pad(v, (0, dim - width)), mask, scale=scale)[
-            ..., :width
-        ]
+        wide = F.pad(v, (0, dim - width))
+        return F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)[..., :width]
     pad = (0, width - dim)
     return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale)
 
@@ -60,9 +55,7 @@ def attention_in_runs(
     """Compute attention within consecutive runs of tokens.
 
     Args:
-        q: Queries, unscaled.
-        k: Keys.
-        v: Values.
+        q, k, v: Unscaled.
         lengths: Tokens of each run, the same runs in every row of the batch; they add up to `tokens`.
         scale: Factor on q k^T; default dim ** -0.5.
     """
@@ -80,8 +73,7 @@ def attention_in_runs(
 
 def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    return device.type == "cuda" and half and find_spec("xformers") is not None
+    return device.type == "cuda" and dtype.itemsize == 2 and find_spec("xformers") is not None
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:

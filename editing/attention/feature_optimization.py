@@ -56,14 +56,10 @@ def optimize_features(
     """Optimise features; without weights they are returned as they are.
 
     Args:
-        x: Features, rows (branch frame).
+        x: Features, rows (branch frame); they come back in their dtype, and no gradient leaves them.
         source: Features of the source clip, same rows.
         motion: Motion of the circular pairs of frames, at the size of the features.
         wanted: See `Agreement`.
-
-    Returns:
-        Features in x's dtype; no gradient reaches anything else.
-
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
     if not wanted.flow and not wanted.similarity:
@@ -81,8 +77,8 @@ def optimize_features(
             slope = similarity_slope(features, reference, wanted.distance)
             features.grad.add_(slope, alpha=wanted.similarity)
         adam.step()
-    found = features.mT.reshape(x.shape).contiguous()
-    return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
+    result = features.mT.reshape(x.shape).contiguous()
+    return (with_statistics(result, original) if wanted.restore else result).to(x.dtype)
 
 
 def as_places(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
@@ -96,10 +92,9 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     Args:
         motion: Motion of the circular pairs of frames.
         circular: See `Agreement`.
-
     Returns:
-        A sparse matrix. Of features of all places, frame by frame, it makes the difference of each place to
-        its neighbour, interpolated; outside the frame features are 0.
+        A sparse matrix that takes features of all places, frame by frame, to the difference of each place to
+        its interpolated neighbour; outside the frame features are 0.
     """
     frames = torch.arange(len(motion.forward), device=motion.forward.device)
     after = frames.roll(-1)
@@ -140,12 +135,7 @@ def _displaced(
 def flow_slope(
     x: Float[Tensor, "rows places c"], links: Float[Tensor, "pairs all_places"]
 ) -> Float[Tensor, "rows places c"]:
-    """The gradient of the mean distance of each frame to its neighbour; hidden places count as 0.
-
-    Args:
-        x: Features, rows (branch frame).
-        links: See `neighbours`.
-    """
+    """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0."""
     # Adam takes full steps down any slope, so what only rounding made must have none.
     rounding = _ROUNDING * x.abs().amax()
     slopes = []

@@ -32,13 +32,9 @@ _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
-    """Choose the stride of the layers from which maps of words are read.
+    """Choose the stride of the layers from which maps of words are read, on a grid of latents.
 
-    It is the coarsest grid with cross-attention and at least 16 cells per side, else the finest.
-
-    Args:
-        grid: Grid of the latents.
-        sites: The model's attention layers.
+    It is the coarsest with cross-attention and at least 16 cells per side, else the finest.
     """
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
     large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
@@ -122,9 +118,7 @@ def fuse_cross(
     """Compute cross-attention in which some branches use that of the branch `source`.
 
     Args:
-        q: Queries, rows of `batch`.
-        k: Keys, same rows.
-        v: Values, same rows.
+        q, k, v: Rows of `batch`.
         batch: The order of the rows.
         exchanges: Per branch, how its attention is computed from the source's; None leaves it unchanged.
         seen: Called with name, own maps and final maps of every branch in `exchanges`.

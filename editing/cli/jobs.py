@@ -23,6 +23,7 @@ from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest, override
 from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
+from regrain.editing.request.runnable import check_runnable
 from regrain.editing.storage.folders import check_writable, replacing
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class EditJob:
         if "loras" in changes:
             changes["loras"] = tuple(changes["loras"])
         request, notes = override(load_project(self.project), **changes)
-        request.check_runnable()
+        check_runnable(request)
         return request, notes
 
     def mark(self) -> dict[str, str]:

@@ -31,9 +31,8 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
 from regrain.editing.motion.correspondence import around, smooth_background
-from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
-from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.guided import GuidedAttention
@@ -132,7 +131,7 @@ class FrescoState:
 def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
-    areas = (torch.from_numpy(request.read_areas(*window) > 0) for window in windows(len(request.clip)))
+    areas = (torch.from_numpy(request.areas.read(*window) > 0) for window in windows(len(request.clip)))
     covered = torch.cat([F.adaptive_max_pool2d(part.float()[:, None], size) for part in areas])
     side = _odd(_FOREGROUND_GROWTH, size)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
@@ -240,7 +239,7 @@ class FrescoModel:
         clip, params = self._clip, self._clip.params
         if clip.layout is None:
             return None
-        rules = VideoGrainParams(**params.model_dump(include=set(ModulatedParams.model_fields)))
+        rules = ModulationVariants(**params.model_dump(include=set(ModulatedParams.__annotations__)))
         scope = HeatScope.choose(clip.grid, clip.backbone.sites)
         own = frames_seen(("own",), len(clip.frames))
         return Modulation(clip.layout, rules, own, AttentionRecorder(scope))

@@ -18,8 +18,9 @@ from regrain.editing.storage.local_models import local_entries
 if TYPE_CHECKING:
     import torch
 
-
 KEPT_IN_MEMORY = 2
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_loading = threading.Lock()
 
 
 def on_shelf() -> list[str]:
@@ -35,12 +36,6 @@ def on_shelf() -> list[str]:
             and entry.stem not in adapters
         )
     ]
-
-
-_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
-
-
-_loading = threading.Lock()
 
 
 def load_backbone(

@@ -12,6 +12,7 @@ from regrain.editing.params.written import Cuts, KeyFrames, Share, parameter
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """How much work a run does, as a share of what it does with nothing given."""
 _LEAST_STEPS = 4
+FROM_NOISE = "Share of the steps, counted from pure noise, "
 
 
 class MethodParams(BaseModel):
@@ -136,6 +137,57 @@ class ModulatedParams(MethodParams):
     )
 
 
+class ModulationVariants(ModulatedParams):
+    """How modulated attention may differ from the paper's."""
+
+    guidance_half: Literal["cond", "uncond", "both"] = parameter(
+        "cond",
+        "Half with modulated self-attention",
+        "Which half of the guided batch has its self-attention modulated.",
+    )
+    levels: Literal["all", "coarse"] = parameter(
+        "all", "Modulated layers", "Layers whose attention is modulated: all, or all but the finest."
+    )
+    uncovered: Literal["region", "repelled"] = parameter(
+        "region",
+        "Pixels without words",
+        "How pixels without words are treated: as one more region, or repelled by all words.",
+    )
+    size_over_frames: bool = parameter(
+        False,
+        "Count region size per frame",
+        "Count a region's size once per frame in self-attention, as the release does.",
+    )
+
+
+class GuidedParams(MethodParams):
+    """Self-attention guided by the source, by what frames share, and by the motion (FRESCO's)."""
+
+    cross_frame: Literal["efficient", "first", "own"] = parameter(
+        "efficient",
+        "Frames each frame sees",
+        "What each frame sees: the first frame and what is new in the others, the first alone, or only "
+        "itself.",
+    )
+    temporal_until: Share = parameter(
+        0.65,
+        "Attention along motion until",
+        f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
+    )
+    spatial_sharpness: float = parameter(
+        0.2,
+        "Sharpness of spatial attention",
+        "Factor on the logits of spatial attention; a lower one mixes more places.",
+        (0, 10),
+    )
+    temporal_sharpness: float = parameter(
+        0.2,
+        "Sharpness along motion",
+        "Factor on the logits of attention along the motion; a lower one mixes more frames.",
+        (0, 10),
+    )
+
+
 class ByWordsParams(InvertedParams):
     """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
 
@@ -160,7 +212,6 @@ RELEASED_PRESET = parameter(
     "Preset",
     "A preset sets every parameter that is not given: the paper's values or the release's.",
 )
-FROM_NOISE = "Share of the steps, counted from pure noise, "
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
     "one, or only itself."
@@ -172,4 +223,4 @@ KEY_FRAMES = {
     "first_previous": ("first", "previous"),
     "own": ("own",),
 }
-"""The selectors of `editing.attention.frames.sparse_causal` for each choice of `keys`."""
+"""The selectors of `editing.attention.frames.frames_seen` for each choice of `keys`."""

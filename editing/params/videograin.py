@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from regrain.editing.params.base import MODULATION, RELEASED_PRESET, InvertedParams, ModulatedParams
+from regrain.editing.params.base import MODULATION, RELEASED_PRESET, InvertedParams, ModulationVariants
 from regrain.editing.params.written import (
     CONTROL_NETWORKS,
     MOTION_ESTIMATE,
@@ -18,7 +18,7 @@ from regrain.editing.params.written import (
 )
 
 
-class VideoGrainParams(ModulatedParams, InvertedParams):
+class VideoGrainParams(ModulationVariants, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -50,24 +50,6 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
 
     preset: Literal["paper", "released"] = RELEASED_PRESET
 
-    guidance_half: Literal["cond", "uncond", "both"] = parameter(
-        "cond",
-        "Half with modulated self-attention",
-        "Which half of the guided batch has its self-attention modulated.",
-    )
-    levels: Literal["all", "coarse"] = parameter(
-        "all", "Modulated layers", "Layers whose attention is modulated: all, or all but the finest."
-    )
-    uncovered: Literal["region", "repelled"] = parameter(
-        "region",
-        "Pixels without words",
-        "How pixels without words are treated: as one more region, or repelled by all words.",
-    )
-    size_over_frames: bool = parameter(
-        False,
-        "Count region size per frame",
-        "Count a region's size once per frame in self-attention, as the release does.",
-    )
     attention_span: Literal["full", "sparse_causal", "own_frame"] = parameter(
         "full",
         "Frames each frame sees",

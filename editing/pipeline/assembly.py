@@ -154,8 +154,8 @@ class WindowRunner:
 
     def edit(self, window: Window) -> Generator[Event, None, WindowResult | None]:
         """The draft of a window's own frames; None if no region is in them."""
-        several = len(self.plan.windows) > 1
-        if several and not self._request.edits_any(window.keys):
+        several, mask = len(self.plan.windows) > 1, self._request.edited_mask
+        if several and not any(mask.read(key, key + 1).any() for key in window.keys):
             return None
         piece = self._piece(window)
         part = pick(self._request, piece.numbers)
@@ -244,7 +244,7 @@ class Compositor:
         height, width = self._source.shape[1:3]
 
         def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-            areas = self._request.read_areas(start, stop)
+            areas = self._request.areas.read(start, stop)
             return np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_NEAREST) for a in areas])
 
         return read
@@ -261,8 +261,9 @@ class Compositor:
 
     def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
         clip, edits = self._request.clip, zip(self._frames, self._alone, strict=True)
-        source, mask = clip.read(number, number + 1), self._request.read_edited_mask(number, number + 1)
-        opacity = self._request.read_opacity(number, number + 1)
+        source, mask = clip.read(number, number + 1), self._request.edited_mask.read(number, number + 1)
+        shown = self._request.opacity
+        opacity = None if shown is None else shown.read(number, number + 1)
         large = [resize(picture[None], clip.size) for picture in pictures]
         for picture, (frames, alone) in zip(large, edits, strict=False):
             alone.append(picture)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
 from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.request.runnable import adapter_facts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +98,7 @@ def check_known(request: EditRequest) -> None:
     Raises:
         ModelError: It is missing or does not fit the clip or, if it is in memory, the model.
     """
-    facts = request.adapter_facts()
+    facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras)
     if facts is not None and backbone is not None:
         check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))

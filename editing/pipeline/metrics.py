@@ -62,7 +62,7 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         _add_squares(squares_uncomposited, source, uncomposited, outside)
         _add_squares(inside, source, frames, edited)
         warping.add(source, frames)
-        areas = request.read_areas(start, stop) if labels else None
+        areas = request.areas.read(start, stop) if labels else None
         for name, change in changes.items():
             _add_squares(change, source, frames, areas == labels[name])
         for name, maps in seen.items():

@@ -246,7 +246,7 @@ def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
 
     colors = {region.label: region.color for region in request.regions}
     for index, frame in enumerate(frames):
-        (areas,) = request.read_areas(index, index + 1)
+        (areas,) = request.areas.read(index, index + 1)
         labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         yield tint(frame, labels, colors)
 

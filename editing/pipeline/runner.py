@@ -19,6 +19,7 @@ from regrain.editing.params.registry import Resolved, check_needs, check_params,
 from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import adapter_facts, check_runnable, check_source
 from regrain.editing.storage.memory import peak_memory, reset_peak
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     Raises:
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
-    request.check_runnable()
+    check_runnable(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_clip
@@ -125,7 +126,7 @@ def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None)
 
     Yields the events of `edit` but the last; arguments and errors are the same.
     """
-    request.check_runnable()
+    check_runnable(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_windows
@@ -150,7 +151,7 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
     request = replace(request, adapter="")
-    request.check_source()
+    check_source(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
     from regrain.editing.methods.tuning import learn_clip
@@ -174,7 +175,7 @@ def _prepared(
     request: EditRequest, backbone: Backbone | None, clock: StageTimer
 ) -> Generator[Event, None, _Prepared]:
     """Check what can be checked without the model, load it, and decide the parameters."""
-    adapter = request.adapter_facts()
+    adapter = adapter_facts(request)
     if backbone is None:
         _check_model(request)
     _check_words(request, backbone)

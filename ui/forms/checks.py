@@ -18,6 +18,7 @@ from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import compose, missing_phrases
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms.views import View
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.method_choice import uses
@@ -233,7 +234,7 @@ def _request_remarks(document: Session, asked: CheckForm) -> Iterator[Diagnostic
         request = build_request(
             document, asked.params, document.method, asked.model, asked.seed, asked.loras, masked=False
         )
-        request.check_runnable()
+        check_runnable(request)
     except EditingError as error:
         nothing = error.field in ("regions", "prompt", "source_prompt")
         yield _remark(error, document, "missing" if nothing else "wrong")

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError
-from regrain.editing.models.control_maps import control_maps
+from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.params.written import KINDS
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.forms.views import View, capital
@@ -87,7 +87,7 @@ class ModelHandlers:
             count = len(document.opened.frames)
             if kind not in KINDS or not isinstance(frame, int) or not 0 <= frame < count:
                 return gr.skip()
-            picture = control_maps(document.opened.frames[frame : frame + 1], kind)[0]
+            picture = CONTROL_MAPS[kind](document.opened.frames[frame : frame + 1])[0]
         except EditingError as error:
             return control_view(self.catalogue.controls, error.message)
         except Exception:

@@ -16,6 +16,7 @@ from regrain.editing.models.adapters import Adapter
 from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.server.media import Media
 from regrain.ui.session.clip_files import pack_project
@@ -98,7 +99,7 @@ class Jobs:
             EditingError: The request asks for what is not offered, or the edit failed.
         """
         request = job.request
-        request.check_runnable()
+        check_runnable(request)
         self.catalogue.check(request)
         folder = self.media.new_run(job.page, job.kept)
         if job.opened:

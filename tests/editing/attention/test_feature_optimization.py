@@ -126,11 +126,10 @@ def test_what_is_hidden_has_no_neighbour(circular):
     assert not flow_slope(as_places(features()), neighbours(hidden, circular)).any()
 
 
-def test_one_frame_agrees_with_itself():
-    x, wanted = features(2), replace(WANTED, similarity=0.0)
-    for circular in (True, False):
-        found = optimize_features(x, x, still(1), replace(wanted, circular=circular, restore=False))
-        assert torch.equal(found, x)
+@pytest.mark.parametrize("circular", [True, False])
+def test_one_frame_agrees_with_itself(circular):
+    x, wanted = features(2), replace(WANTED, similarity=0.0, circular=circular, restore=False)
+    assert torch.equal(optimize_features(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():
@@ -168,11 +167,8 @@ def test_statistics_are_put_back():
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     free = optimize_features(x, features(), random_motion(), replace(WANTED, restore=False))
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
-
-
-def test_a_single_place_has_statistics():
-    x = torch.randn(2, 4, 1, 1)
-    torch.testing.assert_close(with_statistics(x + 5, x), x)
+    single = torch.randn(2, 4, 1, 1)  # place
+    torch.testing.assert_close(with_statistics(single + 5, single), single)
 
 
 def test_without_weights_nothing_is_done():

@@ -11,7 +11,6 @@ from regrain.editing.attention.frames import (
     fold_frames,
     frames_seen,
     labels_seen,
-    sparse_causal,
     tracks,
     unfold_frames,
 )
@@ -19,8 +18,12 @@ from regrain.editing.attention.frames import (
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
 
 
-def own_frame(q, k, v, frames, attend=attention):
-    return across_frames(q, k, v, frames, frames_seen(("own",), frames), attend)
+def sparse_causal(q, k, v, frames, selectors=("first", "previous"), attend=attention):
+    return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
+
+
+def own_frame(q, k, v, frames):
+    return sparse_causal(q, k, v, frames, ("own",))
 
 
 @pytest.fixture
@@ -50,11 +53,8 @@ def test_fold_and_unfold(qkv):
     assert torch.equal(unfold_frames(folded, FRAMES), qkv[0])
 
 
-def test_all_frames(qkv):
+def test_all_frames_and_own_frame(qkv):
     torch.testing.assert_close(all_frames(*qkv, FRAMES), loop(qkv, lambda _: range(FRAMES)))
-
-
-def test_own_frame(qkv):
     torch.testing.assert_close(own_frame(*qkv, FRAMES), loop(qkv, lambda frame: [frame]))
 
 
@@ -106,10 +106,6 @@ def test_attend_gets_the_arranged_tokens(qkv):
     assert shapes == [(clip, clip), (qkv[0].shape, (BRANCHES * FRAMES, HEADS, 2 * TOKENS, DIM))]
 
 
-def test_sparse_causal_sees_the_first_and_the_previous_frame_by_default(qkv):
-    torch.testing.assert_close(sparse_causal(*qkv, FRAMES), loop(qkv, lambda f: [0, max(f - 1, 0)]))
-
-
 def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
     """Random tracks of every length, one token a frame at most."""
     g = torch.Generator().manual_seed(1)
@@ -129,7 +125,7 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
 
 def test_a_token_alone_in_its_track_keeps_its_value(qkv):
     ids = torch.arange(FRAMES * TOKENS).view(FRAMES, TOKENS)
-    assert torch.equal(tracks(*qkv, FRAMES, ids), qkv[2])
+    assert torch.equal(tracks(*qkv, FRAMES, ids, 0.2), qkv[2])
 
 
 @pytest.mark.parametrize("selectors", ["all", ("own",), ("first", "previous"), ("own", "middle", 1)])

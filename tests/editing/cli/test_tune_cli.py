@@ -16,6 +16,7 @@ from regrain.editing.methods.tuning import Learner, Tuning
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, save_project
+from regrain.editing.request.runnable import adapter_facts
 
 call = command(main)
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -217,7 +218,7 @@ def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(project, f
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     asked = load_project(change(project, adapter="clip"))
     assert asked.adapter == "clip"
-    assert asked.adapter_facts() == read_facts(file)
+    assert adapter_facts(asked) == read_facts(file)
 
 
 @pytest.mark.parametrize(

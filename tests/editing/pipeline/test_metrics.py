@@ -8,7 +8,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.media.lazy_frames import DiskFrames, frames_of, windows
 from regrain.editing.pipeline.metrics import BEST_PSNR, measure, psnr, ssim, warp_error
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
@@ -153,6 +153,5 @@ def test_a_result_on_disk_measures_as_one_in_memory(edited):
     request, result = edited
     spooled = DiskFrames(64, 64)
     spooled.append(result.frames)
-    mask = LazyFrames(result.edited_mask.shape, bool, request.read_edited_mask)
-    on_disk = replace(result, frames=spooled, source=frames_of(request.clip), edited_mask=mask)
+    on_disk = replace(result, frames=spooled, source=frames_of(request.clip))
     assert measure(on_disk, request) == measure(result, request)

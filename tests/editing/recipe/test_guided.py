@@ -6,7 +6,7 @@ import torch
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_shared, tracks
+from regrain.editing.attention.frames import across_shared
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.motion.correspondence import Motion, around
@@ -49,10 +49,7 @@ def test_other_layers_are_plain():
     attend, (q, k, v) = made().attend(STEPS[0], BOTH, looks), qkv()
     for site in (OTHER, CROSS):
         assert torch.equal(attend(q, k, v, site), attention(q, k, v))
-
-
-def test_with_all_parts_off_attention_is_plain():
-    q, k, v = qkv()
+    # With all parts off, so are the guided ones.
     assert torch.equal(made(**OFF).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
 
 
@@ -109,12 +106,6 @@ def test_what_appears_in_a_frame_is_shared():
     expected[0], expected[2, :2] = True, True
     found = made(motion, temporal_until=0.0).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED)
     torch.testing.assert_close(found, across_shared(q, k, v, expected.flatten(1)))
-
-
-def test_a_token_alone_on_its_track_is_left_unchanged():
-    q, k, v = qkv()
-    ids = torch.arange(FRAMES * 24).view(FRAMES, 24)
-    assert torch.equal(tracks(q, k, v, FRAMES, ids, 0.2), v)
 
 
 def test_attention_along_the_motion_stops_with_its_share_of_the_steps():

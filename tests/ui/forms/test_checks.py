@@ -10,6 +10,7 @@ from regrain.editing.media.clip import ArrayClip
 from regrain.editing.models.loading.reader import CLIP, Reader
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms import checks
 from regrain.ui.forms.checks import CheckForm
 from regrain.ui.session.build_request import build_request
@@ -64,7 +65,7 @@ def said(remarks):
 
 def test_nothing_is_said_of_what_can_be_run(document):
     assert look(document) == []
-    build_request(document, {}, "videograin", "storybook").check_runnable()
+    check_runnable(build_request(document, {}, "videograin", "storybook"))
 
 
 def test_every_unknown_word_is_named_at_its_field_with_the_nearest(document):

@@ -14,6 +14,7 @@ from pydantic import Field
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms import settings
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
@@ -87,7 +88,7 @@ def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
     assert composed(document)[0].text == "a cat runs at night"
     asked = build_request(document, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
-    asked.check_runnable()
+    check_runnable(asked)
 
 
 def test_a_method_that_takes_regions_may_do_without(document, whole):
