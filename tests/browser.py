@@ -20,6 +20,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr
 
 # How many times longer than on an idle machine a test waits before it gives up.
 PATIENCE = 8
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+looks = pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"])
 
 
 class Server:
@@ -85,8 +87,9 @@ def wait(ready, seconds: float, what: str):
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    """The page with a made-up editor, shared by all tests; what one session does, another does not see."""
     folder = tmp_path_factory.mktemp("fake")
     server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE="5")
     yield server
@@ -94,7 +97,7 @@ def server(tmp_path_factory):
     assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real_server(tmp_path_factory):
     """The page as it is, with the built-in model."""
     server = Server([ROOT / "app.py"], tmp_path_factory.mktemp("real"))
@@ -122,9 +125,9 @@ def browser(chromium_there):
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser):
-    """Open a page; at the end nothing may have gone wrong in it, nor may it have asked another host."""
+@contextmanager
+def _opening(browser):
+    """Open pages; at the end nothing may have gone wrong in them, nor may they have asked another host."""
     contexts, faults = [], []
 
     def open_page(server: Server, **options):
@@ -133,6 +136,7 @@ def open_page(browser):
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: "js_on_load" in line.text and faults.append(line.text))
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
         own = (server.url, "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
@@ -145,6 +149,41 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page of one's own."""
+    with _opening(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, server):
+    """A page that the tests of a module share."""
+    with _opening(browser) as open_page:
+        yield open_page(server)
+
+
+@pytest.fixture
+def page(shared_page):
+    """The shared page with the first example as it comes; results of earlier tests stay in its list."""
+    before = shared_page.evaluate("window.regrain.editor.id")
+    shared_page.click("[data-name='01_two_discs']")
+    shared_page.wait_for_function(
+        "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)", arg=before
+    )
+    shared_page.click("#tabs >> text=Masks")
+    shared_page.click(".rg-mask-tools >> text=This frame")
+    shared_page.keyboard.press("Escape")  # the tool that points
+    shared_page.keyboard.press("1")
+    shared_page.evaluate("window.regrain.editor.hide = false")
+    return shared_page
+
+
+def unfold(page, fold: str):
+    """Open a fold, unless it is open."""
+    page.locator(f"{fold} > button:not(.open)").evaluate_all("heads => heads.forEach(head => head.click())")
 
 
 def plays(page, name: str) -> bool:
@@ -162,6 +201,34 @@ def overflow(page) -> int:
 
 def prompt(page) -> str:
     return " ".join(page.inner_text(".rg-prompt").split())
+
+
+def report(page) -> dict:
+    """The report of the result that is shown."""
+    return page.evaluate(
+        "fetch(document.querySelector('[data-file=\"report.json\"]').href).then(r => r.json())"
+    )
+
+
+def saved(page, act, folder: Path) -> Path:
+    """The file that is downloaded when something is pressed."""
+    with page.expect_download() as download:
+        act()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def fill_number(page, field, text: str):
+    """Type into the number of a slider; one just mounted may still put its first value in."""
+
+    def stays() -> bool:
+        field.fill(text)
+        page.wait_for_timeout(300)
+        return field.input_value() == text
+
+    wait(stays, 60, "the slider takes the number")
+    page.keyboard.press("Tab")
 
 
 def wait_for_result(page, seconds: float = 90):

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from browser import ROOT, Server, overflow
+from browser import PHONE, ROOT, Server, overflow
 from fake_hub import serve_hub
 from published_sam import write_sam2
 
@@ -88,12 +88,11 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_pag
     assert not page.locator(".rg-cost").is_visible()
 
 
-@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 900}, {"width": 390, "height": 844}])
-def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film, viewport):
+def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     server, _ = fetching
     if "sam2.1-hiera-tiny" not in fetched(server):
         write_sam2(server.folder / "models" / "sam2.1-hiera-tiny")
-    page = open_page(server, viewport=viewport)
+    page = open_page(server, **PHONE)
     bring(page, film)
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     assert not page.locator(".rg-fetch").is_visible()  # it is here

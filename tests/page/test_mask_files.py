@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from browser import wait
+from browser import saved, wait
 from PIL import Image
 from test_canvas import SIDE, mask, start_empty, state, until
 
@@ -17,11 +17,7 @@ pytestmark = pytest.mark.browser
 def export(page, form, folder):
     page.keyboard.press("m")
     page.wait_for_selector(".rg-mask-files[open]")
-    with page.expect_download() as coming:
-        page.click(f"[data-form={form}]")
-    path = folder / coming.value.suggested_filename
-    coming.value.save_as(path)
-    return path
+    return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
 
 
 def all_masks(page, label):
@@ -33,9 +29,7 @@ def load(page, *files):
 
 
 @pytest.mark.parametrize("form", ["png", "coco", "mkv"])
-def test_masks_come_back_as_they_were(server, open_page, tmp_path, form):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_masks_come_back_as_they_were(page, tmp_path, form):
     before = [all_masks(page, label) for label in (1, 2)]
     path = export(page, form, tmp_path)
     start_empty(page)
@@ -52,9 +46,7 @@ def test_masks_come_back_as_they_were(server, open_page, tmp_path, form):
     until(page, lambda s: s["labels"] == [], "one step undoes it")
 
 
-def test_one_picture_per_frame_is_taken_too(server, open_page, tmp_path):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     before = all_masks(page, 1)
     with zipfile.ZipFile(export(page, "png", tmp_path)) as archive:
         archive.extractall(tmp_path / "png")
@@ -74,9 +66,7 @@ def test_one_picture_per_frame_is_taken_too(server, open_page, tmp_path):
     page.wait_for_selector("text=not a JSON file of masks")
 
 
-def test_the_pair_for_other_editors(server, open_page, tmp_path):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_the_pair_for_other_editors(page, tmp_path):
     masks = all_masks(page, 1) | all_masks(page, 2)
     with zipfile.ZipFile(export(page, "pair", tmp_path)) as archive:
         archive.extractall(tmp_path / "pair")
@@ -90,8 +80,7 @@ def test_the_pair_for_other_editors(server, open_page, tmp_path):
     until(page, lambda s: s["labels"] == [1] and s["area"][7].get("1"), "one region")
 
 
-def test_without_masks_there_is_nothing_to_export(server, open_page):
-    page = open_page(server)
+def test_without_masks_there_is_nothing_to_export(page):
     start_empty(page)
     page.click("[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")

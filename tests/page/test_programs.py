@@ -21,6 +21,7 @@ LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the m
 WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]
 CLICKED = [{**words, "clicks": [click]} for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)]
 MODEL = ROOT / "assets" / "storybook"
+ENDPOINTS = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,37 @@ def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, 
     assert "\n" not in str(error.value)
 
 
+def test_an_example_is_edited(client):
+    words, params = json.dumps({"left disc": "a robot"}), json.dumps({"steps": 4})
+    video, report = client.predict("01_two_discs", words, params, api_name="/edit_example")
+    with av.open(video["path"] if isinstance(video, dict) else video) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) == 8
+    assert report["prompt_used"] == "a robot and a fox walk on the grass"
+    assert report["params"]["steps"] == {"value": 4}
+    assert report["request"]["clip"]["file"] == "clip.mp4"  # as `path`, the client would want to download it
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("03_nothing", "{}", "{}"), "example: '03_nothing'"),
+        (("01_two_discs", '{"middle": "a fox"}', "{}"), "prompts: Region 'middle'"),
+        (("01_two_discs", "[]", "{}"), "prompts: Expected an object"),
+        (("01_two_discs", "{", "{}"), "prompts: The text is not JSON"),
+        (("01_two_discs", '{"left disc": 3}', "{}"), "regions.left disc.prompt"),
+        (("01_two_discs", '{"left disc": "' + "x" * 1100 + '"}', "{}"), "1100 characters"),
+        (("01_two_discs", "{}", '{"steps": 0}'), "params.steps"),
+        (("01_two_discs", "{}", '{"guidance_scale": NaN}'), "params.guidance_scale"),
+        (("01_two_discs", '{"left disc": "a unicorn"}', "{}"), "Did you mean 'robot'?"),
+    ],
+)
+def test_an_example_is_refused_by_name(client, given, said):
+    with pytest.raises(AppError) as error:
+        client.predict(*given, api_name="/edit_example")
+    assert said in str(error.value)
+
+
 def test_what_is_at_hand_is_listed(client):
     methods = {one["name"]: one for one in client.predict(api_name="/list_methods")}
     assert methods["videograin"]["regions"] == "needed"
@@ -151,8 +183,10 @@ def test_what_is_at_hand_is_listed(client):
 
 
 def test_one_declaration_documents_an_endpoint(server):
-    info = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
-    fields = {one["parameter_name"]: one for one in info["/edit_video"]["parameters"]}
+    info = json.loads(server.get("/gradio_api/info")[1])
+    assert [*info["named_endpoints"]] == [f"/{name}" for name in ENDPOINTS]
+    assert info["unnamed_endpoints"] == {}
+    fields = {one["parameter_name"]: one for one in info["named_endpoints"]["/edit_video"]["parameters"]}
     region = fields["regions"]["type"]["items"]["properties"]
     assert region["prompt"]["description"] == "What it should become; empty keeps the source."
     assert (region["strength"]["minimum"], region["strength"]["maximum"]) == (0, 1)
@@ -181,7 +215,7 @@ def test_tools_of_mcp(server, clip):
         return tools, methods, mask, await session.call_tool("segment", outside)
 
     tools, methods, mask, refused = mcp(server, talk)
-    assert set(tools) == {"edit_video", "edit_example", "track", "segment", "list_methods", "list_models"}
+    assert set(tools) == {*ENDPOINTS}
     assert "videograin" in methods.content[0].text
     shown, address, found = mask.content
     assert not mask.isError

@@ -2,10 +2,9 @@
 
 import json
 import zipfile
-from pathlib import Path
 
 import pytest
-from browser import overflow, plays, wait, wait_for_result
+from browser import fill_number, plays, report, saved, wait, wait_for_result
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -106,14 +105,7 @@ def test_settings_of_a_result_come_back(server, open_page):
     choose_fresco(page)
     page.fill("#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
-
-    def stays() -> bool:  # a slider just mounted may still put its first value in
-        strength.fill("0.6")
-        page.wait_for_timeout(600)
-        return strength.input_value() == "0.6"
-
-    wait(stays, 60, "the slider takes the number")
-    page.keyboard.press("Tab")
+    fill_number(page, strength, "0.6")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")
@@ -129,11 +121,9 @@ def test_settings_of_a_result_come_back(server, open_page):
     # The same again, from the seed of the one that was chosen.
     run_variants(page, 1)
     assert titles(page)[0] == "FRESCO, seed 1"
-    report = page.evaluate(
-        "fetch(document.querySelector('[data-file=\"report.json\"]').href).then(r => r.json())"
-    )
-    assert report["prompt_used"] == "a robot and a fox walk on the grass"
-    assert report["params"] == {"strength": {"value": 0.6}}
+    made = report(page)
+    assert made["prompt_used"] == "a robot and a fox walk on the grass"
+    assert made["params"] == {"strength": {"value": 0.6}}
 
 
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
@@ -155,18 +145,16 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     wait(lambda: plays(page, "source"), 60, "the open clip plays")
 
 
-def saved(page, act, folder: Path) -> Path:
-    with page.expect_download() as download:
-        act()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
+@pytest.fixture(scope="module")
+def shown(shared_page):
+    """A page that shows a result."""
+    shared_page.click("#run")
+    wait_for_result(shared_page)
+    return shared_page
 
 
-def test_downloads_are_named_for_a_person(server, open_page, tmp_path):
-    page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
+def test_downloads_are_named_for_a_person(shown, tmp_path):
+    page = shown
     row, stem = page.locator(".rg-files"), "01_two_discs-videograin-seed0"
     names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
     paths = [saved(page, row.get_by_text(name).click, tmp_path) for name in names]
@@ -189,10 +177,8 @@ def pixel(page, which: int, x: float, y: float) -> list[int]:
     return page.evaluate(read, [which, x, y])
 
 
-def test_attention_is_inspected_by_region_step_and_frame(server, open_page):
-    page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
+def test_attention_is_inspected_by_region_step_and_frame(shown):
+    page = shown
     page.locator(".rg-seek").fill("1")
     left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
     page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")
@@ -216,26 +202,3 @@ def test_attention_is_inspected_by_region_step_and_frame(server, open_page):
     wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")
     page.locator(".rg-seek").fill("8")
     wait(lambda: "frame 8" in label.get_attribute("aria-label"), 30, "it follows the player")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    ],
-    ids=["dark", "phone"],
-)
-def test_results_in_the_dark_and_on_a_phone(server, open_page, options):
-    page = open_page(server, **options)
-    choose_fresco(page)
-    run_variants(page, 2)
-    page.click(".rg-figures summary")
-    assert "Motion error of the source" in page.inner_text(".rg-figures")
-    assert overflow(page) <= 0
-    small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).map(b => b.innerText)"
-    parts = "#history button, #result button, #result a, #result summary, #result label, #variants button"
-    if "viewport" in options:
-        assert page.eval_on_selector_all(parts, small) == []
-    named = "all => all.filter(b => !(b.innerText || b.ariaLabel)).length"
-    assert page.eval_on_selector_all("#history button, #result button", named) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browser import overflow, wait, wait_for_result
+from browser import PHONE, overflow, saved, wait, wait_for_result
 
 from regrain.editing.models.adapters import Adapter, AdapterFacts, read_facts, save_adapter
 
@@ -66,8 +66,10 @@ def tuned(page):
     return page
 
 
-def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server, open_page, page, tmp_path):
-    tuned(page)
+def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server, open_page, tmp_path):
+    others = set(server.media())
+    page = tuned(choose_method(open_page(server)))
+    (mine,) = (folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors")))
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
     page.wait_for_selector(".rg-takes", state="detached")
@@ -79,16 +81,15 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server
     page.wait_for_selector(".rg-losses", state="detached")
     wait_for_result(page)
     assert not [step for step in server.steps()[before:] if step.startswith("tuning")]
-    with page.expect_download() as saved:
-        page.click("text=Save")
-    project = tmp_path / "project.zip"
-    saved.value.save_as(project)
+    project = saved(page, lambda: page.click("text=Save"), tmp_path)
     words = page.input_value("#rg-source")
     other = open_page(server)
     assert names(other) == ["None: use the model as it is"]
     other.set_input_files("#upload", project)
     other.wait_for_selector("optgroup[label='Of this project']", state="attached")
     other.wait_for_selector(f"text=/40 steps on '{words}'/")
+    page.close()
+    wait(lambda: not mine.exists(), 60, "its files go with the visit")
 
 
 def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
@@ -106,11 +107,8 @@ def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
     name.press("Enter")
     wait(lambda: names(page)[1:] == [evil, "40 steps"], 20, "the new name is listed")
     assert page.locator("#adapters img").count() == 0
-    with page.expect_download() as saved:
-        page.get_by_label("Download this tuned model").click()
-    assert saved.value.suggested_filename == "img_src_x_onerror_alert_1_alert_2.safetensors"
-    file = tmp_path / "saved.safetensors"
-    saved.value.save_as(file)
+    file = saved(page, page.get_by_label("Download this tuned model").click, tmp_path)
+    assert file.name == "img_src_x_onerror_alert_1_alert_2.safetensors"
     facts = read_facts(file)
     assert (facts.name, facts.steps, facts.words) == (evil, 20, page.input_value("#rg-source"))
 
@@ -158,28 +156,8 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.wait_for_function("!document.querySelector('.rg-models .rg-alarm').textContent")
 
 
-def test_no_other_visitor_sees_it_and_it_goes_with_the_visit(server, open_page):
-    others = set(server.media())
-    first = tuned(choose_method(open_page(server)))
-    second = open_page(server)
-    assert names(first)[1:] == ["20 steps", "40 steps"]
-    assert names(second) == ["None: use the model as it is"]
-    mine = [folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors"))]
-    assert len(mine) == 1
-    first.close()
-    wait(lambda: not mine[0].exists(), 60, "the files are gone")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    ],
-    ids=["dark", "phone"],
-)
-def test_dark_and_small(server, open_page, options):
-    page = tuned(choose_method(open_page(server, **options)))
+def test_the_small_screen(server, open_page):
+    page = tuned(choose_method(open_page(server, **PHONE)))
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
     assert overflow(page) <= 0
@@ -189,8 +167,7 @@ def test_dark_and_small(server, open_page, options):
         assert inner["x"] >= box["x"]
         assert inner["x"] + inner["width"] <= box["x"] + box["width"]
     low = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).length"
-    if "viewport" in options:
-        assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
+    assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
 
 
 def test_settings_of_the_tuning_are_together(page):

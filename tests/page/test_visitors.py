@@ -5,7 +5,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser import ROOT, Server, wait, wait_for_result
+from browser import ROOT, Server, fill_number, wait, wait_for_result
 from proxy import Proxy
 
 TOKEN = "sessionStorage.getItem('regrain-page')"
@@ -82,14 +82,7 @@ def test_a_reload_and_back_bring_everything_back(server, open_page):
     page.fill("#rg-prompt-0", "a robot")
     page.select_option(".rg-method select", "fresco")
     strength = page.locator("#at-hand input[type=number]:visible").first
-
-    def stays() -> bool:  # a slider just mounted may still put its first value in
-        strength.fill("0.35")
-        page.keyboard.press("Tab")
-        page.wait_for_timeout(150)
-        return strength.input_value() == "0.35"
-
-    wait(stays, 60, "the slider takes the number")
+    fill_number(page, strength, "0.35")
     with server.hold("editing", 6):
         page.click("#run")
         running(page)

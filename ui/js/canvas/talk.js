@@ -8,10 +8,9 @@ const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
 export const makeNote = (editor) => {
-  const node = make("p", "rg-say"),
+  const node = make("p", { className: "rg-say", role: "status" }),
     touch = matchMedia("(pointer: coarse)");
   let noted = false;
-  node.setAttribute("role", "status");
   const hint = () => {
     const region = hub.regions.find((one) => one.label === hub.active);
     return hintFor(editor.tool, region ? "“" + region.name + "”" : "a new region", touch.matches);
