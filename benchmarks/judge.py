@@ -55,11 +55,7 @@ def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, 
 
 
 def distance(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...] = JUDGED,
+    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
 ) -> float:
     """Mean squared difference between the edit and a drawn scene in a place, for an actor in its best pose.
 
@@ -69,11 +65,7 @@ def distance(
 
 
 def best_pose(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...] = JUDGED,
+    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
 ) -> Pose:
     """The pose of an actor that comes nearest to an edit."""
     return min(_distances(frames, scene, place, actor, at))[1]
@@ -153,11 +145,15 @@ def _blurred(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(f, (0, 0), _BLUR) for f in frames])
 
 
-def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
-    """Mean absolute change along the true motion, 0..1."""
+def warp_errors(frames: np.ndarray, flow: np.ndarray) -> torch.Tensor:
+    """Absolute change along the true motion, 0..1: [frames - 1, 3, size, size]."""
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    back = warp(x[1:], torch.from_numpy(flow))
-    return float((back - x[:-1]).abs().mean())
+    return (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs()
+
+
+def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
+    """Its mean."""
+    return float(warp_errors(frames, flow).mean())
 
 
 def reached(frames: np.ndarray, task: Task) -> list[bool]:

@@ -57,4 +57,4 @@ LINE = "error: clip: It is too short. Use another."
     ],
 )
 def test_answers_are_judged(answer, fault):
-    assert judge(Case("clip", "any", lambda folder: []), answer) == fault
+    assert judge(Case("clip", "any", [], lambda folder: None), answer) == fault

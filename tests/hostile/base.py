@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import json
 import os
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -127,6 +129,16 @@ def content() -> dict[str, Any]:
     }
 
 
+def changed(content: Any, place: str, value: Any) -> Any:
+    """The content with another value at a place, as "regions.0.name"."""
+    content = copy.deepcopy(content)
+    at, (*parents, last) = content, place.split(".")
+    for key in parents:
+        at = at[int(key) if key.isdigit() else key]
+    at[int(last) if last.isdigit() else last] = copy.deepcopy(value)
+    return content
+
+
 def write_project(folder: Path, changed: Any = None) -> Path:
     """A sound project folder, or one with another project.json."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +147,16 @@ def write_project(folder: Path, changed: Any = None) -> Path:
     value = content() if changed is None else changed
     (folder / "project.json").write_text(json.dumps(value), encoding="utf-8")
     return folder
+
+
+def with_project(change: Callable[[Path], object] = lambda folder: None) -> Callable[[Path], None]:
+    """Writes a sound project into `project` of a folder, then makes a change in that folder."""
+
+    def write(folder: Path) -> None:
+        write_project(folder / "project")
+        change(folder)
+
+    return write
 
 
 def linked_model(folder: Path, source: Path) -> Path:
