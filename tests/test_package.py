@@ -123,15 +123,10 @@ def test_the_page_starts_without_home_and_network(installed):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = environment(installed, GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
-    log = installed.parent / "page.log"
+    log, folder = installed.parent / "page.log", installed.parent / "elsewhere"
+    command = [installed / "bin" / "regrain", "app"]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [installed / "bin" / "regrain", "app"],
-            cwd=installed.parent / "elsewhere",
-            env=env,
-            stderr=sink,
-            stdout=sink,
-        )
+        process = subprocess.Popen(command, cwd=folder, env=env, stderr=sink, stdout=sink)
     try:
         until = time.monotonic() + 180
         while time.monotonic() < until and process.poll() is None:
