@@ -16,8 +16,12 @@ import time
 from pathlib import Path
 
 COMMANDS = {
-    "instance": 'benchmarks.edit_quality --scenes 100 --task instance --row videograin --row "cross only" '
-    '--row "no modulation" --dtype bfloat16 --jobs 2',
+    "instance": "benchmarks.edit_quality --scenes 100 --task instance --row videograin "
+    """--variant 'source noise:{"variation": 0, "inject_until": 0.4}' """
+    """--variant 'cross only:{"variation": 0, "inject_until": 0.4, "self_strength": 0}' """
+    """--variant 'no modulation:{"variation": 0, "inject_until": 0.4, """
+    """ "self_strength": 0, "cross_strength": 0}' """
+    "--dtype bfloat16 --jobs 2",
     "clicked": "benchmarks.edit_quality --scenes 40 --task instance --row videograin --masks clicked "
     "--dtype bfloat16 --jobs 2",
     "tasks": "benchmarks.edit_quality --scenes 12 --task style --task color --task shape --task background "
