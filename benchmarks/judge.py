@@ -74,7 +74,7 @@ def best_pose(
 def _distances(
     frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
 ) -> Iterator[tuple[float, Pose]]:
-    seen, inside = _blurred(_small(frames[list(at)])), _small(place[list(at)].astype(np.float32)) > 0.5
+    seen, inside = _blurred(_scaled(frames[list(at)], _GRID)), _scaled(place[list(at)], _GRID) > 0.5
     for pose in _POSES if actor is not None else (_STILL,):
         picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
         yield float(np.square(picture - seen)[inside].mean()), pose
@@ -134,11 +134,6 @@ def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
     """float32 pictures of `side` pixels."""
     shape = (side, side)
     return np.stack([cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames])
-
-
-def _small(frames: np.ndarray) -> np.ndarray:
-    """float32 pictures of `_GRID` pixels."""
-    return _scaled(frames, _GRID)
 
 
 def _blurred(frames: np.ndarray) -> np.ndarray:

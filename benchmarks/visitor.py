@@ -15,6 +15,9 @@ _EXAMPLES = ("01_two_animals", "02_one_region", "07_one_class", "08_part_changed
 _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
 _PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
 _APART = 3  # seconds between the first visits
+# Methods of `Session`, and how often each is chosen.
+_ACTS = {"choose": 2, "click": 8, "undo": 2, "write": 3, "track": 2, "run": 3, "stop": 1, "close": 1}
+_ACTS |= {"reload": 1, "lose_network": 1, "be_slow": 1}
 
 _WATCH = """() => {
   if (window.answers) return;
@@ -79,19 +82,6 @@ class Session:
         self.page: Any = None
         self.word = ""  # that was typed last
         self.told, self.place = set[str](), 0  # errors and the place in the queue, as last shown
-        self.acts: dict[Callable[[], Awaitable[None]], int] = {
-            self.choose: 2,
-            self.click: 8,
-            self.undo: 2,
-            self.write: 3,
-            self.track: 2,
-            self.run: 3,
-            self.stop: 1,
-            self.close: 1,
-            self.reload: 1,
-            self.lose_network: 1,
-            self.be_slow: 1,
-        }
 
     @property
     def mark(self) -> str:
@@ -103,8 +93,8 @@ class Session:
         await asyncio.sleep(_APART * self.number)
         await self.attempt(self.open)
         while time.monotonic() < until:
-            (act,) = self.random.choices(list(self.acts), list(self.acts.values()))
-            await self.attempt(act)
+            (act,) = self.random.choices(list(_ACTS), list(_ACTS.values()))
+            await self.attempt(getattr(self, act))
             await asyncio.sleep(self.random.uniform(0.2, 3))
         await self.page.context.close()
 

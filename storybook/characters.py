@@ -481,18 +481,8 @@ def _astronaut(main: Color) -> Shapes:
     ]
 
 
-BUILDERS: dict[str, Callable[[Color], Shapes]] = {
-    "cat": _cat,
-    "dog": _dog,
-    "fox": _fox,
-    "panda": _panda,
-    "rabbit": _rabbit,
-    "pig": _pig,
-    "robot": _robot,
-    "car": _car,
-    "fairy": _fairy,
-    "astronaut": _astronaut,
-}
+_DRAWN = (_cat, _dog, _fox, _panda, _rabbit, _pig, _robot, _car, _fairy, _astronaut)
+BUILDERS: dict[str, Callable[[Color], Shapes]] = dict(zip(NATURAL, _DRAWN, strict=True))
 
 
 # --- things to wear -----------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
 
 
 def path(corners: str) -> np.ndarray:
-    """Polygon of corners written "x,y x,y ..."."""
+    """Polygon of corners written "x,y x,y ...", or rows of other numbers."""
     return np.array([pair.split(",") for pair in corners.split()], float)
 
 

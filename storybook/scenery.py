@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from storybook.draw import WHITE, Color, box, capsule, ellipse, paint, poly, shade
+from storybook.draw import WHITE, Color, box, capsule, ellipse, paint, path, poly, shade
 
 HORIZON = 0.62
 Stops = list[tuple[float, Color]]
@@ -89,13 +89,7 @@ def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
 
 
 def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) -> None:
-    puffs = (
-        (-0.09, 0.01, 0.045),
-        (0, -0.02, 0.065),
-        (0.09, 0.01, 0.05),
-        (0.03, 0.02, 0.05),
-        (-0.04, 0.02, 0.045),
-    )
+    puffs = path("-0.09,0.01,0.045 0,-0.02,0.065 0.09,0.01,0.05 0.03,0.02,0.05 -0.04,0.02,0.045")
     for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
         for dx, dy, r in puffs:
             _shape(img, ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16), tone)
@@ -240,11 +234,7 @@ def _moon(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
     x = _seen(img, rng, 0.25, 0.75)
     _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    for dx, dy, rx, ry in (
-        (-0.05, -0.04, 0.045, 0.034),
-        (-0.03, 0.03, 0.03, 0.045),
-        (0.05, 0.01, 0.036, 0.05),
-    ):
+    for dx, dy, rx, ry in path("-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"):
         _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
     _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
     _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)

@@ -216,7 +216,9 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
         cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
     style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(STYLES[1:]))
     background = str(rng.choice(BACKGROUNDS))
-    template = _plain_template(actors) if plain else _sample_template(rng, cast, bool(crossing))
+    template = next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
+    if not plain:
+        template = _sample_template(rng, cast, bool(crossing))
     return Scene(seed, frames, _named(cast), background, style, template, float(pan / span))
 
 
@@ -232,10 +234,6 @@ def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[flo
     if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
     return rng.uniform(low, high), rng.uniform(0.80, 0.95)
-
-
-def _plain_template(actors: int) -> int:
-    return next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
 
 
 def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
