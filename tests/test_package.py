@@ -80,18 +80,9 @@ def test_the_command_edits_from_any_folder(installed):
     ran = regrain(installed, "edit", "run", str(examples / "02_one_region"), "-o", "out", "--set", "steps=1")
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
-    track = regrain(
-        installed,
-        "masks",
-        "track",
-        str(examples / "02_one_region" / "clip.mp4"),
-        "-o",
-        "found",
-        "--click",
-        "1:0,64,64",
-        "--frames",
-        "1",
-    )
+    clip = str(examples / "02_one_region" / "clip.mp4")
+    options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
+    track = regrain(installed, "masks", "track", clip, *options)
     assert track.returncode == 0, track.stderr
 
 

@@ -166,6 +166,7 @@ def linked_model(folder: Path, source: Path) -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file anew, not through a link."""
+    """Write a file anew, not through a link, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_bytes(data)

@@ -212,9 +212,14 @@ def _folders() -> Iterator[Case]:
     for size in ((1, 1), (65, 64), (64, 1), (8192, 8192)):
         name = "one of {}x{}".format(*size)
         yield _pictures(name, lambda clip, size=size: Image.new("RGB", size).save(clip / "00003.png"))
+    command = ["new_and_check", "clip"]
     for side in (20_000, 60_000, 2**31 - 1):
-        yield _only(f"a bomb of {side} pixels a side", {"00000.png": partial(bomb, side)})
-    yield _only("an empty folder", {})
+
+        def write(folder: Path, side=side) -> None:
+            base.replace_file(folder / "clip" / "00000.png", bomb(side))
+
+        yield Case("pictures", f"a bomb of {side} pixels a side", command, write)
+    yield Case("pictures", "an empty folder", command, lambda folder: (folder / "clip").mkdir())
 
 
 def _save_odd(clip: Path, mode: str) -> None:
@@ -222,17 +227,6 @@ def _save_odd(clip: Path, mode: str) -> None:
     if mode == "I;16":
         image = image.convert("I")
     (image if mode == "HSV" else image.convert(mode)).save(clip / "00001.tif")
-
-
-def _only(name: str, files: dict[str, Callable[[], bytes]]) -> Case:
-    """A folder with nothing but these files."""
-
-    def write(folder: Path) -> None:
-        (folder / "clip").mkdir()
-        for file, make in files.items():
-            (folder / "clip" / file).write_bytes(make())
-
-    return Case("pictures", name, ["new_and_check", "clip"], write)
 
 
 def bomb(side: int) -> bytes:

@@ -234,8 +234,7 @@ def _places() -> Iterator[Case]:
     for name in ("attention/notes.txt", "report.json/mine.txt", "masks.mp4/mine.txt"):
 
         def stranger(folder: Path, name=name) -> None:
-            (folder / "out" / name).parent.mkdir(parents=True)
-            (folder / "out" / name).write_bytes(b"mine")
+            base.replace_file(folder / "out" / name, b"mine")
 
         command = ["editing", "run", "project", "-o", "out"]
         yield Case("command", f"a stranger's {name} in the way", command, base.with_project(stranger))

@@ -18,14 +18,8 @@ from tests.hostile.cases import Case, Expected
 from tests.hostile.faults import CONTENT, SPECIAL, VALUES, damage, put
 
 _FILES = (
-    "unet/config.json",
-    "vae/config.json",
-    "text_encoder/config.json",
-    "scheduler/scheduler_config.json",
-    "tokenizer/vocab.json",
-    "tokenizer/tokenizer_config.json",
-    "words.json",
-    "defaults.json",
+    *("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"),
+    *("tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "words.json", "defaults.json"),
     "unet/diffusion_pytorch_model.safetensors.index.json",
 )
 _KEYS = {
