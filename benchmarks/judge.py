@@ -169,13 +169,13 @@ def interval(hits: Sequence[bool]) -> tuple[float, float]:
 
 def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
     """Every figure of one edit."""
-    found, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
+    shown, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
     drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
     own = warp_error(drawn.frames, drawn.flow)
     return {
-        "right": [f == t.asked for f, t in zip(found, task.targets, strict=True)],
+        "right": [f == t.asked for f, t in zip(shown, task.targets, strict=True)],
         "right_in_pose": [f == t.asked for f, t in zip(still, task.targets, strict=True)],
-        "leaked": [f in t.elsewhere for f, t in zip(found, task.targets, strict=True) if t.elsewhere],
+        "leaked": [f in t.elsewhere for f, t in zip(shown, task.targets, strict=True) if t.elsewhere],
         "reached": reached(frames, task),
         "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
         "outside_psnr": [psnr(drawn.frames, frames, outside)],

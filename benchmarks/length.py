@@ -83,14 +83,14 @@ def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
     params = {**params, **QUIET.get(method, {}), "preview_every": 0, **given}
     params.pop("method")
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
-        begun, window, said, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
+        began, window, predicted, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
         for last in edit(replace(task.request, method=method, params=params), backbone):
             window = last.number if isinstance(last, WindowStarted) else window
             if window == 2 and not at and isinstance(last, Progress) and last.seconds_left is not None:
-                said, at = last.seconds_left, time.perf_counter()
+                predicted, at = last.seconds_left, time.perf_counter()
         ended = time.perf_counter()
     assert isinstance(last, Finished)
-    return Run(last.result, ended - begun, said / (ended - at))
+    return Run(last.result, ended - began, predicted / (ended - at))
 
 
 def in_windows(task: Task, result: EditResult) -> dict[str, float]:
@@ -144,16 +144,16 @@ def measure(
         yield "memory", {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
     given = {size: args.window, **parse_settings(args.set)}
     given |= {"tune_steps": args.tune_steps} if method == "tune_a_video" else {}
-    found: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
+    parts: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
     for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
         task, seconds = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames), 0.0
         if {"windows", "keys"} & set(args.part):
             result, seconds, left = run(task, backbone, method, **given)
-            found["windows"].append({**in_windows(task, result), "left": left})
+            parts["windows"].append({**in_windows(task, result), "left": left})
         if "keys" in args.part:
             result, fewer, _ = run(task, backbone, method, **given, keyframes=f"every {args.every}")
-            found["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
-    for part, rows in found.items():
+            parts["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
+    for part, rows in parts.items():
         if rows:
             yield part, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 

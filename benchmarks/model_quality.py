@@ -96,8 +96,8 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
     pictures = drawn(scenes, size)
     again = round_trip(backbone, pictures[: count // 8])
     x = torch.cat([as_input(pictures), as_input(again)])
-    told = [facts(scene) for scene in [*scenes, *scenes[: count // 8]]]
-    y = {key: torch.tensor([names.index(f[key]) for f in told]) for key, names in WORDS.items()}
+    truths = [facts(scene) for scene in [*scenes, *scenes[: count // 8]]]
+    y = {key: torch.tensor([names.index(f[key]) for f in truths]) for key, names in WORDS.items()}
     model = Classifier()
     total = epochs * (len(x) // 64)
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)

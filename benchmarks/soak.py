@@ -94,14 +94,14 @@ async def _click_beside(first: Session, second: Session) -> None:
     await second.open()
     for _ in range(_CLICKS + 1):  # the first of a frame looks at the whole of it
         await second.click()
-    _say_seconds("clicks of one visitor, nobody runs", second.tally.alone[-_CLICKS:])
+    _print_seconds("clicks of one visitor, nobody runs", second.tally.alone[-_CLICKS:])
     running = asyncio.create_task(first.run())
     while not second.tally.busy and not running.done():
         await asyncio.sleep(0.1)
     while not running.done():
         await second.click()
     await running
-    _say_seconds("clicks of one visitor, another runs", second.tally.clicks)
+    _print_seconds("clicks of one visitor, another runs", second.tally.clicks)
     second.tally.clicks.clear()
     for session in (first, second):
         await session.page.context.close()
@@ -109,7 +109,7 @@ async def _click_beside(first: Session, second: Session) -> None:
 
 async def _watch(app: App, tally: Tally) -> None:
     """Ask the app for something plain every few seconds, and say every five minutes what it has."""
-    said = time.monotonic()
+    printed = time.monotonic()
     while True:
         await asyncio.sleep(5)
         began = time.monotonic()
@@ -118,8 +118,8 @@ async def _watch(app: App, tally: Tally) -> None:
             tally.answers.append(time.monotonic() - began)
         except OSError as error:
             tally.errors[f"plain request: {error}"] += 1
-        if began - said >= 300:
-            said = began
+        if began - printed >= 300:
+            printed = began
             app.sample("")
 
 
@@ -133,15 +133,15 @@ def report(tally: Tally, tracebacks: list[str]) -> None:
     _list("foreign states seen", collections.Counter(tally.foreign))
     print(f"states that only one session may see: {len(tally.owners)}")
     print(f"work lost after a reload or a lost connection: {tally.lost}")
-    _say_seconds("clicks while runs went on", tally.clicks)
-    _say_seconds("runs", tally.runs)
-    _say_seconds("plain requests", tally.answers)
+    _print_seconds("clicks while runs went on", tally.clicks)
+    _print_seconds("runs", tally.runs)
+    _print_seconds("plain requests", tally.answers)
     print(
         "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
     )
 
 
-def _say_seconds(title: str, seconds: list[float]) -> None:
+def _print_seconds(title: str, seconds: list[float]) -> None:
     if len(seconds) > 1:
         median, most = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
         shown = f"median {median:.2f} s, 95% {most:.2f} s, longest {max(seconds):.2f} s"
@@ -159,12 +159,12 @@ def kept(before: tuple[Left, int, int], after: tuple[Left, int, int]) -> list[st
     (old, _, _), (new, folders, files) = before, after
     counts = (("threads", _SPARE), ("files", _SPARE), ("children", 0))
     pairs = [(name, getattr(old, name), getattr(new, name), spare) for name, spare in counts]
-    found = [f"{name} {a} -> {b}" for name, a, b, spare in pairs if b > a + spare]
+    left = [f"{name} {a} -> {b}" for name, a, b, spare in pairs if b > a + spare]
     if new.memory > old.memory + _MEMORY:
-        found.append(f"memory {old.memory / 1e6:.0f} -> {new.memory / 1e6:.0f} MB")
+        left.append(f"memory {old.memory / 1e6:.0f} -> {new.memory / 1e6:.0f} MB")
     if folders or files:
-        found.append(f"{folders} media folders with {files} files")
-    return found
+        left.append(f"{folders} media folders with {files} files")
+    return left
 
 
 def main() -> int:

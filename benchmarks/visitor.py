@@ -81,7 +81,7 @@ class Session:
         self.tab = 0
         self.page: Any = None
         self.word = ""  # that was typed last
-        self.told, self.place = set[str](), 0  # errors and the place in the queue, as last shown
+        self.errors, self.place = set[str](), 0  # and the place in the queue, as last shown
 
     @property
     def mark(self) -> str:
@@ -106,22 +106,21 @@ class Session:
                 await self.look()
             self.tally.acts[act.__name__] += 1
         except Exception as error:  # whatever Playwright waited for in vain
-            said, *_ = str(error).splitlines() or [""]
-            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {said}"] += 1
+            message, *_ = str(error).splitlines() or [""]
+            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {message}"] += 1
             if act != self.open:
                 await self.attempt(self.open)
 
     async def look(self) -> None:
         """Check that all that the page shows is this session's own."""
-        found = await self.page.evaluate(_LOOK)
-        for what in found["seen"]:
+        shown = await self.page.evaluate(_LOOK)
+        for what in shown["seen"]:
             self.tally.claim(what, self.mark)
-        self.tally.errors.update({*found["errors"]} - self.told)
-        self.told = {*found["errors"]}
-        (self.tally.busy.add if found["busy"] else self.tally.busy.discard)(self.number)
-        if found["queue"] and found["queue"] != self.place:
-            self.tally.positions[found["queue"]] += 1
-        self.place = found["queue"]
+        self.tally.errors.update({*shown["errors"]} - self.errors)
+        (self.tally.busy.add if shown["busy"] else self.tally.busy.discard)(self.number)
+        if shown["queue"] and shown["queue"] != self.place:
+            self.tally.positions[shown["queue"]] += 1
+        self.errors, self.place = {*shown["errors"]}, shown["queue"]
 
     async def open(self) -> None:
         """Open the page in a new browser session."""

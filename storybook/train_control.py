@@ -147,8 +147,8 @@ def main() -> None:
         pictures = np.stack([maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows])
         x, t, v = noised(z[rows].float() * scale, abar, rng)
         words = embed(text, captions.draw(known, rows, rng))
-        found = predict(net, unet, x, t, words, edges(pictures))
-        run.step((found - v).square().mean(), args.batch)
+        error = predict(net, unet, x, t, words, edges(pictures)) - v
+        run.step(error.square().mean(), args.batch)
         if run.steps % args.report == 0 and not worker():
             with run.averaged():
                 run.report(held.probe(net, unet, abar))

@@ -31,7 +31,7 @@ NEVER = {
 }
 
 
-OURS = ("editing", "masks", "ui")
+OURS = tuple(ROOMS)
 
 
 def modules():
