@@ -11,15 +11,6 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "facebook/sam2.1-hiera-tiny"
 
 
-class Hub:
-    """What is asked is noted; `hold` keeps the weights back half way; `status` refuses everything."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.asked, self.status = folder, [], 200
-        self.hold = threading.Event()
-        self.hold.set()
-
-
 class Handler(BaseHTTPRequestHandler):
     """Answers what the hub's client asks of the repository."""
 
@@ -30,7 +21,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body):
-        hub = self.server.hub
+        hub = self.server
         hub.asked.append(self.path)
         if hub.status != 200:
             self.send(hub.status, b"{}", body)
@@ -61,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[:half])
             self.wfile.flush()
             if half:
-                self.server.hub.hold.wait()
+                self.server.hold.wait()
             self.wfile.write(data[half:])
 
     def log_message(self, *_):
@@ -75,15 +66,24 @@ def listing(folder):
     return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": SHA, "siblings": files, "tags": []}
 
 
+class Hub(ThreadingHTTPServer):
+    """What is asked is noted; `hold` keeps the weights back half way; `status` refuses everything."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder, self.asked, self.status, self.hold = folder, [], 200, threading.Event()
+        self.hold.set()
+
+
 @contextmanager
 def serve_hub(folder: Path):
     """Serve the files of a folder as that repository; yields the hub and its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.hub, server.daemon_threads = Hub(folder), True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.hub, f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.hub.hold.set()
-        server.shutdown()
-        server.server_close()
+    with Hub(folder) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        try:
+            yield hub, f"http://127.0.0.1:{hub.server_address[1]}"
+        finally:
+            hub.hold.set()
+            hub.shutdown()
