@@ -29,11 +29,10 @@ def pixels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np
     return np.stack([np.roll(large, 2 * i, 1) for i in range(frames)])
 
 
-def labels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def labels(frames: int = FRAMES) -> np.ndarray:
     """Two squares, labelled 1 and 2."""
-    out = np.zeros((frames, height, width), np.uint8)
-    out[:, height // 4 : height // 2, width // 8 : width // 2] = 1
-    out[:, height // 2 : height * 7 // 8, width // 2 : width * 7 // 8] = 2
+    out = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+    out[:, 16:32, 8:32], out[:, 32:56, 32:56] = 1, 2
     return out
 
 
