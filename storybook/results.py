@@ -30,22 +30,21 @@ def make_result(project: Path) -> None:
         EditingError: The project cannot be read or run.
     """
     request = load_project(project)
-    finished = [event for event in edit(request, load_backbone("storybook")) if isinstance(event, Finished)][
-        -1
-    ]
+    events = edit(request, load_backbone("storybook"))
+    finished = next(event for event in events if isinstance(event, Finished))
     result, clip = finished.result, request.clip
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
         edits = (result.frames, *(other.frames for other in result.others))
         for name, frames in zip(EDITS, edits, strict=False):
             write_video(folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF)
-        told = trimmed(finished.report) | {"project": digest(project)}
-        (folder / REPORT).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        report = trimmed(finished.report) | {"project": digest(project)}
+        (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of a result: of the parameters, only those that the method itself did not decide."""
     kept = {key: report[key] for key in _KEPT if key in report}
-    params = {name: said for name, said in report["params"].items() if said["source"] != "method"}
+    params = {name: entry for name, entry in report["params"].items() if entry["source"] != "method"}
     return {"date": report["date"], **kept, "params": params}
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -129,28 +129,30 @@ def edit(request: EditRequest) -> Iterator[Event]:
         others=tuple(OtherEdit(p, target // n, target // n) for n, p in enumerate(request.targets[1:], 2)),
         **_by_words(request) if request.method == "fatezero" else {},
     )  # fmt: skip
-    yield Finished(
-        result,
-        {
-            "version": 1,
-            "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": len(source)}},
-            "prompt_used": request.composed.text,
-            "asked": {"negative_prompt": request.negative_prompt}
-            | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
-            "seconds": {"inverting": 1.4, "editing": 1.6},
-            "metrics": {
-                "outside_psnr": 100.0,
-                "outside_psnr_uncomposited": 31.4,
-                "warp_error": 0.013,
-                "warp_error_source": 0.011,
-                "inside_psnr": 9.1,
-                "inside_psnr_by_region": dict.fromkeys((r.name for r in request.edited), 9.1),
-                "attention": {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids},
-            },
-            "params": {name: {"value": value} for name, value in request.params.items()},
-            "warnings": [],
+    yield Finished(result, report_of(request, len(source), grids))
+
+
+def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
+    """What a run is said to have measured."""
+    named = {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1}
+    return {
+        "version": 1,
+        "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": frames}},
+        "prompt_used": request.composed.text,
+        "asked": {"negative_prompt": request.negative_prompt} | named,
+        "seconds": {"inverting": 1.4, "editing": 1.6},
+        "metrics": {
+            "outside_psnr": 100.0,
+            "outside_psnr_uncomposited": 31.4,
+            "warp_error": 0.013,
+            "warp_error_source": 0.011,
+            "inside_psnr": 9.1,
+            "inside_psnr_by_region": dict.fromkeys((r.name for r in request.edited), 9.1),
+            "attention": {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids},
         },
-    )
+        "params": {name: {"value": value} for name, value in request.params.items()},
+        "warnings": [],
+    }
 
 
 def looked(grid: np.ndarray) -> RegionAttention:

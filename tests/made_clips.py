@@ -50,10 +50,8 @@ def write_clip(
         frames: RGB.
         codec: Encoder.
         pixels: Pixel format.
-        fps: Frames per second, unless `stamps` are given.
-        stamps: Time of each frame, in `unit` seconds.
-        unit: Of stamps.
-        last: How long the last frame is shown, in `unit`.
+        fps: Unless `stamps` are given.
+        stamps: Time of each frame, in `unit` seconds; `last` is how long the last one is shown.
         tone_at: Adds sound: silence, from this second on a tone of 1 kHz.
         sound: Encoder and samples of a sound of one's own.
         tags: Colour tags, which the frames are converted by.
@@ -62,9 +60,8 @@ def write_clip(
         options: Of the encoder, with _ for -.
     """
     with av.open(str(path), "w") as container:
-        video = container.add_stream(
-            codec, rate=fps, options={key.replace("_", "-"): value for key, value in options.items()}
-        )
+        named = {key.replace("_", "-"): value for key, value in options.items()}
+        video = container.add_stream(codec, rate=fps, options=named)
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pixels
         if tags:
             video.colorspace, video.color_range = tags.matrix, tags.range

@@ -78,6 +78,18 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+_TEXT = {
+    "model_type": "clip_text_model",
+    "vocab_size": 49408,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "projection_dim": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 32,
+}
+
+
 def write_sam3(folder: Path, seed: int = 0) -> Path:
     """Write a SAM 3 as `facebook/sam3` is published, detector and tracker in one file, 3 M numbers."""
     from transformers import (
@@ -108,20 +120,10 @@ def write_sam3(folder: Path, seed: int = 0) -> Path:
         "fpn_hidden_size": WIDTH,
         "backbone_feature_sizes": [[n * grid] * 2 for n in (4, 2, 1)],
     }
-    text = {
-        "model_type": "clip_text_model",
-        "vocab_size": 49408,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "projection_dim": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 32,
-    }
     detector = {
         "model_type": "sam3",
         "vision_config": vision,
-        "text_config": text,
+        "text_config": _TEXT,
         "geometry_encoder_config": small,
         "detr_encoder_config": small,
         "detr_decoder_config": {**small, "num_queries": 6},

@@ -60,19 +60,22 @@ def test_checkout_stays_small():
     sizes = {path: path.stat().st_size for path in tracked()}
     assets = {path: size for path, size in sizes.items() if path.is_relative_to(ROOT / "assets")}
     assert [path.name for path, size in sizes.items() if size >= 10 * MEGABYTE] == []
-    assert sum(assets.values()) <= 45 * MEGABYTE
-    assert sum(sizes.values()) <= 50 * MEGABYTE
+    assert sum(assets.values()) <= 52 * MEGABYTE
+    assert sum(sizes.values()) <= 58 * MEGABYTE
 
 
 BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+PRODUCT = ("editing", "masks", "ui")
+PACKAGES = (*PRODUCT, "regrain", "storybook", "benchmarks", "tests")
 
 
-def functions():
-    for package in ("editing", "masks", "ui"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
+def functions(packages=PRODUCT):
+    """Place and node of every function."""
+    paths = (path for package in packages for path in sorted((ROOT / package).rglob("*.py")))
+    for path in paths:
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
 
 def user_messages():
@@ -81,12 +84,9 @@ def user_messages():
     for name, function in functions():
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
             kind = getattr(call.func, "id", "").removesuffix("Error")
-            if (
-                kind in kinds
-                and len(call.args) == 2
-                and isinstance(call.args[1], ast.Constant | ast.JoinedStr)
-            ):
-                parts = getattr(call.args[1], "values", [call.args[1]])
+            text = call.args[1] if kind in kinds and len(call.args) == 2 else None
+            if isinstance(text, ast.Constant | ast.JoinedStr):
+                parts = getattr(text, "values", [text])
                 yield (
                     name,
                     "".join(
@@ -119,12 +119,12 @@ def depth(node: ast.AST) -> int:
 
 
 def test_functions_fit_on_a_screen():
-    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions()}
+    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions(PACKAGES)}
     assert {name: length for name, length in lengths.items() if length > 50} == {}
 
 
 def test_nothing_is_nested_deeper_than_three():
-    assert {name: found for name, node in functions() if (found := depth(node)) > 3} == {}
+    assert {name: found for name, node in functions(PACKAGES[:-1]) if (found := depth(node)) > 3} == {}
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)

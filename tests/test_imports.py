@@ -13,19 +13,8 @@ ROOT = Path(__file__).parents[1]
 # The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
 ROOMS = {
     "editing": (
-        "storage",
-        "media",
-        "params",
-        "motion",
-        "diffusion",
-        "attention",
-        "models.loading",
-        "models",
-        "request",
-        "recipe",
-        "methods",
-        "pipeline",
-        "cli",
+        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading", "models"),
+        *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
     "ui": ("server", "session", "forms", "results", "handlers", "api", "page"),
@@ -42,7 +31,7 @@ NEVER = {
 }
 
 
-OURS = ("editing", "masks", "ui")
+OURS = tuple(ROOMS)
 
 
 def modules():

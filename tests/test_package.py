@@ -46,32 +46,19 @@ def installed(tmp_path_factory) -> Path:
     return venv
 
 
-def environment(installed: Path, **more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """No home that can be written, no network that answers, and nothing of this checkout."""
-    kept = {
-        key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ
-    }
-    nobody = "http://127.0.0.1:9"
-    return {
-        **kept,
-        "HOME": "/proc/nowhere",
-        "HTTP_PROXY": nobody,
-        "HTTPS_PROXY": nobody,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
+    names = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    nobody = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    local = {"NO_PROXY": "127.0.0.1,localhost", "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
+    return kept | nobody | local | more
 
 
 def regrain(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [installed / "bin" / "regrain", *arguments],
-        cwd=installed.parent / "elsewhere",
-        env=environment(installed),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command, folder = [installed / "bin" / "regrain", *arguments], installed.parent / "elsewhere"
+    options = {"capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(command, cwd=folder, env=environment(), **options)
 
 
 @pytest.mark.slow
@@ -80,18 +67,9 @@ def test_the_command_edits_from_any_folder(installed):
     ran = regrain(installed, "edit", "run", str(examples / "02_one_region"), "-o", "out", "--set", "steps=1")
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
-    track = regrain(
-        installed,
-        "masks",
-        "track",
-        str(examples / "02_one_region" / "clip.mp4"),
-        "-o",
-        "found",
-        "--click",
-        "1:0,64,64",
-        "--frames",
-        "1",
-    )
+    clip = str(examples / "02_one_region" / "clip.mp4")
+    options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
+    track = regrain(installed, "masks", "track", clip, *options)
     assert track.returncode == 0, track.stderr
 
 
@@ -122,16 +100,11 @@ def test_the_page_starts_without_home_and_network(installed):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = environment(installed, GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
-    log = installed.parent / "page.log"
+    env = environment(GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
+    log, folder = installed.parent / "page.log", installed.parent / "elsewhere"
+    command = [installed / "bin" / "regrain", "app"]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [installed / "bin" / "regrain", "app"],
-            cwd=installed.parent / "elsewhere",
-            env=env,
-            stderr=sink,
-            stdout=sink,
-        )
+        process = subprocess.Popen(command, cwd=folder, env=env, stderr=sink, stdout=sink)
     try:
         until = time.monotonic() + 180
         while time.monotonic() < until and process.poll() is None:

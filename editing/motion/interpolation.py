@@ -20,7 +20,7 @@ Picture = Float32[np.ndarray, "h w 3"]
 Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]
 ReadLabels = Callable[[int, int], UInt8[np.ndarray, "frames h w"]]
 
-# `benchmarks.between` measures these on drawn clips whose true edit is known, key frames 4 and 8 apart.
+# Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see `docs/experiments.md`.
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
 _LEAPS = (8, 4, 2, 1)  # distances in pixels at which neighbours offer their motion
 _BETTER = 0.5  # grey levels by which a neighbour's motion must be better

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import json
 import os
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -27,11 +29,10 @@ def pixels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np
     return np.stack([np.roll(large, 2 * i, 1) for i in range(frames)])
 
 
-def labels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def labels(frames: int = FRAMES) -> np.ndarray:
     """Two squares, labelled 1 and 2."""
-    out = np.zeros((frames, height, width), np.uint8)
-    out[:, height // 4 : height // 2, width // 8 : width // 2] = 1
-    out[:, height // 2 : height * 7 // 8, width // 2 : width * 7 // 8] = 2
+    out = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+    out[:, 16:32, 8:32], out[:, 32:56, 32:56] = 1, 2
     return out
 
 
@@ -127,6 +128,16 @@ def content() -> dict[str, Any]:
     }
 
 
+def changed(content: Any, place: str, value: Any) -> Any:
+    """The content with another value at a place, as "regions.0.name"."""
+    content = copy.deepcopy(content)
+    at, (*parents, last) = content, place.split(".")
+    for key in parents:
+        at = at[int(key) if key.isdigit() else key]
+    at[int(last) if last.isdigit() else last] = copy.deepcopy(value)
+    return content
+
+
 def write_project(folder: Path, changed: Any = None) -> Path:
     """A sound project folder, or one with another project.json."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +148,16 @@ def write_project(folder: Path, changed: Any = None) -> Path:
     return folder
 
 
+def with_project(change: Callable[[Path], object] = lambda folder: None) -> Callable[[Path], None]:
+    """Writes a sound project into `project` of a folder, then makes a change in that folder."""
+
+    def write(folder: Path) -> None:
+        write_project(folder / "project")
+        change(folder)
+
+    return write
+
+
 def linked_model(folder: Path, source: Path) -> Path:
     """A copy of the built-in model whose files are links, so that a case may replace one."""
     shutil.copytree(source, folder, copy_function=os.symlink)
@@ -144,6 +165,7 @@ def linked_model(folder: Path, source: Path) -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file anew, not through a link."""
+    """Write a file anew, not through a link, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_bytes(data)

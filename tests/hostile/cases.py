@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Expected = Literal["refuse", "accept", "either"]
-Prepare = Callable[[Path], list[str]]
+Write = Callable[[Path], object]
 MOST = 300  # characters of a line
 # Insides of libraries, which mean nothing to a user.
 _INSIDE = re.compile(
@@ -30,22 +29,18 @@ class Case:
     Attributes:
         kind: What is hostile: clip, masks, project ...
         name: What is wrong with it; unique within its kind.
-        prepare: Writes the files into an empty folder, in which the command then runs, and returns the
-            command line: "editing" or "masks", and its arguments.
+        command: The command line: "editing", "masks" or one of `PROGRAMS`, and its arguments.
+        write: Writes the files into an empty folder, in which the command then runs.
         expected: Whether it must be refused, must be accepted, or may be either.
         slow: Whether it runs a model.
     """
 
     kind: str
     name: str
-    prepare: Prepare
+    command: list[str]
+    write: Write
     expected: Expected = "refuse"
     slow: bool = False
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Random numbers of this case alone."""
-        return np.random.default_rng(zlib.crc32(f"{self.kind}/{self.name}".encode()))
 
 
 class Answer(NamedTuple):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +61,14 @@ CONTENT: Mapping[str, Bytes] = {
 }
 
 
+def damage(data: bytes, fault: str, key: str = "") -> bytes:
+    """Data with one of `CONTENT`; random numbers follow from the key, by default the fault's name."""
+    return CONTENT[fault](data, np.random.default_rng(zlib.crc32((key or fault).encode())))
+
+
 def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as end:
-        end.bind(path.name)  # short enough: the working folder is the path's
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as end:
+        end.bind(path.name)  # short enough
 
 
 SPECIAL: Mapping[str, Callable[[Path], None]] = {
@@ -76,6 +84,13 @@ SPECIAL: Mapping[str, Callable[[Path], None]] = {
     "a link to a terminal": lambda path: path.symlink_to("/dev/tty"),
     "a link to a process's memory": lambda path: path.symlink_to("/proc/self/mem"),
 }
+
+
+def put(path: Path, kind: str) -> None:
+    """Put one of `SPECIAL` in the place of what is there."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    SPECIAL[kind](path)
+
 
 TEXT: Mapping[str, str] = {
     "empty": "",

@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from tests.hostile.faults import CONTENT, SPECIAL
+from tests.hostile.faults import CONTENT, damage, put
 
 
-def _new_and_check(arguments: list[str]) -> int:
+def _new_and_check(clip: str) -> int:
     """Make a project of a clip, then read all of it."""
     from regrain.editing.__main__ import main
 
-    (clip,) = arguments
     if code := main(["new", clip, "-o", "made"]):
         return code
     code = main(["check", "made", "--method", "sdedit", "--prompt", "a pig"])
@@ -26,14 +22,14 @@ def _new_and_check(arguments: list[str]) -> int:
     return code
 
 
-def _open_upload(arguments: list[str]) -> int:
+def _open_upload(name: str) -> int:
     """Open a file as the page does when it is uploaded."""
     from regrain.editing.errors import EditingError
     from regrain.ui.session.clips import open_upload
 
     Path("media").mkdir()
     try:
-        open_upload(Path(arguments[0]), Path("media"))
+        open_upload(Path(name), Path("media"))
     except EditingError as error:
         sys.stderr.write(f"error: {error}\n")
         shutil.rmtree("media")
@@ -41,24 +37,21 @@ def _open_upload(arguments: list[str]) -> int:
     return 0
 
 
-def _twice_with_broken_cache(arguments: list[str]) -> int:
+def _twice_with_broken_cache(fault: str) -> int:
     """Run, break every entry of the cache, run again: the same bytes must come out."""
     from regrain.editing.__main__ import main
 
     run = ["run", "project", "--set=steps=2", "-o"]
     if code := main([*run, "a"]):
         return code
-    (name,) = arguments
     entries = sorted(Path(os.environ["REGRAIN_CACHE"]).glob("*.safetensors"))
     if not entries:
         raise RuntimeError("nothing was cached")
     for entry in entries:
-        data = entry.read_bytes()
-        entry.unlink()
-        if name in CONTENT:
-            entry.write_bytes(CONTENT[name](data, np.random.default_rng(zlib.crc32(name.encode()))))
+        if fault in CONTENT:
+            entry.write_bytes(damage(entry.read_bytes(), fault))
         else:
-            SPECIAL[name](entry)
+            put(entry, fault)
     if code := main([*run, "b"]):
         return code
     if Path("a/edited.mp4").read_bytes() != Path("b/edited.mp4").read_bytes():
@@ -67,7 +60,7 @@ def _twice_with_broken_cache(arguments: list[str]) -> int:
     return 0
 
 
-PROGRAMS: Mapping[str, Callable[[list[str]], int]] = {
+PROGRAMS: Mapping[str, Callable[..., int]] = {
     "new_and_check": _new_and_check,
     "open_upload": _open_upload,
     "twice_with_broken_cache": _twice_with_broken_cache,

@@ -89,7 +89,7 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         os.chdir(folder)
         for name in ("REGRAIN_CACHE", "XDG_CACHE_HOME"):
             os.environ[name] = str(folder.parent / "cache")
-        program, *arguments = case.prepare(folder)
+        case.write(folder)
         (folder.parent / _KEPT).write_bytes(b"\n".join(os.listdir(os.fsencode(folder))))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -97,7 +97,7 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.close(tell)
-        code = _main(program, arguments)
+        code = _main(*case.command)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -110,7 +110,7 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         os._exit(code)
 
 
-def _main(program: str, arguments: list[str]) -> int:
+def _main(program: str, *arguments: str) -> int:
     try:
         if program == "masks":
             from regrain.masks.__main__ import main
@@ -119,8 +119,8 @@ def _main(program: str, arguments: list[str]) -> int:
         else:
             from tests.hostile.programs import PROGRAMS
 
-            return PROGRAMS[program](arguments)
-        return main(arguments)
+            return PROGRAMS[program](*arguments)
+        return main([*arguments])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException:

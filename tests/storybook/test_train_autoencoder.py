@@ -1,6 +1,5 @@
 """A decoder that learns alone: what a UNet knows of latents stays true."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,6 @@ ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
     np.save(tmp_path / "pictures_00000.npy", pictures)
-    (tmp_path / "captions_00000.json").write_text(json.dumps(["a cat"] * 4))
     command = [sys.executable, "-m", "storybook.train_autoencoder", "--decoder", "--samples", "4"]
     command += ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--init", str(ASSETS / "vae")]
     subprocess.run(command, cwd=ROOT, check=True)

@@ -11,7 +11,7 @@ import pytest
 import storybook
 from storybook.__main__ import grown, main
 from storybook.examples import TABLE, scene_of
-from storybook.world import Actor, Scene, from_dict, surface_ids, vocabulary
+from storybook.world import Actor, Scene, from_dict, owners, surface_ids, vocabulary
 from storybook.world import cast_of as primitives
 
 SEEDS = range(40)
@@ -98,9 +98,8 @@ def test_every_actor_covers_two_percent_of_every_frame(actors):
     for seed in SEEDS:
         scene = storybook.sample_scene(seed, actors=actors)
         cast = primitives(scene)
-        owner = np.array([0, *[i + 1 for i, c in enumerate(cast) for _ in c]])
         for frame in range(scene.frames):
-            labels = owner[surface_ids(scene, cast, 64, frame)]
+            labels = owners(cast)[0][surface_ids(scene, cast, 64, frame)]
             for i in range(actors):
                 assert (labels == i + 1).mean() >= 0.02, (seed, frame, i)
 
@@ -244,24 +243,8 @@ def test_grown_masks_keep_the_nearest_label():
 def test_clip_command_makes_a_project_that_loads(tmp_path):
     from regrain.editing import load_project
 
-    assert (
-        main(
-            [
-                "clip",
-                "--seed",
-                "7",
-                "--frames",
-                "3",
-                "--size",
-                "64",
-                "--become",
-                "0=a panda",
-                "-o",
-                str(tmp_path / "p"),
-            ]
-        )
-        == 0
-    )
+    options = ["--seed", "7", "--frames", "3", "--size", "64", "--become", "0=a panda"]
+    assert main(["clip", *options, "-o", str(tmp_path / "p")]) == 0
     request = load_project(tmp_path / "p")
     scene = storybook.sample_scene(7, 3)
     assert request.source_prompt == scene.caption

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
-from benchmarks.correspondence import case, sequential
 from regrain.editing.motion.correspondence import (
     Motion,
     around,
@@ -27,6 +27,39 @@ def constant(dx, dy, pairs=1, height=16, width=24):
     flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(pairs, 2, height, width).clone()
     nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
     return Motion(flow, -flow, nowhere, nowhere.clone())
+
+
+def case(frames, side, seed=0):
+    """Smooth motion, few colours so that there are ties, and a tenth of the tokens occluded."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = 3 * torch.randn(frames - 1, 2, 5, 5, generator=generator)
+    backward = interpolate(coarse, (side, side), mode="bilinear")
+    appeared = torch.rand(frames - 1, side, side, generator=generator) < 0.1
+    colours = torch.randint(0, 3, (frames, side, side, 3), generator=generator) * 40.3
+    return backward, appeared, colours
+
+
+def sequential(backward, appeared, colours):
+    """The definition of `token_maps`: one pair after the other, one token after the other."""
+    pairs = zip(backward, appeared, colours[:-1], colours[1:], strict=True)
+    maps, links = zip(*(sequential_pair(*(x.numpy() for x in pair)) for pair in pairs), strict=True)
+    return torch.tensor(maps), torch.tensor(links)
+
+
+def sequential_pair(backward, appeared, here, there):
+    height, width = appeared.shape
+    best = {}
+    for y, x in np.ndindex(height, width):
+        column, row = round(x + backward[0, y, x]), round(y + backward[1, y, x])
+        if appeared[y, x] or not (0 <= column < width and 0 <= row < height):
+            continue
+        red, green, blue = np.square(there[y, x] - here[row, column])
+        place, candidate = row * width + column, (red + green + blue, y * width + x)
+        best[place] = min(best.get(place, candidate), candidate)
+    used = {token for _, token in best.values()}
+    left = (token for token in range(height * width) if token not in used)
+    tokens = range(height * width)
+    return [best[p][1] if p in best else next(left) for p in tokens], [p in best for p in tokens]
 
 
 @pytest.fixture
