@@ -18,9 +18,8 @@ from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import finders
-from regrain.masks.track.uncertainty import doubts
 from regrain.ui.api.calls import Calls, check, follow, wait
-from regrain.ui.api.endpoints import Caller, inlined
+from regrain.ui.api.endpoints import Caller, inlined, offer
 from regrain.ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
 from regrain.ui.api.program_schema import (
     ClickedRegion,
@@ -31,7 +30,7 @@ from regrain.ui.api.program_schema import (
     TrackVideo,
 )
 from regrain.ui.handlers.mask_files import write_tracks
-from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.server.run_queue import RunQueue, Ticket
 from regrain.ui.session.build_request import build_request, masks_of
@@ -39,28 +38,20 @@ from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
+from regrain.ui.session.state import State
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Does what endpoints ask for.
+    """Does what endpoints ask for."""
 
-    Attributes:
-        jobs: Runs edits.
-        turns: Whose run is next; pages wait there, too.
-        tracking: Follows masks.
-        points: Points to a mask.
-        fallback: Who finds masks where no published SAM is at hand.
-        calls: What goes on.
-        masking: Whose mask is next. Programs wait for each other, and pages for none of them.
-    """
-
-    jobs: Jobs
-    turns: RunQueue
-    tracking: Tracking
-    points: Segment
-    fallback: str = "sam"
-    calls: Calls = field(default_factory=Calls)
+    jobs: Jobs  # runs edits
+    turns: RunQueue  # whose run is next; pages wait there, too
+    tracking: Tracking  # follows masks
+    points: Segment  # points to a mask
+    fallback: str = "sam"  # who finds masks where no published SAM is at hand
+    calls: Calls = field(default_factory=Calls)  # what goes on
+    # Whose mask is next. Programs wait for each other, and pages for none of them.
     masking: RunQueue = field(default_factory=RunQueue)
 
     def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
@@ -116,7 +107,7 @@ class Programs:
                 self._find_box(document, labels[0], asked.box)
             if asked.clicks:
                 click(document, labels[0], asked.clicks, "clicks", self.points)
-            mask = Image.fromarray(document.mask(labels[0], 0)).resize(file_size(document))
+            mask = Image.fromarray(document.state.mask(labels[0], 0)).resize(file_size(document))
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
             return FileData(path=str(path)), {"share": float(np.mean(mask)), "box": mask.getbbox()}
@@ -134,12 +125,11 @@ class Programs:
             wait(turn, partial(self.jobs.media.touch, page))
             self._find(document, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
-            found, regions = masks_of(document), document.state.regions
-            write_tracks(found, regions, document.opened.clip.fps, path)
-            said: dict[str, Any] = {regions[label].name: _doubts(document, label) for label in labels}
-            return FileData(path=str(path)), {"regions": said, "frames": len(document.opened.frames)} | (
-                {"note": note} if note else {}
-            )
+            state = document.state
+            write_tracks(masks_of(document), state.regions, document.opened.clip.fps, path)
+            doubts = {state.regions[label].name: _doubts(state, label) for label in labels}
+            facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
+            return FileData(path=str(path)), facts | ({"note": note} if note else {})
 
     def list_methods(self, asked: Nothing, caller: Caller) -> list[dict[str, Any]]:
         """List the methods: what each needs, and its parameters as JSON schemas.
@@ -192,7 +182,7 @@ class Programs:
     def _find_box(self, document: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
             raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
-        scale = document.size[0] / file_size(document)[0]
+        scale = document.state.size[0] / file_size(document)[0]
         left, top, right, bottom = (side * scale for side in box)
         if not add_box(document, label, 0, (left, top, right, bottom), self.points):
             raise MaskError("box", NOTHING)
@@ -216,6 +206,16 @@ class Programs:
             self.jobs.media.drop(folder)
 
 
+def add_api(programs: Programs) -> None:
+    """Offer the endpoints, over HTTP and as tools of MCP; must run inside a layout."""
+    offer(EditVideo, programs.edit_video)
+    offer(EditExample, programs.edit_example)
+    offer(TrackVideo, programs.track)
+    offer(SegmentImage, programs.segment, queue=False)  # short, and MCP shows pictures of such calls alone
+    offer(Nothing, programs.list_methods, queue=False)
+    offer(Nothing, programs.list_models, queue=False)
+
+
 def without_paths(report: Any) -> Any:
     """A report for clients of gradio, which take every object with a `path` for a file to download."""
     if isinstance(report, Mapping):
@@ -234,12 +234,10 @@ def _request(document: Session, asked: EditVideo) -> EditRequest:
     return replace(request, prompt=asked.prompt)
 
 
-def _doubts(document: Session, label: int) -> dict[str, list[list[int]]]:
+def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
     """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
-    layer = document.state.layers[label]
-    score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)}
-    found = doubts(score, len(document.opened.frames))
-    return {kind: [[d.first, d.last] for d in found if d.kind == kind] for kind in ("lost", "doubtful")}
+    spans = uncertain(state, label)
+    return {kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")}
 
 
 def _new_page() -> str:

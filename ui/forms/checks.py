@@ -39,49 +39,29 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Something to be said at a field.
+    """Something to be said at a field."""
 
-    Attributes:
-        field: As the request names it, such as `regions.left.prompt`.
-        text: What is wrong, then what to do.
-        words: Words of the field that the model does not know.
-        offers: Texts to put into the field with a click.
-        kind: "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted;
-            "hint" does not.
-    """
-
-    field: str
-    text: str
-    words: tuple[Unknown, ...] = ()
-    offers: tuple[str, ...] = ()
+    field: str  # as the request names it, such as `regions.left.prompt`
+    text: str  # what is wrong, then what to do
+    words: tuple[Unknown, ...] = ()  # words of the field that the model does not know
+    offers: tuple[str, ...] = ()  # texts to put into the field with a click
+    # "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted; "hint"
+    # does not
     kind: str = "wrong"
 
 
 @dataclass(frozen=True)
 class CheckForm:
-    """What a page asks for, as read from its fields.
+    """What a page asks for, as read from its fields."""
 
-    Attributes:
-        model: Its id.
-        params: The given parameters.
-        seed: As the field has it.
-        loras: As in `EditRequest`.
-    """
-
-    model: str
-    params: Mapping[str, object]
-    seed: object
-    loras: tuple[str, ...] = ()
+    model: str  # its id
+    params: Mapping[str, object]  # the given parameters
+    seed: object  # as the field has it
+    loras: tuple[str, ...] = ()  # as in `EditRequest`
 
 
 def check(document: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
-    """All that is wrong, and hints, in the order of the page.
-
-    Args:
-        document: What the page works on.
-        asked: The rest of what a run would be given.
-        reader: How the model reads prompts.
-    """
+    """All that is wrong, and hints, in the order of the page."""
     found = [
         *_region_remarks(document),
         *_word_remarks(document, asked.model, reader),
@@ -103,9 +83,7 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
 def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
     """What the page marks.
 
-    Args:
-        remarks: From `check`.
-        pressed: Counts attempts to run: then what is missing is said as well, and the first field focused.
+    `pressed` counts attempts to run: then what is missing is said as well, and the first field focused.
     """
     shown = [remark for remark in remarks if pressed or remark.kind != "missing"]
     wrong = first_wrong(remarks) if pressed else None
@@ -142,8 +120,11 @@ def _word_remarks(document: Session, model: str, reader: Reader) -> Iterator[Dia
         for remark in _readable(field, text, reader, document) if field not in too_long else ():
             wrong = True
             yield remark
-    for prompt in () if wrong or too_long else asked.targets:
-        for error in reader.too_long("composed", prompt):
+    if wrong or too_long:
+        return
+    whole = next((key for key in ("prompt", "source_prompt") if getattr(document, key).strip()), "regions")
+    for prompt in asked.targets:
+        for error in reader.too_long(whole, prompt):
             yield _remark(error, document)
 
 
@@ -247,17 +228,9 @@ def _remark(
 
 def _place(field: str, document: Session) -> str:
     """The field of the page that an error of the request is about."""
-    names = [region.name for region in document.state.regions.values()]
-    composed = field == "composed"
-    if composed and document.prompt.strip():
-        return "prompt"
-    if composed and document.source_prompt.strip():
-        return "source_prompt"
-    if composed or field == "regions":  # nothing says what any should become
-        return f"regions.{names[0]}.prompt" if names else field
-    number = re.fullmatch(r"regions\.(\d+)\.(\w+)", field)
-    if number and number[1] not in names:
-        return f"regions.{names[int(number[1])]}.{number[2]}"
+    first = next(iter(document.state.regions.values()), None)
+    if field == "regions" and first:  # nothing says what any should become
+        return f"regions.{first.name}.prompt"
     return "prompt" if field == "more_prompts" else field
 
 

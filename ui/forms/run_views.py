@@ -29,11 +29,7 @@ _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
     """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped.
 
-    Args:
-        method: Its name.
-        adapter: Of the request.
-        before: How many runs come first.
-        seconds: What they will take; None where nobody knows.
+    `before` runs come first and take so many seconds; None where nobody knows.
     """
     stages = _stages(method, adapter, None, 0)
     detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
@@ -57,10 +53,7 @@ def tracking(name: str, done: int, total: int) -> View:
 class RunProgress:
     """How far a run is: its stages and, of a long clip, its windows.
 
-    Args:
-        method: Its name.
-        adapter: Of the request.
-        part: Which of several runs it is; empty for one alone.
+    `part` says which of several runs it is; empty for one alone.
     """
 
     def __init__(self, method: str, adapter: str = "", part: str = "") -> None:

@@ -69,17 +69,12 @@ def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict
 
 @dataclass(frozen=True)
 class ParameterFields:
-    """Input fields of all methods, of which one's are shown.
+    """Input fields of all methods, of which one's are shown."""
 
-    Attributes:
-        columns: What is shown and hidden as a whole, with its method.
-        fields: By method and parameter; those of `SHARED` are the same for all methods.
-        helpers: What helps to write a text, with the name of its parameter.
-    """
-
-    columns: Sequence[tuple[str, gr.Column]]
+    columns: Sequence[tuple[str, gr.Column]]  # what is shown and hidden as a whole, with its method
+    # By method and parameter; those of `SHARED` are the same for all methods
     fields: Mapping[str, Mapping[str, Component]]
-    helpers: Sequence[tuple[str, gr.HTML]] = ()
+    helpers: Sequence[tuple[str, gr.HTML]] = ()  # what helps to write a text, with the name of its parameter
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
         """These and the fields of the same methods in other places of the page."""
@@ -155,11 +150,13 @@ def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> P
         usual: By method, the parameters of a run with nothing given.
         shown: The method whose are seen first.
     """
-    at_hand = _make_some(usual, shown, _AT_HAND)
-    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
-        fields, values = METHODS[shown].Params.model_fields, usual[shown]
-        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
-        return at_hand | _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
+    with gr.Column(elem_id="at-hand", min_width=0):
+        at_hand = _make_some(usual, shown, _AT_HAND)
+        with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+            fields, values = METHODS[shown].Params.model_fields, usual[shown]
+            shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
+            clip = ParameterFields((), dict.fromkeys(usual, shared))
+            return at_hand | _make_some(usual, shown, _LONG) | clip
 
 
 def make_fields(
@@ -167,10 +164,7 @@ def make_fields(
 ) -> ParameterFields:
     """Make the other fields of every method; see `make_fields_at_hand`.
 
-    Args:
-        usual: By method, the parameters of a run with nothing given.
-        shown: The method whose are seen first.
-        help: By parameter, the value of the script that helps to write it.
+    `help` holds, by parameter, the value of the script that helps to write it.
     """
     helpers: list[tuple[str, gr.HTML]] = []
 

@@ -9,12 +9,15 @@ from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.masks.models.finders import CUTS
+from regrain.ui.session.build_request import composed
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
 from regrain.ui.session.examples import Example
-from regrain.ui.session.mask_edits import finder_of, finders_view
-from regrain.ui.session.mask_models import title
+from regrain.ui.session.mask_edits import finder_of
+from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.method_choice import View
-from regrain.ui.session.session import MAX_REGIONS, Session
+from regrain.ui.session.session import Session
+from regrain.ui.session.state import MAX_REGIONS
 
 MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, characters of their run lengths
 # What the page calls a request's fields.
@@ -24,6 +27,10 @@ _FIELDS = {
     "negative_prompt": "Avoid",
     "more_prompts": "It should show",
     "adapter": "Tuned model",
+}
+_HINTS = {
+    "sam": "Find masks with the small built-in SAM, which knows drawn things best",
+    CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
 }
 _KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
 _OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
@@ -65,8 +72,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
     """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
-    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
-    return said | {
+    note = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return note | {
         "source": str(opened.source),
         "edits": list(edits),
         "reconstruction": reconstruction,
@@ -81,8 +88,8 @@ def player(opened: ClipSession, edits: Sequence[View] = (), reconstruction: str 
 def begun_player(opened: ClipSession, path: str, frames: int) -> View:
     """The first frames of an edit that goes on, beside the same frames of the source clip."""
     shown = player(opened, [{"prompt": "", "path": path}])
-    said = f"Frames 1–{frames} of {shown['frames']}, more to come"
-    return shown | {"frames": frames, "unfinished": said}
+    unfinished = f"Frames 1–{frames} of {shown['frames']}, more to come"
+    return shown | {"frames": frames, "unfinished": unfinished}
 
 
 def canvas(
@@ -119,9 +126,9 @@ def canvas(
         "lanes": {str(label): _lane(document, label) for label in layers},
         "labels": list(document.state.regions),
         "finders": {str(label): finder_of(document, label) for label in layers},
-        "who": finders_view(document),
+        "who": _mask_models(document),
         "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
-        "stale": document.to_track(),
+        "stale": document.state.to_track(),
         "tracking": document.tracking,
         "followed": document.followed and list(document.followed),
         "found": None if document.found is None else list(document.found),
@@ -129,6 +136,20 @@ def canvas(
         "note": note,
         "alarm": alarm,
         **document.can,
+    }
+
+
+def _mask_models(document: Session) -> View:
+    """What can find masks and follow them, and what does."""
+    shown = lambda one: {"name": one.name, "title": one.title, "cost": one.cost()}  # noqa: E731
+    return {
+        "choices": [
+            shown(one) | {"hint": _HINTS.get(one.name, f"Find masks with {one.title}")}
+            for one in click_models(document.fallback).values()
+        ],
+        "trackers": [shown(one) for one in trackers().values()],
+        "tracker": document.tracker,
+        "usual": document.finder,
     }
 
 
@@ -245,7 +266,7 @@ def cards(document: Session) -> View:
         "source_prompt": document.source_prompt,
         "prompt": document.prompt,
         "negative_prompt": document.negative_prompt,
-        "rest": document.rest or 0,
+        "rest": document.state.rest or 0,
         "full": len(document.state.regions) >= MAX_REGIONS,
         "regions": [
             {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
@@ -253,26 +274,18 @@ def cards(document: Session) -> View:
     }
 
 
-def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
+def prompts(document: Session) -> View:
     """The composed prompts in pieces; a region's own words carry its label and colour."""
-    known = {region.label: region for region in regions}
-    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, known))]}
+    regions = document.state.regions
+    return {"prompts": [parts for one in composed(document) if (parts := _pieces(one, regions))]}
 
 
 def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
     text, spans = composed
-    places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
-    for (start, stop), label in places:
-        parts += [
-            {"text": text[done:start]},
-            {
-                "text": text[start:stop],
-                "label": label,
-                "color": regions[label].color,
-                "kept": not regions[label].prompt.strip(),
-            },
-        ]
+    for (start, stop), label in sorted((span, label) for label, span in spans.items() if span):
+        region = regions[label]
+        own = {"label": label, "color": region.color, "kept": not region.prompt.strip()}
+        parts += [{"text": text[done:start]}, {"text": text[start:stop]} | own]
         done = stop
-    parts.append({"text": text[done:]})
-    return [part for part in parts if part["text"]]
+    return [part for part in (*parts, {"text": text[done:]}) if part["text"]]

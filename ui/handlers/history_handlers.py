@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from regrain.editing.errors import EditingError, RequestError
-from regrain.ui.forms import run_views, views
-from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.handlers.downloads import MADE
-from regrain.ui.handlers.masking import BROKEN
-from regrain.ui.handlers.regions import Components, page_of, prompt_view, seed_field, told
+from regrain.editing.media.reading import VideoClip
+from regrain.editing.media.writing import timing_of
+from regrain.editing.pipeline.outputs import write_edited_gif
+from regrain.ui.forms import views
+from regrain.ui.handlers.base import Handlers, event_data, explain, seed_field
 from regrain.ui.results.model_views import lora_view
-from regrain.ui.server.media import Media
+from regrain.ui.results.result_views import download_name
 from regrain.ui.session import method_choice
-from regrain.ui.session.history import Choices, compare
+from regrain.ui.session.clip_files import MADE_WITH
+from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
-from regrain.ui.session.session_store import SessionStore
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class HistoryHandlers:
-    """The runs of a page.
-
-    Attributes:
-        catalogue: What may be chosen.
-        visits: The documents of all open pages.
-        media: Where files go.
-        parts: The components.
-    """
-
-    catalogue: Catalogue
-    visits: SessionStore
-    media: Media
-    parts: Components
+class HistoryHandlers(Handlers):
+    """The runs of a page."""
 
     def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """An earlier run was picked."""
@@ -91,48 +78,43 @@ class HistoryHandlers:
     def fill(self, request: gr.Request) -> dict[Any, Any]:
         """Fields of a method that was hidden take a value only once they are shown."""
         try:
-            choices = self.visits.get(page_of(request)).history.used
+            choices = self.session(request).history.used
             return self._fields(choices) if choices else {self.parts.progress: gr.skip()}
         except EditingError as error:
-            return {self.parts.progress: run_views.failed(error.field, error.message)}
+            return self.failed(error)
 
     def make(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """A file is wanted that is made only now; the time tells it from the same file wanted before."""
-        wanted, now = _of(event, "name"), time.time()
+        """A file is wanted that is made only now."""
+        wanted = _of(event, "name")
         try:
-            run = self.visits.get(page_of(request)).history.get(_of(event, "key"))
+            run = self.session(request).history.get(_of(event, "key"))
             if wanted not in MADE:
                 raise RequestError("download", "This file cannot be made. Choose another.")
             path = MADE[wanted](run)
-        except EditingError as error:
-            return {self.parts.download: {"failed": error.message, "time": now}}
-        except Exception:
-            log.exception("a file could not be made")
-            return {self.parts.download: {"failed": BROKEN, "time": now}}
-        return {self.parts.download: {"path": str(path), "name": path.name, "time": now}}
+        except Exception as error:
+            failed = explain(error, "a file could not be made")
+            return {self.parts.download: {"failed": failed, "time": time.time()}}
+        return self.download(path, path.name)
 
     def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
         try:
-            document = self.visits.get(page_of(request))
+            document = self.session(request)
             return act(document) | {self.parts.history: document.history.view()}
         except EditingError as error:
-            return {self.parts.progress: run_views.failed(error.field, error.message)}
+            return self.failed(error)
 
     def _form(self, document: Session, choices: Choices, model: object) -> dict[Any, Any]:
         """Every field as it was when the run began."""
         controls, method = self.parts.controls, choices.method
         # A field that has the value already is left alone: a change of model fills all others anew.
         other = {} if model == choices.model else {self.parts.model: choices.model}
-        return {
-            **other,
-            self.parts.cards: views.cards(document) | {"anew": time.time()},
-            self.parts.prompt: prompt_view(document),
+        shown = other | self.cards(document) | controls.show(method) | self._fields(choices)
+        shown[self.parts.cards] |= {"anew": time.time()}
+        return shown | {
             self.parts.method: method_choice.choice(method),
             self.parts.seed: gr.Number(value=choices.seed, **seed_field(method)),
             self.parts.loras: list(choices.loras),
             self.parts.lora_picker: lora_view(self.catalogue.loras, choices.loras),
-            **controls.show(method),
-            **self._fields(choices),
         }
 
     def _fields(self, choices: Choices) -> dict[Any, Any]:
@@ -161,4 +143,43 @@ def _take(document: Session, choices: Choices) -> None:
 
 
 def _of(event: gr.EventData, key: str) -> Any:
-    return told(event).get(key)
+    return event_data(event).get(key)
+
+
+def make_gif(run: PastRun) -> Path:
+    """An animated picture of a run's first edit, made once.
+
+    Raises:
+        RequestError: Its files are gone.
+    """
+    path, video = run.folder / download_name(run.stem, "edited.gif"), run.folder / "out" / "edited.mp4"
+    if not path.is_file():
+        if not video.is_file():
+            raise gone()
+        clip, part = VideoClip(video), path.with_suffix(".part")
+        frames = (clip.read(index, index + 1)[0] for index in range(len(clip)))
+        write_edited_gif(part, frames, clip.fps, **timing_of(clip))
+        part.replace(path)
+    return path
+
+
+def pack_masks(run: PastRun) -> Path:
+    """The masks of a run as indexed PNGs in a zip file, as its project has them.
+
+    Raises:
+        RequestError: Its files are gone, or it had no masks.
+    """
+    path, project = run.folder / download_name(run.stem, "masks.zip"), run.folder / "project.zip"
+    if not path.is_file():
+        if not project.is_file():
+            raise gone()
+        with zipfile.ZipFile(project) as source, zipfile.ZipFile(path, "w") as target:
+            names = sorted(n for n in source.namelist() if n.startswith("masks/") and n.endswith(".png"))
+            for name in names:
+                target.writestr(name, source.read(name))
+            target.comment = MADE_WITH
+    return path
+
+
+MADE = {"edited.gif": make_gif, "masks.zip": pack_masks}
+"""By their usual name."""

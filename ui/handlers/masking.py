@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
-from typing import Any, TypeGuard, get_args, get_type_hints
+from typing import TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.forms import views
-from regrain.ui.session import mask_edits
+from regrain.ui.handlers.base import Data, explain
+from regrain.ui.session import mask_edits, mask_models
 from regrain.ui.session.layers import Reshape
-from regrain.ui.session.mask_edits import MAX_PATH, Segment, choose_tracker
+from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 
-log = logging.getLogger(__name__)
-Data = dict[str, Any]
 MAX_RESHAPE = 64  # pixels
-BROKEN = "Something went wrong inside Regrain. The log has the details."
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
 )
@@ -30,12 +27,7 @@ _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
 
 class Masking:
-    """Events of the canvas in, views out.
-
-    Args:
-        visits: The documents of all open pages.
-        segment: Points to a mask.
-    """
+    """Events of the canvas in, views out; `segment` turns points into a mask."""
 
     def __init__(self, visits: SessionStore, segment: Segment) -> None:
         self.visits, self.segment = visits, segment
@@ -46,18 +38,15 @@ class Masking:
             "box": self._box,
             "reshape": self._reshape,
             "feather": self._feather,
-            "undo": lambda document, data: self._step(document, document.undo),
-            "redo": lambda document, data: self._step(document, document.redo),
+            "undo": self._undo,
+            "redo": self._redo,
             "stop": lambda document, data: document.stop.set(),
             "add": self._add,
             "rest": self._add_rest,
-            # A tracker writes by label, and labels of deleted regions are given again.
-            "delete": lambda document, data: self._step(
-                document, lambda: document.delete_region(_label(data))
-            ),
+            "delete": self._delete,
             "clear": lambda document, data: mask_edits.clear(document, _label(data)),
             "find": self._find_by,
-            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
+            "tracker": self._choose_tracker,
             "look": lambda document, data: None,  # to be given masks
         }
 
@@ -78,28 +67,24 @@ class Masking:
             return views.lost(error.message), None
 
     def _answer(self, document: Session, data: Data) -> tuple[views.View, Session | None]:
-        before, words = list(document.state.regions), data.get("cards")
-        if isinstance(words, dict):  # typed, and not yet sent
-            texts = (words.get("prompt"), words.get("negative_prompt"))
-            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
+        before = list(document.state.regions)
+        document.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(document, data)
         if is_whole(data.get("nonce")):
             document.acknowledged.append(data["nonce"])
         document.shown = frame_shown(document, data)
-        said = None if data.get("act") == "look" else note  # what was said before stays
+        if data.get("act") == "look":
+            note = None  # the note before stays
         wanted = _wanted(document, data)
-        view = views.canvas(document, data["have"], said, alarm, document.shown, wanted)
+        view = views.canvas(document, data["have"], note, alarm, document.shown, wanted)
         return view, document if before != list(document.state.regions) else None
 
-    def _do(self, document: Session, data: Data) -> tuple[str, bool]:
+    def _do(self, document: Session, data: Data) -> tuple[str | None, bool]:
         try:
             act = self._acts.get(str(data.get("act")))
             note = act(document, data) if act else None
-        except EditingError as error:
-            return views.sentence(error), True
-        except Exception:
-            log.exception("an event of the canvas failed")
-            return BROKEN, True
+        except Exception as error:
+            return explain(error, "an event of the canvas failed", with_field=True), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
     def _point(self, document: Session, data: Data) -> str | None:
@@ -129,7 +114,7 @@ class Masking:
         path, radius = data.get("path"), data.get("radius")
         if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
             raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
-        radius = min(max(float(radius), 0.5), float(max(document.size)))
+        radius = min(max(float(radius), 0.5), float(max(document.state.size)))
         # A browser counts from the corner of a pixel, the brush from its centre.
         places = [_place(document, at) for at in path]
         stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
@@ -149,7 +134,7 @@ class Masking:
         pixels = data.get("pixels")
         if not isinstance(pixels, int) or not 0 <= pixels <= MAX_RESHAPE:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
-        document.set_feather(_label(data), pixels)
+        document.commit(document.state.change_region(_label(data), feather=pixels))
 
     def _find_by(self, document: Session, data: Data) -> None:
         finder, frame = str(data.get("by")), frame_of(document, data)
@@ -168,7 +153,7 @@ class Masking:
 
         The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
         """
-        regions, rest = document.state.regions, document.rest
+        regions, rest = document.state.regions, document.state.rest
         own = [label for label in regions if label != rest]
         if not own:
             return document.add_region()
@@ -177,9 +162,22 @@ class Masking:
             return label
         return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
 
-    def _step(self, document: Session, move: Callable[[], None]) -> None:
+    def _undo(self, document: Session, data: Data) -> None:
         document.stop.set()
-        move()
+        document.undo()
+
+    def _redo(self, document: Session, data: Data) -> None:
+        document.stop.set()
+        document.redo()
+
+    def _delete(self, document: Session, data: Data) -> None:
+        document.stop.set()  # a tracker writes by label, and labels of deleted regions are given again
+        document.commit(document.state.delete(_label(data)))
+
+    def _choose_tracker(self, document: Session, data: Data) -> str:
+        chosen = mask_models.choose("tracker", data.get("by"), mask_models.trackers())
+        document.tracker, cost = chosen.name, chosen.cost()
+        return f"{chosen.title} takes {cost}." if cost else ""
 
 
 def _label(data: Data) -> int:
@@ -218,7 +216,7 @@ def _place(document: Session, at: object) -> tuple[float, float]:
     """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
     if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
         raise RequestError("point", "It needs two numbers, x and y.")
-    (x, y), (width, height) = at, document.size
+    (x, y), (width, height) = at, document.state.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
 
 

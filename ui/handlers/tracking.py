@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -14,18 +13,20 @@ import numpy as np
 from regrain.editing.errors import EditingError
 from regrain.editing.media.clip import Clip
 from regrain.editing.recipe.events import Progress
+from regrain.masks.draw import pack
 from regrain.masks.models.finders import FLOW
 from regrain.masks.track.corrections import Pass
-from regrain.masks.track.uncertainty import doubts, in_words, judged
+from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
 from regrain.ui.forms import views
-from regrain.ui.handlers.masking import BROKEN, Data, frame_shown
+from regrain.ui.handlers.base import Data, explain
+from regrain.ui.handlers.masking import frame_shown
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_discovery
 from regrain.ui.session.mask_models import finder_by_words
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.session.state import MAX_REGIONS, State
 
-log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
 Discover = Callable[..., Iterator[Any]]
@@ -43,19 +44,6 @@ class Followed(NamedTuple):
     name: str
     done: int
     total: int
-
-
-class _Outcome:
-    """What is said once something has ended, however it did."""
-
-    note, alarm = "", False
-
-    def fail(self, error: BaseException, what: str) -> None:
-        if isinstance(error, EditingError):
-            self.note, self.alarm = views.sentence(error), True
-        else:
-            log.error("%s failed", what, exc_info=error)
-            self.note, self.alarm = BROKEN, True
 
 
 class Tracking:
@@ -84,7 +72,8 @@ class Tracking:
                     return
                 identity, since, layers = document.id, data["have"], document.state.layers
                 document.shown = frame_shown(document, data)
-                labels = document.to_track() or [label for label, layer in layers.items() if layer.drawn]
+                drawn = [label for label, layer in layers.items() if layer.drawn]
+                labels = document.state.to_track() or drawn
                 nothing = None if labels else views.canvas(document, since, _NO_KEY, frame=document.shown)
         except StaleEvent:
             return
@@ -99,16 +88,15 @@ class Tracking:
     def _track(
         self, document: Session, identity: str, since: int, labels: list[int]
     ) -> Iterator[views.View | None]:
-        outcome = _Outcome()
         try:
             with closing(self.follow(document, labels)) as steps:
                 for step in _paced(steps):
                     yield look(document, identity, since) if step else None
-            outcome.note = _unsure(document, labels)
+            note, alarm = _unsure(document, labels), False
         except Exception as error:
-            outcome.fail(error, "tracking")
-        note = "Tracking stopped." if document.stop.is_set() else outcome.note
-        yield look(document, identity, since, note, outcome.alarm)
+            note, alarm = explain(error, "tracking failed", with_field=True), True
+        note = "Tracking stopped." if document.stop.is_set() else note
+        yield look(document, identity, since, note, alarm)
 
     def follow(self, document: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
         """Track regions together in a thread; ends early once the document's `stop` is set."""
@@ -123,7 +111,7 @@ class Tracking:
         finally:
             with document.lock:
                 if document.stop is stop:
-                    document.end_track(labels, finished)
+                    document.state = document.state.end_track(labels, finished)
                     _end(document)
 
     def _follow(self, document: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
@@ -131,9 +119,10 @@ class Tracking:
             labels = [label for label in labels if label in document.state.layers]
             if stop.is_set() or not labels:
                 return
-            clip, passes = document.opened.clip, document.begin_track(labels)
-            tracker = document.tracker
-            areas = {label: _usual_area(document, label) for label in labels}
+            state, passes = document.state.begin_track(labels)
+            document.commit(state)
+            clip, tracker = document.opened.clip, document.tracker
+            areas = {label: _usual_area(state, label) for label in labels}
             names = [document.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
@@ -162,19 +151,19 @@ class Tracking:
                 return
             document.stop = stop = threading.Event()
             identity, document.tracking = document.id, -1
-        outcome = _Outcome()
+        note, alarm = "", False
         try:
             with closing(self._search(document, model, stop, identity)) as steps:
-                for said in steps:
-                    outcome.note = said or outcome.note
-                    yield look(document, identity, since, said) if said else None
+                for message in steps:
+                    note = message or note
+                    yield look(document, identity, since, message) if message else None
         except Exception as error:
-            outcome.fail(error, "looking for objects")
+            note, alarm = explain(error, "looking for objects failed", with_field=True), True
         finally:
             with document.lock:
                 if document.stop is stop:
                     _end(document)
-        yield look(document, identity, since, outcome.note, outcome.alarm)
+        yield look(document, identity, since, note, alarm)
 
     def _search(
         self, document: Session, model: str, stop: threading.Event, identity: str
@@ -227,9 +216,9 @@ def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
             yield step
 
 
-def _usual_area(document: Session, label: int) -> float:
+def _usual_area(state: State, label: int) -> float:
     """The mean area of a region's masks that were drawn, in pixels."""
-    areas = [document.mask(label, frame).sum() for frame in document.state.layers[label].drawn]
+    areas = [state.mask(label, frame).sum() for frame in state.layers[label].drawn]
     return float(np.mean([area for area in areas if area] or [1]))
 
 
@@ -262,26 +251,45 @@ def _take_frame(
 
 
 def _take_found(document: Session, identity: str, found: Any) -> str | None:
+    """Make regions of the clusters that have a name and fit it, in one step to undo; what to say.
+
+    Args:
+        document: Gets the regions, as many as there is space for.
+        identity: Of the clip in which they were found.
+        found: `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`; `fit`, above 1
+            where the name fits.
+    """
+    clusters = enumerate(zip(found.names, found.fit, strict=True), 1)
+    named = [(number, name) for number, (name, fit) in clusters if name and fit > 1]
     with document.lock:
         if document.id != identity:
             return None
-        names = document.add_found(found.labels, found.names, found.fit)
-    if not names:
+        named = named[: max(0, MAX_REGIONS - len(document.state.regions))]
+        masks = [found.labels == number for number, _ in named]
+        tracks = [{f: pack(mask) for f, mask in enumerate(clip) if mask.any()} for clip in masks]
+        words = [name for _, name in named]
+        made = document.add_masks(words, tracks, words, 0.8)
+    if not made:
         return _NO_MATCH
-    return f"Found: {', '.join(names)}. The masks are rough: correct them, then fill in “Change to”."
+    return f"Found: {', '.join(made)}. The masks are rough: correct them, then fill in “Change to”."
+
+
+def uncertain(state: State, label: int) -> list[UncertainSpan]:
+    """Stretches of frames on which a region was lost, or is doubtful."""
+    layer = state.layers[label]
+    return doubts({**layer.score, **dict.fromkeys(layer.drawn, 1.0)}, state.shape[0])
 
 
 def _unsure(document: Session, labels: list[int]) -> str:
     """Where to look next: all stretches on which a mask was lost or doubtful."""
-    said = []
-    with document.lock:
-        for label in labels:
-            layer, region = document.state.layers.get(label), document.state.regions.get(label)
-            score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)} if layer else {}
-            if region and (words := in_words(doubts(score, len(document.opened.frames)), first=1)):
-                said.append(f"“{region.name}”: {words}")
-    if not said:
+    state = document.state
+    stretches = [
+        f"“{state.regions[label].name}”: {words}"
+        for label in labels
+        if label in state.regions and (words := in_words(uncertain(state, label), first=1))
+    ]
+    if not stretches:
         return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
-    if (more := len(said) - _NAMED) > 0:
-        said[_NAMED:] = [f"{more} more region{'s' if more > 1 else ''} to check"]
-    return f"{'; '.join(said)}. Go there, click the object, and track again."
+    if (more := len(stretches) - _NAMED) > 0:
+        stretches[_NAMED:] = [f"{more} more region{'s' if more > 1 else ''} to check"]
+    return f"{'; '.join(stretches)}. Go there, click the object, and track again."

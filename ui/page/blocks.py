@@ -11,7 +11,7 @@ from gradio.blocks import BlockFunction
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.forms.views import sentence
-from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.base import BROKEN
 
 log = logging.getLogger(__name__)
 _MALFORMED = "Page: It sent what no field holds. Reload it."
@@ -20,6 +20,12 @@ _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check the
 
 class Page(gr.Blocks):
     """Blocks whose events never end in a trace of gradio's."""
+
+    def drop_session(self, session: str) -> None:
+        """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
+        if holder := getattr(self, "state_holder", None):  # once the page is served
+            holder.session_data.pop(session, None)
+            holder.time_last_used.pop(session, None)
 
     async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; values that a component cannot hold are refused in one line."""

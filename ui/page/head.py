@@ -27,11 +27,7 @@ _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
 
 class PageHead:
-    """Puts the head into the page as it is sent.
-
-    Args:
-        app: What serves the page.
-    """
+    """Puts the head into the page as `app` sends it."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._app = app

@@ -18,7 +18,7 @@ from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, default_color
 from regrain.ui.forms.views import View
-from regrain.ui.server.thumbnails import data_url
+from regrain.ui.server.media import data_url
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
@@ -72,10 +72,7 @@ def _caption(name: str, request: EditRequest) -> str:
 def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]) -> View:
     """Maps to be laid over the clip, by region or word: of all steps, and of the first, middle and last.
 
-    Args:
-        outcome: Of the run.
-        request: Of the run.
-        measured: `metrics.attention` of the report.
+    `measured` is `metrics.attention` of the report.
     """
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)

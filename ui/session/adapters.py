@@ -27,21 +27,13 @@ _PROJECT = "project"
 
 @dataclass(frozen=True)
 class Entry:
-    """A tuned model in the list.
+    """A tuned model in the list."""
 
-    Attributes:
-        key: Known to the browser, which never names a path.
-        name: As shown.
-        path: As in a request: a path, or a name in $REGRAIN_MODELS.
-        facts: What its file says; None where it cannot be read.
-        group: The heading it is listed under.
-    """
-
-    key: str
-    name: str
-    path: str
-    facts: AdapterFacts | None
-    group: str
+    key: str  # known to the browser, which never names a path
+    name: str  # as shown
+    path: str  # as in a request: a path, or a name in $REGRAIN_MODELS
+    facts: AdapterFacts | None  # what its file says; None where it cannot be read
+    group: str  # the heading it is listed under
 
     @property
     def own(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,7 @@ MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as t
 
 
 class ClipFiles:
-    """Opens clips for pages and saves their projects.
-
-    Args:
-        visits: The documents of all open pages.
-        media: Where clips that were uploaded go.
-    """
+    """Opens clips for pages and saves their projects."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
@@ -52,10 +48,7 @@ class ClipFiles:
             EditingError: It cannot be opened; the page keeps what it had.
         """
         check_upload(file)
-        folder = self.media.new_clip(page)
-        kept = place_for(file, folder)
-        shutil.move(file, kept)
-        return self._open(page, kept, folder)
+        return self._open(page, file, shutil.move)
 
     def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
         """Use another part of one's own clip: `start` from 0, `stride` and `frames` from 1.
@@ -67,15 +60,17 @@ class ClipFiles:
         values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
             raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
-        folder = self.media.new_clip(page)
-        kept = place_for(file, folder)
-        shutil.copyfile(file, kept)
         start, stride, frames = values
-        return self._open(page, kept, folder, start, max(1, stride), max(1, frames))
+        return self._open(page, file, shutil.copyfile, start, max(1, stride), max(1, frames))
 
-    def _open(self, page: str, file: Path, folder: Path, *part: int) -> tuple[Session, str]:
+    def _open(
+        self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
+    ) -> tuple[Session, str]:
+        folder = self.media.new_clip(page)
         try:
-            opened, note = open_upload(file, folder, *part)
+            kept = place_for(file, folder)
+            take(file, kept)
+            opened, note = open_upload(kept, folder, *part)
         except BaseException:
             self.media.drop(folder)
             raise
@@ -109,13 +104,13 @@ def say_origin(archive: Path) -> None:
         file.comment = MADE_WITH
 
 
-def uploaded(said: object) -> Path:
+def uploaded(upload: object) -> Path:
     """The file that a page says it has uploaded; only such files are opened.
 
     Raises:
         ClipError: There is none; it may have been removed meanwhile.
     """
-    path = said.get("path") if isinstance(said, dict) else None
+    path = upload.get("path") if isinstance(upload, dict) else None
     folder = Path(get_upload_folder()).resolve()
     if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
         return file
@@ -129,8 +124,8 @@ def check_upload(file: Path) -> None:
         ClipError: It is.
     """
     if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
-        said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
-        raise ClipError("clip", f"{said} Shorten it or compress it.")
+        message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        raise ClipError("clip", f"{message} Shorten it or compress it.")
 
 
 def place_for(file: Path, folder: Path) -> Path:

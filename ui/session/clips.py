@@ -34,37 +34,22 @@ _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg
 
 @dataclass(frozen=True, eq=False)
 class ClipSession:
-    """A clip, ready to be shown and masked.
+    """A clip, ready to be shown and masked."""
 
-    Attributes:
-        name: Of the example; empty for one's own clip.
-        title: Shown to people.
-        request: What the project asks for; without regions for a bare clip.
-        folder: Holds the frames as pages load them, `00000.jpg` on.
-        frames: The same frames in full size, on disk until they are read.
-        source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
-        file: One's own video, of which another part can be chosen.
-        masks: Folder of whole masks by label, where regions of the project overlap.
-        made: A result that was made earlier, with the project's own settings.
-        total: Frames of that file. start: The first one used. stride: Every stride-th is.
-        strip: Small pictures of the whole file, side by side in one.
-        attempt: Of a run that was a try, see `ui.forms.attempts`: what it was; else empty.
-    """
-
-    name: str
-    title: str
-    request: EditRequest
-    folder: Path
-    frames: LazyFrames
-    source: Path
-    file: Path | None = None
-    masks: Path | None = None
-    made: ShippedResult | None = None
-    total: int = 0
-    start: int = 0
-    stride: int = 1
-    strip: Path | None = None
-    attempt: str = ""
+    name: str  # of the example; empty for one's own clip
+    title: str  # shown to people
+    request: EditRequest  # what the project asks for; without regions for a bare clip
+    folder: Path  # holds the frames as pages load them, `00000.jpg` on
+    frames: LazyFrames  # the same frames in full size, on disk until they are read
+    source: Path  # the frames as a video, H.264; may have to be written first, see `ensure_source`
+    file: Path | None = None  # one's own video, of which another part can be chosen
+    masks: Path | None = None  # folder of whole masks by label, where regions of the project overlap
+    made: ShippedResult | None = None  # a result that was made earlier, with the project's own settings
+    total: int = 0  # frames of that file
+    start: int = 0  # the first one used
+    stride: int = 1  # every stride-th is used
+    strip: Path | None = None  # small pictures of the whole file, side by side in one
+    attempt: str = ""  # of a run that was a try, see `ui.results.variants`: what it was; else empty
 
     @property
     def own(self) -> bool:
@@ -164,11 +149,7 @@ def open_upload(
 
 
 def open_picture(file: Path, folder: Path) -> ClipSession:
-    """Open a picture, the only one in its folder, as a clip of one frame.
-
-    Args:
-        file: Stays where it is.
-        folder: New folder for what is made of it.
+    """Open a picture, the only one in its folder, as a clip of one frame that is kept in a new folder.
 
     Raises:
         ClipError: It cannot be read, or is too large.

@@ -15,8 +15,8 @@ from regrain.editing.pipeline.pictures import Frame, tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
-from regrain.ui.server.thumbnails import data_url
-from regrain.ui.session.build_request import check_lengths
+from regrain.ui.server.media import data_url
+from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import ClipSession, prepare
 
 log = logging.getLogger(__name__)
@@ -24,17 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A project folder, ready to be shown.
+    """A project folder, ready to be shown."""
 
-    Attributes:
-        opened: Its frames and what it asks for.
-        thumbnail: Data URL of the middle frame; its regions in their colours where no result is shipped.
-        after: Data URL of the same frame of the result that is; else empty.
-    """
-
-    opened: ClipSession
-    thumbnail: str
-    after: str = ""
+    opened: ClipSession  # its frames and what it asks for
+    thumbnail: str  # data URL of the middle frame; its regions in their colours where no result is shipped
+    after: str = ""  # data URL of the same frame of the result that is; else empty
 
     @property
     def request(self) -> EditRequest:
@@ -45,9 +39,7 @@ class Example:
 def load_examples(folder: Path, media: Path) -> dict[str, Example]:
     """Read every project in a folder, by name; one that cannot be read is logged and left out.
 
-    Args:
-        folder: Holds project folders.
-        media: Where the files to show are written.
+    The files to show are written into `media`.
     """
     found: dict[str, Example] = {}
     for project in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -104,7 +96,8 @@ def from_example(
         replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
         for region in base.regions
     )
-    check_lengths(regions)
+    for error in length_errors(regions):
+        raise error
     # The project's own prompt speaks of the project's own region prompts.
     prompt = base.prompt if regions == base.regions else ""
     return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})

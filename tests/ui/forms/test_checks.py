@@ -12,9 +12,9 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
 from regrain.ui.forms import checks
 from regrain.ui.forms.checks import CheckForm
-from regrain.ui.session.build_request import build_request
+from regrain.ui.session.build_request import MAX_TEXT, build_request
 from regrain.ui.session.clips import prepare
-from regrain.ui.session.session import MAX_TEXT, Session
+from regrain.ui.session.session import Session
 
 KNOWN = frozenset(
     [
@@ -100,7 +100,7 @@ def test_too_many_tokens_together_are_found_in_the_composed_prompt(document):
 def test_a_long_pasted_text_is_kept_whole_and_said_to_be_too_long(document):
     words = "a cat " * 400
     entry = {"label": 1, "prompt": words, "name": "left"}
-    document.describe(words, [entry], words, words)
+    document.describe({"regions": [entry]} | dict.fromkeys(("source_prompt", "prompt"), words))
     assert document.state.regions[1].prompt == document.source_prompt == document.prompt == words
     kind, text = said(look(document))["regions.left.prompt"]
     assert kind == "wrong"
@@ -196,4 +196,4 @@ def test_the_rest_of_the_frame_is_what_no_other_region_covers(document):
     assert (labels[:, :8] == 1).all()
     assert (labels == 0).sum() == 0
     document.undo()
-    assert document.rest is None
+    assert document.state.rest is None

@@ -20,7 +20,6 @@ from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.ui.forms import run_views, views
 from regrain.ui.results import attention_views, result_views
-from regrain.ui.session.build_request import composed
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
 
@@ -75,7 +74,7 @@ def test_every_view_is_json(example):
         views.canvas(document),
         views.lost("gone"),
         views.cards(document),
-        views.prompts(composed(document), request.regions),
+        views.prompts(document),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
         told(Stage("editing")),
@@ -92,8 +91,8 @@ def test_every_view_is_json(example):
         orjson.dumps(view)
 
 
-def test_prompt_pieces_make_up_the_prompt(request_):
-    (parts,) = views.prompts([request_.composed], request_.regions)["prompts"]
+def test_prompt_pieces_make_up_the_prompt(example, request_):
+    (parts,) = views.prompts(Session(example.opened))["prompts"]
     assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
     assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
         ("a panda", 1),

@@ -34,10 +34,9 @@ def handlers(tmp_path):
     visits.get("page").open(opened[1], "second")
     tracking = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
-    masks = MaskHandlers(
-        catalogue, Masking(visits, lambda *_: None), tracking, ClipFiles(visits, media), PARTS
-    )
-    return masks, RunHandlers(jobs, tracking, PARTS)
+    shared = (catalogue, visits, media, PARTS)
+    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), tracking, ClipFiles(visits, media))
+    return masks, RunHandlers(*shared, jobs, tracking)
 
 
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}

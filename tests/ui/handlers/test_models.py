@@ -95,7 +95,7 @@ def test_loras_have_weights():
         "known": ["loras/ink"],
         "chosen": [{"name": "loras/ink", "weight": 0.5}],
     }
-    handlers = ModelHandlers(None, None, None, hub)
+    handlers = ModelHandlers(None, None, None, None, hub)
     event = SimpleNamespace(_data={"loras": [{"name": "loras/ink", "weight": 0.5}, "x"]})
     assert handlers.choose_loras(event) == ["loras/ink@0.5"]
     assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []

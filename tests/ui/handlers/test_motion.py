@@ -11,7 +11,7 @@ import pytest
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.motion import Motions
 from regrain.ui.server.media import Media
 from regrain.ui.session.clips import prepare

@@ -83,7 +83,7 @@ def test_a_seed_that_only_varies_says_so():
 
 def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
     document.method = whole("inversion")
-    document.describe(None, None, "a cat runs at night")
+    document.describe({"prompt": "a cat runs at night"})
     assert composed(document)[0].text == "a cat runs at night"
     asked = build_request(document, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
@@ -94,26 +94,26 @@ def test_a_method_that_takes_regions_may_do_without(document, whole):
     document.method = whole("masks")
     assert composed(document)[0].text == "a panda runs"
     assert build_request(document, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
-    document.describe(None, None, "an owl flies")
+    document.describe({"prompt": "an owl flies"})
     assert composed(document)[0].text == "an owl flies, a panda"
-    document.delete_region(1)
+    document.commit(document.state.delete(1))
     assert build_request(document, {}, "whole", "storybook").labels is None
 
 
 def test_each_line_is_an_edit_of_its_own(document):
     document.method = "fatezero"
     assert method_choice.uses("fatezero").several
-    document.describe(None, None, "an owl runs\n\n  a red owl runs ")
+    document.describe({"prompt": "an owl runs\n\n  a red owl runs "})
     asked = build_request(document, {}, "fatezero", "storybook")
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
     assert tuple(one.text for one in composed(document)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
-    document.describe(None, None, "\na red owl runs")
+    document.describe({"prompt": "\na red owl runs"})
     assert build_request(document, {}, "fatezero", "storybook").targets == (
         "a panda runs",
         "a red owl runs, a panda",
     )
-    document.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
+    document.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
     assert build_request(document, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
     assert build_request(document, {}, "videograin", "storybook").more_prompts == ()

@@ -19,9 +19,9 @@ from regrain.masks.draw import BrushStroke, brush, pack, unpack
 from regrain.ui.forms import views
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.tracking import Tracking
-from regrain.ui.page.build import _drop_session
+from regrain.ui.page.blocks import Page
 from regrain.ui.server.media import MAX_AGE, Media
-from regrain.ui.session import mask_edits
+from regrain.ui.session import mask_edits, mask_models
 from regrain.ui.session.build_request import build_request, composed, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
@@ -96,7 +96,8 @@ def test_the_margin_around_a_region_reaches_the_run(masked):
     document = Session(masked)
     label = document.add_region()
     assert document.state.regions[label].margin == round(HEIGHT / 16)
-    document.describe("a cat", [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}])
+    cards = [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}]
+    document.describe({"source_prompt": "a cat", "regions": cards})
     request = build_request(document, {}, "videograin", "storybook")
     assert {r.name: r.margin for r in request.regions if r.label < 3} == {
         "left": 5,
@@ -111,17 +112,19 @@ def test_points_strokes_undo_and_redo(document):
     assert mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
     mask_edits.add_edit(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
     mask_edits.add_edit(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
-    mask = document.mask(label, 2)
+    mask = document.state.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
     mask_edits.add_point(document, label, 2, (10.0, 5.0), False, left_of)
-    assert document.mask(label, 2)[20, 45]
-    assert not document.mask(label, 2)[20, 15]
+    assert document.state.mask(label, 2)[20, 45]
+    assert not document.state.mask(label, 2)[20, 15]
     for _ in range(3):
         document.undo()
-    assert encode_runs(document.mask(label, 2)) == encode_runs(np.arange(WIDTH) < np.full((HEIGHT, 1), 20))
+    assert encode_runs(document.state.mask(label, 2)) == encode_runs(
+        np.arange(WIDTH) < np.full((HEIGHT, 1), 20)
+    )
     document.redo()
-    assert document.mask(label, 2)[20, 45]
+    assert document.state.mask(label, 2)[20, 45]
     for _ in range(9):
         document.undo()
     assert document.state.regions == {}
@@ -129,20 +132,20 @@ def test_points_strokes_undo_and_redo(document):
 
 
 def test_a_region_asks_another_finder_where_the_usual_one_fails(document, monkeypatch):
-    known = mask_edits.finders_at_hand(document)
+    known = mask_models.click_models("sam")
     other_one = replace(known["cuts"], name="other")
-    monkeypatch.setattr(mask_edits, "finders", lambda: {**known, "other": other_one})
+    monkeypatch.setattr(mask_models, "finders", lambda: {**known, "other": other_one})
     label = document.add_region()
     mask_edits.add_point(document, label, 2, (20.0, 5.0), True, left_of)
-    before = document.mask(label, 2)
+    before = document.state.mask(label, 2)
     mask_edits.find_by(document, label, 2, "other", left_of)
     assert document.state.layers[label].keys[2].by == "other"
-    assert document.mask(label, 2).sum() == 5 * WIDTH
+    assert document.state.mask(label, 2).sum() == 5 * WIDTH
     other = document.add_region()
     assert [mask_edits.finder_of(document, one) for one in (label, other)] == ["other", "cuts"]
     for _ in range(2):
         document.undo()
-    assert (document.mask(label, 2) == before).all()
+    assert (document.state.mask(label, 2) == before).all()
     assert mask_edits.finder_of(document, label) == "cuts"
 
 
@@ -164,7 +167,7 @@ def test_cuts_are_told_of_the_clip_and_correct_what_they_found(bare):
     label = document.add_region()
     assert mask_edits.finder_of(document, label) == "cuts"
     mask_edits.add_point(document, label, 3, (20.0, 5.0), True, watch)
-    found = document.mask(label, 3)
+    found = document.state.mask(label, 3)
     mask_edits.add_point(document, label, 3, (25.0, 5.0), True, watch)
     (first, begun), (second, further) = asked
     assert (first, second) == (1, 2)
@@ -172,15 +175,15 @@ def test_cuts_are_told_of_the_clip_and_correct_what_they_found(bare):
     assert begun["previous"] is None
     assert (further["previous"] == found).all()
     document.undo()
-    assert (document.mask(label, 3) == found).all()
+    assert (document.state.mask(label, 3) == found).all()
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):
     document = Session(masked)
     nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
     assert not mask_edits.add_point(document, 1, 0, (3.0, 3.0), True, nothing)
-    assert document.mask(1, 0).sum() == 15 * 15
-    assert document.to_track() == []
+    assert document.state.mask(1, 0).sum() == 15 * 15
+    assert document.state.to_track() == []
 
 
 def test_revisions_tell_what_changed(document):
@@ -211,15 +214,13 @@ def test_events_for_the_clip_before_are_passed_over(document, masked):
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
     document = Session(masked)
     assert composed(document)[0].text == "a panda runs to a dog"
-    document.describe(
-        "a cat and a dog",
-        [
-            {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
-            {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
-            {"label": 7, "name": "none"},
-            "no region",
-        ],
-    )
+    cards = [
+        {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
+        {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
+        {"label": 7, "name": "none"},
+        "no region",
+    ]
+    document.describe({"source_prompt": "a cat and a dog", "regions": cards})
     assert list(document.state.regions) == [2, 1]
     assert document.state.regions[2].name == "Region 2"
     assert document.state.regions[2].color != "red"
@@ -232,7 +233,7 @@ def test_what_stands_first_covers(masked):
     mask_edits.add_point(document, 2, 0, (15.0, 5.0), True, left_of)
     asked = build_request(document, {"steps": 3}, "videograin", "storybook")
     assert asked.labels[0][10, 10] == 1
-    document.describe("", [{"label": 2}, {"label": 1}])
+    document.describe({"regions": [{"label": 2}, {"label": 1}]})
     assert build_request(document, {}, "videograin", "storybook").labels[0][10, 10] == 2
     assert [region.label for region in build_request(document, {}, "videograin", "storybook").regions] == [
         2,
@@ -243,7 +244,7 @@ def test_what_stands_first_covers(masked):
 @pytest.mark.parametrize(("prompt", "field"), [("", "regions"), ("a fox", "regions.Region 1.mask")])
 def test_a_run_without_masks_says_what_is_missing(document, prompt, field):
     label = document.add_region()
-    document.describe("", [{"label": label, "prompt": prompt}])
+    document.describe({"regions": [{"label": label, "prompt": prompt}]})
     with pytest.raises(RequestError) as error:
         build_request(document, {}, "videograin", "storybook")
     assert error.value.field == field
@@ -253,19 +254,19 @@ def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, bare, tmp
     label = document.add_region()
     mask_edits.add_point(document, label, 0, (20.0, 5.0), True, left_of)
     mask_edits.add_point(document, label, 4, (30.0, 5.0), True, left_of)
-    assert document.to_track(only_untracked=True) == [label]
+    assert document.state.to_track(only_untracked=True) == [label]
     tracking = Tracking(SessionStore(bare, Media(tmp_path)), shift)
     steps = [step for step in tracking.follow(document, [label]) if step]
     assert [step.done for step in steps] == list(range(FRAMES + 1))
-    assert document.mask(label, 4).sum() == 30 * HEIGHT
-    assert document.mask(label, 5).any()
+    assert document.state.mask(label, 4).sum() == 30 * HEIGHT
+    assert document.state.mask(label, 5).any()
     assert document.state.layers[label].score[1] == 0.8
-    assert document.to_track() == []
+    assert document.state.to_track() == []
     mask_edits.add_edit(document, label, 5, BrushStroke(((50.0, 20.0),), 2, False))
-    assert document.to_track() == [label]
+    assert document.state.to_track() == [label]
     document.undo()
     document.undo()
-    assert not document.mask(label, 5).any()
+    assert not document.state.mask(label, 5).any()
 
 
 def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, bare, tmp_path):
@@ -284,13 +285,13 @@ def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, bare,
     assert given == [(0, FRAMES, [0, 2, 4])]
     before = {n: dict(document.state.layers[n].track) for n in (label, other)}
     mask_edits.add_point(document, label, 3, (33.0, 5.0), True, left_of)
-    assert document.to_track() == [label]
+    assert document.state.to_track() == [label]
     assert [step.done for step in tracking.follow(document, [label]) if step] == [0, 1, 2, 3]
     assert given[1:] == [(2, 5, [2, 3, 4])]
     after = {n: document.state.layers[n].track for n in (label, other)}
     assert after[other] == before[other]
     assert {frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]} == {3}
-    assert document.to_track() == []
+    assert document.state.to_track() == []
 
 
 def test_a_correction_whose_tracking_was_stopped_is_tracked_again(document, bare, tmp_path):
@@ -303,8 +304,8 @@ def test_a_correction_whose_tracking_was_stopped_is_tracked_again(document, bare
     steps = tracking.follow(document, [label])
     next(steps)
     steps.close()
-    assert document.to_track() == [label]
-    assert [part.frames for part in document.begin_track([label])] == [range(0, 5)]
+    assert document.state.to_track() == [label]
+    assert [part.frames for part in document.state.begin_track([label])[1]] == [range(0, 5)]
 
 
 def test_a_key_frame_that_was_taken_away_is_tracked_over(document, bare, tmp_path):
@@ -313,7 +314,7 @@ def test_a_key_frame_that_was_taken_away_is_tracked_over(document, bare, tmp_pat
         mask_edits.add_point(document, label, frame, (20.0 + frame, 5.0), True, left_of)
     list(Tracking(SessionStore(bare, Media(tmp_path)), shift).follow(document, [label]))
     mask_edits.remove_point(document, label, 2, (22.0, 5.0), left_of)
-    (part,) = document.begin_track([label])
+    _, (part,) = document.state.begin_track([label])
     assert (part.frames, sorted(part.keys)) == (range(0, 5), [0, 4])
 
 
@@ -341,9 +342,9 @@ def test_a_tracking_that_was_broken_off_is_not_done(document, bare, tmp_path):
     steps = tracking.follow(document, [label])
     next(step for step in steps if step and step.done == 2)
     steps.close()  # Stop, or the page was closed
-    assert document.to_track(only_untracked=True) == document.to_track() == [label]
+    assert document.state.to_track(only_untracked=True) == document.state.to_track() == [label]
     assert [step.done for step in tracking.follow(document, [label]) if step][-1] == FRAMES
-    assert document.to_track(only_untracked=True) == document.to_track() == []
+    assert document.state.to_track(only_untracked=True) == document.state.to_track() == []
 
 
 def test_nothing_is_handed_out_under_the_lock(document, bare, tmp_path):
@@ -366,10 +367,10 @@ def test_nothing_is_handed_out_under_the_lock(document, bare, tmp_path):
 
 def test_a_deleted_region_comes_back_to_where_it_was(masked):
     document = Session(masked)
-    document.delete_region(2)
+    document.commit(document.state.delete(2))
     document.undo()
     assert list(document.state.regions) == [1, 2]
-    document.delete_region(1)
+    document.commit(document.state.delete(1))
     document.undo()
     assert list(document.state.regions) == [1, 2]
 
@@ -437,16 +438,17 @@ def test_a_closed_page_is_forgotten_though_its_run_is_still_watched(bare, tmp_pa
 def test_a_page_that_is_open_is_kept_though_nobody_touches_it(bare, tmp_path):
     now = [0.0]
     visits = SessionStore(bare, Media(tmp_path), clock=lambda: now[0], grace=0.5)
-    used = visits.get("page").used
+    visits.get("page")
+    used = visits._pages["page"].used
     visits.here("page")  # with its connection it needs no sign of life
-    assert visits.get("page").seen == 0
+    assert visits._pages["page"].heard == 0
     visits.leave("page")
     now[0] += 0.4
     visits.here("page")
     visits.here("nobody")
     time.sleep(0.8)
     assert len(visits) == 1
-    assert visits.find("page").used == used  # so that an hour without use ends it all the same
+    assert visits._pages["page"].used == used  # so that an hour without use ends it all the same
     until_forgotten(visits)
 
 
@@ -496,12 +498,12 @@ def test_all_connections_of_a_page_end_with_it(bare, tmp_path):
 
 
 def test_gradio_keeps_nothing_of_a_session_that_has_ended():
-    with gr.Blocks() as page:
+    with Page() as page:
         gr.Slider()
-    _drop_session(page, "early")  # before it is served
+    page.drop_session("early")  # before it is served
     App.create_app(page)
     assert page.state_holder["session"]
-    _drop_session(page, "session")
+    page.drop_session("session")
     assert "session" not in page.state_holder
     assert "session" not in page.state_holder.time_last_used
 
@@ -548,19 +550,19 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
         label = document.add_region()
         mask_edits.add_point(document, label, 2, (at, 10), True, left_of)
         for frame in range(FRAMES):
-            document.set_tracked(label, frame, document.mask(label, 2), 0.9)
+            document.set_tracked(label, frame, document.state.mask(label, 2), 0.9)
     request = build_request(document, {}, "videograin", "storybook")
     assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
-    archive = files.save(document, request, whole_masks(document, request), "page")
+    archive = files.save(document, request, whole_masks(document.state, request), "page")
 
     opened, _ = open_upload(archive, tmp_path / "again")
     again = Session(opened)
     assert (opened.request.labels == request.labels).all()
-    assert [int(again.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
+    assert [int(again.state.mask(1, frame).sum()) for frame in (0, 5)] == [40 * HEIGHT] * 2
     assert again.state.layers[1].drawn == [2]
     # A correction elsewhere is followed from both frames a person has drawn.
     mask_edits.add_edit(again, 1, 4, BrushStroke(((50.0, 20.0),), 3.0, False))
-    (part,) = again.begin_track([1])
+    _, (part,) = again.state.begin_track([1])
     assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
 
 
@@ -573,8 +575,8 @@ def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(document, mon
     assert sorted(view["wanting"]) == ["0", "1", "4", "5"]
     assert view["wanting"]["4"] == 0
     assert view["lanes"] == {str(label): "   c  "}
-    document.set_tracked(label, 5, document.mask(label, 3), 0.42)
-    document.set_tracked(label, 0, document.mask(label, 3) & False, 0.9)
+    document.set_tracked(label, 5, document.state.mask(label, 3), 0.42)
+    document.set_tracked(label, 0, document.state.mask(label, 3) & False, 0.9)
     later = views.canvas(document, document.rev, frame=0, wanted=[5])
     assert (list(later["changes"]), later["wanting"]) == (["5"], {})
     assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
@@ -589,7 +591,8 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(tmp_path):
     for _ in range(2):
         label = document.add_region()
         masks = {frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(count)}
-        document.set_layer(label, MaskLayer({}, masks, dict.fromkeys(masks, 0.9)))
+        layer = MaskLayer({}, masks, dict.fromkeys(masks, 0.9))
+        document.commit(document.state.with_layer(label, layer))
     assert len(orjson.dumps(views.canvas(document))) < 300_000
     assert len(orjson.dumps(views.canvas(document, document.rev))) < 5000
 
@@ -622,14 +625,19 @@ def test_a_stroke_is_drawn_where_the_browser_saw_it(bare, tmp_path):
     data = {"id": "", "have": 0, "act": "stroke", "frame": 0, "label": 0, "path": [[10.5, 20.5]], "radius": 3}
     Masking(visits, left_of).act("page", data)
     expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
-    assert (visits.get("page").mask(1, 0) == expected).all()
+    assert (visits.get("page").state.mask(1, 0) == expected).all()
 
 
 # Mask tools
 
 
+def tracked(state, label):
+    """A state in which a region was tracked, and the tracker found what was there."""
+    return state.begin_track([label])[0].end_track([label], True)
+
+
 def square(document, label, frame):
-    rows, columns = np.nonzero(document.mask(label, frame))
+    rows, columns = np.nonzero(document.state.mask(label, frame))
     return rows.min(), rows.max(), columns.min(), columns.max()
 
 
@@ -641,7 +649,7 @@ def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expe
     mask_edits.reshape(document, 1, [0], Reshape(kind, 2))
     assert square(document, 1, 0) == expected
     assert square(document, 1, 1) == (5, 19, 5, 19)
-    assert document.to_track() == [1]  # a correction like any other
+    assert document.state.to_track() == [1]  # a correction like any other
     document.undo()
     assert square(document, 1, 0) == (5, 19, 5, 19)
 
@@ -653,17 +661,17 @@ def test_holes_are_filled_and_specks_removed(document):
     document.set_tracked(label, 0, mask, 0.9)
     mask_edits.reshape(document, label, [0], Reshape("fill"))
     mask_edits.reshape(document, label, [0], Reshape("drop"))
-    assert document.mask(label, 0).sum() == 20 * 20
+    assert document.state.mask(label, 0).sum() == 20 * 20
 
 
 def test_all_frames_change_in_one_step_and_stay_tracked(masked):
     document = Session(masked)
-    document.set_key(1, 2, Key(points=((10.0, 10.0, True),), found=document.state.layers[1].track[2]))
-    document.begin_track([1])
-    document.end_track([1], True)
+    layer = document.state.layers[1]
+    key = Key(points=((10.0, 10.0, True),), found=layer.track[2])
+    document.commit(tracked(document.state.with_layer(1, layer.with_key(2, key)), 1))
     mask_edits.reshape(document, 1, list(range(FRAMES)), Reshape("grow", 3))
     assert {square(document, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
-    assert document.to_track() == []
+    assert document.state.to_track() == []
     document.undo()
     assert {square(document, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
 
@@ -672,8 +680,7 @@ def test_tracking_from_a_grown_mask_grows_it_no_further(masked):
     document = Session(masked)
     mask_edits.reshape(document, 1, [0], Reshape("grow", 2))
     for _ in range(2):
-        document.begin_track([1])
-        document.end_track([1], True)
+        document.commit(tracked(document.state, 1))
         assert square(document, 1, 0) == (3, 21, 3, 21)
 
 
@@ -717,4 +724,4 @@ def test_a_click_is_not_drawn_by_hand(document, bare):
         prepare("", "x", build_request(document, {}, "videograin", "storybook"), bare.folder / "x")
     )
     assert views.canvas(again)["lanes"] == {str(label): " c  k "}
-    assert sorted(again.layer(label).drawn) == [1, 4]
+    assert sorted(again.state.layer(label).drawn) == [1, 4]
