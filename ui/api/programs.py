@@ -71,9 +71,9 @@ class Programs:
             wait(turn, partial(self.jobs.media.touch, page))
             self._find(document, asked.regions, labels, turn)
             saved = self._run(RunJob(_request(document, asked), page), turn)
-        report: dict[str, Any] = dict(saved.finished.report)
-        report["warnings"] = [*report.get("warnings", ()), *([note] if note else ())]
-        return FileData(path=saved.files["edited.mp4"]), without_paths(report)
+        report = saved.finished.report
+        warnings = [*report.get("warnings", ()), *([note] if note else ())]
+        return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
 
     def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Edit one of the example clips, each region with its own words.
@@ -169,10 +169,11 @@ class Programs:
 
     def _find(self, document: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
         """Find the masks of clicks, and follow them to where the clip begins and ends."""
-        clicked = [label for one, label in zip(asked, labels, strict=True) if one.clicks]
+        clicked = []
         for number, (one, label) in enumerate(zip(asked, labels, strict=True)):
             if one.clicks:
                 click(document, label, one.clicks, f"regions.{number}.clicks", self.points)
+                clicked.append(label)
                 check(turn)
         if clicked:
             with closing(self.tracking.follow(document, clicked)) as steps:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from regrain.editing.errors import EditingError, PromptError
 from regrain.editing.models.loading.reader import Reader
@@ -71,8 +70,12 @@ def check(document: Session, asked: CheckForm, reader: Reader) -> list[Diagnosti
     ]
     if not any(remark.kind == "wrong" for remark in found):
         found += _request_remarks(document, asked)
+    gravest: dict[str, Diagnostic] = {}  # at each field
+    for remark in found:
+        if remark.field not in gravest or (gravest[remark.field].kind == "hint" and remark.kind != "hint"):
+            gravest[remark.field] = remark
     order = _order(document)
-    return sorted(_once(found), key=lambda remark: order.get(remark.field, len(order)))
+    return sorted(gravest.values(), key=lambda remark: order.get(remark.field, len(order)))
 
 
 def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
@@ -140,10 +143,10 @@ def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
 
 def _readable(field: str, text: str, reader: Reader, document: Session) -> Iterator[Diagnostic]:
     unknown = tuple(reader.unknown(text))
-    said = [_unknown(unknown)] if unknown else []
-    said += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
-    if said:
-        yield _remark(PromptError(field, " ".join(said)), document, words=unknown)
+    messages = [_unknown(unknown)] if unknown else []
+    messages += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
+    if messages:
+        yield _remark(PromptError(field, " ".join(messages)), document, words=unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:
@@ -168,13 +171,11 @@ def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Diagno
 def _repeated(document: Session) -> Iterator[Diagnostic]:
     """Prompts of one run that are the same."""
     lines = [" ".join(line.split()).casefold() for line in document.prompt.split("\n")]
-    if not uses(document.method).several:
-        return
-    for number, line in enumerate(lines):
-        if line and (first := lines.index(line)) < number:
-            said = f"Line {number + 1} repeats line {first + 1}, so both edits will be the same."
-            yield Diagnostic("prompt", said, kind="hint")
-            return
+    repeated = [n for n, line in enumerate(lines) if line and lines.index(line) < n]
+    if repeated and uses(document.method).several:
+        number = repeated[0]
+        message = f"Line {number + 1} repeats line {lines.index(lines[number]) + 1}"
+        yield Diagnostic("prompt", f"{message}, so both edits will be the same.", kind="hint")
 
 
 def _unbound(document: Session) -> Iterator[Diagnostic]:
@@ -223,15 +224,11 @@ def _request_remarks(document: Session, asked: CheckForm) -> Iterator[Diagnostic
 def _remark(
     error: EditingError, document: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
 ) -> Diagnostic:
-    return Diagnostic(_place(error.field, document), error.message, words, kind=kind)
-
-
-def _place(field: str, document: Session) -> str:
-    """The field of the page that an error of the request is about."""
-    first = next(iter(document.state.regions.values()), None)
+    """An error, at the field of the page that it is about."""
+    field, first = error.field, next(iter(document.state.regions.values()), None)
     if field == "regions" and first:  # nothing says what any should become
-        return f"regions.{first.name}.prompt"
-    return "prompt" if field == "more_prompts" else field
+        field = f"regions.{first.name}.prompt"
+    return Diagnostic("prompt" if field == "more_prompts" else field, error.message, words, kind=kind)
 
 
 def _order(document: Session) -> dict[str, int]:
@@ -241,12 +238,3 @@ def _order(document: Session) -> dict[str, int]:
     cards = [f"regions.{name}.{key}" for name in names for key in keys]
     fields = ["clip", "source_prompt", "prompt", "regions", *cards, "negative_prompt", "method"]
     return {field: number for number, field in enumerate(fields)}
-
-
-def _once(remarks: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """The gravest at each field."""
-    kept: dict[str, Any] = {}
-    for remark in remarks:
-        if remark.field not in kept or (kept[remark.field].kind == "hint" and remark.kind != "hint"):
-            kept[remark.field] = remark
-    return [*kept.values()]

@@ -38,29 +38,22 @@ _OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     """The examples as pictures."""
+    return {"chosen": chosen, "items": [{"name": n, **_example(example)} for n, example in examples.items()]}
+
+
+def _example(example: Example) -> View:
+    opened, request = example.opened, example.request
     return {
-        "chosen": chosen,
-        "items": [
-            {
-                "name": name,
-                "title": example.opened.title,
-                "picture": example.thumbnail,
-                "after": example.after,
-                "videos": _videos(example.opened),
-                "changes": [
-                    {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
-                    for r in example.request.regions
-                ],
-                "prompts": [] if example.request.regions else list(example.request.targets),
-            }
-            for name, example in examples.items()
+        "title": opened.title,
+        "picture": example.thumbnail,
+        "after": example.after,
+        "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
+        "changes": [
+            {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
+            for r in request.regions
         ],
+        "prompts": [] if request.regions else list(request.targets),
     }
-
-
-def _videos(opened: ClipSession) -> list[str]:
-    """Paths of the source and of the edit that ships with an example; none without one."""
-    return [str(opened.source), opened.made.edits[0]] if opened.made else []
 
 
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:

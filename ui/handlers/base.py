@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms import run_views, settings, views
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.results.model_views import lora_view
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
@@ -105,11 +107,7 @@ class Handlers:
     parts: Components  # the components
 
     def session(self, request: gr.Request) -> Session:
-        """The session of the page that sent an event.
-
-        Raises:
-            RequestError: There is nothing to show.
-        """
+        """The session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
     def described(self, request: gr.Request, words: Any) -> Session:
@@ -125,11 +123,7 @@ class Handlers:
         return document
 
     def given_params(self, document: Session, fields: FieldValues) -> dict[str, Any]:
-        """The parameters that a page gives.
-
-        Raises:
-            EditingError: A model that is not offered, a bad parameter.
-        """
+        """The parameters that a page gives; an EditingError if a model or a value is not allowed."""
         model, method, base = self.catalogue.model(fields.model), document.method, document.opened.request
         usual = partial(self.catalogue.values, method, model)
         project = base.params if method == base.method else {}
@@ -153,6 +147,18 @@ class Handlers:
     def cards(self, document: Session) -> dict[Any, Any]:
         """The cards and the composed prompt."""
         return {self.parts.cards: views.cards(document), self.parts.prompt: views.prompts(document)}
+
+    def method(self, method: str) -> dict[Any, Any]:
+        """The choice of a method, and its fields in place of another's."""
+        return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}
+
+    def settings(self, method: str, seed: int, loras: Sequence[str]) -> dict[Any, Any]:
+        """A method, a seed and LoRA files in their fields."""
+        return self.method(method) | {
+            self.parts.seed: gr.Number(value=seed, **seed_field(method)),
+            self.parts.loras: [*loras],
+            self.parts.lora_picker: lora_view(self.catalogue.loras, loras),
+        }
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

@@ -16,10 +16,8 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of
 from regrain.editing.pipeline.outputs import write_edited_gif
 from regrain.ui.forms import views
-from regrain.ui.handlers.base import Handlers, event_data, explain, seed_field
-from regrain.ui.results.model_views import lora_view
+from regrain.ui.handlers.base import Handlers, event_data, explain
 from regrain.ui.results.result_views import download_name
-from regrain.ui.session import method_choice
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.history import Choices, PastRun, compare, gone
 from regrain.ui.session.session import Session
@@ -105,17 +103,11 @@ class HistoryHandlers(Handlers):
 
     def _form(self, document: Session, choices: Choices, model: object) -> dict[Any, Any]:
         """Every field as it was when the run began."""
-        controls, method = self.parts.controls, choices.method
         # A field that has the value already is left alone: a change of model fills all others anew.
         other = {} if model == choices.model else {self.parts.model: choices.model}
-        shown = other | self.cards(document) | controls.show(method) | self._fields(choices)
+        shown = other | self.cards(document) | self.settings(choices.method, choices.seed, choices.loras)
         shown[self.parts.cards] |= {"anew": time.time()}
-        return shown | {
-            self.parts.method: method_choice.choice(method),
-            self.parts.seed: gr.Number(value=choices.seed, **seed_field(method)),
-            self.parts.loras: list(choices.loras),
-            self.parts.lora_picker: lora_view(self.catalogue.loras, choices.loras),
-        }
+        return shown | self._fields(choices)
 
     def _fields(self, choices: Choices) -> dict[Any, Any]:
         """The parameters of a run in the fields of its method.

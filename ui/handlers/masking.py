@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.session import mask_edits, mask_models
-from regrain.ui.session.layers import Reshape
+from regrain.ui.session.layers import MaskLayer, Reshape
 from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
@@ -44,7 +45,7 @@ class Masking:
             "add": self._add,
             "rest": self._add_rest,
             "delete": self._delete,
-            "clear": lambda document, data: mask_edits.clear(document, _label(data)),
+            "clear": self._clear,
             "find": self._find_by,
             "tracker": self._choose_tracker,
             "look": lambda document, data: None,  # to be given masks
@@ -70,7 +71,7 @@ class Masking:
         before = list(document.state.regions)
         document.describe(data.get("cards"))  # typed, and not yet sent
         note, alarm = self._do(document, data)
-        if is_whole(data.get("nonce")):
+        if is_int(data.get("nonce")):
             document.acknowledged.append(data["nonce"])
         document.shown = frame_shown(document, data)
         if data.get("act") == "look":
@@ -123,11 +124,11 @@ class Masking:
 
     def _reshape(self, document: Session, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")
-        if kind not in _KINDS or not is_whole(pixels) or not 1 <= pixels <= MAX_RESHAPE:
+        if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
             allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
-        everywhere = range(len(document.opened.frames))
-        frames = list(everywhere) if data.get("all") is True else [frame_of(document, data)]
+        everywhere = data.get("all") is True
+        frames = list(range(document.state.shape[0])) if everywhere else [frame_of(document, data)]
         mask_edits.reshape(document, _label(data), frames, Reshape(kind, pixels))
 
     def _feather(self, document: Session, data: Data) -> None:
@@ -174,6 +175,9 @@ class Masking:
         document.stop.set()  # a tracker writes by label, and labels of deleted regions are given again
         document.commit(document.state.delete(_label(data)))
 
+    def _clear(self, document: Session, data: Data) -> None:
+        document.commit(document.state.with_layer(_label(data), MaskLayer()))
+
     def _choose_tracker(self, document: Session, data: Data) -> str:
         chosen = mask_models.choose("tracker", data.get("by"), mask_models.trackers())
         document.tracker, cost = chosen.name, chosen.cost()
@@ -182,7 +186,7 @@ class Masking:
 
 def _label(data: Data) -> int:
     label = data.get("label")
-    if not is_whole(label):
+    if not is_int(label):
         raise RequestError("region", "No region is selected. Click one in the list.")
     return label
 
@@ -193,23 +197,26 @@ def frame_of(document: Session, data: Data) -> int:
     Raises:
         RequestError: The clip has no such frame.
     """
-    frame, count = data.get("frame"), len(document.opened.frames)
-    if not is_whole(frame) or not 0 <= frame < count:
-        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
+    if not _is_frame(document, frame := data.get("frame")):
+        most = document.state.shape[0] - 1
+        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}.")
     return frame
 
 
 def frame_shown(document: Session, data: Data) -> int:
     """The frame that a page shows, from 0; the first if it does not say."""
-    frame = data.get("frame")
-    return frame if is_whole(frame) and 0 <= frame < len(document.opened.frames) else 0
+    return data["frame"] if _is_frame(document, data.get("frame")) else 0
 
 
 def _wanted(document: Session, data: Data) -> list[int]:
     """Frames whose masks a page lacks."""
-    frames, count = data.get("wanted"), len(document.opened.frames)
-    asked = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
-    return [frame for frame in asked if is_whole(frame) and 0 <= frame < count]
+    frames = data.get("wanted")
+    frames = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
+    return [frame for frame in frames if _is_frame(document, frame)]
+
+
+def _is_frame(document: Session, value: object) -> TypeGuard[int]:
+    return is_int(value) and 0 <= value < document.state.shape[0]
 
 
 def _place(document: Session, at: object) -> tuple[float, float]:
@@ -218,11 +225,6 @@ def _place(document: Session, at: object) -> tuple[float, float]:
         raise RequestError("point", "It needs two numbers, x and y.")
     (x, y), (width, height) = at, document.state.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value from JSON is a whole number; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

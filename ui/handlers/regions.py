@@ -17,8 +17,6 @@ from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.motion import find_cuts
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.results import result_views
-from regrain.ui.results.model_views import lora_view
-from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
@@ -56,7 +54,7 @@ class MaskHandlers(Handlers):
         with document.lock:
             document.method = method
         seed = gr.Number(**seed_field(method))
-        return {self.parts.prompt: views.prompts(document), self.parts.seed: seed, **self._switched(method)}
+        return {self.parts.prompt: views.prompts(document), self.parts.seed: seed, **self.method(method)}
 
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
@@ -138,18 +136,15 @@ class MaskHandlers(Handlers):
 
     def opened(self, document: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         """All that shows a session from its beginning; `name` is of an example."""
-        p, opened, method = self.parts, document.opened, document.method
+        p, opened = self.parts, document.opened
         return {
             p.gallery: views.gallery(self.catalogue.examples, name),
             p.canvas: views.canvas(document, -1, note),
             p.player: result_views.made_player(opened),
             p.result: result_views.made_result(opened),
-            p.seed: gr.Number(value=opened.request.seed, **seed_field(method)),
-            p.loras: [*opened.request.loras],
-            p.lora_picker: lora_view(self.catalogue.loras, opened.request.loras),
             **dict.fromkeys((p.live, p.losses, p.progress)),
             **self.cards(document),
-            **self._switched(method),
+            **self.settings(document.method, opened.request.seed, opened.request.loras),
             **self._notice(document, model),
             **self._filled(document, model),
             **self._shared(document),
@@ -175,6 +170,3 @@ class MaskHandlers(Handlers):
         given = {name: value for name, value in request.params.items() if name in settings.SHARED}
         values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
         return self.parts.controls.fill_shared(values)
-
-    def _switched(self, method: str) -> dict[Any, Any]:
-        return {self.parts.method: method_choice.choice(method), **self.parts.controls.show(method)}

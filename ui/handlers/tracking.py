@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,6 @@ class Tracking:
 
     def track(self, page: str, data: Data) -> Iterator[views.View | None]:
         """Follow the regions that were corrected through the clip; None while there is nothing new."""
-        nothing = None
         try:
             document = self.visits.get(page)
             with document.lock:
@@ -106,7 +106,8 @@ class Tracking:
         finished = False
         try:
             with closing(in_thread(lambda: self._follow(document, labels, stop), turn=_tracking)) as steps:
-                yield from _until(stop, steps)
+                # A stop is noticed at once: the tracker may be long over its frame.
+                yield from takewhile(lambda _: not stop.is_set(), steps)
             finished = not stop.is_set()
         finally:
             with document.lock:
@@ -196,14 +197,6 @@ def look(
         if document.id != identity:
             return None
         return views.canvas(document, since, note, alarm, document.shown)
-
-
-def _until(stop: threading.Event, steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
-    """The steps until stopped, which is noticed at once: the tracker may be long over its frame."""
-    for step in steps:
-        if stop.is_set():
-            return
-        yield step
 
 
 def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:

@@ -123,10 +123,10 @@ def _problem(asked: EditRequest, document: Session) -> str:
         return error.message
     chosen = document.shelf.chosen
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
-    if Path(tuned_on).stem != Path(asked.model).stem:
-        models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
-        return f"{models} Use the first, or tune anew."
-    return ""
+    if Path(tuned_on).stem == Path(asked.model).stem:
+        return ""
+    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
+    return f"{models} Use the first, or tune anew."
 
 
 def _key(event: gr.EventData) -> object:

@@ -132,7 +132,7 @@ def _add_settings(
     start: Session | None,
     hub: Hub,
 ) -> dict[str, Any]:
-    added = start.opened.request.loras if start else ()
+    added, seed = (start.opened.request.loras, start.opened.request.seed) if start else ((), 0)
     help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         return {
@@ -141,13 +141,7 @@ def _add_settings(
             "loras": gr.State([*added]),
             "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
             "controls": settings.make_fields(usual, chosen, help),
-            "seed": gr.Number(
-                start.opened.request.seed if start else 0,
-                label="Seed",
-                precision=0,
-                elem_id="seed",
-                **seed_field(chosen),
-            ),
+            "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
         }
 
 

@@ -44,7 +44,8 @@ def lent(tools: Tools, spaces: Any) -> Tools:
     segment = spaces.GPU(duration=_CLICK)(tools.segment)
     propagate = spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
     found = tools.discover
-    discover = spaces.GPU(duration=_discovery_seconds)(partial(_discovered, found)) if found else None
+    seconds = lambda request, how: run_seconds(request)  # noqa: E731
+    discover = spaces.GPU(duration=seconds)(partial(_discovered, found)) if found else None
     return replace(
         tools,
         edit=lambda request: edit(portable(request)),
@@ -106,7 +107,3 @@ def _discovered(discover: Any, request: EditRequest, how: Mapping[str, Any]) -> 
 
 def _tracking_seconds(clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]) -> int:
     return min(_MOST, round(_LOADING + (stop - start) * _TRACKED))
-
-
-def _discovery_seconds(request: EditRequest, how: Mapping[str, Any]) -> int:
-    return run_seconds(request)

@@ -17,6 +17,7 @@ from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
+from regrain.ui.results.attention_views import spread
 from regrain.ui.session.adapters import AdapterList, Entry
 
 _DOTS, _POINTS = 300, 150  # most single losses and places of the line that a plot has
@@ -121,7 +122,7 @@ def curve(losses: np.ndarray, total: int) -> View | None:
         return None
     span = max(_LEAST, total // _SPAN)
     line = _trailing_mean(losses, span)
-    dots, points = _spread(len(losses), _DOTS), _spread(len(losses), _POINTS)
+    dots, points = spread(len(losses), _DOTS), spread(len(losses), _POINTS)
     return {
         "total": total,
         "text": _sentence(line, total, span),
@@ -143,11 +144,6 @@ def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:
     stops = np.arange(1, len(losses) + 1)
     starts = np.maximum(0, stops - span)
     return (sums[stops] - sums[starts]) / (stops - starts)
-
-
-def _spread(count: int, most: int) -> Sequence[int]:
-    """At most so many indices, evenly spread, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def _facts(entry: Entry, tuning: bool) -> str:

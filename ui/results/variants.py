@@ -16,12 +16,13 @@ from regrain.ui.forms import views
 from regrain.ui.forms.views import View
 from regrain.ui.results import result_views
 from regrain.ui.results.jobs import RunJob, Saved, name_again
-from regrain.ui.server.media import Media
+from regrain.ui.server.media import Media, data_url
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices, History, PastRun, thumbnail, title_of
+from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import uses
 
 MAX_VARIANTS = 4
+_THUMBNAIL = 168  # pixels of its longer side
 ATTEMPTS = ("first", "quick")
 STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
 _LEAST, _MOST, _SHARE = 4, 8, 4  # frames of a quick try: a quarter, within these limits
@@ -116,8 +117,11 @@ def remember(
         "player": player,
         "result": result_views.result(outcome, saved.finished.report, asked, files, stem, key),
     }
-    text = str(saved.finished.report.get("prompt_used", ""))
-    run = PastRun(key, saved.folder, stem, title_of(asked), text, thumbnail(outcome), variant.choices)
+    title, text = METHODS[asked.method].title, str(saved.finished.report.get("prompt_used", ""))
+    if uses(asked.method).seed != "never":
+        title += f", seed {asked.seed}"
+    picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
+    run = PastRun(key, saved.folder, stem, title, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
         media.drop(old.folder)

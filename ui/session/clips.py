@@ -71,8 +71,8 @@ class ClipSession:
         if not self.source.is_file():
             unfinished = self.source.with_suffix(".part")
             clip = self.request.clip
-            said = {"tags": clip.tags, "comment": clip.comment}
-            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **said)
+            tags = {"tags": clip.tags, "comment": clip.comment}
+            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **tags)
             unfinished.replace(self.source)
 
 
@@ -124,9 +124,10 @@ def open_upload(
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
-        given = "{}x{}".format(*whole.size)
-        said = f"{given} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
-        raise ClipError("clip", said)
+        size = "{}x{}".format(*whole.size)
+        raise ClipError(
+            "clip", f"{size} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
+        )
     chosen = start is not None or stride is not None or frames is not None
     first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
     there = len(range(first, len(whole), step))
@@ -174,8 +175,6 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
 
 def _usual_stride(clip: VideoClip) -> int:
     """Thins a clip that is too long, no further than to the usual frames per second."""
-    if len(clip) <= USUAL_FRAMES:
-        return 1
     return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // USUAL_FRAMES))
 
 
@@ -183,16 +182,16 @@ def _thinned(total: int, used: int, step: int) -> str:
     """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
     last = (used - 1) * step + 1
     which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
-    said = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
-    return f"{said} Press Frames to choose others, up to {MAX_FRAMES}."
+    note = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
+    return f"{note} Press Frames to choose others, up to {MAX_FRAMES}."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
     width, height = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
-    said = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
-    write_video(path, small, clip.fps, **timing_of(clip), **said)
+    tags = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
+    write_video(path, small, clip.fps, **timing_of(clip), **tags)
     return VideoClip(path), f"The clip was scaled to {width}x{height}."
 
 
@@ -255,10 +254,8 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
         if not path.is_relative_to(root) or "\\" in entry.filename:
             said = f"{shorten(entry.filename)} points outside the archive. Remove it."
             raise RequestError("project", said)
-        if stat.S_IFMT(entry.external_attr >> 16) not in (
-            0,
-            stat.S_IFREG,
-        ):  # 0: made where files have no kind
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
             raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:

@@ -6,12 +6,13 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import EditingError, RequestError, shorten, suggest
 from regrain.editing.media.reading import VideoClip
-from regrain.editing.pipeline.pictures import Frame, tint
+from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
@@ -57,19 +58,15 @@ def _prepare(project: Path, media: Path) -> Example:
     made = read_made(project, media)
     opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
-    middle = len(opened.frames) // 2
+    picture, middle = partial(data_url, side=200, quality=84), len(opened.frames) // 2
     frame = opened.frames[middle]
     if made:
         edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
-        return Example(opened, _thumbnail(frame), _thumbnail(edited))
+        return Example(opened, picture(frame), picture(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
         frame = tint(frame, request.labels[middle], colors)
-    return Example(opened, _thumbnail(frame))
-
-
-def _thumbnail(frame: Frame) -> str:
-    return data_url(frame, 200, 84)
+    return Example(opened, picture(frame))
 
 
 def _title(name: str) -> str:

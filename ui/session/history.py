@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import RequestError
-from regrain.editing.params.registry import METHODS
-from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
-from regrain.ui.server.media import data_url
-from regrain.ui.session.method_choice import View, uses
+from regrain.ui.session.method_choice import View
 
 MAX_RUNS = 12
-_SIDE = 168  # pixels of a thumbnail's longer side
 _SHOWN = "shown.json"
 
 
@@ -131,30 +127,14 @@ class History:
 
     def view(self) -> View:
         """What the page shows of it."""
-        return {
-            "shown": list(self.shown),
-            "runs": [
-                {"key": run.key, "title": run.title, "text": run.text, "picture": run.picture}
-                for run in self.runs
-            ],
-        }
+        parts = ("key", "title", "text", "picture")
+        runs = [{part: getattr(run, part) for part in parts} for run in self.runs]
+        return {"shown": list(self.shown), "runs": runs}
 
 
 def gone() -> RequestError:
     """A run that is wanted is not there any more."""
     return RequestError("history", "This run has been removed. Choose another, or run it again.")
-
-
-def title_of(request: EditRequest) -> str:
-    """Method and, where it matters, seed."""
-    title = METHODS[request.method].title
-    return title if uses(request.method).seed == "never" else f"{title}, seed {request.seed}"
-
-
-def thumbnail(outcome: EditResult) -> str:
-    """The middle frame of an edit, a data URL."""
-    middle = len(outcome.frames) // 2
-    return data_url(outcome.frames[middle], _SIDE, 80)
 
 
 def compare(first: PastRun, second: PastRun) -> View:

@@ -85,11 +85,6 @@ def reshape(document: Session, label: int, frames: list[int], how: Reshape) -> N
     document.commit(document.state.with_layer(label, layer))
 
 
-def clear(document: Session, label: int) -> None:
-    """Take all masks of a region away."""
-    document.commit(document.state.with_layer(label, MaskLayer()))
-
-
 def finder_of(document: Session, label: int) -> str:
     """What finds the masks of a region."""
     return document.state.layer(label).by or document.finder

@@ -136,7 +136,12 @@ class State:
         return LazyFrames(self.shape, bool, read)
 
     def with_layer(self, label: int, layer: MaskLayer) -> State:
-        """With other masks of a region."""
+        """With other masks of a region.
+
+        Raises:
+            RequestError: There is no such region.
+        """
+        self.layer(label)
         return replace(self, layers={**self.layers, label: layer})
 
     def changed_since(self, before: State) -> list[int]:
