@@ -71,7 +71,7 @@ class Programs:
             wait(turn, partial(self.jobs.media.touch, page))
             self._find(document, asked.regions, labels, turn)
             saved = self._run(RunJob(_request(document, asked), page), turn)
-        report = saved.finished.report
+        report: dict[str, Any] = dict(saved.finished.report)
         warnings = [*report.get("warnings", ()), *([note] if note else ())]
         return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
 

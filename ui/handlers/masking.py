@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeGuard, get_args, get_type_hints
+from typing import Any, TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
 from regrain.editing.request.region import is_int
@@ -197,7 +197,8 @@ def frame_of(document: Session, data: Data) -> int:
     Raises:
         RequestError: The clip has no such frame.
     """
-    if not _is_frame(document, frame := data.get("frame")):
+    frame: Any = data.get("frame")
+    if not _is_frame(document, frame):
         most = document.state.shape[0] - 1
         raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}.")
     return frame
