@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from typing import Literal
 
 import gradio as gr
-import numpy as np
 import orjson
 import pytest
 from pydantic import Field
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.ui.forms import settings
@@ -43,12 +41,10 @@ def whole(monkeypatch):
 
 
 @pytest.fixture
-def document(tmp_path):
-    labels = np.zeros((3, 64, 64), np.uint8)
-    labels[:, 5:20, 5:20] = 1
-    clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
-    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat", margin=0),), "a cat runs")
-    return Session(prepare("", "clip", request, tmp_path / "clip"))
+def document(open_clip):
+    regions = (Region("left", 1, "a panda", "a cat", margin=0),)
+    boxes = {1: (slice(5, 20), slice(5, 20))}
+    return Session(open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs"))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +71,9 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
     }
 
 
-def test_a_seed_that_only_varies_says_so():
+def test_what_methods_use_is_said():
+    for name in ("fatezero", "vid2vid_zero", "sdedit"):
+        assert method_choice.uses(name).regions == "taken"
     assert method_choice.uses("videograin").seed == "variation"
     assert "Variation" in method_choice.seed_words("videograin")
     assert method_choice.seed_words("sdedit") == "Each seed gives another result."
@@ -124,12 +122,6 @@ def test_the_lines_of_a_project_are_shown(document, tmp_path):
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
-
-
-def test_whole_frame_methods_take_regions_where_there_are_any():
-    """What the recipes do with masks, the records say."""
-    for name in ("fatezero", "vid2vid_zero", "sdedit"):
-        assert method_choice.uses(name).regions == "taken"
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
@@ -198,11 +190,14 @@ def test_a_slider_reaches_its_value_by_steps(high, value, step):
     assert settings.slider_step(high, value) == step
 
 
-def test_the_learning_rates_slider_is_fine_enough():
+def test_sliders_reach_what_they_are_filled_with():
+    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
     with gr.Blocks():
-        fields = settings.make_fields({"vid2vid_zero": METHODS["vid2vid_zero"].Params().model_dump()}, "")
+        fields = settings.make_fields(usual, "")
     slider = fields.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
+    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    assert (update["value"], update["maximum"]) == (400, 400)
 
 
 @pytest.mark.parametrize("method", METHODS)
