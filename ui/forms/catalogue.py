@@ -13,7 +13,6 @@ from regrain.editing.models.loading.location import ModelLocation, find, parse_l
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
 from regrain.editing.params.control import read_control
-from regrain.editing.params.registry import find_method
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
@@ -54,14 +53,6 @@ class Catalogue:
         if not isinstance(name, str) or name not in self.examples:
             raise RequestError("example", _unknown(name, list(self.examples)))
         return self.examples[name]
-
-    def method(self, name: object) -> str:
-        """Check the choice of a method.
-
-        Raises:
-            RequestError: There is none of that name.
-        """
-        return find_method(str(name)).name
 
     def model(self, name: object) -> str:
         """Check the choice of a model; nothing is downloaded for a stranger.

@@ -18,7 +18,7 @@ from regrain.editing.errors import EditingError
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms import run_views, settings, views
 from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.results.model_views import lora_view
+from regrain.ui.results.model_views import lora_view, tuned_models
 from regrain.ui.server.media import Media
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request
@@ -111,11 +111,7 @@ class Handlers:
         return self.visits.get(page_of(request))
 
     def described(self, request: gr.Request, words: Any) -> Session:
-        """The same, with what its cards say.
-
-        Raises:
-            RequestError: `SessionExpired` or `StaleEvent`, see `Session.check`.
-        """
+        """The same, with what its cards say; raises as `Session.check` does."""
         document, given = self.session(request), words if isinstance(words, dict) else {}
         with document.lock:
             document.check(given.get("id"), given.get("have"))
@@ -135,11 +131,7 @@ class Handlers:
         return tuple(map(str, given)) if isinstance(given, list | tuple) else document.opened.request.loras
 
     def requested(self, document: Session, fields: FieldValues) -> EditRequest:
-        """What a page asks for now.
-
-        Raises:
-            EditingError: See `build_request`; a model that is not offered, a bad parameter.
-        """
+        """What a page asks for now; raises as `build_request` does, too."""
         model, params = self.catalogue.model(fields.model), self.given_params(document, fields)
         loras = self.given_loras(document, fields)
         return build_request(document, params, document.method, model, fields.seed, loras)
@@ -159,6 +151,10 @@ class Handlers:
             self.parts.loras: [*loras],
             self.parts.lora_picker: lora_view(self.catalogue.loras, loras),
         }
+
+    def tuned_models(self, document: Session, problem: str = "") -> views.View:
+        """The list of tuned models; see `model_views.tuned_models`."""
+        return tuned_models(document.shelf, self.catalogue.adapters, document.method, problem)
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

@@ -58,11 +58,7 @@ class CheckHandlers(Handlers):
     def _check(
         self, request: gr.Request, words: object, values: tuple[object, ...]
     ) -> tuple[Session, list[checks.Diagnostic]]:
-        """The session, and what `checks.check` says of it.
-
-        Raises:
-            EditingError: See `described`.
-        """
+        """The session, and what `checks.check` says of it; raises as `described` does."""
         document, fields = self.described(request, words), FieldValues.of(values)
         with document.lock:
             try:

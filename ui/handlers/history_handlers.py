@@ -110,11 +110,7 @@ class HistoryHandlers(Handlers):
         return shown | self._fields(choices)
 
     def _fields(self, choices: Choices) -> dict[Any, Any]:
-        """The parameters of a run in the fields of its method.
-
-        Raises:
-            EditingError: The model has gone.
-        """
+        """The parameters of a run in the fields of its method; an EditingError if the model has gone."""
         controls = self.parts.controls
         values = self.catalogue.values(choices.method, choices.model, choices.params)
         return {**controls.fill(choices.method, values), **controls.fill_shared(values)}

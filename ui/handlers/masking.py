@@ -40,7 +40,7 @@ class Masking:
             "reshape": self._reshape,
             "feather": self._feather,
             "undo": self._undo,
-            "redo": self._redo,
+            "redo": self._undo,
             "stop": lambda document, data: document.stop.set(),
             "add": self._add,
             "rest": self._add_rest,
@@ -165,11 +165,7 @@ class Masking:
 
     def _undo(self, document: Session, data: Data) -> None:
         document.stop.set()
-        document.undo()
-
-    def _redo(self, document: Session, data: Data) -> None:
-        document.stop.set()
-        document.redo()
+        (document.redo if data["act"] == "redo" else document.undo)()
 
     def _delete(self, document: Session, data: Data) -> None:
         document.stop.set()  # a tracker writes by label, and labels of deleted regions are given again

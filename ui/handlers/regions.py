@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from regrain.editing.errors import EditingError
-from regrain.editing.params.registry import METHODS
+from regrain.editing.params.registry import METHODS, find_method
 from regrain.ui.forms import settings, views
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of, seed_field
@@ -47,7 +47,7 @@ class MaskHandlers(Handlers):
     def switch(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another method was chosen."""
         try:
-            method = self.catalogue.method(event_data(event).get("name"))
+            method = find_method(str(event_data(event).get("name"))).name
             document = self.session(request)
         except EditingError:
             return {self.parts.method: gr.skip()}

@@ -120,11 +120,7 @@ class RunHandlers(Handlers):
             yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
 
     def _plan(self, document: Session, page: str, form: RunForm) -> list[Variant]:
-        """The runs that were asked for, of the session as it is now.
-
-        Raises:
-            EditingError: Another clip was opened; see `requested` and `plan`.
-        """
+        """The runs that were asked for, of the session as it is now; an EditingError if there can be none."""
         with document.lock:
             if document.id != form.clip:
                 raise RequestError("clip", "Another clip was opened before the run began. Run again.")
@@ -158,11 +154,7 @@ class RunHandlers(Handlers):
             return buttons | {self.parts.canvas: views.canvas(document, words["have"])}
 
     def _complete(self, document: Session, since: int) -> Iterator[Changes]:
-        """Track the regions that were drawn and never followed to the end.
-
-        Raises:
-            RequestError: The tracking was stopped.
-        """
+        """Track the regions that were never followed to the end; a RequestError if that is stopped."""
         while document.tracking:  # begun by hand; the run waits for it
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
@@ -213,10 +205,7 @@ class RunHandlers(Handlers):
                     case _:
                         yield {self.parts.progress: gr.skip()}
                 if isinstance(item, Tuned):
-                    yield {self.parts.adapters: self._tuned_models(document)}
-
-    def _tuned_models(self, document: Session) -> views.View:
-        return model_views.tuned_models(document.shelf, self.catalogue.adapters, document.method)
+                    yield {self.parts.adapters: self.tuned_models(document)}
 
     def _keep(self, saved: Saved, document: Session, variant: Variant, opened: ClipSession) -> Changes:
         """A result, shown and kept in the history."""

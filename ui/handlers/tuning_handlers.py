@@ -14,7 +14,6 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.forms import views
 from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
 from regrain.ui.results import model_views
 from regrain.ui.server.worker import free_turn
@@ -72,7 +71,7 @@ class TuningHandlers(Handlers):
             if model_views.tunes(document.method) and not asked.adapter:
                 estimate = self._estimated(asked)
         takes = model_views.takes(estimate)
-        return {self.parts.adapters: self._list(document, problem), self.parts.takes: takes}
+        return {self.parts.adapters: self.tuned_models(document, problem), self.parts.takes: takes}
 
     def _act(self, request: gr.Request, act: Callable[[Session], None]) -> dict[Any, Any]:
         try:
@@ -84,10 +83,7 @@ class TuningHandlers(Handlers):
             act(document)
         except Exception as error:
             document.shelf.note = explain(error, "a tuned model could not be used")
-        return {self.parts.adapters: self._list(document)}
-
-    def _list(self, document: Session, problem: str = "") -> views.View:
-        return model_views.tuned_models(document.shelf, self.catalogue.adapters, document.method, problem)
+        return {self.parts.adapters: self.tuned_models(document)}
 
     def _asked(self, document: Session, fields: FieldValues) -> EditRequest:
         """What a run would be given, but for its regions."""

@@ -73,7 +73,8 @@ def build(tools: Tools, examples: Mapping[str, Example], media: Media, model_fol
         restored = _wire_session(page, head, SessionHandlers(head, masks, quality.look))
         changes = [restored, *_wire_masks(masks), *_wire_models(ModelHandlers(*shared, tools.hub))]
         changes += _wire_runs(RunHandlers(*shared, jobs, tracking, turns), checking, restored)
-        changes += [_wire_history(HistoryHandlers(*shared)), _wire_quality(quality)]
+        changes.append(_wire_history(HistoryHandlers(*shared)))
+        changes.append(parts.quality.choose(quality.choose, parts.model, _counts(parts), **QUIET))
         _wire_tuning(TuningHandlers(*shared, tools.estimate), changes)
         _wire_checks(checking, quality, changes)
         _wire_mask_files(MaskFileHandlers(*shared), MaskModelHandlers(*shared))
@@ -181,12 +182,6 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     form = [p.history, p.progress, p.cards, p.prompt, p.lora_picker, *p.method_shown, *p.fields]
     used = p.history.use(history.use, p.model, form, **QUIET)
     return used.then(history.fill, None, [p.progress, *p.controls.all], **QUIET)
-
-
-def _wire_quality(quality: QualityHandlers) -> Dependency:
-    """Connect the choice of a quality, which sets counts; returns what changes what a run would take."""
-    p = quality.parts
-    return p.quality.choose(quality.choose, p.model, _counts(p), **QUIET)
 
 
 def _counts(p: Components) -> list[Component]:

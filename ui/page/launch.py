@@ -58,10 +58,8 @@ def discover(request, finder=None, tracker="flow"):
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.load import load_backbone
 
-    backbone = load_backbone(request.model)
-    yield (
-        yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size, apart=True)
-    )
+    backbone, words = load_backbone(request.model), request.source_prompt
+    yield (yield from find_clusters(backbone, request.clip, words, size=request.size, apart=True))
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:

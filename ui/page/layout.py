@@ -14,6 +14,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.ui.forms import settings, views
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.forms.components import view
+from regrain.ui.forms.costs import Edit
 from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.mask_model_handlers import offer
@@ -21,7 +22,6 @@ from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.quality import choices
 from regrain.ui.handlers.tracking import Discover, Propagate
 from regrain.ui.handlers.tuning_handlers import Estimator
-from regrain.ui.results.jobs import Edit
 from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view, tuned_models
 from regrain.ui.results.result_views import made_player, made_result
 from regrain.ui.session import method_choice

@@ -7,7 +7,7 @@ model draws a picture-book world and is not checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
 from itertools import islice
@@ -23,6 +23,7 @@ from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL
+from regrain.ui.forms.costs import Edit
 
 FOLDER = "safety_checker"
 _EVERY = 4  # of the frames, every so manyth is looked at, and the last
@@ -36,7 +37,6 @@ _MISSING = (
 _BROKEN = (
     "Only the built-in model runs here, since the safety checker cannot be loaded. Use its safetensors file."
 )
-Edit = Callable[[EditRequest], Iterator[Event]]
 
 
 def wanted() -> bool:

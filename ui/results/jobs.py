@@ -17,6 +17,7 @@ from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.costs import Edit
 from regrain.ui.server.media import Media
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import ClipSession
@@ -26,7 +27,6 @@ _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
 _GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
 _BEGUN_SIDE = 640  # longest side of their video
-Edit = Callable[[EditRequest], Iterator[Event]]
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,12 @@ def build_discovery(document: Session, model: str) -> EditRequest:
     Raises:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
     """
-    if not document.source_prompt.strip():
-        raise RequestError(
-            "The clip shows", "It is empty. Name the objects to find, such as 'a cat and a dog'."
-        )
+    words, base = document.source_prompt, document.opened.request
+    if not words.strip():
+        message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
+        raise RequestError("The clip shows", message)
     document.state.new_region()  # refused where there are too many
-    base = document.opened.request
-    return EditRequest(
-        base.clip, None, (), document.source_prompt, model=model, size=base.size, method=base.method
-    )
+    return EditRequest(base.clip, None, (), words, model=model, size=base.size, method=base.method)
 
 
 def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:

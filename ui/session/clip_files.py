@@ -20,7 +20,6 @@ from regrain.ui.session.clips import ClipSession, open_upload
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
-_UPLOAD = "upload"
 MADE_WITH = b"Made with Regrain"  # comment of zip files
 MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
 
@@ -130,6 +129,6 @@ def check_upload(file: Path) -> None:
 
 def place_for(file: Path, folder: Path) -> Path:
     """Where an upload goes: apart from files made here, some of which have usual names."""
-    kept = folder / _UPLOAD / file.name
+    kept = folder / "upload" / file.name
     kept.parent.mkdir()
     return kept

@@ -73,11 +73,7 @@ class State:
         return replace(self, layers=drop(self.layers), regions=drop(self.regions))
 
     def change_region(self, label: int, **values: Any) -> State:
-        """With other values of a region.
-
-        Raises:
-            RequestError: There is no such region.
-        """
+        """With other values of a region; raises as `layer` does."""
         self.layer(label)
         return replace(self, regions={**self.regions, label: replace(self.regions[label], **values)})
 
@@ -136,11 +132,7 @@ class State:
         return LazyFrames(self.shape, bool, read)
 
     def with_layer(self, label: int, layer: MaskLayer) -> State:
-        """With other masks of a region.
-
-        Raises:
-            RequestError: There is no such region.
-        """
+        """With other masks of a region; raises as `layer` does."""
         self.layer(label)
         return replace(self, layers={**self.layers, label: layer})
 
