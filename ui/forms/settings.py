@@ -176,11 +176,14 @@ def make_fields(
             with gr.Accordion(title, open=False, elem_classes="rg-more"):
                 for name in (name for name in group if name in names):
                     controls[name] = _make_field(name, fields[name], values[name])
-                    if name in _HELPERS:
-                        helpers.append((name, view(name, (help or {}).get(name))))
+                    helpers.extend(_make_helpers(name, help or {}))
         return controls
 
     return replace(_make_columns(usual, shown, make), helpers=helpers)
+
+
+def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
+    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
 
 
 def _make_columns(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import gradio as gr
@@ -51,10 +52,8 @@ class MaskModelHandlers(Handlers):
         stop = self._stopped[page] = threading.Event()
         try:
             with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
-                for step in steps:
+                for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    if stop.is_set():
-                        break
                     yield {self.parts.fetch: _busy(step) if step else gr.skip()}
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:

@@ -51,7 +51,7 @@ class Tracking:
     """Follows regions and looks for objects, in threads.
 
     Args:
-        visits: The documents of all open pages.
+        visits: The sessions of all open pages.
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
             frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
         discover: What the clip shows to the objects in it: progress, and as the last what

@@ -114,7 +114,8 @@ def test_runs_and_packed_masks_come_back(share):
 
 def test_the_margin_around_a_region_reaches_the_run(masked):
     document, usual = Session(masked), round(HEIGHT / 16)
-    assert document.state.regions[document.add_region()].margin == usual
+    label = document.add_region()
+    assert document.state.regions[label].margin == usual
     cards = [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}]
     document.describe({"source_prompt": "a cat", "regions": cards})
     request = built(document)
