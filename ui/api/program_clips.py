@@ -37,10 +37,10 @@ def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, st
     with _as("video"):
         kept = _kept(asked.video, folder)
         opened, note = open_upload(kept, folder, asked.start, asked.stride, asked.frames)
-    document = Session(opened, fallback)
+    session = Session(opened, fallback)
     if asked.tracker:
-        document.tracker = choose("tracker", asked.tracker, trackers()).name
-    return document, note
+        session.tracker = choose("tracker", asked.tracker, trackers()).name
+    return session, note
 
 
 def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
@@ -56,14 +56,14 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
         return Session(open_upload(kept, folder, frame, 1, 1)[0], fallback)
 
 
-def file_size(document: Session) -> Size:
-    """(width, height) of the file that a document shows, which may be larger than what it works on."""
-    file = document.opened.file
-    return VideoClip(file).size if file else document.state.size
+def file_size(session: Session) -> Size:
+    """(width, height) of the file that a session shows, which may be larger than what it works on."""
+    file = session.opened.file
+    return VideoClip(file).size if file else session.state.size
 
 
 def add_regions(
-    document: Session,
+    session: Session,
     asked: Sequence[ClickedRegion],
     finder: str = "",
     masks: Path | None = None,
@@ -77,10 +77,10 @@ def add_regions(
         EditingError: A region's values or the masks are not allowed, or there is no such finder.
     """
     if finder:
-        choose("finder", finder, click_models(document.fallback))
+        choose("finder", finder, click_models(session.fallback))
     labels = [one.label or place for place, one in enumerate(asked, 1)]
     regions = [_region(one, label) for one, label in zip(asked, labels, strict=True)]
-    tracks = _tracks(document, masks, folder, regions) if masks and folder else {}
+    tracks = _tracks(session, masks, folder, regions) if masks and folder else {}
     layers = {}
     for one, label in zip(asked, labels, strict=True):
         track = tracks.get(label, {}) if not one.clicks else {}
@@ -89,11 +89,11 @@ def add_regions(
         twice = next(label for label in labels if labels.count(label) > 1)
         raise RequestError("regions", f"Label {twice} is used twice. Give each region its own.")
     regions_by_label = {region.label: region for region in regions}
-    document.commit(replace(document.state, layers=layers, regions=regions_by_label))
+    session.commit(replace(session.state, layers=layers, regions=regions_by_label))
     return labels
 
 
-def click(document: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
+def click(session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
     """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they name one.
 
     Those on the object come first. Errors name `field`.
@@ -101,8 +101,8 @@ def click(document: Session, label: int, clicks: Sequence[Click], field: str, se
     Raises:
         EditingError: A click is outside the clip, or nothing was found.
     """
-    size, count = file_size(document), len(document.opened.frames)
-    scale = [shown / whole for shown, whole in zip(document.state.size, size, strict=True)]
+    size, count = file_size(session), len(session.opened.frames)
+    scale = [shown / whole for shown, whole in zip(session.state.size, size, strict=True)]
     frames = [getattr(one, "frame", 0) for one in clicks]
     for number, (one, frame) in enumerate(zip(clicks, frames, strict=True)):
         if frame >= count:
@@ -113,8 +113,8 @@ def click(document: Session, label: int, clicks: Sequence[Click], field: str, se
             raise RequestError(f"{field}.{number}", message)
     for frame, one in sorted(zip(frames, clicks, strict=True), key=lambda pair: not pair[1].inside):
         at = (one.x * scale[0], one.y * scale[1])
-        add_point(document, label, frame, at, one.inside, segment)
-    if missed := [frame for frame in frames if not document.masked(label, frame)]:
+        add_point(session, label, frame, at, one.inside, segment)
+    if missed := [frame for frame in frames if not session.masked(label, frame)]:
         raise MaskError(field, NOTHING if count == 1 else f"Frame {missed[0]}: {NOTHING}")
 
 
@@ -124,13 +124,13 @@ def _region(asked: ClickedRegion, label: int) -> Region:
 
 
 def _tracks(
-    document: Session, masks: Path, folder: Path, regions: Sequence[Region]
+    session: Session, masks: Path, folder: Path, regions: Sequence[Region]
 ) -> dict[int, dict[int, bytes]]:
     inner = folder / "masks"
     inner.mkdir()
     kept = name_again(masks, place_for(masks, inner))
     colors = {region.label: region.color for region in regions}
-    tracks, _ = read_tracks([kept], inner, document.state.shape[0], document.state.size, colors)
+    tracks, _ = read_tracks([kept], inner, session.state.shape[0], session.state.size, colors)
     if unlisted := sorted(tracks.keys() - colors.keys()):
         message = f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
         raise MaskError("masks", message)

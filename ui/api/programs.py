@@ -66,11 +66,11 @@ class Programs:
         self.jobs.catalogue.model(asked.model)
         check_params(asked.method, asked.params)
         with self.calls.enter(self.turns, caller) as turn, self._folder() as (page, folder):
-            document, note = open_video(asked, folder, self.fallback)
-            labels = add_regions(document, asked.regions, asked.finder, asked.masks, folder)
+            session, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(session, asked.regions, asked.finder, asked.masks, folder)
             wait(turn, partial(self.jobs.media.touch, page))
-            self._find(document, asked.regions, labels, turn)
-            saved = self._run(RunJob(_request(document, asked), page), turn)
+            self._find(session, asked.regions, labels, turn)
+            saved = self._run(RunJob(_request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
         warnings = [*report.get("warnings", ()), *([note] if note else ())]
         return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
@@ -100,14 +100,14 @@ class Programs:
         if not asked.clicks and not asked.box:
             raise RequestError("clicks", "No clicks and no box given. Give at least one.")
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
-            document = open_frame(asked.image, asked.frame, folder, self.fallback)
-            labels = add_regions(document, [ClickedRegion()], asked.finder)
+            session = open_frame(asked.image, asked.frame, folder, self.fallback)
+            labels = add_regions(session, [ClickedRegion()], asked.finder)
             wait(turn, partial(self.jobs.media.touch, page))
             if asked.box:
-                self._find_box(document, labels[0], asked.box)
+                self._find_box(session, labels[0], asked.box)
             if asked.clicks:
-                click(document, labels[0], asked.clicks, "clicks", self.points)
-            mask = Image.fromarray(document.state.mask(labels[0], 0)).resize(file_size(document))
+                click(session, labels[0], asked.clicks, "clicks", self.points)
+            mask = Image.fromarray(session.state.mask(labels[0], 0)).resize(file_size(session))
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
             return FileData(path=str(path)), {"share": float(np.mean(mask)), "box": mask.getbbox()}
@@ -120,13 +120,13 @@ class Programs:
             the frames on which it was lost or is doubtful.
         """
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
-            document, note = open_video(asked, folder, self.fallback)
-            labels = add_regions(document, asked.regions, asked.finder)
+            session, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(session, asked.regions, asked.finder)
             wait(turn, partial(self.jobs.media.touch, page))
-            self._find(document, asked.regions, labels, turn)
+            self._find(session, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
-            state = document.state
-            write_tracks(masks_of(document), state.regions, document.opened.clip.fps, path)
+            state = session.state
+            write_tracks(masks_of(session), state.regions, session.opened.clip.fps, path)
             doubts = {state.regions[label].name: _doubts(state, label) for label in labels}
             facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
             return FileData(path=str(path)), facts | ({"note": note} if note else {})
@@ -167,25 +167,25 @@ class Programs:
             "trackers": {one.name: one.about for one in able if one.follows},
         }
 
-    def _find(self, document: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
+    def _find(self, session: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
         """Find the masks of clicks, and follow them to where the clip begins and ends."""
         clicked = []
         for number, (one, label) in enumerate(zip(asked, labels, strict=True)):
             if one.clicks:
-                click(document, label, one.clicks, f"regions.{number}.clicks", self.points)
+                click(session, label, one.clicks, f"regions.{number}.clicks", self.points)
                 clicked.append(label)
                 check(turn)
         if clicked:
-            with closing(self.tracking.follow(document, clicked)) as steps:
+            with closing(self.tracking.follow(session, clicked)) as steps:
                 for _ in steps:
                     check(turn)
 
-    def _find_box(self, document: Session, label: int, box: list[float]) -> None:
+    def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
             raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
-        scale = document.state.size[0] / file_size(document)[0]
+        scale = session.state.size[0] / file_size(session)[0]
         left, top, right, bottom = (side * scale for side in box)
-        if not add_box(document, label, 0, (left, top, right, bottom), self.points):
+        if not add_box(session, label, 0, (left, top, right, bottom), self.points):
             raise MaskError("box", NOTHING)
 
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
@@ -226,12 +226,12 @@ def without_paths(report: Any) -> Any:
     return report
 
 
-def _request(document: Session, asked: EditVideo) -> EditRequest:
+def _request(session: Session, asked: EditVideo) -> EditRequest:
     """What is to be run; a prompt that is given counts for every method."""
-    document.method, document.source_prompt = asked.method, asked.source_prompt
-    document.negative_prompt = asked.negative_prompt
+    session.method, session.source_prompt = asked.method, asked.source_prompt
+    session.negative_prompt = asked.negative_prompt
     loras = tuple(asked.loras)
-    request = build_request(document, asked.params, asked.method, asked.model, asked.seed, loras)
+    request = build_request(session, asked.params, asked.method, asked.model, asked.seed, loras)
     return replace(request, prompt=asked.prompt)
 
 

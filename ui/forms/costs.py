@@ -84,15 +84,15 @@ class Costs:
         return {"text": f"{size}. The first run tells how long this takes here."}
 
 
-def planned(document: Session, model: str) -> EditRequest:
+def planned(session: Session, model: str) -> EditRequest:
     """What a run of a session would edit, as far as it takes time.
 
     Raises:
         RequestError: The prompts cannot be used.
     """
-    prompt, *more = own_prompts(document, document.method)
-    chosen = {"method": document.method, "model": model, "params": {}}
-    return replace(document.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
+    prompt, *more = own_prompts(session, session.method)
+    chosen = {"method": session.method, "model": model, "params": {}}
+    return replace(session.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
 
 
 def _size(request: EditRequest, steps: int) -> float:

@@ -112,33 +112,33 @@ class Handlers:
 
     def described(self, request: gr.Request, words: Any) -> Session:
         """The same, with what its cards say; raises as `Session.check` does."""
-        document, given = self.session(request), words if isinstance(words, dict) else {}
-        with document.lock:
-            document.check(given.get("id"), given.get("have"))
-            document.describe(given)
-        return document
+        session, given = self.session(request), words if isinstance(words, dict) else {}
+        with session.lock:
+            session.check(given.get("id"), given.get("have"))
+            session.describe(given)
+        return session
 
-    def given_params(self, document: Session, fields: FieldValues) -> dict[str, Any]:
+    def given_params(self, session: Session, fields: FieldValues) -> dict[str, Any]:
         """The parameters that a page gives; an EditingError if a model or a value is not allowed."""
-        model, method, base = self.catalogue.model(fields.model), document.method, document.opened.request
+        model, method, base = self.catalogue.model(fields.model), session.method, session.opened.request
         usual = partial(self.catalogue.values, method, model)
         project = base.params if method == base.method else {}
         return self.parts.controls.given(method, fields.parameters, usual, project)
 
-    def given_loras(self, document: Session, fields: FieldValues) -> tuple[str, ...]:
+    def given_loras(self, session: Session, fields: FieldValues) -> tuple[str, ...]:
         """The LoRA files that a page gives; those of its project until it has given any."""
         given = fields.loras
-        return tuple(map(str, given)) if isinstance(given, list | tuple) else document.opened.request.loras
+        return tuple(map(str, given)) if isinstance(given, list | tuple) else session.opened.request.loras
 
-    def requested(self, document: Session, fields: FieldValues) -> EditRequest:
+    def requested(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a page asks for now; raises as `build_request` does, too."""
-        model, params = self.catalogue.model(fields.model), self.given_params(document, fields)
-        loras = self.given_loras(document, fields)
-        return build_request(document, params, document.method, model, fields.seed, loras)
+        model, params = self.catalogue.model(fields.model), self.given_params(session, fields)
+        loras = self.given_loras(session, fields)
+        return build_request(session, params, session.method, model, fields.seed, loras)
 
-    def cards(self, document: Session) -> dict[Any, Any]:
+    def cards(self, session: Session) -> dict[Any, Any]:
         """The cards and the composed prompt."""
-        return {self.parts.cards: views.cards(document), self.parts.prompt: views.prompts(document)}
+        return {self.parts.cards: views.cards(session), self.parts.prompt: views.prompts(session)}
 
     def method(self, method: str) -> dict[Any, Any]:
         """The choice of a method, and its fields in place of another's."""
@@ -152,9 +152,9 @@ class Handlers:
             self.parts.lora_picker: lora_view(self.catalogue.loras, loras),
         }
 
-    def tuned_models(self, document: Session, problem: str = "") -> views.View:
+    def tuned_models(self, session: Session, problem: str = "") -> views.View:
         """The list of tuned models; see `model_views.tuned_models`."""
-        return tuned_models(document.shelf, self.catalogue.adapters, document.method, problem)
+        return tuned_models(session.shelf, self.catalogue.adapters, session.method, problem)
 
     def failed(self, error: EditingError) -> dict[Any, Any]:
         """An error beside Run."""

@@ -24,12 +24,12 @@ class CheckHandlers(Handlers):
     def look(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
         """What is wrong now; nothing is said of what is only missing."""
         try:
-            document, remarks = self._check(request, words, fields)
+            session, remarks = self._check(request, words, fields)
         except EditingError:
             return {self.parts.checks: gr.skip()}  # said by the run
         shown = {self.parts.checks: checks.view(remarks)}
-        if document.refused and checks.first_wrong(remarks) is None:
-            document.refused = False
+        if session.refused and checks.first_wrong(remarks) is None:
+            session.refused = False
             shown |= {self.parts.progress: None}
         return shown
 
@@ -40,12 +40,12 @@ class CheckHandlers(Handlers):
             gr.Error: It cannot; the page shows nothing of this, but does not go on.
         """
         try:
-            document, remarks = self._check(request, words, fields)
+            session, remarks = self._check(request, words, fields)
         except EditingError:  # the run says it
             yield {self.parts.checks: gr.skip()}
             return
         wrong = checks.first_wrong(remarks)
-        document.refused = wrong is not None
+        session.refused = wrong is not None
         if wrong is None:
             yield {self.parts.checks: checks.view(remarks)}
             return
@@ -59,12 +59,12 @@ class CheckHandlers(Handlers):
         self, request: gr.Request, words: object, values: tuple[object, ...]
     ) -> tuple[Session, list[checks.Diagnostic]]:
         """The session, and what `checks.check` says of it; raises as `described` does."""
-        document, fields = self.described(request, words), FieldValues.of(values)
-        with document.lock:
+        session, fields = self.described(request, words), FieldValues.of(values)
+        with session.lock:
             try:
                 model = self.catalogue.model(fields.model)
-                params, loras = self.given_params(document, fields), self.given_loras(document, fields)
+                params, loras = self.given_params(session, fields), self.given_loras(session, fields)
                 form = checks.CheckForm(model, params, fields.seed, loras)
-                return document, checks.check(document, form, self.catalogue.reader(model))
+                return session, checks.check(session, form, self.catalogue.reader(model))
             except EditingError as error:  # a model or a preset that is not offered
-                return document, [checks.Diagnostic(error.field, error.message)]
+                return session, [checks.Diagnostic(error.field, error.message)]

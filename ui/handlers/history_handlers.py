@@ -30,10 +30,10 @@ class HistoryHandlers(Handlers):
     def show(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """An earlier run was picked."""
 
-        def show(document: Session) -> dict[Any, Any]:
-            run = document.history.get(_of(event, "key"))
+        def show(session: Session) -> dict[Any, Any]:
+            run = session.history.get(_of(event, "key"))
             shown = run.read()
-            document.history.shown = (run.key,)
+            session.history.shown = (run.key,)
             return {self.parts.player: shown["player"], self.parts.result: shown["result"]}
 
         return self._act(request, show)
@@ -41,10 +41,10 @@ class HistoryHandlers(Handlers):
     def compare(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Two were picked to be compared."""
 
-        def show(document: Session) -> dict[Any, Any]:
-            first, second = (document.history.get(_of(event, key)) for key in ("a", "b"))
+        def show(session: Session) -> dict[Any, Any]:
+            first, second = (session.history.get(_of(event, key)) for key in ("a", "b"))
             player = compare(first, second)
-            document.history.shown = (first.key, second.key)
+            session.history.shown = (first.key, second.key)
             return {self.parts.player: player, self.parts.result: None}
 
         return self._act(request, show)
@@ -52,24 +52,24 @@ class HistoryHandlers(Handlers):
     def remove(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One is not wanted any more; if it was shown, the clip alone is."""
 
-        def remove(document: Session) -> dict[Any, Any]:
-            history = document.history
+        def remove(session: Session) -> dict[Any, Any]:
+            history = session.history
             was_shown = _of(event, "key") in history.shown
             self.media.drop(history.remove(_of(event, "key")).folder)
             if not was_shown:
                 return {}
-            return {self.parts.player: views.player(document.opened), self.parts.result: None}
+            return {self.parts.player: views.player(session.opened), self.parts.result: None}
 
         return self._act(request, remove)
 
     def use(self, event: gr.EventData, request: gr.Request, model: object) -> dict[Any, Any]:
         """The settings and words of one are wanted in the form."""
 
-        def use(document: Session) -> dict[Any, Any]:
-            choices = document.history.used = document.history.get(_of(event, "key")).choices
-            with document.lock:
-                _take(document, choices)
-            return self._form(document, choices, model)
+        def use(session: Session) -> dict[Any, Any]:
+            choices = session.history.used = session.history.get(_of(event, "key")).choices
+            with session.lock:
+                _take(session, choices)
+            return self._form(session, choices, model)
 
         return self._act(request, use)
 
@@ -96,16 +96,16 @@ class HistoryHandlers(Handlers):
 
     def _act(self, request: gr.Request, act: Callable[[Session], dict[Any, Any]]) -> dict[Any, Any]:
         try:
-            document = self.session(request)
-            return act(document) | {self.parts.history: document.history.view()}
+            session = self.session(request)
+            return act(session) | {self.parts.history: session.history.view()}
         except EditingError as error:
             return self.failed(error)
 
-    def _form(self, document: Session, choices: Choices, model: object) -> dict[Any, Any]:
+    def _form(self, session: Session, choices: Choices, model: object) -> dict[Any, Any]:
         """Every field as it was when the run began."""
         # A field that has the value already is left alone: a change of model fills all others anew.
         other = {} if model == choices.model else {self.parts.model: choices.model}
-        shown = other | self.cards(document) | self.settings(choices.method, choices.seed, choices.loras)
+        shown = other | self.cards(session) | self.settings(choices.method, choices.seed, choices.loras)
         shown[self.parts.cards] |= {"anew": time.time()}
         return shown | self._fields(choices)
 
@@ -116,18 +116,18 @@ class HistoryHandlers(Handlers):
         return {**controls.fill(choices.method, values), **controls.fill_shared(values)}
 
 
-def _take(document: Session, choices: Choices) -> None:
-    """Put the words of a run into a document: by region, or by its name where the clip is another."""
-    same = document.id == choices.clip
+def _take(session: Session, choices: Choices) -> None:
+    """Put the words of a run into a session: by region, or by its name where the clip is another."""
+    same = session.id == choices.clip
     words = {region.label if same else region.name: region for region in choices.regions}
     regions = {}
-    for label, region in document.state.regions.items():
+    for label, region in session.state.regions.items():
         found = words.get(label if same else region.name)
         regions[label] = replace(region, prompt=found.prompt, source=found.source) if found else region
-    document.state = replace(document.state, regions=regions)
-    document.method, document.prompt = choices.method, choices.prompt
-    if same or not document.source_prompt:
-        document.source_prompt = choices.source_prompt
+    session.state = replace(session.state, regions=regions)
+    session.method, session.prompt = choices.method, choices.prompt
+    if same or not session.source_prompt:
+        session.source_prompt = choices.source_prompt
 
 
 def _of(event: gr.EventData, key: str) -> Any:

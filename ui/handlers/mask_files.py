@@ -44,13 +44,13 @@ class MaskFileHandlers(Handlers):
         """Masks were uploaded: one file, or a PNG file per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
-            document, note = self._load(self.session(request), files or [], folder)
+            session, note = self._load(self.session(request), files or [], folder)
         except EditingError as error:
             return {self.parts.canvas: self._refused(request, error)}
         finally:
             self.media.drop(folder)
-        with document.lock:
-            return {self.parts.canvas: views.canvas(document, -1, note)} | self.cards(document)
+        with session.lock:
+            return {self.parts.canvas: views.canvas(session, -1, note)} | self.cards(session)
 
     def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """They are wanted as a file; `form` is one of `FORMS`."""
@@ -60,21 +60,21 @@ class MaskFileHandlers(Handlers):
             return {self.parts.canvas: self._refused(request, error)}
         return self.download(path, path.name)
 
-    def _load(self, document: Session, files: Sequence[str], folder: Path) -> tuple[Session, str]:
-        with document.lock:
-            identity, state = document.id, document.state
+    def _load(self, session: Session, files: Sequence[str], folder: Path) -> tuple[Session, str]:
+        with session.lock:
+            identity, state = session.id, session.state
         colors = {label: region.color for label, region in state.regions.items()}
         tracks, called = read_tracks(files, folder, state.shape[0], state.size, colors)
-        with document.lock:
-            if document.id != identity:
+        with session.lock:
+            if session.id != identity:
                 raise StaleEvent
-            return document, _take(document, tracks, called)
+            return session, _take(session, tracks, called)
 
     def _save(self, page: str, data: Mapping[str, Any]) -> Path:
-        document = self.visits.get(page)
-        with document.lock:
-            document.check(data.get("id"), data.get("have"))
-            masks, regions, opened = masks_of(document), document.state.regions, document.opened
+        session = self.visits.get(page)
+        with session.lock:
+            session.check(data.get("id"), data.get("have"))
+            masks, regions, opened = masks_of(session), session.state.regions, session.opened
         form = str(data.get("form"))
         if form not in FORMS:
             raise RequestError("form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}.")
@@ -87,7 +87,7 @@ class MaskFileHandlers(Handlers):
             _zip(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
         else:
             write_tracks(masks, regions, opened.clip.fps, out)
-        old, document.exported = document.exported, folder
+        old, session.exported = session.exported, folder
         if old:
             self.media.drop(old)
         return out
@@ -96,11 +96,11 @@ class MaskFileHandlers(Handlers):
         if isinstance(error, StaleEvent):
             return gr.skip()
         try:
-            document = self.session(request)
+            session = self.session(request)
         except EditingError as missing:
             return views.lost(missing.message)
-        with document.lock:
-            return views.canvas(document, document.rev, views.sentence(error), True, document.shown)
+        with session.lock:
+            return views.canvas(session, session.rev, views.sentence(error), True, session.shown)
 
 
 def read_tracks(
@@ -143,17 +143,17 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
         write_masks(masks, out, colors, fps, called)
 
 
-def _take(document: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
+def _take(session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
     if not tracks:
         raise MaskError("masks", "They are empty in every frame. Choose masks with at least one object.")
-    free = MAX_REGIONS - len(document.state.regions)
+    free = MAX_REGIONS - len(session.state.regions)
     if len(tracks) > free:
         message = f"The file has {len(tracks)}, but only {free} more regions are allowed."
         raise MaskError("masks", f"{message} Delete some or use fewer.")
     labels = sorted(tracks)  # the lower covers the higher
     named = [called.get(label, "") for label in labels]
     wished = [name if not name.isdigit() else "" for name in named]
-    made = document.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
+    made = session.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
     return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 

@@ -54,7 +54,8 @@ class MaskModelHandlers(Handlers):
             with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
                 for step in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    yield {self.parts.fetch: _busy(step) if step else gr.skip()}
+                    busy = step and {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+                    yield {self.parts.fetch: busy or gr.skip()}
             shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
         except Exception as error:
             note = explain(error, "a model could not be fetched")
@@ -72,11 +73,7 @@ class MaskModelHandlers(Handlers):
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
         shown: dict[Any, Any] = {self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}}
-        if document := self.visits.find(page):
-            with document.lock:
-                shown[self.parts.canvas] = views.canvas(document, document.rev, None)
+        if session := self.visits.find(page):
+            with session.lock:
+                shown[self.parts.canvas] = views.canvas(session, session.rev, None)
         return shown
-
-
-def _busy(step: Fetched) -> views.View:
-    return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}

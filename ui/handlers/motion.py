@@ -40,14 +40,14 @@ class Motions:
         """
         asked: views.View = {key: data.get(key) for key in ("id", "frame", "nonce")}
         try:
-            document = self.visits.get(page)
-            with document.lock:
-                document.check(data.get("id"), data.get("have"))
-                frame, frames = frame_of(document, data), document.opened.frames
+            session = self.visits.get(page)
+            with session.lock:
+                session.check(data.get("id"), data.get("have"))
+                frame, frames = frame_of(session, data), session.opened.frames
             if frame == len(frames) - 1:
                 return asked | {"note": _LAST}
             drawn = self.motion(np.asarray(frames[frame]), np.asarray(frames[frame + 1]))
-            return asked | _shown(drawn, frame, document)
+            return asked | _shown(drawn, frame, session)
         except StaleEvent:
             return None
         except Exception as error:
@@ -63,12 +63,12 @@ def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
     """
     found = []
     try:
-        document = visits.get(page)
-        with document.lock:
-            document.check(data.get("id"), data.get("have"))
-            identity, clip = document.id, document.opened.clip
+        session = visits.get(page)
+        with session.lock:
+            session.check(data.get("id"), data.get("have"))
+            identity, clip = session.id, session.opened.clip
         for number, is_cut in scan(clip):
-            if document.id != identity or visits.has_left(page):
+            if session.id != identity or visits.has_left(page):
                 return None
             found += [number] if is_cut else []
     except EditingError:
@@ -76,16 +76,16 @@ def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
     except OSError:
         log.info("the frames went while cuts were sought")
         return None
-    with document.lock:
-        if document.id != identity:
+    with session.lock:
+        if session.id != identity:
             return None
-        document.found = tuple(found)
-        return views.canvas(document, data["have"], None)
+        session.found = tuple(found)
+        return views.canvas(session, data["have"], None)
 
 
-def _shown(drawn: MotionPictures, frame: int, document: Session) -> views.View:
+def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
     this, following = frame + 1, frame + 2
-    width, height = document.state.size
+    width, height = session.state.size
     url = lambda picture: data_url(picture, max(picture.shape), 90)  # noqa: E731
     return {
         "aspect": width / height,

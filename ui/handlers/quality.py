@@ -55,15 +55,15 @@ class QualityHandlers(Handlers):
         """Which quality the settings are and what a run takes, after anything that changes them."""
         p, given = self.parts, FieldValues.of(fields)
         try:
-            document = self.session(request)
-            model, method = self.catalogue.model(given.model), document.method
-            now = self.catalogue.values(method, model, self.given_params(document, given))
+            session = self.session(request)
+            model, method = self.catalogue.model(given.model), session.method
+            now = self.catalogue.values(method, model, self.given_params(session, given))
             usual = self.catalogue.values(method, model, {})
-            asked = planned(document, model)
+            asked = planned(session, model)
         except EditingError:
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
         seconds, steps = partial(self.costs.seconds, asked), now.get("steps")
-        takes = self.costs.view(asked, int(steps), document.opened) if steps else None
+        takes = self.costs.view(asked, int(steps), session.opened) if steps else None
         return {p.quality: choices(method, usual, now, seconds), p.tries: takes}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
@@ -72,9 +72,9 @@ class QualityHandlers(Handlers):
         if name not in QUALITIES:
             return gr.skip()
         try:
-            document = self.session(request)
-            usual = self.catalogue.values(document.method, self.catalogue.model(model), {})
+            session = self.session(request)
+            usual = self.catalogue.values(session.method, self.catalogue.model(model), {})
         except EditingError:
             return gr.skip()
-        counts = METHODS[document.method].Params.scaled(usual, name)
-        return self.parts.controls.fill(document.method, counts)
+        counts = METHODS[session.method].Params.scaled(usual, name)
+        return self.parts.controls.fill(session.method, counts)

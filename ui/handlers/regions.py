@@ -48,18 +48,18 @@ class MaskHandlers(Handlers):
         """Another method was chosen."""
         try:
             method = find_method(str(event_data(event).get("name"))).name
-            document = self.session(request)
+            session = self.session(request)
         except EditingError:
             return {self.parts.method: gr.skip()}
-        with document.lock:
-            document.method = method
+        with session.lock:
+            session.method = method
         seed = gr.Number(**seed_field(method))
-        return {self.parts.prompt: views.prompts(document), self.parts.seed: seed, **self.method(method)}
+        return {self.parts.prompt: views.prompts(session), self.parts.seed: seed, **self.method(method)}
 
     def act(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One thing done on the canvas or the cards: a click, a stroke, a region, undo."""
-        shown, document = self.masking.act(page_of(request), event_data(event))
-        return {self.parts.canvas: shown or gr.skip()} | (self.cards(document) if document else {})
+        shown, session = self.masking.act(page_of(request), event_data(event))
+        return {self.parts.canvas: shown or gr.skip()} | (self.cards(session) if session else {})
 
     def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         """Masks, frame by frame, while they follow through the clip."""
@@ -73,7 +73,7 @@ class MaskHandlers(Handlers):
     def discover(self, request: gr.Request, words: object, model: object) -> Iterator[Any]:
         """Regions found by the words alone."""
         try:
-            document = self.described(request, words)
+            session = self.described(request, words)
             chosen = self.catalogue.model(model)
         except StaleEvent:
             yield {self.parts.canvas: gr.skip()}
@@ -81,9 +81,9 @@ class MaskHandlers(Handlers):
         except EditingError as error:
             yield {self.parts.canvas: views.lost(views.sentence(error))}
             return
-        for shown in self.tracking.discover(document, words["have"], chosen):  # type: ignore[index]
+        for shown in self.tracking.discover(session, words["have"], chosen):  # type: ignore[index]
             yield {self.parts.canvas: shown or gr.skip()}
-        yield self.cards(document)
+        yield self.cards(session)
 
     def describe(self, request: gr.Request, words: object) -> Any:
         """The composed prompt, while words are typed."""
@@ -95,11 +95,11 @@ class MaskHandlers(Handlers):
     def save(self, request: gr.Request, words: object, *fields: object) -> dict[Any, Any]:
         """The project as an archive."""
         try:
-            document = self.described(request, words)
-            with document.lock:
-                asked = self.requested(document, FieldValues.of(fields))
-                whole = whole_masks(document.state, asked)
-            saved = self.files.save(document, asked, whole, page_of(request))
+            session = self.described(request, words)
+            with session.lock:
+                asked = self.requested(session, FieldValues.of(fields))
+                whole = whole_masks(session.state, asked)
+            saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
             return {self.parts.download: gr.skip()}
         except EditingError as error:
@@ -109,8 +109,8 @@ class MaskHandlers(Handlers):
     def choose_model(self, request: gr.Request, model: object) -> Any:
         """Its recommendations, and whether it can edit this clip at all."""
         try:
-            document = self.session(request)
-            return self._notice(document, model) | self._filled(document, model)
+            session = self.session(request)
+            return self._notice(session, model) | self._filled(session, model)
         except EditingError:
             return {self.parts.notice: gr.skip()}
 
@@ -128,35 +128,35 @@ class MaskHandlers(Handlers):
 
     def _attempt(self, load: Callable[[], tuple[Session, str]], model: object) -> dict[Any, Any]:
         try:
-            document, note = load()
+            session, note = load()
         except Exception as error:
             note = explain(error, "a clip could not be opened", with_field=True)
             return {self.parts.canvas: views.lost(note)}
-        return self.opened(document, note, model)
+        return self.opened(session, note, model)
 
-    def opened(self, document: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
+    def opened(self, session: Session, note: str, model: object, name: str | None = None) -> dict[Any, Any]:
         """All that shows a session from its beginning; `name` is of an example."""
-        p, opened = self.parts, document.opened
+        p, opened = self.parts, session.opened
         return {
             p.gallery: views.gallery(self.catalogue.examples, name),
-            p.canvas: views.canvas(document, -1, note),
+            p.canvas: views.canvas(session, -1, note),
             p.player: result_views.made_player(opened),
             p.result: result_views.made_result(opened),
             **dict.fromkeys((p.live, p.losses, p.progress)),
-            **self.cards(document),
-            **self.settings(document.method, opened.request.seed, opened.request.loras),
-            **self._notice(document, model),
-            **self._filled(document, model),
-            **self._shared(document),
+            **self.cards(session),
+            **self.settings(session.method, opened.request.seed, opened.request.loras),
+            **self._notice(session, model),
+            **self._filled(session, model),
+            **self._shared(session),
         }
 
-    def _notice(self, document: Session, model: object) -> dict[Any, Any]:
-        useless = not document.opened.drawn and model == BUILT_IN_MODEL
+    def _notice(self, session: Session, model: object) -> dict[Any, Any]:
+        useless = not session.opened.drawn and model == BUILT_IN_MODEL
         return {self.parts.notice: gr.HTML(visible=useless)}
 
-    def _filled(self, document: Session, model: object) -> dict[Any, Any]:
+    def _filled(self, session: Session, model: object) -> dict[Any, Any]:
         """All controls as the model and the project have them."""
-        base = document.opened.request
+        base = session.opened.request
         chosen = str(model) if model in self.catalogue.models else BUILT_IN_MODEL
         updates: dict[Any, Any] = {}
         for method in METHODS:
@@ -164,9 +164,9 @@ class MaskHandlers(Handlers):
             updates |= self.parts.controls.fill(method, self.catalogue.values(method, chosen, given))
         return updates
 
-    def _shared(self, document: Session) -> dict[Any, Any]:
+    def _shared(self, session: Session) -> dict[Any, Any]:
         """What all methods share, as the project has it."""
-        request = document.opened.request
+        request = session.opened.request
         given = {name: value for name, value in request.params.items() if name in settings.SHARED}
         values = self.catalogue.values(request.method, BUILT_IN_MODEL, given)
         return self.parts.controls.fill_shared(values)

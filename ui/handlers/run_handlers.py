@@ -56,7 +56,7 @@ class RunHandlers(Handlers):
         """Take a place in the queue and begin; the page while it waits."""
         page, given = page_of(request), FieldValues.of(fields)
         try:
-            document = self.described(request, words)
+            session = self.described(request, words)
             self.catalogue.model(given.model)
             turn = self.turns.enter(Visitor(page, address_of(request)))
         except StaleEvent:
@@ -64,14 +64,14 @@ class RunHandlers(Handlers):
         except EditingError as error:
             return self.failed(error)
         run = RunThread(turn)
-        with document.lock:
-            document.run, document.fields = run, fields
-        form = RunForm(document.id, variants, words.get("attempt"), words["have"], given)
-        run.begin(self.work(document, page, form, run))
+        with session.lock:
+            session.run, session.fields = run, fields
+        form = RunForm(session.id, variants, words.get("attempt"), words["have"], given)
+        run.begin(self.work(session, page, form, run))
         return {
             self.parts.run: gr.Button(interactive=False),
             self.parts.stop: gr.Button(visible=True),
-            self.parts.progress: run_views.waiting(document.method, document.shelf.path),
+            self.parts.progress: run_views.waiting(session.method, session.shelf.path),
             **dict.fromkeys((self.parts.live, self.parts.result, self.parts.losses)),
         }
 
@@ -103,41 +103,41 @@ class RunHandlers(Handlers):
         return stopped
 
     def work(
-        self, document: Session, page: str, form: RunForm, run: RunThread
+        self, session: Session, page: str, form: RunForm, run: RunThread
     ) -> Generator[Changes, None, None]:
         """A run from first to last; what is not yet tracked is tracked before."""
         try:
-            yield from self._wait(document, run)
-            if method_choice.uses(document.method).regions != "ignored":
-                yield from self._complete(document, form.since)
-            for variant in self._plan(document, page, form):
-                if document.id == form.clip:
-                    yield from self._run(document, form.clip, variant, run)
+            yield from self._wait(session, run)
+            if method_choice.uses(session.method).regions != "ignored":
+                yield from self._complete(session, form.since)
+            for variant in self._plan(session, page, form):
+                if session.id == form.clip:
+                    yield from self._run(session, form.clip, variant, run)
         except EditingError as error:
             yield self.failed(error) | {self.parts.live: None}
         except Exception:
             log.exception("a run failed")
             yield {self.parts.progress: run_views.failed("run", BROKEN), self.parts.live: None}
 
-    def _plan(self, document: Session, page: str, form: RunForm) -> list[Variant]:
+    def _plan(self, session: Session, page: str, form: RunForm) -> list[Variant]:
         """The runs that were asked for, of the session as it is now; an EditingError if there can be none."""
-        with document.lock:
-            if document.id != form.clip:
+        with session.lock:
+            if session.id != form.clip:
                 raise RequestError("clip", "Another clip was opened before the run began. Run again.")
-            request = with_cuts(self.requested(document, form.fields), document)
-            request, opened = attempt(form.attempt, request, document.opened)
-            whole = None if opened.attempt else whole_masks(document.state, request)
-            keep = partial(document.shelf.keep, media=self.media, page=page)
+            request = with_cuts(self.requested(session, form.fields), session)
+            request, opened = attempt(form.attempt, request, session.opened)
+            whole = None if opened.attempt else whole_masks(session.state, request)
+            keep = partial(session.shelf.keep, media=self.media, page=page)
             values = self.catalogue.values(request.method, request.model, request.params)
-            choices = Choices.of(request, form.clip, document.prompt)
+            choices = Choices.of(request, form.clip, session.prompt)
             wanted = None if opened.attempt else form.variants
             return plan(RunJob(request, page, opened, whole, keep), wanted, values, choices)
 
-    def _wait(self, document: Session, run: RunThread) -> Iterator[Changes]:
+    def _wait(self, session: Session, run: RunThread) -> Iterator[Changes]:
         """Say how many runs come before this one, until its turn."""
         last = None
         while not run.turn.wait(_WAIT):
-            shown = run_views.waiting(document.method, document.shelf.path, *run.turn.before())
+            shown = run_views.waiting(session.method, session.shelf.path, *run.turn.before())
             yield {self.parts.progress: gr.skip() if shown == last else shown}
             last = shown
 
@@ -147,45 +147,45 @@ class RunHandlers(Handlers):
         if run is None or run.over:  # else the next has begun meanwhile
             buttons = {self.parts.run: gr.Button(interactive=True), self.parts.stop: gr.Button(visible=False)}
         try:
-            document = self.described(request, words)
+            session = self.described(request, words)
         except EditingError:
             return buttons | {self.parts.canvas: gr.skip()}
-        with document.lock:
-            return buttons | {self.parts.canvas: views.canvas(document, words["have"])}
+        with session.lock:
+            return buttons | {self.parts.canvas: views.canvas(session, words["have"])}
 
-    def _complete(self, document: Session, since: int) -> Iterator[Changes]:
+    def _complete(self, session: Session, since: int) -> Iterator[Changes]:
         """Track the regions that were never followed to the end; a RequestError if that is stopped."""
-        while document.tracking:  # begun by hand; the run waits for it
+        while session.tracking:  # begun by hand; the run waits for it
             yield {self.parts.progress: gr.skip()}
             time.sleep(_WAIT)
-        with document.lock:
-            labels, identity = document.state.to_track(only_untracked=True), document.id
+        with session.lock:
+            labels, identity = session.state.to_track(only_untracked=True), session.id
         if not labels:
             return
         # Nothing is handed out while the lock is held: what comes back may come in another thread, or never.
-        with closing(self.tracking.follow(document, labels)) as steps:
+        with closing(self.tracking.follow(session, labels)) as steps:
             for step in steps:
-                if step and (shown := look(document, identity, since)):
+                if step and (shown := look(session, identity, since)):
                     yield {self.parts.canvas: shown, self.parts.progress: run_views.tracking(*step)}
                 else:
                     yield {self.parts.progress: gr.skip()}
-        with document.lock:
-            partial = document.id == identity and document.state.to_track(only_untracked=True)
+        with session.lock:
+            partial = session.id == identity and session.state.to_track(only_untracked=True)
         if partial:
             raise RequestError("regions", "Tracking was stopped before the end. Track them, then run.")
-        if shown := look(document, identity, since):
+        if shown := look(session, identity, since):
             yield {self.parts.canvas: shown}
 
-    def _run(self, document: Session, identity: str, variant: Variant, run: RunThread) -> Iterator[Changes]:
+    def _run(self, session: Session, identity: str, variant: Variant, run: RunThread) -> Iterator[Changes]:
         """Run a job and show its events, unless the page opens another clip meanwhile."""
-        job = replace(variant.job, kept=document.history.folders)
-        opened, losses = job.opened or document.opened, model_views.LossCurve()
+        job = replace(variant.job, kept=session.history.folders)
+        opened, losses = job.opened or session.opened, model_views.LossCurve()
         part = f"variant {variant.number} of {variant.total}" if variant.total > 1 else ""
         progress = run_views.RunProgress(job.request.method, job.request.adapter, part)
         started = variant.number > 1
         with closing(in_thread(lambda: self.jobs.run(job))) as items:
             for item in items:
-                if document.id != identity:  # nobody waits for this one
+                if session.id != identity:  # nobody waits for this one
                     return
                 run.turn.follow(item)
                 if item is not None and not started:
@@ -201,17 +201,17 @@ class RunHandlers(Handlers):
                     case Begun(path, frames):
                         yield {self.parts.player: views.begun_player(opened, path, frames)}
                     case Saved():
-                        yield self._keep(item, document, variant, opened)
+                        yield self._keep(item, session, variant, opened)
                     case _:
                         yield {self.parts.progress: gr.skip()}
                 if isinstance(item, Tuned):
-                    yield {self.parts.adapters: self.tuned_models(document)}
+                    yield {self.parts.adapters: self.tuned_models(session)}
 
-    def _keep(self, saved: Saved, document: Session, variant: Variant, opened: ClipSession) -> Changes:
+    def _keep(self, saved: Saved, session: Session, variant: Variant, opened: ClipSession) -> Changes:
         """A result, shown and kept in the history."""
-        shown = remember(document.history, saved, variant, opened, self.media)
+        shown = remember(session.history, saved, variant, opened, self.media)
         return {
-            self.parts.history: document.history.view(),
+            self.parts.history: session.history.view(),
             self.parts.player: shown["player"],
             self.parts.result: shown["result"],
             self.parts.progress: run_views.done(saved.finished.report),

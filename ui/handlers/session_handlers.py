@@ -15,7 +15,7 @@ from regrain.ui.forms.catalogue import BUILT_IN_MODEL
 from regrain.ui.handlers.base import event_data, page_of
 from regrain.ui.handlers.regions import MaskHandlers
 
-_SAID = "Your clip, masks and words are as you left them."
+_NOTE = "Your clip, masks and words are as you left them."
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SessionHandlers:
     """Keeps what the fields say and brings all of a page back."""
 
     head: Any  # the header, whose script asks for what the page had
-    masks: MaskHandlers  # what opens a document
+    masks: MaskHandlers  # what opens a session
     look: Callable[..., dict[Any, Any]]  # what is said of the settings; called with the values of all fields
 
     def here(self, request: gr.Request) -> None:
@@ -32,8 +32,8 @@ class SessionHandlers:
 
     def keep(self, request: gr.Request, *fields: object) -> None:
         """What the page's fields say now: model, LoRA files, seed, parameters."""
-        if document := self.masks.visits.find(page_of(request)):
-            document.fields = fields
+        if session := self.masks.visits.find(page_of(request)):
+            session.fields = fields
 
     def arrive(self, request: gr.Request) -> dict[Any, Any]:
         """A page has been opened: whether it had something before, else what is said of a new one."""
@@ -45,27 +45,27 @@ class SessionHandlers:
     def restore(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """All that a page had before it was reloaded, and what was typed there last."""
         p = self.masks.parts
-        document = self.masks.visits.find(page_of(request))
-        if document is None:  # forgotten since
+        session = self.masks.visits.find(page_of(request))
+        if session is None:  # forgotten since
             return {p.progress: gr.skip()}
         with suppress(EditingError):  # of another clip
             self.masks.described(request, event_data(event).get("typed"))
-        model, *_ = document.fields or (BUILT_IN_MODEL,)
-        running = document.run is not None and not document.run.over
-        with document.lock:
-            shown = self.masks.opened(document, _SAID, model, document.opened.name)
+        model, *_ = session.fields or (BUILT_IN_MODEL,)
+        running = session.run is not None and not session.run.over
+        with session.lock:
+            shown = self.masks.opened(session, _NOTE, model, session.opened.name)
             shown[p.cards] |= {"anew": time.time()}
-        shown[p.history] = document.history.view()
+        shown[p.history] = session.history.view()
         if running:  # else left alone: Run may have been pressed meanwhile
             shown |= {p.run: gr.Button(interactive=False), p.stop: gr.Button(visible=True)}
         return shown
 
     def refill(self, request: gr.Request) -> dict[Any, Any]:
         """What the fields said before a reload, once they are there: one that appears forgets it."""
-        document = self.masks.visits.find(page_of(request))
+        session = self.masks.visits.find(page_of(request))
         p = self.masks.parts
         filled: dict[Any, Any] = {p.progress: gr.skip()}
-        for part, value in zip(p.fields, document.fields if document else (), strict=False):
+        for part, value in zip(p.fields, session.fields if session else (), strict=False):
             # A state has no properties to update.
             filled[part] = value if isinstance(part, gr.State) else gr.update(value=value)
         return filled

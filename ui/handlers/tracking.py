@@ -65,16 +65,16 @@ class Tracking:
     def track(self, page: str, data: Data) -> Iterator[views.View | None]:
         """Follow the regions that were corrected through the clip; None while there is nothing new."""
         try:
-            document = self.visits.get(page)
-            with document.lock:
-                document.check(data.get("id"), data.get("have"))
-                if document.tracking:
+            session = self.visits.get(page)
+            with session.lock:
+                session.check(data.get("id"), data.get("have"))
+                if session.tracking:
                     return
-                identity, since, layers = document.id, data["have"], document.state.layers
-                document.shown = frame_shown(document, data)
+                identity, since, layers = session.id, data["have"], session.state.layers
+                session.shown = frame_shown(session, data)
                 drawn = [label for label, layer in layers.items() if layer.drawn]
-                labels = document.state.to_track() or drawn
-                nothing = None if labels else views.canvas(document, since, _NO_KEY, frame=document.shown)
+                labels = session.state.to_track() or drawn
+                nothing = None if labels else views.canvas(session, since, _NO_KEY, frame=session.shown)
         except StaleEvent:
             return
         except EditingError as error:
@@ -83,58 +83,58 @@ class Tracking:
         if nothing:  # handed out without the lock: what comes back may come in another thread
             yield nothing
             return
-        yield from self._track(document, identity, since, labels)
+        yield from self._track(session, identity, since, labels)
 
     def _track(
-        self, document: Session, identity: str, since: int, labels: list[int]
+        self, session: Session, identity: str, since: int, labels: list[int]
     ) -> Iterator[views.View | None]:
         try:
-            with closing(self.follow(document, labels)) as steps:
+            with closing(self.follow(session, labels)) as steps:
                 for step in _paced(steps):
-                    yield look(document, identity, since) if step else None
-            note, alarm = _unsure(document, labels), False
+                    yield look(session, identity, since) if step else None
+            note, alarm = _unsure(session, labels), False
         except Exception as error:
             note, alarm = explain(error, "tracking failed", with_field=True), True
-        note = "Tracking stopped." if document.stop.is_set() else note
-        yield look(document, identity, since, note, alarm)
+        note = "Tracking stopped." if session.stop.is_set() else note
+        yield look(session, identity, since, note, alarm)
 
-    def follow(self, document: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
-        """Track regions together in a thread; ends early once the document's `stop` is set."""
-        with document.lock:
-            document.stop = stop = threading.Event()
-            document.tracking = labels[0]
+    def follow(self, session: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
+        """Track regions together in a thread; ends early once the session's `stop` is set."""
+        with session.lock:
+            session.stop = stop = threading.Event()
+            session.tracking = labels[0]
         finished = False
         try:
-            with closing(in_thread(lambda: self._follow(document, labels, stop), turn=_tracking)) as steps:
+            with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
                 # A stop is noticed at once: the tracker may be long over its frame.
                 yield from takewhile(lambda _: not stop.is_set(), steps)
             finished = not stop.is_set()
         finally:
-            with document.lock:
-                if document.stop is stop:
-                    document.state = document.state.end_track(labels, finished)
-                    _end(document)
+            with session.lock:
+                if session.stop is stop:
+                    session.state = session.state.end_track(labels, finished)
+                    _end(session)
 
-    def _follow(self, document: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
-        with document.lock:
-            labels = [label for label in labels if label in document.state.layers]
+    def _follow(self, session: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
+        with session.lock:
+            labels = [label for label in labels if label in session.state.layers]
             if stop.is_set() or not labels:
                 return
-            state, passes = document.state.begin_track(labels)
-            document.commit(state)
-            clip, tracker = document.opened.clip, document.tracker
+            state, passes = session.state.begin_track(labels)
+            session.commit(state)
+            clip, tracker = session.opened.clip, session.tracker
             areas = {label: _usual_area(state, label) for label in labels}
-            names = [document.state.regions[label].name for label in labels]
+            names = [session.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
         yield Followed(what, 0, total)
         began = time.monotonic()
         for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
             taken = {label: areas[label] for label in part.labels_at(tracked[0])}
-            if not _take_frame(document, taken, stop, *tracked):
+            if not _take_frame(session, taken, stop, *tracked):
                 return
             left = (time.monotonic() - began) / done * (total - done)
-            document.followed = done, total, round(left, 1)
+            session.followed = done, total, round(left, 1)
             yield Followed(what, done, total)
 
     def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
@@ -145,36 +145,36 @@ class Tracking:
                 for tracked in frames:
                     yield part, tracked
 
-    def discover(self, document: Session, since: int, model: str) -> Iterator[views.View | None]:
+    def discover(self, session: Session, since: int, model: str) -> Iterator[views.View | None]:
         """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
-        with document.lock:
-            if document.tracking or self._discover is None:
+        with session.lock:
+            if session.tracking or self._discover is None:
                 return
-            document.stop = stop = threading.Event()
-            identity, document.tracking = document.id, -1
+            session.stop = stop = threading.Event()
+            identity, session.tracking = session.id, -1
         note, alarm = "", False
         try:
-            with closing(self._search(document, model, stop, identity)) as steps:
+            with closing(self._search(session, model, stop, identity)) as steps:
                 for message in steps:
                     note = message or note
-                    yield look(document, identity, since, message) if message else None
+                    yield look(session, identity, since, message) if message else None
         except Exception as error:
             note, alarm = explain(error, "looking for objects failed", with_field=True), True
         finally:
-            with document.lock:
-                if document.stop is stop:
-                    _end(document)
-        yield look(document, identity, since, note, alarm)
+            with session.lock:
+                if session.stop is stop:
+                    _end(session)
+        yield look(session, identity, since, note, alarm)
 
     def _search(
-        self, document: Session, model: str, stop: threading.Event, identity: str
+        self, session: Session, model: str, stop: threading.Event, identity: str
     ) -> Generator[str | None, None, None]:
         """What to say while objects are looked for, the outcome as the last; None while there is nothing."""
         find = self._discover
         assert find is not None
-        with document.lock:
-            asked = build_discovery(document, model)
-            by, tracker = finder_by_words(document.opened.drawn), document.tracker
+        with session.lock:
+            asked = build_discovery(session, model)
+            by, tracker = finder_by_words(session.opened.drawn), session.tracker
         how = {"finder": by, "tracker": tracker} if by else {}
         with closing(in_thread(lambda: find(asked, **how))) as steps:
             for step in steps:
@@ -184,19 +184,19 @@ class Tracking:
                 if isinstance(step, Progress):
                     yield f"Looking for objects: step {step.done} of {step.total}."
                 elif step is not None and hasattr(step, "names"):
-                    yield _take_found(document, identity, step)
+                    yield _take_found(session, identity, step)
                 else:
                     yield None
 
 
 def look(
-    document: Session, identity: str, since: int, note: str = "", alarm: bool = False
+    session: Session, identity: str, since: int, note: str = "", alarm: bool = False
 ) -> views.View | None:
-    """The canvas of a document while it still shows the clip of that identity; see `views.canvas`."""
-    with document.lock:
-        if document.id != identity:
+    """The canvas of a session while it still shows the clip of that identity; see `views.canvas`."""
+    with session.lock:
+        if session.id != identity:
             return None
-        return views.canvas(document, since, note, alarm, document.shown)
+        return views.canvas(session, since, note, alarm, session.shown)
 
 
 def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
@@ -215,13 +215,13 @@ def _usual_area(state: State, label: int) -> float:
     return float(np.mean([area for area in areas if area] or [1]))
 
 
-def _end(document: Session) -> None:
-    document.tracking, document.followed = 0, None
-    document.mark([])  # newer than any answer that still says it goes on
+def _end(session: Session) -> None:
+    session.tracking, session.followed = 0, None
+    session.mark([])  # newer than any answer that still says it goes on
 
 
 def _take_frame(
-    document: Session,
+    session: Session,
     areas: Mapping[int, float],
     stop: threading.Event,
     frame: int,
@@ -233,35 +233,35 @@ def _take_frame(
     `areas` are what the regions usually have, in pixels.
     """
     sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
-    with document.lock:
+    with session.lock:
         if stop.is_set():
             return False
         for label, area in areas.items():
             mask = found == label
             score = judged(sure.get(label, confidence), float(mask.sum()) / area)
-            document.set_tracked(label, frame, mask, score)
+            session.set_tracked(label, frame, mask, score)
     return True
 
 
-def _take_found(document: Session, identity: str, found: Any) -> str | None:
+def _take_found(session: Session, identity: str, found: Any) -> str | None:
     """Make regions of the clusters that have a name and fit it, in one step to undo; what to say.
 
     Args:
-        document: Gets the regions, as many as there is space for.
+        session: Gets the regions, as many as there is space for.
         identity: Of the clip in which they were found.
         found: `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`; `fit`, above 1
             where the name fits.
     """
     clusters = enumerate(zip(found.names, found.fit, strict=True), 1)
     named = [(number, name) for number, (name, fit) in clusters if name and fit > 1]
-    with document.lock:
-        if document.id != identity:
+    with session.lock:
+        if session.id != identity:
             return None
-        named = named[: max(0, MAX_REGIONS - len(document.state.regions))]
+        named = named[: max(0, MAX_REGIONS - len(session.state.regions))]
         masks = [found.labels == number for number, _ in named]
         tracks = [{f: pack(mask) for f, mask in enumerate(clip) if mask.any()} for clip in masks]
         words = [name for _, name in named]
-        made = document.add_masks(words, tracks, words, 0.8)
+        made = session.add_masks(words, tracks, words, 0.8)
     if not made:
         return _NO_MATCH
     return f"Found: {', '.join(made)}. The masks are rough: correct them, then fill in “Change to”."
@@ -273,9 +273,9 @@ def uncertain(state: State, label: int) -> list[UncertainSpan]:
     return doubts({**layer.score, **dict.fromkeys(layer.drawn, 1.0)}, state.shape[0])
 
 
-def _unsure(document: Session, labels: list[int]) -> str:
+def _unsure(session: Session, labels: list[int]) -> str:
     """Where to look next: all stretches on which a mask was lost or doubtful."""
-    state = document.state
+    state = session.state
     stretches = [
         f"“{state.regions[label].name}”: {words}"
         for label in labels

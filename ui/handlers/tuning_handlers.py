@@ -31,20 +31,20 @@ class TuningHandlers(Handlers):
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another was picked."""
         server = self.catalogue.adapters
-        return self._act(request, lambda document: document.shelf.choose(_key(event), server))
+        return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One got another name."""
         given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
-        return self._act(request, lambda document: document.shelf.rename(*given))
+        return self._act(request, lambda session: session.shelf.rename(*given))
 
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
         """A file of the user's own."""
 
-        def add(document: Session) -> None:
+        def add(session: Session) -> None:
             if not isinstance(file, str):
                 raise RequestError("adapter", "No file has arrived. Add it again.")
-            document.shelf.add_file(Path(file), self.media, page_of(request))
+            session.shelf.add_file(Path(file), self.media, page_of(request))
 
         return self._act(request, add)
 
@@ -52,8 +52,8 @@ class TuningHandlers(Handlers):
         """One is wanted as a file."""
         found: dict[Any, Any] = {}
 
-        def find(document: Session) -> None:
-            entry = document.shelf.own(_key(event))
+        def find(session: Session) -> None:
+            entry = session.shelf.own(_key(event))
             found.update(self.download(entry.path, entry.file_name))
 
         return self._act(request, find) | found
@@ -61,44 +61,44 @@ class TuningHandlers(Handlers):
     def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:
-            document = self.session(request)
+            session = self.session(request)
         except EditingError:
             return {self.parts.takes: None}
         problem, estimate = "", None
         with suppress(EditingError):  # said by the run; while things are chosen it would only disturb
-            asked = self._asked(document, FieldValues.of(fields))
-            problem = _problem(asked, document)
-            if model_views.tunes(document.method) and not asked.adapter:
+            asked = self._asked(session, FieldValues.of(fields))
+            problem = _problem(asked, session)
+            if model_views.tunes(session.method) and not asked.adapter:
                 estimate = self._estimated(asked)
         takes = model_views.takes(estimate)
-        return {self.parts.adapters: self.tuned_models(document, problem), self.parts.takes: takes}
+        return {self.parts.adapters: self.tuned_models(session, problem), self.parts.takes: takes}
 
     def _act(self, request: gr.Request, act: Callable[[Session], None]) -> dict[Any, Any]:
         try:
-            document = self.session(request)
+            session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        document.shelf.note = ""
+        session.shelf.note = ""
         try:
-            act(document)
+            act(session)
         except Exception as error:
-            document.shelf.note = explain(error, "a tuned model could not be used")
-        return {self.parts.adapters: self.tuned_models(document)}
+            session.shelf.note = explain(error, "a tuned model could not be used")
+        return {self.parts.adapters: self.tuned_models(session)}
 
-    def _asked(self, document: Session, fields: FieldValues) -> EditRequest:
+    def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a run would be given, but for its regions."""
-        base = document.opened.request
+        base = session.opened.request
         return EditRequest(
             base.clip,
             None,
             (),
-            document.source_prompt,
-            method=document.method,
-            params=self.given_params(document, fields),
+            session.source_prompt,
+            method=session.method,
+            params=self.given_params(session, fields),
             model=self.catalogue.model(fields.model),
             size=base.size,
-            loras=self.given_loras(document, fields),
-            adapter=document.shelf.path,
+            loras=self.given_loras(session, fields),
+            adapter=session.shelf.path,
         )
 
     def _estimated(self, asked: EditRequest) -> Estimate:
@@ -111,13 +111,13 @@ class TuningHandlers(Handlers):
             return self.estimate(asked, params, free)
 
 
-def _problem(asked: EditRequest, document: Session) -> str:
+def _problem(asked: EditRequest, session: Session) -> str:
     """Why the chosen model does not fit, as far as it is known; empty if it does."""
     try:
         check_known(asked)
     except EditingError as error:
         return error.message
-    chosen = document.shelf.chosen
+    chosen = session.shelf.chosen
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
     if Path(tuned_on).stem == Path(asked.model).stem:
         return ""

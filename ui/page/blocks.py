@@ -33,8 +33,8 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, *args, **kwargs)
         except Exception as error:
             log.info("a malformed event: %s", type(error).__name__)
-            said = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
-            raise Refused(said) from None
+            message = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
+            raise Refused(message) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; a fault is logged here and said in one line."""

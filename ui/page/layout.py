@@ -54,7 +54,7 @@ class Tools:
 
 
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
-    """All components, showing the document a new page begins with."""
+    """All components, showing the session a new page begins with."""
     shown: dict[str, Any] = {}
     examples = catalogue.examples
     shown["gallery"] = view(

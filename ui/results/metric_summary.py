@@ -99,8 +99,8 @@ def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str,
         return ("What stayed", "Nothing", whole, False) if "outside_psnr" in metrics else None
     if outside >= IDENTICAL:
         return "What stayed", "Unchanged outside", "Outside the regions, every pixel is the source’s.", False
-    said = "Outside the regions, every pixel is the source’s, except for a soft edge."
-    return "What stayed", "Unchanged but for the edge", said, False
+    text = "Outside the regions, every pixel is the source’s, except for a soft edge."
+    return "What stayed", "Unchanged but for the edge", text, False
 
 
 def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:

@@ -22,15 +22,15 @@ from regrain.ui.session.state import State
 MAX_TEXT = 1000  # characters of a text of a region
 
 
-def composed(document: Session) -> tuple[Composed, ...]:
+def composed(session: Session) -> tuple[Composed, ...]:
     """The prompts a run would use, one per edit."""
-    regions = () if uses(document.method).regions == "ignored" else tuple(document.state.regions.values())
-    prompts = own_prompts(document, document.method)
-    return tuple(compose(document.source_prompt, own, regions) for own in prompts)
+    regions = () if uses(session.method).regions == "ignored" else tuple(session.state.regions.values())
+    prompts = own_prompts(session, session.method)
+    return tuple(compose(session.source_prompt, own, regions) for own in prompts)
 
 
 def build_request(
-    document: Session,
+    session: Session,
     params: Mapping[str, object],
     method: str,
     model: str,
@@ -41,7 +41,7 @@ def build_request(
     """What a run would be given now.
 
     Args:
-        document: What the page works on.
+        session: What the page works on.
         params: The given parameters.
         method: Its name.
         model: Its id.
@@ -52,40 +52,40 @@ def build_request(
     Raises:
         RequestError: See `region_errors`; a bad parameter.
     """
-    regions = _regions(document, method)
-    if masked and (error := next(region_errors(document, method), None)):
+    regions = _regions(session, method)
+    if masked and (error := next(region_errors(session, method), None)):
         raise error
-    labels = _flatten(document.state, regions, masked)
-    prompt, *more = own_prompts(document, method)
-    layers = document.state.layers
+    labels = _flatten(session.state, regions, masked)
+    prompt, *more = own_prompts(session, method)
+    layers = session.state.layers
     return replace(
-        document.opened.request,
+        session.opened.request,
         regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
         labels=labels if regions else None,
-        source_prompt=document.source_prompt,
+        source_prompt=session.source_prompt,
         prompt=prompt,
-        negative_prompt=document.negative_prompt,
+        negative_prompt=session.negative_prompt,
         more_prompts=tuple(more),
         method=method,
         params=dict(params),
         model=model,
         loras=loras,
-        adapter=document.shelf.path,
+        adapter=session.shelf.path,
         seed=seed,  # type: ignore[arg-type]  # checked there
     )
 
 
-def build_discovery(document: Session, model: str) -> EditRequest:
+def build_discovery(session: Session, model: str) -> EditRequest:
     """The clip and its words, for whoever looks for objects in it.
 
     Raises:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
     """
-    words, base = document.source_prompt, document.opened.request
+    words, base = session.source_prompt, session.opened.request
     if not words.strip():
         message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
         raise RequestError("The clip shows", message)
-    document.state.new_region()  # refused where there are too many
+    session.state.new_region()  # refused where there are too many
     return EditRequest(base.clip, None, (), words, model=model, size=base.size, method=base.method)
 
 
@@ -96,17 +96,17 @@ def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | N
     return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
 
 
-def masks_of(document: Session) -> dict[int, LazyFrames]:
+def masks_of(session: Session) -> dict[int, LazyFrames]:
     """By label, the masks of all regions that have one, the uppermost first; read by window."""
-    state = document.state
-    return {label: state.masks(label) for label in state.regions if _has_mask(document, label)}
+    state = session.state
+    return {label: state.masks(label) for label in state.regions if _has_mask(session, label)}
 
 
-def with_cuts(request: EditRequest, document: Session) -> EditRequest:
+def with_cuts(request: EditRequest, session: Session) -> EditRequest:
     """The request with the cuts that were found in the clip, unless it has its own or there are none."""
-    if not document.found or "cuts" in request.params:
+    if not session.found or "cuts" in request.params:
         return request
-    return replace(request, params={**request.params, "cuts": write_cuts(document.found)})
+    return replace(request, params={**request.params, "cuts": write_cuts(session.found)})
 
 
 def _made(layer: MaskLayer) -> dict[str, tuple[int, ...]]:
@@ -115,21 +115,21 @@ def _made(layer: MaskLayer) -> dict[str, tuple[int, ...]]:
     return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
 
 
-def own_prompts(document: Session, method: str) -> tuple[str, ...]:
+def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.
 
     An empty first line stands for the prompt composed from the regions, where there are any with words.
     """
     if uses(method).regions != "needed":
-        first, *more = (line.strip() for line in document.prompt.split("\n"))
+        first, *more = (line.strip() for line in session.prompt.split("\n"))
         more = [line for line in more if line]
-        words = any(region.prompt.strip() for region in document.state.regions.values())
+        words = any(region.prompt.strip() for region in session.state.regions.values())
         composes = words and uses(method).regions == "taken"
         return tuple(more) if more and not (first or composes) else (first, *more)
-    base = document.opened.request
+    base = session.opened.request
     words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
-    same = words(base.regions) == words(document.state.regions.values())
-    return (base.prompt if same and document.source_prompt == base.source_prompt else "",)
+    same = words(base.regions) == words(session.state.regions.values())
+    return (base.prompt if same and session.source_prompt == base.source_prompt else "",)
 
 
 def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
@@ -141,9 +141,9 @@ def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
                 yield RequestError(f"regions.{region.name}.{key}", message)
 
 
-def region_errors(document: Session, method: str) -> Iterator[RequestError]:
+def region_errors(session: Session, method: str) -> Iterator[RequestError]:
     """What keeps a method from using the regions: none, two of one name, one without a mask, a long text."""
-    regions, names = _regions(document, method), set()
+    regions, names = _regions(session, method), set()
     if not regions and uses(method).regions == "needed":
         yield RequestError("regions", "No regions yet. Click an object in the frame.")
     for region in regions:
@@ -151,18 +151,18 @@ def region_errors(document: Session, method: str) -> Iterator[RequestError]:
             message = f"{shorten(region.name)} is used twice. Give each region its own."
             yield RequestError(f"regions.{region.name}.name", message)
         names.add(region.name.casefold())
-        if not _has_mask(document, region.label):
+        if not _has_mask(session, region.label):
             message = "The region has no mask. Click the object or paint it."
             yield RequestError(f"regions.{region.name}.mask", message)
     yield from length_errors(regions)
 
 
-def _regions(document: Session, method: str) -> list[Region]:
+def _regions(session: Session, method: str) -> list[Region]:
     """The regions a method gets: those with words or a mask."""
     if uses(method).regions == "ignored":
         return []
-    known = document.state.regions.values()
-    return [r for r in known if r.prompt.strip() or _has_mask(document, r.label)]
+    known = session.state.regions.values()
+    return [r for r in known if r.prompt.strip() or _has_mask(session, r.label)]
 
 
 def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
@@ -183,6 +183,6 @@ def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
     return labels
 
 
-def _has_mask(document: Session, label: int) -> bool:
-    layer = document.state.layers[label]
-    return layer.rest or any(document.masked(label, frame) for frame in {*layer.keys, *layer.track})
+def _has_mask(session: Session, label: int) -> bool:
+    layer = session.state.layers[label]
+    return layer.rest or any(session.masked(label, frame) for frame in {*layer.keys, *layer.track})

@@ -32,13 +32,13 @@ class ClipFiles:
 
     def begin(self, page: str, opened: ClipSession) -> Session:
         """Begin anew on a clip; the files of the one before go."""
-        document = self.visits.get(page, opened)
-        with document.lock:
-            old = document.opened
-            document.open(opened, secrets.token_hex(8))
+        session = self.visits.get(page, opened)
+        with session.lock:
+            old = session.opened
+            session.open(opened, secrets.token_hex(8))
         if old is not opened:
             self.media.drop(old.folder)
-        return document
+        return session
 
     def upload(self, page: str, file: Path) -> tuple[Session, str]:
         """Open an uploaded file; it moves into the page's folder.
@@ -76,14 +76,14 @@ class ClipFiles:
         return self.begin(page, opened), note
 
     def save(
-        self, document: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
+        self, session: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
     ) -> Path:
         """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
         folder = self.media.new_clip(page)
         archive = pack_project(request, whole, folder)
-        if document.saved:
-            self.media.drop(document.saved)
-        document.saved = folder
+        if session.saved:
+            self.media.drop(session.saved)
+        session.saved = folder
         return archive
 
 

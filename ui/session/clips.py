@@ -208,8 +208,8 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
     """Refuse a clip whose frames would take too much room on disk."""
     most = MAX_STORED // (3 * size[0] * size[1])
     if frames > most:
-        said = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
-        raise ClipError("clip.frames", f"{said}, or use the command line.")
+        message = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
+        raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
@@ -231,13 +231,13 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
 def _check_extent(clip: Clip) -> None:
     """Before masks are read: a small archive may hold large ones."""
     if len(clip) > MAX_FRAMES:
-        said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
-        raise ClipError("clip.frames", f"{said}. Shorten the clip or use the command line.")
+        message = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
+        raise ClipError("clip.frames", f"{message}. Shorten the clip or use the command line.")
     _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
         size = "{}x{}".format(*clip.size)
-        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
-        raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
+        message = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
 
 
 def unpack(archive: zipfile.ZipFile, target: Path) -> None:
@@ -252,8 +252,8 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or "\\" in entry.filename:
-            said = f"{shorten(entry.filename)} points outside the archive. Remove it."
-            raise RequestError("project", said)
+            message = f"{shorten(entry.filename)} points outside the archive. Remove it."
+            raise RequestError("project", message)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
             raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
@@ -262,8 +262,8 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
             left = _copy(source, sink, left)
         if left < 0:
             shutil.rmtree(root, ignore_errors=True)
-            said = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
-            raise RequestError("project", said)
+            message = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
+            raise RequestError("project", message)
 
 
 def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:

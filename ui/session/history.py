@@ -22,7 +22,7 @@ _SHOWN = "shown.json"
 class Choices:
     """What a run was asked, but for clip and masks."""
 
-    clip: str  # identity of the clip in the document
+    clip: str  # identity of the clip in the session
     method: str
     params: Mapping[str, Any]
     model: str
@@ -35,7 +35,7 @@ class Choices:
 
     @classmethod
     def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
-        """Those of a request; `clip` and `prompt` are the document's `id` and `prompt`."""
+        """Those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
         names = [field.name for field in fields(cls) if field.name not in ("clip", "params", "prompt")]
         same = {name: getattr(request, name) for name in names}
         return cls(clip=clip, prompt=prompt, params=dict(request.params), **same)

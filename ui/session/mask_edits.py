@@ -20,56 +20,54 @@ Segment = Callable[..., Mask]
 
 
 def add_point(
-    document: Session, label: int, frame: int, at: tuple[float, float], inside: bool, segment: Segment
+    session: Session, label: int, frame: int, at: tuple[float, float], inside: bool, segment: Segment
 ) -> bool:
     """Add a point (x, y), in pixels from the frame's corner, and find the mask anew; whether one was found.
 
     Raises:
         RequestError: There is no such region, or the frame has enough points.
     """
-    key = document.state.layer(label).keys.get(frame, Key())
+    key = session.state.layer(label).keys.get(frame, Key())
     if len(key.points) >= MAX_POINTS:
         raise RequestError("points", f"At most {MAX_POINTS} are allowed on a frame. Use the brush.")
-    before = document.state.mask(label, frame)
+    before = session.state.mask(label, frame)
     key = replace(key, points=(*key.points, (*at, inside)))
     if key.box and inside and not _within(key.box, at):
         key = replace(key, box=None)  # it would cut off what is clicked
-    return _find(document, label, frame, key, before, segment)
+    return _find(session, label, frame, key, before, segment)
 
 
-def remove_point(
-    document: Session, label: int, frame: int, at: tuple[float, float], segment: Segment
-) -> bool:
+def remove_point(session: Session, label: int, frame: int, at: tuple[float, float], segment: Segment) -> bool:
     """Take a point back; the others find the mask anew."""
-    key = document.state.layer(label).keys.get(frame, Key())
+    key = session.state.layer(label).keys.get(frame, Key())
     points = tuple(point for point in key.points if point[:2] != at)
-    return _find(document, label, frame, replace(key, points=points), None, segment)
+    return _find(session, label, frame, replace(key, points=points), None, segment)
 
 
-def add_box(document: Session, label: int, frame: int, box: Box, segment: Segment) -> bool:
+def add_box(session: Session, label: int, frame: int, box: Box, segment: Segment) -> bool:
     """Find what a box holds, x0, y0, x1, y1 in pixels from the frame's corner; whether something was found.
 
     It replaces an earlier box, and points outside it that were to be inside.
     """
-    key = document.state.layer(label).keys.get(frame, Key())
+    key = session.state.layer(label).keys.get(frame, Key())
     points = tuple(point for point in key.points if not point[2] or _within(box, point[:2]))
-    return _find(document, label, frame, replace(key, points=points, box=box), None, segment)
+    return _find(session, label, frame, replace(key, points=points, box=box), None, segment)
 
 
-def add_edit(document: Session, label: int, frame: int, edit: BrushStroke | Rectangle) -> None:
+def add_edit(session: Session, label: int, frame: int, edit: BrushStroke | Rectangle) -> None:
     """Brush or erase on a frame, by a stroke or a whole rectangle, over the mask as it is."""
-    layer = document.state.layer(label)
-    document.commit(document.state.with_layer(label, _with_edit(layer, frame, edit)))
+    layer = session.state.layer(label)
+    session.commit(session.state.with_layer(label, _with_edit(layer, frame, edit)))
 
 
-def reshape(document: Session, label: int, frames: list[int], how: Reshape) -> None:
+def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> None:
     """Use a mask tool on a region's masks on these frames.
 
     Raises:
         RequestError: There is no such region, or it has no mask there.
     """
-    layer = document.state.layer(label)
-    masked = [frame for frame in frames if document.state.mask(label, frame).any()]
+    layer = session.state.layer(label)
+    masked = [frame for frame in frames if session.state.mask(label, frame).any()]
     if not masked:
         where = "on this frame" if len(frames) == 1 else "on any frame"
         raise RequestError("mask", f"The region has none {where}. Click the object or paint it first.")
@@ -80,28 +78,28 @@ def reshape(document: Session, label: int, frames: list[int], how: Reshape) -> N
         for frame in drawn.intersection(masked):
             layer = replace(_with_edit(layer, frame, how), corrected=layer.corrected)
         tracked = {f: layer.track[f] for f in masked if f in layer.track and f not in drawn}
-        changed = {f: pack(touched_up(unpack(m, document.state.size), [how])) for f, m in tracked.items()}
+        changed = {f: pack(touched_up(unpack(m, session.state.size), [how])) for f, m in tracked.items()}
         layer = replace(layer, track={**layer.track, **changed})
-    document.commit(document.state.with_layer(label, layer))
+    session.commit(session.state.with_layer(label, layer))
 
 
-def finder_of(document: Session, label: int) -> str:
+def finder_of(session: Session, label: int) -> str:
     """What finds the masks of a region."""
-    return document.state.layer(label).by or document.finder
+    return session.state.layer(label).by or session.finder
 
 
-def find_by(document: Session, label: int, frame: int, finder: str, segment: Segment) -> None:
+def find_by(session: Session, label: int, frame: int, finder: str, segment: Segment) -> None:
     """Choose what finds the masks of a region; this frame's is found anew at once, in the same step to undo.
 
     Raises:
         RequestError: There is no such finder here.
     """
-    choose("finder", finder, click_models(document.fallback))
-    layer = replace(document.state.layer(label), by=finder)
+    choose("finder", finder, click_models(session.fallback))
+    layer = replace(session.state.layer(label), by=finder)
     key = layer.keys.get(frame, Key())
     if key.points or key.box:
-        layer = _found(document, layer, frame, key, None, segment)
-    document.commit(document.state.with_layer(label, layer))
+        layer = _found(session, layer, frame, key, None, segment)
+    session.commit(session.state.with_layer(label, layer))
 
 
 def _with_edit(layer: MaskLayer, frame: int, edit: Edit) -> MaskLayer:
@@ -113,18 +111,18 @@ def _within(box: Box, at: tuple[float, float]) -> bool:
     return box[0] <= at[0] <= box[2] and box[1] <= at[1] <= box[3]
 
 
-def _find(document: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
+def _find(session: Session, label: int, frame: int, key: Key, before: Mask | None, segment: Segment) -> bool:
     """Find the mask of a key frame by its points; see `_found`. Whether one was found."""
-    layer = _found(document, document.state.layer(label), frame, key, before, segment)
-    document.commit(document.state.with_layer(label, layer))
+    layer = _found(session, session.state.layer(label), frame, key, before, segment)
+    session.commit(session.state.with_layer(label, layer))
     return frame not in layer.keys or layer.keys[frame].found is not None
 
 
 def _found(
-    document: Session, layer: MaskLayer, frame: int, key: Key, before: Mask | None, segment: Segment
+    session: Session, layer: MaskLayer, frame: int, key: Key, before: Mask | None, segment: Segment
 ) -> MaskLayer:
     """A layer with the mask of a key frame found by its points and box; `before` is what there was."""
-    size, by = document.state.size, layer.by or document.finder
+    size, by = session.state.size, layer.by or session.finder
     found = np.zeros(size[::-1], bool)
     if before is None:
         # A box says where it is; what was tracked would only blur that.
@@ -135,7 +133,7 @@ def _found(
         inside = np.array([int(point[2]) for point in key.points], int)
         how: dict[str, Any] = {"box": key.box} if key.box else {}
         if by == CUTS:
-            how |= {"clip": document.opened.clip, "frame": frame}
-        image, previous = np.array(document.opened.frames[frame]), before if before.any() else None
+            how |= {"clip": session.opened.clip, "frame": frame}
+        image, previous = np.array(session.opened.frames[frame]), before if before.any() else None
         found = np.asarray(segment(image, points, inside, previous=previous, method=by, **how), bool)
     return layer.with_key(frame, replace(key, found=pack(found) if found.any() else None, by=by))

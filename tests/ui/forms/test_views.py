@@ -57,7 +57,7 @@ def told(*events, method="videograin", adapter=""):
 
 
 def test_every_view_is_json(example):
-    request, document = example.request, Session(example.opened)
+    request, session = example.request, Session(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
@@ -78,10 +78,10 @@ def test_every_view_is_json(example):
     shown = [
         views.gallery({"01": example}, None),
         views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
-        views.canvas(document),
+        views.canvas(session),
         views.lost("gone"),
-        views.cards(document),
-        views.prompts(document),
+        views.cards(session),
+        views.prompts(session),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
         told(Stage("editing")),

@@ -87,10 +87,10 @@ def test_nothing_is_said_of_a_clip_that_was_left(visits):
 
 
 def test_the_page_stays_free_meanwhile(visits):
-    document, free = visits.get("page"), []
+    session, free = visits.get("page"), []
 
     def draw(*_):
-        other = Thread(target=lambda: free.append(document.lock.acquire(timeout=5)))
+        other = Thread(target=lambda: free.append(session.lock.acquire(timeout=5)))
         other.start()
         other.join()
         return drawn()

@@ -88,8 +88,8 @@ def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
     opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
-    document = Session(opened)
-    assert (document.state.mask(2, 0) == whole[0]).all()
+    session = Session(opened)
+    assert (session.state.mask(2, 0) == whole[0]).all()
     assert (opened.request.labels == labels).all()
 
 

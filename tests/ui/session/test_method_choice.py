@@ -41,7 +41,7 @@ def whole(monkeypatch):
 
 
 @pytest.fixture
-def document(open_clip):
+def session(open_clip):
     regions = (Region("left", 1, "a panda", "a cat", margin=0),)
     boxes = {1: (slice(5, 20), slice(5, 20))}
     return Session(open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs"))
@@ -79,46 +79,46 @@ def test_what_methods_use_is_said():
     assert method_choice.seed_words("sdedit") == "Each seed gives another result."
 
 
-def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
-    document.method = whole("inversion")
-    document.describe({"prompt": "a cat runs at night"})
-    assert composed(document)[0].text == "a cat runs at night"
-    asked = build_request(document, {}, "whole", "storybook", 7)
+def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
+    session.method = whole("inversion")
+    session.describe({"prompt": "a cat runs at night"})
+    assert composed(session)[0].text == "a cat runs at night"
+    asked = build_request(session, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
     asked.check_runnable()
 
 
-def test_a_method_that_takes_regions_may_do_without(document, whole):
-    document.method = whole("masks")
-    assert composed(document)[0].text == "a panda runs"
-    assert build_request(document, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
-    document.describe({"prompt": "an owl flies"})
-    assert composed(document)[0].text == "an owl flies, a panda"
-    document.commit(document.state.delete(1))
-    assert build_request(document, {}, "whole", "storybook").labels is None
+def test_a_method_that_takes_regions_may_do_without(session, whole):
+    session.method = whole("masks")
+    assert composed(session)[0].text == "a panda runs"
+    assert build_request(session, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    session.describe({"prompt": "an owl flies"})
+    assert composed(session)[0].text == "an owl flies, a panda"
+    session.commit(session.state.delete(1))
+    assert build_request(session, {}, "whole", "storybook").labels is None
 
 
-def test_each_line_is_an_edit_of_its_own(document):
-    document.method = "fatezero"
+def test_each_line_is_an_edit_of_its_own(session):
+    session.method = "fatezero"
     assert method_choice.uses("fatezero").several
-    document.describe({"prompt": "an owl runs\n\n  a red owl runs "})
-    asked = build_request(document, {}, "fatezero", "storybook")
+    session.describe({"prompt": "an owl runs\n\n  a red owl runs "})
+    asked = build_request(session, {}, "fatezero", "storybook")
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
-    assert tuple(one.text for one in composed(document)) == asked.targets
+    assert tuple(one.text for one in composed(session)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
-    document.describe({"prompt": "\na red owl runs"})
-    assert build_request(document, {}, "fatezero", "storybook").targets == (
+    session.describe({"prompt": "\na red owl runs"})
+    assert build_request(session, {}, "fatezero", "storybook").targets == (
         "a panda runs",
         "a red owl runs, a panda",
     )
-    document.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
-    assert build_request(document, {}, "fatezero", "storybook").targets == ("a red owl runs",)
+    session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
+    assert build_request(session, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
-    assert build_request(document, {}, "videograin", "storybook").more_prompts == ()
+    assert build_request(session, {}, "videograin", "storybook").more_prompts == ()
 
 
-def test_the_lines_of_a_project_are_shown(document, tmp_path):
-    request = replace(document.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+def test_the_lines_of_a_project_are_shown(session, tmp_path):
+    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)

@@ -49,20 +49,20 @@ def shift(clip, keys, start, stop, **how):
         yield frame, labels, 1 - 0.2 * abs(frame - key)
 
 
-def click(document, label, frame, x=20.0, y=5.0, inside=True, segment=left_of):
-    return mask_edits.add_point(document, label, frame, (x, y), inside, segment)
+def click(session, label, frame, x=20.0, y=5.0, inside=True, segment=left_of):
+    return mask_edits.add_point(session, label, frame, (x, y), inside, segment)
 
 
-def clicked(document, *places):
+def clicked(session, *places):
     """A new region with clicks at these frames and columns; its label."""
-    label = document.add_region()
+    label = session.add_region()
     for frame, x in places:
-        click(document, label, frame, x)
+        click(session, label, frame, x)
     return label
 
 
-def built(document, **params):
-    return build_request(document, params, "videograin", "storybook")
+def built(session, **params):
+    return build_request(session, params, "videograin", "storybook")
 
 
 def tracked(state, label):
@@ -84,7 +84,7 @@ def masked(open_clip):
 
 
 @pytest.fixture
-def document(bare):
+def session(bare):
     return Session(bare)
 
 
@@ -113,171 +113,171 @@ def test_runs_and_packed_masks_come_back(share):
 
 
 def test_the_margin_around_a_region_reaches_the_run(masked):
-    document, usual = Session(masked), round(HEIGHT / 16)
-    label = document.add_region()
-    assert document.state.regions[label].margin == usual
+    session, usual = Session(masked), round(HEIGHT / 16)
+    label = session.add_region()
+    assert session.state.regions[label].margin == usual
     cards = [{"label": 1, "margin": 5}, {"label": 2, "margin": 10**6}]
-    document.describe({"source_prompt": "a cat", "regions": cards})
-    request = built(document)
+    session.describe({"source_prompt": "a cat", "regions": cards})
+    request = built(session)
     assert {r.name: r.margin for r in request.regions if r.label < 3} == {"left": 5, "right": usual}
     assert request.edited_mask[0][12, 22]
     assert not request.edited_mask[0][12, 28]
 
 
-def test_points_strokes_undo_and_redo(document):
-    label = clicked(document, (2, 20.0))
-    mask_edits.add_edit(document, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
-    mask_edits.add_edit(document, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
-    mask = document.state.mask(label, 2)
+def test_points_strokes_undo_and_redo(session):
+    label = clicked(session, (2, 20.0))
+    mask_edits.add_edit(session, label, 2, BrushStroke(((40.0, 20.0), (50.0, 20.0)), 3, False))
+    mask_edits.add_edit(session, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
+    mask = session.state.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
     # Strokes stay when another point finds the mask anew.
-    click(document, label, 2, 10.0, inside=False)
-    assert document.state.mask(label, 2)[20, 45]
-    assert not document.state.mask(label, 2)[20, 15]
+    click(session, label, 2, 10.0, inside=False)
+    assert session.state.mask(label, 2)[20, 45]
+    assert not session.state.mask(label, 2)[20, 15]
     for _ in range(3):
-        document.undo()
+        session.undo()
     expected = np.broadcast_to(np.arange(WIDTH) < 20, (HEIGHT, WIDTH))
-    assert (document.state.mask(label, 2) == expected).all()
-    document.redo()
-    assert document.state.mask(label, 2)[20, 45]
+    assert (session.state.mask(label, 2) == expected).all()
+    session.redo()
+    assert session.state.mask(label, 2)[20, 45]
     for _ in range(9):
-        document.undo()
-    assert document.state.regions == {}
-    assert document.can == {"undo": False, "redo": True}
+        session.undo()
+    assert session.state.regions == {}
+    assert session.can == {"undo": False, "redo": True}
 
 
-def test_a_region_asks_another_finder_where_the_usual_one_fails(document, monkeypatch):
+def test_a_region_asks_another_finder_where_the_usual_one_fails(session, monkeypatch):
     known = mask_models.click_models("sam")
     other_one = replace(known["cuts"], name="other")
     monkeypatch.setattr(mask_models, "finders", lambda: {**known, "other": other_one})
-    label = clicked(document, (2, 20.0))
-    before = document.state.mask(label, 2)
-    mask_edits.find_by(document, label, 2, "other", left_of)
-    assert document.state.layers[label].keys[2].by == "other"
-    assert document.state.mask(label, 2).sum() == 5 * WIDTH
-    other = document.add_region()
-    assert [mask_edits.finder_of(document, one) for one in (label, other)] == ["other", "cuts"]
+    label = clicked(session, (2, 20.0))
+    before = session.state.mask(label, 2)
+    mask_edits.find_by(session, label, 2, "other", left_of)
+    assert session.state.layers[label].keys[2].by == "other"
+    assert session.state.mask(label, 2).sum() == 5 * WIDTH
+    other = session.add_region()
+    assert [mask_edits.finder_of(session, one) for one in (label, other)] == ["other", "cuts"]
     for _ in range(2):
-        document.undo()
-    assert (document.state.mask(label, 2) == before).all()
-    assert mask_edits.finder_of(document, label) == "cuts"
+        session.undo()
+    assert (session.state.mask(label, 2) == before).all()
+    assert mask_edits.finder_of(session, label) == "cuts"
 
 
 def test_without_sam_others_answer(masked):
-    document = Session(masked, "cuts")
+    session = Session(masked, "cuts")
     with pytest.raises(RequestError, match="Choose from cuts"):
-        mask_edits.find_by(document, document.add_region(), 0, "sam", left_of)
+        mask_edits.find_by(session, session.add_region(), 0, "sam", left_of)
 
 
-def test_cuts_are_told_of_the_clip_and_correct_what_they_found(document):
+def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     asked = []
 
     def watch(image, points, point_labels, **how):
         asked.append((len(points), how))
         return left_of(image, points, point_labels)
 
-    label = document.add_region()
-    assert mask_edits.finder_of(document, label) == "cuts"
-    click(document, label, 3, segment=watch)
-    found = document.state.mask(label, 3)
-    click(document, label, 3, 25.0, segment=watch)
+    label = session.add_region()
+    assert mask_edits.finder_of(session, label) == "cuts"
+    click(session, label, 3, segment=watch)
+    found = session.state.mask(label, 3)
+    click(session, label, 3, 25.0, segment=watch)
     (first, begun), (second, further) = asked
     assert (first, second) == (1, 2)
     assert (begun["method"], begun["frame"], len(begun["clip"])) == ("cuts", 3, FRAMES)
     assert begun["previous"] is None
     assert (further["previous"] == found).all()
-    document.undo()
-    assert (document.state.mask(label, 3) == found).all()
+    session.undo()
+    assert (session.state.mask(label, 3) == found).all()
 
 
 def test_points_that_find_nothing_leave_the_mask(masked):
-    document = Session(masked)
+    session = Session(masked)
     nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
-    assert not click(document, 1, 0, 3.0, 3.0, segment=nothing)
-    assert document.state.mask(1, 0).sum() == 15 * 15
-    assert document.state.to_track() == []
+    assert not click(session, 1, 0, 3.0, 3.0, segment=nothing)
+    assert session.state.mask(1, 0).sum() == 15 * 15
+    assert session.state.to_track() == []
 
 
-def test_revisions_tell_what_changed(document):
-    label = document.add_region()
-    have = document.rev
-    click(document, label, 3)
-    view = views.canvas(document, have)
+def test_revisions_tell_what_changed(session):
+    label = session.add_region()
+    have = session.rev
+    click(session, label, 3)
+    view = views.canvas(session, have)
     assert list(view["changes"]) == ["3"]
     assert view["changes"]["3"]["1"]["points"] == [[20.0, 5.0, 1]]
     assert view["rev"] > have
-    assert list(views.canvas(document)["changes"]) == ["0", "1", "2", "3", "4", "5"]
+    assert list(views.canvas(session)["changes"]) == ["0", "1", "2", "3", "4", "5"]
     orjson.dumps(view)
 
 
-def test_pages_that_show_another_clip_are_refused(document, masked):
-    for identity, have in (("", document.rev + 1), ("another", 0), (None, 0)):
+def test_pages_that_show_another_clip_are_refused(session, masked):
+    for identity, have in (("", session.rev + 1), ("another", 0), (None, 0)):
         with pytest.raises(SessionExpired):
-            document.check(identity, have)
-    document.open(masked, "second")
+            session.check(identity, have)
+    session.open(masked, "second")
     with pytest.raises(StaleEvent):  # the clip before
-        document.check("", 0)
-    document.check("second", 0)
+        session.check("", 0)
+    session.check("second", 0)
     for identity in ("third", None):
         with pytest.raises(SessionExpired):
-            document.check(identity, 0)
+            session.check(identity, 0)
 
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
-    document = Session(masked)
-    assert composed(document)[0].text == "a panda runs to a dog"
+    session = Session(masked)
+    assert composed(session)[0].text == "a panda runs to a dog"
     cards = [
         {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
         {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
         {"label": 7, "name": "none"},
         "no region",
     ]
-    document.describe({"source_prompt": "a cat and a dog", "regions": cards})
-    assert list(document.state.regions) == [2, 1]
-    assert document.state.regions[2].name == "Region 2"
-    assert document.state.regions[2].color != "red"
-    assert (document.state.regions[1].name, document.state.regions[1].color) == ("${x}", "#010203")
-    assert composed(document)[0].text == "a panda and a fox"
+    session.describe({"source_prompt": "a cat and a dog", "regions": cards})
+    assert list(session.state.regions) == [2, 1]
+    assert session.state.regions[2].name == "Region 2"
+    assert session.state.regions[2].color != "red"
+    assert (session.state.regions[1].name, session.state.regions[1].color) == ("${x}", "#010203")
+    assert composed(session)[0].text == "a panda and a fox"
 
 
 def test_what_stands_first_covers(masked):
-    document = Session(masked)
-    click(document, 2, 0, 15.0)
-    assert built(document, steps=3).labels[0][10, 10] == 1
-    document.describe({"regions": [{"label": 2}, {"label": 1}]})
-    assert built(document).labels[0][10, 10] == 2
-    assert [region.label for region in built(document).regions] == [2, 1]
+    session = Session(masked)
+    click(session, 2, 0, 15.0)
+    assert built(session, steps=3).labels[0][10, 10] == 1
+    session.describe({"regions": [{"label": 2}, {"label": 1}]})
+    assert built(session).labels[0][10, 10] == 2
+    assert [region.label for region in built(session).regions] == [2, 1]
 
 
 @pytest.mark.parametrize(("prompt", "field"), [("", "regions"), ("a fox", "regions.Region 1.mask")])
-def test_a_run_without_masks_says_what_is_missing(document, prompt, field):
-    document.describe({"regions": [{"label": document.add_region(), "prompt": prompt}]})
+def test_a_run_without_masks_says_what_is_missing(session, prompt, field):
+    session.describe({"regions": [{"label": session.add_region(), "prompt": prompt}]})
     with pytest.raises(RequestError) as error:
-        built(document)
+        built(session)
     assert error.value.field == field
 
 
-def followed(tracking, document, labels):
-    return [step for step in tracking.follow(document, labels) if step]
+def followed(tracking, session, labels):
+    return [step for step in tracking.follow(session, labels) if step]
 
 
-def test_tracking_streams_keeps_key_frames_and_can_be_undone(document, tracking):
-    label = clicked(document, (0, 20.0), (4, 30.0))
-    assert document.state.to_track(only_untracked=True) == [label]
-    assert [step.done for step in followed(tracking, document, [label])] == list(range(FRAMES + 1))
-    assert document.state.mask(label, 4).sum() == 30 * HEIGHT
-    assert document.state.mask(label, 5).any()
-    assert document.state.layers[label].score[1] == 0.8
-    assert document.state.to_track() == []
-    mask_edits.add_edit(document, label, 5, DOT)
-    assert document.state.to_track() == [label]
-    document.undo()
-    document.undo()
-    assert not document.state.mask(label, 5).any()
+def test_tracking_streams_keeps_key_frames_and_can_be_undone(session, tracking):
+    label = clicked(session, (0, 20.0), (4, 30.0))
+    assert session.state.to_track(only_untracked=True) == [label]
+    assert [step.done for step in followed(tracking, session, [label])] == list(range(FRAMES + 1))
+    assert session.state.mask(label, 4).sum() == 30 * HEIGHT
+    assert session.state.mask(label, 5).any()
+    assert session.state.layers[label].score[1] == 0.8
+    assert session.state.to_track() == []
+    mask_edits.add_edit(session, label, 5, DOT)
+    assert session.state.to_track() == [label]
+    session.undo()
+    session.undo()
+    assert not session.state.mask(label, 5).any()
 
 
-def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, tracking):
-    label, other = clicked(document, (0, 20.0), (2, 22.0), (4, 24.0)), clicked(document, (0, 9.0))
+def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(session, tracking):
+    label, other = clicked(session, (0, 20.0), (2, 22.0), (4, 24.0)), clicked(session, (0, 9.0))
     given = []
 
     def propagate(clip, keys, start, stop, **how):
@@ -285,33 +285,33 @@ def test_a_correction_is_tracked_up_to_the_key_frames_next_to_it(document, track
         return shift(clip, keys, start, stop)
 
     tracking.propagate = propagate
-    assert followed(tracking, document, [label, other])[-1].total == FRAMES
+    assert followed(tracking, session, [label, other])[-1].total == FRAMES
     assert given == [(0, FRAMES, [0, 2, 4])]
-    before = {n: dict(document.state.layers[n].track) for n in (label, other)}
-    click(document, label, 3, 33.0)
-    assert document.state.to_track() == [label]
-    assert [step.done for step in followed(tracking, document, [label])] == [0, 1, 2, 3]
+    before = {n: dict(session.state.layers[n].track) for n in (label, other)}
+    click(session, label, 3, 33.0)
+    assert session.state.to_track() == [label]
+    assert [step.done for step in followed(tracking, session, [label])] == [0, 1, 2, 3]
     assert given[1:] == [(2, 5, [2, 3, 4])]
-    after = {n: document.state.layers[n].track for n in (label, other)}
+    after = {n: session.state.layers[n].track for n in (label, other)}
     assert after[other] == before[other]
     assert {frame for frame in range(FRAMES) if after[label][frame] != before[label][frame]} == {3}
-    assert document.state.to_track() == []
+    assert session.state.to_track() == []
 
 
-def test_what_was_corrected_but_not_tracked_to_the_end_is_tracked_again(document, tracking):
-    label = clicked(document, (0, 20.0), (2, 22.0), (4, 24.0))
-    followed(tracking, document, [label])
-    click(document, label, 2, 30.0)
-    steps = tracking.follow(document, [label])
+def test_what_was_corrected_but_not_tracked_to_the_end_is_tracked_again(session, tracking):
+    label = clicked(session, (0, 20.0), (2, 22.0), (4, 24.0))
+    followed(tracking, session, [label])
+    click(session, label, 2, 30.0)
+    steps = tracking.follow(session, [label])
     next(steps)
     steps.close()
-    assert document.state.to_track() == [label]
-    (part,) = document.state.begin_track([label])[1]
+    assert session.state.to_track() == [label]
+    (part,) = session.state.begin_track([label])[1]
     assert part.frames == range(0, 5)
-    followed(tracking, document, [label])
+    followed(tracking, session, [label])
     for at in (22.0, 30.0):  # a key frame that was taken away is tracked over
-        mask_edits.remove_point(document, label, 2, (at, 5.0), left_of)
-    (part,) = document.state.begin_track([label])[1]
+        mask_edits.remove_point(session, label, 2, (at, 5.0), left_of)
+    (part,) = session.state.begin_track([label])[1]
     assert (part.frames, sorted(part.keys)) == (range(0, 5), [0, 4])
 
 
@@ -321,21 +321,21 @@ def test_after_tracking_lost_and_doubtful_frames_are_said(visits, tracking):
             labels = keys[0][1].astype(np.uint8) * (frame not in (1, 2))
             yield frame, labels, 0.3 if frame == 4 else 0.9
 
-    document, tracking.propagate = visits.get("page"), propagate
-    clicked(document, (0, 20.0))
-    *_, last = tracking.track("page", {"id": document.id, "have": document.rev})
+    session, tracking.propagate = visits.get("page"), propagate
+    clicked(session, (0, 20.0))
+    *_, last = tracking.track("page", {"id": session.id, "have": session.rev})
     assert last["note"].startswith("“Region 1”: lost in frames 2-3, doubtful in frame 5. ")
     assert last["lanes"] == {"1": "c--939"}
 
 
-def test_a_tracking_that_was_broken_off_is_not_done(document, tracking):
-    label = clicked(document, (0, 20.0))
-    steps = tracking.follow(document, [label])
+def test_a_tracking_that_was_broken_off_is_not_done(session, tracking):
+    label = clicked(session, (0, 20.0))
+    steps = tracking.follow(session, [label])
     next(step for step in steps if step and step.done == 2)
     steps.close()  # Stop, or the page was closed
-    assert document.state.to_track(only_untracked=True) == document.state.to_track() == [label]
-    assert followed(tracking, document, [label])[-1].done == FRAMES
-    assert document.state.to_track(only_untracked=True) == document.state.to_track() == []
+    assert session.state.to_track(only_untracked=True) == session.state.to_track() == [label]
+    assert followed(tracking, session, [label])[-1].done == FRAMES
+    assert session.state.to_track(only_untracked=True) == session.state.to_track() == []
 
 
 def test_nothing_is_handed_out_under_the_lock(visits, tracking):
@@ -354,20 +354,20 @@ def test_nothing_is_handed_out_under_the_lock(visits, tracking):
 
 @pytest.mark.parametrize("label", [1, 2])
 def test_a_deleted_region_comes_back_to_where_it_was(masked, label):
-    document = Session(masked)
-    document.commit(document.state.delete(label))
-    document.undo()
-    assert list(document.state.regions) == [1, 2]
+    session = Session(masked)
+    session.commit(session.state.delete(label))
+    session.undo()
+    assert list(session.state.regions) == [1, 2]
 
 
 def test_deleting_stops_the_tracker_which_writes_by_label(visits):
-    document = visits.get("page")
-    label = document.add_region()
-    document.stop.clear()
-    data = {"id": document.id, "have": document.rev, "act": "delete", "label": label}
+    session = visits.get("page")
+    label = session.add_region()
+    session.stop.clear()
+    data = {"id": session.id, "have": session.rev, "act": "delete", "label": label}
     Masking(visits, left_of).act("page", data)
-    assert document.stop.is_set()
-    assert not document.state.regions
+    assert session.stop.is_set()
+    assert not session.state.regions
 
 
 @pytest.mark.parametrize(
@@ -394,15 +394,15 @@ def test_strange_events_do_nothing(visits, data):
     assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]
 
 
-def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document, visits, tmp_path):
+def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, visits, tmp_path):
     files = ClipFiles(visits, visits._media)
     for at in (40, 20):  # the second, smaller, lies on top of the first
-        label = clicked(document, (2, at))
+        label = clicked(session, (2, at))
         for frame in range(FRAMES):
-            document.set_tracked(label, frame, document.state.mask(label, 2), 0.9)
-    request = built(document)
+            session.set_tracked(label, frame, session.state.mask(label, 2), 0.9)
+    request = built(session)
     assert np.bincount(request.labels[0].ravel()).tolist() == [20 * HEIGHT, 20 * HEIGHT, 20 * HEIGHT]
-    archive = files.save(document, request, whole_masks(document.state, request), "page")
+    archive = files.save(session, request, whole_masks(session.state, request), "page")
 
     opened, _ = open_upload(archive, tmp_path / "again")
     again = Session(opened)
@@ -415,47 +415,47 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(document
     assert (part.frames, sorted(part.keys)) == (range(2, FRAMES), [2, 4])
 
 
-def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(document, monkeypatch):
+def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(session, monkeypatch):
     monkeypatch.setattr(views, "MAX_WHOLE", 2)
-    label = clicked(document, (3, 20.0))
-    view = views.canvas(document, -1, frame=3)
+    label = clicked(session, (3, 20.0))
+    view = views.canvas(session, -1, frame=3)
     assert sorted(view["changes"]) == ["2", "3"]
     assert sorted(view["wanting"]) == ["0", "1", "4", "5"]
     assert view["wanting"]["4"] == 0
     assert view["lanes"] == {str(label): "   c  "}
-    document.set_tracked(label, 5, document.state.mask(label, 3), 0.42)
-    document.set_tracked(label, 0, document.state.mask(label, 3) & False, 0.9)
-    later = views.canvas(document, document.rev, frame=0, wanted=[5])
+    session.set_tracked(label, 5, session.state.mask(label, 3), 0.42)
+    session.set_tracked(label, 0, session.state.mask(label, 3) & False, 0.9)
+    later = views.canvas(session, session.rev, frame=0, wanted=[5])
     assert (list(later["changes"]), later["wanting"]) == (["5"], {})
     assert later["changes"]["5"][str(label)]["runs"] == view["changes"]["3"][str(label)]["runs"]
     assert later["lanes"] == {str(label): "-  c 4"}
 
 
 def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
-    document = Session(open_clip(shape=(1000, HEIGHT, WIDTH)))
+    session = Session(open_clip(shape=(1000, HEIGHT, WIDTH)))
     rng = np.random.default_rng(0)
     for _ in range(2):
-        label = document.add_region()
+        label = session.add_region()
         masks = {frame: pack(rng.random((HEIGHT, WIDTH)) < 0.5) for frame in range(1000)}
         layer = MaskLayer({}, masks, dict.fromkeys(masks, 0.9))
-        document.commit(document.state.with_layer(label, layer))
-    assert len(orjson.dumps(views.canvas(document))) < 300_000
-    assert len(orjson.dumps(views.canvas(document, document.rev))) < 5000
+        session.commit(session.state.with_layer(label, layer))
+    assert len(orjson.dumps(views.canvas(session))) < 300_000
+    assert len(orjson.dumps(views.canvas(session, session.rev))) < 5000
 
 
-def test_a_region_that_nobody_can_see_is_named(document):
+def test_a_region_that_nobody_can_see_is_named(session):
     for _ in range(2):
-        clicked(document, (0, 30))
+        clicked(session, (0, 30))
     with pytest.raises(RequestError, match="Regions above it cover it completely"):
-        built(document)
+        built(session)
 
 
-def test_two_regions_of_one_name_are_refused_by_name(document):
-    labels = [clicked(document, (0, 30)), clicked(document, (0, 20))]
+def test_two_regions_of_one_name_are_refused_by_name(session):
+    labels = [clicked(session, (0, 30)), clicked(session, (0, 20))]
     cards = [{"label": labels[0], "name": "a"}, {"label": labels[1], "name": "A"}]
-    document.describe({"regions": cards})
+    session.describe({"regions": cards})
     with pytest.raises(RequestError, match=r"^regions\.A\.name: 'A' is used twice"):
-        built(document)
+        built(session)
 
 
 def test_a_late_event_for_the_clip_before_changes_and_says_nothing(visits, tracking, masked):
@@ -477,8 +477,8 @@ def test_a_stroke_is_drawn_where_the_browser_saw_it(visits):
 # Mask tools
 
 
-def square(document, label, frame):
-    rows, columns = np.nonzero(document.state.mask(label, frame))
+def square(session, label, frame):
+    rows, columns = np.nonzero(session.state.mask(label, frame))
     return rows.min(), rows.max(), columns.min(), columns.max()
 
 
@@ -486,47 +486,47 @@ def square(document, label, frame):
     ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))], ids=["grow", "shrink"]
 )
 def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
-    document = Session(masked)
-    mask_edits.reshape(document, 1, [0], Reshape(kind, 2))
-    assert square(document, 1, 0) == expected
-    assert square(document, 1, 1) == (5, 19, 5, 19)
-    assert document.state.to_track() == [1]  # a correction like any other
+    session = Session(masked)
+    mask_edits.reshape(session, 1, [0], Reshape(kind, 2))
+    assert square(session, 1, 0) == expected
+    assert square(session, 1, 1) == (5, 19, 5, 19)
+    assert session.state.to_track() == [1]  # a correction like any other
     for _ in range(2):  # tracking from such a mask changes it no further
-        document.commit(tracked(document.state, 1))
-        assert square(document, 1, 0) == expected
+        session.commit(tracked(session.state, 1))
+        assert square(session, 1, 0) == expected
     for _ in range(3):
-        document.undo()
-    assert square(document, 1, 0) == (5, 19, 5, 19)
+        session.undo()
+    assert square(session, 1, 0) == (5, 19, 5, 19)
 
 
-def test_holes_are_filled_and_specks_removed(document):
-    label = document.add_region()
+def test_holes_are_filled_and_specks_removed(session):
+    label = session.add_region()
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:25, 5:25], mask[10:12, 10:12], mask[30:32, 40:42] = True, False, True
-    document.set_tracked(label, 0, mask, 0.9)
-    mask_edits.reshape(document, label, [0], Reshape("fill"))
-    mask_edits.reshape(document, label, [0], Reshape("drop"))
-    assert document.state.mask(label, 0).sum() == 20 * 20
+    session.set_tracked(label, 0, mask, 0.9)
+    mask_edits.reshape(session, label, [0], Reshape("fill"))
+    mask_edits.reshape(session, label, [0], Reshape("drop"))
+    assert session.state.mask(label, 0).sum() == 20 * 20
 
 
 def test_all_frames_change_in_one_step_and_stay_tracked(masked):
-    document = Session(masked)
-    layer = document.state.layers[1]
+    session = Session(masked)
+    layer = session.state.layers[1]
     key = Key(points=((10.0, 10.0, True),), found=layer.track[2])
-    document.commit(tracked(document.state.with_layer(1, layer.with_key(2, key)), 1))
-    mask_edits.reshape(document, 1, list(range(FRAMES)), Reshape("grow", 3))
-    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
-    assert document.state.to_track() == []
-    document.undo()
-    assert {square(document, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
+    session.commit(tracked(session.state.with_layer(1, layer.with_key(2, key)), 1))
+    mask_edits.reshape(session, 1, list(range(FRAMES)), Reshape("grow", 3))
+    assert {square(session, 1, frame) for frame in range(FRAMES)} == {(2, 22, 2, 22)}
+    assert session.state.to_track() == []
+    session.undo()
+    assert {square(session, 1, frame) for frame in range(FRAMES)} == {(5, 19, 5, 19)}
 
 
-def test_a_tool_outlasts_the_next_click(document):
-    label = clicked(document, (0, 20.0))
-    mask_edits.reshape(document, label, [0], Reshape("shrink", 4))
-    assert square(document, label, 0)[3] == 15
-    click(document, label, 0, 30.0)
-    assert square(document, label, 0)[3] == 25
+def test_a_tool_outlasts_the_next_click(session):
+    label = clicked(session, (0, 20.0))
+    mask_edits.reshape(session, label, [0], Reshape("shrink", 4))
+    assert square(session, label, 0)[3] == 15
+    click(session, label, 0, 30.0)
+    assert square(session, label, 0)[3] == 25
 
 
 @pytest.mark.parametrize(
@@ -548,12 +548,12 @@ def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(visits, data, said)
     assert view["alarm"]
 
 
-def test_a_click_is_not_drawn_by_hand(document, tmp_path):
-    label = clicked(document, (1, 20.0), (4, 20.0))
-    mask_edits.add_edit(document, label, 4, DOT)
-    assert views.canvas(document)["lanes"] == {str(label): " c  k "}
-    (region,) = built(document).regions
+def test_a_click_is_not_drawn_by_hand(session, tmp_path):
+    label = clicked(session, (1, 20.0), (4, 20.0))
+    mask_edits.add_edit(session, label, 4, DOT)
+    assert views.canvas(session)["lanes"] == {str(label): " c  k "}
+    (region,) = built(session).regions
     assert (region.clicked, region.drawn) == ((1,), (4,))
-    again = Session(prepare("", "x", built(document), tmp_path / "x"))
+    again = Session(prepare("", "x", built(session), tmp_path / "x"))
     assert views.canvas(again)["lanes"] == {str(label): " c  k "}
     assert sorted(again.state.layer(label).drawn) == [1, 4]

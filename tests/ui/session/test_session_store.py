@@ -65,12 +65,12 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now):
 
 def test_a_closed_page_is_forgotten_though_its_run_is_still_watched(store, now):
     visits = store()
-    document = visits.get("page")
+    session = visits.get("page")
     visits.leave("page")
     now[0] += 0.4
     visits.keep("page")  # gradio goes on with what a closed page had asked
     until_forgotten(visits)  # though nothing was heard of it later
-    assert document.stop.is_set()
+    assert session.stop.is_set()
 
 
 def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
