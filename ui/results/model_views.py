@@ -30,12 +30,15 @@ class Hub(Protocol):
 
     def describe(self, id: str) -> Listing:
         """What the hub says of a model."""
+        ...
 
     def fetch(self, listing: Listing) -> Iterator[Fetched]:
         """Fetch it."""
+        ...
 
     def allowed(self) -> tuple[str, ...] | None:
         """The ids that may be fetched; None for all."""
+        ...
 
 
 def hub_view(hub: Hub) -> View | None:
