@@ -64,7 +64,7 @@ def serve(log: Path) -> None:
     """Serve the real app, and log when each preview was made and what its first picture is."""
     from regrain.editing.recipe.events import Event, Preview
     from regrain.ui.page import launch
-    from regrain.ui.server.thumbnails import data_url
+    from regrain.ui.server.media import data_url
 
     edit = launch.edit
 

@@ -360,7 +360,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from regrain.ui.page.launch import launch, motion
-    from regrain.ui.page.tools import Tools
+    from regrain.ui.page.layout import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
 
@@ -100,7 +101,12 @@ def require(field: str, value: object, holds: bool, expected: str) -> None:
 
 def is_whole(value: object, least: int, most: int) -> bool:
     """Whether a value is a whole number in a range, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    return is_int(value) and least <= value <= most
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, which True is not."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_fraction(value: object) -> bool:

@@ -18,7 +18,7 @@ from regrain.editing.request.project import Project, ProjectRegion
 from regrain.editing.request.region import MAX_FRAME
 from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.mask_edits import MAX_POINTS
-from regrain.ui.session.session import MAX_REGIONS
+from regrain.ui.session.state import MAX_REGIONS
 
 _USUAL = "Empty takes the usual one; list_models has the others."
 

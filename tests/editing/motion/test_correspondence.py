@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from regrain.editing.motion.correspondence import (
     Motion,

@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import orjson
@@ -11,27 +10,27 @@ import pytest
 from PIL import Image
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import heat, tint
 from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.ui.forms import run_views, views
 from regrain.ui.results import attention_views, result_views
-from regrain.ui.session.build_request import composed
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
 
 
 @pytest.fixture
-def request_():
-    frames = np.full((5, 32, 48, 3), 90, np.uint8)
-    labels = np.zeros((5, 32, 48), np.uint8)
-    labels[:, 4:20, 4:20], labels[:, 8:24, 26:44] = 1, 2
+def opened(open_clip):
+    boxes = {1: (slice(4, 20), slice(4, 20)), 2: (slice(8, 24), slice(26, 44))}
     regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
-    return EditRequest(ArrayClip(frames, Fraction(8)), labels, regions, source_prompt="a cat and a dog")
+    return open_clip("clip", (5, 32, 48), regions, boxes, source_prompt="a cat and a dog")
+
+
+@pytest.fixture
+def request_(opened):
+    return opened.request
 
 
 @pytest.fixture
@@ -44,6 +43,13 @@ def example(request_, tmp_path):
     return examples["01_two_things"]
 
 
+def outcome_of(request, count=9, **more):
+    """A result of black frames, everything edited."""
+    frames = np.zeros((count, 32, 48, 3), np.uint8)
+    maps = more.pop("attention", {})
+    return EditResult(frames, frames, frames, np.ones((count, 32, 48), bool), maps, **more)
+
+
 def told(*events, method="videograin", adapter=""):
     """What the page shows once a run has told these."""
     progress = run_views.RunProgress(method, adapter)
@@ -51,7 +57,7 @@ def told(*events, method="videograin", adapter=""):
 
 
 def test_every_view_is_json(example):
-    request, document = example.request, Session(example.opened)
+    request, session = example.request, Session(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
@@ -72,10 +78,10 @@ def test_every_view_is_json(example):
     shown = [
         views.gallery({"01": example}, None),
         views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
-        views.canvas(document),
+        views.canvas(session),
         views.lost("gone"),
-        views.cards(document),
-        views.prompts(composed(document), request.regions),
+        views.cards(session),
+        views.prompts(session),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
         told(Stage("editing")),
@@ -92,9 +98,9 @@ def test_every_view_is_json(example):
         orjson.dumps(view)
 
 
-def test_prompt_pieces_make_up_the_prompt(request_):
-    (parts,) = views.prompts([request_.composed], request_.regions)["prompts"]
-    assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
+def test_prompt_pieces_make_up_the_prompt(opened):
+    (parts,) = views.prompts(Session(opened))["prompts"]
+    assert "".join(part["text"] for part in parts) == opened.request.composed.text == "a panda and a dog"
     assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
         ("a panda", 1),
         ("a dog", 2),
@@ -109,21 +115,21 @@ def test_every_edit_has_its_prompt(request_):
 
 @pytest.mark.parametrize(("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)])
 def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, guided):
-    frames, spot = np.zeros((9, 32, 48, 3), np.uint8), np.ones((9, 4, 6), np.float32)
-    maps = {"left": RegionAttention(spot, spot)}
-    outcome = EditResult(frames, frames, frames, np.ones((9, 32, 48), bool), maps)
+    spot = np.ones((9, 4, 6), np.float32)
+    outcome = outcome_of(request_, attention={"left": RegionAttention(spot, spot)})
     shown = result_views.result(outcome, {}, replace(request_, method=method), {})
     assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
 
 
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
-    frames = np.zeros((9, 32, 48, 3), np.uint8)
     spot = np.zeros((9, 4, 6), np.float32)
     spot[:, 2:, 3:] = 0.3
-    outcome = EditResult(
-        frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
-        words=WordAttention({"cat": spot}, {"fox": spot}), step_areas=dict.fromkeys(range(20), spot > 0.1),
-    )  # fmt: skip
+    outcome = outcome_of(
+        request_,
+        attention={"fox": RegionAttention(spot, spot)},
+        words=WordAttention({"cat": spot}, {"fox": spot}),
+        step_areas=dict.fromkeys(range(20), spot > 0.1),
+    )
     shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
     assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
@@ -148,10 +154,7 @@ def test_progress_fills_the_stages_before():
     shown = told(Progress("editing", 5, 20, 12.0))
     assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
     assert shown["detail"] == "step 5 of 20, about 12 s left"
-
-
-def test_looking_for_cuts_comes_before_the_methods_stages():
-    shown = told(Progress("scanning", 30, 239, 2.0))
+    shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
     assert (shown["text"], shown["detail"]) == ("Looking for cuts", "frame 30 of 239, about 2 s left")
     assert [stage["share"] for stage in shown["stages"]] == [1, 0, 0, 0, 0, 0]
     assert shown["stages"][1]["now"]
@@ -183,16 +186,6 @@ def test_windows_that_were_kept_tell_no_time():
     assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
 
 
-def test_stopped_says_that_finished_windows_are_kept():
-    def said(number):
-        return run_views.stopped(told(WindowStarted(number, 3, 32, 96), Progress("editing", 5, 20, 9.0)))[
-            "text"
-        ]
-
-    assert said(1) == "Stopped in window 1 of 3. Nothing was saved."
-    assert said(2) == "Stopped in window 2 of 3. Finished windows are kept; Run goes on from there."
-
-
 def test_the_stages_are_the_methods(monkeypatch):
     record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
     monkeypatch.setitem(METHODS, "other", record)
@@ -209,22 +202,36 @@ def test_with_a_tuned_model_nothing_is_tuned():
     assert [stage["name"] for stage in run_views.waiting("tune_a_video", "x.safetensors")["stages"]] == names
 
 
-def test_stopped_says_where():
-    shown = told(Progress("editing", 5, 20, 12.0))
-    assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
-    assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
+EDITING, TUNE = Progress("editing", 5, 20, 12.0), "tune_a_video"
+NOTHING, GOES_ON = "Nothing was saved.", "kept; Run goes on from there."
 
 
-def test_stopped_says_what_was_tuned():
-    def said(event, adapter=""):
-        return run_views.stopped(told(event, method="tune_a_video", adapter=adapter))["text"]
-
-    tuning = "Stopped after 130 of 200 tuning steps. Run goes on from there."
-    assert said(Progress("tuning", 130, 200, 60.0)) == tuning
-    assert said(Stage("tuning")) == "Stopped. Nothing was saved."
-    kept = "Stopped at step 5 of 20. What was tuned is kept; Run goes on from there."
-    assert said(Progress("editing", 5, 20, 12.0)) == kept
-    assert said(Progress("editing", 5, 20, 12.0), "x") == "Stopped at step 5 of 20. Nothing was saved."
+@pytest.mark.parametrize(
+    ("events", "method", "adapter", "said"),
+    [
+        ([EDITING], "videograin", "", f"Stopped at step 5 of 20. {NOTHING}"),
+        ([WindowStarted(1, 3, 32, 96), EDITING], "videograin", "", f"Stopped in window 1 of 3. {NOTHING}"),
+        (
+            [WindowStarted(2, 3, 32, 96), EDITING],
+            "videograin",
+            "",
+            f"Stopped in window 2 of 3. Finished windows are {GOES_ON}",
+        ),
+        (
+            [Progress("tuning", 130, 200, 60.0)],
+            TUNE,
+            "",
+            "Stopped after 130 of 200 tuning steps. Run goes on from there.",
+        ),
+        ([Stage("tuning")], TUNE, "", f"Stopped. {NOTHING}"),
+        ([EDITING], TUNE, "", f"Stopped at step 5 of 20. What was tuned is {GOES_ON}"),
+        ([EDITING], TUNE, "x", f"Stopped at step 5 of 20. {NOTHING}"),
+    ],
+)
+def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
+    shown = told(*events, method=method, adapter=adapter)
+    assert run_views.stopped(shown)["text"] == said
+    assert run_views.stopped(None)["text"] == f"Stopped. {NOTHING}"
 
 
 def test_long_clips_show_eight_frames_with_the_ends(request_):
@@ -251,9 +258,9 @@ def test_heat_maps_of_words_get_colours_of_their_own(request_):
     ("psnr", "said"), [(100.0, "Unchanged outside"), (44.2, "Unchanged but for the edge")]
 )
 def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
-    frames = request_.clip.read(0, 5)
-    outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
-    facts = result_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
+    facts = result_views.result(outcome_of(request_), {"metrics": {"outside_psnr": psnr}}, request_, {})[
+        "facts"
+    ]
     assert facts[0]["value"] == said
 
 

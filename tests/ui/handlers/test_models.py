@@ -8,7 +8,6 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.loading import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.forms import settings
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.handlers.quality import choices
 from regrain.ui.results.model_views import hub_view, lora_view
@@ -95,7 +94,7 @@ def test_loras_have_weights():
         "known": ["loras/ink"],
         "chosen": [{"name": "loras/ink", "weight": 0.5}],
     }
-    handlers = ModelHandlers(None, None, None, hub)
+    handlers = ModelHandlers(None, None, None, None, hub)
     event = SimpleNamespace(_data={"loras": [{"name": "loras/ink", "weight": 0.5}, "x"]})
     assert handlers.choose_loras(event) == ["loras/ink@0.5"]
     assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []
@@ -123,13 +122,3 @@ def test_the_quality_is_the_one_whose_counts_are_set():
         "20 steps, about 40 s",
         "40 steps, about 80 s",
     ]
-
-
-def test_a_slider_reaches_what_it_is_filled_with():
-    import gradio as gr
-
-    usual = {"sdedit": METHODS["sdedit"].Params().model_dump(mode="json")}
-    with gr.Blocks():
-        fields = settings.make_fields(usual, "sdedit")
-    (update,) = fields.fill("sdedit", {"steps": 400}).values()
-    assert (update["value"], update["maximum"]) == (400, 400)

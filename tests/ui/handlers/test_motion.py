@@ -1,6 +1,5 @@
 """Motion on demand: a pair of the page's frames, and one line where there is none."""
 
-from fractions import Fraction
 from threading import Thread
 from types import SimpleNamespace
 
@@ -11,20 +10,17 @@ import pytest
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.motion import Motions
-from regrain.ui.server.media import Media
 from regrain.ui.session.clips import prepare
-from regrain.ui.session.session_store import SessionStore
 
 ASKED = {"id": "", "have": 0, "nonce": 7}
 
 
 @pytest.fixture
-def visits(tmp_path):
+def visits(visits_of, tmp_path):
     frames = np.zeros((3, 40, 60, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
-    opened = prepare("", "clip", EditRequest(ArrayClip(frames, Fraction(8)), None, ()), tmp_path / "clip")
-    return SessionStore(opened, Media(tmp_path / "media"))
+    return visits_of(prepare("", "clip", EditRequest(ArrayClip(frames), None, ()), tmp_path / "clip"))
 
 
 def drawn(cut=False):
@@ -91,10 +87,10 @@ def test_nothing_is_said_of_a_clip_that_was_left(visits):
 
 
 def test_the_page_stays_free_meanwhile(visits):
-    document, free = visits.get("page"), []
+    session, free = visits.get("page"), []
 
     def draw(*_):
-        other = Thread(target=lambda: free.append(document.lock.acquire(timeout=5)))
+        other = Thread(target=lambda: free.append(session.lock.acquire(timeout=5)))
         other.start()
         other.join()
         return drawn()

@@ -15,7 +15,7 @@ from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
 from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Ready
 from regrain.ui.page import zero_gpu
-from regrain.ui.page.tools import Tools
+from regrain.ui.page.layout import Tools
 
 
 class Spaces:

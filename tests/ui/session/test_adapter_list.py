@@ -7,7 +7,7 @@ import torch
 
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.adapters import Adapter, AdapterFacts, load_adapter, read_facts, save_adapter
-from regrain.ui.results import tuning_views
+from regrain.ui.results import model_views
 from regrain.ui.server.media import Media
 from regrain.ui.session import adapters
 
@@ -124,11 +124,11 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, medi
     (key,) = server
     shelf.choose(key, server)
     assert shelf.path == "walk"
-    shown = tuning_views.models(shelf, server, "videograin")
+    shown = model_views.tuned_models(shelf, server, "videograin")
     assert shown["groups"] == [
         {"title": "On this server", "entries": [{"key": key, "name": "walk", "own": False}]}
     ]
     assert shown["none"] == "None: use the model as it is"
-    assert tuning_views.models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
+    assert model_views.tuned_models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
     with pytest.raises(RequestError):
         shelf.rename(key, "mine", media, "page")

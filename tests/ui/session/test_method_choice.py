@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from typing import Literal
 
 import gradio as gr
-import numpy as np
 import orjson
 import pytest
 from pydantic import Field
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.runnable import check_runnable
@@ -44,12 +42,10 @@ def whole(monkeypatch):
 
 
 @pytest.fixture
-def document(tmp_path):
-    labels = np.zeros((3, 64, 64), np.uint8)
-    labels[:, 5:20, 5:20] = 1
-    clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
-    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat", margin=0),), "a cat runs")
-    return Session(prepare("", "clip", request, tmp_path / "clip"))
+def session(open_clip):
+    regions = (Region("left", 1, "a panda", "a cat", margin=0),)
+    boxes = {1: (slice(5, 20), slice(5, 20))}
+    return Session(open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs"))
 
 
 @pytest.mark.parametrize(
@@ -76,61 +72,57 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
     }
 
 
-def test_a_seed_that_only_varies_says_so():
+def test_what_methods_use_is_said():
+    for name in ("fatezero", "vid2vid_zero", "sdedit"):
+        assert method_choice.uses(name).regions == "taken"
     assert method_choice.uses("videograin").seed == "variation"
     assert "Variation" in method_choice.seed_words("videograin")
     assert method_choice.seed_words("sdedit") == "Each seed gives another result."
 
 
-def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
-    document.method = whole("inversion")
-    document.describe(None, None, "a cat runs at night")
-    assert composed(document)[0].text == "a cat runs at night"
-    asked = build_request(document, {}, "whole", "storybook", 7)
+def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
+    session.method = whole("inversion")
+    session.describe({"prompt": "a cat runs at night"})
+    assert composed(session)[0].text == "a cat runs at night"
+    asked = build_request(session, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
     check_runnable(asked)
 
 
-def test_a_method_that_takes_regions_may_do_without(document, whole):
-    document.method = whole("masks")
-    assert composed(document)[0].text == "a panda runs"
-    assert build_request(document, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
-    document.describe(None, None, "an owl flies")
-    assert composed(document)[0].text == "an owl flies, a panda"
-    document.delete_region(1)
-    assert build_request(document, {}, "whole", "storybook").labels is None
+def test_a_method_that_takes_regions_may_do_without(session, whole):
+    session.method = whole("masks")
+    assert composed(session)[0].text == "a panda runs"
+    assert build_request(session, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    session.describe({"prompt": "an owl flies"})
+    assert composed(session)[0].text == "an owl flies, a panda"
+    session.commit(session.state.delete(1))
+    assert build_request(session, {}, "whole", "storybook").labels is None
 
 
-def test_each_line_is_an_edit_of_its_own(document):
-    document.method = "fatezero"
+def test_each_line_is_an_edit_of_its_own(session):
+    session.method = "fatezero"
     assert method_choice.uses("fatezero").several
-    document.describe(None, None, "an owl runs\n\n  a red owl runs ")
-    asked = build_request(document, {}, "fatezero", "storybook")
+    session.describe({"prompt": "an owl runs\n\n  a red owl runs "})
+    asked = build_request(session, {}, "fatezero", "storybook")
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
-    assert tuple(one.text for one in composed(document)) == asked.targets
+    assert tuple(one.text for one in composed(session)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
-    document.describe(None, None, "\na red owl runs")
-    assert build_request(document, {}, "fatezero", "storybook").targets == (
+    session.describe({"prompt": "\na red owl runs"})
+    assert build_request(session, {}, "fatezero", "storybook").targets == (
         "a panda runs",
         "a red owl runs, a panda",
     )
-    document.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
-    assert build_request(document, {}, "fatezero", "storybook").targets == ("a red owl runs",)
+    session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
+    assert build_request(session, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
-    assert build_request(document, {}, "videograin", "storybook").more_prompts == ()
+    assert build_request(session, {}, "videograin", "storybook").more_prompts == ()
 
 
-def test_the_lines_of_a_project_are_shown(document, tmp_path):
-    request = replace(document.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+def test_the_lines_of_a_project_are_shown(session, tmp_path):
+    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
-
-
-def test_whole_frame_methods_take_regions_where_there_are_any():
-    """What the recipes do with masks, the records say."""
-    for name in ("fatezero", "vid2vid_zero", "sdedit"):
-        assert method_choice.uses(name).regions == "taken"
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
@@ -199,11 +191,14 @@ def test_a_slider_reaches_its_value_by_steps(high, value, step):
     assert settings.slider_step(high, value) == step
 
 
-def test_the_learning_rates_slider_is_fine_enough():
+def test_sliders_reach_what_they_are_filled_with():
+    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
     with gr.Blocks():
-        fields = settings.make_fields({"vid2vid_zero": METHODS["vid2vid_zero"].Params().model_dump()}, "")
+        fields = settings.make_fields(usual, "")
     slider = fields.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
+    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    assert (update["value"], update["maximum"]) == (400, 400)
 
 
 @pytest.mark.parametrize("method", METHODS)
