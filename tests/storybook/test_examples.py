@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from regrain.editing import load_project
 from regrain.editing.media.reading import VideoClip
@@ -13,7 +14,7 @@ from regrain.editing.pipeline.shipped_results import RESULT, digest, read_made
 from regrain.editing.request.project import FILE, Project
 from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
-from storybook.results import make_result
+from storybook.results import make_result, write_picture
 
 
 def test_every_example_is_in_the_table():
@@ -59,6 +60,20 @@ def test_the_result_of_an_example_is_of_this_version_of_it(name, tmp_path):
 
 def test_results_are_small():
     assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
+
+
+def test_the_moving_picture_of_the_readme_shows_the_shipped_result(tmp_path):
+    """`python -m storybook.results --picture assets/readme.webp` makes it anew."""
+    shipped, made = EXAMPLES.parent / "readme.webp", tmp_path / "readme.webp"
+    write_picture(EXAMPLES / "01_two_animals", made)
+    old, new = (
+        np.stack(
+            [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(Image.open(path))]
+        )
+        for path in (shipped, made)
+    )
+    assert (len(old), shipped.stat().st_size <= 300_000) == (8, True)
+    assert np.abs(old - new).mean() < 1
 
 
 def test_a_result_of_another_version_is_not_shown(tmp_path):
