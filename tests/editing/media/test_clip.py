@@ -238,30 +238,23 @@ def test_array_clip():
             ArrayClip(wrong)
 
 
+NARROW = [(1, 32), (32, 1), (1, 1), (1, 65), (1, 500), (500, 1)]  # the last three cannot be opened again
+
+
 @pytest.mark.parametrize(
     ("fps", "size"),
-    [
-        (8, (51, 37)),
-        (Fraction(24000, 1001), (51, 37)),
-        (Fraction(25, 3), (51, 37)),
-        *((8, size) for size in [(1, 32), (32, 1), (1, 1)]),
-    ],
+    [*((fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))), *((8, s) for s in NARROW)],
 )
 def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps, size):
     frames = RNG.integers(0, 256, (6, *size[::-1], 3), dtype=np.uint8)
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, fps))
-    clip = open_clip(tmp_path / "a.mkv")
-    assert (clip.read(0, 6) == frames).all()
-    assert (clip.fps, clip.tags) == (fps, ColorTags())
-
-
-@pytest.mark.parametrize("size", [(1, 65), (1, 500), (500, 1)])
-def test_lossless_takes_frames_that_are_too_narrow_to_be_edited(tmp_path, size):
-    frames = RNG.integers(0, 256, (2, *size[::-1], 3), dtype=np.uint8)
-    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
     with av.open(str(tmp_path / "a.mkv")) as container:
-        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert (np.stack(found) == frames).all()
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert (np.stack(decoded) == frames).all()
+    if size not in NARROW[3:]:
+        clip = open_clip(tmp_path / "a.mkv")
+        assert (clip.read(0, 6) == frames).all()
+        assert (clip.fps, clip.tags) == (fps, ColorTags())
 
 
 def test_resize_averages_down_and_is_smooth_up():
