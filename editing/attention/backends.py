@@ -16,14 +16,15 @@ from torch import Tensor
 
 # Gathering all runs at once would copy q, k and v of the whole clip.
 _RUNS_AT_ONCE = 4096
+Queries = Float[Tensor, "batch heads queries dim"]
+Keys = Float[Tensor, "batch heads keys dim"]
+Values = Float[Tensor, "batch heads keys width"]
+Mask = Bool[Tensor, "batch 1 queries keys"]
+Runs = Float[Tensor, "batch tokens heads dim"]
 
 
 def attention(
-    q: Float[Tensor, "batch heads queries dim"],
-    k: Float[Tensor, "batch heads keys dim"],
-    v: Float[Tensor, "batch heads keys width"],
-    scale: float | None = None,
-    mask: Bool[Tensor, "batch 1 queries keys"] | None = None,
+    q: Queries, k: Keys, v: Values, scale: float | None = None, mask: Mask | None = None
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
@@ -46,12 +47,8 @@ def attention(
 
 
 def attention_in_runs(
-    q: Float[Tensor, "batch tokens heads dim"],
-    k: Float[Tensor, "batch tokens heads dim"],
-    v: Float[Tensor, "batch tokens heads dim"],
-    lengths: Int[Tensor, "runs"],
-    scale: float | None = None,
-) -> Float[Tensor, "batch tokens heads dim"]:
+    q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None = None
+) -> Runs:
     """Compute attention within consecutive runs of tokens.
 
     Args:

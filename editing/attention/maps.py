@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.backends import attention
+from regrain.editing.attention.backends import Keys, Queries, attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.text import (
@@ -25,7 +25,7 @@ from regrain.editing.diffusion.text import (
     replace_map,
 )
 
-Maps = Float[Tensor, "rows heads queries keys"]
+Maps = Float[Tensor, "batch heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
 # The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side of the grid to read.
 _MAP_SIDE = 16
@@ -41,11 +41,7 @@ def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, i
     return large[-1] if large else strides[0]
 
 
-def probabilities(
-    q: Float[Tensor, "rows heads queries dim"],
-    k: Float[Tensor, "rows heads keys dim"],
-    scale: float | None = None,
-) -> Maps:
+def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
     """Compute softmax(scale q k^T) in at least single precision; the default scale is dim ** -0.5."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from regrain.editing.attention.backends import attention
+from regrain.editing.attention.backends import Keys, Queries, Values, attention
 
 # Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
 # enough to keep it busy.
@@ -30,9 +30,6 @@ _MANY_KEYS, _WIDE = 256, 64
 # Fused kernels want widths in multiples of this.
 _LANES = 8
 
-Queries = Float[Tensor, "batch heads queries dim"]
-Keys = Float[Tensor, "batch heads keys dim"]
-Values = Float[Tensor, "batch heads keys width"]
 QueryLabels = Int[Tensor, "#batch queries"]
 KeyLabels = Int[Tensor, "#batch keys"]
 Strength = Float[Tensor, "#batch queries"]

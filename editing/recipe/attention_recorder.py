@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.backends import Keys, Queries
 from regrain.editing.attention.frames import Seen, labels_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.maps import probabilities
@@ -199,6 +200,10 @@ def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
     return (maps / top).clamp(0, 1).float().cpu().numpy()
 
 
+Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
+"""(q, k, row, query) -> modulated q and k of that query."""
+
+
 class PixelHeat:
     """Where one pixel of one frame looks, in all frames, by self-attention.
 
@@ -221,21 +226,14 @@ class PixelHeat:
         self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
         self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
 
-    def add(
-        self,
-        q: Float[Tensor, "rows heads queries dim"],
-        k: Float[Tensor, "rows heads keys dim"],
-        grid: Grid,
-        seen: Seen,
-        change: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None,
-    ) -> None:
+    def add(self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None) -> None:
         """Add one layer of one half of guidance.
 
         Args:
             q, k: In the layout of `across_frames`.
             grid: Grid of the layer.
             seen: The frames whose keys a frame sees.
-            change: (q, k, row, query) -> modulated q and k of that query; None without modulation.
+            change: None without modulation.
         """
         y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
         own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens
