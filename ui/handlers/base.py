@@ -74,7 +74,7 @@ class Components:
     @property
     def method_shown(self) -> list[Any]:
         """What shows the choice of a method."""
-        return [self.method, *self.controls.show("")]
+        return [self.method, *(column for _, column in self.controls.columns)]
 
     @property
     def session(self) -> list[Any]:
