@@ -177,7 +177,7 @@ def page(shared_page):
     shared_page.click(".rg-mask-tools >> text=This frame")
     shared_page.keyboard.press("Escape")  # the tool that points
     shared_page.keyboard.press("1")
-    shared_page.evaluate("window.regrain.editor.hide = false")
+    shared_page.evaluate("window.regrain.editor.hide = false; scrollTo(0, 0)")
     return shared_page
 
 

@@ -165,13 +165,13 @@ def looked(grid: np.ndarray) -> RegionAttention:
 
 
 def walk(stage, left, note, place: str, preview=None) -> Iterator[Event]:
-    """The steps of a stage, each with the seconds `left`, noted and maybe held at a place, with previews."""
+    """Steps of a stage with the seconds `left`, noted, maybe held at a place; every third has a preview."""
     yield Stage(stage)
     for step in range(1, STEPS + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
         note(f"{stage} {step}")
         yield Progress(stage, step, STEPS, left(step))
-        if preview:
+        if preview and step % 3 == 0:
             yield preview(step)
         while held(place, step):
             time.sleep(0.25)
