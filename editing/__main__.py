@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
 from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
 from regrain.editing.request.region import Region
-from regrain.editing.storage.folders import check_writable
+from regrain.editing.storage.folders import check_apart, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -237,7 +239,7 @@ def new(
     ] = "",
 ) -> None:
     """Make a project folder from a clip."""
-    if (out / FILE).exists():
+    if os.path.exists(out / FILE):
         raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
@@ -272,6 +274,7 @@ def clusters(
     model: _ModelId = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
+    check_apart(out, project)
     check_project_path(out)
     request = load_project(project)
     if not request.source_prompt.strip():
@@ -367,7 +370,7 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
 def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     head, equals, words = text.partition("=")
     label, _, name = head.partition(":")
-    if not equals or not (label.strip().isascii() and label.strip().isdigit()):
+    if not equals or not re.fullmatch(r"\s*\d{1,9}\s*", label, re.ASCII):
         raise RequestError(
             option, f"Expected LABEL[:NAME]=WORDS with a label from 1 to 255, got {shorten(text)}."
         )
