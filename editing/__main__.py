@@ -1,4 +1,4 @@
-"""Command line: `python -m editing run | check | batch | tune | new | clusters | schema | doctor`."""
+"""Command line: `python -m editing run | check | batch | tune | new | clusters | cache | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -298,6 +299,36 @@ def clusters(
     for region, fit in zip(regions, found.fit, strict=True):
         typer.echo(f"region {region.label}: {region.name}" + (f" (fits {fit:.2f})" if region.source else ""))
     typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
+
+
+@app.command()
+def cache(
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Remove results of this kind, or all; repeatable."),
+    ] = None,
+    older: Annotated[
+        float, typer.Option(min=0, help="With --clear: only those unused for so many days.")
+    ] = 0,
+) -> None:
+    """Show what is kept of earlier runs, or remove it; what is removed is computed again when needed."""
+    from regrain.editing.storage.cache import cache_folder, entries
+
+    kept = list(entries())
+    kinds = sorted({entry.kind for entry in kept})
+    for kind in clear or ():
+        if kind not in (*kinds, "all"):
+            raise RequestError(
+                "--clear", f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all."
+            )
+    latest, wanted = time.time() - 86_400 * older, {*(clear or ())}
+    gone = [entry for entry in kept if wanted & {entry.kind, "all"} and entry.used <= latest]
+    for entry in gone:
+        entry.path.unlink(missing_ok=True)
+    for kind in kinds:
+        sizes = [entry.bytes for entry in kept if entry.kind == kind and entry not in gone]
+        typer.echo(f"{kind:12}{len(sizes):6} results {sum(sizes) / 1e6:10.1f} MB")
+    typer.echo(f"{cache_folder()}: {len(kept) - len(gone)} kept, {len(gone)} removed")
 
 
 @app.command(name="schema")
