@@ -1,14 +1,17 @@
 # make run   install what is missing and start the app on 127.0.0.1:7860
 # make test  install what is missing and run every test
 # make demo  edit the first example without the app
+# make oldest, make newest   run the tests without a browser on the oldest and newest versions that pyproject.toml allows
+# make lock  choose all versions anew that requirements.txt leaves open
 
 PYTHON ?= python3
-VENV := .venv
+# Another interpreter, as in `make test PYTHON=python3.13`, has an environment of its own.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 # Processes that share the tests out by file; each loads its own models, about 2 GB.
 WORKERS ?= 2
 
-.PHONY: run test demo lint lint-scripts
+.PHONY: run test demo lint lint-scripts oldest newest lock
 
 run: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -18,6 +21,16 @@ test: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m editing run assets/examples/01_two_animals -o out/demo
+
+oldest: RESOLUTION := lowest-direct
+newest: RESOLUTION := highest
+oldest newest: $(VENV)/.installed
+	$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) build/$@
+	$(BIN)/uv pip install --python build/$@/bin/python --resolution $(RESOLUTION) -r pyproject.toml --extra mcp --group dev
+	build/$@/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser"
+
+lock: $(VENV)/.installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate -o requirements.lock requirements.txt
 
 lint: $(VENV)/.installed-dev
 	mkdir -p build/typing/regrain
@@ -32,10 +45,10 @@ node_modules/.installed: package.json
 	npm install --no-audit --no-fund --no-package-lock
 	touch $@
 
-$(VENV)/.installed: requirements.txt
+$(VENV)/.installed: requirements.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt -c requirements.lock
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml

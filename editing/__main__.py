@@ -1,10 +1,13 @@
-"""Command line: `python -m editing run | check | batch | tune | new | clusters | schema | doctor`."""
+"""Command line: `python -m editing run | check | batch | tune | new | clusters | cache | schema | doctor`."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +27,7 @@ from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
 from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
-from regrain.editing.storage.folders import alone, check_writable
+from regrain.editing.storage.folders import alone, check_apart, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,7 +216,7 @@ def new(
     prompt: Annotated[str, Option(help="What it should show; composed from the regions if empty.")] = "",
 ) -> None:
     """Make a project folder from a clip."""
-    if (out / FILE).exists():
+    if os.path.exists(out / FILE):
         raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
@@ -245,6 +248,7 @@ def clusters(
     model: _ModelId = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
+    check_apart(out, project)
     check_project_path(out)
     request = load_project(project)
     if not request.source_prompt.strip():
@@ -267,6 +271,36 @@ def clusters(
     for region, fit in zip(regions, found.fit, strict=True):
         typer.echo(f"region {region.label}: {region.name}" + (f" (fits {fit:.2f})" if region.source else ""))
     typer.echo(f"project: {out / FILE}\npictures: {out / 'clusters.mp4'}, {out / 'pca.mp4'}")
+
+
+@app.command()
+def cache(
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Remove results of this kind, or all; repeatable."),
+    ] = None,
+    older: Annotated[
+        float, typer.Option(min=0, help="With --clear: only those unused for so many days.")
+    ] = 0,
+) -> None:
+    """Show what is kept of earlier runs, or remove it; what is removed is computed again when needed."""
+    from regrain.editing.storage.cache import cache_folder, entries
+
+    kept = list(entries())
+    kinds = sorted({entry.kind for entry in kept})
+    for kind in clear or ():
+        if kind not in (*kinds, "all"):
+            raise RequestError(
+                "--clear", f"{shorten(kind)} is not in the cache. Choose from {', '.join(kinds)}, all."
+            )
+    latest, wanted = time.time() - 86_400 * older, {*(clear or ())}
+    gone = [entry for entry in kept if wanted & {entry.kind, "all"} and entry.used <= latest]
+    for entry in gone:
+        entry.path.unlink(missing_ok=True)
+    for kind in kinds:
+        sizes = [entry.bytes for entry in kept if entry.kind == kind and entry not in gone]
+        typer.echo(f"{kind:12}{len(sizes):6} results {sum(sizes) / 1e6:10.1f} MB")
+    typer.echo(f"{cache_folder()}: {len(kept) - len(gone)} kept, {len(gone)} removed")
 
 
 @app.command(name="schema")
@@ -320,7 +354,7 @@ def _parse_regions(regions: list[str], sources: list[str]) -> dict[int, dict[str
 def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     head, equals, words = text.partition("=")
     label, _, name = head.partition(":")
-    if not equals or not (label.strip().isascii() and label.strip().isdigit()):
+    if not equals or not re.fullmatch(r"\s*\d{1,9}\s*", label, re.ASCII):
         expected = "LABEL[:NAME]=WORDS with a label from 1 to 255"
         raise RequestError(option, f"Expected {expected}, got {shorten(text)}.")
     return int(label), name.strip(), words.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -149,9 +150,9 @@ def pair(
     _check_labels(label or (), found)
     count, height, width = next(iter(found.values())).shape
     check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    check_writable(out.absolute().parent)
+    if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
-    check_writable(out)
     with staged(out) as folder:
         write_pair(opened, {n: mask for n, mask in found.items() if not label or n in label}, folder)
     typer.echo(f"pair: {out}")
@@ -226,10 +227,10 @@ def main(arguments: list[str] | None = None, name: str = "python -m masks") -> i
 
 
 def _parse(texts: list[str]) -> Clicks:
-    number = r"\d+(?:\.\d+)?"
+    count, number = r"(\d{1,9})", r"(\d{1,9}(?:\.\d{1,9})?)"  # longer ones are no place in a clip
     clicks: Clicks = {}
     for text in texts:
-        found = re.fullmatch(rf"(\d+):(\d+),({number}),({number})(?:,([01]))?", text.strip(), re.ASCII)
+        found = re.fullmatch(rf"{count}:{count},{number},{number}(?:,([01]))?", text.strip(), re.ASCII)
         if not found or not 1 <= int(found[1]) <= 255:
             expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label from 1 to 255"
             raise RequestError("--click", f"Expected {expected}, got {shorten(text)}.")

@@ -8,6 +8,7 @@ from regrain import __version__
 
 _USAGE = """usage: regrain edit COMMAND ...   edit projects, as `python -m editing`
        regrain masks COMMAND ...  make masks, as `python -m masks`
+       regrain cache              show or clear what is kept of earlier runs
        regrain app                start the page on 127.0.0.1:7860
        regrain --version
 Each has --help.
@@ -29,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
             from regrain.editing.__main__ import main as edit
 
             return edit(rest, "regrain edit")
+        case "cache":
+            from regrain.editing.__main__ import main as edit
+
+            return edit([command, *rest], "regrain")
         case "masks":
             from regrain.masks.__main__ import main as masks
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.storage.packages import problems
 
 # Typer brings its own copy of click in some versions and not in others; this is ClickException in all.
 _UsageError: Any = typer.BadParameter.__mro__[2]
@@ -65,8 +66,12 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     except OSError as error:
         said = f"{shorten(_name_of(error))} cannot be used: {error.strerror or 'unknown reason'}."
         typer.echo(f"error: {EditingError('file', f'{said} Use another file or folder.')}", err=True)
-    except (ImportError, MemoryError):
-        log.debug("out of memory, or a broken installation", exc_info=True)
+    except ImportError as error:
+        log.debug("a broken installation", exc_info=True)
+        said = next(problems(), f"{error.name or 'A library'} cannot be imported.")
+        typer.echo(f"error: installation: {said} Run `pip install --upgrade regrain`.", err=True)
+    except MemoryError:
+        log.debug("out of memory", exc_info=True)
         said = "There is too little of it. Close other programs, or lower the size or the number of frames."
         typer.echo(f"error: memory: {said}", err=True)
     except (typer.Abort, KeyboardInterrupt):

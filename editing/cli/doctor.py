@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+
+from packaging.requirements import Requirement
 
 from regrain.editing.storage.memory import free_memory, weights_dtype
+from regrain.editing.storage.packages import installed, needed
 
-PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "xformers", "av", "opencv-python")
 # Model, short side, GiB of weights and GiB per frame in float16; estimates, not measurements.
 _NEEDS = (("storybook", 128, 0.1, 0.02), ("SD 1.x / 2.x", 512, 2.2, 0.3), ("SD 1.x / 2.x", 768, 2.2, 0.7))
 
@@ -22,7 +23,8 @@ def examine() -> Iterator[tuple[str, str]]:
 
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield "Python", f"{platform.python_version()}, {machine}"
-    yield from ((name, _version(name)) for name in PACKAGES)
+    yield from ((need.name, _state(need)) for need in needed())
+    yield "xformers", _xformers()
     on_gpu = torch.cuda.is_available()
     yield "device", torch.cuda.get_device_name() if on_gpu else "CPU"
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -38,11 +40,19 @@ def examine() -> Iterator[tuple[str, str]]:
         yield f"{model} at {side} px", f"{fits} (estimate)"
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+def _state(need: Requirement) -> str:
+    found = installed(need.name)
+    if found is None:
+        return f"not installed; {need.specifier} is needed"
+    fits = need.specifier.contains(found, prereleases=True)
+    return found if fits else f"{found}; {need.specifier} is needed"
+
+
+def _xformers() -> str:
+    import torch
+
+    advice = "; `pip install regrain[xformers]` makes half precision faster" * torch.cuda.is_available()
+    return installed("xformers") or f"not installed{advice}"
 
 
 def _flow() -> str:

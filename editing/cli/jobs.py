@@ -284,12 +284,12 @@ def check_batch(out: Path) -> None:
     Raises:
         RequestError: It is a file, or holds something else.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.isfile(out):
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    check_writable(out)
     if out.is_dir() and any(out.iterdir()) and not (out / STATUS).is_file():
         said = f"{shorten(out.name)} contains other files. Choose a new folder, or one of this batch."
         raise RequestError("--out", said)
-    check_writable(out)
 
 
 class Status:

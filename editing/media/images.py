@@ -60,7 +60,8 @@ class ImageClip:
 def natural(name: str) -> list[tuple[int, str]]:
     """Make a sort key for names of frames: numbers count by value, `9.png` before `10.png`."""
     # ASCII digits alone: "²" is a digit, but no number.
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in parts]
 
 
 def _image_size(file: Path) -> tuple[int, int]:

@@ -26,6 +26,7 @@ _RESTARTS = {
 }
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
+_SLOWEST = 100_000  # seconds of a frame, at a constant rate
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _arrange(
     steady = len(gaps) == 0 or bool(gaps.max() - gaps.min() <= max(2, 0.05 * gaps.mean()))
     if not steady:
         rate = len(gaps) / ((known[-1] - known[0]) * tick)
-    fps = Fraction(rate).limit_denominator(100_000)
+    fps = max(Fraction(rate).limit_denominator(_SLOWEST), Fraction(1, _SLOWEST))
     index = Index(len(stamps), fps, known[0] * tick if known else Fraction(0), tick)
     decoding = [packet.dts for packet in packets if packet.dts is not None]
     # Times that start over (two recordings in one file) do not say when frames are shown.

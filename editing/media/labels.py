@@ -8,6 +8,7 @@ keep only the mask in front.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -162,10 +163,10 @@ def _label_of(folder: Path) -> int:
 def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
     """Whole masks by label, checked and read by window, of a folder of folders or of JSON."""
     shape = (frames, size[1], size[0])
-    if path.suffix.lower() == ".json" and path.is_file():
+    if path.suffix.lower() == ".json" and os.path.isfile(path):
         counts = open_rle(path, frames, size)
         return {label: LazyFrames(shape, bool, partial(unroll, counts[label], size)) for label in counts}
-    if not path.is_dir():
+    if not os.path.isdir(path):
         message = f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
         raise MaskError("masks", message)
     if stray := next(iter(_pictures(path)), None):

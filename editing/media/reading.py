@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,9 @@ from regrain.editing.media.images import ImageClip
 from regrain.editing.media.index import Index, decode, read_index
 from regrain.editing.media.lazy_frames import check_window
 
+# Matrices that FFmpeg cannot convert (YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
+_UNSUPPORTED = (8, 10, 11, 12, 13, 14)
+_UNSPECIFIED = 2
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -34,7 +38,11 @@ class VideoClip:
         first = next(decode(path), None)
         if first is None:
             raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
-        self._pixel = facts.pixel
+        self._pixel, self.warnings = facts.pixel, list[str]()
+        if int(first.colorspace) in _UNSUPPORTED:
+            self.warnings.append(
+                f"{shorten(path.name)} has colours in a rare form; they may be a little off."
+            )
         check_size(_square(first.width, first.height, self._pixel))  # before it is made
         self.size = _upright(first, self._pixel).shape[1::-1]
         self.tags = _tags_of(first)
@@ -42,7 +50,7 @@ class VideoClip:
         self.times = tuple(index.at(frame) - begin for frame in self._used) if index.times else None
         self.duration = end - begin
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
-        self.warnings, self.comment = list[str](), facts.comment
+        self.comment = facts.comment
         self._lock, self._decoder = Lock(), _Decoder(path, index)
 
     def __len__(self) -> int:
@@ -127,6 +135,8 @@ def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
 
 def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
     width, height = _square(frame.width, frame.height, pixel)
+    if int(frame.colorspace) in _UNSUPPORTED:
+        frame.colorspace = _UNSPECIFIED  # as players do
     rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
     return np.rot90(rgb.to_ndarray(), frame.rotation // 90)
 
@@ -157,9 +167,9 @@ def open_clip(
         said = f"{shorten(str(path))} is a URL. Download it first and use the local file."
         raise ClipError("clip.path", said)
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
         return ImageClip(path, start, stride, frames)
-    if not path.is_file():
+    if not os.path.isfile(path):
         message = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
         raise ClipError("clip.path", message)
     return VideoClip(path, start, stride, frames)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _AUDIO_RATE = 48_000  # of sound at a rate that AAC does not have
 _USUAL = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1")  # by number of channels
 _MOST_CHANNELS = len(_USUAL)  # that PyAV passes on
+_MOST_SILENCE = 60  # seconds after the end of the sound; a frame may last for hours
 _LOUDEST = 16.0  # of a sample; a sound one is within -1..1, or a little beyond
 _Block = tuple[int, np.ndarray]  # number of the first sample, samples by channel
 
@@ -38,13 +39,17 @@ class Sound:
         self._kept: list[_Block] = []  # blocks that reach beyond what was read
 
     def read(self, stop: int) -> Float32[np.ndarray, "channels samples"]:
-        """Read the samples, -1..1, from where the last call stopped up to `stop` or the end of the span."""
+        """Read the samples, -1..1, from where the last call stopped up to `stop` or the end of the span.
+
+        Where the sound ends long before the span, the rest is left out.
+        """
         stop = max(self._at, min(stop, self._length))
         samples = np.zeros((self.channels, stop - self._at), np.float32)
         if stop == self._at:
             return samples
-        kept, self._kept = self._kept, []
+        kept, self._kept, ended = self._kept, [], self._at
         for offset, block in chain(kept, self._blocks):
+            ended = max(ended, offset + block.shape[1])
             begin = offset - self._at
             part = block[:, max(0, -begin) :]
             place = samples[:, max(0, begin) :][:, : part.shape[1]]
@@ -53,6 +58,8 @@ class Sound:
                 self._kept.append((offset, block))
             if offset >= stop:
                 break
+        else:  # the source's sound has ended
+            self._length = min(self._length, ended + _MOST_SILENCE * self.rate)
         self._at = stop
         return samples
 

@@ -351,7 +351,7 @@ def _inputs(
 
 
 def _key(inputs: Mapping[str, object], kind: str, steps: int | None) -> dict[str, object]:
-    return {**inputs, "kept": kind, "steps": steps}
+    return {**inputs, "kind": "tuning", "kept": kind, "steps": steps}
 
 
 def _diverged(step: int, learning_rate: float) -> DivergedError:

@@ -112,7 +112,7 @@ def check_adapter_path(path: Path) -> None:
     Raises:
         RequestError: It is a folder or does not end with .safetensors; the field is `--out`.
     """
-    if path.suffix != ".safetensors" or path.is_dir():
+    if path.suffix != ".safetensors" or os.path.isdir(path):
         raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
 
 

@@ -10,10 +10,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from regrain.editing.errors import ModelError
 from regrain.editing.models.adapters import local_adapters
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.loading.location import ModelLocation, find
 from regrain.editing.storage.local_models import local_entries
+from regrain.editing.storage.packages import problems
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +66,10 @@ def load_backbone(
 
             while len(_loaded) >= KEPT_IN_MEMORY:
                 _loaded.popitem(last=False)
-            _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
+            try:
+                _loaded[key] = load(source, id, loras, device=device, dtype=dtype)
+            except ModelError as error:  # what looks like a damaged file may be an older library
+                raise ModelError(error.field, " ".join((error.message, *problems()))) from error
         _loaded.move_to_end(key)
         return _loaded[key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -51,14 +52,14 @@ def check_out(out: Path) -> None:
     Raises:
         RequestError: `out` is a file, contains anything but earlier results, or cannot be written.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.isfile(out):  # unlike Path.is_file, does not raise for a name that is too long
         raise RequestError("--out", f"{shorten(out.name)} is a file. Choose a folder.")
+    check_writable(out)
     remove_stale(out)
     foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
     if foreign:
         reason = f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result."
         raise RequestError("--out", f"{reason} Choose a new or empty folder.")
-    check_writable(out)
     check_writable(out.absolute().parent)  # results are put together beside it
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from regrain import __version__
 from regrain.editing.errors import ResourceError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
@@ -21,6 +21,7 @@ from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import adapter_facts, check_runnable, check_source
 from regrain.editing.storage.memory import peak_memory, reset_peak
+from regrain.editing.storage.packages import installed
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_PACKAGES = ("torch", "diffusers", "transformers", "opencv-python", "av")
+_PACKAGES = ("torch", "diffusers", "transformers", "opencv-python-headless", "av")
 
 
 class StageTimer:
@@ -283,7 +284,7 @@ def make_report(
     return {
         "version": 1,
         "comment": AI_EDITED,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {"regrain": __version__} | {name: installed(name) for name in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "request": describe(request),
         "prompt_used": request.composed.text,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # What comes after the latents, or is decided by the frames of the window.
 _LATER = {"feather", "steady", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}
-_VERSION = 1
 _MAPS = ("before", "after", "source", "edit", "step")  # kinds, of a region, a word or a step
 
 
@@ -37,8 +36,6 @@ def draft_key(
     known = sorted(piece.known.items()) if piece.anchors else []
     return {
         "kind": "draft",
-        "version": _VERSION,
-        "torch": torch.__version__,
         "model": backbone.fingerprint,
         "method": method,
         "params": params.model_dump(mode="json", exclude=_LATER),

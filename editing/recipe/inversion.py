@@ -142,11 +142,9 @@ def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> 
 def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> dict[str, object]:
     """Make the cache key of what is computed from a clip by a model."""
     return {
-        "version": 2,
         "clip": frames.tobytes(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
-        "torch": torch.__version__,
         **facts,
     }
 

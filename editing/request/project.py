@@ -37,7 +37,7 @@ from regrain.editing.request.edit_request import (
     EditRequest,
 )
 from regrain.editing.request.region import MAX_MARGIN, Region
-from regrain.editing.storage.folders import staged
+from regrain.editing.storage.folders import check_writable, staged
 
 FILE = "project.json"
 _ADAPTER = "adapter.safetensors"
@@ -236,11 +236,12 @@ def check_project_path(folder: Path) -> None:
     Raises:
         RequestError: It is none of these; the field is `--out`.
     """
+    if os.path.isfile(folder):  # unlike Path.is_file, does not raise for a name that is too long
+        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
+    check_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
         advice = "Choose a new or empty folder, or a project."
         raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
-    if folder.exists() and not folder.is_dir():
-        raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}

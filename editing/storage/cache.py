@@ -12,13 +12,16 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from regrain import __version__
 from regrain.editing.errors import shorten
 from regrain.editing.storage.folders import remove_stale_in, replacing
+from regrain.editing.storage.packages import installed
 from regrain.editing.storage.safetensors_files import check_head
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _DEFAULT_CAP = 4 << 30
-_CHECKSUM = "crc32"
+_CHECKSUM, _KIND = "crc32", "kind"
 _SMALL = 1 / 256  # of the limit: 16 MiB
 
 
@@ -37,10 +40,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regrain"
 
 
+@cache
+def _versions() -> dict[str, str | None]:
+    """What may compute the same thing otherwise."""
+    return {"regrain": __version__} | {name: installed(name) for name in ("torch", "diffusers")}
+
+
 def digest(key: Mapping[str, object]) -> str:
-    """Compute the SHA-256 of a JSON-able key; bytes values count by their content."""
+    """The SHA-256 of a JSON-able key and of the versions in use; bytes values count by their content."""
     plain = {k: hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for k, v in key.items()}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain | {"versions": _versions()}, sort_keys=True).encode()).hexdigest()
 
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
@@ -122,12 +131,35 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
     folder, kept = cache_folder(), {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
     try:
         with replacing(folder / f"{digest(key)}.safetensors") as partial:
-            save_file(kept, partial, {_CHECKSUM: _checksum(kept)})
+            save_file(kept, partial, {_CHECKSUM: _checksum(kept), _KIND: str(key.get("kind", ""))})
         _trim(folder, cap)
     except OSError as error:
         log.warning("A result was not cached: %s.", error.strerror or error)
     except SafetensorError as error:  # how a full disk shows there
         log.warning("A result was not cached: %s.", shorten(str(error)))
+
+
+class Entry(NamedTuple):
+    """A result in the cache: its file, its kind, such as "inversion", its bytes and when it was last used."""
+
+    path: Path
+    kind: str
+    bytes: int
+    used: float
+
+
+def entries() -> Iterator[Entry]:
+    """What is in the cache; what cannot be read is of the kind "damaged"."""
+    from safetensors import safe_open
+
+    for path in sorted(cache_folder().glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np") as file:
+                kind = (file.metadata() or {}).get(_KIND) or "older"
+        except Exception:  # whatever is wrong with it
+            kind = "damaged"
+        with suppress(OSError):  # another process may have removed it
+            yield Entry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
 
 
 def _trim(folder: Path, cap: int) -> None:

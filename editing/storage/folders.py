@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import RequestError, ResourceError, shorten
 
 _PARTIAL = ".partial"
@@ -25,9 +26,21 @@ def check_writable(folder: Path) -> None:
         RequestError: It cannot; the field is `--out`.
     """
     whole = folder.absolute()
-    nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
+    with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
+        nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
+
+
+def check_apart(out: Path, source: Path) -> None:
+    """Check that an output is not an input, and neither holds the other.
+
+    Raises:
+        RequestError: It is or does; the field is `--out`.
+    """
+    there, here = out.resolve(), source.resolve()
+    if there == here or there in here.parents or here in there.parents:
+        raise RequestError("--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -139,16 +140,16 @@ def check_out(out: Path, source: Path) -> None:
         RequestError: They cannot; the field is `--out`.
     """
     if _is_file(out):
-        if out.exists():
+        if os.path.exists(out):  # unlike Path.exists, does not raise for a name that is too long
             raise RequestError("--out", f"{out.name!r} already exists. Choose another name.")
         check_writable(out.absolute().parent)
         return
-    if out.exists() and not out.is_dir():
+    if os.path.isfile(out):
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
+    check_writable(out)
     if out.is_dir() and source.is_dir() and out.samefile(source):
         raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
     remove_stale(out)
-    check_writable(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
         if not _is_ours(entry):

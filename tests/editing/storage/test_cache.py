@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from regrain.editing.__main__ import main
 from regrain.editing.recipe.events import Progress
 from regrain.editing.recipe.inversion import cached
 from regrain.editing.storage import cache
@@ -97,3 +98,26 @@ def test_what_is_kept_says_how_far_its_stage_is():
     assert progress("a") == [5]
     assert progress("a") == [5]
     assert made == [True]
+
+
+def test_the_command_shows_and_clears_by_kind_and_age(folder, capsys):
+    for kind, number in (("inversion", 1), ("inversion", 2), ("draft", 1)):
+        cache.store({"kind": kind, "number": number}, {"x": torch.zeros(1000)})
+    (folder / "damaged.safetensors").write_bytes(b"x")
+    old = next(entry for entry in cache.entries() if entry.kind == "inversion").path
+    os.utime(old, (0, 0))
+    assert main(["cache", "--clear", "tuning"]) == 2
+    assert "Choose from damaged, draft, inversion, all." in capsys.readouterr().err
+    assert main(["cache"]) == 0
+    assert "4 kept, 0 removed" in capsys.readouterr().out
+    assert main(["cache", "--clear", "inversion", "--older", "1"]) == 0
+    assert "inversion        1 results" in capsys.readouterr().out
+    assert not old.exists()
+    assert main(["cache", "--clear", "all"]) == 0
+    assert list(cache.entries()) == []
+
+
+def test_another_version_of_a_library_computes_anew(monkeypatch):
+    cache.store(KEY, {"x": torch.zeros(3)})
+    monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
+    assert cache.load(KEY) is None
