@@ -18,17 +18,6 @@ from regrain.editing.motion.flow import warp
 from storybook.world import render_frames, sample_scene
 
 
-def texture(height=72, width=96, seed=0):
-    coarse = np.random.default_rng(seed).integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
-    return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
-
-
-def constant(dx, dy, pairs=1, height=16, width=24):
-    flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(pairs, 2, height, width).clone()
-    nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
-    return Motion(flow, -flow, nowhere, nowhere.clone())
-
-
 def case(frames, side, seed=0):
     """Smooth motion, few colours so that there are ties, and a tenth of the tokens occluded."""
     generator = torch.Generator().manual_seed(seed)
@@ -60,6 +49,17 @@ def sequential_pair(backward, appeared, here, there):
     left = (token for token in range(height * width) if token not in used)
     tokens = range(height * width)
     return [best[p][1] if p in best else next(left) for p in tokens], [p in best for p in tokens]
+
+
+def texture(height=72, width=96, seed=0):
+    coarse = np.random.default_rng(seed).integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((4, 4, 1), np.uint8))
+
+
+def constant(dx, dy, pairs=1, height=16, width=24):
+    flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(pairs, 2, height, width).clone()
+    nowhere = torch.zeros(pairs, height, width, dtype=torch.bool)
+    return Motion(flow, -flow, nowhere, nowhere.clone())
 
 
 @pytest.fixture
