@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from browser import ROOT, plays, prompt, wait, wait_for_result
+from browser import ROOT, plays, prompt, unfold, wait, wait_for_result
 from PIL import Image
 
 # Without a browser
