@@ -62,17 +62,20 @@ def test_axe_finds_nothing(server, open_page, look):
     page.wait_for_selector("[role=alert]")
     check(page, "an error")
     page.fill("#rg-prompt-0", "a robot")
-    page.select_option(".rg-method select", "fresco")  # its seed acts
-    page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
+    several = look == "phone"
+    if several:
+        page.select_option(".rg-method select", "fresco")  # its seed acts
+        page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
     with server.hold("editing", 6):
         page.click("#run")
         page.wait_for_selector(".rg-strip img")
         assert overflow(page) <= 0
-    page.wait_for_function("document.querySelectorAll('.rg-run-picture').length == 2")
+    page.wait_for_function("n => document.querySelectorAll('.rg-run-picture').length == n", arg=1 + several)
     page.wait_for_selector("#run:not([disabled])")
     wait_for_result(page)
-    page.click(".rg-figures summary")
-    assert "Motion error of the source" in page.inner_text(".rg-figures")
+    if several:
+        page.click(".rg-figures summary")
+        assert "Motion error of the source" in page.inner_text(".rg-figures")
     check(page, "a result")
 
 

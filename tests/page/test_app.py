@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from browser import ROOT, plays, prompt, wait, wait_for_result
+from browser import ROOT, plays, prompt, unfold, wait, wait_for_result
 from PIL import Image
 
 # Without a browser
@@ -220,7 +220,8 @@ def test_words_never_become_code(page):
 
 
 @pytest.mark.browser
-def test_a_preset_shows_what_it_sets(page):
+def test_a_preset_shows_what_it_sets(server, open_page):
+    page = open_page(server)
     unfold(page, "#settings")
     for topic in ("Regions", "More"):
         page.locator("#settings .rg-more button:visible", has_text=topic).first.click()

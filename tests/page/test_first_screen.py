@@ -185,7 +185,8 @@ def test_the_trim_bar_by_mouse(page, tmp_path):
     page.wait_for_function(f"window.regrain.editor.clip.count === {count}")
 
 
-def test_tries_take_less_and_say_so(page):
+def test_tries_take_less_and_say_so(server, open_page):
+    page = open_page(server)
     page.wait_for_function("document.querySelector('#tries p').textContent.includes('8 frames')")
     page.click("text=First frame")
     page.wait_for_function(
@@ -233,7 +234,8 @@ def test_a_whole_edit_by_keyboard(server, open_page):
     tab_to(".rg-files a")
 
 
-def test_a_wrong_setting_is_unfolded(page):
+def test_a_wrong_setting_is_unfolded(server, open_page):
+    page = open_page(server)
     page.click("#long-clips > button")
     page.locator(".rg-param-keyframes textarea").fill("0, 99")
     page.click("#long-clips > button")
