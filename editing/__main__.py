@@ -53,7 +53,7 @@ _Loras = Annotated[list[str] | None, Option(metavar="FILE@WEIGHT", help=_LORA)]
 _Dtype = Annotated[
     str | None, Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
 ]
-_ADAPTER = "Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS."
+_ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -170,7 +170,7 @@ def tune(
     model: _ModelId = None,
     lora: _Loras = None,
     settings: _Settings = None,
-    name: Annotated[str | None, Option(help="Name by which it is listed; default: the file's.")] = None,
+    name: Annotated[str | None, Option(help="Name shown in lists; default: the file's.")] = None,
     dtype: _Dtype = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""

@@ -72,7 +72,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo(f"error: installation: {said} Run `pip install --upgrade regrain`.", err=True)
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        said = "There is too little of it. Close other programs, or lower the size or the number of frames."
+        said = "It is full. Close other programs, or lower the size or the number of frames."
         typer.echo(f"error: memory: {said}", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)

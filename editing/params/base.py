@@ -51,9 +51,7 @@ class MethodParams(BaseModel):
     guidance_scale: float = parameter(
         7.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
     )
-    preset: Literal["paper"] = parameter(
-        "paper", "Preset", "A preset sets every parameter that is not given to its value."
-    )
+    preset: Literal["paper"] = parameter("paper", "Preset", "Sets every parameter that you do not.")
     feather: float = parameter(
         2.0,
         "Feather (pixels)",
@@ -66,14 +64,14 @@ class MethodParams(BaseModel):
     keyframes: KeyFrames = parameter(
         "all",
         "Key frames",
-        "Frames to edit: all, every N, auto LEAST-MOST (where most changes, that far apart), or frames from "
-        "0 like 0, 8, 15. The others follow the motion of the clip.",
+        "Frames to edit: all, every N, auto LEAST-MOST (where most changes, LEAST to MOST apart) or frames "
+        "from 0 like 0, 8, 15. The others follow the motion of the clip.",
     )
     cuts: Cuts = parameter(
         "auto",
         "Cuts",
-        "Where the clip is cut; each shot is edited on its own. auto looks for cuts, none takes the clip "
-        "for one shot; or the frames that begin a shot, from 1, like 24, 60.",
+        "Where shots begin; each is edited on its own. auto looks for cuts, none takes the clip as one "
+        "shot; or a list of first frames, like 24, 60.",
     )
 
 
@@ -102,8 +100,8 @@ class InvertedParams(WindowedParams):
     variation: Share = parameter(
         0.0,
         "Variation",
-        "Share of fresh noise in the edited regions or, without any, the whole frame; another seed gives "
-        "another result.",
+        "Share of fresh noise in the edited regions, or in the whole frame if there are none; another seed "
+        "gives another result.",
     )
     steady: float = parameter(
         0.0,
@@ -194,7 +192,7 @@ class ByWordsParams(InvertedParams):
     cross_control: Literal["auto", "replace", "refine"] = parameter(
         "auto",
         "Prompt fusion",
-        "How the prompts are fused: replace words in place, add words, or whichever fits them.",
+        "How the prompts are fused: replace words, add words, or whichever fits the prompts.",
     )
     alignment: Literal["fixed", "original"] = parameter(
         "fixed",
@@ -210,7 +208,7 @@ MODULATION = ("self_strength", "cross_strength", "modulate_until", "schedule_pow
 RELEASED_PRESET = parameter(
     "paper",
     "Preset",
-    "A preset sets every parameter that is not given: the paper's values or the release's.",
+    "Sets every parameter that you do not: to the paper's values or the release's.",
 )
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "

@@ -43,14 +43,14 @@ class FateZeroParams(ByWordsParams):
     preset: Literal["paper", "released", "style", "attribute", "shape"] = parameter(
         "paper",
         "Preset",
-        "A preset sets every parameter that is not given: the paper's values, the release's, or values for "
+        "Sets every parameter that you do not: to the paper's values, the release's, or values for "
         "edits of style, attribute or shape; for shapes, its authors first tune the model on the clip (see "
         "`adapter`).",
     )
     cross_until: Share = parameter(
         0.5,
         "Keep word attention until",
-        f"{FROM_NOISE}in which words of both prompts look where they looked in the source.",
+        f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
     self_until: Share = parameter(
         0.5, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."

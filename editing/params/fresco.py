@@ -71,13 +71,13 @@ class FrescoParams(GuidedParams, ModulatedParams):
     flow_weight: float = parameter(
         1.0,
         "Weight of motion",
-        "How much features must follow the motion of the clip; 0 turns it off.",
+        "How strongly features follow the motion of the clip; 0 turns it off.",
         (0, 1000),
     )
     similarity_weight: float = parameter(
         50.0,
         "Weight of similarity",
-        "How much places of a frame must be as alike as in the source; 0 turns it off.",
+        "How strongly places of a frame stay as alike as in the source; 0 turns it off.",
         (0, 10000),
     )
     flow_loss: Literal["open", "circular"] = parameter(

@@ -27,7 +27,7 @@ class TuneAVideoParams(InvertedParams):
     preset: Literal["paper", "fatezero"] = parameter(
         "paper",
         "Preset",
-        "A preset sets every parameter that is not given: the paper's values, or those of the models on "
+        "Sets every parameter that you do not: to the paper's values, or those of the models on "
         "which FateZero edits shapes.",
     )
     guidance_scale: float = parameter(
@@ -36,7 +36,7 @@ class TuneAVideoParams(InvertedParams):
     tune_steps: int = parameter(
         500,
         "Tuning steps",
-        "Steps of tuning on the clip; more keep its motion and look better, fewer change more.",
+        "Steps of tuning; more keep the clip's motion and look better, fewer change more.",
         (0, 5000),
     )
     learning_rate: float = parameter(3e-5, "Learning rate", "Learning rate of the tuning.", gt=0, le=0.01)
@@ -49,7 +49,7 @@ class TuneAVideoParams(InvertedParams):
     positions: bool = parameter(
         False,
         "Tell the order of frames",
-        "Tell attention over time the order of the frames, which the paper does not.",
+        "Encode the order of the frames in attention over time; the paper does not.",
     )
     temporal_rank: int = parameter(
         0,

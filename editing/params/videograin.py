@@ -78,7 +78,7 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     redraw: float = parameter(
         0.0,
         "Draw again",
-        "Share of the schedule that is taken again on the finished edit, noised alike in every frame; "
+        "Share of the last steps to repeat on the finished edit, with the same noise in every frame; "
         "clears away what is left of the old thing. 0 takes none.",
         (0, 0.9),
     )
@@ -111,7 +111,7 @@ class VideoGrainParams(ModulationVariants, InvertedParams):
     heat_pixel: Pixel = parameter(
         "",
         "Attention of one pixel",
-        "Pixel of the clip as FRAME,X,Y, frames from 0: one more map shows where it looks.",
+        "A pixel as FRAME,X,Y (frames from 0): one more map shows where it looks.",
     )
 
     @property

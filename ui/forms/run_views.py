@@ -102,7 +102,7 @@ def stopped(last: object) -> View:
 
 def _stopped_where(shown: Mapping[str, Any]) -> str:
     if shown.get("asked"):
-        return "Taken out of the queue."
+        return "Removed from the queue."
     where, _, _ = str(shown.get("detail") or "").partition(", ")
     if where.startswith("variant "):
         kept = "Nothing was saved." if where.startswith("variant 1 ") else "Finished variants are kept."

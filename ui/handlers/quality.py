@@ -19,7 +19,7 @@ from regrain.ui.handlers.base import FieldValues, Handlers, event_data
 
 _HINTS = {
     "draft": "Few steps, to see where the edit goes",
-    "standard": "As many steps as the model is meant for",
+    "standard": "The model's usual number of steps",
     "best": "Many steps, which can add detail",
 }
 

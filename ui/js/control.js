@@ -37,7 +37,7 @@ const makeRow = (row, deck) => {
     select(deck.models, row.model, "Control network", set("model")),
     slider(0, 2, 0.05, row.weight, { ariaLabel: "Weight of the control network", oninput }),
     weight,
-    iconButton("rg-mini", "eye", "Show what it would see of this frame", () => deck.look(row.kind)),
+    iconButton("rg-mini", "eye", "Show what it sees of this frame", () => deck.look(row.kind)),
     iconButton("rg-mini", "bin", "Remove this control network", () => {
       deck.rows.splice(deck.rows.indexOf(row), 1);
       deck.write();

@@ -68,7 +68,7 @@ def _params(kind: str, request: EditRequest) -> dict[str, Any]:
 def _attempt_note(kind: object, count: int) -> str:
     if kind == "first":
         return "A try of the first frame. Run edits the whole clip."
-    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip, and better."
+    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip in full quality."
 
 
 def plan(job: RunJob, wanted: object, values: Mapping[str, Any], choices: Choices) -> list[Variant]:

@@ -28,7 +28,7 @@ const makeScroller = (row, name, hint, by) => {
 export const makeRow = (ariaLabel) => {
   const row = make("div", { className: "rg-gallery", role: "group", ariaLabel }),
     scrollers = [
-      makeScroller(row, "back", "Examples before", -1),
+      makeScroller(row, "back", "Previous examples", -1),
       makeScroller(row, "next", "More examples", 1),
     ],
     node = make("div", "rg-examples", row, ...scrollers);
