@@ -41,7 +41,7 @@ _Adapter = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS.",
+        help="Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's.",
     ),
 ]
 _Whole = Annotated[
@@ -184,7 +184,7 @@ def tune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Parameter of tune_a_video; repeatable."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name by which it is listed; default: the file's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name shown in lists; default: the file's.")] = None,
     dtype: _Dtype = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
@@ -276,7 +276,7 @@ def clusters(
     request = load_project(project)
     if not request.source_prompt.strip():
         raise RequestError(
-            "source_prompt", "Clusters are named by its words, but it is empty. Describe what the clip shows."
+            "source_prompt", "It is empty, but its words name the clusters. Describe what the clip shows."
         )
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.load import load_backbone

@@ -45,15 +45,15 @@ app = typer.Typer(
 MAX_PIXELS = 100_000_000  # of a hole or a speck
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
 _ANY = "Folder of PNG files, .json file or mask video."
-_EDITED = "Label that is to be edited; repeatable; all by default."
+_EDITED = "Label to edit; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
 _KEY = "Used frame whose masks in --masks are right; repeatable."
 _COLOR = "Colour of a label in a video; repeatable."
 _FINDER = (
-    "Who answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
+    "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
-_TRACKER = "Who follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
+_TRACKER = "What follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
 
 
 @app.command()
@@ -110,7 +110,7 @@ def track(
 
 @app.command("finders")
 def list_finders() -> None:
-    """List who finds and follows masks here, and what it costs on this machine."""
+    """List what finds and follows masks on this machine, and how long it takes."""
     for finder in finders().values():
         does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
         takes = f"It takes {said}." if (said := finder.cost()) else ""

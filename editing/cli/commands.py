@@ -61,7 +61,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo(f"error: {EditingError('file', f'{said} Use another file or folder.')}", err=True)
     except (ImportError, MemoryError):
         log.debug("out of memory, or a broken installation", exc_info=True)
-        said = "There is too little of it. Close other programs, or lower the size or the number of frames."
+        said = "It is full. Close other programs, or lower the size or the number of frames."
         typer.echo(f"error: memory: {said}", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)

@@ -151,7 +151,7 @@ def _find(source: str) -> list[EditJob]:
 
 def _read_lines(file: Path) -> list[EditJob]:
     check_regular(file, "JOBS")
-    said = f"{shorten(file.name)} cannot be read. Use a UTF-8 file of one object a line."
+    said = f"{shorten(file.name)} cannot be read. Use a UTF-8 file with one JSON object per line."
     with boundary("JOBS", said), file.open(encoding="utf-8-sig") as lines:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:

@@ -138,7 +138,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        said = "It needs Ray, which is not installed. Run `pip install regrain[ray]`."
+        said = "Ray is not installed. Run `pip install regrain[ray]`."
         raise RequestError("--ray", said) from None
     said = f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
     if not ray.is_initialized():

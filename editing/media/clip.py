@@ -146,7 +146,7 @@ def resize(
 
 def _check_times(times: Sequence[Fraction], count: int) -> tuple[Fraction, ...]:
     if len(times) != count or times[0] != 0 or list(times) != sorted(times):
-        raise ClipError("clip.times", f"Expected {count} times in order, the first of them 0.")
+        raise ClipError("clip.times", f"Expected {count} rising times that begin at 0.")
     return tuple(times)
 
 

@@ -59,7 +59,7 @@ class MethodParams(BaseModel):
     preset: Literal["paper"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given to its value.",
+        description="Sets every parameter that you do not.",
     )
     feather: float = Field(
         2.0,
@@ -78,14 +78,14 @@ class MethodParams(BaseModel):
     keyframes: KeyFrames = written(
         "all",
         title="Key frames",
-        description="Frames to edit: all, every N, auto LEAST-MOST (where most changes, that far apart), or "
-        "frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
+        description="Frames to edit: all, every N, auto LEAST-MOST (where most changes, LEAST to MOST apart) "
+        "or frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
     )
     cuts: Cuts = written(
         "auto",
         title="Cuts",
-        description="Where the clip is cut; each shot is edited on its own. auto looks for cuts, none takes "
-        "the clip for one shot; or the frames that begin a shot, from 1, like 24, 60.",
+        description="Where shots begin; each is edited on its own. auto looks for cuts, none takes "
+        "the clip as one shot; or a list of first frames, like 24, 60.",
     )
 
 
@@ -117,8 +117,8 @@ class InvertedParams(WindowedParams):
         title="Variation",
         ge=0,
         le=1,
-        description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
-        "seed gives another result.",
+        description="Share of fresh noise in the edited regions, or in the whole frame if there are none; "
+        "another seed gives another result.",
     )
     steady: float = Field(
         0.0,
@@ -174,7 +174,7 @@ class ByWordsParams(InvertedParams):
     cross_control: Literal["auto", "replace", "refine"] = Field(
         "auto",
         title="Prompt fusion",
-        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
+        description="How the prompts are fused: replace words, add words, or whichever fits the prompts.",
     )
     alignment: Literal["fixed", "original"] = Field(
         "fixed",

@@ -65,7 +65,7 @@ class FateZeroParams(ByWordsParams):
     preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values, the release's, or "
+        description="Sets every parameter that you do not: to the paper's values, the release's, or "
         "values for edits of style, attribute or shape; for shapes, its authors first tune the model on the "
         "clip (see `adapter`).",
     )
@@ -74,7 +74,7 @@ class FateZeroParams(ByWordsParams):
         title="Keep word attention until",
         ge=0,
         le=1,
-        description=f"{FROM_NOISE}in which words of both prompts look where they looked in the source.",
+        description=f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
     self_until: float = Field(
         0.5,

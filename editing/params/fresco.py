@@ -71,7 +71,7 @@ class FrescoParams(ModulatedParams):
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values or the release's.",
+        description="Sets every parameter that you do not: to the paper's values or the release's.",
     )
     strength: float = Field(
         0.75,
@@ -118,14 +118,14 @@ class FrescoParams(ModulatedParams):
         title="Weight of motion",
         ge=0,
         le=1000,
-        description="How much features must follow the motion of the clip; 0 turns it off.",
+        description="How strongly features follow the motion of the clip; 0 turns it off.",
     )
     similarity_weight: float = Field(
         50.0,
         title="Weight of similarity",
         ge=0,
         le=10000,
-        description="How much places of a frame must be as alike as in the source; 0 turns it off.",
+        description="How strongly places of a frame stay as alike as in the source; 0 turns it off.",
     )
     flow_loss: Literal["open", "circular"] = Field(
         "open",

@@ -34,7 +34,7 @@ class TuneAVideoParams(InvertedParams):
     preset: Literal["paper", "fatezero"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values, or those of the "
+        description="Sets every parameter that you do not: to the paper's values, or those of the "
         "models on which FateZero edits shapes.",
     )
     guidance_scale: float = Field(
@@ -49,7 +49,7 @@ class TuneAVideoParams(InvertedParams):
         title="Tuning steps",
         ge=0,
         le=5000,
-        description="Steps of tuning on the clip; more keep its motion and look better, fewer change more.",
+        description="Steps of tuning; more keep the clip's motion and look better, fewer change more.",
     )
     learning_rate: float = Field(
         3e-5, title="Learning rate", gt=0, le=0.01, description="Learning rate of the tuning."
@@ -63,7 +63,7 @@ class TuneAVideoParams(InvertedParams):
     positions: bool = Field(
         False,
         title="Tell the order of frames",
-        description="Tell attention over time the order of the frames, which the paper does not.",
+        description="Encode the order of the frames in attention over time; the paper does not.",
     )
     temporal_rank: int = Field(
         0,

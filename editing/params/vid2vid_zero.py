@@ -52,7 +52,7 @@ class Vid2VidZeroParams(ByWordsParams):
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values or the release's.",
+        description="Sets every parameter that you do not: to the paper's values or the release's.",
     )
     inversion: Literal["negative_prompt", "null_text", "plain"] = Field(
         "negative_prompt",

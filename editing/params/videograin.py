@@ -70,7 +70,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
     preset: Literal["paper", "released"] = Field(
         "paper",
         title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values or the release's.",
+        description="Sets every parameter that you do not: to the paper's values or the release's.",
     )
 
     guidance_half: Literal["cond", "uncond", "both"] = Field(
@@ -126,7 +126,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
         title="Draw again",
         ge=0,
         le=0.9,
-        description="Share of the schedule that is taken again on the finished edit, noised alike in every "
+        description="Share of the last steps to repeat on the finished edit, with the same noise in every "
         "frame; clears away what is left of the old thing. 0 takes none.",
     )
     control: Controls = control_networks()
@@ -168,7 +168,7 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
     heat_pixel: Pixel = written(
         "",
         title="Attention of one pixel",
-        description="Pixel of the clip as FRAME,X,Y, frames from 0: one more map shows where it looks.",
+        description="A pixel as FRAME,X,Y (frames from 0): one more map shows where it looks.",
     )
 
     @property

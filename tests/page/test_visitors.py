@@ -56,7 +56,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         wait(lambda: server.steps()[-1:] == ["editing 6"], 60, "the first of them runs")
         with ThreadPoolExecutor(17) as pool:  # all but three end at once
             refused = [*pool.map(lambda event: outcome(server, "edit_example", event), events[3:])]
-        assert all("You have 3 runs going on or waiting already" in text for text in refused)
+        assert all("You already have 3 runs in progress or waiting" in text for text in refused)
         page.click("#tabs >> text=Masks")
         revision = "document.querySelector('.rg-editor').editor.rev"
         before = page.evaluate(revision)
@@ -66,7 +66,7 @@ def test_twenty_anonymous_posts_leave_the_page_usable(server, open_page):
         page.wait_for_selector("text=Waiting in the queue")
         page.wait_for_selector("text=/1 run before yours, about/")  # not those that came before it and wait
         page.click("#stop")
-        page.wait_for_selector("text=Taken out of the queue.")
+        page.wait_for_selector("text=Removed from the queue.")
         page.wait_for_selector("#run:not([disabled])")
         page.click("#run")
         page.wait_for_selector("text=/1 run before yours/")

@@ -166,7 +166,7 @@ def test_a_control_network_is_picked_weighed_and_seen(server, open_page):
     assert text.input_value() == "canny=storybook/canny@0.7"
     page.get_by_label("Weight of the control network").fill("0.5")
     assert text.input_value() == "canny=storybook/canny@0.5"
-    page.get_by_title("Show what it would see of this frame").click()
+    page.get_by_title("Show what it sees of this frame").click()
     page.wait_for_selector(".rg-control-map img[src^=data]")
     assert "Canny of frame 1" in page.inner_text(".rg-control-map")
     page.click("#run")

@@ -20,7 +20,7 @@ class ClientDisconnected(RequestError):
     """Nobody waits for the result any more."""
 
     def __init__(self) -> None:
-        super().__init__("call", "It was stopped, since the program has left. Call again.")
+        super().__init__("call", "It was stopped, since the program disconnected. Call again.")
 
 
 class Calls:

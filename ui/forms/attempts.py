@@ -55,4 +55,4 @@ def _number(value: object, usual: int) -> int:
 def _said(kind: object, count: int) -> str:
     if kind == "first":
         return "A try of the first frame. Run edits the whole clip."
-    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip, and better."
+    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip in full quality."

@@ -95,7 +95,7 @@ def said(costs: Costs, request: EditRequest, steps: int, opened: ClipSession) ->
     made = opened.made.report if opened.made and request.method == opened.request.method else {}
     if taken := sum(made.get("seconds", {}).values()):
         return {"text": f"{size}: took {duration(taken)} where this example was made."}
-    return {"text": f"{size}. The first run tells how long this takes here."}
+    return {"text": f"{size}. After a first run, this shows how long it takes here."}
 
 
 def _size(request: EditRequest, steps: int) -> float:

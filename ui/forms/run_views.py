@@ -111,7 +111,7 @@ def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
     shown = last if isinstance(last, dict) else {}
     if shown.get("asked"):
-        return {"state": "stopped", "text": "Taken out of the queue.", "detail": "", "stages": []}
+        return {"state": "stopped", "text": "Removed from the queue.", "detail": "", "stages": []}
     where, _, _ = str(shown.get("detail") or "").partition(", ")
     if where.startswith("variant "):
         kept = "Nothing was saved." if where.startswith("variant 1 ") else "Finished variants are kept."

@@ -39,12 +39,12 @@ _HINTS = {
 _SAY = {
     "keyframes": "Frames to edit: all, every N, auto, or a list. The others follow the motion of the clip, "
     "which is faster. Marks below the film strip show them.",
-    "cuts": "Where the clip is cut: auto finds out, none takes it for one shot, or a list. Each shot is "
-    "edited on its own. Marks below the film strip show them.",
-    "window": "Frames that are edited together; a longer clip is edited in windows of so many, which share "
+    "cuts": "Where shots begin: auto looks for cuts, none takes the clip as one shot, or a list. Each shot "
+    "is edited on its own. Marks below the film strip show them.",
+    "window": "Frames that are edited together. A longer clip is edited in windows of this size, which share "
     "frames. 0 takes 32, or fewer if memory is short.",
-    "frames_at_once": "Frames that are edited together; a longer clip is edited in batches of so many, which "
-    "share frames. Memory grows with it.",
+    "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
+    "which share frames. Memory grows with it.",
 }
 _HELPERS = ("heat_pixel", "control")  # texts that a script below the field, of this name, helps to write
 _NOTHING: Any = object()

@@ -21,7 +21,7 @@ from regrain.ui.session.session_store import SessionStore
 
 _SAY = {
     "draft": "Few steps, to see where the edit goes",
-    "standard": "As many steps as the model is meant for",
+    "standard": "The model's usual number of steps",
     "best": "Many steps, which can add detail",
 }
 

@@ -37,7 +37,7 @@ const makeRow = (row, deck) => {
     select(deck.kinds, row.kind, "Kind of control network", set("kind")),
     select(deck.models, row.model, "Control network", set("model")),
     ...makeWeight(row, deck.write),
-    iconButton("rg-mini", "eye", "Show what it would see of this frame", () => deck.look(row.kind)),
+    iconButton("rg-mini", "eye", "Show what it sees of this frame", () => deck.look(row.kind)),
     iconButton("rg-mini", "bin", "Remove this control network", () => {
       deck.rows.splice(deck.rows.indexOf(row), 1);
       deck.write();

@@ -14,7 +14,7 @@ from regrain.ui.forms.views import sentence
 from regrain.ui.handlers.masking import BROKEN
 
 log = logging.getLogger(__name__)
-_MALFORMED = "Page: It sent what no field holds. Reload it."
+_MALFORMED = "Page: It sent a value that fits no field. Reload it."
 _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
 
 

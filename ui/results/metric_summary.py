@@ -102,7 +102,7 @@ def _where(hardly: list[str]) -> str:
 def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str, str, bool] | None:
     outside = metrics.get("outside_psnr")
     if outside is None:
-        whole = "No mask kept anything as it was." if not request.edited else "The masks cover every pixel."
+        whole = "No masks, so nothing was kept." if not request.edited else "The masks cover every pixel."
         return ("What stayed", "Nothing", whole, False) if "outside_psnr" in metrics else None
     if outside >= IDENTICAL:
         return "What stayed", "Unchanged outside", "Outside the regions, every pixel is the source’s.", False
@@ -115,11 +115,11 @@ def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
     if error is None or own is None:
         return None
     times = max(error, _LEVEL) / max(own, _LEVEL)
-    text = f"It strays from the motion {times:.1f} times as much as the source itself."
+    text = f"It deviates from the motion {times:.1f} times as much as the source itself."
     if times <= STEADY:
         return "How steady", "As steady as the source", text, False
     if times <= FLICKERS:
-        return "How steady", "A little restless", text, False
+        return "How steady", "Slightly unsteady", text, False
     return "How steady", "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
 
 

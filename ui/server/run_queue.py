@@ -62,7 +62,7 @@ class RunQueue:
             if own >= visitor.most:
                 raise ResourceError("queue", _too_many_own(visitor.most))
             if sum(turn.visitor.address == visitor.address for turn in there) >= PER_ADDRESS:
-                raise ResourceError("queue", "Too many runs of your network are waiting. Try again later.")
+                raise ResourceError("queue", "Too many runs from your network are waiting. Try again later.")
             if len(there) >= MAX_WAITING:
                 raise ResourceError("queue", f"{len(there)} runs are waiting. Try again later.")
             if not there:
@@ -160,5 +160,5 @@ class Ticket:
 
 def _too_many_own(most: int) -> str:
     if most == 1:
-        return "A run of this page goes on already. Wait for it, or stop it first."
-    return f"You have {most} runs going on or waiting already. Wait for one of them to end."
+        return "This page already has a run. Wait for it, or stop it first."
+    return f"You already have {most} runs in progress or waiting. Wait until one ends."

@@ -155,5 +155,5 @@ def test_a_clip_in_memory_has_times_and_keeps_them_without_loss(tmp_path):
     assert list(again.times) == times
     assert np.array_equal(again.read(0, 8), frames)
     for wrong in (times[1:], times[::-1], [time + 1 for time in times]):
-        with pytest.raises(ClipError, match=r"clip\.times: Expected 8 times in order"):
+        with pytest.raises(ClipError, match=r"clip\.times: Expected 8 rising times"):
             ArrayClip(frames, times=wrong)

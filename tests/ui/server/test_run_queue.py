@@ -74,11 +74,11 @@ def test_places_are_limited_for_each_visitor_each_address_and_all():
         turns.enter(page("x"))
     for _ in range(3):
         turns.enter(program("10.0.0.1"))
-    with pytest.raises(ResourceError, match="You have 3 runs"):
+    with pytest.raises(ResourceError, match="You already have 3 runs"):
         turns.enter(program("10.0.0.1"))
     for number in range(PER_ADDRESS - 4):
         turns.enter(page(f"class {number}"))
-    with pytest.raises(ResourceError, match="of your network"):
+    with pytest.raises(ResourceError, match="from your network"):
         turns.enter(page("late"))
     for number in range(MAX_WAITING - PER_ADDRESS):
         turns.enter(page(f"elsewhere {number}", f"10.0.1.{number}"))

@@ -108,7 +108,7 @@ def test_what_changed(inside, expected):
     ("times", "expected"),
     [
         (STEADY, ("As steady as the source", False)),
-        (FLICKERS, ("A little restless", False)),
+        (FLICKERS, ("Slightly unsteady", False)),
         (FLICKERS + 0.1, ("Flickers", True)),
     ],
 )

@@ -6,7 +6,7 @@ import { makeMarkRow } from "./mark_row.js";
 
 const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
 const SAY_CUTS = {
-  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are sought when the run begins"),
+  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are looked for when the run begins"),
   found: () => "One shot: no cuts found",
   list: () => "One shot",
   beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
@@ -42,7 +42,7 @@ const CUT_MARKS = {
   name: "Cut",
   title: "Cuts",
   icon: "cut",
-  hint: "Begin a shot with this frame, or not (D)",
+  hint: "Add or remove a cut before this frame (D)",
   hintOfMark: "Drag, or press the arrow keys, to move this cut; Delete removes it",
   hintOfFixed: "",
 };

@@ -24,7 +24,7 @@ const KEYS = {
     ["Page up | Page down", "ten frames back, ahead"],
     ["Home | End", "first, last frame"],
     ["K", "make the frame a key frame, or not"],
-    ["D", "begin a shot with the frame, or not"],
+    ["D", "add or remove a cut before the frame"],
     ["< | >", "previous, next key frame"],
     ["Space", "play or pause"],
     ["N", "new region"],

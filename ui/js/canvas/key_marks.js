@@ -37,7 +37,7 @@ const KEY_MARKS = {
   name: "Key frame",
   title: "Key frames",
   icon: "key",
-  hint: "Make this frame a key frame, or not (K)",
+  hint: "Make this frame a key frame, or no longer one (K)",
   hintOfMark: "Drag, or press the arrow keys, to move this key frame; Delete removes it",
   hintOfFixed: "The first and the last frame of a shot are always key frames",
 };

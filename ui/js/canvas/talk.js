@@ -33,7 +33,7 @@ export const makeAsk = (editor, trigger) => {
   let nonce = 0;
   return (act, data = {}, wait = null) => {
     if (editor.id === null) {
-      editor.say("Load a clip first.", true);
+      editor.say("Open a clip first.", true);
       return;
     }
     if (editor.adding && MARKS.includes(act)) {

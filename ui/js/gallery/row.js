@@ -30,7 +30,7 @@ export const makeRow = (title) => {
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", title);
   const scrollers = [
-    makeScroller(row, "back", "Examples before", -1),
+    makeScroller(row, "back", "Previous examples", -1),
     makeScroller(row, "next", "More examples", 1),
   ];
   const refresh = () => {

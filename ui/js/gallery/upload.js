@@ -66,7 +66,7 @@ const makeQuestion = () => {
   const ask = (name) => {
     const { clip } = hub;
     if (!clip?.own) return Promise.resolve(true);
-    text.textContent = `Open “${name}” in place of “${clip.title}”? Its masks and words go. Save keeps them as a file.`;
+    text.textContent = `Open “${name}” in place of “${clip.title}”? Its masks and words will be lost; Save keeps them in a file.`;
     node.returnValue = "";
     node.showModal();
     return new Promise((done) =>
