@@ -46,6 +46,11 @@ def test_front_matter_is_what_a_space_needs():
     assert len(front["short_description"]) <= 60
 
 
+def test_the_readme_lists_the_methods():
+    listed = re.findall(r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed == [name for name, method in METHODS.items() if method.entry.startswith("regrain.")]
+
+
 def test_requirements_are_pinned():
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line

@@ -74,7 +74,7 @@ def test_places_are_limited_for_each_visitor_each_address_and_all():
         turns.enter(page("x"))
     for _ in range(3):
         turns.enter(program("10.0.0.1"))
-    with pytest.raises(ResourceError, match="You have 3 runs"):
+    with pytest.raises(ResourceError, match="You already have 3 runs"):
         turns.enter(program("10.0.0.1"))
     for number in range(PER_ADDRESS - 4):
         turns.enter(page(f"class {number}"))
