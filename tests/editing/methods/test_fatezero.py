@@ -24,9 +24,8 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 def request(prompt="a fox on the grass") -> EditRequest:
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
-    return EditRequest(
-        ArrayClip(pixels), source_prompt="a cat on the grass", prompt=prompt, method="fatezero"
-    )
+    texts = {"source_prompt": "a cat on the grass", "prompt": prompt}
+    return EditRequest(ArrayClip(pixels), None, (), method="fatezero", **texts)
 
 
 def params(**given) -> FateZeroParams:
