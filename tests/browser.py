@@ -36,13 +36,10 @@ class Server:
         self.temporary.mkdir(parents=True)
         self.output = folder / "output.txt"
         variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            cwd=ROOT,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"} | variables | environment,
-            stdout=self.output.open("w"),
-            stderr=subprocess.STDOUT,
-        )
+        variables |= {"HF_HUB_OFFLINE": "1"}
+        how = {"cwd": ROOT, "env": os.environ | variables | environment, "stderr": subprocess.STDOUT}
+        command = [sys.executable, *map(str, command)]
+        self.process = subprocess.Popen(command, stdout=self.output.open("w"), **how)
         wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up")
         assert self.process.poll() is None, self.output.read_text()
 
@@ -118,9 +115,8 @@ def browser(chromium_there):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        how = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=how)
         yield browser
         browser.close()
 
@@ -170,9 +166,8 @@ def page(shared_page):
     """The shared page with the first example as it comes; results of earlier tests stay in its list."""
     before = shared_page.evaluate("window.regrain.editor.id")
     shared_page.click("[data-name='01_two_discs']")
-    shared_page.wait_for_function(
-        "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)", arg=before
-    )
+    opened = "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    shared_page.wait_for_function(opened, arg=before)
     shared_page.click("#tabs >> text=Masks")
     shared_page.click(".rg-mask-tools >> text=This frame")
     shared_page.keyboard.press("Escape")  # the tool that points
@@ -187,12 +182,8 @@ def unfold(page, fold: str):
 
 
 def plays(page, name: str) -> bool:
-    return page.evaluate(
-        "name => { const v = document.querySelector(`video.${name}`);"
-        " return v && v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop"
-        " && v.playsInline; }",
-        name,
-    )
+    ready = "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    return page.evaluate(f"(v => Boolean(v && {ready}))(document.querySelector('video.{name}'))")
 
 
 def overflow(page) -> int:
@@ -203,11 +194,15 @@ def prompt(page) -> str:
     return " ".join(page.inner_text(".rg-prompt").split())
 
 
+def pixel_of(canvas, x: float, y: float) -> list[int]:
+    """Colour at shares of the sides."""
+    read = f"c => [...c.getContext('2d').getImageData({x} * c.width, {y} * c.height, 1, 1).data]"
+    return canvas.evaluate(read)
+
+
 def report(page) -> dict:
     """The report of the result that is shown."""
-    return page.evaluate(
-        "fetch(document.querySelector('[data-file=\"report.json\"]').href).then(r => r.json())"
-    )
+    return page.eval_on_selector("[data-file='report.json']", "link => fetch(link.href).then(r => r.json())")
 
 
 def saved(page, act, folder: Path) -> Path:
@@ -229,6 +224,26 @@ def fill_number(page, field, text: str):
 
     wait(stays, 60, "the slider takes the number")
     page.keyboard.press("Tab")
+
+
+def run(page):
+    """Press Run, and wait for the result."""
+    page.click("#run")
+    wait_for_result(page)
+
+
+def press(page, *keys: str):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def drag(page, *places, steps: int = 6):
+    """Press the mouse at the first place, and take it over the others."""
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for at in places[1:]:
+        page.mouse.move(*at, steps=steps)
+    page.mouse.up()
 
 
 def wait_for_result(page, seconds: float = 90):

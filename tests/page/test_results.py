@@ -4,23 +4,30 @@ import json
 import zipfile
 
 import pytest
-from browser import fill_number, plays, report, saved, wait, wait_for_result
+from browser import fill_number, pixel_of, plays, report, run, saved, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
 PICTURES = ".rg-run-picture"
 
 
-def choose_fresco(page):
-    """A method whose seed always acts."""
+@pytest.fixture
+def page(server, open_page):
+    """A page with a method whose seed always acts."""
+    page = open_page(server)
     page.select_option(".rg-method select", "fresco")
     page.wait_for_selector("#variants .rg-variants:not([hidden])")
+    return page
+
+
+def begin_variants(page, count: int):
+    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
+    page.click("#run")
 
 
 def run_variants(page, count: int):
     before = page.locator(PICTURES).count()
-    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
-    page.click("#run")
+    begin_variants(page, count)
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == {before + count}")
     page.wait_for_selector("#run:not([disabled])")
 
@@ -37,12 +44,9 @@ def source_of(page, name: str) -> str:
     return page.eval_on_selector(f"video.{name}", "video => video.src")
 
 
-def test_variants_are_kept_and_compared(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
+def test_variants_are_kept_and_compared(server, page):
     with server.hold("editing", 6):
-        page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
-        page.click("#run")
+        begin_variants(page, 2)
         page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
     page.wait_for_selector("#run:not([disabled])")
@@ -72,13 +76,10 @@ def test_variants_are_kept_and_compared(server, open_page):
     assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
 
 
-def test_stop_keeps_the_variants_that_are_finished(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
-    page.get_by_role("group", name="Variants").get_by_text("4", exact=True).click()
+def test_stop_keeps_the_variants_that_are_finished(server, page):
     before = server.steps().count("closed")
     with server.hold("editing", 6):
-        page.click("#run")
+        begin_variants(page, 4)
         page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
     with server.hold("inverting", 3):
         page.wait_for_selector(PICTURES)
@@ -94,15 +95,11 @@ def test_stop_keeps_the_variants_that_are_finished(server, open_page):
 
 def test_several_variants_need_a_seed_that_acts(server, open_page):
     page = open_page(server)
-    page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
-    page.click("#run")
-    page.wait_for_selector("[role=alert]")
-    assert "Set Variation above 0" in page.inner_text("[role=alert]")
+    begin_variants(page, 2)
+    page.wait_for_selector("[role=alert] >> text=Set Variation above 0")
 
 
-def test_settings_of_a_result_come_back(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
+def test_settings_of_a_result_come_back(page):
     page.fill("#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
     fill_number(page, strength, "0.6")
@@ -129,8 +126,7 @@ def test_settings_of_a_result_come_back(server, open_page):
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     others = set(server.media())
     page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
+    run(page)
     (own,) = set(server.media()) - others
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
@@ -148,16 +144,14 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
 @pytest.fixture(scope="module")
 def shown(shared_page):
     """A page that shows a result."""
-    shared_page.click("#run")
-    wait_for_result(shared_page)
+    run(shared_page)
     return shared_page
 
 
 def test_downloads_are_named_for_a_person(shown, tmp_path):
-    page = shown
-    row, stem = page.locator(".rg-files"), "01_two_discs-videograin-seed0"
+    row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
     names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
-    paths = [saved(page, row.get_by_text(name).click, tmp_path) for name in names]
+    paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
     assert json.loads(paths[1].read_text())["version"] == 1
@@ -172,9 +166,7 @@ def test_downloads_are_named_for_a_person(shown, tmp_path):
 
 def pixel(page, which: int, x: float, y: float) -> list[int]:
     """Colour of a canvas of the inspector, at shares of its sides."""
-    read = "([i, x, y]) => { const c = document.querySelectorAll('.rg-inspector canvas')[i];"
-    read += " return [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]; }"
-    return page.evaluate(read, [which, x, y])
+    return pixel_of(page.locator(".rg-inspector canvas").nth(which), x, y)
 
 
 def test_attention_is_inspected_by_region_step_and_frame(shown):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import prompt, report, unfold, wait
+from browser import prompt, report, run, unfold, wait
 
 pytestmark = pytest.mark.browser
 NOTE = ".rg-wrong"
@@ -105,8 +105,7 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
     card = page.locator(".rg-card[data-label='3']")
     assert card.locator("[aria-label*=margin]").count() == 0
     assert "no other region covers" in card.inner_text()
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
+    run(page)
 
 
 def test_strength_and_negative_words_of_a_region_reach_the_run(page):
@@ -114,8 +113,7 @@ def test_strength_and_negative_words_of_a_region_reach_the_run(page):
     page.fill(".rg-card[data-label='1'] [data-key=negative]", "green")
     page.fill("#rg-strength-1", "0.4")
     page.fill("#rg-avoid", "snow")
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
+    run(page)
     assert report(page)["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
 
 
@@ -165,8 +163,7 @@ def test_a_control_network_is_picked_weighed_and_seen(page):
     page.get_by_title("Show what it sees of this frame").click()
     page.wait_for_selector(".rg-control-map img[src^=data]")
     assert "Canny of frame 1" in page.inner_text(".rg-control-map")
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
+    run(page)
     assert report(page)["params"]["control"]["value"] == "canny=storybook/canny@0.5"
 
 
@@ -179,11 +176,8 @@ def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     field = page.locator(".rg-param-heat_pixel textarea").first
-    wait(
-        lambda: re.fullmatch(r"0,6[34](\.\d+)?,12[78](\.\d+)?", field.input_value()),
-        60,
-        "the pixel is written",
-    )
+    written = r"0,6[34](\.\d+)?,12[78](\.\d+)?"
+    wait(lambda: re.fullmatch(written, field.input_value()), 60, "the pixel is written")
     assert page.locator(".rg-card").count() == 2  # the click made no region
     assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
 

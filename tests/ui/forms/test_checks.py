@@ -56,15 +56,12 @@ def test_words_are_free_on_other_models(session):
     assert look(session, ANY) == []
 
 
-def test_too_many_tokens_are_counted_at_the_field(session):
+def test_too_many_tokens_are_counted_at_the_field_and_in_the_composed_prompt(session):
     describe(session, 1, prompt="a cat " * 40)
     ((kind, text),) = said(look(session)).values()
     assert kind == "wrong"
     assert "80 tokens" in text
     assert "at most 75" in text
-
-
-def test_too_many_tokens_together_are_found_in_the_composed_prompt(session):
     describe(session, 1, prompt="a cat " * 20)
     session.source_prompt = "a dog and a panda jump on the grass " * 5
     assert look(session)[0].field == "source_prompt"
@@ -96,12 +93,13 @@ def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(sessio
     assert said(look(session, **{name: value}))[f"params.{name}"][0] == "wrong"
 
 
-def test_several_wrong_parameters_are_all_named(session):
-    assert {"params.keyframes", "params.cuts"} <= said(look(session, keyframes="x", cuts="x")).keys()
-
-
-def test_a_bad_seed_is_named(session):
+def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_first(session):
+    describe(session, 2, prompt="a robat")
+    session.source_prompt = "a dogg and a panda jump"
     assert "seed" in said(look(session, seed=-1))
+    remarks = look(session, keyframes="x", cuts="x")
+    assert {"params.keyframes", "params.cuts"} <= said(remarks).keys()
+    assert checks.view(remarks, 1)["focus"] == "source_prompt"
 
 
 def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
@@ -114,39 +112,24 @@ def test_what_is_only_missing_is_said_when_a_run_is_wanted(session):
     assert len(pressed["remarks"]) == 1
 
 
-def test_the_uppermost_field_comes_first(session):
-    describe(session, 2, prompt="a robat")
-    session.source_prompt = "a dogg and a panda jump"
-    assert checks.view(look(session, cuts="x"), 1)["focus"] == "source_prompt"
-
-
 def test_a_hint_does_not_keep_a_run_from_beginning(session):
     describe(session, 2, source="", prompt="a robot")
     (hint,) = look(session)
     assert (hint.field, hint.kind) == ("regions.right.source", "hint")
     assert "only added" in hint.text
-    assert hint.offers == ("a panda",)
+    assert hint.offers == ("a panda",)  # whole things
     assert checks.first_wrong([hint]) is None
-
-
-def test_offers_are_whole_things(session):
-    describe(session, 2, source="", prompt="a robot")
     session.source_prompt = "on the Right runs a big pink pig, on the left stands the dog in a grey hat"
     hint = next(remark for remark in look(session) if remark.field == "regions.right.source")
     assert hint.offers == ("a big pink pig", "the dog", "a grey hat")
 
 
-def test_a_thing_the_clip_is_not_said_to_show_is_a_hint(session):
+def test_a_thing_the_clip_is_not_said_to_show_and_prompts_that_repeat_are_hints(session):
     describe(session, 2, source="a cat", prompt="a robot")
     assert "does not say this" in look(session)[0].text
-
-
-def test_prompts_that_repeat_are_a_hint(session):
     session.method, session.prompt = "fatezero", "a cat\na fox\nA  cat"
-    assert said(look(session))["prompt"] == (
-        "hint",
-        "Line 3 repeats line 1, so both edits will be the same.",
-    )
+    same = "Line 3 repeats line 1, so both edits will be the same."
+    assert said(look(session))["prompt"] == ("hint", same)
 
 
 def test_the_rest_of_the_frame_is_what_no_other_region_covers(session):

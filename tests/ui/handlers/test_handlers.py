@@ -33,13 +33,9 @@ def handlers(open_clip, visits_of, tmp_path):
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_a_late_run_shows_no_error(handlers):
-    _, runs = handlers
+def test_a_late_run_save_or_search_shows_no_error(handlers):
+    masks, runs = handlers
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {"progress": gr.skip()}
-
-
-def test_a_late_save_and_a_late_search_show_no_error(handlers):
-    masks, _ = handlers
     assert set(masks.save(REQUEST, LATE, "storybook", [], 0)) == {"download"}
     assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [{"canvas"}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})

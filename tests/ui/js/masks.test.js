@@ -54,14 +54,11 @@ test("a number sits in the middle of the first run of its region's uppermost row
   assert.deepEqual(outline.crowns(top, 6), { 1: [2, 1], 2: [1, 2] });
 });
 
-test("a cell says drawn, tracked, uncertain or none", () => {
+test("a cell says drawn, tracked, uncertain or none; on long clips, cells that are alike are joined", () => {
   const kinds = { " ": "", k: "rg-is-key", e: "rg-is-key", "-": "rg-is-doubtful", 0: "rg-is-doubtful" };
   Object.assign(kinds, { 4: "rg-is-doubtful", 5: "rg-is-sure", 9: "rg-is-sure" });
   for (const [cell, kind] of Object.entries(kinds)) assert.equal(cellKind(cell), kind, cell);
   assert.deepEqual([" ", "0", "4", "9", "k"].map(strength), [0, 0.25, 0.5, 1, 1]);
-});
-
-test("on long clips, cells that are alike are joined, but key frames stay apart", () => {
   assert.deepEqual(cellsOf("99k"), [["9", 1], ["9", 1], ["k", 1]]); // prettier-ignore
   const long = "9".repeat(100) + "kk" + "-".repeat(40);
   assert.deepEqual(cellsOf(long), [["9", 100], ["k", 1], ["k", 1], ["-", 40]]); // prettier-ignore
@@ -73,14 +70,11 @@ test("a card counts the frames that have a mask", () => {
   assert.equal(coverage("", 8), "No mask yet");
 });
 
-test("a pixel is as deep as it is far from another label, and the frame's edge is none", () => {
+test("a pixel is as deep as it is far from another label; a feathered region is fainter at its edge", () => {
   const top = grid("11110 11110 11110");
   assert.deepEqual([...outline.depths(top, 5, 3, 9)].slice(5, 10), [3.5, 2.5, 1.5, 0.5, 9]);
-});
-
-test("a feathered region is fainter at its edge", () => {
-  const top = grid("1111111 1111111 1111111 1111110");
-  const alpha = (i) => outline.tintPixels(top, 7, 4, { 1: [1, 2, 3] }, 0, { 1: 6 })[4 * i + 3];
+  const feathered = grid("1111111 1111111 1111111 1111110");
+  const alpha = (i) => outline.tintPixels(feathered, 7, 4, { 1: [1, 2, 3] }, 0, { 1: 6 })[4 * i + 3];
   assert.ok(alpha(19) < alpha(16) && alpha(16) < 78);
   assert.equal(alpha(0), 78);
 });

@@ -9,35 +9,21 @@ import { channels, inkOn, isColor } from "../../../ui/js/shared/color.js";
 import { clamp, fromMargin, hundredths, loopGap, nearest, toMargin } from "../../../ui/js/shared/numbers.js";
 import { insertAt } from "../../../ui/js/vocabulary.js";
 
-test("a number is kept between two others", () => {
+test("numbers are kept between two others, with two digits behind the point", () => {
   assert.deepEqual([clamp(-1, 0, 3), clamp(0.5, 0, 3), clamp(7, 0, 3)], [0, 0.5, 3]);
+  assert.deepEqual([hundredths(1.23456), hundredths(1.239)], [1.23, 1.24]);
 });
 
-test("places have two digits behind the point", () => {
-  assert.equal(hundredths(1.23456), 1.23);
-  assert.equal(hundredths(1.239), 1.24);
+test("the nearest frame is the first of equals, and times of a loop are near across its end", () => {
+  assert.deepEqual([nearest([1, 4, 6, 9], 5), nearest([1, 4, 6, 9], 100), nearest([3], 1)], [1, 3, 0]);
+  assert.deepEqual([loopGap(0.25, 3.75, 4), loopGap(1, 2, 4)], [0.5, 1]);
 });
 
-test("the nearest of the frames shown, the first of equals", () => {
-  assert.equal(nearest([1, 4, 6, 9], 5), 1);
-  assert.equal(nearest([1, 4, 6, 9], 100), 3);
-  assert.equal(nearest([3], 1), 0);
-});
-
-test("times of a loop are near each other across its end", () => {
-  assert.equal(loopGap(0.25, 3.75, 4), 0.5);
-  assert.equal(loopGap(1, 2, 4), 1);
-});
-
-test("only six hexadecimal digits are a colour", () => {
+test("only six hexadecimal digits are a colour; letters are dark on a light one, light on a dark one", () => {
   assert.ok(isColor("#0b2A8c"));
   for (const wrong of ["red", "#fff", "#0b2a8cff", "url(#a)", null, undefined]) assert.ok(!isColor(wrong));
-});
-
-test("letters are dark on a light colour and light on a dark one", () => {
   assert.deepEqual(channels("#0b2a8c"), [11, 42, 140]);
-  assert.equal(inkOn("#ffe11a"), "#111");
-  assert.equal(inkOn("#0b2a8c"), "#fff");
+  assert.deepEqual([inkOn("#ffe11a"), inkOn("#0b2a8c")], ["#111", "#fff"]);
 });
 
 test("unknown words are told from known ones, whole and ignoring case", () => {
@@ -75,24 +61,25 @@ test("control networks are read from their text and written back", () => {
 
 const player = { mode: "side", chosen: 1, rebuilt: null, source: "source", edits: ["one", "two"] };
 
-test("side by side shows everything there is", () => {
+test("side by side shows everything, a comparison the chosen edit and the source or its rebuilt", () => {
   assert.deepEqual(inView(player), ["source", "one", "two"]);
   const rebuilt = { on: true };
   assert.deepEqual(inView({ ...player, rebuilt }), ["source", rebuilt, "one", "two"]);
-});
-
-test("a comparison shows the chosen edit and the source, or its reconstruction", () => {
   const wipe = { ...player, mode: "wipe" };
   assert.deepEqual(inView(wipe), ["source", "two"]);
   assert.deepEqual(inView({ ...wipe, rebuilt: { on: false } }), ["source", "two"]);
   assert.deepEqual(inView({ ...wipe, rebuilt: { on: true } }), [{ on: true }, "two"]);
 });
 
-test("an axis has round numbers that end where it ends", () => {
+test("an axis has round numbers; steps go right, losses up, and what is too high lies at the edge", () => {
   assert.deepEqual(ticks(0.31, 4), [0, 0.1, 0.2, 0.3]);
   assert.deepEqual(ticks(200, 4), [0, 50, 100, 150, 200]);
   assert.deepEqual(ticks(0.0042, 4), [0, 0.002, 0.004]);
   assert.deepEqual(ticks(1, 3), [0, 0.5, 1]);
+  const places = scale(200, 0.4, { left: 40, top: 20, width: 100, height: 60 });
+  assert.deepEqual([places.x(0), places.x(200)], [40, 140]);
+  assert.deepEqual([places.y(0), places.y(0.4), places.y(9)], [80, 20, 20]);
+  assert.equal(path([[0, 0], [100, 0.2]], places), "M40.0 80.0L90.0 50.0"); // prettier-ignore
 });
 
 test("one outlier does not flatten the plot, the line always fits", () => {
@@ -100,13 +87,6 @@ test("one outlier does not flatten the plot, the line always fits", () => {
   assert.equal(top(dots, [[1, 0.1]]), 0.2);
   assert.ok(top(dots, [[1, 0.5]]) > 0.5);
   assert.equal(top([[1, 0]], [[1, 0]]), 1);
-});
-
-test("steps go right, losses up, and what is too high lies at the edge", () => {
-  const places = scale(200, 0.4, { left: 40, top: 20, width: 100, height: 60 });
-  assert.deepEqual([places.x(0), places.x(200)], [40, 140]);
-  assert.deepEqual([places.y(0), places.y(0.4), places.y(9)], [80, 20, 20]);
-  assert.equal(path([[0, 0], [100, 0.2]], places), "M40.0 80.0L90.0 50.0"); // prettier-ignore
 });
 
 test("the slider of a margin comes back to its place", () => {

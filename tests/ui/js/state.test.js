@@ -6,13 +6,10 @@ const CLIP = { width: 100, height: 50, count: 8 };
 const opened = () => Object.assign(state.newEditor(), { id: "a", rev: 3, clip: CLIP, scale: 2 });
 const VIEW = { changes: {}, acknowledged: [], rev: 4, tracking: 0, stale: [], labels: [1], finders: {} };
 
-test("a frame stays within the clip", () => {
+test("a frame stays within the clip, and a place on the screen becomes one in it", () => {
   const frames = [-3, 4, Infinity].map((frame) => state.frameOf(opened(), frame));
   assert.deepEqual(frames, [0, 4, 7]);
   assert.equal(state.frameOf(state.newEditor(), 5), 0);
-});
-
-test("a place on the screen becomes one in the clip", () => {
   const box = { left: 10, top: 20, width: 200, height: 100 };
   assert.deepEqual(state.placeIn(box, CLIP, 110, 70), [50, 25]);
   assert.deepEqual(state.placeIn(box, CLIP, 0, 999), [0, 49.99]);
@@ -65,15 +62,12 @@ test("an answer that is late changes nothing but what it answers", () => {
   assert.deepEqual([editor.labels, editor.masks[0][1].runs], [[9], "1 1"]);
 });
 
-test("a new region is selected, a deleted one is not", () => {
+test("a new region is selected, a deleted one is not; its own finder comes before the usual one", () => {
   assert.equal(state.selection([1], [2, 1], 1, false), 2);
   assert.equal(state.selection([1, 2], [1], 2, false), 1);
   assert.equal(state.selection([2, 1], [2, 1], 1, false), 1);
   assert.equal(state.selection([], [4, 3], 3, true), 3);
   assert.equal(state.selection([1], [], 1, false), 0);
-});
-
-test("a region's own finder comes before the usual one", () => {
   const who = { usual: "sam" };
   assert.equal(state.finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
   assert.equal(state.finderOf({ finders: {}, who }, 1), "sam");
@@ -81,10 +75,8 @@ test("a region's own finder comes before the usual one", () => {
 });
 
 test("what a click does is said for mouse and finger", () => {
-  assert.equal(
-    state.hintFor("add", "“cat”", false),
-    "Click an object to add it to “cat”. Right-click to remove.",
-  );
+  const mouse = "Click an object to add it to “cat”. Right-click to remove.";
+  assert.equal(state.hintFor("add", "“cat”", false), mouse);
   assert.equal(state.hintFor("add", "“cat”", true), "Tap an object to add it to “cat”.");
   assert.equal(state.hintFor("brush", "“cat”", true), "Paint onto “cat”.");
 });

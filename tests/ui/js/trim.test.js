@@ -11,7 +11,9 @@ test("a stretch is read from what is used of a file", () => {
   assert.equal(trim.sayRange({ ...range, last: 10, stride: 1 }, 8), "Frames 11–11 of 60: 1 frame, 0.1 s");
 });
 
-test("an end stays in the file and does not pass the other", () => {
+test("the whole stretch or an end of it stays in the file; an end does not pass the other", () => {
+  assert.deepEqual([trim.slide(range, 100).first, trim.slide(range, 100).last], [45, 59]);
+  assert.deepEqual([trim.slide(range, -100).first, trim.slide(range, -100).last], [0, 14]);
   assert.equal(trim.moveFirst(range, -3).first, 0);
   assert.equal(trim.moveFirst(range, 40).first, 24);
   assert.equal(trim.moveLast(range, 99).last, 59);
@@ -25,11 +27,6 @@ test("no more frames are taken than the page allows", () => {
   assert.equal(trim.countOf(all), 20);
   assert.equal(trim.countOf(trim.withStride(all, 1)), 20);
   assert.deepEqual([trim.withStride(all, 1).first, trim.withStride(all, 1).last], [0, 19]);
-});
-
-test("the whole stretch slides as far as the file goes", () => {
-  assert.deepEqual([trim.slide(range, 100).first, trim.slide(range, 100).last], [45, 59]);
-  assert.deepEqual([trim.slide(range, -100).first, trim.slide(range, -100).last], [0, 14]);
 });
 
 test("strides to choose from include the present one", () => {

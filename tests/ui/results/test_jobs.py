@@ -33,6 +33,12 @@ def shelf(tmp_path, monkeypatch):
     return folder
 
 
+def negative(request):
+    """An edit that turns every frame into its negative."""
+    frames = request.clip.read(0, len(request.clip))
+    yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
+
+
 def asking(*loras, **params):
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[:, 8:40, 8:40] = 1
@@ -75,17 +81,13 @@ def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, stranger
 
 
 def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
-    def edit(request):
-        frames = request.clip.read(0, 1)
-        yield Finished(EditResult(frames, frames, frames, request.edited_mask, {}), {})
-
     whole = np.zeros((1, 64, 64), bool)
     whole[:, 4:50, 4:50] = True
     upper = asking()
     regions = (*upper.regions, replace(upper.regions[0], name="dog", label=2))
     labels = np.where(upper.labels == 1, 1, 2 * whole).astype(np.uint8)
     request = replace(upper, regions=regions, labels=labels)
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
     opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
     session = Session(opened)
@@ -150,12 +152,8 @@ def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
     write_video(tmp_path / "film.mp4", np.broadcast_to(ramp, (20, 64, 64, 3)).copy(), Fraction(8))
     opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", *part)
 
-    def edit(request):
-        frames = request.clip.read(0, len(request.clip))
-        yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
-
     request = replace(opened.request, prompt="a fox", method="sdedit")
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", opened))
     assert ("whole.mp4" in saved.files) is can
     said = result_views.result(saved.finished.result, {}, request, saved.files)["whole"]

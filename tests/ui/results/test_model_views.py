@@ -35,22 +35,20 @@ def test_the_curve_knows_how_many_steps_there_will_be():
     assert curve.take(Tuned(None, losses))["total"] == 90
 
 
+FIRST = "Tunes the model on this clip first"
+
+
 @pytest.mark.parametrize(
     ("estimate", "said"),
     [
-        (
-            Estimate(200, 0, 121.0, 910_000_000),
-            "Tunes the model on this clip first: 200 steps, about 2 min and 0.9 GB here.",
-        ),
-        (Estimate(1, 0, 2.0), "Tunes the model on this clip first: 1 step, about 2 s here."),
-        (Estimate(200), "Tunes the model on this clip first: 200 steps."),
+        (Estimate(200, 0, 121.0, 910_000_000), f"{FIRST}: 200 steps, about 2 min and 0.9 GB here."),
+        (Estimate(1, 0, 2.0), f"{FIRST}: 1 step, about 2 s here."),
+        (Estimate(200), f"{FIRST}: 200 steps."),
         (Estimate(70, 130, 42.0), "Goes on tuning the model on this clip: 70 more steps, about 42 s here."),
+        (Estimate(0, 200, 0.0, 0), None),  # cached
+        (None, None),
     ],
 )
 def test_what_a_tuning_takes(estimate, said):
-    assert model_views.takes(estimate)["text"] == said
-
-
-def test_of_a_cached_tuning_nothing_is_said():
-    assert model_views.takes(Estimate(0, 200, 0.0, 0)) is None
-    assert model_views.takes(None) is None
+    view = model_views.takes(estimate)
+    assert (view and view["text"]) == said

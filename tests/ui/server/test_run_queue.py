@@ -1,24 +1,13 @@
 """Whose run is next, and how long the others wait."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.recipe.events import Progress
 from regrain.ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 def page(name, address="10.0.0.1"):
@@ -99,8 +88,9 @@ def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page()
     assert order(turns, [behind, again]) == ["z", "x"]
 
 
-def test_how_long_others_take_is_told(clock):
-    turns = RunQueue(clock)
+def test_how_long_others_take_is_told():
+    clock = SimpleNamespace(now=0.0)
+    turns = RunQueue(lambda: clock.now)
     first = turns.enter(page("a"))
     assert first.wait(0)
     second, third = turns.enter(page("b")), turns.enter(page("c"))

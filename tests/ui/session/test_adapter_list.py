@@ -3,21 +3,17 @@
 import errno
 
 import pytest
-import torch
+from fake_app import tuned_model
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.adapters import Adapter, AdapterFacts, load_adapter, read_facts, save_adapter
+from regrain.editing.models.adapters import load_adapter, read_facts, save_adapter
 from regrain.ui.results import model_views
 from regrain.ui.server.media import Media
 from regrain.ui.session import adapters
 
 
-def adapter(steps=200, name="", words="a cat walks") -> Adapter:
-    facts = AdapterFacts(
-        name=name, model="storybook", sketch=(0.5,), clip=(0.5,), frames=8, width=64, height=64,
-        words=words, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True, positions=False, rank=0,
-    )  # fmt: skip
-    return Adapter(facts, {"to_q": torch.full((2, 3), float(steps))})
+def adapter(steps=200, **facts):
+    return tuned_model(steps=steps, **facts)
 
 
 @pytest.fixture
@@ -125,9 +121,8 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, medi
     shelf.choose(key, server)
     assert shelf.path == "walk"
     shown = model_views.tuned_models(shelf, server, "videograin")
-    assert shown["groups"] == [
-        {"title": "On this server", "entries": [{"key": key, "name": "walk", "own": False}]}
-    ]
+    entries = [{"key": key, "name": "walk", "own": False}]
+    assert shown["groups"] == [{"title": "On this server", "entries": entries}]
     assert shown["none"] == "None: use the model as it is"
     assert model_views.tuned_models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
     with pytest.raises(RequestError):

@@ -64,12 +64,8 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
     orjson.dumps(shown)
     assert [method["name"] for method in shown["methods"]] == [*METHODS]
     used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
-    assert used == {
-        "regions": regions != "ignored",
-        "clip description": source_prompt,
-        "several prompts": False,
-        "seed": seed != "never",
-    }
+    expected = {"regions": regions != "ignored", "clip description": source_prompt}
+    assert used == expected | {"several prompts": False, "seed": seed != "never"}
 
 
 def test_what_methods_use_is_said():
@@ -108,10 +104,8 @@ def test_each_line_is_an_edit_of_its_own(session):
     assert tuple(one.text for one in composed(session)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
     session.describe({"prompt": "\na red owl runs"})
-    assert build_request(session, {}, "fatezero", "storybook").targets == (
-        "a panda runs",
-        "a red owl runs, a panda",
-    )
+    asked = build_request(session, {}, "fatezero", "storybook")
+    assert asked.targets == ("a panda runs", "a red owl runs, a panda")
     session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
     assert build_request(session, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
@@ -136,17 +130,10 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     shown = [value for part in values.values() for value in part]
     assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
-    shown[names.index("steps")] = 7.0
-    shown[names.index("style")] = "ink"
-    shown[names.index("span")] = "[0.1, 0.5]"
-    shown[names.index("spot")] = "[3, 4]"
-    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
-        "preview_every": 2,
-        "steps": 7,
-        "style": "ink",
-        "span": (0.1, 0.5),
-        "spot": (3, 4),
-    }
+    for name, value in {"steps": 7.0, "style": "ink", "span": "[0.1, 0.5]", "spot": "[3, 4]"}.items():
+        shown[names.index(name)] = value
+    chosen = {"preview_every": 2, "steps": 7, "style": "ink", "span": (0.1, 0.5), "spot": (3, 4)}
+    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
@@ -164,13 +151,8 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     with gr.Blocks():
         controls = settings.make_fields({"fatezero": of({})}, "fatezero")
     names = [*controls.fields["fatezero"]]
-    for project in (
-        {},
-        {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
-        {"preset": "style", "emphasis": 1.0},
-        {"preset": "paper"},
-        {"steps": 9},
-    ):
+    presets = [{"preset": "attribute", "steps": 20, "guidance_scale": 4.0}, {"preset": "paper"}]
+    for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
         shown = [of(project)[name] for name in names]
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
@@ -182,16 +164,10 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
-@pytest.mark.parametrize(
-    ("high", "value", "step"),
-    [(1, 0.3, 0.05), (1, 0.01, 0.001), (1, 0.37, 0.01), (1, 0.0, 0.05), (20, 5.0, 0.5), (15, 7.5, 0.5)]
-    + [(15, 4.2, 0.05), (1, -0.5, 0.05)],
-)
-def test_a_slider_reaches_its_value_by_steps(high, value, step):
-    assert settings.slider_step(high, value) == step
-
-
-def test_sliders_reach_what_they_are_filled_with():
+def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
+    small = [settings.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
+    assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
+    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [0.5, 0.5, 0.05]
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
     with gr.Blocks():
         fields = settings.make_fields(usual, "")
@@ -202,23 +178,16 @@ def test_sliders_reach_what_they_are_filled_with():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_declares_its_title(method):
-    fields = METHODS[method].Params.model_fields
-    assert [name for name, field in fields.items() if not field.title] == []
-    assert len({field.title for field in fields.values()}) == len(fields)
-
-
-def at_hand_and_others(method):
+def test_every_parameter_has_one_title_and_one_field(method):
+    titles = [field.title for field in METHODS[method].Params.model_fields.values()]
+    assert all(titles)
+    assert len({*titles}) == len(titles)
     usual = {method: METHODS[method].Params().model_dump()}
     with gr.Blocks() as page:
-        return page, settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_has_one_field(method):
-    page, at_hand, others = at_hand_and_others(method)
+        at_hand, others = settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
     names = [*at_hand.fields.get(method, {}), *others.fields[method]]
     assert len(names) == len(set(names))
+    assert method not in ("fresco", "sdedit") or names[0] == "strength"
     hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
     assert {*names} == {*METHODS[method].Params.model_fields} - hidden
     assert [*(at_hand | others).fields[method]] == names
@@ -228,12 +197,6 @@ def test_every_parameter_has_one_field(method):
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
-@pytest.mark.parametrize("method", ["fresco", "sdedit"])
-def test_strength_is_the_first_field(method):
-    _, at_hand, _ = at_hand_and_others(method)
-    assert next(iter(at_hand.fields[method])) == "strength"
-
-
 def two_methods():
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
     with gr.Blocks():
@@ -241,7 +204,7 @@ def two_methods():
     return usual, both
 
 
-def test_key_frames_and_cuts_are_texts_that_all_methods_share():
+def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
     _, both = two_methods()
     assert [*both.shared] == ["keyframes", "cuts"]
     for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
@@ -255,10 +218,6 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share():
     # Neither a preset nor a model changes what is said of the clip.
     filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
     assert [update["value"] for update in filled.values()] == [9]
-
-
-def test_what_is_written_of_the_clip_counts_for_every_method(tmp_path):
-    _, both = two_methods()
     shown = [control.value for control in both.all]
     shown[both.all.index(both.shared["keyframes"])] = "every 4"
     shown[both.all.index(both.shared["cuts"])] = "24, 60"

@@ -94,6 +94,13 @@ def visits(bare, visits_of):
 
 
 @pytest.fixture
+def act(visits):
+    """What the page is told when it sends an event of masks."""
+    event = {"id": "", "have": 0, "nonce": 1}
+    return lambda **more: Masking(visits, left_of).act("page", event | more)[0]
+
+
+@pytest.fixture
 def tracking(visits):
     return Tracking(visits, shift)
 
@@ -130,10 +137,9 @@ def test_points_strokes_undo_and_redo(session):
     mask_edits.add_edit(session, label, 2, BrushStroke(((5.0, 20.0),), 3, True))
     mask = session.state.mask(label, 2)
     assert (mask[20, 45], mask[20, 5], mask[20, 15], mask[35, 45]) == (True, False, True, False)
-    # Strokes stay when another point finds the mask anew.
     click(session, label, 2, 10.0, inside=False)
-    assert session.state.mask(label, 2)[20, 45]
-    assert not session.state.mask(label, 2)[20, 15]
+    mask = session.state.mask(label, 2)
+    assert (mask[20, 45], mask[20, 15]) == (True, False)  # strokes stay when another point finds it anew
     for _ in range(3):
         session.undo()
     expected = np.broadcast_to(np.arange(WIDTH) < 20, (HEIGHT, WIDTH))
@@ -163,12 +169,6 @@ def test_a_region_asks_another_finder_where_the_usual_one_fails(session, monkeyp
     assert mask_edits.finder_of(session, label) == "cuts"
 
 
-def test_without_sam_others_answer(masked):
-    session = Session(masked, "cuts")
-    with pytest.raises(RequestError, match="Choose from cuts"):
-        mask_edits.find_by(session, session.add_region(), 0, "sam", left_of)
-
-
 def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     asked = []
 
@@ -182,20 +182,21 @@ def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     found = session.state.mask(label, 3)
     click(session, label, 3, 25.0, segment=watch)
     (first, begun), (second, further) = asked
-    assert (first, second) == (1, 2)
+    assert (first, second, begun["previous"]) == (1, 2, None)
     assert (begun["method"], begun["frame"], len(begun["clip"])) == ("cuts", 3, FRAMES)
-    assert begun["previous"] is None
     assert (further["previous"] == found).all()
     session.undo()
     assert (session.state.mask(label, 3) == found).all()
 
 
-def test_points_that_find_nothing_leave_the_mask(masked):
-    session = Session(masked)
+def test_points_that_find_nothing_leave_the_mask_and_without_sam_others_answer(masked):
+    session = Session(masked, "cuts")
     nothing = lambda image, *rest, **more: np.zeros(image.shape[:2], bool)  # noqa: E731
     assert not click(session, 1, 0, 3.0, 3.0, segment=nothing)
     assert session.state.mask(1, 0).sum() == 15 * 15
     assert session.state.to_track() == []
+    with pytest.raises(RequestError, match="Choose from cuts"):
+        mask_edits.find_by(session, session.add_region(), 0, "sam", left_of)
 
 
 def test_revisions_tell_what_changed(session):
@@ -215,28 +216,23 @@ def test_pages_that_show_another_clip_are_refused(session, masked):
         with pytest.raises(SessionExpired):
             session.check(identity, have)
     session.open(masked, "second")
-    with pytest.raises(StaleEvent):  # the clip before
-        session.check("", 0)
     session.check("second", 0)
-    for identity in ("third", None):
-        with pytest.raises(SessionExpired):
+    for identity, error in (("", StaleEvent), ("third", SessionExpired), (None, SessionExpired)):
+        with pytest.raises(error):  # the first is the clip before
             session.check(identity, 0)
 
 
 def test_words_order_and_colours_are_taken_over_and_checked(masked):
     session = Session(masked)
     assert composed(session)[0].text == "a panda runs to a dog"
-    cards = [
-        {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"},
-        {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3},
-        {"label": 7, "name": "none"},
-        "no region",
-    ]
+    right = {"label": 2, "name": "  ", "color": "red", "prompt": "a fox"}
+    left = {"label": 1, "name": "${x}", "color": "#010203", "prompt": 3}
+    cards = [right, left, {"label": 7, "name": "none"}, "no region"]
     session.describe({"source_prompt": "a cat and a dog", "regions": cards})
-    assert list(session.state.regions) == [2, 1]
-    assert session.state.regions[2].name == "Region 2"
-    assert session.state.regions[2].color != "red"
-    assert (session.state.regions[1].name, session.state.regions[1].color) == ("${x}", "#010203")
+    second, first = session.state.regions.values()
+    assert (second.label, second.name, first.label) == (2, "Region 2", 1)
+    assert second.color != "red"
+    assert (first.name, first.color) == ("${x}", "#010203")
     assert composed(session)[0].text == "a panda and a fox"
 
 
@@ -352,22 +348,16 @@ def test_nothing_is_handed_out_under_the_lock(visits, tracking):
         clicked(opened, (0, 20.0))
 
 
-@pytest.mark.parametrize("label", [1, 2])
-def test_a_deleted_region_comes_back_to_where_it_was(masked, label):
-    session = Session(masked)
-    session.commit(session.state.delete(label))
-    session.undo()
-    assert list(session.state.regions) == [1, 2]
-
-
-def test_deleting_stops_the_tracker_which_writes_by_label(visits):
+def test_deleting_stops_the_tracker_and_undone_the_region_comes_back_to_where_it_was(visits, masked, act):
     session = visits.get("page")
-    label = session.add_region()
-    session.stop.clear()
-    data = {"id": session.id, "have": session.rev, "act": "delete", "label": label}
-    Masking(visits, left_of).act("page", data)
-    assert session.stop.is_set()
-    assert not session.state.regions
+    session.open(masked, "")
+    for label in (1, 2):
+        session.stop.clear()
+        act(act="delete", label=label)
+        assert session.stop.is_set()  # which writes by label
+        assert list(session.state.regions) == [3 - label]
+        session.undo()
+        assert list(session.state.regions) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -385,13 +375,12 @@ def test_deleting_stops_the_tracker_which_writes_by_label(visits):
         {},
     ],
 )
-def test_strange_events_do_nothing(visits, data):
-    masking = Masking(visits, left_of)
-    view, _ = masking.act("page", {"id": "", "have": 0, "nonce": 1} | data)
+def test_strange_events_do_nothing(visits, act, data):
+    view = act(**data)
     orjson.dumps(view)
     assert view["labels"] == []
     assert visits.get("page").state.layers == {}
-    assert masking.act("page", {"id": "x", "have": 0})[0]["gone"]
+    assert act(id="x")["gone"]
 
 
 def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(session, visits, tmp_path):
@@ -419,8 +408,7 @@ def test_a_long_clip_sends_masks_that_are_near_and_those_asked_for(session, monk
     monkeypatch.setattr(views, "MAX_WHOLE", 2)
     label = clicked(session, (3, 20.0))
     view = views.canvas(session, -1, frame=3)
-    assert sorted(view["changes"]) == ["2", "3"]
-    assert sorted(view["wanting"]) == ["0", "1", "4", "5"]
+    assert (sorted(view["changes"]), sorted(view["wanting"])) == (["2", "3"], ["0", "1", "4", "5"])
     assert view["wanting"]["4"] == 0
     assert view["lanes"] == {str(label): "   c  "}
     session.set_tracked(label, 5, session.state.mask(label, 3), 0.42)
@@ -443,18 +431,17 @@ def test_a_click_on_a_thousand_frames_is_a_small_answer(open_clip):
     assert len(orjson.dumps(views.canvas(session, session.rev))) < 5000
 
 
-def test_a_region_that_nobody_can_see_is_named(session):
-    for _ in range(2):
-        clicked(session, (0, 30))
-    with pytest.raises(RequestError, match="Regions above it cover it completely"):
-        built(session)
-
-
-def test_two_regions_of_one_name_are_refused_by_name(session):
-    labels = [clicked(session, (0, 30)), clicked(session, (0, 20))]
-    cards = [{"label": labels[0], "name": "a"}, {"label": labels[1], "name": "A"}]
-    session.describe({"regions": cards})
-    with pytest.raises(RequestError, match=r"^regions\.A\.name: 'A' is used twice"):
+@pytest.mark.parametrize(
+    ("second", "names", "said"),
+    [
+        (30, ("a", "b"), "Regions above it cover it completely"),
+        (20, ("a", "A"), r"^regions\.A\.name: 'A' is used twice"),
+    ],
+)
+def test_a_region_that_nobody_can_see_or_that_has_anothers_name_is_refused(session, second, names, said):
+    labels = [clicked(session, (0, 30)), clicked(session, (0, second))]
+    session.describe({"regions": [{"label": n, "name": name} for n, name in zip(labels, names, strict=True)]})
+    with pytest.raises(RequestError, match=said):
         built(session)
 
 
@@ -466,10 +453,9 @@ def test_a_late_event_for_the_clip_before_changes_and_says_nothing(visits, track
     assert list(visits.get("page").state.regions) == [1, 2]
 
 
-def test_a_stroke_is_drawn_where_the_browser_saw_it(visits):
+def test_a_stroke_is_drawn_where_the_browser_saw_it(visits, act):
     """A browser counts from the corner of a pixel: the middle of pixel (10, 20) is at (10.5, 20.5)."""
-    data = {"id": "", "have": 0, "act": "stroke", "frame": 0, "label": 0, "path": [[10.5, 20.5]], "radius": 3}
-    Masking(visits, left_of).act("page", data)
+    act(act="stroke", frame=0, label=0, path=[[10.5, 20.5]], radius=3)
     expected = brush(np.zeros((HEIGHT, WIDTH), bool), BrushStroke(((10, 20),), 3))
     assert (visits.get("page").state.mask(1, 0) == expected).all()
 
@@ -482,9 +468,7 @@ def square(session, label, frame):
     return rows.min(), rows.max(), columns.min(), columns.max()
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))], ids=["grow", "shrink"]
-)
+@pytest.mark.parametrize(("kind", "expected"), [("grow", (3, 21, 3, 21)), ("shrink", (7, 17, 7, 17))])
 def test_a_mask_grows_and_shrinks_by_pixels_and_can_be_undone(masked, kind, expected):
     session = Session(masked)
     mask_edits.reshape(session, 1, [0], Reshape(kind, 2))
@@ -504,8 +488,8 @@ def test_holes_are_filled_and_specks_removed(session):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:25, 5:25], mask[10:12, 10:12], mask[30:32, 40:42] = True, False, True
     session.set_tracked(label, 0, mask, 0.9)
-    mask_edits.reshape(session, label, [0], Reshape("fill"))
-    mask_edits.reshape(session, label, [0], Reshape("drop"))
+    for kind in ("fill", "drop"):
+        mask_edits.reshape(session, label, [0], Reshape(kind))
     assert session.state.mask(label, 0).sum() == 20 * 20
 
 
@@ -540,10 +524,9 @@ def test_a_tool_outlasts_the_next_click(session):
         ({"kind": "grow", "pixels": 2, "label": 7}, "Number 7 does not exist"),
     ],
 )
-def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(visits, data, said):
+def test_a_mask_tool_without_a_mask_or_with_nonsense_says_so(visits, act, data, said):
     visits.get("page").add_region()
-    event = {"id": "", "have": 1, "act": "reshape", "frame": 0} | data
-    view, _ = Masking(visits, left_of).act("page", event)
+    view = act(act="reshape", frame=0, **data)
     assert said in view["note"]
     assert view["alarm"]
 

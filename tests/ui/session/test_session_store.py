@@ -4,6 +4,7 @@ import time
 
 import gradio as gr
 import pytest
+from browser import wait
 from gradio.routes import App
 
 from regrain.ui.page.blocks import Page
@@ -26,14 +27,10 @@ def store(open_clip, visits_of, now, monkeypatch):
 
 
 def until_forgotten(visits):
-    for _ in range(1000):
-        if not len(visits):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the page is kept")
+    wait(lambda: not len(visits), 6, "the page is forgotten")
 
 
-def test_a_page_that_lost_its_connection_may_come_back(store):
+def test_a_page_that_lost_its_connection_may_come_back(store, now):
     visits = store()
     first = visits.get("page")
     visits.leave("page")
@@ -43,8 +40,10 @@ def test_a_page_that_lost_its_connection_may_come_back(store):
     time.sleep(0.8)
     assert visits.get("page") is first
     visits.leave("page", "again")
-    visits.keep("page")  # what still runs for it does not bring it back
-    until_forgotten(visits)
+    now[0] += 0.4
+    visits.keep("page")  # gradio goes on with what a closed page had asked, which does not bring it back
+    until_forgotten(visits)  # though nothing was heard of it later
+    assert first.stop.is_set()
 
 
 def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now):
@@ -61,16 +60,6 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now):
     visits.here("page")
     time.sleep(1.5)
     assert len(visits) == 1
-
-
-def test_a_closed_page_is_forgotten_though_its_run_is_still_watched(store, now):
-    visits = store()
-    session = visits.get("page")
-    visits.leave("page")
-    now[0] += 0.4
-    visits.keep("page")  # gradio goes on with what a closed page had asked
-    until_forgotten(visits)  # though nothing was heard of it later
-    assert session.stop.is_set()
 
 
 def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
