@@ -141,9 +141,7 @@ def test_halves_of_guidance_do_not_touch():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}],
-    ids=str,
+    "change", [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}], ids=str
 )
 def test_the_loss_falls(change):
     x, source, motion = features(), features(), random_motion()

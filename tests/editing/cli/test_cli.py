@@ -152,10 +152,7 @@ def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path
         ("--bogus", ["--bogus"]),
         ("--dtype: Expected float32, float16 or bfloat16, got 'float8'.", ["--dtype", "float8"]),
         ("--out: 'project' contains", ["-o", "project"]),
-        (
-            "more_prompts: videograin makes one edit per run",
-            ["--prompt", "a fox", "--prompt", "a dog"],
-        ),
+        ("more_prompts: videograin makes one edit per run", ["--prompt", "a fox", "--prompt", "a dog"]),
     ],
 )
 def test_run_refuses_by_name_and_leaves_nothing(
