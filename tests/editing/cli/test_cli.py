@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from commands import change, command, last_error
+from tables import rows
 
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ResourceError
@@ -62,49 +63,42 @@ def requests(monkeypatch):
     return engine
 
 
-def test_new_makes_a_project_that_loads(project):
+def test_new_makes_a_project_that_loads_and_is_not_overwritten(material, project, capsys):
+    assert call("new", material / "clip.mp4", "-o", project) == 2
+    assert "is already a project" in last_error(capsys)
     request = load_project(project)
-    assert [(r.label, r.name, r.source, r.prompt) for r in request.regions] == [
-        (1, "cat", "a cat", "a fox"),
-        (2, "region 2", "", ""),
-    ]
+    regions = [(r.label, r.name, r.source, r.prompt) for r in request.regions]
+    assert regions == [(1, "cat", "a cat", "a fox"), (2, "region 2", "", "")]
     assert (len(request.clip), request.clip.fps) == (3, 6)
     assert request.composed.text == "a fox sits"
 
 
-def test_new_without_masks_has_no_regions(material):
+def test_new_without_masks_has_no_regions(material, requests, capsys):
     assert call("new", material / "clip.mp4", "-o", material / "p", "--frames", 2, "--size", 256) == 0
     request = load_project(material / "p")
     assert (request.regions, request.labels, len(request.clip), request.size) == ((), None, 2, 256)
+    assert call("run", material / "p", "-o", material / "out") == 2  # there is nothing to do
+    assert last_error(capsys).startswith("error: regions: ")
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [
-        ("clip.frames", ["--frames", 7]),
-        ("clip.stride", ["--stride", 0]),
-        ("size", ["--size", 1]),
-        ("masks", ["--masks", "masks"]),
-        ("masks", ["--masks", "missing"]),
-        ("masks", ["--region", "1=a fox"]),
-        ("--region", ["--region", "a fox"]),
-        ("--region", ["--region", "x=a fox"]),
-        ("--region", ["--region", "1=a", "--region", "1=b"]),
-        ("regions.region 0.label", ["--region", "0=a fox"]),
-        ("--region-source", ["--region-source", "fox"]),
-    ],
-)
+NOT_NEW = {
+    "clip.frames": ["--frames 7"],
+    "clip.stride": ["--stride 0"],
+    "size": ["--size 1"],
+    "masks": ["--masks masks", "--masks missing", "--region 1=fox"],
+    "--region": ["--region fox", "--region x=fox", "--region 1=a --region 1=b"],
+    "regions.region 0.label": ["--region 0=fox"],
+    "--region-source": ["--region-source fox"],
+}
+
+
+@pytest.mark.parametrize(("field", "options"), rows(NOT_NEW))
 def test_new_refuses_by_name_and_leaves_nothing(material, capsys, monkeypatch, field, options):
     monkeypatch.chdir(material)
     before = sorted(material.rglob("*"))
-    assert call("new", "clip.mp4", "-o", "p", *options) == 2
+    assert call("new", "clip.mp4", "-o", "p", *options.split()) == 2
     assert last_error(capsys).startswith(f"error: {field}: ")
     assert sorted(material.rglob("*")) == before
-
-
-def test_new_does_not_overwrite_a_project(material, project, capsys):
-    assert call("new", material / "clip.mp4", "-o", project) == 2
-    assert "is already a project" in last_error(capsys)
 
 
 def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
@@ -137,34 +131,30 @@ def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path
     assert "dropped the project's params for videograin: feather, steps" in warnings[1]
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [
-        ("params.steps", ["--set", "steps=0"]),
-        ("params.stepz", ["--set", "stepz=1"]),
-        ("params.feather", ["--set", "feather=NaN"]),
-        ("params.feather", ["--set", "feather=wide"]),
-        ("--set", ["--set", "steps"]),
-        ("seed", ["--seed", "-1"]),
-        ("--seed", ["--seed", "x"]),
-        ("method", ["--method", "none"]),
-        ("model", ["--model", ""]),
-        ("--bogus", ["--bogus"]),
-        ("--dtype: Expected float32, float16 or bfloat16, got 'float8'.", ["--dtype", "float8"]),
-        ("--out: 'project' contains", ["-o", "project"]),
-        (
-            "more_prompts: videograin makes one edit per run",
-            ["--prompt", "a fox", "--prompt", "a dog"],
-        ),
-    ],
-)
+NOT_RUN = {
+    "params.steps: ": [["--set", "steps=0"]],
+    "params.stepz: ": [["--set", "stepz=1"]],
+    "params.feather: ": [["--set", "feather=NaN"], ["--set", "feather=wide"]],
+    "--set: ": [["--set", "steps"]],
+    "seed: ": [["--seed", "-1"]],
+    "--seed: ": [["--seed", "x"]],
+    "method: ": [["--method", "none"]],
+    "model: ": [["--model", ""]],
+    "--bogus: ": [["--bogus"]],
+    "--dtype: Expected float32, float16 or bfloat16, got 'float8'.": [["--dtype", "float8"]],
+    "--out: 'project' contains": [["-o", "project"]],
+    "more_prompts: videograin makes one edit per run": [["--prompt", "a fox", "--prompt", "a dog"]],
+}
+
+
+@pytest.mark.parametrize(("start", "options"), rows(NOT_RUN))
 def test_run_refuses_by_name_and_leaves_nothing(
-    project, requests, tmp_path, capsys, monkeypatch, field, options
+    project, requests, tmp_path, capsys, monkeypatch, start, options
 ):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert call("run", project, "-o", "out", *options) == 2
-    assert last_error(capsys).startswith(f"error: {field}{'' if ': ' in field else ': '}")
+    assert last_error(capsys).startswith(f"error: {start}")
     assert sorted(tmp_path.rglob("*")) == before
     assert requests == []
 
@@ -177,12 +167,6 @@ def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(project, requ
     requests.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         call("run", project, "-o", tmp_path / "out")
-
-
-def test_nothing_to_do_is_refused(material, requests, tmp_path, capsys):
-    call("new", material / "clip.mp4", "-o", material / "p")
-    assert call("run", material / "p", "-o", tmp_path / "out") == 2
-    assert last_error(capsys).startswith("error: regions: ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["run"], ["run", "x"], ["new"], ["schema", "--x"]])

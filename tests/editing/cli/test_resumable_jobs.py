@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import rows
 
 from regrain.editing.__main__ import main
 from regrain.editing.cli.jobs import EditJob, Task, _count_shots, is_done, read_jobs, split, work
@@ -56,17 +57,14 @@ def test_jobs_come_from_folders_patterns_and_lines(projects, tmp_path):
     assert "dropped" in notes[0]
 
 
-@pytest.mark.parametrize(
-    ("line", "field"),
-    [
-        ("not JSON", "line 1"),
-        ("[]", "line 1"),
-        ("[" * 90_000, "line 1"),
-        ('{"project": "nowhere"}', "line 1"),
-        ('{"project": "in/a", "seed": "x"}', "seed"),
-        ('{"project": "in/a", "color": 1}', "color"),
-    ],
-)
+WRONG = {
+    "line 1": ["not JSON", "[]", "[" * 90_000, '{"project": "nowhere"}'],
+    "seed": ['{"project": "in/a", "seed": "x"}'],
+    "color": ['{"project": "in/a", "color": 1}'],
+}
+
+
+@pytest.mark.parametrize(("field", "line"), rows(WRONG))
 def test_a_line_that_is_wrong_is_named(projects, tmp_path, line, field):
     (tmp_path / "jobs.jsonl").write_text(line)
     with pytest.raises(RequestError) as caught:

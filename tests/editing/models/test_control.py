@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_control_net
+from running import finish
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import ModelError, RequestError
@@ -16,17 +17,15 @@ from regrain.editing.models.control_maps import CONTROL_MAPS, canny, gray_depth
 from regrain.editing.models.control_net import ControlNets, load_control_net
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.location import find
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import check_params
 from regrain.editing.params.written import ControlSpec, read_control
 from regrain.editing.pipeline.assembly import edit_clip
 
 
 def test_specs_are_read():
-    assert read_control("canny=owner/name@0.7, depth = my folder ,pose=x@0") == (
-        ControlSpec("canny", "owner/name", 0.7),
-        ControlSpec("depth", "my folder", 1.0),
-        ControlSpec("pose", "x", 0.0),
-    )
+    canny, depth = ControlSpec("canny", "owner/name", 0.7), ControlSpec("depth", "my folder", 1.0)
+    written = "canny=owner/name@0.7, depth = my folder ,pose=x@0"
+    assert read_control(written) == (canny, depth, ControlSpec("pose", "x", 0.0))
     assert read_control("") == ()
 
 
@@ -57,9 +56,8 @@ def test_depth_has_one_scale_for_the_whole_clip():
 
 @pytest.mark.parametrize("kind", ["depth", "pose"])
 def test_a_detector_that_is_not_here_is_one_line(kind):
-    with pytest.raises(
-        ModelError, match=f"params.control: {kind} needs .*. Install them, or use canny"
-    ) as caught:
+    message = f"params.control: {kind} needs .*. Install them, or use canny"
+    with pytest.raises(ModelError, match=message) as caught:
         CONTROL_MAPS[kind](np.zeros((1, 64, 64, 3), np.uint8))
     assert "\n" not in str(caught.value)
 
@@ -93,13 +91,13 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     assert ControlNets((), FRAMES, tiny).reading(text) is None
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"cross_attention_dim": 1024}, "does not fit .*ion_dim is 1024, the model's is 32"),
-        ({"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel. Use a ControlNetModel"),
-    ],
-)
+OTHERS = {
+    "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
+    "is a UNet2DConditionModel. Use a ControlNetModel": {"_class_name": "UNet2DConditionModel"},
+}
+
+
+@pytest.mark.parametrize(("message", "change"), OTHERS.items())
 def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message):
     config = json.loads((net_folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
@@ -124,25 +122,13 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
-    request = EditRequest(
-        ArrayClip(FRAMES, fps=Fraction(8)),
-        labels,
-        (Region("cat", 1, prompt="a fox", source="a cat", margin=0),),
-        "a cat",
-    )
+    regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
+    request = EditRequest(ArrayClip(FRAMES, fps=Fraction(8)), labels, regions, "a cat")
 
-    def finish(**given):
-        events = edit_clip(
-            tiny, request, VideoGrainParams(steps=2, preview_every=0, **given), METHODS["videograin"]
-        )
-        try:
-            while True:
-                next(events)
-        except StopIteration as stop:
-            return stop.value
+    def edited(**given):
+        return finish(edit_clip(tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)))
 
-    with_control = finish(control=f"canny={net_folder}")
-    without = finish()
+    with_control, without = edited(control=f"canny={net_folder}"), edited()
     assert np.array_equal(with_control.control, canny(FRAMES))
     assert without.control is None
     assert not np.array_equal(with_control.uncomposited, without.uncomposited)

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from regrain.editing.models import intervention as room
 from regrain.editing.models.features import Features, injecting, recording
-from regrain.editing.models.intervention import (
-    FREEU,
-    PLAIN,
-    Intervention,
-    freeu,
-    hooked,
-    joint_norm,
-    scale_low_frequencies,
-)
+from regrain.editing.models.intervention import FREEU, PLAIN, Intervention, freeu, hooked
 
 FRAMES = 2
 
@@ -27,10 +20,12 @@ def latents():
 
 @pytest.fixture
 def ask(tiny):
-    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
-    return lambda x, *patches, change=None: tiny.predict(
-        x, step, text, change or Intervention(patches=patches)
-    )[1]
+    given = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
+
+    def answer(x, *patches, change=None):
+        return tiny.predict(x, *given, change or Intervention(patches=patches))[1]
+
+    return answer
 
 
 ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
@@ -59,8 +54,8 @@ def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
 def test_low_frequencies_are_the_mean_and_the_slowest_waves():
     constant, fast = torch.full((1, 1, 8, 8), 3.0), torch.ones(1, 1, 8, 8)
     fast[..., ::2] = -1
-    torch.testing.assert_close(scale_low_frequencies(constant, 0.5), constant / 2)
-    torch.testing.assert_close(scale_low_frequencies(fast, 0.5), fast)
+    torch.testing.assert_close(room.scale_low_frequencies(constant, 0.5), constant / 2)
+    torch.testing.assert_close(room.scale_low_frequencies(fast, 0.5), fast)
 
 
 def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):
@@ -96,7 +91,7 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
 def test_nothing_stays(tiny, ask, latents):
     before = ask(latents)
     features = Features()
-    both = (joint_norm(FRAMES), freeu(FREEU["full"]))
+    both = (room.joint_norm(FRAMES), freeu(FREEU["full"]))
     ask(latents, change=recording(features, Intervention(patches=both)))
 
     def fails(q, k, v, site):

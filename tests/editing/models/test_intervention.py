@@ -52,10 +52,7 @@ def test_joint_norm_mixes_different_frames_of_a_branch_only(tiny, image):
     def eps(latents, *patches):
         return tiny.predict(latents, step, text, Intervention(patches=patches))[1]
 
-    per_frame, joint = (
-        eps(other) != eps(x),
-        eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)),
-    )
+    per_frame, joint = (eps(other) != eps(x), eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)))
     assert per_frame.flatten(1).any(1).tolist() == [True] + [False] * 5
     assert joint.flatten(1).any(1).tolist() == [True] * 3 + [False] * 3
 

@@ -15,6 +15,7 @@ from regrain.editing.attention.layers import LayerProcessor
 from regrain.editing.diffusion.schedule import add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ModelError, PromptError, ResourceError
+from regrain.editing.models import stable_diffusion
 from regrain.editing.models.build import load
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.load import load_backbone, on_shelf
@@ -47,19 +48,10 @@ def test_facts(tiny, tiny_folder, tiny_dc):
     assert tiny_dc.defaults == {"videograin": {"steps": 20}}
 
 
-@pytest.mark.parametrize(
-    ("clip", "size", "expected"),
-    [
-        ((64, 64), None, (64, 64)),
-        ((640, 360), 512, (896, 512)),
-        ((360, 640), 512, (512, 896)),
-        ((1920, 1080), 300, (512, 320)),
-        ((30, 3000), None, (64, 6400)),
-        ((500, 500), 1, (64, 64)),
-    ],
-)
-def test_fit_keeps_the_aspect(tiny, clip, size, expected):
-    assert tiny.fit(*clip, size) == expected
+def test_fit_keeps_the_aspect(tiny):
+    assert [tiny.fit(*clip, None) for clip in ((64, 64), (30, 3000))] == [(64, 64), (64, 6400)]
+    assert [tiny.fit(*clip, 512) for clip in ((640, 360), (360, 640))] == [(896, 512), (512, 896)]
+    assert (tiny.fit(1920, 1080, 300), tiny.fit(500, 500, 1)) == ((512, 320), (64, 64))
 
 
 def test_encode_is_the_scaled_mean_and_decode_goes_back(tiny, tiny_dc, frames):
@@ -78,10 +70,9 @@ def test_encode_is_the_scaled_mean_and_decode_goes_back(tiny, tiny_dc, frames):
 def test_too_long_a_prompt_names_the_first_word_that_does_not_fit(tiny):
     fits = " ".join(["cat"] * 75)
     assert tiny.embed([fits]).lengths == (77,)
-    message = (
-        rf"prompt: The prompt has 76 tokens, but at most 75 fit. .* 'tiger' \(character {len(fits) + 2}\) "
-    )
-    with pytest.raises(PromptError, match=f"{message}is the first"):
+    many = "The prompt has 76 tokens, but at most 75 fit."
+    place = rf"'tiger' \(character {len(fits) + 2}\) is the first"
+    with pytest.raises(PromptError, match=f"prompt: {many} .* {place}"):
         tiny.embed(["", f"{fits} tiger"])
     with pytest.raises(PromptError, match="'Shiba-Inu,' .* is the first word"):
         tiny.embed([" ".join(["cat"] * 73) + "  Shiba-Inu, too"])
@@ -195,10 +186,8 @@ def test_divergence_names_the_step_and_the_layer_it_began_in(small, small_folder
     def attend(q, k, v, site):
         return scaled_dot_product_attention(q, k, v) * (torch.nan if site.name == bad else 1)
 
-    for x, change, layer in (
-        (latents * torch.inf, Intervention(), "conv_in"),
-        (latents, Intervention(attend), bad),
-    ):
+    infinite = latents * torch.inf
+    for x, change, layer in ((infinite, Intervention(), "conv_in"), (latents, Intervention(attend), bad)):
         with pytest.raises(DivergedError, match=r"step 3 of 50 \(t = 941\)") as caught:
             small.predict(x, small.schedule.sampling(50)[2], small.embed([""]), change)
         assert caught.value.field.startswith(layer)
@@ -228,18 +217,13 @@ def test_little_memory_cuts_the_autoencoders_work(tiny, frames, monkeypatch):
     latents = tiny.encode(frames)
     calls = []
     encode = tiny.vae.encode
-    monkeypatch.setattr(
-        tiny.vae, "encode", lambda x: calls.append((len(x), tiny.vae.use_tiling)) or encode(x)
-    )
-    for free, expected in (
-        (1 << 40, [(4, False), (1, False)]),
-        (2 * 4096 * 64 * 128 * 2, [(2, False), (2, False), (1, False)]),
-        (1, [(1, True)] * 5),
-    ):
+    noted = lambda x: calls.append((len(x), tiny.vae.use_tiling)) or encode(x)  # noqa: E731
+    monkeypatch.setattr(tiny.vae, "encode", noted)
+    two = [(2, False), (2, False), (1, False)]
+    cases = {1 << 40: [(4, False), (1, False)], 2 * 4096 * 64 * 128 * 2: two, 1: [(1, True)] * 5}
+    for free, expected in cases.items():
         calls.clear()
-        monkeypatch.setattr(
-            "regrain.editing.models.stable_diffusion.free_memory", lambda device, free=free: free
-        )
+        monkeypatch.setattr(stable_diffusion, "free_memory", lambda device, free=free: free)
         torch.testing.assert_close(tiny.encode(frames), latents, atol=0.2 if free == 1 else 1e-5, rtol=1e-4)
         assert calls == expected
     assert not tiny.vae.use_tiling
@@ -253,9 +237,8 @@ def test_parts_in_turns_are_moved_only_when_another_is_needed(
     moves = []
     for name in ("unet", "vae", "text_encoder"):
         part = getattr(model, name)
-        monkeypatch.setattr(
-            part, "to", lambda device, name=name, part=part: moves.append((name, str(device))) or part
-        )
+        note = lambda device, name=name, part=part: moves.append((name, str(device))) or part  # noqa: E731
+        monkeypatch.setattr(part, "to", note)
     # A device of another name, to tell it from the parts' home; all is computed on the CPU.
     model.device = torch.device("cpu", 0)
     step = model.schedule.sampling(50)[0]
@@ -265,10 +248,8 @@ def test_parts_in_turns_are_moved_only_when_another_is_needed(
     first = model.predict(latents, step, text)
     model.predict(latents, step, text)
     model.decode(clip)
-    assert moves == [
-        ("text_encoder", HERE), ("text_encoder", "cpu"), ("vae", HERE), ("vae", "cpu"), ("unet", HERE),
-        ("unet", "cpu"), ("vae", HERE),
-    ]  # fmt: skip
+    there_and_back = [(name, at) for name in ("text_encoder", "vae", "unet") for at in (HERE, "cpu")]
+    assert moves == [*there_and_back, ("vae", HERE)]
     assert torch.equal(first[0], small.predict(latents, step, text)[0])
 
 
@@ -378,48 +359,39 @@ def lack_a_weight(folder):
     save_file(weights, folder / UNET, {"format": "pt"})
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (
-            lambda f: (f / VAE).rename((f / VAE).with_suffix(".bin")),
-            "no .safetensors weights in vae/, only pickles",
-        ),
-        (lambda f: (f / "unet" / "config.json").unlink(), "has no unet/config.json"),
-        (lambda f: shutil.rmtree(f / "text_encoder"), "has no folder text_encoder/"),
-        (lack_a_weight, "unet/ lacks 1 weights, such as conv_out.weight"),
-        (
-            lambda f: (f / UNET).write_bytes(b"not a safetensors file at all"),
-            "is damaged or not a .safetensors file",
-        ),
-        (
-            lambda f: rewrite(f / "scheduler" / "scheduler_config.json", beta_schedule="sigmoid"),
-            "unknown beta_schedule 'sigmoid'",
-        ),
-        (
-            lambda f: rewrite(f / "scheduler" / "scheduler_config.json", prediction_type="flow_prediction"),
-            "predicts 'flow_prediction', which is unknown",
-        ),
-    ],
-)
-def test_damaged_folders_are_refused(tmp_path, small_folder, damage, message):
+def schedule(**changes):
+    """A damage: other values in the scheduler's configuration."""
+    return lambda folder: rewrite(folder / "scheduler" / "scheduler_config.json", **changes)
+
+
+DAMAGES = {
+    "no .safetensors weights in vae/, only pickles": lambda f: (f / VAE).rename(f / "vae" / "weights.bin"),
+    "has no unet/config.json": lambda f: (f / "unet" / "config.json").unlink(),
+    "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
+    "unet/ lacks 1 weights, such as conv_out.weight": lack_a_weight,
+    "is damaged or not a .safetensors file": lambda f: (f / UNET).write_bytes(b"not a safetensors file"),
+    "unknown beta_schedule 'sigmoid'": schedule(beta_schedule="sigmoid"),
+    "predicts 'flow_prediction', which is unknown": schedule(prediction_type="flow_prediction"),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_damaged_folders_are_refused(tmp_path, small_folder, message):
     folder = shutil.copytree(small_folder, tmp_path / "model")
-    damage(folder)
+    DAMAGES[message](folder)
     assert message in refusal(folder)
-
-
-def test_offline_hub_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert "'nobody/nothing' is not downloaded" in refusal("nobody/nothing")
 
 
 @pytest.mark.parametrize(
     ("error", "message"),
     [("GatedRepoError", "is gated. Accept its terms"), ("RepositoryNotFoundError", "missing from the hub")],
 )
-def test_hub_refusals_are_one_line(monkeypatch, error, message):
+def test_hub_refusals_are_one_line(monkeypatch, tmp_path, error, message):
     import huggingface_hub
     from huggingface_hub import errors
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert "'nobody/nothing' is not downloaded" in refusal("nobody/nothing")  # offline
 
     def refuse(*_, **__):
         kind = getattr(errors, error)
@@ -442,20 +414,15 @@ def test_a_hub_download_is_read_as_a_folder_of_safetensors(monkeypatch, small_fo
     assert_same(load_backbone("someone/something"), small)
     from huggingface_hub.utils import filter_repo_objects
 
-    offered = [
-        "model_index.json", "v1-5-pruned.ckpt", "v1-5-pruned-emaonly.safetensors", "unet/config.json",
-        "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
-        "unet/diffusion_pytorch_model-00001-of-00002.safetensors", "text_encoder/model.safetensors",
-        "text_encoder/pytorch_model.bin", "safety_checker/model.safetensors", "tokenizer/merges.txt",
-        "scheduler/scheduler_config.json", "vae/diffusion_pytorch_model.safetensors",
-    ]  # fmt: skip
-    taken = set(filter_repo_objects(offered, allow_patterns=asked["someone/something"]))
-    assert set(offered) - taken == {
-        "v1-5-pruned.ckpt", "v1-5-pruned-emaonly.safetensors", "unet/diffusion_pytorch_model.bin",
-        "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
-        "text_encoder/pytorch_model.bin", "safety_checker/model.safetensors",
-    }  # fmt: skip
+    weights = "unet/diffusion_pytorch_model"
+    refused = {"v1-5-pruned.ckpt", "v1-5-pruned-emaonly.safetensors", "text_encoder/pytorch_model.bin"}
+    refused |= {"safety_checker/model.safetensors", f"{weights}.bin"}
+    refused |= {f"{weights}.{kind}.safetensors" for kind in ("fp16", "non_ema")}
+    wanted = {f"{weights}.safetensors", f"{weights}-00001-of-00002.safetensors", "unet/config.json"}
+    wanted |= {"model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt"}
+    wanted |= {"text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
+    taken = filter_repo_objects([*wanted, *refused], allow_patterns=asked["someone/something"])
+    assert set(taken) == wanted
 
 
 # --- single files
@@ -557,10 +524,14 @@ def run(model, steps=2):
     return x
 
 
+def load_file_of(weights, path, metadata=None):
+    """A backbone of weights stored in one file."""
+    save_file(weights, path, metadata)
+    return load_backbone(str(path))
+
+
 def test_a_single_file_equals_its_folder(tmp_path, tiny):
-    path = tmp_path / "tiny.safetensors"
-    save_file(original_layout(tiny), path)
-    model = load_backbone(str(path))
+    model = load_file_of(original_layout(tiny), tmp_path / "tiny.safetensors")
     assert_same(model, tiny)
     assert model.prediction == "epsilon"
     assert (model.size, model.token_limit) == (512, 77)
@@ -568,9 +539,8 @@ def test_a_single_file_equals_its_folder(tmp_path, tiny):
 
 
 def test_a_single_file_in_half_precision_is_read_as_float(tmp_path, tiny):
-    path = tmp_path / "half.safetensors"
-    save_file({key: value.half() for key, value in original_layout(tiny).items()}, path)
-    model = load_backbone(str(path))
+    halves = {key: value.half() for key, value in original_layout(tiny).items()}
+    model = load_file_of(halves, tmp_path / "half.safetensors")
     for part in (model.unet, model.vae, model.text_encoder):
         assert {value.dtype for value in part.parameters()} == {torch.float32}
     torch.testing.assert_close(run(model), run(tiny), atol=0.05, rtol=0.05)
@@ -592,12 +562,9 @@ def second(tmp_path_factory):
             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(32, 32, 32, 64), layers_per_block=2,
         )  # fmt: skip
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                hidden_size=1024, intermediate_size=64, num_hidden_layers=1, num_attention_heads=16,
-                hidden_act="gelu", vocab_size=49408,
-            )
-        )  # fmt: skip
+        sizes = {"hidden_size": 1024, "intermediate_size": 64, "vocab_size": 49408}
+        layers = {"num_hidden_layers": 1, "num_attention_heads": 16, "hidden_act": "gelu"}
+        text_encoder = CLIPTextModel(CLIPTextConfig(**sizes, **layers))
     return SimpleNamespace(unet=unet.eval(), vae=vae.eval(), text_encoder=text_encoder.eval())
 
 
@@ -609,9 +576,7 @@ def second(tmp_path_factory):
     ],
 )
 def test_second_version_single_file(tmp_path, second, metadata, prediction, size):
-    path = tmp_path / "second.safetensors"
-    save_file(original_layout(second, "sd2"), path, metadata)
-    model = load_backbone(str(path))
+    model = load_file_of(original_layout(second, "sd2"), tmp_path / "second.safetensors", metadata)
     assert_same(model, second)
     assert (model.prediction, model.size) == (prediction, size)
     assert model.unet.config.cross_attention_dim == 1024
@@ -625,9 +590,7 @@ def test_second_version_single_file(tmp_path, second, metadata, prediction, size
     ids=("metadata", "marker"),
 )
 def test_what_a_file_says_it_predicts_is_believed(tmp_path, tiny, metadata, marker):
-    path = tmp_path / "v.safetensors"
-    save_file(original_layout(tiny) | marker, path, metadata)
-    model = load_backbone(str(path))
+    model = load_file_of(original_layout(tiny) | marker, tmp_path / "v.safetensors", metadata)
     assert (model.prediction, model.size) == ("v_prediction", 512)
 
 
@@ -670,11 +633,8 @@ FIRST, LAST = (f"model.diffusion_model.{name}.weight" for name in ("input_blocks
 def test_other_single_files_are_refused(tmp_path, tiny, change, message):
     save_file(change(original_layout(tiny)), tmp_path / "other.safetensors")
     assert message in refusal(tmp_path / "other.safetensors")
-
-
-def test_what_is_no_safetensors_file_is_refused(tmp_path):
-    (tmp_path / "text.safetensors").write_text("hello, this is not a checkpoint")
-    assert "damaged" in refusal(tmp_path / "text.safetensors")
+    (tmp_path / "other.safetensors").write_text("hello, this is not a checkpoint")
+    assert "damaged" in refusal(tmp_path / "other.safetensors")
 
 
 def test_shipped_configurations_are_the_real_sizes():
@@ -685,17 +645,14 @@ def test_shipped_configurations_are_the_real_sizes():
     from regrain.editing.models.loading.single_file import CHECKPOINTS
 
     counts = {"sd1": (859_520_964, 83_653_863, 123_060_480), "sd2": (865_910_724, 83_653_863, 340_387_840)}
+    text_encoder = lambda config: CLIPTextModel(CLIPTextConfig(**config))  # noqa: E731
+    build = {"unet": UNet2DConditionModel.from_config, "vae": AutoencoderKL.from_config}
+    build |= {"text_encoder": text_encoder}
     for version, expected in counts.items():
-        unet, vae, text = (
-            json.loads((CHECKPOINTS / version / part / "config.json").read_text())
-            for part in ("unet", "vae", "text_encoder")
-        )
+        folder = CHECKPOINTS / version
+        given = {part: json.loads((folder / part / "config.json").read_text()) for part in build}
         with torch.device("meta"):
-            parts = (
-                UNet2DConditionModel.from_config(unet),
-                AutoencoderKL.from_config(vae),
-                CLIPTextModel(CLIPTextConfig(**text)),
-            )
+            parts = [make(given[part]) for part, make in build.items()]
         assert tuple(sum(p.numel() for p in part.parameters()) for part in parts) == expected
         heads = parts[0].down_blocks[2].attentions[0].transformer_blocks[0].attn1.heads
         assert heads == (8 if version == "sd1" else 20)

@@ -9,15 +9,10 @@ import tuning_reference as reference
 from tuning_runs import FRAMES, WORDS, learned
 
 from regrain.editing.methods.tuning import sparse_causal
+from regrain.editing.models import temporal
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.temporal import (
-    attend_in_time,
-    convolve_in_time,
-    sinusoids,
-    tunable_shapes,
-    with_weights,
-)
+from regrain.editing.models.temporal import attend_in_time, tunable_shapes, with_weights
 from regrain.editing.models.tuned import tuned
 
 ASSETS = Path(__file__).parents[3] / "assets"
@@ -62,13 +57,9 @@ def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
     assert len(kept) == 32
     assert all(name.endswith((".attn1.to_q.weight", ".attn2.to_q.weight")) for name in kept)
     block = "down_blocks.0.attentions.0.transformer_blocks.0.attn_temp."
-    assert {name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)} == {
-        "to_q.weight": (320, 320),
-        "to_k.weight": (320, 320),
-        "to_v.weight": (320, 320),
-        "to_out.0.weight": (320, 320),
-        "to_out.0.bias": (320,),
-    }
+    square = dict.fromkeys(("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"), (320, 320))
+    own = {name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)}
+    assert own == square | {"to_out.0.bias": (320,)}
 
 
 def test_convolutions_over_time_follow_every_convolution_over_places():
@@ -151,12 +142,12 @@ def test_convolutions_over_time_are_the_formula():
     own = {"down.weight": drawn(2, 4, 3), "up.weight": drawn(4, 2, 3, seed=1)}
     x = drawn(2 * 5, 4, 2, 3)
     expected = torch.cat([reference.convolved(part, own) for part in x.split(5)])
-    torch.testing.assert_close(convolve_in_time(x, own, 5), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(temporal.convolve_in_time(x, own, 5), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [8, 7])
 def test_every_frame_has_its_own_position(channels):
-    found = sinusoids(5, channels)
+    found = temporal.sinusoids(5, channels)
     assert found.shape == (5, channels)
     assert found[0].tolist() == [0.0] * (channels // 2) + [1.0] * (channels // 2) + [0.0] * (channels % 2)
     assert found[3, 0] == pytest.approx(0.14112, abs=1e-5)  # sin 3
@@ -173,9 +164,8 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
         for name, x in model.untuned(given["rank"], fresh).items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
-    change = with_weights(
-        Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),)), weights, FRAMES, given["positions"]
-    )
+    joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
+    change = with_weights(joint, weights, FRAMES, given["positions"])
     _, eps = model.predict(x, step, text, change)
     unet = reference.network(model.unet, weights, True, given["positions"])
     expected = [

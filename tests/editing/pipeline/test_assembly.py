@@ -28,6 +28,7 @@ FRAMES, SIZE = 8, 64
 WINDOWED = [name for name, method in METHODS.items() if method.anchors]
 QUICK = {"steps": 2, "preview_every": 0, "cuts": "none"}
 QUICK |= {"inner_steps": 1, "tune_steps": 0, "tune_preview_every": 0}
+HORSE = Region("horse", 1, prompt="a dog", source="a horse", margin=0)
 
 
 def moving(frames=FRAMES, seed=0):
@@ -46,7 +47,7 @@ def labels(frames=FRAMES):
 
 def request(method="videograin", frames=FRAMES, masks=None, **changes):
     given = {"source_prompt": "a horse on the beach", "seed": 7, "method": method}
-    given["regions"] = (Region("horse", 1, prompt="a dog", source="a horse", margin=0),)
+    given["regions"] = (HORSE,)
     masks = labels(frames) if masks is None else masks
     return EditRequest(ArrayClip(moving(frames), fps=Fraction(24)), masks, **(given | changes))
 
@@ -109,9 +110,8 @@ def test_anchors_take_the_same_way_again(tiny, method, monkeypatch):
         return predict(x, step, *args, **named)
 
     monkeypatch.setattr(tiny, "predict", spy)
-    events = edit_clip(
-        tiny, request(method), params(method, **ALONE.get(method, {})), watched(method, pieces)
-    )
+    given = params(method, **ALONE.get(method, {}))
+    events = edit_clip(tiny, request(method), given, watched(method, pieces))
     with torch.no_grad():
         for _ in (event for event in events if isinstance(event, WindowStarted)):
             calls += [[]]
@@ -168,17 +168,15 @@ def test_windows_are_as_large_as_memory_allows(tiny, monkeypatch):
     assert [piece.numbers for piece in pieces][0] == (0, 1, 2, 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("free", "frames"), [(1 << 40, 32), (2 * 4 * 64 * 320 * 4 * 32 * 16, 16), (1 << 20, 8), (0, 8)]
-)
-def test_window_sizes(free, frames):
-    assert window_frames(4, 64, 320, 4, free) == frames
+def test_window_sizes():
+    memory = (1 << 40, 2 * 4 * 64 * 320 * 4 * 32 * 16, 1 << 20, 0)
+    assert [window_frames(4, 64, 320, 4, free) for free in memory] == [32, 16, 8, 8]
 
 
-@pytest.mark.parametrize("size", [1, 2, -1, 1001])
-def test_a_window_holds_at_least_its_anchors_and_a_frame(size):
-    with pytest.raises(RequestError, match="params.window"):
-        params("videograin", window=size)
+def test_a_window_holds_at_least_its_anchors_and_a_frame():
+    for size in (1, 2, -1, 1001):
+        with pytest.raises(RequestError, match="params.window"):
+            params("videograin", window=size)
 
 
 def test_an_attended_pixel_is_shown_where_it_is(tiny):
@@ -212,11 +210,7 @@ def test_anchors_are_held_in_the_steps_taken_again(tiny):
 def test_a_region_may_be_in_some_windows_alone(tiny):
     masks = labels()
     masks[4:, 45:60, 5:30] = 2
-    regions = (
-        Region("horse", 1, prompt="a dog", source="a horse", margin=0),
-        Region("sand", 2, prompt="grass", margin=0),
-    )
-    asked = request(masks=masks, regions=regions)
+    asked = request(masks=masks, regions=(HORSE, Region("sand", 2, prompt="grass", margin=0)))
     result, _ = run(tiny, asked, params("videograin"))
     assert np.array_equal(np.asarray(result.frames)[:4, 45:60, 5:30], moving()[:4, 45:60, 5:30])
     assert (np.asarray(result.frames)[4:, 46:59, 6:29] != moving()[4:, 46:59, 6:29]).mean() > 0.5
@@ -227,10 +221,9 @@ def test_a_region_may_be_in_some_windows_alone(tiny):
 
 def test_each_shot_is_edited_like_a_clip(tiny):
     shots = [moving(5, 1), moving(4, 2)]
-    both = replace(
-        request(masks=np.concatenate([labels(5), labels(4)]), frames=9), clip=ArrayClip(np.concatenate(shots))
-    )
-    result, _ = run(tiny, both, params("videograin", window=8, cuts="5"))
+    asked = request(masks=np.concatenate([labels(5), labels(4)]), frames=9)
+    asked = replace(asked, clip=ArrayClip(np.concatenate(shots)))
+    result, _ = run(tiny, asked, params("videograin", window=8, cuts="5"))
     assert result.plan.cuts == (5,)
     for start, shot in ((0, shots[0]), (5, shots[1])):
         alone = replace(request(masks=labels(len(shot)), frames=len(shot)), clip=ArrayClip(shot))
@@ -253,18 +246,16 @@ def test_cuts_are_found_and_said(tiny):
         assert last.report.get("cuts", []) == ([] if cuts == "none" else [6])
 
 
-@pytest.mark.parametrize(
-    ("name", "frames", "said"), [("cuts", "4, 9", "Choose .* 1 to 7"), ("keyframes", "0, 9", "")]
-)
-def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded(name, frames, said):
-    with pytest.raises(RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"):
-        next(edit(request(params={name: frames}, model="owner/nothing")))
+def test_frames_outside_the_clip_are_refused_before_the_model_is_loaded():
+    for name, frames, said in (("cuts", "4, 9", "Choose .* 1 to 7"), ("keyframes", "0, 9", "")):
+        with pytest.raises(RequestError, match=rf"params.{name}: Frame 9 is outside the clip. {said}"):
+            next(edit(request(params={name: frames}, model="owner/nothing")))
 
 
 # --- Key frames
 
 
-def drafted(asked, given, keyframes, size=32):
+def keyed(keyframes, size=32):
     """What becomes of drafts whose latents are pictures with inverted colours."""
 
     class Inverting:
@@ -274,28 +265,19 @@ def drafted(asked, given, keyframes, size=32):
         def decode(self, x):
             return x.movedim(1, -1).byte().numpy()
 
-    given = given.model_copy(update={"keyframes": keyframes})
-    plan = make_plan((), keyframes, frames_of(asked.clip), size)
+    asked = request("fatezero")
+    given = params("fatezero", reconstruct=True, feather=0.0, keyframes=keyframes)
+    plan = make_plan((), given.keyframes, frames_of(asked.clip), size)
     assembly = Compositor(Inverting(), asked, given, plan)
     for window in plan.windows:
         keys = list(window.keys)
         maps = np.array(keys, np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
         shown = torch.from_numpy(255 - moving()[keys]).movedim(-1, 1).float()
-        draft = WindowResult(
-            (shown,),
-            {"horse": RegionAttention(maps, maps + 10)},
-            reconstruction=shown,
-            words=WordAttention({"horse": maps}, {"dog": maps}),
-            step_areas={0: maps > 3},
-            control=moving()[keys],
-        )
+        heat, words = RegionAttention(maps, maps + 10), WordAttention({"horse": maps}, {"dog": maps})
+        seen = {"reconstruction": shown, "words": words, "step_areas": {0: maps > 3}}
+        draft = WindowResult((shown,), {"horse": heat}, control=moving()[keys], **seen)
         list(assembly.add(window, draft))
     return assembly.result()
-
-
-def keyed(keyframes, size=32):
-    given = params("fatezero", reconstruct=True, feather=0.0, keyframes=keyframes)
-    return drafted(request("fatezero"), given, given.keyframes, size)
 
 
 def test_key_frames_are_kept_and_the_others_follow():
@@ -312,6 +294,14 @@ def test_key_frames_are_kept_and_the_others_follow():
     assert np.array_equal(frames[~outside], alone[~outside])
     assert np.array_equal(np.asarray(result.source), moving())
     assert len(result.reconstruction) == FRAMES
+    # Maps are those of the nearest key frame.
+    near = [0, 0, 3, 3, 3, 3, 7, 7]
+    assert result.attention["horse"].before[:, 0, 0].tolist() == near
+    assert result.attention["horse"].after[:, 0, 0].tolist() == [10 + n for n in near]
+    assert result.words.source["horse"][:, 0, 0].tolist() == near
+    assert result.words.edit["dog"][:, 0, 0].tolist() == near
+    assert result.step_areas[0][:, 0, 0].tolist() == [n > 3 for n in near]
+    assert np.array_equal(result.control, moving()[near])
 
 
 @pytest.mark.parametrize("size", [3, 4])
@@ -320,17 +310,6 @@ def test_windows_change_nothing_between_key_frames(size):
     assert len(parts.plan.windows) > 1
     assert np.array_equal(whole.frames, parts.frames)
     assert np.array_equal(whole.reconstruction, parts.reconstruction)
-
-
-def test_maps_are_those_of_the_nearest_key_frame():
-    result = keyed("0, 3")
-    near = [0, 0, 3, 3, 3, 3, 7, 7]
-    assert result.attention["horse"].before[:, 0, 0].tolist() == near
-    assert result.attention["horse"].after[:, 0, 0].tolist() == [10 + n for n in near]
-    assert result.words.source["horse"][:, 0, 0].tolist() == near
-    assert result.words.edit["dog"][:, 0, 0].tolist() == near
-    assert result.step_areas[0][:, 0, 0].tolist() == [n > 3 for n in near]
-    assert np.array_equal(result.control, moving()[near])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -349,8 +328,7 @@ def test_a_region_in_no_key_frame_is_refused(tiny):
 
 
 def test_previews_show_frames_of_the_clip(tiny):
-    given = params("videograin", keyframes="every 2", preview_every=1)
-    _, events = run(tiny, request(), given)
+    _, events = run(tiny, request(), params("videograin", keyframes="every 2", preview_every=1))
     shown = [event.indices for event in events if isinstance(event, Preview)]
     assert shown == [(0, 2, 4)] * 2 + [(6, 7)] * 2
 
@@ -383,8 +361,8 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tiny, method,
     assert np.array_equal(again.uncomposited, whole.uncomposited)
     for name, maps in whole.attention.items():
         assert np.array_equal(maps.after, again.attention[name].after)
-    stages = [event.number if isinstance(event, WindowStarted) else event.stage
-              for event in told if isinstance(event, WindowStarted | Progress)]  # fmt: skip
+    told = [event for event in told if isinstance(event, WindowStarted | Progress)]
+    stages = [event.number if isinstance(event, WindowStarted) else event.stage for event in told]
     edited = [number for number in range(1, 4) if "editing" in stages[stages.index(number) :][:4]]
     assert at not in edited
     assert at + 1 in edited
@@ -399,8 +377,8 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_bytes(tiny, method,
         {"seed": 8},
         {"prompt": "a cat on the beach"},
         {"negative_prompt": "grass"},
-        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", strength=0.5, margin=0),)},
-        {"regions": (Region("horse", 1, prompt="a dog", source="a horse", margin=3),)},
+        {"regions": (replace(HORSE, strength=0.5),)},
+        {"regions": (replace(HORSE, margin=3),)},
         {"masks": np.roll(labels(), 3, 2)},
     ],
 )
@@ -484,9 +462,10 @@ def test_a_steady_edit_is_the_average_along_the_motion_and_nothing_else(tiny, me
 def test_a_window_is_steadied_on_its_own_and_not_edited_anew_for_it(tiny, monkeypatch):
     masks = labels()
     masks[:4] = 0  # nothing is edited in the first window
-    plain, _ = run(tiny, request(masks=masks), params("videograin", 4))
+    asked = request(masks=masks)
+    plain, _ = run(tiny, asked, params("videograin"))
     calls = calls_of(tiny, monkeypatch)
-    calm, _ = run(tiny, request(masks=masks), params("videograin", 4, steady=2))
+    calm, _ = run(tiny, asked, params("videograin", steady=2))
     assert not calls
     assert np.array_equal(calm.uncomposited[:4], plain.uncomposited[:4])
     assert not np.array_equal(calm.uncomposited[4:], plain.uncomposited[4:])

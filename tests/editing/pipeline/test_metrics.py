@@ -130,9 +130,8 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
     request, result = edited
     found = []
     for size in (5, 1, 2, 4):
-        monkeypatch.setattr(
-            "regrain.editing.pipeline.metrics.windows", lambda count, size=size: windows(count, size)
-        )
+        by = lambda count, size=size: windows(count, size)  # noqa: E731
+        monkeypatch.setattr("regrain.editing.pipeline.metrics.windows", by)
         found.append(measure(result, request))
     for other in found[1:]:
         for key in ("outside_psnr", "outside_ssim", "outside_psnr_uncomposited", "warp_error"):
@@ -142,9 +141,8 @@ def test_the_figures_are_those_of_the_whole_clip_whatever_the_window(edited, mon
     outside = ~request.edited_mask
     squares = np.square(result.source.astype(float) - result.frames)[outside]
     assert found[0]["outside_psnr"] == pytest.approx(10 * np.log10(255**2 / squares.mean()), abs=1e-9)
-    share = [
-        cv2.resize(f.astype(np.float32), (6, 4), interpolation=cv2.INTER_AREA) for f in request.areas == 1
-    ]
+    areas = (request.areas == 1).astype(np.float32)
+    share = [cv2.resize(area, (6, 4), interpolation=cv2.INTER_AREA) for area in areas]
     expected = np.average(result.attention["left"].after, weights=1 - np.stack(share))
     assert found[0]["attention"]["left"]["outside_after"] == pytest.approx(expected, abs=1e-6)
 

@@ -49,16 +49,15 @@ def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
     assert report["warnings"] == []
 
 
-def test_the_model_recommends_and_the_user_decides(tiny_dc):
-    report = list(edit(request(params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
-    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
-    assert tiny_dc.defaults["videograin"]["steps"] == 20
-
-
 def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(tiny_dc):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "are meaningless" in warning
-    assert list(edit(request(drawn=True), tiny_dc))[-1].report["warnings"] == []
+    report = list(edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
+    assert report["warnings"] == []
+    # What the user gives outweighs what the model recommends.
+    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
+    assert report["params"]["steps"] == {"value": 2, "source": "given"}
+    assert tiny_dc.defaults["videograin"]["steps"] == 20
 
 
 def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
@@ -77,24 +76,19 @@ def test_nothing_asked_is_refused_before_a_model_is_loaded():
         next(edit(request(becomes="", model="no/such-model")))
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [({"becomes": "a tigre"}, '"tigre".*tiger'), ({"source_prompt": "a wombat"}, '"wombat"')],
-)
-def test_an_unknown_word_is_named_with_the_nearest(tiny_dc, change, said):
-    with pytest.raises(PromptError, match=said):
-        list(edit(request(**change), tiny_dc))
+def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
+    tigre, wombat = ("becomes", "a tigre", '"tigre".*tiger'), ("source_prompt", "a wombat", '"wombat"')
+    for given, words, said in (tigre, wombat):
+        with pytest.raises(PromptError, match=said):
+            list(edit(request(**{given: words}), tiny_dc))
 
 
 def test_words_that_are_too_many_are_named_by_their_field(tiny):
     long = " ".join(["cat"] * 80)
-    for change, field in (
-        ({"source_prompt": long}, "source_prompt"),
-        ({"negative_prompt": long}, "negative_prompt"),
-        ({"becomes": long, "prompt": "a fox"}, "regions.thing.prompt"),
-    ):
+    fields = {"source_prompt": "source_prompt", "negative_prompt": "negative_prompt"}
+    for given, field in (fields | {"becomes": "regions.thing.prompt"}).items():
         with pytest.raises(PromptError, match="80 tokens") as caught:
-            list(edit(request(**change), tiny))
+            list(edit(request(**{"prompt": "a fox", given: long}), tiny))
         assert caught.value.field == field
 
 

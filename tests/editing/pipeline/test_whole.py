@@ -54,9 +54,8 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch(tmp_path, source):
         assert times == [Fraction(stamp - 200, 1000) for stamp in STAMPS[3:7]]
         assert end == Fraction(580 - 200, 1000)
     _, sound = heard(tmp_path / "out" / "edited.mp4")
-    assert (
-        np.abs(sound[0, : RATE * 28 // 100]).max() < 0.05 < 0.4 < np.abs(sound[0, RATE * 32 // 100 :]).max()
-    )
+    before, after = np.abs(sound[0, : RATE * 28 // 100]), np.abs(sound[0, RATE * 32 // 100 :])
+    assert before.max() < 0.05 < 0.4 < after.max()
     with Image.open(tmp_path / "out" / "edited.gif") as gif:
         assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [40, 260, 40, 40]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -70,9 +69,8 @@ def test_the_rest_of_the_file_is_copied(tmp_path, source):
     clip, whole = open_clip(source), open_clip(tmp_path / "out" / "whole.mp4")
     frames = clip.read(0, 10)
     frames[3:7] = 255 - frames[3:7]
-    write_video(
-        tmp_path / "expected.mp4", frames, clip.fps, **timing_of(clip), audio_from=clip.audio, tags=clip.tags
-    )
+    more = timing_of(clip) | {"audio_from": clip.audio, "tags": clip.tags}
+    write_video(tmp_path / "expected.mp4", frames, clip.fps, **more)
     assert whole.path.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
     assert (whole.times, whole.duration) == (clip.times, clip.duration)
     assert np.abs(whole.read(0, 10).astype(int) - frames).mean() < 1
@@ -102,10 +100,8 @@ def test_a_folder_of_images_may_be_whole(tmp_path):
 
 def test_what_cannot_be_whole_is_refused(source):
     strided = "With a stride of 2, the clip skips frames of its file. Set clip.stride"
-    for clip, reason in (
-        (ArrayClip(flat(LEVELS)), "'array' is not a file. Use a video file or a folder of images."),
-        (open_clip(source, stride=2), strided),
-    ):
+    no_file = "'array' is not a file. Use a video file or a folder of images."
+    for clip, reason in ((ArrayClip(flat(LEVELS)), no_file), (open_clip(source, stride=2), strided)):
         with pytest.raises(RequestError, match=reason) as caught:
             check_whole(clip)
         assert caught.value.field == "--whole"

@@ -46,9 +46,7 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
     assert (named.strides, named.size) == ({(1, 1, 1), (1, 4, 4)}, (64, 96))
     # None is small enough: the coarsest.
     assert HeatScope.choose(Grid(3, 256, 256), sites(1, 2, 4)).size == (64, 64)
-
-
-def test_grids_the_model_does_not_have_are_refused():
+    # Grids the model does not have are refused.
     with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
 

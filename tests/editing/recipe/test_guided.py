@@ -70,9 +70,8 @@ def test_each_switch_turns_off_its_own_part():
     looks = {GUIDED.name: qkv()[:2]}
     plain = attention(q, k, v)
     for part in ({"spatial_steps": 1}, {"temporal_until": 1.0}, {"cross_frame": "first"}):
-        given = OFF | part
-        source = looks if given["spatial_steps"] else None
-        found = made(**given).attend(STEPS[0], BOTH, source)(q, k, v, GUIDED)
+        source = looks if "spatial_steps" in part else None
+        found = made(**OFF | part).attend(STEPS[0], BOTH, source)(q, k, v, GUIDED)
         assert not torch.allclose(found, plain, atol=1e-3), part
 
 
@@ -110,9 +109,6 @@ def test_what_appears_in_a_frame_is_shared():
 
 def test_attention_along_the_motion_stops_with_its_share_of_the_steps():
     q, k, v = qkv()
-    attentions = made(temporal_until=0.65, spatial_steps=0, cross_frame="own")
-    changed = [
-        not torch.equal(attentions.attend(step, BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
-        for step in STEPS
-    ]
+    attends = [made(**OFF | {"temporal_until": 0.65}).attend(step, BOTH, None) for step in STEPS]
+    changed = [not torch.equal(attend(q, k, v, GUIDED), attention(q, k, v)) for attend in attends]
     assert changed == [True] * 13 + [False] * 7

@@ -20,9 +20,8 @@ def gaussian(x, step):
 
 
 def data():
-    return MEAN + SPREAD * torch.randn(
-        4, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    return MEAN + SPREAD * torch.randn(4, 4, 16, 16, dtype=torch.float64, generator=generator)
 
 
 def round_trip_error(steps, convention):

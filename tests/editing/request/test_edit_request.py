@@ -3,6 +3,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+from tables import rows
 
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.media.clip import ArrayClip
@@ -57,15 +58,13 @@ def test_prompts_are_composed(source, prompt, regions, text, spans):
     assert compose(source, prompt, regions) == (text, spans)
 
 
+LABELS = np.zeros((2, 4, 6), np.uint8)
+LABELS[0, :2], LABELS[1, 2:] = 1, 2
+
+
 def make(**changes):
-    labels = np.zeros((2, 4, 6), np.uint8)
-    labels[0, :2], labels[1, 2:] = 1, 2
-    values = {
-        "clip": ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)),
-        "labels": labels,
-        "regions": (region(1, "a panda"), region(2)),
-    }
-    return EditRequest(**values | changes)
+    clip, regions = ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)), (region(1, "a panda"), region(2))
+    return EditRequest(**{"clip": clip, "labels": LABELS, "regions": regions} | changes)
 
 
 def test_request_is_frozen_and_holds_what_was_given():
@@ -79,55 +78,38 @@ def test_request_is_frozen_and_holds_what_was_given():
         request.labels[0] = 0
 
 
-def wrong_labels(kind):
-    labels = make().labels
-    return {
-        "count": labels[:1],
-        "size": labels[:, :3],
-        "type": labels.astype(np.int64),
-        "unlisted": np.where(labels == 2, 9, labels).astype(np.uint8),
-        "empty": np.where(labels == 2, 0, labels).astype(np.uint8),
-        "missing": None,
-    }[kind]
+UNFIT = [
+    ("shape", LABELS[:1]),
+    ("shape", LABELS[:, :3]),
+    ("label 9", np.where(LABELS == 2, np.uint8(9), LABELS)),
+    ("'r2'", np.where(LABELS == 2, np.uint8(0), LABELS)),
+    ("need masks", None),
+]
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("count", "shape"),
-        ("size", "shape"),
-        ("unlisted", "label 9"),
-        ("empty", "'r2'"),
-        ("missing", "need masks"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(kind, message):
+@pytest.mark.parametrize(("message", "labels"), UNFIT)
+def test_labels_that_do_not_fit_are_refused(message, labels):
     with pytest.raises(MaskError, match=message):
-        make(labels=wrong_labels(kind))
-
-
-def test_labels_of_another_type_are_refused():
+        make(labels=labels)
     with pytest.raises((MaskError, TypeError)):  # TypeError where annotations are checked, as in these tests
-        make(labels=wrong_labels("type"))
+        make(labels=LABELS.astype(np.int64))
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("seed", {"seed": -1}),
-        ("seed", {"seed": 2**63}),
-        ("seed", {"seed": True}),
-        ("size", {"size": 8}),
-        ("model", {"model": " "}),
-        ("method", {"method": "videograim"}),
-        ("params.steps", {"params": {"steps": math.nan}}),
-        ("regions.1.label", {"regions": (region(1), replace(region(1), name="other"))}),
-        ("regions.1.name", {"regions": (region(1), replace(region(2), name="R1"))}),
-    ],
-)
-def test_bad_values_are_refused_by_name(field, changes):
+BAD = {
+    "seed": [-1, 2**63, True],
+    "size": [8],
+    "model": [" "],
+    "method": ["videograim"],
+    "params.steps": [{"steps": math.nan}],
+    "regions.1.label": [(region(1), replace(region(1), name="other"))],
+    "regions.1.name": [(region(1), replace(region(2), name="R1"))],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), rows(BAD))
+def test_bad_values_are_refused_by_name(field, value):
     with pytest.raises(RequestError) as caught:
-        make(**changes)
+        make(**{field.split(".")[0]: value})
     assert caught.value.field == field
 
 
@@ -137,9 +119,7 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
-)
+@pytest.mark.parametrize(("key", "value"), rows(WRONG))
 def test_bad_region_values_are_refused_by_name(key, value):
     with pytest.raises(RequestError) as caught:
         Region(**{"name": "a", "label": 1, key: value})
@@ -183,16 +163,15 @@ def test_several_prompts_are_several_edits():
     assert masked.targets == (masked.composed.text, f"two animals on the grass, {appended}")
 
 
-@pytest.mark.parametrize(
-    ("field", "given"),
-    [
-        ("more_prompts", {"more_prompts": (" ",)}),
-        ("more_prompts", {"more_prompts": ("a dog",) * 8}),
-        ("more_prompts", {"more_prompts": ("a dog",), "method": "videograin"}),
-        ("source_prompt", {"source_prompt": " "}),
-        ("prompt", {"prompt": ""}),
-    ],
-)
+TWO = {"more_prompts": ("a dog",)}
+BAD_WORDS = {
+    "more_prompts": [{"more_prompts": (" ",)}, {"more_prompts": ("a",) * 8}, TWO | {"method": "videograin"}],
+    "source_prompt": [{"source_prompt": " "}],
+    "prompt": [{"prompt": ""}],
+}
+
+
+@pytest.mark.parametrize(("field", "given"), rows(BAD_WORDS))
 def test_edits_by_words_are_refused_by_name(field, given):
     with pytest.raises(RequestError) as caught:
         check_runnable(by_words(**given))
@@ -212,13 +191,9 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
 
 
 def test_a_region_that_says_nothing_of_its_margin_has_room():
-    labels = np.zeros((1, 64, 96), np.uint8)
+    clip, labels = ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)), np.zeros((1, 64, 96), np.uint8)
     labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
-    request = make(
-        clip=ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
-        labels=labels,
-        regions=(Region("a", 1, prompt="a fox"), Region("b", 2)),
-    )
+    request = make(clip=clip, labels=labels, regions=(region(1, "a fox"), region(2)))
     rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 43, 16, 43)  # 64 / 16 on all sides
     assert np.array_equal(request.areas == 2, labels == 2)  # it is not edited

@@ -84,18 +84,14 @@ def test_the_command_writes_the_pair_of_the_used_frames(clip, labels, tmp_path, 
     assert last_error(capsys).startswith("error: --out: ")
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ([], "'masks' has 2 frames of 48x32, but the clip uses 4 of 48x32. Use masks of this clip."),
-        (["--stride", "2", "--label", "9"], "Label 9 is not in the masks. Choose from 1, 2."),
-    ],
-)
-def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, capsys, options, said):
+def test_what_does_not_match_is_refused_in_one_line(clip, labels, tmp_path, capsys):
     write_labels(labels[::2], tmp_path / "masks", {})
-    assert call("pair", clip, tmp_path / "masks", "-o", tmp_path / "out", *options) == 2
-    assert last_error(capsys).endswith(said)
-    assert not (tmp_path / "out").exists()
+    short = "'masks' has 2 frames of 48x32, but the clip uses 4 of 48x32. Use masks of this clip."
+    absent = "Label 9 is not in the masks. Choose from 1, 2."
+    for options, said in (([], short), (["--stride", 2, "--label", 9], absent)):
+        assert call("pair", clip, tmp_path / "masks", "-o", tmp_path / "out", *options) == 2
+        assert last_error(capsys).endswith(said)
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("name", "same"), [("masks.mkv", 1), ("masks.mp4", 0.98)])

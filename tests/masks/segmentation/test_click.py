@@ -115,9 +115,8 @@ def test_the_real_network_answers_at_the_frames_size(untrained, shape):
     frame = sam.embed(image, untrained)
     assert frame.features.shape[2:] == (32, 32)
     one = click.segment(frame, [(5, 6)], [1])
-    two = click.segment(
-        frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=one | (np.ones(shape) > 0)
-    )
+    everywhere = np.ones(shape, bool)
+    two = click.segment(frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=everywhere)
     assert one.shape == two.shape == shape
     assert one.dtype == two.dtype == bool
     assert (click.segment(image, [(5, 6)], [1], model=untrained) == one).all()
@@ -190,12 +189,7 @@ def test_what_does_not_fit_is_refused_by_name(field, change):
 
 def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
     asked = []
-
-    def predict(sam, frame, points, labels, *_):
-        asked.append((points, labels))
-        return mask
-
-    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "predict", lambda sam, frame, *given: asked.append(given[:2]) or mask)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)

@@ -10,11 +10,8 @@ from storybook import render, sample_scene
 
 def test_stretches_of_a_region():
     scores = [0.9] * 3 + [0.3] * 2 + [0.0] * 4 + [0.9] + [0.05] * 2
-    assert doubts(dict(enumerate(scores)), 12) == [
-        UncertainSpan("doubtful", 3, 4, to_end=False),
-        UncertainSpan("lost", 5, 8, to_end=False),
-        UncertainSpan("lost", 10, 11, to_end=True),
-    ]
+    spans = ("doubtful", 3, 4, False), ("lost", 5, 8, False), ("lost", 10, 11, True)
+    assert doubts(dict(enumerate(scores)), 12) == [UncertainSpan(*span) for span in spans]
     # Frames that are not neighbours are no stretch.
     assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [(3, 4), (9, 9)]
 
