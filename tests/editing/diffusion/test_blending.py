@@ -24,20 +24,13 @@ def test_composite_is_exact_inside_and_beyond_the_feather(feather):
     assert np.array_equal(out[1], SOURCE[1])
 
 
-def test_feather_fades_from_edit_to_source():
-    white, black = np.full_like(SOURCE, 255), np.zeros_like(SOURCE)
-    row = composite(black, white, MASK, 3.0)[0, 12, 3:9, 0].astype(int)
-    assert row[-1] == 255
-    assert row[0] == 0
-    assert (np.diff(row) >= 0).all()
-    assert 0 < row[-2] < 255
-
-
 def test_blend_latents_takes_each_side():
-    a, b = torch.ones(2, 4, 3, 3), torch.zeros(2, 4, 3, 3)
     mask = torch.zeros(2, 1, 3, 3)
     mask[0, 0, 1, 1] = 1
-    assert blend_latents(a, b, mask).sum() == 4
+    assert torch.equal(
+        blend_latents(torch.full((2, 4, 3, 3), 3.0), torch.ones(2, 4, 3, 3), mask),
+        1 + 2 * mask.expand(2, 4, 3, 3),
+    )
 
 
 def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
@@ -53,8 +46,12 @@ def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():
     assert torch.equal(mask_from_attention(mass, (2, 2), 0.0)[1, 0], torch.tensor([[0.0, 1.0]] * 2))
 
 
-def test_a_feathered_edge_fades_inside_and_leaves_the_outside_alone():
+def test_feather_fades_from_edit_to_source_outside_and_opacity_inside():
     white, black = np.full_like(SOURCE, 255), np.zeros_like(SOURCE)
+    row = composite(black, white, MASK, 3.0)[0, 12, 3:9, 0].astype(int)
+    assert (row[0], row[-1]) == (0, 255)
+    assert (np.diff(row) >= 0).all()
+    assert 0 < row[-2] < 255
     opacity = fade_inwards(MASK.astype(np.uint8), {1: 4}, [1])
     row = composite(black, white, MASK, 3.0, opacity)[0, 12, :, 0].astype(int)
     assert (np.diff(row[:12]) >= 0).all()

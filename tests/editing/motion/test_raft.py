@@ -72,11 +72,10 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
     here, there = noise(64, 64), noise(64, 64, 1)
     assert raft.find_raft() is None
     assert torch.equal(estimate_flow(here, there), estimate_flow(here, there, "dis"))
-    with pytest.raises(
-        ModelError, match=r"^flow: The weights of RAFT are missing. Put raft_large.safetensors"
-    ):
+    missing = r"^flow: The weights of RAFT are missing. Put raft_large.safetensors"
+    with pytest.raises(ModelError, match=missing):
         estimate_flow(here, there, "raft")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=missing):
         follow(np.concatenate([here, there]), [(8, 8)], "raft")
 
 
