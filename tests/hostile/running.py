@@ -97,12 +97,12 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.close(tell)
+        code = 1
         code = _main(*case.command)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
-        code = code if code == 99 else 1
     finally:
         with suppress(Exception):
             sys.stdout.flush()
@@ -111,21 +111,15 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
 
 
 def _main(program: str, *arguments: str) -> int:
-    try:
-        if program == "masks":
-            from regrain.masks.__main__ import main
-        elif program == "editing":
-            from regrain.editing.__main__ import main
-        else:
-            from tests.hostile.programs import PROGRAMS
+    if program == "masks":
+        from regrain.masks.__main__ import main
+    elif program == "editing":
+        from regrain.editing.__main__ import main
+    else:
+        from tests.hostile.programs import PROGRAMS
 
-            return PROGRAMS[program](*arguments)
-        return main([*arguments])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        return 1
+        return PROGRAMS[program](*arguments)
+    return main([*arguments])
 
 
 def _wait(child: int, seconds: float) -> int | None:
@@ -149,6 +143,5 @@ def _left(folder: Path) -> tuple[str, ...]:
     """What a command that failed left in its folder."""
     kept = folder.parent / _KEPT
     before = set(kept.read_bytes().split(b"\n")) if kept.exists() else set()
-    return tuple(
-        sorted(name.decode("utf-8", "replace") for name in {*os.listdir(os.fsencode(folder))} - before)
-    )
+    left = {*os.listdir(os.fsencode(folder))} - before
+    return tuple(sorted(name.decode("utf-8", "replace") for name in left))

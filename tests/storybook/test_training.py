@@ -1,4 +1,4 @@
-"""What the training scripts share: resuming, and several workers learning as one."""
+"""What the training scripts share: words, pictures, resuming, and several workers learning as one."""
 
 import os
 import socket
@@ -7,14 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from storybook import dataset
 from storybook.muon import Muon, orthogonal, shares
-from storybook.tokenizer import build
+from storybook.tokenizer import MAX_TOKENS, build
 from storybook.train_unet import begun, carry_over
 from storybook.training import Run
+from storybook.world import sample_scene, vocabulary
 
 ROOT = Path(__file__).parents[2]
 # Each worker sees its half of one batch, and one of them never uses one of the layers.
@@ -92,14 +95,14 @@ def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
     tokenizers = [build(words, tmp_path / str(len(words))) for words in (few, many)]
     old, new = (begun(t, None)[1].eval() for t in tokenizers)
     carry_over(old, tokenizers[0], new, tokenizers[1])
-    with torch.no_grad():
-        said = [
-            model(torch.tensor([t("a cat runs").input_ids])).last_hidden_state
-            for model, t in zip((old, new), tokenizers, strict=True)
-        ]
-        unknown = new(torch.tensor([tokenizers[1]("an astronaut").input_ids])).last_hidden_state
-    assert torch.allclose(said[0], said[1], atol=1e-6)
-    assert unknown.isfinite().all()
+
+    def states(model, tokenizer, text):
+        with torch.no_grad():
+            return model(torch.tensor([tokenizer(text).input_ids])).last_hidden_state
+
+    before, after = states(old, tokenizers[0], "a cat runs"), states(new, tokenizers[1], "a cat runs")
+    assert torch.allclose(before, after, atol=1e-6)
+    assert states(new, tokenizers[1], "an astronaut").isfinite().all()
 
 
 def test_muon_steps_are_orthogonal_inside_and_adams_at_the_ends():
@@ -135,3 +138,30 @@ def test_work_is_shared_out_about_equally():
         loads = [sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)]
         assert sum(loads) == 30
         assert max(loads) - min(loads) <= 1
+
+
+def test_every_word_is_one_token_and_captions_fit_and_keep_offsets(tmp_path):
+    tokenizer = build(vocabulary(), tmp_path)
+    for word in vocabulary():
+        assert len(tokenizer(word).input_ids) == 3, word
+    for seed in range(50):
+        for actors in (1, 2, 3):
+            caption = sample_scene(seed, actors=actors).caption
+            tokens = tokenizer(caption, return_offsets_mapping=True)
+            assert len(tokens.input_ids) == len(caption.split()) + 2 <= MAX_TOKENS
+            spans = [caption[a:b].strip() for a, b in tokens.offset_mapping[1:-1]]
+            assert spans == caption.split()
+
+
+def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "SHARD", 3)
+    for shard in (0, 1):
+        assert dataset.write_shard(shard, tmp_path, 32) == shard
+    maps = dataset.load(tmp_path)
+    assert [m.shape for m in maps] == [(3, 32, 32, 3)] * 2
+    assert np.array_equal(maps[1], dataset.render_shard(dataset.FIRST_TRAINING_SEED + 3, 3, 32))
+
+    kept = np.zeros((3, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "pictures_00001.npy", kept)
+    dataset.write_shard(1, tmp_path, 32)
+    assert np.array_equal(dataset.load(tmp_path)[1], kept)

@@ -13,24 +13,19 @@ MASK = np.zeros((2, 24, 24), bool)
 MASK[0, 8:16, 8:16] = True
 
 
-@pytest.mark.parametrize("feather", [0.0, 1.0, 2.0, 3.0])
-def test_composite_is_exact_inside_and_beyond_the_feather(feather):
-    out = composite(SOURCE, EDITED, MASK, feather)
-    reach = int(np.ceil(feather))
-    near = np.zeros_like(MASK)
+@pytest.mark.parametrize("reach", range(4))
+def test_composite_is_exact_inside_and_beyond_the_feather(reach):
+    out, near = composite(SOURCE, EDITED, MASK, float(reach)), np.zeros_like(MASK)
     near[0, 8 - reach : 16 + reach, 8 - reach : 16 + reach] = True
     assert np.array_equal(out[MASK], EDITED[MASK])
     assert np.array_equal(out[~near], SOURCE[~near])
-    assert np.array_equal(out[1], SOURCE[1])
 
 
 def test_blend_latents_takes_each_side():
     mask = torch.zeros(2, 1, 3, 3)
     mask[0, 0, 1, 1] = 1
-    assert torch.equal(
-        blend_latents(torch.full((2, 4, 3, 3), 3.0), torch.ones(2, 4, 3, 3), mask),
-        1 + 2 * mask.expand(2, 4, 3, 3),
-    )
+    blended = blend_latents(torch.full((2, 4, 3, 3), 3.0), torch.ones(2, 4, 3, 3), mask)
+    assert torch.equal(blended, 1 + 2 * mask.expand(2, 4, 3, 3))
 
 
 def test_mask_from_attention_is_widened_scaled_per_frame_and_strict():

@@ -25,19 +25,15 @@ def noise(seed, *shape):
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def test_alphas_of_stable_diffusion(schedule):
-    """The values of the references' schedule."""
-    known = {0: 0.999150, 1: 0.998296, 21: 0.980381, 481: 0.302296, 961: 0.007282, 981: 0.005776}
-    for t, alpha in known.items():
-        assert schedule.alphas_cumprod[t] == pytest.approx(alpha, abs=1e-6)
-
-
 @pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_alphas_equal_diffusers(beta_schedule):
     config = SD | {"beta_schedule": beta_schedule}
     ours = Schedule.from_config(config).alphas_cumprod
     theirs = DDIMScheduler.from_config(config).alphas_cumprod.double().numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-7)
+    if beta_schedule == "scaled_linear":  # the values of the references' schedule, of Stable Diffusion
+        known = {0: 0.999150, 1: 0.998296, 21: 0.980381, 481: 0.302296, 961: 0.007282, 981: 0.005776}
+        assert ours[[*known]] == pytest.approx([*known.values()], abs=1e-6)
 
 
 def test_fifty_steps_visit_981_to_1(schedule):
@@ -58,13 +54,13 @@ def test_levels_equal_diffusers(spacing):
         assert [step.t for step in ours.sampling(steps)] == theirs.timesteps.tolist()
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7, 30, 333, 700, 999, 1000])
-def test_any_number_of_steps_is_a_falling_walk(schedule, steps):
-    walk = [step.t for step in schedule.sampling(steps)]
-    assert len(walk) == steps
-    assert walk == sorted({*walk}, reverse=True)
-    assert walk[-1] in (0, 1)
-    assert 1000 - 1000 / steps - 1 <= walk[0] < 1000
+def test_any_number_of_steps_is_a_falling_walk(schedule):
+    for steps in (1, 3, 7, 30, 333, 700, 999, 1000):
+        walk = [step.t for step in schedule.sampling(steps)]
+        assert len(walk) == steps
+        assert walk == sorted({*walk}, reverse=True)
+        assert walk[-1] in (0, 1)
+        assert 1000 - 1000 / steps - 1 <= walk[0] < 1000
 
 
 def test_inversion_mirrors_sampling(schedule):

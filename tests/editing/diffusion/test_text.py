@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
+from regrain.editing.diffusion.text import spans, splice
 
 IRON = "Iron Man and Spiderman are jogging under cherry blossoms"
 
@@ -67,11 +67,3 @@ def test_splice_of_the_whole_prompt_is_the_prompt_and_needs_as_many_tokens(tiny)
     assert torch.equal(splice(text, {}).vectors, text.vectors)
     with pytest.raises(ValueError, match="not 1"):
         splice(text, {(1,): text})
-
-
-def test_text_of_numbers():
-    """No model needed: offsets decide."""
-    offsets = (((0, 0), (0, 2), (3, 4), (0, 0), (0, 0)),)
-    text = PromptEmbedding(("ab c",), torch.zeros(1, 5, 2), (4,), offsets, ((0, 3, 2, 1, 1),))
-    assert spans(text, 0, 4) == (1, 2)
-    assert len(text) == 1

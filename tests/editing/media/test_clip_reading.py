@@ -76,8 +76,7 @@ def test_reading_on_decodes_nothing_twice(tmp_path, decoded):
 
 def test_frames_are_counted_where_key_frames_deceive(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "a.mp4", moving(FRAMES), g="8", bf="2")
-    expected = open_clip(path).read(0, FRAMES)
-    clip = open_clip(path)
+    expected, clip = open_clip(path).read(0, FRAMES), open_clip(path)
 
     def wrong(file, key=None):
         frames = index.decode(file, key)

@@ -171,17 +171,6 @@ def test_maps_equal_their_definition_token_by_token(seed):
     assert 0 < linked.float().mean() < 1
 
 
-def test_the_nearest_colour_wins_then_the_first_token_and_the_rest_is_filled_row_by_row():
-    backward, appeared = torch.zeros(1, 2, 1, 6), torch.zeros(1, 1, 6, dtype=torch.bool)
-    backward[0, 0, 0] = torch.tensor([1.0, 0.0, -1.0, 0.5, 0.0, 1.0])  # 0, 1, 2 -> 1; 3 -> 4 (even); 5 leaves
-    appeared[0, 0, 4] = True
-    colours = torch.zeros(2, 1, 6, 3)
-    colours[1, 0, :3, 0] = torch.tensor([2.0, 1.0, -1.0])  # 1 and 2 are as near, 1 comes first
-    maps, linked = token_maps(backward, appeared, colours)
-    assert linked.tolist() == [[False, True, False, False, True, False]]
-    assert maps.tolist() == [[0, 1, 2, 4, 3, 5]]
-
-
 def test_tracks_join_what_the_maps_link_and_nothing_across_a_broken_link():
     frames, tokens = 5, 49
     maps, linked = token_maps(*case(frames, 7, 2))

@@ -22,14 +22,11 @@ def texture(height=96, width=128, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8).repeat(4, 0).repeat(4, 1)
 
 
-def test_warp_by_whole_pixels_shifts():
+def test_warp_shifts_bilinearly_and_clamps_to_the_border_or_fades_to_zero():
     x = torch.rand(2, 3, 12, 16)
     assert torch.allclose(warp(x, constant(0, 0, 2)), x, atol=1e-6)
     shifted = warp(x, constant(3, -2, 2))
     assert torch.allclose(shifted[:, :, 2:, :-3], x[:, :, :-2, 3:], atol=1e-5)
-
-
-def test_warp_is_bilinear_and_clamps_to_the_border_or_fades_to_zero():
     x = torch.arange(16.0).expand(1, 1, 12, 16)
     assert torch.allclose(warp(x, constant(0.25, 0))[..., :15], x[..., :15] + 0.25, atol=1e-5)
     assert torch.allclose(warp(x, constant(100, 100)), torch.full((1, 1, 12, 16), 15.0))

@@ -15,13 +15,8 @@ class MyParams(WindowedParams):
 
 mine = regrain.Method("mine", "Mine", "nobody", MyParams, frozenset({"masks"}), ("editing",), "my_method:run")
 """
-
-
-MODULES = {
-    "my_method": METHOD,
-    "number": "mine = 3",
-    "taken": METHOD.replace('"mine", "Mine"', '"fresco", "Mine"'),
-}
+TAKEN = METHOD.replace('"mine", "Mine"', '"fresco", "Mine"')
+MODULES = {"my_method": METHOD, "number": "mine = 3", "taken": TAKEN}
 POINTS = """[regrain.methods]
 gone = nowhere:mine
 other = number:mine
@@ -39,9 +34,8 @@ def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_u
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(POINTS)
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", SHOWN], cwd=ROOT, env=env, capture_output=True, text=True, check=True
-    )
+    options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", SHOWN], **options)
     assert done.stdout.split() == ["mine", "Mine", "FRESCO", "7"]
     lines = done.stderr.strip().splitlines()
     assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]

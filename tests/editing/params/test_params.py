@@ -91,17 +91,6 @@ def test_the_schema_and_reports_keep_the_texts(method):
     assert method.Params.model_validate(defaults.model_dump()) == defaults
 
 
-def test_a_report_has_the_text_of_what_was_given_as_json():
-    _, resolved = resolve_params("videograin", {"heat_grids": [1, 2], "steps": 7}, {})
-    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}
-    assert resolved["steps"] == {"value": 7, "source": "given"}
-
-
-def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
-        check_params("videograim", {})
-
-
 @pytest.mark.parametrize(
     ("given", "blend", "feather"),
     [
@@ -111,7 +100,9 @@ def test_unknown_method_lists_the_known_ones():
     ],
 )
 def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
-    params, resolved = resolve_params("videograin", {"steps": 7} | given, {"steps": 20, "blend": False})
+    given = {"steps": 7, "heat_grids": [1, 2]} | given
+    params, resolved = resolve_params("videograin", given, {"steps": 20, "blend": False})
+    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}  # text, of what was given as JSON
     assert (params.steps, params.blend, params.feather) == (7, blend["value"], 2.0)
     assert resolved["steps"] == {"value": 7, "source": "given"}
     assert resolved["blend"] == blend
@@ -119,6 +110,8 @@ def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, f
     assert set(resolved) == set(type(params).model_fields)
 
 
-def test_a_bad_recommendation_is_the_models_fault():
+def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
+        check_params("videograim", {})
     with pytest.raises(ModelError, match=r"defaults.json: params.steps"):
         resolve_params("videograin", {}, {"steps": -1})
