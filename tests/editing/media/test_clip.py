@@ -201,12 +201,20 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
     assert open_clip(tmp_path, start=1, stride=2).read(0, 1)[0, 0, 0, 0] == 40
 
 
-def test_image_lying_on_its_side_is_turned(tmp_path):
+def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=exif)
     clip = open_clip(tmp_path)
     assert (clip.size, clip.read(0, 1).shape) == ((4, 6), (1, 6, 4, 3))
+    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(ramp).save(tmp_path / "deep" / "00000.png")
+    frame = open_clip(tmp_path / "deep").read(0, 1)[0]
+    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
+    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "deep" / "00000.tiff")
+    with pytest.raises(ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"):
+        open_clip(tmp_path / "deep").read(1, 2)
 
 
 def test_folders_without_images_of_two_sizes_or_of_floats_are_refused(tmp_path):
@@ -254,13 +262,3 @@ def test_resize_averages_down_and_is_smooth_up():
     assert np.abs(small - frames.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))).max() <= 0.5
     assert resize(frames, (8, 8)) is frames
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
-
-
-def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
-    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
-    Image.fromarray(ramp).save(tmp_path / "00000.png")
-    frame = open_clip(tmp_path).read(0, 1)[0]
-    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
-    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "00000.tiff")
-    with pytest.raises(ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"):
-        open_clip(tmp_path).read(1, 2)

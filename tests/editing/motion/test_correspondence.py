@@ -247,15 +247,12 @@ def test_the_last_frame_takes_the_background_of_the_first_once_more():
     assert torch.equal(smooth_background(x, motion, half)[2], x[2])
 
 
-def test_cuts_are_found():
+def test_cuts_are_found_and_shots_flat_and_single_frames_are_not_cut():
     shots = [render_frames(sample_scene(seed, 4), 64) for seed in (3, 8, 11)]
     frames = np.concatenate(shots)
     motion = around(frames, "dis")
     assert find_cuts(frames, motion) == (4, 8)
     assert find_cuts(frames, motion[:-1]) == (4, 8)
-
-
-def test_shots_flat_and_single_frames_are_not_cut():
     for seed in range(20, 26):
         frames = render_frames(sample_scene(seed, 6, 1 + seed % 3), 64)
         assert find_cuts(frames, around(frames, "dis")) == (), seed

@@ -87,7 +87,7 @@ def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_ove
     assert raft.find_raft() == shelf / "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 
 
-def test_a_pickle_is_opened_only_if_torchvision_published_it(network, shelf):
+def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(network, shelf):
     path = shelf / "raft_small_C_T_V2-01064c6d.pth"
     torch.save(network.state_dict(), path)
     with pytest.raises(ModelError, match=r"^flow: 'raft_small_.*' is not one of torchvision's checkpoints"):
@@ -98,9 +98,6 @@ def test_a_pickle_is_opened_only_if_torchvision_published_it(network, shelf):
     path.write_bytes(path.read_bytes() + b"!")
     with pytest.raises(ModelError):
         raft._check_published(path, published)
-
-
-def test_weights_of_something_else_are_refused(network, shelf):
     save_file(network.state_dict(), shelf / "raft_large.safetensors")
     (shelf / "raft_small.safetensors").write_bytes(b"no safetensors")
     for name in ("raft_large", "raft_small"):

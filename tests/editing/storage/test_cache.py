@@ -19,18 +19,22 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(monkeypatch):
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(folder, monkeypatch):
     value = torch.randn(3, 4)
     cache.store(KEY, {"latents": value})
     assert torch.equal(cache.load(KEY)["latents"], value)
     assert cache.load(KEY | {"steps": 5}) is None
     assert cache.load(KEY | {"clip": b"other"}) is None
+    kept = list(folder.iterdir())
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    cache.store(KEY | {"steps": 6}, {"latents": value})
+    assert list(folder.iterdir()) == kept  # nothing half-written
     monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
     assert cache.load(KEY) is None
-
-
-def refuse(*_, **__):
-    raise PermissionError(13, "Permission denied")
 
 
 @pytest.mark.parametrize(
@@ -62,12 +66,6 @@ def test_the_least_recently_used_go_first(folder):
     cache.load(KEY | {"steps": 0})
     cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
     assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
-
-
-def test_no_half_written_entry_stays(folder, monkeypatch):
-    monkeypatch.setattr("safetensors.torch.save_file", refuse)
-    cache.store(KEY, {"latents": torch.zeros(2)})
-    assert list(folder.iterdir()) == []
 
 
 def test_small_entries_outlive_large_ones(folder):
