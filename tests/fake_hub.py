@@ -27,33 +27,27 @@ class Handler(BaseHTTPRequestHandler):
             self.send(hub.status, b"{}", body)
         elif self.path.startswith(f"/api/models/{REPOSITORY}"):
             self.send(200, json.dumps(listing(hub.folder)).encode(), body)
+        elif (path := hub.folder / self.path.partition(f"/resolve/{SHA}/")[2]).is_file():
+            data = path.read_bytes()
+            tag = hashlib.sha256(data).hexdigest()
+            self.send(200, data, body, ETag=f'"{tag}"', **{"X-Repo-Commit": SHA})
         else:
-            self.send_path(hub.folder / self.path.partition(f"/resolve/{SHA}/")[2], body)
-
-    def send_path(self, path, body):
-        if not path.is_file():
             self.send(404, b"", body)
-            return
-        data = path.read_bytes()
-        tag = hashlib.sha256(data).hexdigest()
-        self.send(200, data, body, {"ETag": f'"{tag}"', "X-Repo-Commit": SHA})
 
-    def send(self, status, data, body, headers=()):
+    def send(self, status, data, body, **headers):
         self.send_response(status)
-        for key, value in dict(headers).items():
+        sizes = {"Content-Length": str(len(data)), "Content-Type": "application/json"}
+        for key, value in (headers | sizes).items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Content-Type", "application/json")
         self.end_headers()
-        if not body:
-            return
         half = len(data) // 2 if len(data) > 10**6 else 0
         with suppress(OSError):  # whoever asked has gone
-            self.wfile.write(data[:half])
-            self.wfile.flush()
-            if half:
+            if body and half:
+                self.wfile.write(data[:half])
+                self.wfile.flush()
                 self.server.hold.wait()
-            self.wfile.write(data[half:])
+            if body:
+                self.wfile.write(data[half:])
 
     def log_message(self, *_):
         pass

@@ -43,29 +43,17 @@ def write_clip(
     rotation: int = 0,
     **options: str,
 ) -> Path:
-    """Write a video file.
+    """Write a video file, in the container that the suffix of `path` names.
 
-    Args:
-        path: Its suffix decides the container.
-        frames: RGB.
-        codec: Encoder.
-        pixels: Pixel format.
-        fps: Unless `stamps` are given.
-        stamps: Time of each frame, in `unit` seconds; `last` is how long the last one is shown.
-        tone_at: Adds sound: silence, from this second on a tone of 1 kHz.
-        sound: Encoder and samples of a sound of one's own.
-        tags: Colour tags, which the frames are converted by.
-        aspect: Width of a pixel over its height.
-        rotation: Degrees by which players turn the frames.
-        options: Of the encoder, with _ for -.
+    Frames come at `fps` or in `unit` seconds at `stamps`, the last for `last`; sound is silence and a tone of
+    1 kHz from `tone_at` seconds on, or an encoder and samples; `aspect` is a pixel's width over its height.
     """
     with av.open(str(path), "w") as container:
         named = {key.replace("_", "-"): value for key, value in options.items()}
         video = container.add_stream(codec, rate=fps, options=named)
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pixels
         if tags:
-            video.colorspace, video.color_range = tags.matrix, tags.range
-            video.color_primaries, video.color_trc = tags.primaries, tags.transfer
+            video.colorspace, video.color_range, video.color_primaries, video.color_trc = tags
         if aspect:
             video.codec_context.sample_aspect_ratio = aspect
         if rotation:

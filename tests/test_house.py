@@ -24,19 +24,16 @@ def tracked() -> list[Path]:
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def test_every_make_command_of_the_readme_exists():
+def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command():
     commands = set(re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"run", "test", "demo"} <= commands <= targets
-
-
-def test_ci_calls_the_readmes_test_command():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert script.read_text().rstrip().endswith("make test")
 
 
-def test_front_matter_is_what_a_space_needs():
+def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():
     front = yaml.safe_load((ROOT / "README.md").read_text().split("---\n")[1])
     requirements = (ROOT / "requirements.txt").read_text()
     assert front["sdk"] == "gradio"
@@ -44,21 +41,15 @@ def test_front_matter_is_what_a_space_needs():
     assert (ROOT / front["app_file"]).is_file()
     assert front["license"] == "mit"
     assert len(front["short_description"]) <= 60
+    for line in requirements.splitlines():
+        assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line
+    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]:
+        assert "==" in line, line
 
 
 def test_the_readme_lists_the_methods():
     listed = re.findall(r"^\| .+ \(`(\w+)`\) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert listed == [name for name, method in METHODS.items() if method.entry.startswith("regrain.")]
-
-
-def test_requirements_are_pinned():
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        assert re.match(r"[\w-]+(\[\w+\])?==[\w.]+(;|$)", line), line
-
-
-def test_tools_are_pinned():
-    for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]:
-        assert "==" in line, line
 
 
 def test_checkout_stays_small():
@@ -92,13 +83,7 @@ def user_messages():
             text = call.args[1] if kind in kinds and len(call.args) == 2 else None
             if isinstance(text, ast.Constant | ast.JoinedStr):
                 parts = getattr(text, "values", [text])
-                yield (
-                    name,
-                    "".join(
-                        getattr(part, "value", "x") if isinstance(part, ast.Constant) else "x"
-                        for part in parts
-                    ),
-                )
+                yield name, "".join(p.value if isinstance(p, ast.Constant) else "x" for p in parts)
 
 
 def test_messages_are_sentences():
@@ -123,12 +108,9 @@ def depth(node: ast.AST) -> int:
     return found
 
 
-def test_functions_fit_on_a_screen():
+def test_functions_fit_on_a_screen_and_nothing_is_nested_deeper_than_three():
     lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions(PACKAGES)}
     assert {name: length for name, length in lengths.items() if length > 50} == {}
-
-
-def test_nothing_is_nested_deeper_than_three():
     assert {name: found for name, node in functions(PACKAGES[:-1]) if (found := depth(node)) > 3} == {}
 
 
@@ -136,11 +118,8 @@ def test_nothing_is_nested_deeper_than_three():
 def test_recipes_read_like_their_papers(method):
     """`run` has at most 40 lines, its loop over the steps at most 15."""
     path = ROOT / method.entry.split(":")[0].removeprefix("regrain.").replace(".", "/")
-    run = next(
-        node
-        for name, node in functions()
-        if name.startswith(f"{path.relative_to(ROOT)}.py:") and node.name == "run"
-    )
+    place = f"{path.relative_to(ROOT)}.py:"
+    run = next(node for name, node in functions() if name.startswith(place) and node.name == "run")
     loops = [node.end_lineno - node.lineno + 1 for node in ast.walk(run) if isinstance(node, ast.For)]
     assert run.end_lineno - run.lineno + 1 <= 40
     assert loops

@@ -52,7 +52,7 @@ class Labels(LazyFrames):
         if isinstance(source, np.ndarray):
             view = source.view()
             view.flags.writeable = False
-            shape, read = source.shape, lambda start, stop: view[start:stop]
+            shape, read = source.shape, partial(_part, view)  # unlike a lambda, can be pickled
         elif isinstance(source, LazyFrames):
             shape, read = source.shape, source.read
         else:
@@ -69,6 +69,10 @@ class Labels(LazyFrames):
                 raise MaskError("masks", f"Expected uint8 labels [frames, height, width], got {given}.")
             found[part] = True
         self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
+
+
+def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return array[start:stop]
 
 
 def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Sequence[int] = ()) -> Labels:

@@ -139,7 +139,7 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
         log.warning("A result was not cached: %s.", shorten(str(error)))
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """A result in the cache: its file, its kind, such as "inversion", its bytes and when it was last used."""
 
     path: Path
@@ -148,7 +148,7 @@ class Entry(NamedTuple):
     used: float
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[CacheEntry]:
     """What is in the cache; what cannot be read is of the kind "damaged"."""
     from safetensors import safe_open
 
@@ -159,7 +159,7 @@ def entries() -> Iterator[Entry]:
         except Exception:  # whatever is wrong with it
             kind = "damaged"
         with suppress(OSError):  # another process may have removed it
-            yield Entry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
+            yield CacheEntry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
 
 
 def _trim(folder: Path, cap: int) -> None:

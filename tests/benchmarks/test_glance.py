@@ -6,12 +6,9 @@ import pytest
 from benchmarks.glance import share, sheet, sides
 
 
-def test_the_seed_decides_the_sides():
+def test_the_seed_decides_the_sides_and_answers_are_counted_and_checked():
     assert sides(48, 0) == sides(48, 0) != sides(48, 1)
     assert set(sides(48, 0)) == {"L", "R"}
-
-
-def test_answers_are_counted_and_checked():
     assert share("lLrR", "LLRR") == 1
     assert share("LRRL", "LLRR") == 0.5
     for wrong in ("LL", "LLRX"):

@@ -7,7 +7,7 @@ import os
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -40,40 +40,29 @@ def _entry(name: str, data: bytes = b"x", mode: int = 0o100644) -> Callable[[zip
     return add
 
 
-_ADDED: Mapping[str, Callable[[zipfile.ZipFile], object]] = {
-    "a path upwards": _entry("../../evil"),
-    "an absolute path": _entry("/tmp/evil"),
-    "a Windows path": _entry("C:\\evil"),
-    "back slashes": _entry("..\\..\\evil"),
+_ADDED: dict[str, Callable[[zipfile.ZipFile], object]] = {
+    **{"a path upwards": _entry("../../evil"), "an absolute path": _entry("/tmp/evil")},
+    **{"a Windows path": _entry("C:\\evil"), "back slashes": _entry("..\\..\\evil")},
     "a symbolic link": _entry("link", b"/etc/passwd", stat.S_IFLNK | 0o777),
     "a pipe": _entry("pipe", b"", stat.S_IFIFO | 0o644),
     "a device": _entry("device", b"", stat.S_IFCHR | 0o644),
-    "an empty name": _entry(""),
-    "a dot": _entry("."),
-    "a long name": _entry("n" * 5000),
-    "a deep path": _entry("a/" * 3000 + "b"),
-    "60,000 spaces in a name": _entry(" " * 60_000 + "x"),
-    "a name with a null": _entry("a\0b"),
-    "an entry twice": _entry("project.json", b"{}"),
-    "a file where a folder is": _entry("masks/00000.png/x"),
-    "a folder where a file is": _entry("masks"),
+    **{"an empty name": _entry(""), "a dot": _entry("."), "a long name": _entry("n" * 5000)},
+    **{"a deep path": _entry("a/" * 3000 + "b"), "60,000 spaces in a name": _entry(" " * 60_000 + "x")},
+    **{"a name with a null": _entry("a\0b"), "an entry twice": _entry("project.json", b"{}")},
+    **{"a file where a folder is": _entry("masks/00000.png/x"), "a folder where a file is": _entry("masks")},
     "20,000 files": lambda archive: [archive.writestr(f"extra/{i}", b"") for i in range(20_000)],
     "a bomb": _entry("zeros", bytes(450_000_000)),
     "a bomb of pixels": _entry("masks/00000.png", bomb(60_000)),
     **{f"a name with {name}": _entry(text) for name, text in NAMES.items() if "UTF" not in name},
-    **{
-        f"a name that is {name}": _entry(text[:60_000])
-        for name, text in TEXT.items()
-        if "surrogate" not in name
-    },
+    **{f"a name that is {n}": _entry(text[:60_000]) for n, text in TEXT.items() if "surrogate" not in n},
 }
 
 
 def _archive(name: str, make: Callable[[], bytes], expected: Expected = "refuse") -> Case:
-    command = ["open_upload", "project.zip"]
-    return Case(
-        "archive", name, command, lambda folder: (folder / "project.zip").write_bytes(make()), expected
-    )
+    def write(folder: Path) -> None:
+        (folder / "project.zip").write_bytes(make())
+
+    return Case("archive", name, ["open_upload", "project.zip"], write, expected)
 
 
 def cases() -> Iterator[Case]:

@@ -24,23 +24,14 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 
 @dataclass(frozen=True)
 class Case:
-    """One hostile input.
+    """One hostile input."""
 
-    Attributes:
-        kind: What is hostile: clip, masks, project ...
-        name: What is wrong with it; unique within its kind.
-        command: The command line: "editing", "masks" or one of `PROGRAMS`, and its arguments.
-        write: Writes the files into an empty folder, in which the command then runs.
-        expected: Whether it must be refused, must be accepted, or may be either.
-        slow: Whether it runs a model.
-    """
-
-    kind: str
-    name: str
-    command: list[str]
-    write: Write
-    expected: Expected = "refuse"
-    slow: bool = False
+    kind: str  # what is hostile: clip, masks, project ...
+    name: str  # what is wrong with it; unique within its kind
+    command: list[str]  # the command line: "editing", "masks" or one of `PROGRAMS`, and its arguments
+    write: Write  # writes the files into an empty folder, in which the command then runs
+    expected: Expected = "refuse"  # whether it must be refused, must be accepted, or may be either
+    slow: bool = False  # whether it runs a model
 
 
 class Answer(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.hostile import base
 from tests.hostile.cases import Case
-from tests.hostile.clips import bomb
-from tests.hostile.faults import CONTENT, NAMES, SPECIAL, VALUES, damage, put
+from tests.hostile.clips import bomb, rename_broken
+from tests.hostile.faults import CONTENT, NAMES, SPECIAL, VALUES, damage, damage_file, put, replace_file
 
 _USES = {
     "in a project": ["editing", "check", "project"],
@@ -29,53 +29,37 @@ def cases() -> Iterator[Case]:
     yield from _folders()
 
 
-_ODD: dict[str, Callable[[], Image.Image]] = {
-    "RGB": lambda: Image.new("RGB", (64, 64)),
-    "16 bits": lambda: Image.new("I;16", (64, 64)),
-    "with alpha": lambda: Image.new("LA", (64, 64)),
-    "another size": lambda: Image.new("P", (65, 64)),
-    "label 200": lambda: Image.new("L", (64, 64), 200),
-}
+# Mode, size, colour.
+_ODD = {"RGB": ("RGB", (64, 64), 0), "16 bits": ("I;16", (64, 64), 0), "with alpha": ("LA", (64, 64), 0)}
+_ODD |= {"another size": ("P", (65, 64), 0), "label 200": ("L", (64, 64), 200)}
 
 
 def _pictures(use: str, command: list[str]) -> Iterator[Case]:
-    def one(name: str, change: Callable[[Path], object], soft: bool = False) -> Case:
+    def one(name: str, soft: bool, change: base.Change, *given: Any) -> Case:
         expected = "either" if soft else "refuse"
-        write = base.with_project(lambda folder: change(folder / "project/masks"))
+        write = base.with_project(change, *given, at="project/masks/00001.png")
         return Case("masks", f"{use}, {name}", command, write, expected)
 
     for name in CONTENT:
-
-        def change(masks: Path, name=name) -> None:
-            file = masks / "00002.png"
-            file.write_bytes(damage(file.read_bytes(), name))
-
         soft = any(word in name for word in ("flipped", "last", "twice", "near", "tail", "middle"))
-        yield one(name, change, soft)
+        yield one(name, soft, damage_file, name)
     for name in SPECIAL:
         soft = use == "to convert" and name in ("missing", "a folder")
-        yield one(f"one is {name}", lambda masks, name=name: put(masks / "00001.png", name), soft)
-    for name, make in _ODD.items():
+        yield one(f"one is {name}", soft, put, name)
+    for name, given in _ODD.items():
         soft = name == "label 200" and use != "in a project"
-        yield one(name, lambda masks, make=make: make().save(masks / "00001.png"), soft)
-    yield one("a bomb", lambda masks: (masks / "00000.png").write_bytes(bomb(50_000)))
+        yield one(name, soft, lambda file, given=given: Image.new(*given).save(file))
+    yield one("a bomb", False, lambda file: file.write_bytes(bomb(50_000)))
     for name, text in NAMES.items():
-
-        def rename(masks: Path, text=text) -> None:
-            (masks / "00001.png").rename(masks / f"{text}.png").write_bytes(b"no picture")
-
-        yield one(f"broken, name with {name}", rename)
+        yield one(f"broken, name with {name}", False, rename_broken, text)
 
 
 def _content() -> dict[str, Any]:
     from regrain.editing.media.coco import runs
 
     masks = base.labels()
-    entries = [
-        {"frame": f, "label": n, "size": [64, 64], "counts": runs(masks[f] == n)}
-        for f in range(4)
-        for n in (1, 2)
-    ]
+    each = [(frame, label) for frame in range(4) for label in (1, 2)]
+    entries = [{"frame": f, "label": n, "size": [64, 64], "counts": runs(masks[f] == n)} for f, n in each]
     return {"version": 1, "frames": 4, "size": [64, 64], "masks": entries}
 
 
@@ -88,21 +72,19 @@ def _json() -> Iterator[Case]:
     for place in _PLACES:
         for name, value in VALUES.items():
 
-            def change(folder: Path, place=place, value=value) -> None:
-                content = base.changed(_content(), place, value)
-                (folder / "masks.json").write_text(json.dumps(content))
+            def change(file: Path, place=place, value=value) -> None:
+                file.write_text(json.dumps(base.changed(_content(), place, value)))
 
             soft = place in ("masks", "masks.0.frame", "masks.0.size") and name in ("zero", "a list")
             expected = "either" if soft else "refuse"
-            yield Case("masks", f"JSON, {place} is {name}", new, base.with_project(change), expected)
+            write = base.with_project(change, at="masks.json")
+            yield Case("masks", f"JSON, {place} is {name}", new, write, expected)
     convert = ["masks", "convert", "masks.json", "-o", "out"]
     for name in CONTENT:
-
-        def change_bytes(folder: Path, name=name) -> None:
-            (folder / "masks.json").write_bytes(damage(json.dumps(_content()).encode(), name))
-
+        data = damage(json.dumps(_content()).encode(), name)
         expected = "either" if "flipped" in name else "refuse"
-        yield Case("masks", f"JSON, {name}", convert, base.with_project(change_bytes), expected)
+        write = base.with_project(replace_file, data, at="masks.json")
+        yield Case("masks", f"JSON, {name}", convert, write, expected)
 
 
 def _folders() -> Iterator[Case]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES, damage, put
+from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES, damage_file, put, replace_file
 
 CHECK = ["editing", "check", "project"]
 _REGION = [f"regions.0.{key}" for key in ("prompt", "source", "negative", "name")]
@@ -38,9 +39,8 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     hostile = any(word in name for word in ("surrogate", "900,000", "100,000", "null", "zero width"))
     if nothing or (text and place in _FREE and not hostile):
         return "either"
-    if place.startswith(("params", "more_prompts", "regions.0.drawn", "loras")) or (
-        text and place == "model"
-    ):
+    loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
+    if loose or (text and place == "model"):
         return "either" if not hostile and "true" not in name else "refuse"
     if not text and name in ("zero", "true", "10,000 entries", "mixed") and place == "seed":
         return "refuse" if name != "zero" else "either"
@@ -56,82 +56,41 @@ def cases() -> Iterator[Case]:
                 base.write_project(folder / "project", base.changed(base.content(), place, value))
 
             yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
-    yield from _files()
-    yield from _settings()
-    yield from _options()
-    yield from _places()
-    yield from _words()
+    yield from chain(_files(), _settings(), _options(), _places(), _words())
 
 
-_TEXTS = {
-    "a key twice": '{"version": 1, "version": 1}',
-    "95,000 keys, the last twice": "{" + ",".join(f'"k{i}":1' for i in range(95_000)) + ',"k94999":2}',
-    "deep lists": "[" * 200_000,
-    "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
-    "NaN": '{"version": NaN}',
-    "Infinity": '{"version": 1, "seed": Infinity}',
-    "a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}",
-    "UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"),
-    "a list": "[]",
-    "a string": '"project"',
-    "a comment": '// hello\n{"version": 1}',
-    "2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}',
-}
+_TEXTS = {"a key twice": '{"version": 1, "version": 1}'}
+_TEXTS |= {"95,000 keys, the last twice": "{" + ",".join(f'"k{i}":1' for i in range(95_000)) + ',"k94999":2}'}
+_TEXTS |= {"deep lists": "[" * 200_000, "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000}
+_TEXTS |= {"NaN": '{"version": NaN}', "Infinity": '{"version": 1, "seed": Infinity}'}
+_TEXTS |= {"a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}"}
+_TEXTS |= {"UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"), "a list": "[]"}
+_TEXTS |= {"a string": '"project"', "a comment": '// hello\n{"version": 1}'}
+_TEXTS |= {"2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}'}
 
 
 def _files() -> Iterator[Case]:
     for name in CONTENT:
-
-        def change(folder: Path, name=name) -> None:
-            file = folder / "project" / "project.json"
-            file.write_bytes(damage(file.read_bytes(), name))
-
         expected = "either" if "flipped" in name else "refuse"
-        yield Case("project", f"file, {name}", CHECK, base.with_project(change), expected)
+        write = base.with_project(damage_file, name, at="project/project.json")
+        yield Case("project", f"file, {name}", CHECK, write, expected)
     for part in ("project.json", "clip.mp4", "masks", "masks/00001.png"):
         for name in SPECIAL:
-
-            def exchange(folder: Path, part=part, name=name) -> None:
-                put(folder / "project" / part, name)
-
             title = "file" if part == "project.json" else part
-            yield Case("project", f"{title} is {name}", CHECK, base.with_project(exchange))
+            write = base.with_project(put, name, at=f"project/{part}")
+            yield Case("project", f"{title} is {name}", CHECK, write)
     for name, text in _TEXTS.items():
-
-        def write(folder: Path, text=text) -> None:
-            (folder / "project" / "project.json").write_text(text, encoding="latin-1")
-
-        yield Case("project", f"text, {name}", CHECK, base.with_project(write))
+        write = base.with_project(replace_file, text.encode("latin-1"), at="project/project.json")
+        yield Case("project", f"text, {name}", CHECK, write)
 
 
-_SETTINGS = {
-    "nothing": "",
-    "a word": "x",
-    "true": "true",
-    "null": "null",
-    "minus": "-1",
-    "huge": "1e999",
-    "many digits": "9" * 5000,
-    "NaN": "NaN",
-    "a list": "[1,2,3]",
-    "deep": "[" * 5000 + "]" * 5000,
-    "an object": '{"a":{"b":[]}}',
-    "long": "x" * 100_000,
-    "control characters": "\x1b[31m\x07",
-    "zero width": "\u200b",
-    "digits apart": "1_000",
-    "odd digits": "²",
-    "spaces": " " * 50_000,
-    "commas": "," * 20_000,
-    "dashes": "0-" * 20_000,
-    "at signs": "a@" * 10_000,
-    "colons": "a:" * 10_000,
-    "a template": "${x}",
-    "beyond the clip": "every 10000",
-    "frames": "0, 999999",
-    "a range": "auto 9-2",
-    "a float": "0.3333333333333333333333",
-}
+_SETTINGS = {"nothing": "", "a word": "x", "true": "true", "null": "null", "minus": "-1", "huge": "1e999"}
+_SETTINGS |= {"many digits": "9" * 5000, "NaN": "NaN", "a list": "[1,2,3]", "deep": "[" * 5000 + "]" * 5000}
+_SETTINGS |= {"an object": '{"a":{"b":[]}}', "long": "x" * 100_000, "control characters": "\x1b[31m\x07"}
+_SETTINGS |= {"zero width": "\u200b", "digits apart": "1_000", "odd digits": "²", "spaces": " " * 50_000}
+_SETTINGS |= {"commas": "," * 20_000, "dashes": "0-" * 20_000, "at signs": "a@" * 10_000}
+_SETTINGS |= {"colons": "a:" * 10_000, "a template": "${x}", "beyond the clip": "every 10000"}
+_SETTINGS |= {"frames": "0, 999999", "a range": "auto 9-2", "a float": "0.3333333333333333333333"}
 
 
 def _settings() -> Iterator[Case]:
@@ -161,43 +120,16 @@ _OPTIONS = {
     "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",
     "editing clusters project -o out": "--count --steps --seed --model",
 }
-_ODD = {
-    "empty": "",
-    "blank": " ",
-    "minus": "-1",
-    "huge": "9" * 40,
-    "5000 digits": "1" * 5000,
-    "a float": "0.5",
-    "a word": "zzz",
-    "control characters": "a\x1b[2Jb",
-    "a new line": "a\nb",
-    "zero width": "\u200b",
-    "long": "x" * 100_000,
-    "not UTF-8": "a\udcff",
-    "a path upwards": "../../..",
-    "a folder": "/",
-    "a device": "/dev/zero",
-    "a URL": "http://127.0.0.1:1/x",
-    "odd digits": "²٣",
-    "JSON": '{"a":1}',
-    "an equals sign": "=",
-    "label only": "1=",
-    "colons": ":" * 3000,
-    "numbers": "1:0," + "9" * 5000 + ",1",
-    "not a number": "1:0,nan,inf",
-    "a range": "300=x",
-}
-
-
+_ODD = {"empty": "", "blank": " ", "minus": "-1", "huge": "9" * 40, "5000 digits": "1" * 5000}
+_ODD |= {"a float": "0.5", "a word": "zzz", "control characters": "a\x1b[2Jb", "a new line": "a\nb"}
+_ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", "a folder": "/"}
+_ODD |= {"a device": "/dev/zero", "a URL": "http://127.0.0.1:1/x", "odd digits": "²٣", "JSON": '{"a":1}'}
+_ODD |= {"a path upwards": "../../..", "an equals sign": "=", "label only": "1=", "colons": ":" * 3000}
+_ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
 # Odd values that some option takes, and those that one option takes.
 _TAKEN = ("JSON", "a float", "label only", "a range", "minus", "not UTF-8", "a new line", "an equals sign")
-_TAKEN_BY = {
-    ("--adapter", "empty"),
-    ("--model", "empty"),
-    ("--method", "blank"),
-    ("--seed", "5000 digits"),
-    ("--region-source", "label only"),
-}
+_TAKEN_BY = {("--adapter", "empty"), ("--model", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
+_TAKEN_BY |= {("--region-source", "label only")}
 
 
 def _options() -> Iterator[Case]:
@@ -223,14 +155,11 @@ def _places() -> Iterator[Case]:
         expected: Expected = "either" if out == "\x1b[31m" else "refuse"
         yield Case("command", f"editing new -o {out[:20]!r}", command, base.with_project(), expected)
     for name in ("attention/notes.txt", "report.json/mine.txt", "masks.mp4/mine.txt"):
-
-        def stranger(folder: Path, name=name) -> None:
-            base.replace_file(folder / "out" / name, b"mine")
-
         command = ["editing", "run", "project", "-o", "out"]
-        yield Case("command", f"a stranger's {name} in the way", command, base.with_project(stranger))
+        write = base.with_project(replace_file, b"mine", at=f"out/{name}")
+        yield Case("command", f"a stranger's {name} in the way", command, write)
     command = ["masks", "clean", "project/masks", "-o", "out", "--grow=1"]
-    write = base.with_project(lambda folder: base.write_masks(folder / "out", base.labels(9)))
+    write = base.with_project(base.write_masks, base.labels(9), at="out")
     yield Case("command", "masks of another clip in the way", command, write)
 
 
@@ -238,8 +167,6 @@ def _words() -> Iterator[Case]:
     new = ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", "project/masks"]
     for name, text in TEXT.items():
         given = text.replace("\0", "")[:100_000]
-        for option, command in (
-            ("--prompt", [*CHECK, f"--prompt={given}"]),
-            ("--region", [*new, f"--region=1:{given}=a pig"]),
-        ):
+        region = [*new, f"--region=1:{given}=a pig"]
+        for option, command in (("--prompt", [*CHECK, f"--prompt={given}"]), ("--region", region)):
             yield Case("words", f"{option} {name}", command, base.with_project(), "either")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import numpy as np
 from regrain.editing.storage.local_models import ASSETS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, SPECIAL, VALUES, damage, put
+from tests.hostile.faults import CONTENT, SPECIAL, VALUES, damage, damage_file, put, replace_file
 
+Make = Callable[[], bytes]
 _FILES = (
     *("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"),
     *("tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "words.json", "defaults.json"),
@@ -33,83 +36,62 @@ _KEYS = {
 }
 _FEW = ("null", "true", "zero", "minus one", "10**30", "1e308", "a list", "an object", "text: empty")
 _FEW += ("text: control characters", "one and a half", "10,000 entries")
-_TEXTS = {
-    "a list": "[]",
-    "a number": "3",
-    "null": "null",
-    "text": '"x"',
-    "deep": "[" * 100_000,
-    "empty": "",
-    "not JSON": "{",
-    "not UTF-8": "\xff\xfe",
-    "an object of nothing": "{}",
-}
+_TEXTS = {"a list": "[]", "a number": "3", "null": "null", "text": '"x"', "deep": "[" * 100_000, "empty": ""}
+_TEXTS |= {"not JSON": "{", "not UTF-8": "\xff\xfe", "an object of nothing": "{}"}
 
 
 def _run(model: str, *more: str) -> list[str]:
     return ["editing", "run", "project", "-o", "out", "--set=steps=1", f"--model={model}", *more]
 
 
-def _with_model(name: str, change: Callable[[Path], object], expected: Expected = "refuse") -> Case:
-    """A run with a copy of the built-in model in which something changes."""
-    write = base.with_project(
-        lambda folder: change(base.linked_model(folder / "model", ASSETS / "storybook"))
-    )
+def _with_model(name: str, file: str, expected: Expected, change: base.Change, *given: Any) -> Case:
+    """A run with a copy of the built-in model, all of it links, in which a file changes."""
+
+    def write(folder: Path) -> None:
+        base.write_project(folder / "project")
+        shutil.copytree(ASSETS / "storybook", folder / "model", copy_function=os.symlink)
+        change(folder / "model" / file, *given)
+
     return Case("weights", name, _run("model"), write, expected, slow=True)
 
 
 def _with_file(
-    kind: str,
-    name: str,
-    make: Callable[[], bytes],
-    file: str,
-    option: str = "",
-    expected: Expected = "refuse",
+    kind: str, name: str, make: Make, file: str, option: str = "", expected: Expected = "refuse"
 ) -> Case:
     """A run with a file, which is the model unless an option takes it."""
     command = _run("storybook", option + file) if option else _run(file)
-    write = base.with_project(lambda folder: (folder / file).write_bytes(make()))
-    return Case(kind, name, command, write, expected, slow=bool(option))
+    return Case(kind, name, command, base.with_project(_fill, make, at=file), expected, slow=bool(option))
+
+
+def _fill(file: Path, make: Make) -> None:
+    replace_file(file, make())
 
 
 def cases() -> Iterator[Case]:
     """All of them."""
-    yield from _configs()
-    yield from _keys()
-    yield from _tensors()
-    yield from _loras()
-    yield from _singles()
-    yield from _caches()
+    yield from chain(_configs(), _keys(), _tensors(), _loras(), _singles(), _caches())
 
 
 def _configs() -> Iterator[Case]:
     for file in _FILES:
         for name, text in _TEXTS.items():
-
-            def change(model: Path, file=file, text=text) -> None:
-                base.replace_file(model / file, text.encode("latin-1"))
-
             soft = name == "an object of nothing" or "words" in file or "tokenizer_config" in file
-            yield _with_model(f"{file} is {name}", change, "either" if soft else "refuse")
+            expected: Expected = "either" if soft else "refuse"
+            yield _with_model(f"{file} is {name}", file, expected, replace_file, text.encode("latin-1"))
         for name in ("a pipe", "a folder", "a link to itself", "a link to endless zeros", "missing"):
-
-            def exchange(model: Path, file=file, name=name) -> None:
-                put(model / file, name)
-
             soft = name == "missing" or "tokenizer_config" in file  # not a file is as good as missing
-            yield _with_model(f"{file} is {name}", exchange, "either" if soft else "refuse")
+            yield _with_model(f"{file} is {name}", file, "either" if soft else "refuse", put, name)
 
 
 def _keys() -> Iterator[Case]:
     for file, keys in _KEYS.items():
         for key in keys.split():
             for name in _FEW:
+                yield _with_model(f"{file}: {key} is {name}", file, "either", _set, key, VALUES[name])
 
-                def change(model: Path, file=file, key=key, value=VALUES[name]) -> None:
-                    content = json.loads((model / file).read_text()) | {key: value}
-                    base.replace_file(model / file, json.dumps(content).encode())
 
-                yield _with_model(f"{file}: {key} is {name}", change, "either")
+def _set(file: Path, key: str, value: Any) -> None:
+    replace_file(file, json.dumps(json.loads(file.read_text()) | {key: value}).encode())
 
 
 def header(entries: Any) -> bytes:
@@ -118,19 +100,17 @@ def header(entries: Any) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-_HEADS = {
+def _entry(length: int, start: int, stop: int, dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [length], "data_offsets": [start, stop]}
+
+
+_HEADS: dict[str, Make] = {
     "a head of 90 MB": lambda: header(b" " * 90_000_000),
-    "a million tensors": lambda: header(
-        {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(1_000_000)}
-    ),
+    "a million tensors": lambda: header({f"t{i}": _entry(0, 0, 0) for i in range(1_000_000)}),
     "a long head that is not there": lambda: struct.pack("<Q", 2**40),
-    "offsets beyond the file": lambda: header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}),
-    "a negative shape": lambda: (
-        header({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}) + bytes(4)
-    ),
-    "an unknown type": lambda: (
-        header({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}) + bytes(4)
-    ),
+    "offsets beyond the file": lambda: header({"a": _entry(9, 0, 36)}),
+    "a negative shape": lambda: header({"a": _entry(-1, 0, 4)}) + bytes(4),
+    "an unknown type": lambda: header({"a": _entry(1, 0, 4, "X9")}) + bytes(4),
     "a list for a head": lambda: header([]),
     "deep metadata": lambda: header(b'{"__metadata__":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001),
     "no tensors": lambda: header({}),
@@ -145,17 +125,10 @@ def _soft(name: str) -> Expected:
 def _tensors() -> Iterator[Case]:
     for name in CONTENT:
         for file in ("text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
-
-            def change(model: Path, file=file, name=name) -> None:
-                base.replace_file(model / file, damage((model / file).read_bytes(), name))
-
-            yield _with_model(f"{file}, {name}", change, _soft(name))
+            yield _with_model(f"{file}, {name}", file, _soft(name), damage_file, name)
     for name, make in _HEADS.items():
-
-        def change_head(model: Path, make=make) -> None:
-            base.replace_file(model / "vae/diffusion_pytorch_model.safetensors", make())
-
-        yield _with_model(f"vae, {name}", change_head)
+        file = "vae/diffusion_pytorch_model.safetensors"
+        yield _with_model(f"vae, {name}", file, "refuse", _fill, make)
 
 
 _NAMES = (
@@ -171,10 +144,8 @@ _NAMES = (
 def _misshaped(name: str, shape: list[int]) -> bytes:
     """A file of all these tensors, one number each, but for one."""
     size = 4 * int(np.prod(shape)) if shape else 4
-    head = {
-        other: {"dtype": "F32", "shape": [1], "data_offsets": [size + 4 * i, size + 4 * i + 4]}
-        for i, other in enumerate(n for n in _NAMES if n != name)
-    }
+    others = enumerate(other for other in _NAMES if other != name)
+    head = {other: _entry(1, size + 4 * i, size + 4 * i + 4) for i, other in others}
     head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
     return header(head) + bytes(size + 4 * len(_NAMES) - 4)
 
@@ -188,11 +159,12 @@ def _singles() -> Iterator[Case]:
             title = f"{'.'.join(name.split('.')[1:-1])} of shape {shape}"
             yield _with_file(kind, title, partial(_misshaped, name, shape), file)
     for name in CONTENT:
+        sound = partial(_damaged, "storybook/text_encoder/model.safetensors", 200_000, name)
+        yield _with_file(kind, name, sound, file)
 
-        def cut(name=name) -> bytes:
-            return damage((ASSETS / "storybook/text_encoder/model.safetensors").read_bytes()[:200_000], name)
 
-        yield _with_file(kind, name, cut, file)
+def _damaged(asset: str, most: int, fault: str) -> bytes:
+    return damage((ASSETS / asset).read_bytes()[:most], fault)
 
 
 _LAYER = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -201,26 +173,24 @@ _LAYER = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 def _lora(**parts: np.ndarray) -> bytes:
     from safetensors.numpy import save
 
-    return save(
-        {f"{_LAYER}.{name.replace('__', '.')}": np.ascontiguousarray(value) for name, value in parts.items()}
-    )
+    named = ((f"{_LAYER}.{name.replace('__', '.')}", value) for name, value in parts.items())
+    return save({name: np.ascontiguousarray(value) for name, value in named})
 
 
-def _halves(a: tuple[int, ...], b: tuple[int, ...], dtype: type = np.float32, **more: np.ndarray) -> bytes:
-    return _lora(lora_A__weight=np.zeros(a, dtype), lora_B__weight=np.zeros(b, dtype), **more)
+def _halves(
+    a: tuple[int, ...], b: tuple[int, ...], dtype: type = np.float32, fill: float = 0, **more: np.ndarray
+) -> bytes:
+    return _lora(lora_A__weight=np.full(a, fill, dtype), lora_B__weight=np.full(b, fill, dtype), **more)
 
 
-_LORAS: dict[str, Callable[[], bytes]] = {
+_LORAS: dict[str, Make] = {
     "rank 0": lambda: _halves((0, 96), (96, 0)),
     "halves of no dimension": lambda: _halves((), ()),
     "one dimension": lambda: _halves((4,), (4,)),
     "ranks that differ": lambda: _halves((4, 96), (96, 5)),
     "widths that differ": lambda: _halves((4, 7), (9, 4)),
     "one half": lambda: _lora(lora_A__weight=np.zeros((4, 96), np.float32)),
-    "NaN": lambda: _lora(
-        lora_A__weight=np.full((4, 96), np.nan, np.float32),
-        lora_B__weight=np.full((96, 4), np.nan, np.float32),
-    ),
+    "NaN": lambda: _halves((4, 96), (96, 4), fill=np.nan),
     "alpha of two numbers": lambda: _halves((4, 96), (96, 4), alpha=np.zeros(2, np.float32)),
     "alpha of NaN": lambda: _halves((4, 96), (96, 4), alpha=np.array(np.nan, np.float32)),
     "whole numbers": lambda: _halves((4, 96), (96, 4), np.int64),
@@ -240,14 +210,11 @@ def _loras() -> Iterator[Case]:
         for name, make in _HEADS.items():
             yield _with_file(kind, f"head, {name}", make, file, option)
         for name in CONTENT:
-
-            def damaged(name=name) -> bytes:
-                return damage((ASSETS / "examples/13_tuned_actor/adapter.safetensors").read_bytes(), name)
-
+            damaged = partial(_damaged, "examples/13_tuned_actor/adapter.safetensors", 2**30, name)
             expected = _soft(name) if kind == "adapter" else "refuse"
             yield _with_file(kind, name, damaged, file, option, expected)
         for name in SPECIAL:
-            write = base.with_project(lambda folder, name=name: put(folder / file, name))
+            write = base.with_project(put, name, at=file)
             yield Case(kind, f"is {name}", _run("storybook", option + file), write, slow=True)
     for text in _WRITTEN:
         name = f"written {text[:12]!r} ({len(text)})"

@@ -17,8 +17,9 @@ from storybook.examples import EXAMPLES, TABLE, make
 from storybook.results import make_result, write_picture
 
 
-def test_every_example_is_in_the_table():
+def test_every_example_is_in_the_table_and_results_are_small():
     assert sorted(TABLE) == sorted(path.name for path in EXAMPLES.iterdir())
+    assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if "no_masks" not in name])
@@ -58,20 +59,12 @@ def test_the_result_of_an_example_is_of_this_version_of_it(name, tmp_path):
         assert np.abs(edited.read(0, 1).astype(float) - source.read(0, 1)).mean() > 1
 
 
-def test_results_are_small():
-    assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
-
-
 def test_the_moving_picture_of_the_readme_shows_the_shipped_result(tmp_path):
     """`python -m storybook.results --picture assets/readme.webp` makes it anew."""
     shipped, made = EXAMPLES.parent / "readme.webp", tmp_path / "readme.webp"
     write_picture(EXAMPLES / "01_two_animals", made)
-    old, new = (
-        np.stack(
-            [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(Image.open(path))]
-        )
-        for path in (shipped, made)
-    )
+    films = (ImageSequence.Iterator(Image.open(path)) for path in (shipped, made))
+    old, new = (np.stack([np.asarray(frame.convert("RGB"), float) for frame in film]) for film in films)
     assert (len(old), shipped.stat().st_size <= 300_000) == (8, True)
     assert np.abs(old - new).mean() < 1
 
@@ -90,8 +83,7 @@ def test_a_result_is_made_again(tmp_path):
     name = "11_no_masks_drawn"
     shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns(RESULT))
     make_result(tmp_path / name)
-    assert json.loads((tmp_path / name / RESULT / "report.json").read_text())["project"] == digest(
-        EXAMPLES / name
-    )
+    report = json.loads((tmp_path / name / RESULT / "report.json").read_text())
+    assert report["project"] == digest(EXAMPLES / name)
     ours, theirs = (VideoClip(path / name / RESULT / "edited.mp4") for path in (tmp_path, EXAMPLES))
     assert np.abs(ours.read(0, 8).astype(float) - theirs.read(0, 8)).mean() < 2

@@ -20,21 +20,14 @@ def seconds(stamps, unit=Fraction(1, 1000)):
     return [(stamp - stamps[0]) * unit for stamp in stamps]
 
 
-@pytest.fixture
-def varying(tmp_path):
-    return write_clip(tmp_path / "v.mp4", flat(LEVELS), stamps=STAMPS, last=67, bf="0")
-
-
-def test_a_varying_rate_is_read_frame_by_frame(varying):
+def test_a_varying_rate_is_read_frame_by_frame_and_a_part_keeps_its_own_times(tmp_path):
+    varying = write_clip(tmp_path / "v.mp4", flat(LEVELS), stamps=STAMPS, last=67, bf="0")
     clip = open_clip(varying)
     assert list(clip.times) == seconds(STAMPS)
     assert clip.duration == Fraction(500, 1000)
     assert clip.fps == Fraction(7000, 433)
     assert clip.warnings == []
     assert [round(value / 30) for value in clip.read(0, 8).mean((1, 2, 3)).tolist()] == list(range(8))
-
-
-def test_a_part_of_it_keeps_its_own_times(varying):
     clip = open_clip(varying, start=1, stride=2, frames=3)
     assert [round(float(time), 3) for time in clip.times] == [0, 0.08, 0.121]
     assert clip.duration == Fraction(433 - 40, 1000)  # until the next frame that would be used
@@ -73,13 +66,10 @@ def test_a_constant_rate_has_no_times(tmp_path, fps, container):
     assert open_clip(clip.path, 4, 3).duration == 12 * 3 / fps
 
 
-def test_a_last_frame_that_stays_is_a_varying_rate(tmp_path):
+def test_a_last_frame_may_stay_and_a_file_may_start_late_or_before_zero(tmp_path):
     stamps = list(range(0, 400, 40))
     clip = open_clip(write_clip(tmp_path / "a.mp4", moving(10), stamps=stamps, last=1000, bf="0"))
     assert (list(clip.times), clip.duration) == (seconds(stamps), Fraction(1360, 1000))
-
-
-def test_a_file_may_start_late_or_before_zero(tmp_path):
     for first in (-120, 7000):
         stamps = [first + stamp for stamp in STAMPS]
         clip = open_clip(write_clip(tmp_path / f"{first}.mkv", flat(LEVELS), stamps=stamps))
@@ -121,12 +111,9 @@ def test_equal_times_follow_each_other(tmp_path):
     shown, _ = seen(tmp_path / "a.mp4")
     assert sorted(set(shown)) == shown
     assert (shown[0], shown[1], len(shown)) == (0, Fraction(1, 10), 5)
-
-
-def test_times_and_frames_must_be_as_many(tmp_path):
     for count in (4, 6):
         with pytest.raises(ValueError, match="argument 2 is"):
-            write_video(tmp_path / "a.mp4", moving(count), Fraction(10), times=seconds(range(5), 1))
+            write_video(tmp_path / "a.mp4", moving(count), Fraction(10), times=times)
 
 
 def test_a_clip_in_memory_has_times_and_keeps_them_without_loss(tmp_path):

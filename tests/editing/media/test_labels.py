@@ -33,14 +33,11 @@ def save(folder, *masks, mode=None):
 def test_what_is_written_is_read_back_and_shows_colours(tmp_path, labels):
     write_labels(labels, tmp_path / "masks", {int(labels[0, 0, 0]): "#ff8000"})
     assert (read_labels(tmp_path / "masks", 3, SIZE) == labels).all()
+    save(tmp_path / "grey", *labels)
+    assert (read_labels(tmp_path / "grey", 3, SIZE) == labels).all()
     with Image.open(tmp_path / "masks" / "00000.png") as image:
         assert image.mode == "P"
         assert image.convert("RGB").getpixel((0, 0)) == (255, 128, 0)
-
-
-def test_grey_files_are_labels_too(tmp_path, labels):
-    save(tmp_path, *labels)
-    assert (read_labels(tmp_path, 3, SIZE) == labels).all()
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_regions, "masks"), (write_rle, "masks.json")])
@@ -54,10 +51,6 @@ def test_the_earlier_in_the_list_covers_the_later(tmp_path, write, name):
         assert read_labels(tmp_path / name, 1, SIZE, order)[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
 
 
-def plain(*masks, mode=None):
-    return lambda folder: save(folder, *masks, mode=mode)
-
-
 def holding(content):
     return lambda folder: (folder / "00000.png").write_bytes(content)
 
@@ -68,25 +61,26 @@ def cut(folder):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+LABELS = ("cat", "0", "256", "-1", "²")  # none of them is one
 SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
     ("make", "frames", "size", "message"),
     [
-        (plain(*SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
-        (plain(SOME[0], SOME[1][:4]), 2, SIZE, "'00001.png' is 7x4, but the clip is 7x5"),
-        (plain(SOME[0], mode="RGB"), 1, SIZE, "RGB"),
-        (holding(b""), 1, SIZE, "00000.png"),
-        (holding(b"no image"), 1, SIZE, "00000.png"),
-        (holding(b"\x89PNG\r\n\x1a\n"), 1, SIZE, "00000.png"),
+        (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
+        (
+            lambda folder: save(folder, SOME[0], SOME[1][:4]),
+            2,
+            SIZE,
+            "'00001.png' is 7x4, but the clip is 7x5",
+        ),
+        (lambda folder: save(folder, SOME[0], mode="RGB"), 1, SIZE, "RGB"),
+        *((holding(data), 1, SIZE, "00000.png") for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")),
         (cut, 1, (280, 200), "00000.png"),
         (lambda folder: folder.rmdir(), 1, SIZE, "not a folder"),
         (lambda folder: (save(folder / "1", SOME[0]), save(folder, SOME[0])), 1, SIZE, "next to"),
-        *(
-            (lambda folder, name=name: save(folder / name, SOME[0]), 1, SIZE, "label from 1 to 255")
-            for name in ("cat", "0", "256", "-1", "²")
-        ),
+        *((lambda at, n=n: save(at / n, SOME[0]), 1, SIZE, "label from 1 to 255") for n in LABELS),
     ],
 )
 def test_folders_that_are_no_masks_of_the_clip_are_refused(tmp_path, make, frames, size, message):
@@ -112,12 +106,8 @@ def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels, overlapp
         back = read_regions(tmp_path / name, 3, SIZE)
         assert set(back) == set(overlapping)
         assert all((back[label] == mask).all() for label, mask in overlapping.items())
+        assert (read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
     assert (flatten(read_regions(tmp_path / "png", 3, SIZE)) == labels).all()
-
-
-def test_flattened_as_read_labels_does(tmp_path, overlapping):
-    write_regions(overlapping, tmp_path)
-    assert (read_labels(tmp_path, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
 
 
 def test_runs_are_those_of_coco():
@@ -125,23 +115,16 @@ def test_runs_are_those_of_coco():
     assert runs(mask) == [3, 3]
     assert runs(~mask) == [0, 3, 3]
     assert runs(mask & False) == [6]
+    for rng in map(np.random.default_rng, range(5)):
+        mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
+        assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_runs_there_and_back(seed):
-    rng = np.random.default_rng(seed)
-    mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
-    assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"masks": 3}', "[" * 100_000])
-def test_json_that_is_no_masks(tmp_path, text):
-    (tmp_path / "masks.json").write_text(text)
-    with pytest.raises(MaskError, match="masks.json"):
-        read_rle(tmp_path / "masks.json", 3, SIZE)
-
-
-def test_json_of_another_clip(tmp_path, overlapping):
+def test_json_that_is_no_masks_of_the_clip_is_refused(tmp_path, overlapping):
+    for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000):
+        (tmp_path / "masks.json").write_text(text)
+        with pytest.raises(MaskError, match="masks.json"):
+            read_rle(tmp_path / "masks.json", 3, SIZE)
     write_rle(overlapping, tmp_path / "masks.json")
     with pytest.raises(MaskError, match="3 frames of 7x5, but the clip uses 4"):
         read_rle(tmp_path / "masks.json", 4, SIZE)
@@ -188,39 +171,35 @@ def test_compressed_coco_masks_are_read(labels):
     assert (from_runs(compressed(runs(wide)), (3000, 40)) == wide).all()
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [
-        *([34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], []),
-        *("d06~~", "", [2**62] * 4 + [35], [1e999, 35]),
-    ],
-)
-def test_runs_that_are_none_are_refused(counts):
-    with pytest.raises(MaskError, match="do not add up to 7x5"):
-        from_runs(counts, SIZE)
+WRONG = [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], [], "d06~~", "", [2**62] * 4 + [35], [1e999, 35]]
 
 
-def test_no_mask_is_refused(tmp_path):
+def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
+    for counts in WRONG:
+        with pytest.raises(MaskError, match="do not add up to 7x5"):
+            from_runs(counts, SIZE)
     for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
         with pytest.raises(MaskError, match="No mask is given"):
             act()
 
 
-@pytest.mark.parametrize("way", ["files", "folders", "json"])
-def test_labels_are_read_by_window(tmp_path, labels, way, monkeypatch):
-    labels = labels % 3
-    path = tmp_path / ("masks.json" if way == "json" else "masks")
-    {
-        "files": lambda: write_labels(labels, path, {}),
-        "folders": lambda: write_regions(split(labels), path),
-        "json": lambda: write_rle(split(labels), path),
-    }[way]()
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("masks", lambda labels, path: write_labels(labels, path, {})),
+        ("masks", lambda labels, path: write_regions(split(labels), path)),
+        ("masks.json", lambda labels, path: write_rle(split(labels), path)),
+    ],
+)
+def test_labels_are_read_by_window(tmp_path, labels, name, write, monkeypatch):
+    labels, path = labels % 3, tmp_path / name
+    write(labels, path)
     found = read_labels(path, 3, SIZE)
     assert isinstance(found, Labels)
     assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
     assert [len(found.read(*window)) for window in ((0, 0), (1, 2), (1, 3))] == [0, 1, 2]
     assert np.array_equal(found.read(1, 3), labels[1:])
-    if way != "json":  # only what is asked for is opened
+    if name != "masks.json":  # only what is asked for is opened
         opened, really = [], Image.open
         monkeypatch.setattr(Image, "open", lambda file: opened.append(file.name) or really(file))
         found.read(1, 2)
@@ -243,9 +222,7 @@ def test_labels_come_from_anything_that_is_read_by_window(labels):
         Labels(labels.astype(np.int64))
     with pytest.raises(MaskError, match=r"\(3, 5, 7, 1\)"):
         Labels(labels[..., None])
-
-
-def test_labels_of_an_array_are_no_copy_and_read_only(labels):
+    # Those of an array are no copy, and read-only.
     window = Labels(labels).read(1, 3)
     assert np.shares_memory(window, labels)
     with pytest.raises(ValueError, match="read-only"):

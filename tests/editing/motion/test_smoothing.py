@@ -7,10 +7,7 @@ import pytest
 from regrain.editing.motion.smoothing import steady
 from storybook.world import render_frames, replace, sample_scene
 
-SIDE = 96
-
-
-SCENE = sample_scene(31, 8, 2)
+SIDE, SCENE = 96, sample_scene(31, 8, 2)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +53,7 @@ def test_frames_agree_more_the_more_of_them_count(truth, source):
     far = [error(steadied(edited, source, deviation), truth) for deviation in (0, 0.7, 2)]
     assert far[1] < 0.8 * far[0]
     assert far[2] < 0.85 * far[1]
-
-
-def test_what_moves_is_averaged_with_itself(truth, source):
-    """An average of the same places would smear the actors."""
+    # What moves is averaged with itself: an average of the same places would smear the actors.
     kept = error(steadied(truth, source, 2), truth)
     smeared = np.stack([truth[max(0, t - 2) : t + 3].mean(0) for t in range(len(truth))])
     assert kept < 0.5 * error(smeared, truth)

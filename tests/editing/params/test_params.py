@@ -1,7 +1,11 @@
-"""Parameters: their ranges, those written as a short text, and where each value comes from."""
+"""Parameters: their ranges, those written as a short text, where each value comes from; methods of others."""
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -91,17 +95,6 @@ def test_the_schema_and_reports_keep_the_texts(method):
     assert method.Params.model_validate(defaults.model_dump()) == defaults
 
 
-def test_a_report_has_the_text_of_what_was_given_as_json():
-    _, resolved = resolve_params("videograin", {"heat_grids": [1, 2], "steps": 7}, {})
-    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}
-    assert resolved["steps"] == {"value": 7, "source": "given"}
-
-
-def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
-        check_params("videograim", {})
-
-
 @pytest.mark.parametrize(
     ("given", "blend", "feather"),
     [
@@ -111,7 +104,9 @@ def test_unknown_method_lists_the_known_ones():
     ],
 )
 def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
-    params, resolved = resolve_params("videograin", {"steps": 7} | given, {"steps": 20, "blend": False})
+    given = {"steps": 7, "heat_grids": [1, 2]} | given
+    params, resolved = resolve_params("videograin", given, {"steps": 20, "blend": False})
+    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}  # text, of what was given as JSON
     assert (params.steps, params.blend, params.feather) == (7, blend["value"], 2.0)
     assert resolved["steps"] == {"value": 7, "source": "given"}
     assert resolved["blend"] == blend
@@ -119,6 +114,45 @@ def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, f
     assert set(resolved) == set(type(params).model_fields)
 
 
-def test_a_bad_recommendation_is_the_models_fault():
+def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
+        check_params("videograim", {})
     with pytest.raises(ModelError, match=r"defaults.json: params.steps"):
         resolve_params("videograin", {}, {"steps": -1})
+
+
+ROOT = Path(__file__).parents[3]
+METHOD = """
+import regrain
+from regrain.editing.params.base import WindowedParams
+
+class MyParams(WindowedParams):
+    pass
+
+mine = regrain.Method("mine", "Mine", "nobody", MyParams, frozenset({"masks"}), ("editing",), "my_method:run")
+"""
+TAKEN = METHOD.replace('"mine", "Mine"', '"fresco", "Mine"')
+MODULES = {"my_method": METHOD, "number": "mine = 3", "taken": TAKEN}
+POINTS = """[regrain.methods]
+gone = nowhere:mine
+other = number:mine
+twice = taken:mine
+mine = my_method:mine
+"""
+SHOWN = "from regrain import METHODS as m; print([*m][-1], m['mine'].title, m['fresco'].title, len(m))"
+
+
+def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(tmp_path):
+    for name, code in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", SHOWN], **options)
+    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "7"]
+    lines = done.stderr.strip().splitlines()
+    assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
+    assert all(line.endswith("it is left out") for line in lines)

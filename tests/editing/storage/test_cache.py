@@ -19,39 +19,43 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_round_trip_is_exact_and_keyed_by_everything():
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(folder, monkeypatch):
     value = torch.randn(3, 4)
     cache.store(KEY, {"latents": value})
     assert torch.equal(cache.load(KEY)["latents"], value)
     assert cache.load(KEY | {"steps": 5}) is None
     assert cache.load(KEY | {"clip": b"other"}) is None
-
-
-def refuse(*_, **__):
-    raise PermissionError(13, "Permission denied")
-
-
-@pytest.mark.parametrize("refused", [None, "pathlib.Path.unlink"])
-def test_a_damaged_entry_counts_as_missing_and_goes_if_it_can(folder, monkeypatch, refused):
-    cache.store(KEY, {"latents": torch.zeros(2)})
-    (entry,) = folder.glob("*.safetensors")
-    entry.write_bytes(b"broken")
-    if refused:
-        monkeypatch.setattr(refused, refuse)
+    kept = list(folder.iterdir())
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    cache.store(KEY | {"steps": 6}, {"latents": value})
+    assert list(folder.iterdir()) == kept  # nothing half-written
+    monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
     assert cache.load(KEY) is None
-    assert entry.exists() == bool(refused)
 
 
 @pytest.mark.parametrize(
-    ("refused", "read"), [("pathlib.Path.touch", True), ("safetensors.safe_open", False)]
+    ("broken", "refused", "read", "kept"),
+    [
+        (True, None, False, False),
+        (True, "pathlib.Path.unlink", False, True),
+        (False, "pathlib.Path.touch", True, True),  # its age cannot be noted
+        (False, "safetensors.safe_open", False, True),
+    ],
 )
-def test_an_entry_on_a_store_that_refuses_is_kept(folder, monkeypatch, refused, read):
-    """One whose age cannot be noted is used; one that cannot be opened counts as missing."""
+def test_damaged_entries_go_and_what_is_refused_stays(folder, monkeypatch, broken, refused, read, kept):
     cache.store(KEY, {"latents": torch.ones(2)})
-    monkeypatch.setattr(refused, refuse)
-    entry = cache.load(KEY)
-    assert torch.equal(entry["latents"], torch.ones(2)) if read else entry is None
-    assert len(list(folder.glob("*.safetensors"))) == 1
+    (entry,) = folder.glob("*.safetensors")
+    if broken:
+        entry.write_bytes(b"broken")
+    if refused:
+        monkeypatch.setattr(refused, refuse)
+    found = cache.load(KEY)
+    assert torch.equal(found["latents"], torch.ones(2)) if read else found is None
+    assert entry.exists() == kept
 
 
 def test_the_least_recently_used_go_first(folder):
@@ -62,14 +66,6 @@ def test_the_least_recently_used_go_first(folder):
     cache.load(KEY | {"steps": 0})
     cache.store(KEY | {"steps": 3}, {"latents": torch.zeros(1000)}, cap=9000)
     assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
-
-
-def test_no_half_written_entry_stays(folder, monkeypatch):
-    monkeypatch.setattr(
-        "safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
-    )
-    cache.store(KEY, {"latents": torch.zeros(2)})
-    assert list(folder.iterdir()) == []
 
 
 def test_small_entries_outlive_large_ones(folder):
@@ -115,9 +111,3 @@ def test_the_command_shows_and_clears_by_kind_and_age(folder, capsys):
     assert not old.exists()
     assert main(["cache", "--clear", "all"]) == 0
     assert list(cache.entries()) == []
-
-
-def test_another_version_of_a_library_computes_anew(monkeypatch):
-    cache.store(KEY, {"x": torch.zeros(3)})
-    monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
-    assert cache.load(KEY) is None
