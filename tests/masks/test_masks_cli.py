@@ -122,8 +122,8 @@ def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_pat
     for arguments, said in (
         ((clip, "-o", tmp_path / "file.txt" / "masks"), "cannot be written"),
         ((clip, "-o", tmp_path / "mine"), "contains"),
-        ((clip, "-o", long), "too long"),
-        ((long, "-o", tmp_path / "out"), "too long"),
+        ((clip, "-o", long), "Choose a shorter name"),
+        ((long, "-o", tmp_path / "out"), "does not exist"),
         ((clip, "-o", tmp_path / "out", "--model", tmp_path), "folder without model.safetensors"),
         ((clip, "-o", tmp_path / "out", "--model", long), "was not found"),
     ):

@@ -23,6 +23,7 @@ from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.blending import mix_noise
 from regrain.editing.diffusion.schedule import add_noise
 from regrain.editing.diffusion.text import spans
+from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
 from regrain.editing.methods import videograin
 from regrain.editing.models.intervention import Intervention, joint_norm

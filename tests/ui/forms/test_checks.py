@@ -94,9 +94,9 @@ def test_parameters_that_cannot_be_read_or_are_outside_the_clip_are_named(sessio
 
 
 def test_several_wrong_settings_are_all_named_and_the_uppermost_field_comes_first(session):
+    assert "seed" in said(look(session, seed=-1))
     describe(session, 2, prompt="a robat")
     session.source_prompt = "a dogg and a panda jump"
-    assert "seed" in said(look(session, seed=-1))
     remarks = look(session, keyframes="x", cuts="x")
     assert {"params.keyframes", "params.cuts"} <= said(remarks).keys()
     assert checks.view(remarks, 1)["focus"] == "source_prompt"

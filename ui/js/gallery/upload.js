@@ -58,7 +58,8 @@ const makeQuestion = () => {
   const ask = (name) => {
     const { clip } = hub;
     if (!clip?.own) return Promise.resolve(true);
-    text.textContent = `Open “${name}” in place of “${clip.title}”? Its masks and words will be lost; Save keeps them in a file.`;
+    const loss = "Its masks and words will be lost; Save keeps them in a file.";
+    text.textContent = `Open “${name}” in place of “${clip.title}”? ${loss}`;
     node.returnValue = "";
     node.showModal();
     return new Promise((done) =>
