@@ -30,7 +30,7 @@ def test_blur_costs_sharpness_moving_nothing_and_the_source_has_its_old_outline(
     assert outlines < 0.75
 
 
-def test_a_margin_lets_an_edit_reach_farther(task):
+def test_a_margin_lets_an_edit_reach_farther():
     exact = instance(30_000, SIZE, true_masks(0))
     wider = with_margin(exact, 6)
     assert wider.request.edited_mask.sum() > 1.1 * exact.request.edited_mask.sum()
