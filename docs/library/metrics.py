@@ -1,8 +1,9 @@
-"""How two videos of equal size differ: `python metrics.py SOURCE EDITED [MASKS]`. Works for edits of any program."""
+"""How two videos of equal size differ: `python metrics.py SOURCE EDITED [MASKS]`."""
 
 import sys
 
 import numpy as np
+
 import regrain
 from regrain.editing.pipeline.metrics import psnr, ssim, warp_error
 

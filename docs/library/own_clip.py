@@ -1,8 +1,9 @@
-"""Edit two things of a clip: `python own_clip.py CLIP OUT.mp4`. Masks come from clicks and follow the clip."""
+"""Edit two things of a clip by a click on each: `python own_clip.py CLIP OUT.mp4`."""
 
 import sys
 
 import numpy as np
+
 import regrain
 
 source, out = sys.argv[1:]

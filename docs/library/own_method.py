@@ -4,8 +4,9 @@
 adds it to the command line (`--method gentle`), the page and the API.
 """
 
-import regrain
 from pydantic import Field
+
+import regrain
 from regrain.editing.params.base import WindowedParams
 
 
@@ -18,6 +19,7 @@ class GentleParams(WindowedParams):
 def run(backbone, request, params, piece=None):
     """See CONTRIBUTING.md, *How to add a method*."""
     import torch
+
     from regrain.editing.attention.batch import Batch
     from regrain.editing.diffusion.schedule import add_noise, advance
     from regrain.editing.recipe.window import WindowResult, working_clip
@@ -28,7 +30,9 @@ def run(backbone, request, params, piece=None):
         uncond, cond = backbone.embed([request.negatives, request.targets[0]])
         text = batch.texts({"uncond": uncond, "cond/0": cond})
         noise = torch.randn(source.shape[1:], generator=torch.Generator().manual_seed(request.seed))
-        steps = [step for step in backbone.schedule.sampling(params.steps) if not step.within(1 - params.amount)]
+        steps = [
+            step for step in backbone.schedule.sampling(params.steps) if not step.within(1 - params.amount)
+        ]
         x = add_noise(source, noise.expand_as(source), steps[0])
         for step in steps:
             answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
@@ -37,4 +41,6 @@ def run(backbone, request, params, piece=None):
     return WindowResult(x.split(len(source)))
 
 
-gentle = regrain.Method("gentle", "Gentle", "own", GentleParams, frozenset(), ("editing", "decoding"), f"{__name__}:run")
+gentle = regrain.Method(
+    "gentle", "Gentle", "own", GentleParams, frozenset(), ("editing", "decoding"), f"{__name__}:run"
+)

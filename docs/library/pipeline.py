@@ -2,9 +2,10 @@
 
 import sys
 
-import regrain
 import torch
 from diffusers import StableDiffusionPipeline
+
+import regrain
 
 model, out, *rest = sys.argv[1:]
 strength = float(rest[0]) if rest else 0.5

@@ -7,9 +7,10 @@ blocks and leave no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from einops import rearrange
@@ -47,18 +48,15 @@ PLAIN = Intervention()
 
 # FreeU per up block: factors on backbone features and on the low frequencies of skip features.
 FREEU = {"released": ((1.2, 1.0),), "full": ((1.2, 0.9), (1.4, 0.2))}
-_LOW_FREQUENCIES = 1
 
 
 @contextmanager
-def hooked(register: Callable[[], Sequence[torch.utils.hooks.RemovableHandle]]) -> Iterator[None]:
-    """Register hooks on entry and remove them on exit."""
-    handles = register()
-    try:
+def hooked(registering: Iterable[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
+    """Register hooks, from a generator of their handles, on entry and remove them on exit."""
+    with ExitStack() as stack:
+        for handle in registering:
+            stack.callback(handle.remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -88,20 +86,13 @@ def joint_norm(frames: int) -> Patch:
     def unfold(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return rearrange(output, "branch c (frame h) w -> (branch frame) c h w", frame=frames)
 
-    def patch(model: nn.Module) -> AbstractContextManager:
-        norms = [
-            module
-            for name, module in model.named_modules()
-            if isinstance(module, nn.GroupNorm) and "attentions" not in name.split(".")
-        ]
-        return hooked(
-            lambda: [
-                *(norm.register_forward_pre_hook(fold) for norm in norms),
-                *(norm.register_forward_hook(unfold) for norm in norms),
-            ]
-        )
+    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.GroupNorm) and "attentions" not in name.split("."):
+                yield module.register_forward_pre_hook(fold)
+                yield module.register_forward_hook(unfold)
 
-    return patch
+    return lambda model: hooked(register(model))
 
 
 def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
@@ -111,16 +102,13 @@ def entering_up_blocks(enter: Callable[[int, Tensor], Tensor]) -> Patch:
         enter: (number of the block, features [rows, channels, h, w]) -> features of the same shape.
     """
 
-    def hook(index: int) -> Callable:
-        def replaced(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            return args, kwargs | {"hidden_states": enter(index, kwargs["hidden_states"])}
-
-        return replaced
+    def replaced(index: int, _: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return args, kwargs | {"hidden_states": enter(index, kwargs["hidden_states"])}
 
     def patch(model: nn.Module) -> AbstractContextManager:
-        blocks = enumerate(model.up_blocks)
         return hooked(
-            lambda: [block.register_forward_pre_hook(hook(i), with_kwargs=True) for i, block in blocks]
+            block.register_forward_pre_hook(partial(replaced, index), with_kwargs=True)
+            for index, block in enumerate(model.up_blocks)
         )
 
     return patch
@@ -137,40 +125,36 @@ def freeu(factors: Sequence[tuple[float, float]]) -> Patch:
     Source: Si et al., arXiv:2309.11497, Eq. 1 to 4.
     """
 
-    def patch(model: nn.Module) -> AbstractContextManager:
+    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         below = model.mid_block.resnets[-1].out_channels
-        hooks = []
         for index, block in enumerate(model.up_blocks):
             for resnet in block.resnets:
                 if index < len(factors):
-                    hooks.append((resnet, _freeu_hook(below, *factors[index])))
+                    yield resnet.register_forward_pre_hook(partial(_strengthened, below, *factors[index]))
                 below = resnet.out_channels
-        return hooked(lambda: [resnet.register_forward_pre_hook(hook) for resnet, hook in hooks])
 
-    return patch
+    return lambda model: hooked(register(model))
 
 
-def _freeu_hook(below: int, b: float, s: float) -> Callable:
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x, skipped = inputs[0].split([below, inputs[0].shape[1] - below], 1)
-        if b != 1:
-            mean = x.mean(1, keepdim=True)
-            low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
-            gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
-            x = torch.cat([x[:, : below // 2] * gain, x[:, below // 2 :]], 1)
-        if s != 1:
-            skipped = scale_low_frequencies(skipped, s)
-        return torch.cat([x, skipped], 1), *inputs[1:]
-
-    return hook
+def _strengthened(
+    below: int, b: float, s: float, _: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    x, skipped = inputs[0].split([below, inputs[0].shape[1] - below], 1)
+    if b != 1:
+        mean = x.mean(1, keepdim=True)
+        low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
+        gain = 1 + (b - 1) * (mean - low) / (high - low).clamp(min=1e-8)
+        x = torch.cat([x[:, : below // 2] * gain, x[:, below // 2 :]], 1)
+    if s != 1:
+        skipped = scale_low_frequencies(skipped, s)
+    return torch.cat([x, skipped], 1), *inputs[1:]
 
 
 def scale_low_frequencies(x: Float[Tensor, "rows c h w"], factor: float) -> Float[Tensor, "rows c h w"]:
     """Multiply the lowest spatial frequencies (below 1 cycle either way, the mean among them) by `factor`."""
     spectrum = torch.fft.fftshift(torch.fft.fft2(x.float()), dim=(-2, -1))
     y, z = x.shape[-2] // 2, x.shape[-1] // 2
-    near = _LOW_FREQUENCIES
-    spectrum[..., max(y - near, 0) : y + near, max(z - near, 0) : z + near] *= factor
+    spectrum[..., max(y - 1, 0) : y + 1, max(z - 1, 0) : z + 1] *= factor
     return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).real.to(x)
 
 
@@ -185,24 +169,19 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
     @contextmanager
     def patch(unet: nn.Module) -> Iterator[None]:
         def recompute(module: nn.Module, *args: object) -> object:
-            return checkpoint(
-                module,
-                *args,
-                use_reentrant=False,
-                context_fn=lambda: (nullcontext(), again()),
-            )
+            return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))
 
-        parts = [module for module in unet.modules() if hasattr(module, "gradient_checkpointing")]
         changes = {"gradient_checkpointing": True, "_gradient_checkpointing_func": recompute}
-        before = [{name: vars(part)[name] for name in changes if name in vars(part)} for part in parts]
+        parts = [vars(part) for part in unet.modules() if hasattr(part, "gradient_checkpointing")]
+        before = [{name: part[name] for name in changes.keys() & part.keys()} for part in parts]
         for part in parts:
-            vars(part).update(changes)
+            part.update(changes)
         try:
             yield
         finally:
             for part, had in zip(parts, before, strict=True):
                 for name in changes:
-                    vars(part).pop(name)
-                vars(part).update(had)
+                    del part[name]
+                part.update(had)
 
     return patch

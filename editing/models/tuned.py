@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 
 
 def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
-    """A view of a model whose every call uses an adapter; the model itself does not change.
-
-    Args:
-        backbone: The model.
-        adapter: The adapter, known to fit.
-    """
+    """A view of a model whose every call uses an adapter, known to fit; the model itself does not change."""
     return cast("Backbone", _Tuned(backbone, adapter))
 
 
-class _Tuned:
-    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
-        self._backbone, self._facts = backbone, adapter.facts
-        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
-        self.fingerprint = adapter.digest(backbone.fingerprint)
+class View:
+    """A model seen through another: what a subclass does not define is the model's."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
+        for name in {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}:
+            if not name.startswith("_") and not hasattr(type(self), name):
+                setattr(self, name, getattr(backbone, name))
+        self._backbone = backbone
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_backbone"], name)
+
+
+class _Tuned(View):
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        super().__init__(backbone)
+        self._facts = adapter.facts
+        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
+        self.fingerprint = adapter.digest(backbone.fingerprint)
 
     def predict(
         self,
@@ -48,19 +55,3 @@ class _Tuned:
         frames = len(x) // len(text)  # a text per branch
         change = with_weights(change, self._weights, frames, self._facts.positions)
         return self._backbone.predict(x, step, text, change, recompute=recompute)
-
-
-class _OfTheModel:
-    """An attribute that is the model's own unless the view has another."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, view: _Tuned | None, _: type) -> Any:
-        return self if view is None else getattr(view._backbone, self._name)
-
-
-# Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
-for _name in {*Backbone.__annotations__, *vars(Backbone)} - {*vars(_Tuned), "fingerprint"}:
-    if not _name.startswith("_"):
-        setattr(_Tuned, _name, _OfTheModel(_name))
