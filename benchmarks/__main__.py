@@ -2,8 +2,8 @@
 
 `--quick` runs the smallest case of every benchmark instead, which shows that it runs and measures nothing.
 
-Runs the commands of the README one after the other, each in its own process. Their output goes to the
-terminal and to `OUT/NAME.txt`, their files to `OUT/NAME/`. What is already there is not measured again.
+Runs `COMMANDS` one after the other, each in its own process. Their output goes to the terminal and to
+`OUT/NAME.txt`, their files to `OUT/NAME/`. What is already there is not measured again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import time
 from pathlib import Path
 
 COMMANDS = {
-    "ablation": "benchmarks.edit_quality --scenes 100 --task instance --ablation --dtype bfloat16 --jobs 2",
+    "instance": "benchmarks.edit_quality --scenes 100 --task instance --row videograin "
+    """--variant 'source noise:{"variation": 0, "inject_until": 0.4}' """
+    """--variant 'cross only:{"variation": 0, "inject_until": 0.4, "self_strength": 0}' """
+    """--variant 'no modulation:{"variation": 0, "inject_until": 0.4, """
+    """ "self_strength": 0, "cross_strength": 0}' """
+    "--dtype bfloat16 --jobs 2",
     "clicked": "benchmarks.edit_quality --scenes 40 --task instance --row videograin --masks clicked "
     "--dtype bfloat16 --jobs 2",
     "tasks": "benchmarks.edit_quality --scenes 12 --task style --task color --task shape --task background "
@@ -25,11 +30,12 @@ COMMANDS = {
     "tuned": "benchmarks.edit_quality --scenes 12 --task shape --task color --task background --task style "
     '--task instance --row tune-a-video --row "tune-a-video, fresh noise" --row "tune-a-video, untuned" '
     '--row "videograin, tuned" --dtype bfloat16 --jobs 2',
+    "redrawn": "benchmarks.edit_quality --scenes 12 --task style --task instance --task color "
+    '--task background --task shape --row fresco --row "fresco by words" --dtype bfloat16 --jobs 2',
     "exact": "benchmarks.edit_quality --first 30000 --scenes 100 --task instance --row videograin --grow 0 "
     "--margin default --jobs 2",
     "hard": "benchmarks.edit_quality --first 30000 --scenes 12 --task dark --task sketch --task jumping "
     "--task crossing --row videograin --grow 0 --margin default --jobs 2",
-    "tuning": "benchmarks.tuning",
     "parts": "benchmarks.edit_quality --scenes 16 --task part --task class --row videograin "
     "--dtype bfloat16 --jobs 2",
     "model": "benchmarks.model_quality --scenes 200 --steps 20 --learn 8000",
@@ -38,59 +44,45 @@ COMMANDS = {
     "cost_sd": "benchmarks.edit_cost --frames 8 --size 256 --methods videograin --set steps=4",
     "cost_words": "benchmarks.edit_cost --model storybook --size 128 --methods fatezero vid2vid_zero "
     "--set steps=10",
-    "null_text": "benchmarks.edit_cost --model storybook --methods vid2vid_zero --size 128 --set steps=6",
-    "mass": "benchmarks.attention_mass --scenes 1",
-    "reconstruction": "benchmarks.reconstruction --scenes 1 --steps 20",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_half": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3 --dtype bfloat16",
-    "correspondence": "benchmarks.correspondence",
-    "consistency": "benchmarks.consistency",
     "length": "benchmarks.length --scenes 1",
-    "between": "benchmarks.between --spacing 8 4",
     "page": "benchmarks.app",
     "masks": "storybook.train_sam --run {out}/masks --init assets/storybook/sam --measure",
 }
 
 # The smallest case of every benchmark, by module; `real_checkpoint` has a test with a checkpoint of its own.
 QUICK = {
-    "app": "--clicks 3 --steps 6",
+    "app": "--clicks 2 --steps 2 --openings 1 --own-steps 1",
     "attention": "--tokens 64 --dims 40 --rounds 1",
-    "attention_mass": "--scenes 1 --set steps=1",
-    "between": "--scenes 3 --spacing 4 --row 'all parts'",
-    "consistency": "--places 64 --channels 32 --rounds 1 --frames 3",
-    "correspondence": "--frames 2 --side 8 --rounds 1",
     "edit_cost": "--methods videograin --frames 2 --size 64 --channels 32 --set steps=1",
-    "edit_quality": "--scenes 1 --task instance --row videograin --size 64",
-    "glance": "--count 2",
+    "edit_quality": """--scenes 1 --task style --size 64 --variant 'one step:{"steps": 1}'""",
+    "glance": "--count 1 --size 64 --steps 1",
     "length": "--part windows --methods fatezero --frames 16 --window 8 --scenes 1 --set steps=1",
     "model_quality": "--scenes 2 --learn 0 --steps 1",
-    "reconstruction": "--scenes 1 --steps 2 --match plain",
-    "soak": "--minutes 0.2 --sessions 2",
+    "soak": "--minutes 0.1 --sessions 1 --warm 1 --wait 0",
     "stops": "--stops 2",
-    "tuning": "--frames 2 --rounds 1 --no-whole",
 }
 _NO_FILES = {"soak", "stops"}  # these only print
 
 
-def measure(name: str, command: str, out: Path) -> int:
-    """Run one command and return its exit status."""
-    argv = shlex.split(command.format(out=out))
+def measure(name: str, command: str, out: Path) -> bool:
+    """Run one command; whether it ended well."""
+    argv = shlex.split(command.replace("{out}", str(out)))
     if argv[0].startswith("benchmarks.") and name not in _NO_FILES:
         argv += ["-o", str(out / name)]
     out.mkdir(parents=True, exist_ok=True)
     partial, began = out / f"{name}.partial", time.monotonic()
-    with partial.open("w") as kept:
-        line_by_line = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen([sys.executable, "-m", *argv], **line_by_line) as running:
-            for line in running.stdout or ():
-                sys.stdout.write(line)
-                sys.stdout.flush()
-                kept.write(line)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with partial.open("w") as kept, subprocess.Popen([sys.executable, "-m", *argv], **pipes) as running:
+        for line in running.stdout or ():
+            print(line, end="", flush=True)
+            kept.write(line)
     if running.returncode == 0:
         partial.replace(out / f"{name}.txt")
-    sys.stdout.write(f"{name}: {'done' if running.returncode == 0 else 'failed'} in ")
-    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n\n")
-    return running.returncode
+    result = "failed" if running.returncode else "done"
+    print(f"{name}: {result} in {time.monotonic() - began:.0f} s\n", flush=True)
+    return running.returncode == 0
 
 
 def main() -> None:
@@ -108,8 +100,8 @@ def main() -> None:
     failed = []
     for name in args.only or commands:
         if not (args.out / f"{name}.txt").exists():
-            sys.stdout.write(f"{name}: python -m {commands[name]}\n")
-            failed += [name] * bool(measure(name, commands[name], args.out))
+            print(f"{name}: python -m {commands[name]}", flush=True)
+            failed += [] if measure(name, commands[name], args.out) else [name]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -35,7 +35,6 @@ GOALS = {
     "own_clicks": 3,
 }
 VIEWPORT = {"width": 1280, "height": 900}
-OPENINGS = 5
 _PLAYS = "(v => v?.readyState >= 2 && !v.paused)(document.querySelector('video.edited'))"
 _PRESSED = """name => new Promise((done) => {
   const card = document.querySelector(`[data-name='${name}']`), since = performance.now();
@@ -65,7 +64,7 @@ def serve(log: Path) -> None:
     """Serve the real app, and log when each preview was made and what its first picture is."""
     from regrain.editing.recipe.events import Event, Preview
     from regrain.ui.page import launch
-    from regrain.ui.server.thumbnails import data_url
+    from regrain.ui.server.media import data_url
 
     edit = launch.edit
 
@@ -141,16 +140,23 @@ def measure_choice(page: Any) -> dict[str, Any]:
         f"src => {_PLAYS} && document.querySelector('video.edited').src === src", arg=source
     )
     page.click("#tabs >> text=Masks")
-    return {
-        "choice_s": chosen - opened,
-        "acknowledged_ms": acknowledged,
-    }
+    return {"choice_s": chosen - opened, "acknowledged_ms": acknowledged}
 
 
-def measure_own(browser: Any, url: str, folder: Path) -> dict[str, Any]:
+def set_steps(page: Any, steps: int) -> None:
+    """Set the number of steps of the next run."""
+    page.click("#settings button")
+    field = page.locator("#settings input[type=number]").first
+    field.fill(str(steps))
+    field.press("Tab")
+    page.wait_for_timeout(500)
+
+
+def measure_own(browser: Any, url: str, folder: Path, steps: int | None) -> dict[str, Any]:
     """From a drawn clip of one's own to an edit of two regions, as fast as a script can type.
 
-    One click on each of its two actors and one on Run, the key N between them, and six texts.
+    One click on each of its two actors and one on Run, the key N between them, and six texts. `steps` None
+    leaves them as they are.
     """
     import storybook
     from regrain.editing.media.writing import write_video
@@ -182,15 +188,13 @@ def measure_own(browser: Any, url: str, folder: Path) -> dict[str, Any]:
     for row, (actor, wish) in enumerate(zip(reversed(scene.actors), ("a robot", "a panda"), strict=True)):
         page.fill(f"#rg-source-{row}", actor.phrase)
         page.fill(f"#rg-prompt-{row}", wish)
+    if steps:
+        set_steps(page, steps)
     ready = time.monotonic()
     page.click("#run")
     page.wait_for_selector(".rg-files a", state="detached")
     page.wait_for_selector(".rg-files a", timeout=1_200_000)
-    return {
-        "own_clicks": clicks + 1,
-        "own_ready_s": ready - began,
-        "own_edit_s": time.monotonic() - began,
-    }
+    return {"own_clicks": clicks + 1, "own_ready_s": ready - began, "own_edit_s": time.monotonic() - began}
 
 
 def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
@@ -224,11 +228,7 @@ def measure(page: Any, log: Path, clicks: int, steps: int) -> dict[str, Any]:
         page.keyboard.press("Control+z")
         page.wait_for_function(f"{state}.rev > {rev}")
 
-    page.click("#settings button")
-    field = page.locator("#settings input[type=number]").first
-    field.fill(str(steps))
-    field.press("Tab")
-    page.wait_for_timeout(500)
+    set_steps(page, steps)
     page.click("#run")
     page.wait_for_selector("#run[disabled]")
     page.wait_for_selector("#run:not([disabled])", timeout=1_200_000)
@@ -250,6 +250,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clicks", type=int, default=12)
     parser.add_argument("--steps", type=int, default=10, help="steps of the run whose previews are timed")
+    parser.add_argument("--openings", type=int, default=5, help="browsers that open the page")
+    parser.add_argument("--own-steps", type=int, help="steps of the edit of a clip of one's own")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--out", type=Path, default=Path("out/app"))
     args = parser.parse_args()
@@ -267,13 +269,13 @@ def main() -> None:
             browser = playwright.chromium.launch(**chromium())
             page = browser.new_page(viewport=VIEWPORT)
             page.set_default_timeout(120_000)
-            openings = [measure_opening(browser, url) for _ in range(OPENINGS)]
+            openings = [measure_opening(browser, url) for _ in range(args.openings)]
             figures = {"page_up_s": seconds, "first_result_s": statistics.median(openings)}
             page.goto(url)
             page.wait_for_function(_PLAYS)
             figures |= measure_choice(page)
             figures |= measure(page, log, args.clicks, args.steps)
-            figures |= measure_own(browser, url, Path(folder))
+            figures |= measure_own(browser, url, Path(folder), args.own_steps)
             browser.close()
         finally:
             process.terminate()

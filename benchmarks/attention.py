@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,12 +140,9 @@ def main() -> None:
             row["peak(2N)/peak(N)"] = row["ours MiB"] / half["ours MiB"] if half else None
             rows.append(row)
             if len(rows) == 1:
-                sys.stdout.write("  ".join(f"{name:>17}" for name in row) + "\n")
-            cells = (
-                "" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x) for x in row.values()
-            )
-            sys.stdout.write("  ".join(f"{cell:>17}" for cell in cells) + "\n")
-            sys.stdout.flush()
+                print("  ".join(f"{name:>17}" for name in row))
+            cells = ("" if x is None else f"{x:.3g}" if isinstance(x, float) else x for x in row.values())
+            print("  ".join(f"{cell:>17}" for cell in cells), flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     facts = {"dtype": args.dtype, "device": args.device, "threads": torch.get_num_threads(), "rows": rows}
     (args.out / f"attention_{args.dtype}.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -4,9 +4,8 @@ Runs one edit on a random UNet with the layers of Stable Diffusion 1.5, or on a 
 of the UNet and repeats some of each size bare: same rows, same grid, full-frame attention, nothing else.
 Prints the half-forwards of the edit over those of the method's release, and the edit's time over that of its
 own calls and over that of as many bare ones. VideoGrain: memory of kept features over the release's.
-FateZero: peak memory over that of plain sampling with as many rows. vid2vid-zero: the cost of a step of
-null-text inversion with one inner step, in forward passes. Times are ratios of processor time in one process,
-since others may use the machine.
+FateZero: peak memory over that of plain sampling with as many rows. Times are ratios of processor time in one
+process, since others may use the machine.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -32,13 +32,12 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.frames import all_frames
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.cli.commands import parse_settings
-from regrain.editing.diffusion.schedule import Step, advance, guide
+from regrain.editing.diffusion.schedule import advance, guide
 from regrain.editing.media.clip import resize
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.features import Features
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 from regrain.editing.params.registry import METHODS, resolve_params
-from regrain.editing.recipe.inversion import null_text
 from regrain.editing.recipe.window import working_clip
 from regrain.editing.storage.local_models import ASSETS
 
@@ -89,30 +88,38 @@ def request_for(method: str, frames: int, size: int) -> EditRequest:
     )
 
 
-class Counted:
-    """Records the inputs of every call of a UNet and times them."""
+@contextmanager
+def watched(unet: torch.nn.Module) -> Iterator[tuple[list[tuple], list[float]]]:
+    """The inputs of every call of a UNet, and the processor time of each."""
+    calls, taken = [], []
 
-    def __init__(self, unet: torch.nn.Module) -> None:
-        self.unet, self.calls, self.seconds = unet, [], 0.0
+    def begin(_: torch.nn.Module, inputs: tuple) -> None:
+        calls.append(inputs)
+        taken.append(-time.process_time())
 
-    def __enter__(self) -> Counted:
-        self._began = 0.0
-        self._handles = [
-            self.unet.register_forward_pre_hook(self._begin),
-            self.unet.register_forward_hook(self._end),
-        ]
-        return self
+    def end(*_: object) -> None:
+        taken[-1] += time.process_time()
 
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
+    handles = [unet.register_forward_pre_hook(begin), unet.register_forward_hook(end)]
+    try:
+        yield calls, taken
+    finally:
+        for handle in handles:
             handle.remove()
 
-    def _begin(self, _: torch.nn.Module, inputs: tuple) -> None:
-        self.calls.append(inputs)
-        self._began = time.process_time()
 
-    def _end(self, *_: object) -> None:
-        self.seconds += time.process_time() - self._began
+def params_of(backbone: Backbone, method: str, given: Mapping[str, object]) -> Any:
+    """Parameters of a method on a model."""
+    return resolve_params(method, given, backbone.defaults.get(method, {}))[0]
+
+
+def edit_afresh(backbone: Backbone, request: EditRequest, params: Any) -> float:
+    """Run an edit on an empty cache; its processor time."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
+        began = time.process_time()
+        for _ in METHODS[request.method].run(backbone, request, params):
+            pass
+        return time.process_time() - began
 
 
 def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
@@ -129,30 +136,25 @@ def bare_seconds(unet: torch.nn.Module, inputs: tuple, frames: int) -> float:
 
 def measure(backbone: Backbone, method: str, given: Mapping[str, object], frames: int, size: int) -> dict:
     """One row: an edit, and its calls repeated with nothing around them."""
-    request = request_for(method, frames, size)
-    params, _ = resolve_params(method, given, backbone.defaults.get(method, {}))
-    os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
-    with Counted(backbone.unet) as counted:
-        began = time.process_time()
-        for _ in METHODS[method].run(backbone, request, params):
-            pass
-        whole = time.process_time() - began
+    request, params = request_for(method, frames, size), params_of(backbone, method, given)
+    with watched(backbone.unet) as (calls, taken):
+        whole = edit_afresh(backbone, request, params)
     bare: dict[int, list[float]] = {}
-    for inputs in counted.calls:
+    for inputs in calls:
         rows = len(inputs[0])
         if len(bare.setdefault(rows, [])) < 3:
             bare[rows].append(bare_seconds(backbone.unet, inputs, frames))
-    floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in counted.calls)
-    halves = sum(len(inputs[0]) for inputs in counted.calls) / frames
+    floor = sum(statistics.median(bare[len(inputs[0])]) for inputs in calls)
+    halves = sum(len(inputs[0]) for inputs in calls) / frames
     return {
         "method": method,
         "frames": frames,
         "size": size,
         "steps": params.steps,
-        "calls": len(counted.calls),
+        "calls": len(calls),
         "half-forwards": halves,
         "half-forwards / release's": halves / (RELEASED_HALVES[method] * params.steps / 50),
-        "edit / its UNet calls": whole / counted.seconds,
+        "edit / its UNet calls": whole / sum(taken),
         "edit / bare UNet calls": whole / floor,
     }
 
@@ -163,17 +165,11 @@ def previews_ratio(
     """Processor time of an edit with a preview at every step over that of one without, in turns."""
     request, ratios = request_for(method, frames, size), []
     for _ in range(rounds):
-        taken = []
-        for every in (1, 0):
-            os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
-            params, _ = resolve_params(
-                method, {**given, "preview_every": every}, backbone.defaults.get(method, {})
-            )
-            began = time.process_time()
-            for _ in METHODS[method].run(backbone, request, params):
-                pass
-            taken.append(time.process_time() - began)
-        ratios.append(taken[0] / taken[1])
+        each, none = (
+            edit_afresh(backbone, request, params_of(backbone, method, {**given, "preview_every": every}))
+            for every in (1, 0)
+        )
+        ratios.append(each / none)
     return statistics.median(ratios)
 
 
@@ -193,13 +189,10 @@ def features_ratio(backbone: Backbone, frames: int, size: int) -> float:
 
 def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, size: int) -> dict:
     """Peak memory of a FateZero edit over that of plain sampling with as many rows, in one process."""
-    request = request_for("fatezero", frames, size)
-    params, _ = resolve_params("fatezero", given, backbone.defaults.get("fatezero", {}))
+    request, params = request_for("fatezero", frames, size), params_of(backbone, "fatezero", given)
 
     def edit() -> None:
-        os.environ["REGRAIN_CACHE"] = tempfile.mkdtemp()
-        for _ in METHODS["fatezero"].run(backbone, request, params):
-            pass
+        edit_afresh(backbone, request, params)
 
     @torch.no_grad()
     def sample() -> None:
@@ -217,31 +210,6 @@ def memory_ratios(backbone: Backbone, given: Mapping[str, object], frames: int, 
     with patch.object(backbone, "decode", lambda x: np.zeros((len(x), size, size, 3), np.uint8)):
         network = peak_bytes(edit, device) / peak_bytes(sample, device)
     return {"peak memory / plain's": whole, "the same, undecoded": network}
-
-
-def learning_cost(backbone: Backbone, frames: int, size: int, recompute: bool) -> float:
-    """Processor time of a step of null-text inversion with one inner step, in forward passes."""
-    shape = (frames, backbone.unet.config.in_channels, *backbone.grid(frames, size, size)[1:])
-    pivots = list(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(backbone.device))
-    empty, cond = backbone.embed(["", "a cat and a dog on the grass"])
-
-    def predict(x: torch.Tensor, step: Step, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        text = empty.with_vectors(vectors)
-        return backbone.predict(x, step, text, recompute=recompute and torch.is_grad_enabled())
-
-    steps, ratios = backbone.schedule.sampling(len(pivots) - 1), []
-    with torch.no_grad():
-        for _ in range(3):
-            began = time.process_time()
-            for step in steps:
-                predict(pivots[0], step, cond.vectors)
-            middle = time.process_time()
-            for _ in null_text(
-                pivots, predict, steps, empty.vectors, cond.vectors, guidance_scale=7.5, inner_steps=1
-            ):
-                pass
-            ratios.append((time.process_time() - middle) / (middle - began))
-    return statistics.median(ratios)
 
 
 def main() -> None:
@@ -265,17 +233,13 @@ def main() -> None:
             row["kept features / release's"] = features_ratio(backbone, args.frames, args.size)
         elif method == "fatezero":
             row |= memory_ratios(backbone, given, args.frames, args.size)
-        else:
-            for name, recompute in (("null-text step / forward", False), ("the same, recomputing", True)):
-                row[name] = learning_cost(backbone, args.frames, args.size, recompute)
         if args.previews:
             row["with live previews / without"] = previews_ratio(
                 backbone, method, given, args.frames, args.size, args.previews
             )
         rows.append(row)
         for name, value in row.items():
-            sys.stdout.write(f"{name:28}{value:.3g}\n" if isinstance(value, float) else f"{name:28}{value}\n")
-        sys.stdout.flush()
+            print(f"{name:28}{value:.3g}" if isinstance(value, float) else f"{name:28}{value}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     facts = {"model": args.model or f"random, {args.channels} channels", "rows": rows}
     (args.out / "edit_cost.json").write_text(json.dumps(facts, indent=2) + "\n")

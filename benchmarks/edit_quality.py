@@ -8,7 +8,7 @@ regions with and without compositing, how well the edit follows the true motion,
 (`benchmarks/outlines.py`). Rows are methods and
 ablations of VideoGrain; rows "by words" get the composed prompt without regions and masks. `--masks
 clicked` makes the masks from one click per actor and tracking. Rows "tuned" run on the model tuned on each
-clip. `--ablation` runs VideoGrain or FRESCO with its settings changed one at a time.
+clip. `--variant` is a row with settings of one's own.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,50 +65,6 @@ ROWS: dict[str, dict[str, object]] = {
     "fresco": {"method": "fresco"},
     "fresco by words": {"method": "fresco", "by_words": True},
 }
-# `--ablation`: one setting at a time; regions start from the source's own noise, as in the paper.
-_SOURCE_NOISE: dict[str, object] = {"variation": 0.0, "inject_until": 0.4}
-ABLATION: dict[str, dict[str, object]] = {
-    name: _SOURCE_NOISE | params
-    for name, params in {
-        "source's noise": {},
-        "cross only": {"self_strength": 0.0},
-        "no modulation": {"cross_strength": 0.0, "self_strength": 0.0},
-        "uncond half": {"guidance_half": "uncond"},
-        "both halves": {"guidance_half": "both"},
-        "size term": {"size_term": True},
-        "coarse levels": {"levels": "coarse"},
-        "steps 10": {"steps": 10},
-        "guidance 2.5": {"guidance_scale": 2.5},
-        "guidance 7": {"guidance_scale": 7.0},
-        "fresh noise": {"variation": 0.8, "inject_until": 0.5},
-    }.items()
-}
-# `--ablation fresco`: the parts of FRESCO, as in the paper's Table 2 and each off, sampled as released.
-_ANCESTRAL: dict[str, object] = {"method": "fresco", "by_words": True, "step_noise": "own"}
-_LOSSES = {"flow_weight": 0.0, "similarity_weight": 0.0}
-_UNGUIDED = {"spatial_steps": 0, "temporal_until": 0.0}  # the paper's baseline has cross-frame attention
-_ATTENTION = {"cross_frame": "own"} | _UNGUIDED
-FRESCO: dict[str, dict[str, object]] = {
-    "fresco by words": {"method": "fresco", "by_words": True},
-    "all parts off": {"method": "fresco", "by_words": True} | _LOSSES | _ATTENTION,
-} | {
-    name: _ANCESTRAL | params
-    for name, params in {
-        "own noise per step": {},
-        "SDEdit, per frame": {"first_noise": "own"} | _LOSSES | _ATTENTION,
-        "baseline": _LOSSES | _UNGUIDED,
-        "with temporal": {"similarity_weight": 0.0, "spatial_steps": 0},
-        "with spatial": {"flow_weight": 0.0, "temporal_until": 0.0},
-        "with attention": _LOSSES,
-        "with optimisation": _UNGUIDED,
-        "no motion loss": {"flow_weight": 0.0},
-        "no similarity loss": {"similarity_weight": 0.0},
-        "no spatial attention": {"spatial_steps": 0},
-        "no cross-frame": {"cross_frame": "own"},
-        "no temporal attention": {"temporal_until": 0.0},
-    }.items()
-}
-ABLATIONS = {"videograin": ABLATION, "fresco": FRESCO}
 # FateZero's presets suit kinds of edits; the model's recommendations override them.
 FATEZERO = {"style": "style", "color": "attribute", "background": "attribute"}
 _SHEET = 24  # edits on a contact sheet
@@ -140,10 +95,9 @@ def run(task: Task, backbone: Backbone, params: Mapping[str, object]) -> tuple[n
     given = replace(task.request, method=method, params=quiet | own)
     if params.get("by_words"):
         given = replace(given, regions=(), labels=None, prompt=task.request.composed.text)
-    for event in edit_tuned(given, backbone) if params.get("tuned") else edit(given, backbone):
-        if isinstance(event, Finished):
-            return np.asarray(event.result.frames), np.asarray(event.result.uncomposited)
-    raise RuntimeError("the run ended without a result")
+    events = edit_tuned(given, backbone) if params.get("tuned") else edit(given, backbone)
+    result = next(event.result for event in events if isinstance(event, Finished))
+    return np.asarray(result.frames), np.asarray(result.uncomposited)
 
 
 def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
@@ -178,43 +132,33 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-@lru_cache(maxsize=1)
-def _model(name: str, dtype: str, threads: int) -> Backbone:
-    if threads:
-        torch.set_num_threads(threads)
-    return load_backbone(name, dtype=getattr(torch, dtype))
+def middle_frames(task: Task, frames: np.ndarray) -> list[np.ndarray]:
+    """Frame 4 of the source, of the edit and of the true edit: uint8 [size, size, 3] each."""
+    return [task.request.clip.read(4, 5)[0], frames[4], render_frames(task.truth, frames.shape[1], (4,))[0]]
 
 
-def one(
-    seed: int,
-    task: str,
-    masks: str,
-    grow: int,
-    margin: int | Literal["default"],
-    size: int,
-    model: str,
-    dtype: str,
-    threads: int,
-    row: Mapping[str, object],
+def edit_one(
+    seed: int, task: str, row: Mapping[str, object], args: argparse.Namespace
 ) -> tuple[dict[str, list], dict[str, object], list[np.ndarray]]:
-    """One edit: its figures, the params used, and frames of the source, the edit and the true edit."""
-    backbone = _model(model, dtype, threads)
-    made = TASKS[task](seed, size, {"true": true_masks, "clicked": clicked_masks}[masks](grow))
-    made = with_margin(made, None if margin == "default" else margin)
+    """One edit: its figures, the params used, and its `middle_frames`."""
+    if args.jobs > 1:
+        torch.set_num_threads(1)
+    backbone = load_backbone(args.model, dtype=getattr(torch, args.dtype))
+    masks = {"true": true_masks, "clicked": clicked_masks}[args.masks](args.grow)
+    made = with_margin(TASKS[task](seed, args.size, masks), args.margin)
     params = params_for(task, row, backbone)
     frames, uncomposited = run(made, backbone, params)
-    shown = [made.request.clip.read(4, 5)[0], frames[4], render_frames(made.truth, size, (4,))[0]]
-    return judge(made, frames, uncomposited) | crispness(made, frames), params, shown
+    return judge(made, frames, uncomposited) | crispness(made, frames), params, middle_frames(made, frames)
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
     """One line of the table."""
     cells = (("-" if row[key] is None else format(row[key], form)) for key, (_, form) in _COLUMNS.items())
-    return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells) + "\n"
+    return f"{task:11s}{name:22s}" + "".join(f"{cell:>9s}" for cell in cells)
 
 
-def _margin(text: str) -> int | Literal["default"]:
-    return "default" if text == "default" else int(text)
+def _margin(text: str) -> int | None:
+    return None if text == "default" else int(text)
 
 
 def _arguments() -> argparse.Namespace:
@@ -223,13 +167,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
     parser.add_argument("--task", action="append", choices=tuple(TASKS), help="default: all")
     parser.add_argument("--row", action="append", choices=tuple(ROWS), help="default: all")
-    parser.add_argument(
-        "--ablation",
-        nargs="?",
-        const="videograin",
-        choices=tuple(ABLATIONS),
-        help="a method with its settings changed one at a time; default VideoGrain",
-    )
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME:JSON",
         help='params of another row; may include "method"',
@@ -247,42 +184,40 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def measure_task(
+    task: str, rows: Mapping[str, dict[str, object]], seeds: range, pool: Executor, args: argparse.Namespace
+) -> dict[str, dict[str, object]]:
+    """All rows of a task; prints each, and writes the contact sheet."""
+    table, columns = {}, []
+    for row, given in rows.items():
+        began = time.perf_counter()
+        edits = list(pool.map(partial(edit_one, task=task, row=given, args=args), seeds))
+        seconds = (time.perf_counter() - began) / len(seeds)
+        figures = summary([figures for figures, _, _ in edits])
+        table[row] = figures | {"params": edits[0][1], "seconds_per_edit": seconds}
+        source, edit, truth = (np.concatenate(x) for x in zip(*(x for *_, x in edits[:_SHEET]), strict=True))
+        columns = [source, *columns[1:-1], edit, truth]
+        print(line(task, row, figures), flush=True)
+    Image.fromarray(np.concatenate(columns, 1)).save(args.out / f"{task}.png")
+    return table
+
+
 def main() -> None:
     """Command line."""
     args = _arguments()
-    first = {"videograin": ["videograin"], "fresco": []}.get(args.ablation, ROWS)
-    named = args.row or ([] if args.variant else first)
-    rows = {name: ROWS[name] for name in named} | ABLATIONS.get(args.ablation, {})
+    rows = {name: ROWS[name] for name in args.row or ([] if args.variant else ROWS)}
     rows |= {name: json.loads(text) for name, _, text in (v.partition(":") for v in args.variant)}
     args.out.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()) + "\n")
-    threads = 1 if args.jobs > 1 else 0  # 0: all
-    settings = {"masks": args.masks, "grow": args.grow, "margin": args.margin, "size": args.size}
-    settings |= {"model": args.model, "dtype": args.dtype}
-    seeds, table = range(args.first, args.first + args.scenes), {}
-    context = get_context("spawn")
+    print(" " * 33 + "".join(f"{title:>9s}" for title, _ in _COLUMNS.values()), flush=True)
+    seeds, context = range(args.first, args.first + args.scenes), get_context("spawn")
     cores = context.Queue()
     for job in range(args.jobs):
         cores.put(job % (os.cpu_count() or 1))
     own_core = (cores,) if args.jobs > 1 else ()
     with ProcessPoolExecutor(args.jobs, context, initializer=begin_worker, initargs=own_core) as pool:
-        for task in args.task or TASKS:
-            table[task], sheet = {}, []
-            for row, given in rows.items():
-                began = time.perf_counter()
-                edit_one = partial(one, task=task, threads=threads, row=given, **settings)
-                found = list(pool.map(edit_one, seeds))
-                seconds = (time.perf_counter() - began) / len(seeds)
-                facts = {"params": found[0][1], "seconds_per_edit": seconds}
-                table[task][row] = summary([figures for figures, _, _ in found]) | facts
-                columns = [
-                    np.concatenate(column) for column in zip(*(s for *_, s in found[:_SHEET]), strict=True)
-                ]
-                sheet = [columns[0], *sheet[1:-1], columns[1], columns[2]]
-                sys.stdout.write(line(task, row, table[task][row]))
-                sys.stdout.flush()
-            Image.fromarray(np.concatenate(sheet, 1)).save(args.out / f"{task}.png")
-    text = json.dumps(settings | {"tasks": table}, indent=2)
+        tasks = {task: measure_task(task, rows, seeds, pool, args) for task in args.task or TASKS}
+    settings = {name: getattr(args, name) for name in ("masks", "grow", "margin", "size", "model", "dtype")}
+    text = json.dumps(settings | {"tasks": tasks}, indent=2)
     (args.out / "edit_quality.json").write_text(text + "\n")
 
 

@@ -55,11 +55,7 @@ def nearest(frames: np.ndarray, task: Task, search: bool = True, at: tuple[int, 
 
 
 def distance(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...] = JUDGED,
+    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
 ) -> float:
     """Mean squared difference between the edit and a drawn scene in a place, for an actor in its best pose.
 
@@ -69,11 +65,7 @@ def distance(
 
 
 def best_pose(
-    frames: np.ndarray,
-    scene: Scene,
-    place: np.ndarray,
-    actor: int | None,
-    at: tuple[int, ...] = JUDGED,
+    frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...] = JUDGED
 ) -> Pose:
     """The pose of an actor that comes nearest to an edit."""
     return min(_distances(frames, scene, place, actor, at))[1]
@@ -82,7 +74,7 @@ def best_pose(
 def _distances(
     frames: np.ndarray, scene: Scene, place: np.ndarray, actor: int | None, at: tuple[int, ...]
 ) -> Iterator[tuple[float, Pose]]:
-    seen, inside = _blurred(_small(frames[list(at)])), _small(place[list(at)].astype(np.float32)) > 0.5
+    seen, inside = _blurred(_scaled(frames[list(at)], _GRID)), _scaled(place[list(at)], _GRID) > 0.5
     for pose in _POSES if actor is not None else (_STILL,):
         picture = _blurred(posed(scene, actor, frames.shape[1], pose, at, _GRID))
         yield float(np.square(picture - seen)[inside].mean()), pose
@@ -144,20 +136,19 @@ def _scaled(frames: np.ndarray, side: int) -> np.ndarray:
     return np.stack([cv2.resize(f.astype(np.float32), shape, interpolation=cv2.INTER_AREA) for f in frames])
 
 
-def _small(frames: np.ndarray) -> np.ndarray:
-    """float32 pictures of `_GRID` pixels."""
-    return _scaled(frames, _GRID)
-
-
 def _blurred(frames: np.ndarray) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(f, (0, 0), _BLUR) for f in frames])
 
 
-def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
-    """Mean absolute change along the true motion, 0..1."""
+def warp_errors(frames: np.ndarray, flow: np.ndarray) -> torch.Tensor:
+    """Absolute change along the true motion, 0..1: [frames - 1, 3, size, size]."""
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    back = warp(x[1:], torch.from_numpy(flow))
-    return float((back - x[:-1]).abs().mean())
+    return (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs()
+
+
+def warp_error(frames: np.ndarray, flow: np.ndarray) -> float:
+    """Its mean."""
+    return float(warp_errors(frames, flow).mean())
 
 
 def reached(frames: np.ndarray, task: Task) -> list[bool]:
@@ -178,13 +169,13 @@ def interval(hits: Sequence[bool]) -> tuple[float, float]:
 
 def judge(task: Task, frames: np.ndarray, uncomposited: np.ndarray) -> dict[str, list]:
     """Every figure of one edit."""
-    found, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
+    shown, still, outside = nearest(frames, task), nearest(frames, task, False), ~task.request.edited_mask
     drawn, truth = render(task.source, frames.shape[1]), render(task.truth, frames.shape[1])
     own = warp_error(drawn.frames, drawn.flow)
     return {
-        "right": [f == t.asked for f, t in zip(found, task.targets, strict=True)],
+        "right": [f == t.asked for f, t in zip(shown, task.targets, strict=True)],
         "right_in_pose": [f == t.asked for f, t in zip(still, task.targets, strict=True)],
-        "leaked": [f in t.elsewhere for f, t in zip(found, task.targets, strict=True) if t.elsewhere],
+        "leaked": [f in t.elsewhere for f, t in zip(shown, task.targets, strict=True) if t.elsewhere],
         "reached": reached(frames, task),
         "inside_psnr": [psnr(truth.frames, frames, task.request.edited_mask)],
         "outside_psnr": [psnr(drawn.frames, frames, outside)],

@@ -21,21 +21,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from benchmarks.edit_quality import FIRST_SEED, params_for
-from benchmarks.judge import nearest
+from benchmarks.judge import nearest, warp_errors
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
 from regrain.editing import edit, load_backbone, save_project
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.motion.flow import warp
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import EditResult, Finished, Progress, WindowStarted
 from storybook import render
@@ -82,16 +82,15 @@ def run(task: Task, backbone: Backbone, method: str, **given: object) -> Run:
     params = params_for(KINDS[method], {"method": method}, backbone)
     params = {**params, **QUIET.get(method, {}), "preview_every": 0, **given}
     params.pop("method")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["REGRAIN_CACHE"] = folder
-        begun, window, said, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"REGRAIN_CACHE": folder}):
+        began, window, predicted, at, last = time.perf_counter(), 0, float("nan"), 0.0, None
         for last in edit(replace(task.request, method=method, params=params), backbone):
             window = last.number if isinstance(last, WindowStarted) else window
             if window == 2 and not at and isinstance(last, Progress) and last.seconds_left is not None:
-                said, at = last.seconds_left, time.perf_counter()
+                predicted, at = last.seconds_left, time.perf_counter()
         ended = time.perf_counter()
     assert isinstance(last, Finished)
-    return Run(last.result, ended - begun, said / (ended - at))
+    return Run(last.result, ended - began, predicted / (ended - at))
 
 
 def in_windows(task: Task, result: EditResult) -> dict[str, float]:
@@ -99,7 +98,8 @@ def in_windows(task: Task, result: EditResult) -> dict[str, float]:
     assert result.plan is not None
     frames, truth = np.asarray(result.frames), render(task.truth, SIZE)
     inside, last = np.asarray(task.request.edited_mask), len(frames) - 1
-    errors = _warp_errors(frames, truth.flow, inside)
+    change = warp_errors(frames, truth.flow).mean(1).numpy()
+    errors = np.array([pair[area].mean() for pair, area in zip(change, inside, strict=False)])
     at = [window.keys[0] - 1 for window in result.plan.windows[1:]]
     seams = errors[at].mean() / np.delete(errors, at).mean()
     first, final = (tuple(t + shift for t in (1, 3, 6)) for shift in (0, last + 1 - SECOND))
@@ -112,13 +112,6 @@ def in_windows(task: Task, result: EditResult) -> dict[str, float]:
     )
     return {"seams": float(seams), "first": float(np.mean(right[0])), "last": float(np.mean(right[1])),
             "drift": far[0] / far[1], "growth": far[0] / far[1] / (near[0] / near[1])}  # fmt: skip
-
-
-def _warp_errors(frames: np.ndarray, flow: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Mean absolute change along the true motion in the edited regions, for each pair of frames."""
-    x = torch.from_numpy(frames).movedim(-1, 1).float() / 255
-    change = (warp(x[1:], torch.from_numpy(flow)) - x[:-1]).abs().mean(1).numpy()
-    return np.array([pair[area].mean() for pair, area in zip(change, inside, strict=False)])
 
 
 def _apart(frames: np.ndarray, place: np.ndarray, start: int) -> float:
@@ -151,27 +144,18 @@ def measure(
         yield "memory", {"short": short / 2**20, "long": long / 2**20, "ratio": long / short}
     given = {size: args.window, **parse_settings(args.set)}
     given |= {"tune_steps": args.tune_steps} if method == "tune_a_video" else {}
-    found: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
+    parts: dict[str, list[dict[str, float]]] = {"windows": [], "keys": []}
     for seed in range(FIRST_SEED, FIRST_SEED + args.scenes):
         task, seconds = TASKS[KINDS[method]](seed, SIZE, true_masks(MARGIN), args.frames), 0.0
         if {"windows", "keys"} & set(args.part):
             result, seconds, left = run(task, backbone, method, **given)
-            found["windows"].append({**in_windows(task, result), "left": left})
-            _keep(args.out / f"{method}_{seed}.npz", task, result)
+            parts["windows"].append({**in_windows(task, result), "left": left})
         if "keys" in args.part:
             result, fewer, _ = run(task, backbone, method, **given, keyframes=f"every {args.every}")
-            found["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
-            _keep(args.out / f"{method}_{seed}_keys.npz", task, result)
-    for part, rows in found.items():
+            parts["keys"].append({**with_keys(task, result), "faster": seconds / fewer})
+    for part, rows in parts.items():
         if rows:
             yield part, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def _keep(path: Path, task: Task, result: EditResult) -> None:
-    """Keep the frames, for contact sheets."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    truth = render(task.truth, SIZE).frames
-    np.savez_compressed(path, source=np.asarray(result.source), edit=np.asarray(result.frames), truth=truth)
 
 
 def main() -> None:
@@ -198,13 +182,9 @@ def main() -> None:
     for method in args.methods:
         for part, figures in measure(method, args, backbone):
             table[f"{method} {part}"] = figures
-            sys.stdout.write(f"{method:14}{part:9}{_line(figures)}\n")
-            sys.stdout.flush()
+            shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            print(f"{method:14}{part:9}{shown}", flush=True)
             (args.out / "length.json").write_text(json.dumps(table, indent=2) + "\n")
-
-
-def _line(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

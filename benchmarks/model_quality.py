@@ -9,8 +9,8 @@ true drawings it never saw is printed beside. `--learn 0` skips pictures from wo
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,23 +44,14 @@ WORDS: dict[str, tuple[str | None, ...]] = {
 def facts(scene: Scene) -> dict[str, str | None]:
     """What a scene of one actor shows, by the keys of `WORDS`."""
     who = scene.actors[0]
-    return {
-        "kind": who.kind,
-        "color": who.color,
-        "accessory": who.accessory,
-        "background": scene.background,
-    }
+    look = {"kind": who.kind, "color": who.color, "accessory": who.accessory}
+    return look | {"background": scene.background}
 
 
 def scenes_from(first: int, count: int) -> list[Scene]:
     """Scenes of one actor in the storybook style."""
-    found, seed = [], first
-    while len(found) < count:
-        scene = sample_scene(seed, 8, 1)
-        if scene.style == "storybook":
-            found.append(scene)
-        seed += 1
-    return found
+    scenes = (sample_scene(seed, 8, 1) for seed in itertools.count(first))
+    return list(itertools.islice((scene for scene in scenes if scene.style == "storybook"), count))
 
 
 def drawn(scenes: Sequence[Scene], size: int) -> np.ndarray:
@@ -105,8 +96,8 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
     pictures = drawn(scenes, size)
     again = round_trip(backbone, pictures[: count // 8])
     x = torch.cat([as_input(pictures), as_input(again)])
-    told = [facts(scene) for scene in [*scenes, *scenes[: count // 8]]]
-    y = {key: torch.tensor([names.index(f[key]) for f in told]) for key, names in WORDS.items()}
+    truths = [facts(scene) for scene in [*scenes, *scenes[: count // 8]]]
+    y = {key: torch.tensor([names.index(f[key]) for f in truths]) for key, names in WORDS.items()}
     model = Classifier()
     total = epochs * (len(x) // 64)
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
@@ -126,9 +117,7 @@ def train(backbone: Backbone, size: int, count: int, epochs: int = 6) -> Classif
 
 
 @torch.no_grad()
-def optimize_features(
-    model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]
-) -> dict[str, list[bool]]:
+def shown_right(model: Classifier, frames: np.ndarray, scenes: Sequence[Scene]) -> dict[str, list[bool]]:
     """Per key and picture, whether it shows what its scene says; colour and accessory only if named."""
     answers = {key: logits.argmax(1).tolist() for key, logits in model(as_input(frames)).items()}
     out: dict[str, list[bool]] = {key: [] for key in WORDS}
@@ -204,17 +193,15 @@ def main() -> None:
         "inverted_and_back_psnr_to_round_trip": mean_psnr(once, back),
     }
     for name, value in table.items():
-        sys.stdout.write(f"{name:40s} {value:8.2f}\n")
-    sys.stdout.flush()
+        print(f"{name:40s} {value:8.2f}", flush=True)
     if args.learn:
         model = train(backbone, backbone.size, args.learn)
         made = from_words(backbone, captions, args.steps, args.guidance)
         for name, pictures in (("true drawings", frames), ("their round trip", once), ("from words", made)):
-            shares = {key: interval(hits) for key, hits in optimize_features(model, pictures, scenes).items()}
+            shares = {key: interval(hits) for key, hits in shown_right(model, pictures, scenes).items()}
             table[name] = shares
             cells = "  ".join(f"{key} {p:.3f} +- {half:.3f}" for key, (p, half) in shares.items())
-            sys.stdout.write(f"{name:18s} {cells}\n")
-            sys.stdout.flush()
+            print(f"{name:18s} {cells}", flush=True)
         rows = [np.concatenate(list(made[i : i + 10]), 1) for i in range(0, len(made) // 10 * 10, 10)]
         Image.fromarray(np.concatenate(rows)).save(args.out / "from_words.png")
     (args.out / "model_quality.json").write_text(json.dumps(table, indent=2) + "\n")

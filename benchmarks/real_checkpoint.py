@@ -44,10 +44,7 @@ LEAST_PSNR = 25.0
 
 def run(request: EditRequest, backbone: Backbone) -> tuple[EditResult, dict]:
     """The result and the report of one edit."""
-    for event in edit(request, backbone):
-        if isinstance(event, Finished):
-            return event.result, event.report
-    raise RuntimeError("the run ended without a result")
+    return next((e.result, e.report) for e in edit(request, backbone) if isinstance(e, Finished))
 
 
 def request_from(args: argparse.Namespace) -> EditRequest:

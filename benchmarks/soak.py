@@ -24,7 +24,7 @@ from benchmarks.stops import Left, count
 from benchmarks.visitor import Session, Tally
 
 _LAST = 30  # seconds to end the last act
-_GONE = 150  # seconds after which what visitors left is gone: a page may come back within 120
+_GONE = 150  # seconds after which what visitors left must be gone: a page may come back within 120
 # Libraries keep arenas, and memory that many threads used is returned in part: what is left must not grow
 # with the number of acts. 100 MB are a tenth of what the app has with the model loaded.
 _MEMORY = 100e6
@@ -59,29 +59,33 @@ class App:
         return [next((line for line in part.splitlines()[1:] if line[:1].strip()), "") for part in parts]
 
 
-async def visit(app: App, tally: Tally, sessions: int, minutes: float, seed: int) -> tuple[Any, Any]:
+async def visit(app: App, tally: Tally, args: argparse.Namespace) -> tuple[Any, Any]:
     """Drive all sessions; what the app had when all was loaded, and when all had left."""
     from playwright.async_api import async_playwright
+
+    sessions, seconds = args.sessions, 60 * args.minutes
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium())
         app.sample("start")
-        first = Session(sessions, sessions + 1, browser, app.url, tally, seed)
+        visitors = [Session(n, sessions, browser, app.url, tally, args.seed) for n in range(sessions)]
+        first, second = (
+            Session(n, n + 1, browser, app.url, tally, args.seed) for n in (sessions, sessions + 1)
+        )
         await first.open()
-        for act in (first.click, first.track, first.run) * 3:
+        for act in (first.click, first.track, first.run) * args.warm:
             await first.attempt(act)
-        await _click_beside(first, Session(sessions + 1, sessions + 2, browser, app.url, tally, seed))
+        await _click_beside(first, second)
         before = app.sample("loaded")
-        until = time.monotonic() + 60 * minutes
-        visitors = [Session(n, sessions, browser, app.url, tally, seed) for n in range(sessions)]
+        until = time.monotonic() + seconds
         watching = asyncio.create_task(_watch(app, tally))
         living = [asyncio.create_task(visitor.live(until)) for visitor in visitors]
-        _, late = await asyncio.wait(living, timeout=60 * minutes + _LAST)
+        _, late = await asyncio.wait(living, timeout=seconds + _LAST)
         for task in (*late, watching):  # who still waits for something closes the browser
             task.cancel()
         app.sample("end")
         await browser.close()
-    await asyncio.sleep(_GONE)
+    await asyncio.sleep(args.wait)
     return before, app.sample("all left")
 
 
@@ -90,14 +94,14 @@ async def _click_beside(first: Session, second: Session) -> None:
     await second.open()
     for _ in range(_CLICKS + 1):  # the first of a frame looks at the whole of it
         await second.click()
-    _say_seconds("clicks of one visitor, nobody runs", second.tally.alone[-_CLICKS:])
+    _print_seconds("clicks of one visitor, nobody runs", second.tally.alone[-_CLICKS:])
     running = asyncio.create_task(first.run())
     while not second.tally.busy and not running.done():
         await asyncio.sleep(0.1)
     while not running.done():
         await second.click()
     await running
-    _say_seconds("clicks of one visitor, another runs", second.tally.clicks)
+    _print_seconds("clicks of one visitor, another runs", second.tally.clicks)
     second.tally.clicks.clear()
     for session in (first, second):
         await session.page.context.close()
@@ -105,7 +109,7 @@ async def _click_beside(first: Session, second: Session) -> None:
 
 async def _watch(app: App, tally: Tally) -> None:
     """Ask the app for something plain every few seconds, and say every five minutes what it has."""
-    said = time.monotonic()
+    printed = time.monotonic()
     while True:
         await asyncio.sleep(5)
         began = time.monotonic()
@@ -114,8 +118,8 @@ async def _watch(app: App, tally: Tally) -> None:
             tally.answers.append(time.monotonic() - began)
         except OSError as error:
             tally.errors[f"plain request: {error}"] += 1
-        if began - said >= 300:
-            said = began
+        if began - printed >= 300:
+            printed = began
             app.sample("")
 
 
@@ -129,15 +133,15 @@ def report(tally: Tally, tracebacks: list[str]) -> None:
     _list("foreign states seen", collections.Counter(tally.foreign))
     print(f"states that only one session may see: {len(tally.owners)}")
     print(f"work lost after a reload or a lost connection: {tally.lost}")
-    _say_seconds("clicks while runs went on", tally.clicks)
-    _say_seconds("runs", tally.runs)
-    _say_seconds("plain requests", tally.answers)
+    _print_seconds("clicks while runs went on", tally.clicks)
+    _print_seconds("runs", tally.runs)
+    _print_seconds("plain requests", tally.answers)
     print(
         "positions told:", ", ".join(f"{place} ({n} times)" for place, n in sorted(tally.positions.items()))
     )
 
 
-def _say_seconds(title: str, seconds: list[float]) -> None:
+def _print_seconds(title: str, seconds: list[float]) -> None:
     if len(seconds) > 1:
         median, most = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
         shown = f"median {median:.2f} s, 95% {most:.2f} s, longest {max(seconds):.2f} s"
@@ -155,12 +159,12 @@ def kept(before: tuple[Left, int, int], after: tuple[Left, int, int]) -> list[st
     (old, _, _), (new, folders, files) = before, after
     counts = (("threads", _SPARE), ("files", _SPARE), ("children", 0))
     pairs = [(name, getattr(old, name), getattr(new, name), spare) for name, spare in counts]
-    found = [f"{name} {a} -> {b}" for name, a, b, spare in pairs if b > a + spare]
+    left = [f"{name} {a} -> {b}" for name, a, b, spare in pairs if b > a + spare]
     if new.memory > old.memory + _MEMORY:
-        found.append(f"memory {old.memory / 1e6:.0f} -> {new.memory / 1e6:.0f} MB")
+        left.append(f"memory {old.memory / 1e6:.0f} -> {new.memory / 1e6:.0f} MB")
     if folders or files:
-        found.append(f"{folders} media folders with {files} files")
-    return found
+        left.append(f"{folders} media folders with {files} files")
+    return left
 
 
 def main() -> int:
@@ -169,19 +173,21 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--warm", type=int, default=3, help="runs before what the app has is counted")
+    parser.add_argument("--wait", type=float, default=_GONE, help="seconds before what is left is counted")
     args = parser.parse_args()
     tally = Tally()
     with TemporaryDirectory() as name:
         app = App(Path(name))
         try:
-            before, after = asyncio.run(visit(app, tally, args.sessions, args.minutes, args.seed))
+            before, after = asyncio.run(visit(app, tally, args))
         finally:
             app.process.terminate()
             app.process.wait(60)
         report(tally, app.tracebacks())
     left = kept(before, after)
     print("left behind:", ", ".join(left) or "nothing")
-    return int(bool(tally.foreign or left))
+    return int(bool(tally.foreign or (left and args.wait >= _GONE)))
 
 
 if __name__ == "__main__":

@@ -8,23 +8,19 @@ after.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import os
 import tempfile
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from regrain.editing import edit, load_backbone
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.region import Region
+from regrain.editing import EditRequest, edit, load_backbone
 from regrain.ui.server.worker import in_thread
-from storybook.world import render_frames, sample_scene
+from storybook.__main__ import as_request
+from storybook.world import sample_scene
 
 FRAMES, SIZE, STEPS = 4, 64, 4
 _WARM = 5  # stops before the first count: libraries keep what they load once
@@ -52,13 +48,8 @@ def count(process: int | None = None) -> Left:
 
 def make_request(seed: int) -> EditRequest:
     """A short edit of a drawn clip."""
-    frames = render_frames(sample_scene(3, FRAMES), SIZE)
-    labels = np.zeros((FRAMES, SIZE, SIZE), np.uint8)
-    labels[:, 16:48, 16:48] = 1
-    region = Region("thing", 1, "a pig")
-    params = {"steps": STEPS}
-    clip = ArrayClip(frames, Fraction(8))
-    return EditRequest(clip, labels, (region,), source_prompt="a cat on the grass", params=params, seed=seed)
+    request = as_request(sample_scene(3, FRAMES), SIZE, {"0": "a pig"})
+    return dataclasses.replace(request, params={"steps": STEPS}, seed=seed)
 
 
 def stop_after(events: int, seed: int) -> bool:

@@ -101,18 +101,22 @@ def _both_anew(scene: Scene, seed: int, size: int, masks: MaskMaker) -> Task:
 
 def class_level(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """Both actors form one region and become the same kind."""
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 6])
+    scene, rng = _plain(seed, frames, 6)
     kinds = [a.kind for a in scene.actors]
     asked = str(rng.choice([k for k in KINDS if k not in kinds]))
     truth = replace(replace(scene, actor=0, kind=asked), actor=1, kind=asked)
     labels = render(scene, size).labels
     source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
-    both = Wish("both", labels > 0, source, prompt)
     targets = [
         Target(labels == i + 1, asked, {k: replace(truth, actor=i, kind=k) for k in KINDS}, actor=i)
         for i in (0, 1)
     ]
-    return task(scene, truth, size, [both], targets, masks)
+    return task(scene, truth, size, [Wish("both", labels > 0, source, prompt)], targets, masks)
+
+
+def _plain(seed: int, frames: int, salt: int) -> tuple[Scene, np.random.Generator]:
+    """A scene of two actors, and the random numbers of a kind of task."""
+    return sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, salt])
 
 
 def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
@@ -120,63 +124,64 @@ def part(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
 
     The true mask covers the head and the accessory; a click gives the whole actor.
     """
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 7])
+    scene, rng = _plain(seed, frames, 7)
     who = int(rng.integers(2))
     asked = str(rng.choice(("hat", "sunglasses")))
-    truth = replace(scene, actor=who, accessory=asked)
+    candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
+    truth = candidates[asked]
     drawn, after = render(scene, size), render(truth, size)
     head = (drawn.labels == who + 1) & (drawn.parts == PARTS.index("head"))
     worn = (after.labels == who + 1) & (after.parts == PARTS.index("accessory"))
     wishes = [Wish("head", head | worn, scene.actors[who].phrase, truth.actors[who].phrase)]
-    candidates = {str(a): replace(scene, actor=who, accessory=a) for a in (*ACCESSORIES, None)}
     return task(scene, truth, size, wishes, [Target(head | worn, asked, candidates, actor=who)], masks)
 
 
 def color(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor changes colour; its kind and the other actor stay."""
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 8])
+    scene, rng = _plain(seed, frames, 8)
     who, asked = int(rng.integers(2)), str(rng.choice(COLORS))
-    truth = replace(scene, actor=who, color=asked)
-    wishes = [wish(scene, size, who, truth.actors[who].phrase)]
     candidates = {str(c): replace(scene, actor=who, color=c) for c in (*COLORS, None)}
-    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
-
-
-def background(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """The background becomes another place; the actors stay."""
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 9])
-    asked = str(rng.choice([b for b in BACKGROUNDS if b != scene.background]))
-    truth = replace(scene, background=asked)
-    around = render(scene, size).labels == 0
-    wishes = [wish(scene, size, i, "") for i in (0, 1)]
-    wishes.append(Wish("background", None, WHERE[scene.background], WHERE[asked]))
-    candidates = {b: replace(scene, background=b) for b in BACKGROUNDS}
-    return task(scene, truth, size, wishes, [Target(around, asked, candidates)], masks)
-
-
-def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
-    """The whole picture in another style."""
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 10])
-    asked = str(rng.choice(STYLES[1:]))
-    truth = replace(scene, style=asked)
-    everywhere = np.ones((frames, size, size), bool)
-    wishes = [Wish("picture", None, scene.caption, truth.caption)]
-    candidates = {s: replace(scene, style=s) for s in STYLES}
-    return task(scene, truth, size, wishes, [Target(everywhere, asked, candidates)], masks)
+    return _one_actor(scene, size, who, asked, candidates, masks)
 
 
 def shape(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
     """One actor changes its shape a lot: an animal becomes a vehicle or robot, or the reverse."""
-    scene, rng = sample_scene(seed, frames, 2, plain=True), np.random.default_rng([seed, 11])
+    scene, rng = _plain(seed, frames, 11)
     who = int(rng.integers(2))
     built = scene.actors[who].kind in VEHICLES
-    asked = str(
-        rng.choice([k for k in KINDS if (k in VEHICLES) != built and k != scene.actors[1 - who].kind])
-    )
-    truth = replace(scene, actor=who, kind=asked)
-    wishes = [wish(scene, size, who, truth.actors[who].phrase)]
+    kinds = [k for k in KINDS if (k in VEHICLES) != built and k != scene.actors[1 - who].kind]
     candidates = {k: replace(scene, actor=who, kind=k) for k in KINDS}
-    return task(scene, truth, size, wishes, [Target(wishes[0].mask, asked, candidates, actor=who)], masks)
+    return _one_actor(scene, size, who, str(rng.choice(kinds)), candidates, masks)
+
+
+def _one_actor(
+    scene: Scene, size: int, who: int, asked: str, candidates: dict[str, Scene], masks: MaskMaker
+) -> Task:
+    """One actor as a whole becomes one of the candidates."""
+    change = wish(scene, size, who, candidates[asked].actors[who].phrase)
+    target = Target(change.mask, asked, candidates, actor=who)
+    return task(scene, candidates[asked], size, [change], [target], masks)
+
+
+def background(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
+    """The background becomes another place; the actors stay."""
+    scene, rng = _plain(seed, frames, 9)
+    asked = str(rng.choice([b for b in BACKGROUNDS if b != scene.background]))
+    candidates = {b: replace(scene, background=b) for b in BACKGROUNDS}
+    wishes = [wish(scene, size, i, "") for i in (0, 1)]
+    wishes.append(Wish("background", None, WHERE[scene.background], WHERE[asked]))
+    target = Target(render(scene, size).labels == 0, asked, candidates)
+    return task(scene, candidates[asked], size, wishes, [target], masks)
+
+
+def style(seed: int, size: int, masks: MaskMaker, frames: int = FRAMES) -> Task:
+    """The whole picture in another style."""
+    scene, rng = _plain(seed, frames, 10)
+    asked = str(rng.choice(STYLES[1:]))
+    candidates = {s: replace(scene, style=s) for s in STYLES}
+    wishes = [Wish("picture", None, scene.caption, candidates[asked].caption)]
+    target = Target(np.ones((frames, size, size), bool), asked, candidates)
+    return task(scene, candidates[asked], size, wishes, [target], masks)
 
 
 TASKS: dict[str, Callable[..., Task]] = {

@@ -15,6 +15,9 @@ _EXAMPLES = ("01_two_animals", "02_one_region", "07_one_class", "08_part_changed
 _WORDS = ("a panda", "a robot", "a pig", "a fox", "a red car", "a blue rabbit", "an astronaut")
 _PATIENCE = 240  # seconds that an act may take; one that takes longer is counted as stuck
 _APART = 3  # seconds between the first visits
+# Methods of `Session`, and how often each is chosen.
+_ACTS = {"choose": 2, "click": 8, "undo": 2, "write": 3, "track": 2, "run": 3, "stop": 1, "close": 1}
+_ACTS |= {"reload": 1, "lose_network": 1, "be_slow": 1}
 
 _WATCH = """() => {
   if (window.answers) return;
@@ -78,20 +81,7 @@ class Session:
         self.tab = 0
         self.page: Any = None
         self.word = ""  # that was typed last
-        self.told, self.place = set[str](), 0  # errors and the place in the queue, as last shown
-        self.acts: dict[Callable[[], Awaitable[None]], int] = {
-            self.choose: 2,
-            self.click: 8,
-            self.undo: 2,
-            self.write: 3,
-            self.track: 2,
-            self.run: 3,
-            self.stop: 1,
-            self.close: 1,
-            self.reload: 1,
-            self.lose_network: 1,
-            self.be_slow: 1,
-        }
+        self.errors, self.place = set[str](), 0  # and the place in the queue, as last shown
 
     @property
     def mark(self) -> str:
@@ -103,8 +93,8 @@ class Session:
         await asyncio.sleep(_APART * self.number)
         await self.attempt(self.open)
         while time.monotonic() < until:
-            (act,) = self.random.choices(list(self.acts), list(self.acts.values()))
-            await self.attempt(act)
+            (act,) = self.random.choices(list(_ACTS), list(_ACTS.values()))
+            await self.attempt(getattr(self, act))
             await asyncio.sleep(self.random.uniform(0.2, 3))
         await self.page.context.close()
 
@@ -116,22 +106,21 @@ class Session:
                 await self.look()
             self.tally.acts[act.__name__] += 1
         except Exception as error:  # whatever Playwright waited for in vain
-            said, *_ = str(error).splitlines() or [""]
-            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {said}"] += 1
+            message, *_ = str(error).splitlines() or [""]
+            self.tally.stuck[f"{act.__name__}: {type(error).__name__} {message}"] += 1
             if act != self.open:
                 await self.attempt(self.open)
 
     async def look(self) -> None:
         """Check that all that the page shows is this session's own."""
-        found = await self.page.evaluate(_LOOK)
-        for what in found["seen"]:
+        shown = await self.page.evaluate(_LOOK)
+        for what in shown["seen"]:
             self.tally.claim(what, self.mark)
-        self.tally.errors.update({*found["errors"]} - self.told)
-        self.told = {*found["errors"]}
-        (self.tally.busy.add if found["busy"] else self.tally.busy.discard)(self.number)
-        if found["queue"] and found["queue"] != self.place:
-            self.tally.positions[found["queue"]] += 1
-        self.place = found["queue"]
+        self.tally.errors.update({*shown["errors"]} - self.errors)
+        (self.tally.busy.add if shown["busy"] else self.tally.busy.discard)(self.number)
+        if shown["queue"] and shown["queue"] != self.place:
+            self.tally.positions[shown["queue"]] += 1
+        self.errors, self.place = {*shown["errors"]}, shown["queue"]
 
     async def open(self) -> None:
         """Open the page in a new browser session."""

@@ -1,6 +1,6 @@
 """Edit a video region by region, each region with its own words.
 
-Names are loaded when first used: importing this package loads no torch.
+All names but the errors are loaded when first used: importing this package loads no torch.
 """
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from regrain.editing.errors import (
+    ClipError,
+    DivergedError,
+    EditingError,
+    MaskError,
+    ModelError,
+    PromptError,
+    RequestError,
+    ResourceError,
+)
+
 if TYPE_CHECKING:
     from regrain.editing.attention.averages import RegionAttention, WordAttention
-    from regrain.editing.errors import (
-        ClipError,
-        DivergedError,
-        EditingError,
-        MaskError,
-        ModelError,
-        PromptError,
-        RequestError,
-        ResourceError,
-    )
     from regrain.editing.media.clip import ArrayClip, Clip
     from regrain.editing.media.reading import open_clip
     from regrain.editing.models.adapters import Adapter, load_adapter, save_adapter
@@ -42,31 +43,14 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "regrain.editing.attention.averages": ("RegionAttention", "WordAttention"),
-    "regrain.editing.errors": (
-        "ClipError",
-        "DivergedError",
-        "EditingError",
-        "MaskError",
-        "ModelError",
-        "PromptError",
-        "RequestError",
-        "ResourceError",
-    ),
     "regrain.editing.media.clip": ("ArrayClip", "Clip"),
     "regrain.editing.media.reading": ("open_clip",),
     "regrain.editing.models.adapters": ("Adapter", "load_adapter", "save_adapter"),
     "regrain.editing.models.load": ("load_backbone",),
     "regrain.editing.pipeline.runner": ("edit", "tune"),
     "regrain.editing.recipe.events": (
-        "EditResult",
-        "Event",
-        "Finished",
-        "Losses",
-        "OtherEdit",
-        "Preview",
-        "Progress",
-        "Stage",
-        "Tuned",
+        *("EditResult", "Event", "Finished", "Losses", "OtherEdit"),
+        *("Preview", "Progress", "Stage", "Tuned"),
     ),
     "regrain.editing.request.edit_request": ("EditRequest",),
     "regrain.editing.request.project": ("load_project", "save_project"),

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from regrain.editing.cli.commands import call, parse_settings
+from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, parse_settings, warn
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import windows
@@ -25,10 +26,11 @@ from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
 from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
 from regrain.editing.request.region import Region
-from regrain.editing.storage.folders import check_apart, check_writable
+from regrain.editing.request.runnable import check_runnable, check_source
+from regrain.editing.storage.folders import alone, check_apart, check_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from regrain.editing.cli.jobs import Outcome, Status
     from regrain.editing.models.backbone import Backbone
@@ -36,48 +38,42 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "float16", "bfloat16")
 app = typer.Typer(help="Edit a video region by region.", add_completion=False, pretty_exceptions_enable=False)
 
-_ModelId = Annotated[str | None, typer.Option(help="Model id, or path of a folder or .safetensors file.")]
-_Loras = Annotated[
-    list[str] | None, typer.Option(metavar="FILE@WEIGHT", help="LoRA instead of the project's; repeatable.")
+# Options that several commands have.
+_Project = Annotated[Path, Argument(help="Project folder.")]
+_Method = Annotated[str | None, Option(help="Method instead of the project's.")]
+_Prompts = Annotated[
+    list[str] | None,
+    Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
 ]
-_Adapter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Adapter made by `tune`, instead of the project's; also a name in $REGRAIN_MODELS.",
-    ),
-]
-_Whole = Annotated[
-    bool, typer.Option("--whole", help="Also write whole.mp4: the file with the edit in its place.")
-]
+_SET = "Parameter of the method; repeatable. `schema` lists them with their ranges."
+_Settings = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help=_SET)]
+_ModelId = Annotated[str | None, Option(help="Model id, or path of a folder or .safetensors file.")]
+_LORA = "LoRA instead of the project's; repeatable."
+_Loras = Annotated[list[str] | None, Option(metavar="FILE@WEIGHT", help=_LORA)]
 _Dtype = Annotated[
-    str | None, typer.Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
+    str | None, Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
 ]
+_ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
+_WHOLE = "Also write whole.mp4: the file with the edit in its place."
+_SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
+_RAY = "Ray cluster: its address, auto, or local to start one here."
+_MASKS = "Masks: a folder with one PNG per used frame, or a JSON file."
+_SIZE = "Working size of the short side in pixels; the model's by default."
 
 
 @app.command()
 def run(
-    project: Annotated[Path, typer.Argument(help="Project folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    project: _Project,
+    out: Annotated[Path, Option("--out", "-o", help="Folder for the results.")],
     model: _ModelId = None,
     lora: _Loras = None,
-    adapter: _Adapter = None,
-    method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Parameter of the method; repeatable. `schema` lists them with their ranges.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed instead of the project's.")] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(help="Prompt instead of the project's; repeat it for further edits in the same run."),
-    ] = None,
-    gif: Annotated[bool, typer.Option("--gif", help="Also write edited.gif.")] = False,
-    whole: _Whole = False,
+    adapter: Annotated[str | None, Option(metavar="FILE", help=_ADAPTER)] = None,
+    method: _Method = None,
+    settings: _Settings = None,
+    seed: Annotated[int | None, Option(help="Seed instead of the project's.")] = None,
+    prompt: _Prompts = None,
+    gif: Annotated[bool, Option("--gif", help="Also write edited.gif.")] = False,
+    whole: Annotated[bool, Option("--whole", help=_WHOLE)] = False,
     dtype: _Dtype = None,
 ) -> None:
     """Edit a project and write videos and a report."""
@@ -92,40 +88,38 @@ def run(
         loras=tuple(lora) if lora else None,
         adapter=adapter,
     )
-    request.check_runnable()
+    check_runnable(request)
     if whole:
         check_whole(request.clip)
     from regrain.editing.pipeline.runner import edit
 
     finished = _follow(edit(request, _load_as(request, dtype)))
-    warnings = [*finished.report.get("warnings", []), *notes]
-    report = {**finished.report, "warnings": warnings}
+    report = {**finished.report, "warnings": [*finished.report.get("warnings", []), *notes]}
     write_outputs(finished.result, request, report, out, gif, whole)
-    _say_written(out, report, whole)
+    warn(report["warnings"])
+    for other in report.get("others", ()):
+        typer.echo(f"edited video: {out / other['file']}")
+    if whole:
+        typer.echo(f"whole clip:   {out / 'whole.mp4'}")
+    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
 
 
 @app.command()
 def check(
-    project: Annotated[Path, typer.Argument(help="Project folder.")],
-    method: Annotated[str | None, typer.Option(help="Method instead of the project's.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable."),
-    ] = None,
-    prompt: Annotated[
-        list[str] | None, typer.Option(help="Prompt instead of the project's; repeatable.")
-    ] = None,
+    project: _Project,
+    method: _Method = None,
+    settings: _Settings = None,
+    prompt: _Prompts = None,
 ) -> None:
     """Check a project, all of its frames and masks among it, without a model."""
     params = parse_settings(settings or [])
     request, _ = override(load_project(project), method=method, params=params, prompts=prompt or ())
-    request.check_runnable()
+    check_runnable(request)
     clip = request.clip
     for start, stop in windows(len(clip)):
         clip.read(start, stop)
-        request.read_areas(start, stop)
-    for warning in clip.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        request.areas.read(start, stop)
+    warn(clip.warnings)
     width, height = clip.size
     typer.echo(f"{len(clip)} frames of {width}x{height}, {len(request.regions)} regions, {request.method}")
 
@@ -133,25 +127,19 @@ def check(
 @app.command()
 def batch(
     jobs: Annotated[
-        list[str], typer.Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files.")
+        list[str], Argument(metavar="JOBS...", help="Project folders, patterns, or .jsonl files.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder per job.")],
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Ray cluster: its address, auto, or local to start one here."),
-    ] = None,
-    split: Annotated[
-        bool, typer.Option("--split", help="Spread the shots of a clip over workers; needs a shared cache.")
-    ] = False,
-    cpus: Annotated[float, typer.Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")] = 1,
+    out: Annotated[Path, Option("--out", "-o", help="Folder for the results, one folder per job.")],
+    ray: Annotated[str | None, Option(metavar="ADDRESS", help=_RAY)] = None,
+    split: Annotated[bool, Option("--split", help=_SPLIT)] = False,
+    cpus: Annotated[float, Option(min=0.1, max=1024, help="CPUs per worker on a cluster.")] = 1,
     gpus: Annotated[
-        float | None, typer.Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any.")
+        float | None, Option(min=0, max=64, help="GPUs per worker; 1 by default if there are any.")
     ] = None,
 ) -> None:
     """Run many projects; the same command goes on where it was stopped."""
     from regrain.editing.cli.jobs import Outcome, Status, Task, check_batch, is_done, read_jobs, run_here
     from regrain.editing.cli.jobs import split as by_shots
-    from regrain.editing.storage.folders import alone
 
     check_batch(out)
     listed = read_jobs(jobs)
@@ -177,17 +165,12 @@ def batch(
 
 @app.command()
 def tune(
-    project: Annotated[Path, typer.Argument(help="Project folder.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")
-    ],
+    project: _Project,
+    out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="The adapter, a .safetensors file.")],
     model: _ModelId = None,
     lora: _Loras = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Parameter of tune_a_video; repeatable."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name by which it is listed; default: the file's.")] = None,
+    settings: _Settings = None,
+    name: Annotated[str | None, Option(help="Name shown in lists; default: the file's.")] = None,
     dtype: _Dtype = None,
 ) -> None:
     """Tune a model on a project's clip, for edits with `run --adapter FILE`; a stopped tuning goes on."""
@@ -201,7 +184,7 @@ def tune(
         model=model,
         loras=tuple(lora) if lora else None,
     )
-    request.check_source()
+    check_source(request)
     from regrain.editing.pipeline.runner import tune as tune_model
 
     tuned = _follow(tune_model(request, _load_as(request, dtype)))
@@ -216,28 +199,21 @@ def tune(
 
 @app.command()
 def new(
-    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="New project folder.")],
-    masks: Annotated[
-        Path | None, typer.Option(help="Masks: a folder with one PNG per used frame, or a JSON file.")
-    ] = None,
-    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
-    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
-    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    size: Annotated[
-        int | None, typer.Option(help="Working size of the short side in pixels; the model's by default.")
-    ] = None,
+    clip: ClipPath,
+    out: Annotated[Path, Option("--out", "-o", help="New project folder.")],
+    masks: Annotated[Path | None, Option(help=_MASKS)] = None,
+    start: Start = 0,
+    stride: Stride = 1,
+    frames: Frames = None,
+    size: Annotated[int | None, Option(help=_SIZE)] = None,
     region: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable."),
+        list[str] | None, Option(metavar="LABEL[:NAME]=PROMPT", help="What a region becomes; repeatable.")
     ] = None,
     region_source: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable.")
+        list[str] | None, Option(metavar="LABEL=PHRASE", help="What a region is now; repeatable.")
     ] = None,
-    source_prompt: Annotated[str, typer.Option(help="What the clip shows.")] = "",
-    prompt: Annotated[
-        str, typer.Option(help="What it should show; composed from the regions if empty.")
-    ] = "",
+    source_prompt: Annotated[str, Option(help="What the clip shows.")] = "",
+    prompt: Annotated[str, Option(help="What it should show; composed from the regions if empty.")] = "",
 ) -> None:
     """Make a project folder from a clip."""
     if os.path.exists(out / FILE):
@@ -258,20 +234,17 @@ def new(
         size=size,
     )
     save_project(request, out)
-    for warning in opened.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    warn(opened.warnings)
     typer.echo(f"project: {out / FILE}")
 
 
 @app.command()
 def clusters(
-    project: Annotated[Path, typer.Argument(help="Project folder; its regions are ignored.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="New project folder, with one region per cluster.")
-    ],
-    count: Annotated[int, typer.Option(min=2, max=8, help="Number of clusters.")] = 3,
-    steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
+    project: Annotated[Path, Argument(help="Project folder; its regions are ignored.")],
+    out: Annotated[Path, Option("--out", "-o", help="New project folder, with one region per cluster.")],
+    count: Annotated[int, Option(min=2, max=8, help="Number of clusters.")] = 3,
+    steps: Annotated[int, Option(min=2, max=1000, help="Steps of the inversion.")] = 20,
+    seed: Annotated[int, Option(min=0, max=MAX_SEED, help="Seed of the clustering.")] = 0,
     model: _ModelId = None,
 ) -> None:
     """Find regions without masks by clustering the model's features; the prompt names them."""
@@ -279,9 +252,8 @@ def clusters(
     check_project_path(out)
     request = load_project(project)
     if not request.source_prompt.strip():
-        raise RequestError(
-            "source_prompt", "Clusters are named by its words, but it is empty. Describe what the clip shows."
-        )
+        reason = "Clusters are named by its words, but it is empty."
+        raise RequestError("source_prompt", f"{reason} Describe what the clip shows.")
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.load import load_backbone
 
@@ -347,28 +319,9 @@ def doctor() -> None:
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:
-    """Run one command.
-
-    Args:
-        arguments: Without the program's name; None takes those of the process.
-        name: Of the program, for the help.
-
-    Returns:
-        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
-    """
+    """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     logging.basicConfig(level=logging.WARNING)
     return call(app, name, arguments)
-
-
-def _say_written(out: Path, report: Mapping[str, Any], whole: bool) -> None:
-    """Show the warnings of a report, and where the videos are."""
-    for warning in report["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
-    for other in report.get("others", ()):
-        typer.echo(f"edited video: {out / other['file']}")
-    if whole:
-        typer.echo(f"whole clip:   {out / 'whole.mp4'}")
-    typer.echo(f"edited video: {out / 'edited.mp4'}\nreport:       {out / 'report.json'}")
 
 
 def _load_as(request: EditRequest, dtype: str | None) -> Backbone | None:
@@ -402,9 +355,8 @@ def _parse_region(option: str, text: str) -> tuple[int, str, str]:
     head, equals, words = text.partition("=")
     label, _, name = head.partition(":")
     if not equals or not re.fullmatch(r"\s*\d{1,9}\s*", label, re.ASCII):
-        raise RequestError(
-            option, f"Expected LABEL[:NAME]=WORDS with a label from 1 to 255, got {shorten(text)}."
-        )
+        expected = "LABEL[:NAME]=WORDS with a label from 1 to 255"
+        raise RequestError(option, f"Expected {expected}, got {shorten(text)}.")
     return int(label), name.strip(), words.strip()
 
 
@@ -412,31 +364,26 @@ def _follow(stream: Iterator[events.Event]) -> Any:
     """Show the events of a run as progress bars.
 
     Returns:
-        Finished; or, without one, the generator's result or the last Tuned.
+        The generator's result or, if it has none, the last Finished or Tuned.
     """
     # Imported here, like the engine above: neither is needed to refuse a bad project.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    tasks: dict[str, Any] = {}
     result: Any = None
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        while True:
-            try:
-                event = next(stream)
-            except StopIteration as stop:
-                result = stop.value or result
-                break
-            if isinstance(event, events.Tuned):
+
+    def watched() -> Iterator[events.Event]:
+        nonlocal result
+        result = (yield from stream) or result
+
+    texts = TextColumn("{task.description:10}"), TextColumn("{task.fields[left]}")
+    with Progress(
+        texts[0], BarColumn(), MofNCompleteColumn(), texts[1], console=Console(stderr=True)
+    ) as bars:
+        tasks: dict[str, Any] = {}
+        for event in watched():
+            if isinstance(event, events.Finished | events.Tuned):
                 result = event
-            if isinstance(event, events.Finished):
-                return event
             _show(event, bars, tasks)
     if result is None:
         raise RuntimeError("the run ended without a result")
@@ -446,16 +393,12 @@ def _follow(stream: Iterator[events.Event]) -> Any:
 def _follow_batch(outcomes: Iterator[Outcome], status: Status, total: int) -> None:
     """Show how far a batch is, and say what fails."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import track
 
-    columns = (TextColumn("tasks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        bar = bars.add_task("tasks", total=total)
-        for outcome in outcomes:
-            status.take(outcome)
-            bars.advance(bar)
-            if outcome.error:
-                typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
+    for outcome in track(outcomes, f"{total} tasks", total=total, console=Console(stderr=True)):
+        status.take(outcome)
+        if outcome.error:
+            typer.echo(f"failed: {outcome.task.title}: {outcome.error}", err=True)
 
 
 def _show(event: events.Event, bars: Any, tasks: dict[str, Any]) -> None:

@@ -16,10 +16,9 @@ Bugs stay ordinary exceptions.
 
 from __future__ import annotations
 
-import inspect
 import textwrap
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, TypeGuard, get_args
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +38,13 @@ _NOUNS = {
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",
+    "string_too_short": "text that is not empty",
+    "string_pattern_mismatch": "a colour as #rrggbb",  # colours alone have a pattern
 }
+_NUMBERS = (
+    *("int_type", "int_from_float", "float_type"),
+    *("finite_number", "greater_than_equal", "less_than_equal"),
+)
 
 
 class EditingError(Exception):
@@ -113,7 +118,7 @@ def from_validation(error: ValidationError, model: type[BaseModel], prefix: str 
         prefix: Put before the path, for example `params.`.
     """
     first = error.errors(include_url=False)[0]
-    place, _ = _follow(model, first["loc"])
+    place = _follow(model, first["loc"])[0]
     # A colon ends the field; keys of strangers may have one.
     path = prefix + ".".join(str(part).replace(":", "\ufffd") for part in place)
     return RequestError(path.strip(".") or "project.json", _explain(first, model))
@@ -123,7 +128,7 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
         *parents, key = detail["loc"]
-        return f"Unknown key. {suggest(str(key), _model_at(model, parents).model_fields)}"
+        return f"Unknown key. {suggest(str(key), _follow(model, parents)[2].model_fields)}"
     if kind == "missing":
         return "This key is required. Add it."
     if kind == "too_long":
@@ -141,29 +146,17 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 def _expected(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """What a value should have been, for the kinds of error that a check of types and ranges has."""
-    match detail["type"]:
-        case (
-            "int_type"
-            | "int_from_float"
-            | "float_type"
-            | "finite_number"
-            | "greater_than_equal"
-            | ("less_than_equal")
-        ):
-            return _number(detail, model)
-        case "literal_error":
-            return str(detail.get("ctx", {})["expected"])
-        case "string_too_short":
-            return "text that is not empty"
-        case "string_pattern_mismatch":  # colours alone have a pattern
-            return "a colour as #rrggbb"
-        case kind:
-            return _NOUNS.get(kind, "another value")
+    kind = detail["type"]
+    if kind in _NUMBERS:
+        return _number(detail, model)
+    if kind == "literal_error":
+        return str(detail.get("ctx", {})["expected"])
+    return _NOUNS.get(kind, "another value")
 
 
 def _number(detail: ErrorDetails, model: type[BaseModel]) -> str:
     """The number that a field, or an entry of its list, should have been: `a whole number from 0 to 9`."""
-    _, field = _follow(model, detail["loc"])
+    field = _follow(model, detail["loc"])[1]
     if field is None:
         return "a number"
     whole = int in (field.annotation, *get_args(field.annotation))
@@ -186,15 +179,10 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
-    for key in path:
-        if isinstance(key, str):
-            model = _model_of(model.model_fields[key].annotation) or model
-    return model
-
-
-def _follow(model: type[BaseModel], path: Sequence[str | int]) -> tuple[list[str | int], FieldInfo | None]:
-    """Follow a path into a model: the path without pydantic's own words for a type, and its last field."""
+def _follow(
+    model: type[BaseModel], path: Sequence[str | int]
+) -> tuple[list[str | int], FieldInfo | None, type[BaseModel]]:
+    """Follow a path: without pydantic's own words for a type, with its last field and its last model."""
     at: type[BaseModel] | None = model
     place: list[str | int] = []
     field = None
@@ -206,13 +194,13 @@ def _follow(model: type[BaseModel], path: Sequence[str | int]) -> tuple[list[str
             fields = {info.alias or name: info for name, info in at.model_fields.items()}
             field = fields.get(key)
             at = _model_of(field.annotation) if field else None
-    return place, field
+            model = at or model
+    return place, field, model
 
 
 def _model_of(annotation: object) -> type[BaseModel] | None:
     """The model in an annotation, such as a list of it."""
-    return next((part for part in (annotation, *get_args(annotation)) if _is_model(part)), None)
+    from pydantic import BaseModel  # slow to import, and needed for errors alone
 
-
-def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
-    return inspect.isclass(annotation) and hasattr(annotation, "model_fields")
+    parts = (part for part in (annotation, *get_args(annotation)) if isinstance(part, type))
+    return next((part for part in parts if issubclass(part, BaseModel)), None)

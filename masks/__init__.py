@@ -25,30 +25,17 @@ if TYPE_CHECKING:
     from regrain.masks.segmentation.click import embed, segment
     from regrain.masks.track.propagate import Confidence, propagate
 
-_HOME = {
-    "Confidence": "regrain.masks.track.propagate",
-    "Embedded": "regrain.masks.models.embedded",
-    "BrushStroke": "regrain.masks.draw",
-    "brush": "regrain.masks.draw",
-    "clean": "regrain.masks.draw",
-    "drop_specks": "regrain.masks.draw",
-    "embed": "regrain.masks.segmentation.click",
-    "fill_holes": "regrain.masks.draw",
-    "finders": "regrain.masks.models.finders",
-    "flatten": "regrain.editing.media.labels",
-    "grow": "regrain.masks.draw",
-    "propagate": "regrain.masks.track.propagate",
-    "read_labels": "regrain.editing.media.labels",
-    "read_mask_video": "regrain.masks.io.video",
-    "read_regions": "regrain.editing.media.labels",
-    "read_rle": "regrain.editing.media.coco",
-    "segment": "regrain.masks.segmentation.click",
-    "split": "regrain.editing.media.labels",
-    "write_labels": "regrain.editing.media.labels",
-    "write_mask_video": "regrain.masks.io.video",
-    "write_regions": "regrain.editing.media.labels",
-    "write_rle": "regrain.editing.media.coco",
+_NAMES = {
+    "editing.media.coco": "read_rle write_rle",
+    "editing.media.labels": "flatten read_labels read_regions split write_labels write_regions",
+    "masks.draw": "BrushStroke brush clean drop_specks fill_holes grow",
+    "masks.io.video": "read_mask_video write_mask_video",
+    "masks.models.embedded": "Embedded",
+    "masks.models.finders": "finders",
+    "masks.segmentation.click": "embed segment",
+    "masks.track.propagate": "Confidence propagate",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Confidence",
@@ -79,7 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"regrain.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from typer import Argument, Option
 
-from regrain.editing.cli.commands import call
+from regrain.editing.cli.commands import ClipPath, Frames, Start, Stride, call, warn
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.coco import check_extent
@@ -30,9 +31,10 @@ from regrain.masks.io.files import (
     colors_of,
     overlap,
     read_masks,
+    replacing_masks,
     write_masks,
+    write_pair,
 )
-from regrain.masks.io.pair import write_pair
 from regrain.masks.models.finders import FLOW, find_finder, find_tracker, finders, usual, usual_tracker
 from regrain.masks.track.uncertainty import doubts, in_words
 
@@ -44,41 +46,40 @@ app = typer.Typer(
     help="Make masks of objects in a clip.", add_completion=False, pretty_exceptions_enable=False
 )
 MAX_PIXELS = 100_000_000  # of a hole or a speck
-_OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
-_ANY = "Folder of PNG files, .json file or mask video."
-_EDITED = "Label that is to be edited; repeatable; all by default."
 _MASKS = "Masks of this clip to correct: a clicked object is tracked again up to the next --key."
-_KEY = "Used frame whose masks in --masks are right; repeatable."
-_COLOR = "Colour of a label in a video; repeatable."
+_CLICK = "Point on the object of this label in a used frame; 0 marks a point outside it; repeatable."
 _FINDER = (
-    "Who answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
+    "What answers clicks: sam, cuts, or a published SAM in $REGRAIN_MODELS; see `finders`. "
     "By default sam on drawn clips, else a published SAM or cuts."
 )
-_TRACKER = "Who follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
+_TRACKER = "What follows masks; see `finders`. By default cuts for real clips, flow for drawn ones."
+# Options that several commands have.
+_AnyMasks = Annotated[Path, Argument(help="Folder of PNG files, .json file or mask video.")]
+_OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
+_Out = Annotated[Path, Option("--out", "-o", help=_OUT)]
+_COLOR = "Colour of a label in a video; repeatable."
+_Colors = Annotated[list[str] | None, Option(metavar="LABEL=#RRGGBB", help=_COLOR)]
+_Fps = Annotated[float, Option(min=0.1, max=240, help="Frames per second of a video.")]
 
 
 @app.command()
 def track(
-    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks, one PNG per used frame.")],
-    click: Annotated[
-        list[str],
-        typer.Option(
-            metavar="LABEL:FRAME,X,Y[,0|1]",
-            help="Point on the object of this label in a used frame; 0 marks a point outside it; repeatable.",
-        ),
-    ],
-    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
-    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
-    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    finder: Annotated[str | None, typer.Option("--finder", "--method", help=_FINDER)] = None,
+    clip: ClipPath,
+    out: Annotated[Path, Option("--out", "-o", help="Folder for the masks, one PNG per used frame.")],
+    click: Annotated[list[str], Option(metavar="LABEL:FRAME,X,Y[,0|1]", help=_CLICK)],
+    start: Start = 0,
+    stride: Stride = 1,
+    frames: Frames = None,
+    finder: Annotated[str | None, Option("--finder", "--method", help=_FINDER)] = None,
     model: Annotated[
-        str | None, typer.Option(help="Published SAM checkpoint; the built-in one by default.")
+        str | None, Option(help="Published SAM checkpoint; the built-in one by default.")
     ] = None,
-    tracker: Annotated[str | None, typer.Option(help=_TRACKER)] = None,
-    flow: Annotated[str, typer.Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
-    masks: Annotated[Path | None, typer.Option(help=_MASKS)] = None,
-    key: Annotated[list[int] | None, typer.Option(help=_KEY, min=0)] = None,
+    tracker: Annotated[str | None, Option(help=_TRACKER)] = None,
+    flow: Annotated[str, Option(help="dis, raft, or auto: raft if its weights are present.")] = "auto",
+    masks: Annotated[Path | None, Option(help=_MASKS)] = None,
+    key: Annotated[
+        list[int] | None, Option(help="Used frame whose masks in --masks are right; repeatable.", min=0)
+    ] = None,
 ) -> None:
     """Track clicked objects through a clip, or correct masks that were tracked before."""
     clicks = _parse(click)
@@ -89,8 +90,7 @@ def track(
     _check_clicks(clicks, opened)
     _check_frames("--key", key or (), opened)
     before = read_labels(masks, len(opened), opened.size) if masks else None
-    for warning in opened.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    warn(opened.warnings)
     # Imported here, since torch comes with it and a bad request must be refused at once.
     from regrain.masks.track.following import correct, follow, masks_of_clicks
 
@@ -98,20 +98,19 @@ def track(
     by = finder or ("sam" if model or drawn else usual(drawn=False).name)
     follower = tracker or (usual_tracker(drawn) if flow == "auto" else FLOW)
     given = masks_of_clicks(opened, clicks, by, model)
-    with staged(out, replaces=tuple(entry.name for entry in out.iterdir()) if out.is_dir() else ()) as folder:
+    with replacing_masks(out) as folder:
         if before is None:
-            found = follow(opened, given, folder, flow, follower)
+            tracked = follow(opened, given, folder, flow, follower)
         else:
-            found = correct(opened, given, folder, flow, before, key or (), follower)
-    for label in clicks:
-        if said := in_words(doubts(found[label], len(opened))):
-            typer.echo(f"warning: label {label}: {said}. Click it there too.", err=True)
+            tracked = correct(opened, given, folder, flow, before, key or (), follower)
+    uncertain = {label: in_words(doubts(tracked[label], len(opened))) for label in clicks}
+    warn(f"label {label}: {spans}. Click it there too." for label, spans in uncertain.items() if spans)
     typer.echo(f"masks: {out}")
 
 
 @app.command("finders")
 def list_finders() -> None:
-    """List who finds and follows masks here, and what it costs on this machine."""
+    """List what finds and follows masks on this machine, and how long it takes."""
     for finder in finders().values():
         does = ", ".join((*finder.takes, *(["tracking"] if finder.follows else [])))
         takes = f"It takes {said}." if (said := finder.cost()) else ""
@@ -121,10 +120,10 @@ def list_finders() -> None:
 
 @app.command()
 def convert(
-    masks: Annotated[Path, typer.Argument(help=_ANY)],
-    out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
-    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
-    fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
+    masks: _AnyMasks,
+    out: _Out,
+    color: _Colors = None,
+    fps: _Fps = 8.0,
 ) -> None:
     """Convert masks to another form: indexed PNG files, COCO JSON, or a video."""
     check_out(out, masks)
@@ -134,14 +133,17 @@ def convert(
 
 @app.command()
 def pair(
-    clip: Annotated[Path, typer.Argument(help="Video file or folder of images.")],
-    masks: Annotated[Path, typer.Argument(help=_ANY)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="New or empty folder for the two videos.")],
-    start: Annotated[int, typer.Option(help="First frame used.")] = 0,
-    stride: Annotated[int, typer.Option(help="Use every stride-th frame.")] = 1,
-    frames: Annotated[int | None, typer.Option(help="Number of frames used; all by default.")] = None,
-    label: Annotated[list[int] | None, typer.Option(min=1, max=255, help=_EDITED)] = None,
-    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
+    clip: ClipPath,
+    masks: _AnyMasks,
+    out: Annotated[Path, Option("--out", "-o", help="New or empty folder for the two videos.")],
+    start: Start = 0,
+    stride: Stride = 1,
+    frames: Frames = None,
+    label: Annotated[
+        list[int] | None,
+        Option(min=1, max=255, help="Label to edit; repeatable; all by default."),
+    ] = None,
+    color: _Colors = None,
 ) -> None:
     """Write a clip with its masked area in grey, and the area as a video: the input of VACE."""
     opened, found = open_clip(clip, start, stride, frames), read_masks(masks, _parse_colors(color or []))
@@ -158,23 +160,22 @@ def pair(
 
 @app.command()
 def clean(
-    masks: Annotated[Path, typer.Argument(help=_ANY)],
-    out: Annotated[Path, typer.Option("--out", "-o", help=_OUT)],
+    masks: _AnyMasks,
+    out: _Out,
     grow: Annotated[
-        float, typer.Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
+        float, Option(min=-1024, max=1024, help="Grow by this many pixels; negative values shrink.")
     ] = 0,
     fill_holes: Annotated[
-        int, typer.Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
+        int, Option(min=0, max=MAX_PIXELS, help="Fill holes of up to this many pixels.")
     ] = 0,
     drop_specks: Annotated[
-        int, typer.Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
+        int, Option(min=0, max=MAX_PIXELS, help="Remove pieces of fewer pixels than this.")
     ] = 0,
     label: Annotated[
-        list[int] | None,
-        typer.Option(min=1, max=255, help="Label to change; repeatable; all by default."),
+        list[int] | None, Option(min=1, max=255, help="Label to change; repeatable; all by default.")
     ] = None,
-    color: Annotated[list[str] | None, typer.Option(metavar="LABEL=#RRGGBB", help=_COLOR)] = None,
-    fps: Annotated[float, typer.Option(min=0.1, max=240, help="Frames per second of a video.")] = 8.0,
+    color: _Colors = None,
+    fps: _Fps = 8.0,
 ) -> None:
     """Remove specks, fill holes, then grow or shrink masks; a mask never takes pixels of another."""
     check_out(out, masks)
@@ -214,23 +215,14 @@ def _parse_colors(texts: list[str]) -> dict[int, str]:
     for text in texts:
         found = re.fullmatch(r"(\d{1,3})=(#[0-9a-fA-F]{6})", text.strip(), re.ASCII)
         if not found or not 1 <= int(found[1]) <= 255:
-            raise RequestError(
-                "--color", f"Expected LABEL=#RRGGBB with a label from 1 to 255, got {shorten(text)}."
-            )
+            expected = "LABEL=#RRGGBB with a label from 1 to 255"
+            raise RequestError("--color", f"Expected {expected}, got {shorten(text)}.")
         colors[int(found[1])] = found[2]
     return colors
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m masks") -> int:
-    """Run one command.
-
-    Args:
-        arguments: Without the program's name; None takes those of the process.
-        name: Of the program, for the help.
-
-    Returns:
-        Exit code: 0, 2 for an error that the user can fix, 130 when stopped.
-    """
+    """Run one command; arguments and exit code as for `editing.cli.commands.call`."""
     return call(app, name, arguments)
 
 
@@ -240,11 +232,8 @@ def _parse(texts: list[str]) -> Clicks:
     for text in texts:
         found = re.fullmatch(rf"{count}:{count},{number},{number}(?:,([01]))?", text.strip(), re.ASCII)
         if not found or not 1 <= int(found[1]) <= 255:
-            raise RequestError(
-                "--click",
-                "Expected LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label from 1 to 255, got "
-                f"{shorten(text)}.",
-            )
+            expected = "LABEL:FRAME,X,Y or LABEL:FRAME,X,Y,0 with a label from 1 to 255"
+            raise RequestError("--click", f"Expected {expected}, got {shorten(text)}.")
         points, kinds = clicks.setdefault(int(found[1]), {}).setdefault(int(found[2]), ([], []))
         points.append((float(found[3]), float(found[4])))
         kinds.append(int(found[5] or 1))
@@ -266,34 +255,22 @@ def _check_options(
 
 
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
+    width, height = clip.size
     for label, by_frame in clicks.items():
+        _check_frames("--click", by_frame, clip)
         for frame, (points, kinds) in by_frame.items():
-            _check_frames("--click", [frame], clip)
-            _check_points(label, frame, points, kinds, clip.size)
+            for x, y in (point for point in points if point[0] >= width or point[1] >= height):
+                reason = f"Point {x:g},{y:g} is outside the frame of {width}x{height}."
+                raise RequestError("--click", f"{reason} Click inside it.")
+            if 1 not in kinds:
+                reason = f"Label {label} has only points marked 0 in frame {frame}."
+                raise RequestError("--click", f"{reason} Add a point on the object.")
 
 
 def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
     for frame in frames:
         if frame >= len(clip):
             raise RequestError(field, f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.")
-
-
-def _check_points(
-    label: int,
-    frame: int,
-    points: list[tuple[float, float]],
-    kinds: list[int],
-    size: tuple[int, int],
-) -> None:
-    for x, y in points:
-        if x >= size[0] or y >= size[1]:
-            raise RequestError(
-                "--click", f"Point {x:g},{y:g} is outside the frame of {size[0]}x{size[1]}. Click inside it."
-            )
-    if 1 not in kinds:
-        raise RequestError(
-            "--click", f"Label {label} has only points marked 0 in frame {frame}. Add a point on the object."
-        )
 
 
 if __name__ == "__main__":

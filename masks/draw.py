@@ -142,6 +142,11 @@ def signed_distance(mask: Bool[np.ndarray, "height width"]) -> Float32[np.ndarra
     return np.where(mask, inner - half, half - outer).astype(np.float32)
 
 
+def iou(a: Bool[np.ndarray, "*size"], b: Bool[np.ndarray, "*size"]) -> float:
+    """Compute the intersection over union of two masks, 0 to 1; 0 if both are empty."""
+    return float((a & b).sum() / max(int((a | b).sum()), 1))
+
+
 def spread(mask: Bool[np.ndarray, "height width"], count: int) -> Int[np.ndarray, "points 2"]:
     """Find up to `count` points (x, y) well inside a mask: the deepest, then always the farthest from all.
 

@@ -1,6 +1,6 @@
 """The drawn world and its training scripts. Nothing at run time imports this package."""
 
-from storybook.world import (
+from storybook.world import (  # noqa: F401
     ACCESSORIES,
     BACKGROUNDS,
     COLORS,
@@ -13,17 +13,3 @@ from storybook.world import (
     replace,
     sample_scene,
 )
-
-__all__ = [
-    "ACCESSORIES",
-    "BACKGROUNDS",
-    "COLORS",
-    "KINDS",
-    "STYLES",
-    "Actor",
-    "Rendered",
-    "Scene",
-    "render",
-    "replace",
-    "sample_scene",
-]

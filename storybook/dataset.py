@@ -1,14 +1,13 @@
 """Render training pictures of the drawn world into shards: `python -m storybook.dataset --count 60000
 --out DIR`.
 
-A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]) beside `captions_00000.json`. Existing shards are
-kept, so an interrupted run resumes. Training scenes start at seed 1 000 000; smaller seeds are held out.
+A shard is `pictures_00000.npy` (uint8 [n, size, size, 3]). Existing shards are kept, so an interrupted run
+resumes. Training scenes start at seed 1 000 000; smaller seeds are held out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -31,24 +30,16 @@ def training_scene(seed: int) -> Scene:
     return sample_scene(seed, frames=8, actors=(1, 1, 1, 1, 2, 2, 2, 2, 2, 3)[seed % 10])
 
 
-def render_shard(first: int, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-    """One random frame of each of `count` scenes."""
+def render_shard(first: int, count: int, size: int) -> np.ndarray:
+    """One random frame of each of `count` scenes: uint8 [count, size, size, 3]."""
     scenes = [training_scene(first + i) for i in range(count)]
-    pictures = [render_frames(s, size, (int(np.random.default_rng(s.seed).integers(8)),))[0] for s in scenes]
-    return np.stack(pictures), [s.caption for s in scenes]
+    frames = [int(np.random.default_rng(scene.seed).integers(8)) for scene in scenes]
+    return np.stack([render_frames(s, size, (frame,))[0] for s, frame in zip(scenes, frames, strict=True)])
 
 
-def load(folder: Path, limit: int | None = None) -> tuple[list[np.ndarray], list[str]]:
-    """Shards as memory maps, and all captions in order."""
-    maps, captions = [], []
-    for path in sorted(folder.glob("pictures_?????.npy")):
-        if limit is not None and len(captions) >= limit:
-            break
-        maps.append(np.load(path, mmap_mode="r"))
-        captions += json.loads(
-            path.with_name(path.name.replace("pictures", "captions")).with_suffix(".json").read_text()
-        )
-    return maps, captions
+def load(folder: Path) -> list[np.ndarray]:
+    """Shards as memory maps, in order."""
+    return [np.load(path, mmap_mode="r") for path in sorted(folder.glob("pictures_?????.npy"))]
 
 
 def write_shard(shard: int, folder: Path, size: int) -> int:
@@ -56,10 +47,8 @@ def write_shard(shard: int, folder: Path, size: int) -> int:
     target = folder / f"pictures_{shard:05d}.npy"
     if not target.exists():
         cv2.setNumThreads(1)
-        pictures, captions = render_shard(FIRST_TRAINING_SEED + shard * SHARD, SHARD, size)
-        target.with_name(f"captions_{shard:05d}.json").write_text(json.dumps(captions))
         unfinished = target.with_suffix(".partial.npy")
-        np.save(unfinished, pictures)
+        np.save(unfinished, render_shard(FIRST_TRAINING_SEED + shard * SHARD, SHARD, size))
         os.replace(unfinished, target)
     return shard
 

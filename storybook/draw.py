@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +97,7 @@ def _smooth(corners: np.ndarray, closed: bool, steps: int = 5) -> np.ndarray:
 
 
 def path(corners: str) -> np.ndarray:
-    """Polygon of corners written "x,y x,y ..."."""
+    """Polygon of corners written "x,y x,y ...", or rows of other numbers."""
     return np.array([pair.split(",") for pair in corners.split()], float)
 
 
@@ -133,18 +134,19 @@ def paint(
     canvas: np.ndarray, points: np.ndarray, color: Color, outline: Color | None = None, width: int = 1
 ) -> None:
     """Fill a polygon (pixels, sub-pixel exact) and draw its outline."""
-    p = (points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)
-    cv2.fillPoly(canvas, [p], color, cv2.LINE_AA, SUBPIXEL_BITS)
-    if outline is not None:
-        cv2.polylines(canvas, [p], True, outline, width, cv2.LINE_AA, SUBPIXEL_BITS)
+    _paint(canvas, points, color, outline, width, cv2.LINE_AA)
 
 
 def paint_id(canvas: np.ndarray, points: np.ndarray, value: int, outline: bool, width: int) -> None:
     """Paint the same shape as `paint`, as a number and without antialiasing."""
-    p = (points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)
-    cv2.fillPoly(canvas, [p], value, cv2.LINE_8, SUBPIXEL_BITS)
-    if outline:
-        cv2.polylines(canvas, [p], True, value, width, cv2.LINE_8, SUBPIXEL_BITS)
+    _paint(canvas, points, value, value if outline else None, width, cv2.LINE_8)
+
+
+def _paint(canvas: np.ndarray, points: np.ndarray, fill: Any, outline: Any, width: int, line: int) -> None:
+    p = [(points * (1 << SUBPIXEL_BITS)).round().astype(np.int32)]
+    cv2.fillPoly(canvas, p, fill, line, SUBPIXEL_BITS)
+    if outline is not None:
+        cv2.polylines(canvas, p, True, outline, width, line, SUBPIXEL_BITS)
 
 
 def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

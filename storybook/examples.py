@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +41,8 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 SIZE, FRAMES, ROOM = 128, 8, 8
 TUNING: dict[str, object] = {"tune_preview_every": 0}  # of the shipped adapters, beside the recommended
 _SHOWN = (0, 3, 5, 7)  # frames on a sheet
+Ask = Callable[[Scene, Path], EditRequest]
+"""Makes the request for a scene whose frames are in a file."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,14 @@ class Example:
         seed: Of the scene.
         actors: Number of actors.
         fits: Whether another scene would also do.
-        ask: Makes the request for a scene whose frames are in a file.
+        ask: Makes its request.
         plain: Natural colours, no accessories, everyone walks, the camera is still.
     """
 
     seed: int
     actors: int
     fits: Callable[[Scene], bool]
-    ask: Callable[[Scene, Path], EditRequest]
+    ask: Ask
     plain: bool = True
 
 
@@ -94,7 +97,7 @@ def in_view(scene: Scene) -> bool:
     return bool((labels[..., [0, -1]] > 0).mean() < 0.04)
 
 
-def regions(**become: str) -> Callable[[Scene, Path], EditRequest]:
+def regions(**become: str) -> Ask:
     """Change actors (`a0`, `a1`) or the `background` to the given words; actors get a margin."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
@@ -110,21 +113,12 @@ def regions(**become: str) -> Callable[[Scene, Path], EditRequest]:
     return ask
 
 
-def by_edges(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
-    """The same edit, guided by the source's edges."""
-    return lambda scene, clip: dataclasses.replace(
-        ask(scene, clip), params={"control": "canny=storybook/canny@0.5"}
-    )
+def altered(ask: Ask, **changes: Any) -> Ask:
+    """The same request with other fields."""
+    return lambda scene, clip: dataclasses.replace(ask(scene, clip), **changes)
 
 
-def seeded(ask: Callable[[Scene, Path], EditRequest], seed: int) -> Callable[[Scene, Path], EditRequest]:
-    """The same edit with other fresh noise."""
-    return lambda scene, clip: dataclasses.replace(ask(scene, clip), seed=seed)
-
-
-def words(
-    method: str, params: dict[str, object], *changes: dict[str, str]
-) -> Callable[[Scene, Path], EditRequest]:
+def words(method: str, params: dict[str, object], *changes: dict[str, str]) -> Ask:
     """Edits by words alone: the captions of the scene as it would be after each change."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
@@ -136,12 +130,7 @@ def words(
     return ask
 
 
-def redrawn(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
-    """The same edit by FRESCO."""
-    return lambda scene, clip: dataclasses.replace(ask(scene, clip), method="fresco")
-
-
-def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], EditRequest]:
+def tuned(ask: Ask) -> Ask:
     """The same edit with an adapter tuned on the clip, in half precision."""
 
     def with_adapter(scene: Scene, clip: Path) -> EditRequest:
@@ -158,37 +147,39 @@ def tuned(ask: Callable[[Scene, Path], EditRequest]) -> Callable[[Scene, Path], 
     return with_adapter
 
 
-def both(kind: str) -> Callable[[Scene, Path], EditRequest]:
+def one_region(
+    request: EditRequest, mask: np.ndarray, name: str, source: str, prompt: str, margin: int
+) -> EditRequest:
+    """The request with a single region."""
+    region = Region(name, 1, prompt=prompt, source=source, margin=margin)
+    return dataclasses.replace(request, regions=(region,), labels=mask.astype(np.uint8))
+
+
+def both(kind: str) -> Ask:
     """Two actors form one region."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request = as_request(scene, SIZE, {}, clip=clip)
         truth = replace(replace(scene, actor=0, kind=kind), actor=1, kind=kind)
         source, prompt = (" and ".join(a.phrase for a in s.actors) for s in (scene, truth))
-        region = Region("both animals", 1, prompt=prompt, source=source, margin=ROOM)
-        return dataclasses.replace(
-            request,
-            regions=(region,),
-            labels=(request.labels > 0).astype(np.uint8),  # pyright: ignore
-        )
+        return one_region(request, np.asarray(request.labels) > 0, "both animals", source, prompt, ROOM)
 
     return ask
 
 
-def part(name: str, room: int, **look: str) -> Callable[[Scene, Path], EditRequest]:
+def part(name: str, room: int, **look: str) -> Ask:
     """Change the look of one part of the first actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
         request, drawn = as_request(scene, SIZE, {}, clip=clip), render(scene, SIZE)
         mask = (drawn.labels == 1) & (drawn.parts == PARTS.index(name))
-        prompt = replace(scene, actor=0, **look).actors[0].phrase
-        region = Region(name, 1, prompt=prompt, source=scene.actors[0].phrase, margin=room)
-        return dataclasses.replace(request, regions=(region,), labels=mask.astype(np.uint8))
+        source, prompt = (s.actors[0].phrase for s in (scene, replace(scene, actor=0, **look)))
+        return one_region(request, mask, name, source, prompt, room)
 
     return ask
 
 
-def found(prompt: str) -> Callable[[Scene, Path], EditRequest]:
+def found(prompt: str) -> Ask:
     """Use as region the cluster that the model names after the actor."""
 
     def ask(scene: Scene, clip: Path) -> EditRequest:
@@ -199,11 +190,8 @@ def found(prompt: str) -> Callable[[Scene, Path], EditRequest]:
                 next(search)
         except StopIteration as stop:
             clusters = stop.value
-        label = clusters.names.index(kind) + 1
-        region = Region(f"cluster “{kind}”", 1, prompt=prompt, source=f"a {kind}", margin=ROOM)
-        return dataclasses.replace(
-            request, regions=(region,), labels=(clusters.labels == label).astype(np.uint8)
-        )
+        mask = clusters.labels == clusters.names.index(kind) + 1
+        return one_region(request, mask, f"cluster “{kind}”", f"a {kind}", prompt, ROOM)
 
     return ask
 
@@ -212,25 +200,23 @@ BEASTS = ("cat", "dog", "fox", "panda", "rabbit", "pig")
 STYLE = {"preset": "style", "steps": 20, "guidance_scale": 3.0, "emphasis": 1.0}
 ATTRIBUTE = {"preset": "attribute", "steps": 20, "guidance_scale": 4.0}
 SHAPE = {"preset": "shape", "steps": 20, "guidance_scale": 4.0, "self_until": 0.8, "levels": "all"}
+EDGES = {"control": "canny=storybook/canny@0.5"}
+OUTSIDE = ("grass", "forest", "beach")
 TABLE = {
-    "01_two_animals": Example(5856, 2, kinds("cat", "rabbit"), seeded(regions(a0="a fox", a1="a panda"), 5)),
+    "01_two_animals": Example(
+        5856, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), seed=5)
+    ),
     "02_one_region": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
     "03_three_regions": Example(
-        384,
-        2,
-        any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
+        384, 2, any_of("rabbit", "dog", "pig", where=("forest", "grass", "snow")),
         regions(a0="a panda", a1="a fox", background="on the beach"),
     ),
     "04_style": Example(
-        72,
-        1,
-        any_of("fox", "dog", "panda", where=("grass", "forest", "beach")),
+        72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),
         words("fatezero", STYLE, {"style": "watercolor"}, {"style": "pencil"}),
     ),
     "05_attribute": Example(
-        10,
-        1,
-        any_of("rabbit", "car", "dog", "cat"),
+        10, 1, any_of("rabbit", "car", "dog", "cat"),
         words("fatezero", ATTRIBUTE, {"color": "red"}, {"color": "blue"}),
     ),
     "06_shape": Example(
@@ -240,38 +226,31 @@ TABLE = {
     "08_part_changed": Example(14, 1, any_of("pig", "robot", "astronaut"), part("body", 0, color="purple")),
     "09_part_added": Example(67, 2, any_of(*BEASTS), part("head", 14, accessory="hat")),
     "10_background": Example(
-        341,
-        2,
-        any_of("rabbit", "car", "astronaut", "dog", where=("snow", "grass", "city")),
+        341, 2, any_of("rabbit", "car", "astronaut", "dog", where=("snow", "grass", "city")),
         regions(background="on the moon"),
     ),
     "11_no_masks_drawn": Example(925, 1, any_of("cat", where=("grass",)), found("a fox")),
-    "12_moving_camera": Example(83, 1, followed(*BEASTS), by_edges(regions(a0="a panda")), plain=False),
+    "12_moving_camera": Example(
+        83, 1, followed(*BEASTS), altered(regions(a0="a panda"), params=EDGES), plain=False
+    ),
     "13_tuned_actor": Example(
-        30,
-        1,
-        any_of("rabbit", "cat", "fox", "dog"),
+        30, 1, any_of("rabbit", "cat", "fox", "dog"),
         tuned(words("tune_a_video", {}, {"kind": "robot"}, {"kind": "astronaut"})),
     ),
     "14_tuned_style": Example(
-        72,
-        1,
-        any_of("fox", "dog", "panda", where=("grass", "forest", "beach")),
+        72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),
         words("tune_a_video", {}, {"style": "watercolor"}, {"style": "pencil"}),
     ),
     "15_tuned_shape": Example(
         33, 1, any_of("rabbit", "cat", "fox", "dog"), tuned(words("fatezero", SHAPE, {"kind": "robot"}))
     ),
     "16_redrawn_style": Example(
-        255,
-        2,
-        any_of(*BEASTS, where=("grass", "forest", "beach")),
-        words("fresco", {}, {"style": "watercolor"}),
+        255, 2, any_of(*BEASTS, where=OUTSIDE), words("fresco", {}, {"style": "watercolor"})
     ),
     "17_redrawn_region": Example(
-        206, 2, any_of(*BEASTS, where=("grass", "forest", "beach")), redrawn(regions(a0="a fox"))
+        206, 2, any_of(*BEASTS, where=OUTSIDE), altered(regions(a0="a fox"), method="fresco")
     ),
-}
+}  # fmt: skip
 
 
 def make(name: str, folder: Path) -> None:

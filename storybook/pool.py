@@ -21,7 +21,7 @@ from torch import Tensor
 
 from storybook import dataset
 from storybook.training import worker, workers
-from storybook.world import KINDS, Scene, cast_of, render_frames, surface_ids
+from storybook.world import KINDS, Scene, cast_of, owners, render_frames, surface_ids
 
 log = logging.getLogger(__name__)
 SHARD = 1000  # drawings
@@ -54,8 +54,7 @@ def truth_of(scene: Scene, frame: int, size: int = _SIZE) -> dict[str, np.ndarra
     """The truth of one frame in small whole numbers, as shards keep it; see `read_truth`."""
     cast = cast_of(scene)
     ids = surface_ids(scene, cast, size, frame)
-    label = np.array([0, *[i + 1 for i, c in enumerate(cast) for _ in c]], np.uint8)[ids]
-    part = np.array([0, *[p.part for c in cast for p in c]], np.uint8)[ids]
+    label, part = (owner[ids] for owner in owners(cast))
     kinds = np.array([0, *[1 + KINDS.index(actor.kind) for actor in scene.actors]], np.uint8)
     cells = slice(CELL // 2, None, CELL)
     outline = -cv2.distanceTransform((label == 0).astype(np.uint8), cv2.DIST_L2, 5)

@@ -41,9 +41,9 @@ class ReadingHead(nn.Module):
         return self.read(features.float()).split(_SIZES, dim=1)
 
 
-def reading_loss(found: tuple[Tensor, ...], truth: Truth) -> Tensor:
+def reading_loss(answers: tuple[Tensor, ...], truth: Truth) -> Tensor:
     """Mean of four losses, each of about the same size at first."""
-    kind, part, outline, middle = found
+    kind, part, outline, middle = answers
     inside = (truth.kind > 0)[:, None].float()
     offset = F.smooth_l1_loss(middle, truth.middle, beta=0.1, reduction="none") * inside
     losses = (
@@ -55,8 +55,8 @@ def reading_loss(found: tuple[Tensor, ...], truth: Truth) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def accuracy(found: tuple[Tensor, ...], truth: Truth) -> dict[str, float]:
+def accuracy(answers: tuple[Tensor, ...], truth: Truth) -> dict[str, float]:
     """Share of the actors' cells whose kind and part are read right."""
     inside = truth.kind > 0
-    right = {"kind": found[0].argmax(1) == truth.kind, "part": found[1].argmax(1) == truth.part}
+    right = {"kind": answers[0].argmax(1) == truth.kind, "part": answers[1].argmax(1) == truth.part}
     return {name: round(float(hit[inside].float().mean()), 4) for name, hit in right.items()}

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from regrain.editing import Finished, edit, load_backbone, load_project
 from regrain.editing.errors import EditingError
+from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.pipeline.shipped_results import REPORT, RESULT, digest
@@ -30,23 +34,35 @@ def make_result(project: Path) -> None:
         EditingError: The project cannot be read or run.
     """
     request = load_project(project)
-    finished = [event for event in edit(request, load_backbone("storybook")) if isinstance(event, Finished)][
-        -1
-    ]
+    events = edit(request, load_backbone("storybook"))
+    finished = next(event for event in events if isinstance(event, Finished))
     result, clip = finished.result, request.clip
     with staged(project / RESULT, replaces=(*EDITS, REPORT)) as folder:
         edits = (result.frames, *(other.frames for other in result.others))
         for name, frames in zip(EDITS, edits, strict=False):
             write_video(folder / name, iter(frames), clip.fps, **timing_of(clip), tags=clip.tags, crf=CRF)
-        told = trimmed(finished.report) | {"project": digest(project)}
-        (folder / REPORT).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        report = trimmed(finished.report) | {"project": digest(project)}
+        (folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 def trimmed(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of a result: of the parameters, only those that the method itself did not decide."""
     kept = {key: report[key] for key in _KEPT if key in report}
-    params = {name: said for name, said in report["params"].items() if said["source"] != "method"}
+    params = {name: entry for name, entry in report["params"].items() if entry["source"] != "method"}
     return {"date": report["date"], **kept, "params": params}
+
+
+def write_picture(project: Path, path: Path) -> None:
+    """Write an animated WebP of a project's clip and its shipped edit, side by side; the README's picture."""
+    clip, edited = load_project(project).clip, open_clip(project / RESULT / EDITS[0])
+    source, edit = (each.read(0, len(each)) for each in (clip, edited))
+    gap = np.full_like(source[:, :, :4], 255)
+    first, *others = (
+        Image.fromarray(frame).resize((488, 488 * frame.shape[0] // frame.shape[1]), Image.Resampling.LANCZOS)
+        for frame in np.concatenate([source, gap, edit], 2)
+    )
+    milliseconds = round(1000 / clip.fps)
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, loop=0, quality=85, method=6)
 
 
 def main() -> None:
@@ -54,7 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=tuple(TABLE), help="default: all")
     parser.add_argument("-o", "--out", type=Path, default=EXAMPLES, help="folder of the examples")
+    parser.add_argument("--picture", type=Path, help="only write the picture of the README to this file")
     args = parser.parse_args()
+    if args.picture:
+        write_picture(args.out / next(iter(TABLE)), args.picture)
+        return
     for name in args.only or TABLE:
         try:
             make_result(args.out / name)

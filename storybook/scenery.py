@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from storybook.draw import WHITE, Color, box, capsule, ellipse, paint, poly, shade
+from storybook.draw import WHITE, Color, box, capsule, ellipse, paint, path, poly, shade
 
 HORIZON = 0.62
 Stops = list[tuple[float, Color]]
@@ -27,12 +27,6 @@ def _fill(img: np.ndarray, top: float, stops: Stops) -> None:
     y = np.arange(int(top * n), n) / n
     column = np.stack([np.interp(y, at, [c[i] for _, c in stops]) for i in range(3)], 1)
     img[int(top * n) :] = column.round().astype(np.uint8)[:, None]
-
-
-def _empty(n: int, wide: float, sky: Stops) -> np.ndarray:
-    img = np.empty((n, round(n * wide), 3), np.uint8)
-    _fill(img, 0, sky)
-    return img
 
 
 def _width(img: np.ndarray) -> float:
@@ -95,13 +89,7 @@ def _sun(img: np.ndarray, x: float, y: float, r: float, color: Color) -> None:
 
 
 def _cloud(img: np.ndarray, x: float, y: float, s: float, color: Color = WHITE) -> None:
-    puffs = (
-        (-0.09, 0.01, 0.045),
-        (0, -0.02, 0.065),
-        (0.09, 0.01, 0.05),
-        (0.03, 0.02, 0.05),
-        (-0.04, 0.02, 0.045),
-    )
+    puffs = path("-0.09,0.01,0.045 0,-0.02,0.065 0.09,0.01,0.05 0.03,0.02,0.05 -0.04,0.02,0.045")
     for shift, tone in ((0.012, shade(color, 0.9)), (0.0, color)):
         for dx, dy, r in puffs:
             _shape(img, ellipse(x + dx * s, y + (dy + shift) * s, r * s, r * s * 0.75, n=16), tone)
@@ -122,27 +110,10 @@ def _fir(img: np.ndarray, x: float, y: float, h: float, green: Color, snow: bool
             _shape(img, poly((x - w * h * 0.5, low), tip, (x + w * h * 0.5, low), (x, low - 0.06 * h)), WHITE)
 
 
-def _peak(img: np.ndarray, x: float, foot: float, h: float, w: float, rock: Color, snow: bool = True) -> None:
-    _shape(img, poly((x - w, foot), (x, foot - h), (x + w, foot)), rock)
-    _shape(img, poly((x + 0.12 * w, foot), (x, foot - h), (x + w, foot)), shade(rock, 0.82))
-    if snow:
-        low = foot - 0.62 * h
-        cap = poly(
-            (x - w * 0.38, low),
-            (x, foot - h),
-            (x + w * 0.38, low),
-            (x + w * 0.14, low - 0.08 * h),
-            (x, low + 0.06 * h),
-            (x - w * 0.16, low - 0.06 * h),
-        )
-        _shape(img, cap, WHITE)
-
-
 # --- backgrounds --------------------------------------------------------------------------------------------
 
 
-def _forest(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (138, 208, 226)), (0.5, (212, 242, 228))])
+def _forest(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _hills(img, rng, 0.5, 0.08, (128, 192, 146))
     for x in _along(img, rng, 0.15):
         _fir(img, x, 0.56, rng.uniform(0.28, 0.36), (76, 150, 104))
@@ -150,11 +121,9 @@ def _forest(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         _fir(img, x, 0.61, rng.uniform(0.42, 0.54), (36, 112, 66))
     _fill(img, 0.59, [(0.59, (106, 184, 84)), (1, (50, 124, 58))])
     _tufts(img, rng, (140, 210, 98))
-    return img
 
 
-def _grass(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (100, 178, 246)), (0.5, (216, 242, 254))])
+def _grass(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     for x in _along(img, rng, 0.45):
         _cloud(img, x, rng.uniform(0.1, 0.28), rng.uniform(0.8, 1.2))
     _hills(img, rng, 0.55, 0.12, (160, 216, 124))
@@ -165,11 +134,9 @@ def _grass(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         petals: Color = ((252, 226, 84), (252, 252, 252), (246, 130, 166))[int(rng.integers(3))]
         _dots(img, np.array([(x - 0.012, y), (x + 0.012, y), (x, y - 0.012), (x, y + 0.012)]), 0.009, petals)
         _dots(img, np.array([(x, y)]), 0.007, (250, 170, 40))
-    return img
 
 
-def _beach(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (84, 176, 244)), (0.45, (204, 236, 252))])
+def _beach(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     palm = _seen(img, rng, 0.12, 0.3) if rng.random() < 0.5 else _seen(img, rng, 0.7, 0.88)
     _sun(img, _seen(img, rng, 0.4, 0.6), 0.14, 0.07, (255, 232, 120))
     _fill(img, 0.44, [(0.44, (24, 116, 196)), (0.62, (92, 206, 222))])
@@ -192,11 +159,9 @@ def _beach(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         leaf = ellipse(palm + lean + 0.1 * np.cos(t), 0.25 + 0.07 * np.sin(t), 0.115, 0.032, turn)
         _shape(img, leaf, (46, 156, 82) if turn < -50 else (34, 128, 66))
     _dots(img, _scattered(img, rng, 10, 0.66, 0.98), 0.009, (206, 164, 98))
-    return img
 
 
-def _snow(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (158, 198, 236)), (0.55, (232, 242, 252))])
+def _snow(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _hills(img, rng, 0.58, 0.16, (206, 222, 244))
     for x in _along(img, rng, 0.34):
         _fir(img, x, 0.62, rng.uniform(0.26, 0.36), (58, 112, 112), snow=True)
@@ -204,11 +169,9 @@ def _snow(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
     for x, y in _scattered(img, rng, 4, 0.7, 0.98):
         _shape(img, ellipse(x, y, 0.1, 0.018), (222, 232, 248))
     _dots(img, _scattered(img, rng, 30, 0.0, 0.62), 0.01, WHITE)
-    return img
 
 
-def _city(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (160, 184, 232)), (0.6, (242, 218, 210))])
+def _city(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     x, walls = -0.1 * rng.random(), ((110, 128, 178), (172, 130, 146), (98, 112, 152), (190, 156, 136))
     while x < wide:
         w, h = rng.uniform(0.15, 0.21), rng.uniform(0.28, 0.54)
@@ -231,11 +194,9 @@ def _city(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         _shape(
             img, poly((x, 0.86), (x + 0.11, 0.86), (x + 0.105, 0.882), (x - 0.005, 0.882)), (244, 236, 204)
         )
-    return img
 
 
-def _desert(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (250, 168, 96)), (0.55, (255, 230, 172))])
+def _desert(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _sun(img, _seen(img, rng, 0.35, 0.65), 0.2, 0.085, (255, 246, 196))
     _hills(img, rng, 0.6, 0.14, (230, 160, 96))
     _hills(img, rng, 0.65, 0.06, (216, 142, 78))
@@ -254,34 +215,26 @@ def _desert(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
     _fill(img, 0.65, [(0.65, (240, 180, 102)), (1, (208, 132, 66))])
     for x, y in _scattered(img, rng, 8, 0.7, 0.98):
         _shape(img, capsule(x, y, x + 0.12, y + 0.008, 0.006), (222, 152, 80))
-    return img
 
 
-def _night(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (24, 22, 70)), (0.55, (86, 66, 140))])
+def _night(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _dots(img, _scattered(img, rng, 26, 0.0, 0.5), 0.007, (252, 248, 216))
     x = _seen(img, rng, 0.25, 0.75)
     _shape(img, ellipse(x, 0.16, 0.085), (254, 242, 190))
-    red, green, blue = img[int(0.14 * n), 0].tolist()
+    red, green, blue = img[int(0.14 * len(img)), 0].tolist()
     _shape(img, ellipse(x + 0.045, 0.14, 0.072), (red, green, blue))
     _hills(img, rng, 0.6, 0.14, (54, 56, 112))
     for x in _along(img, rng, 0.3):
         _fir(img, x, 0.63, rng.uniform(0.16, 0.24), (34, 44, 88))
     _fill(img, HORIZON, [(HORIZON, (50, 76, 104)), (1, (28, 46, 74))])
     _tufts(img, rng, (76, 108, 128))
-    return img
 
 
-def _moon(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
-    img = _empty(n, wide, [(0, (8, 8, 18)), (0.6, (26, 26, 44))])
+def _moon(img: np.ndarray, rng: np.random.Generator, wide: float) -> None:
     _dots(img, _scattered(img, rng, 34, 0.0, 0.55), 0.006, (255, 255, 250))
     x = _seen(img, rng, 0.25, 0.75)
     _shape(img, ellipse(x, 0.2, 0.115), (60, 132, 226))
-    for dx, dy, rx, ry in (
-        (-0.05, -0.04, 0.045, 0.034),
-        (-0.03, 0.03, 0.03, 0.045),
-        (0.05, 0.01, 0.036, 0.05),
-    ):
+    for dx, dy, rx, ry in path("-0.05,-0.04,0.045,0.034 -0.03,0.03,0.03,0.045 0.05,0.01,0.036,0.05"):
         _shape(img, ellipse(x + dx, 0.2 + dy, rx, ry, 20), (84, 186, 104))
     _shape(img, capsule(x - 0.04, 0.12, x + 0.03, 0.125, 0.012), WHITE)
     _shape(img, capsule(x - 0.01, 0.275, x + 0.04, 0.27, 0.012), WHITE)
@@ -291,19 +244,29 @@ def _moon(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         r = rng.uniform(0.5, 1.0) * (0.03 + 0.14 * (y - HORIZON))
         _shape(img, ellipse(x, y, r * 1.6, r * 0.6), (216, 216, 222))
         _shape(img, ellipse(x + 0.1 * r, y + 0.1 * r, r * 1.4, r * 0.45), (112, 112, 124))
-    return img
 
 
-SCENERY: dict[str, Callable[[int, np.random.Generator, float], np.ndarray]] = {
-    "forest": _forest,
-    "grass": _grass,
-    "beach": _beach,
-    "snow": _snow,
-    "city": _city,
-    "desert": _desert,
-    "night": _night,
-    "moon": _moon,
+Painter = Callable[[np.ndarray, np.random.Generator, float], None]
+# The sky, and what paints all that is before it.
+SCENERY: dict[str, tuple[Stops, Painter]] = {
+    "forest": ([(0, (138, 208, 226)), (0.5, (212, 242, 228))], _forest),
+    "grass": ([(0, (100, 178, 246)), (0.5, (216, 242, 254))], _grass),
+    "beach": ([(0, (84, 176, 244)), (0.45, (204, 236, 252))], _beach),
+    "snow": ([(0, (158, 198, 236)), (0.55, (232, 242, 252))], _snow),
+    "city": ([(0, (160, 184, 232)), (0.6, (242, 218, 210))], _city),
+    "desert": ([(0, (250, 168, 96)), (0.55, (255, 230, 172))], _desert),
+    "night": ([(0, (24, 22, 70)), (0.55, (86, 66, 140))], _night),
+    "moon": ([(0, (8, 8, 18)), (0.6, (26, 26, 44))], _moon),
 }
+
+
+def backdrop(name: str, n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    """uint8 [n, n * wide, 3]: one of `SCENERY`."""
+    sky, paint_rest = SCENERY[name]
+    img = np.empty((n, round(n * wide), 3), np.uint8)
+    _fill(img, 0, sky)
+    paint_rest(img, rng, wide)
+    return img
 
 
 # --- styles -------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ size must decode to the picture at half size (scale equivariance, after Skorokho
 arXiv:2502.14831). And the decoder sees them with a little noise, so that it tolerates errors of the UNet. The
 run saves weights and optimiser as safetensors and resumes from them; `--init` starts from shipped weights
 with a fresh optimiser. `--decoder` trains only the decoder, so that the latents of a UNet stay valid.
-`--errors-of MODEL` also trains only the decoder, to tolerate what the UNet of that model gets wrong: half of
-the latents come from a few of its denoising steps.
 """
 
 from __future__ import annotations
@@ -20,9 +18,6 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 from torch.nn import functional as F
 
-from regrain.editing import load_backbone
-from regrain.editing.diffusion.schedule import add_noise, advance
-from regrain.editing.models.backbone import Backbone
 from storybook import dataset
 from storybook.training import Run, begin, mixed, options, worker
 from storybook.world import render_frames
@@ -49,27 +44,6 @@ def batches(maps: list[np.ndarray], seed: int, first: int) -> Tensor:
     shards = rng.integers(len(maps), size=BATCH)
     pictures = [maps[s][rng.integers(len(maps[s]))][:, :: rng.choice([-1, 1])] for s in shards]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-@torch.no_grad()
-def denoised(model: Backbone, maps: list[np.ndarray], captions: list[str], seed: int, first: int) -> tuple:
-    """Pictures, float32 [BATCH / 2, 3, SIZE, SIZE] in [-1, 1], and their latents after the last steps.
-
-    Sampling with 20 steps starts at one of the last six, from fresh noise and with the caption.
-    """
-    rng = np.random.default_rng([seed, first, 1])
-    shard = int(rng.integers(len(maps)))
-    rows = rng.integers(len(maps[shard]), size=BATCH // 2)
-    pictures = np.stack([maps[shard][row] for row in rows])
-    text = model.embed([captions[shard * len(maps[0]) + row] for row in rows])
-    clean = model.encode(pictures)
-    steps = model.schedule.sampling(20)[-int(rng.integers(1, 7)) :]
-    noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
-    x = add_noise(clean, noise, steps[0])
-    for step in steps:
-        x = advance(*model.predict(x, step, text), step)
-    wanted = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return wanted, x / model.vae.config.scaling_factor
 
 
 def picture_loss(out: Tensor, target: Tensor) -> Tensor:
@@ -111,7 +85,6 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.15)
     parser.add_argument("--equivariance", type=float, default=0.25)
     parser.add_argument("--decoder", action="store_true", help="keep the encoder unchanged")
-    parser.add_argument("--errors-of", metavar="MODEL", help="model folder with the same encoder as `--init`")
     args = parser.parse_args()
     begin(args)
     model = (
@@ -120,28 +93,22 @@ def main() -> None:
         else AutoencoderDC(**CONFIG)
     )
     model = model.to(memory_format=torch.channels_last)
-    model.encoder.requires_grad_(not (args.decoder or args.errors_of))
+    model.encoder.requires_grad_(not args.decoder)
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, weight_decay=1e-3, betas=(0.9, 0.99)
     )
     run = Run(args.run, model, optimiser)
     torch.manual_seed(args.seed + worker())  # different noise for workers that started alike
-    maps, captions = dataset.load(args.data)
-    whole = load_backbone(args.errors_of) if args.errors_of else None
+    maps = dataset.load(args.data)
     while run.done < args.samples:
         run.pace(args.rate, args.samples, warm=2000)
         first = run.done + worker() * BATCH
         x = batches(maps, args.seed, first).contiguous(memory_format=torch.channels_last)
-        wrong = denoised(whole, maps, captions, args.seed, first) if whole else None
         with mixed():
-            if wrong is None:
-                loss = training_loss(model, x, args.noise, args.equivariance)
-            else:
-                loss = training_loss(model, x[: BATCH // 2], args.noise, 0.0)
-                loss = loss + picture_loss(model.decoder(wrong[1]).float(), wrong[0])
+            loss = training_loss(model, x, args.noise, args.equivariance)
         run.step(loss, BATCH)
         if run.steps % 400 == 0 or run.done >= args.samples:
-            maps, captions = dataset.load(args.data)  # more may have been drawn
+            maps = dataset.load(args.data)  # more may have been drawn
             if worker():
                 continue
             run.save()

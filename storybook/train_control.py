@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from storybook import dataset
 from storybook.muon import Muon
 from storybook.ship import ASSETS
 from storybook.train_autoencoder import SIZE
-from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, noised
+from storybook.train_unet import PROBES, SCHEDULE, Captions, embed, encode, noised, x0_error
 from storybook.training import Run, begin, mixed, options, worker, workers
 from storybook.world import render_frames
 
@@ -98,18 +99,14 @@ class HeldOut:
     @torch.no_grad()
     def probe(self, net: ControlNetModel, unet: UNet2DConditionModel, abar: Tensor) -> dict[str, float]:
         """Mean squared x0 error over the latents' variance."""
-        out, held = {}, self.latents
-        wrong, none = self.hints.roll(1, 0), torch.zeros_like(self.hints)
-        asked = [("edges", t, self.hints, self.text) for t in PROBES]
-        asked += [("others", 850, wrong, self.text), ("none", 850, none, self.text)]
-        asked += [("edges_alone", 850, self.hints, self.empty)]
-        for name, t, hint, text in asked:
-            noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
-            a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
-            x = a * held + s * noise
-            v = predict(net, unet, x, torch.full((len(x),), t), text, hint)
-            out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
-        return out
+        other, none = self.hints.roll(1, 0), torch.zeros_like(self.hints)
+        probes = [("edges", t, self.hints, self.text) for t in PROBES]
+        probes += [("others", 850, other, self.text), ("none", 850, none, self.text)]
+        probes += [("edges_alone", 850, self.hints, self.empty)]
+        return {
+            f"{name}{t}": x0_error(partial(predict, net, unet, text=text, hint=hint), self.latents, t, abar)
+            for name, t, hint, text in probes
+        }
 
 
 def main() -> None:
@@ -129,14 +126,14 @@ def main() -> None:
     net.set_attn_processor(AttnProcessor())
     run = Run(args.run, net, Muon(net, args.rate, ends=ENDS), ema=args.ema)
     if args.ship:
-        run.exchange()
-        net.half().save_pretrained(TARGET)
+        with run.averaged():
+            net.half().save_pretrained(TARGET)
         return
     vae = AutoencoderDC.from_pretrained(ASSETS / "vae", torch_dtype=torch.float32).eval()
     vae = vae.to(memory_format=torch.channels_last)
     scale = json.loads((ASSETS / "vae" / "config.json").read_text())["scaling_factor"]
     z = cached_latents(args.data, args.latents or args.run / "latents", vae)
-    maps, _ = dataset.load(args.data)
+    maps = dataset.load(args.data)
     captions = Captions(args.run / "tokenizer")
     known = captions.of([dataset.training_scene(dataset.FIRST_TRAINING_SEED + i) for i in range(len(z))])
     text = CLIPTextModel.from_pretrained(ASSETS / "text_encoder", dtype=torch.float32).requires_grad_(False)
@@ -150,12 +147,11 @@ def main() -> None:
         pictures = np.stack([maps[int(row) // dataset.SHARD][int(row) % dataset.SHARD] for row in rows])
         x, t, v = noised(z[rows].float() * scale, abar, rng)
         words = embed(text, captions.draw(known, rows, rng))
-        found = predict(net, unet, x, t, words, edges(pictures))
-        run.step((found - v).square().mean(), args.batch)
+        error = predict(net, unet, x, t, words, edges(pictures)) - v
+        run.step(error.square().mean(), args.batch)
         if run.steps % args.report == 0 and not worker():
-            run.exchange()
-            run.report(held.probe(net, unet, abar))
-            run.exchange()
+            with run.averaged():
+                run.report(held.probe(net, unet, abar))
             run.save()
     if not worker():
         run.save()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,20 @@ def look_where_clicked(sam: Any) -> None:
         attention.k_proj.weight.data.copy_(attention.q_proj.weight.data)
 
 
+def pixels_of(sam: Any, pictures: list[Picture]) -> Tensor:
+    """Pictures as the encoder takes them, padded as `Sam.preprocess` pads."""
+    x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
+    x = (x - sam.pixel_mean) / sam.pixel_std
+    for row, picture in zip(x, pictures, strict=True):
+        row[:, picture.frame[1] :], row[:, :, picture.frame[0] :] = 0, 0
+    return x
+
+
+def answer_loss(masks: Tensor, quality: Tensor, target: Tensor) -> Tensor:
+    """Loss of each mask of some prompts, and of the quality it was given."""
+    return mask_loss(masks, target) + quality_loss(quality, masks, target)
+
+
 def training_loss(
     sam: Any,
     affinity: Affinity | None,
@@ -199,31 +214,26 @@ def training_loss(
     rng: np.random.Generator,
     first: bool = False,
 ) -> Tensor:
-    """Loss of one batch over its first answer and one or two corrections; `first` means no corrections."""
+    """Loss of one batch over its first answer and one or two corrections; `first` means no corrections.
+
+    Of the batches 86 % begin with a click, 7 % with a box, and the others with a displaced mask.
+    """
     targets = Targets(pictures, rng)
     set_size(sam, targets.size)
-    x = torch.from_numpy(np.stack([p.image for p in pictures])).permute(0, 3, 1, 2).float()
-    x = (x - sam.pixel_mean) / sam.pixel_std
-    for row, picture in zip(x, pictures, strict=True):
-        row[:, picture.frame[1] :], row[:, :, picture.frame[0] :] = 0, 0  # as `Sam.preprocess` pads
-    features = sam.image_encoder(x)
+    features, start = sam.image_encoder(pixels_of(sam, pictures)), rng.random()
     points = targets.clicks[:, None].float()
     labels = torch.ones(len(points), 1)
-    loss, start = torch.zeros(()), rng.random()
+    losses = []
     if affinity:
-        loss = 3 * affinity(features[:, :WIDTH].repeat_interleave(PROMPTS, 0), targets)
+        losses.append(3 * affinity(features[:, :WIDTH].repeat_interleave(PROMPTS, 0), targets))
     if start < 0.86:
         masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, None))
-        each = mask_loss(masks[:, 1:], targets.masks) + quality_loss(
-            quality[:, 1:], masks[:, 1:], targets.masks
-        )
-        loss = loss + (each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean()
+        each = answer_loss(masks[:, 1:], quality[:, 1:], targets.masks)
+        losses.append((each * targets.usable * torch.tensor([2.0, 1.0, 0.5])).sum(1).mean())
         answer = masks[:, 1] > 0
     elif start < 0.93:
-        boxes = boxes_of(targets.one, rng)
-        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes, None))
-        each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
-        loss = loss + each.mean()
+        masks, quality = decode(sam, features, sam.prompt_encoder(None, boxes_of(targets.one, rng), None))
+        losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
         answer = masks[:, 0] > 0
         points, labels = points[:, :0], labels[:, :0]
     else:
@@ -234,10 +244,9 @@ def training_loss(
         # Sometimes without it: clicks may come without the mask they correct.
         prior = PRIOR * (2.0 * answer[:, None].float() - 1) if rng.random() < 0.9 else None
         masks, quality = decode(sam, features, sam.prompt_encoder((points, labels), None, prior))
-        each = mask_loss(masks[:, 0], targets.one) + quality_loss(quality[:, 0], masks[:, 0], targets.one)
-        loss = loss + each.mean()
+        losses.append(answer_loss(masks[:, 0], quality[:, 0], targets.one).mean())
         answer = masks[:, 0] > 0
-    return loss
+    return sum(losses, torch.zeros(()))
 
 
 def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> float:
@@ -255,28 +264,30 @@ def answer_iou(sam: Sam, image: np.ndarray, want: np.ndarray, clicks: int) -> fl
     return float((want & got).sum() / (want | got).sum())
 
 
+def wanted_masks(labels: np.ndarray, parts: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Every actor of a frame, and every part of it that covers at least 0.3 % of the frame."""
+    for number in range(1, int(labels.max()) + 1):
+        actor = labels == number
+        yield "actor", actor
+        for part in np.unique(parts[actor]):
+            mask = actor & (parts == part)
+            if mask.mean() >= 0.003:
+                yield "part", mask
+
+
 @torch.no_grad()
 def held_out(sam: Sam, scenes: int, size: int = 256) -> dict[str, float]:
     """IoU on held-out scenes: one click on each actor; three clicks on each of its parts."""
     sam.eval()
-    actors, parts = [], []
+    ious = {"actor": [], "part": []}
     for seed in range(scenes):
         scene = world.sample_scene(seed, 8, 1 + seed % 3)
         drawn = world.render(dataclasses.replace(scene, frames=1), size)
-        for number in range(1, len(scene.actors) + 1):
-            actor = drawn.labels[0] == number
-            for part in (None, *np.unique(drawn.parts[0][actor])):
-                want = actor if part is None else actor & (drawn.parts[0] == part)
-                if part is not None and want.mean() < 0.003:
-                    continue
-                iou = answer_iou(sam, drawn.frames[0], want, 1 if part is None else 3)
-                (actors if part is None else parts).append(iou)
+        for kind, mask in wanted_masks(drawn.labels[0], drawn.parts[0]):
+            ious[kind].append(answer_iou(sam, drawn.frames[0], mask, {"actor": 1, "part": 3}[kind]))
     sam.train()
-    return {
-        "actor": float(np.mean(actors)),
-        "actor_worst": float(np.min(actors)),
-        "part": float(np.mean(parts)),
-    }
+    actor, part = (float(np.mean(ious[kind])) for kind in ("actor", "part"))
+    return {"actor": actor, "actor_worst": float(np.min(ious["actor"])), "part": part}
 
 
 @lru_cache(maxsize=BLOCK)
@@ -321,10 +332,10 @@ def main() -> None:
     both = nn.ModuleDict({"sam": sam} | ({"affinity": affinity} if affinity else {}))
     run = Run(args.run, both, Muon(both, args.rate, ends=ENDS), args.ema)
     if args.ship or args.measure:
-        run.exchange()
-        if args.ship:
-            save_tiny_sam(sam, ASSETS)
-        log.info("%s", held_out(sam, 200))
+        with run.averaged():
+            if args.ship:
+                save_tiny_sam(sam, ASSETS)
+            log.info("%s", held_out(sam, 200))
         return
 
     while run.done < min(args.samples, args.until or args.samples):
@@ -339,9 +350,8 @@ def main() -> None:
         run.step(loss, args.batch)
         if run.steps % args.every == 0 and not worker():
             run.save()
-            run.exchange()
-            run.report(held_out(sam, 20))
-            run.exchange()
+            with run.averaged():
+                run.report(held_out(sam, 20))
     if not worker():
         run.save()
 

@@ -10,7 +10,7 @@ a diffusers folder of the EMA, ready for `storybook.ship`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -102,13 +102,8 @@ class Captions:
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """int64 [n, `tokenizer.MAX_TOKENS`]."""
-        kw = {
-            "padding": "max_length",
-            "truncation": True,
-            "max_length": tokenizer.MAX_TOKENS,
-            "return_tensors": "pt",
-        }
-        return self.tokenizer(list(texts), **kw).input_ids
+        most = {"padding": "max_length", "truncation": True, "max_length": tokenizer.MAX_TOKENS}
+        return self.tokenizer(list(texts), **most, return_tensors="pt").input_ids
 
     def draw(self, known: Mapping[str, Tensor], rows: Tensor, rng: torch.Generator) -> Tensor:
         """Of what `of` returned: 10 % empty, 15 % actors only, else the caption."""
@@ -128,36 +123,44 @@ class HeldOut:
 
     def __init__(self, vae: AutoencoderDC, captions: Captions, scale: float, abar: Tensor) -> None:
         scenes = [dataset.training_scene(s) for s in range(500, 564)]
-        self.latents = (
-            encode(vae, np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])).float() * scale
-        )
+        pictures = np.stack([render_frames(s, SIZE, (3,))[0] for s in scenes])
+        self.latents = encode(vae, pictures).float() * scale
         self.abar = abar
         texts = [s.caption for s in scenes]
         swapped = [" and ".join(reversed(wordings(s)[1].split(" and "))) for s in scenes]
-        wrong = texts[1:] + texts[:1]
         truths = [truth_of(s, 3) for s in scenes]
         kept = {key: torch.from_numpy(np.stack([t[key] for t in truths])) for key in truths[0]}
         self.truth = read_truth(kept, torch.arange(len(scenes)))
-        self.ids = {
-            name: captions.ids(t) for name, t in (("right", texts), ("wrong", wrong), ("swapped", swapped))
-        }
+        words = {"right": texts, "wrong": texts[1:] + texts[:1], "swapped": swapped}
+        self.ids = {name: captions.ids(given) for name, given in words.items()}
 
     @torch.no_grad()
     def probe(
         self, unet: UNet2DConditionModel, text: CLIPTextModel, head: ReadingHead | None = None
     ) -> dict[str, float]:
         """Mean squared x0 error over the latents' variance at fixed levels, and what the head reads right."""
-        out, held = {}, self.latents
+        out = {}
         for name, t in [*(("right", t) for t in PROBES), ("wrong", 850), ("wrong", 950), ("swapped", 850)]:
-            noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(t))
-            a, s = self.abar[t].sqrt(), (1 - self.abar[t]).sqrt()
-            x = a * held + s * noise
-            with mixed():
-                v = unet(x, torch.full((len(x),), t), embed(text, self.ids[name])).sample.float()
-            out[f"{name}{t}"] = round(float(((a * x - s * v) - held).square().mean() / held.var()), 4)
+            predict_words = partial(predict, unet, text, self.ids[name])
+            out[f"{name}{t}"] = x0_error(predict_words, self.latents, t, self.abar)
             if head and name == "right" and t in (300, 700):
                 out |= {f"{key}{t}": share for key, share in accuracy(head(), self.truth).items()}
         return out
+
+
+def predict(unet: UNet2DConditionModel, text: CLIPTextModel, ids: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """Predicted v: float32 [n, 16, 16, 16]."""
+    with mixed():
+        return unet(x, t, embed(text, ids)).sample.float()
+
+
+def x0_error(predict: Callable[[Tensor, Tensor], Tensor], x0: Tensor, t: int, abar: Tensor) -> float:
+    """Mean squared error of x0 over its variance, from the v predicted at level `t` with fixed noise."""
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(t))
+    a, s = abar[t].sqrt(), (1 - abar[t]).sqrt()
+    x = a * x0 + s * noise
+    v = predict(x, torch.full((len(x),), t))
+    return round(float(((a * x - s * v) - x0).square().mean() / x0.var()), 4)
 
 
 def begun(words: CLIPTokenizer, init: Path | None) -> tuple[UNet2DConditionModel, CLIPTextModel]:
@@ -217,9 +220,7 @@ def training_loss(
     `reading` adds the loss of a head that reads the truth, with its weight.
     """
     x, t, v = noised(x0, abar, rng)
-    with mixed():
-        found = unet(x, t, embed(text, ids)).sample
-    error = (found.float() - v).square().mean((1, 2, 3))
+    error = (predict(unet, text, ids, x, t) - v).square().mean((1, 2, 3))
     # 1 at high noise, where the words decide, and falling like min-SNR where only detail is left.
     snr = abar / (1 - abar)
     loss = (5.0 / (snr[t] + 5.0) * error).mean()
@@ -250,20 +251,18 @@ def main() -> None:
     held = HeldOut(vae, captions, scale, abar)
     unet, text = begun(captions.tokenizer, args.init)
     head = ReadingHead(unet) if args.head else None
-    parts = {"unet": unet, "text": text} | ({"head": head} if head else {})
-    model = nn.ModuleDict(parts)
+    model = nn.ModuleDict({"unet": unet, "text": text} | ({"head": head} if head else {}))
     run = Run(args.run, model, Muon(model, args.rate, ends=ENDS), ema=args.ema)
     DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
     (folder / "scale.json").write_text(json.dumps({"scaling_factor": scale}))
 
     def show() -> None:
-        run.exchange()
-        unet.eval()
-        run.report(held.probe(unet, text, head))
-        unet.save_pretrained(folder / "unet")
-        text.save_pretrained(folder / "text_encoder")
-        unet.train()
-        run.exchange()
+        with run.averaged():
+            unet.eval()
+            run.report(held.probe(unet, text, head))
+            unet.save_pretrained(folder / "unet")
+            text.save_pretrained(folder / "text_encoder")
+            unet.train()
 
     while run.done < args.samples:
         known = pool.at(run.done)
@@ -273,9 +272,7 @@ def main() -> None:
         x0, ids = known["z"][rows].float() * scale, captions.draw(known, rows, rng)
         reading = (head, read_truth(known, rows), args.head) if head else None
         run.step(training_loss(unet, text, x0, ids, abar, rng, reading), args.batch)
-        if worker():
-            continue
-        if run.steps % args.report == 0:
+        if run.steps % args.report == 0 and not worker():
             show()
             run.save()
     if not worker():

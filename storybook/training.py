@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -125,8 +127,14 @@ class Run:
         for p, mean in zip(learnt, (flat / workers()).split([p.numel() for p in learnt]), strict=True):
             p.grad = mean.view_as(p).clone()
 
-    def exchange(self) -> None:
-        """Swap the weights and their averages."""
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Context in which the model has the averages of its weights."""
+        self._exchange()
+        yield
+        self._exchange()
+
+    def _exchange(self) -> None:
         for name, value in self.learnt.items():
             value.data, self.ema[name] = self.ema[name], value.data
 
@@ -157,9 +165,6 @@ class Run:
         self.done = int(saved["done"])
         self.ema = {name: saved["e/" + name] for name in self.ema}
         for name, p in self.learnt.items():
-            self.optimiser.state[p] = {
-                "step": saved["s/" + name],
-                "exp_avg": saved["m/" + name],
-                "exp_avg_sq": saved["v/" + name],
-            }
+            keys = {"step": "s/", "exp_avg": "m/", "exp_avg_sq": "v/"}
+            self.optimiser.state[p] = {key: saved[short + name] for key, short in keys.items()}
         self.steps = int(max(saved["s/" + name] for name in self.learnt))

@@ -20,12 +20,7 @@ ACCESSORIES = ("hat", "sunglasses", "scarf", "backpack")
 BACKGROUNDS = tuple(scenery.SCENERY)
 STYLES = ("storybook", *scenery.FINISHES)
 
-_WEARING = {
-    "hat": "wearing a hat",
-    "sunglasses": "wearing sunglasses",
-    "scarf": "wearing a scarf",
-    "backpack": "wearing a backpack",
-}
+_WEARING = {a: "wearing " + ("" if a == "sunglasses" else "a ") + a for a in ACCESSORIES}
 WHERE = {
     "forest": "in the forest",
     "grass": "on the grass",
@@ -37,12 +32,8 @@ WHERE = {
     "moon": "on the moon",
 }
 _VERBS = {"walk": "walks", "run": "runs", "jump": "jumps", "stand": "stands"}
-_TRAVEL = {
-    "walk": (0.04, 0.11),
-    "run": (0.13, 0.2),
-    "jump": (0.02, 0.08),
-    "stand": (0.0, 0.0),
-}  # widths in 8 frames
+# Frame widths in 8 frames.
+_TRAVEL = {"walk": (0.04, 0.11), "run": (0.13, 0.2), "jump": (0.02, 0.08), "stand": (0.0, 0.0)}
 _ARTICLES = ("a", "another", "a third")
 # {0} {1} {2} are the actors in order, {v0} .. what they do, {all} what all do, {at0} .. "on the left",
 # {where} the background, {depth} "in front of" or "behind". Places come before the noun: a causal text
@@ -225,7 +216,9 @@ def sample_scene(seed: int, frames: int = 8, actors: int = 2, *, plain: bool = F
         cast.append(Actor(*look, "a", *place, float(rng.uniform(0, 2 * np.pi)), does))
     style = "storybook" if plain or rng.random() < 0.78 else str(rng.choice(STYLES[1:]))
     background = str(rng.choice(BACKGROUNDS))
-    template = _plain_template(actors) if plain else _sample_template(rng, cast, bool(crossing))
+    template = next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
+    if not plain:
+        template = _sample_template(rng, cast, bool(crossing))
     return Scene(seed, frames, _named(cast), background, style, template, float(pan / span))
 
 
@@ -241,10 +234,6 @@ def _sample_stand(rng: np.random.Generator, actors: int, does: str) -> tuple[flo
     if does == "jump":
         return rng.uniform(low, 0.6 * low + 0.4 * high), rng.uniform(0.88, 0.95)
     return rng.uniform(low, high), rng.uniform(0.80, 0.95)
-
-
-def _plain_template(actors: int) -> int:
-    return next((i for i, t in enumerate(_TEMPLATES[actors]) if "{all}" in t), 0)
 
 
 def _sample_template(rng: np.random.Generator, cast: list[Actor], crossing: bool) -> int:
@@ -306,12 +295,8 @@ def cast_of(scene: Scene) -> list[Sequence[draw.Primitive]]:
 
 def _camera(scene: Scene, size: int, frame: int) -> float:
     """How far the camera has moved to the right, in pixels, a multiple of 0.5."""
-    return (
-        float(
-            np.clip(round(2 * size * scene.pan * frame), -round(2 * size * _STRIP), round(2 * size * _STRIP))
-        )
-        / 2
-    )
+    reach = round(2 * size * _STRIP)
+    return float(np.clip(round(2 * size * scene.pan * frame), -reach, reach)) / 2
 
 
 def center(scene: Scene, actor: Actor, size: int, frame: int) -> float:
@@ -380,7 +365,7 @@ def _draw_frame(
 def _backdrop(scene: Scene, size: int) -> np.ndarray:
     """uint8 [size, size or wider, 3]: everything the camera can see."""
     rng = np.random.default_rng([scene.seed, 77])
-    return scenery.SCENERY[scene.background](size, rng, 1 + _STRIP if scene.pan else 1)
+    return scenery.backdrop(scene.background, size, rng, 1 + _STRIP if scene.pan else 1)
 
 
 def render_frames(scene: Scene, size: int, frames: tuple[int, ...] | None = None) -> np.ndarray:
@@ -409,6 +394,13 @@ def surface_ids(scene: Scene, cast: list[Sequence[draw.Primitive]], size: int, f
             points = draw.transformed(part.points, matrix)
             draw.paint_id(ids, points, int(first[i]) + j + 1, part.ink, _ink_width(actor, size))
     return ids
+
+
+def owners(cast: list[Sequence[draw.Primitive]]) -> tuple[np.ndarray, np.ndarray]:
+    """By surface id: 1 + number of the actor, and part; uint8 [primitives + 1] each, 0 background."""
+    pairs = [(0, 0), *[(i, p.part) for i, primitives in enumerate(cast, 1) for p in primitives]]
+    actor_of, part_of = np.array(pairs, np.uint8).T
+    return actor_of, part_of
 
 
 def _forward_flow(ids: np.ndarray, now: list[np.ndarray], then: list[np.ndarray]) -> np.ndarray:
@@ -440,8 +432,7 @@ def render(scene: Scene, size: int = 256) -> Rendered:
         depth: float32 [frames, size, size], 0 near .. 1 far.
     """
     cast = cast_of(scene)
-    actor_of = np.array([0, *[i + 1 for i, c in enumerate(cast) for _ in c]], np.uint8)
-    part_of = np.array([0, *[p.part for c in cast for p in c]], np.uint8)
+    actor_of, part_of = owners(cast)
     ground = np.linspace(0, 1, size, dtype=np.float32)[:, None]
     far = np.where(ground < 0.62, 1.0, 1.0 - (ground - 0.62) / 0.38).repeat(size, 1)
     stand = np.array([0.0, *[1.0 - (a.y - 0.62) / 0.38 for a in scene.actors]], np.float32)

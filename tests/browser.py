@@ -20,6 +20,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr
 
 # How many times longer than on an idle machine a test waits before it gives up.
 PATIENCE = 8
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+looks = pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"])
 
 
 class Server:
@@ -34,13 +36,10 @@ class Server:
         self.temporary.mkdir(parents=True)
         self.output = folder / "output.txt"
         variables = {"GRADIO_SERVER_PORT": str(port), "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            cwd=ROOT,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"} | variables | environment,
-            stdout=self.output.open("w"),
-            stderr=subprocess.STDOUT,
-        )
+        variables |= {"HF_HUB_OFFLINE": "1"}
+        how = {"cwd": ROOT, "env": os.environ | variables | environment, "stderr": subprocess.STDOUT}
+        command = [sys.executable, *map(str, command)]
+        self.process = subprocess.Popen(command, stdout=self.output.open("w"), **how)
         wait(lambda: self.process.poll() is not None or self.get("/")[0] == 200, 60, "the page is up")
         assert self.process.poll() is None, self.output.read_text()
 
@@ -85,8 +84,9 @@ def wait(ready, seconds: float, what: str):
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    """The page with a made-up editor, shared by all tests; what one session does, another does not see."""
     folder = tmp_path_factory.mktemp("fake")
     server = Server([ROOT / "tests" / "fake_app.py", folder], folder, REGRAIN_GRACE="5")
     yield server
@@ -94,7 +94,7 @@ def server(tmp_path_factory):
     assert list(server.temporary.glob("regrain-*")) == [], "the media folder outlived the page"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real_server(tmp_path_factory):
     """The page as it is, with the built-in model."""
     server = Server([ROOT / "app.py"], tmp_path_factory.mktemp("real"))
@@ -115,16 +115,15 @@ def browser(chromium_there):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        how = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=how)
         yield browser
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser):
-    """Open a page; at the end nothing may have gone wrong in it, nor may it have asked another host."""
+@contextmanager
+def _opening(browser):
+    """Open pages; at the end nothing may have gone wrong in them, nor may they have asked another host."""
     contexts, faults = [], []
 
     def open_page(server: Server, **options):
@@ -133,6 +132,7 @@ def open_page(browser):
         page = context.new_page()
         page.set_default_timeout(90_000 * PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: "js_on_load" in line.text and faults.append(line.text))
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
         own = (server.url, "data:", "blob:")
         page.on("request", lambda request: request.url.startswith(own) or faults.append(request.url))
@@ -147,13 +147,43 @@ def open_page(browser):
     assert faults == []
 
 
+@pytest.fixture
+def open_page(browser):
+    """Open a page of one's own."""
+    with _opening(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, server):
+    """A page that the tests of a module share."""
+    with _opening(browser) as open_page:
+        yield open_page(server)
+
+
+@pytest.fixture
+def page(shared_page):
+    """The shared page with the first example as it comes; results of earlier tests stay in its list."""
+    before = shared_page.evaluate("window.regrain.editor.id")
+    shared_page.click("[data-name='01_two_discs']")
+    opened = "id => (e => e.id !== id && e.loaded === e.clip.count)(window.regrain.editor)"
+    shared_page.wait_for_function(opened, arg=before)
+    shared_page.click("#tabs >> text=Masks")
+    shared_page.click(".rg-mask-tools >> text=This frame")
+    shared_page.keyboard.press("Escape")  # the tool that points
+    shared_page.keyboard.press("1")
+    shared_page.evaluate("window.regrain.editor.hide = false; scrollTo(0, 0)")
+    return shared_page
+
+
+def unfold(page, fold: str):
+    """Open a fold, unless it is open."""
+    page.locator(f"{fold} > button:not(.open)").evaluate_all("heads => heads.forEach(head => head.click())")
+
+
 def plays(page, name: str) -> bool:
-    return page.evaluate(
-        "name => { const v = document.querySelector(`video.${name}`);"
-        " return v && v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop"
-        " && v.playsInline; }",
-        name,
-    )
+    ready = "v.readyState >= 2 && v.videoWidth > 0 && !v.paused && v.muted && v.loop && v.playsInline"
+    return page.evaluate(f"(v => Boolean(v && {ready}))(document.querySelector('video.{name}'))")
 
 
 def overflow(page) -> int:
@@ -162,6 +192,58 @@ def overflow(page) -> int:
 
 def prompt(page) -> str:
     return " ".join(page.inner_text(".rg-prompt").split())
+
+
+def pixel_of(canvas, x: float, y: float) -> list[int]:
+    """Colour at shares of the sides."""
+    read = f"c => [...c.getContext('2d').getImageData({x} * c.width, {y} * c.height, 1, 1).data]"
+    return canvas.evaluate(read)
+
+
+def report(page) -> dict:
+    """The report of the result that is shown."""
+    return page.eval_on_selector("[data-file='report.json']", "link => fetch(link.href).then(r => r.json())")
+
+
+def saved(page, act, folder: Path) -> Path:
+    """The file that is downloaded when something is pressed."""
+    with page.expect_download() as download:
+        act()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def fill_number(page, field, text: str):
+    """Type into the number of a slider; one just mounted may still put its first value in."""
+
+    def stays() -> bool:
+        field.fill(text)
+        page.wait_for_timeout(300)
+        return field.input_value() == text
+
+    wait(stays, 60, "the slider takes the number")
+    page.keyboard.press("Tab")
+
+
+def run(page):
+    """Press Run, and wait for the result."""
+    page.click("#run")
+    wait_for_result(page)
+
+
+def press(page, *keys: str):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def drag(page, *places, steps: int = 6):
+    """Press the mouse at the first place, and take it over the others."""
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for at in places[1:]:
+        page.mouse.move(*at, steps=steps)
+    page.mouse.up()
 
 
 def wait_for_result(page, seconds: float = 90):

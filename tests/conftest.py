@@ -8,9 +8,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from browser import browser, chromium_there, open_page, real_server, server  # noqa: F401
+from browser import browser, chromium_there, open_page, page, real_server, server, shared_page  # noqa: F401
 
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler",

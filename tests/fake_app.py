@@ -9,10 +9,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -24,26 +23,16 @@ from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.methods.feature_clusters import Clusters
 from regrain.editing.models.adapters import Adapter, AdapterFacts
 from regrain.editing.models.loading.hub import Listing
 from regrain.editing.pipeline.estimate import Estimate
-from regrain.editing.recipe.events import (
-    EditResult,
-    Event,
-    Finished,
-    Losses,
-    OtherEdit,
-    Preview,
-    Progress,
-    Ready,
-    Stage,
-    Tuned,
-    WindowStarted,
-)
+from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.editing.storage.fetching import Fetched
+from regrain.masks.track.propagate import Confidence
 
 STEPS, TUNE_STEPS, FRAMES, SIDE = 12, 40, 8, 256
 WORDS = {
@@ -64,13 +53,8 @@ def write_examples(folder: Path) -> Path:
         ]
         if background:
             regions.append(Region("rest of the frame", 3, "snow", "the grass", color="#6ff7ff"))
-        request = EditRequest(
-            ArrayClip(frames, Fraction(8)),
-            labels,
-            tuple(regions),
-            source_prompt="a cat and a dog walk on the grass",
-        )
-        save_project(request, folder / name)
+        clip, words = ArrayClip(frames, Fraction(8)), "a cat and a dog walk on the grass"
+        save_project(EditRequest(clip, labels, tuple(regions), source_prompt=words), folder / name)
     return folder
 
 
@@ -83,16 +67,15 @@ def held(place: str, at: int) -> bool:
         return False
 
 
-def edit(request: EditRequest) -> Iterator[Event]:
+def edit(request: EditRequest) -> Iterator[events.Event]:
     """Turn each region into its complementary colours; every step is written to steps.log."""
     log = Path(os.environ["REGRAIN_TEST_LOG"])
     note = lambda text: log.open("a").write(text + "\n")  # noqa: E731
-    yield Stage("loading")
+    yield events.Stage("loading")
     for region in request.edited:
         if "unicorn" in region.prompt:
-            raise PromptError(
-                f"regions.{region.name}.prompt", "Unknown word 'unicorn'. Did you mean 'robot'?"
-            )
+            said = "Unknown word 'unicorn'. Did you mean 'robot'?"
+            raise PromptError(f"regions.{region.name}.prompt", said)
         if "crash" in region.prompt:
             raise RuntimeError("a fault")
     if len(request.clip) > WINDOW:
@@ -110,7 +93,7 @@ def edit(request: EditRequest) -> Iterator[Event]:
         noise = np.random.default_rng(step).random(shape, np.float32) * (1 - share)
         heat = {name: np.maximum(grid * (0.5 + share / 2), noise * 0.5) for name, grid in grids.items()}
         frames = (source * (1 - share) + target * share).astype(np.uint8)
-        return Preview(frames, tuple(range(len(frames))), heat)
+        return events.Preview(frames, tuple(range(len(frames))), heat)
 
     try:
         if request.method == "tune_a_video" and not request.adapter:
@@ -118,124 +101,123 @@ def edit(request: EditRequest) -> Iterator[Event]:
         for stage in ("inverting", "editing"):
             looks = preview if stage == "editing" else None
             yield from walk(stage, lambda step: (STEPS - step) * 0.25, note, stage, looks)
-        yield Stage("decoding")
-        yield Stage("measuring")
+        yield events.Stage("decoding")
+        yield events.Stage("measuring")
         note("finished")
     finally:
         note("closed")
     attention = {name: looked(grid) for name, grid in grids.items()}
-    result = EditResult(
-        target, target, source, mask, attention, reconstruction=source // 2,
-        others=tuple(OtherEdit(p, target // n, target // n) for n, p in enumerate(request.targets[1:], 2)),
-        **_by_words(request) if request.method == "fatezero" else {},
-    )  # fmt: skip
-    yield Finished(
-        result,
-        {
-            "version": 1,
-            "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": len(source)}},
-            "prompt_used": request.composed.text,
-            "asked": {"negative_prompt": request.negative_prompt}
-            | {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1},
-            "seconds": {"inverting": 1.4, "editing": 1.6},
-            "metrics": {
-                "outside_psnr": 100.0,
-                "outside_psnr_uncomposited": 31.4,
-                "warp_error": 0.013,
-                "warp_error_source": 0.011,
-                "inside_psnr": 9.1,
-                "inside_psnr_by_region": dict.fromkeys((r.name for r in request.edited), 9.1),
-                "attention": {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids},
-            },
-            "params": {name: {"value": value} for name, value in request.params.items()},
-            "warnings": [],
-        },
+    more = _by_words(request) if request.method == "fatezero" else {}
+    more["others"] = tuple(
+        events.OtherEdit(p, target // n, target // n) for n, p in enumerate(request.targets[1:], 2)
     )
+    more["reconstruction"] = source // 2
+    result = events.EditResult(target, target, source, mask, attention, **more)
+    yield events.Finished(result, report_of(request, len(source), grids))
+
+
+def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
+    """What a run is said to have measured."""
+    named = {r.name: [r.negative, r.strength] for r in request.regions if r.negative or r.strength < 1}
+    metrics: dict = {"outside_psnr": 100.0, "outside_psnr_uncomposited": 31.4, "inside_psnr": 9.1}
+    metrics |= {"warp_error": 0.013, "warp_error_source": 0.011}
+    metrics["inside_psnr_by_region"] = dict.fromkeys((r.name for r in request.edited), 9.1)
+    metrics["attention"] = {n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids}
+    return {
+        "version": 1,
+        "request": {"clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": frames}},
+        "prompt_used": request.composed.text,
+        "asked": {"negative_prompt": request.negative_prompt} | named,
+        "seconds": {"inverting": 1.4, "editing": 1.6},
+        "metrics": metrics,
+        "params": {name: {"value": value} for name, value in request.params.items()},
+        "warnings": [],
+    }
 
 
 def looked(grid: np.ndarray) -> RegionAttention:
     """Attention that finds its region step by step."""
-    parts = {
-        part: RegionAttention(grid * 0.2, grid * share)
-        for part, share in (("early", 0.3), ("middle", 0.6), ("late", 0.8))
-    }
+    shares = {"early": 0.3, "middle": 0.6, "late": 0.8}
+    parts = {part: RegionAttention(grid * 0.2, grid * share) for part, share in shares.items()}
     return RegionAttention(grid * 0.2, grid * 0.8, parts)
 
 
-def walk(stage, left, note, place: str, preview=None) -> Iterator[Event]:
-    """The steps of a stage, each with the seconds `left`, noted and maybe held at a place, with previews."""
-    yield Stage(stage)
+def walk(stage, left, note, place: str, preview=None) -> Iterator[events.Event]:
+    """Steps of a stage with the seconds `left`, noted, maybe held at a place; every third has a preview."""
+    yield events.Stage(stage)
     for step in range(1, STEPS + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
         note(f"{stage} {step}")
-        yield Progress(stage, step, STEPS, left(step))
-        if preview:
+        yield events.Progress(stage, step, STEPS, left(step))
+        if preview and step % 3 == 0:
             yield preview(step)
         while held(place, step):
             time.sleep(0.25)
-            yield Progress(stage, step, STEPS, left(step))
+            yield events.Progress(stage, step, STEPS, left(step))
 
 
-def edit_long(request: EditRequest, note) -> Iterator[Event]:
+def edit_long(request: EditRequest, note) -> Iterator[events.Event]:
     """The negative of a long clip, window by window; windows that were edited before are not edited again."""
     clip, count = request.clip, len(request.clip)
     done = DiskFrames(*clip.size[::-1])
     spans = list(windows(count, WINDOW))
     for number, (start, stop) in enumerate(spans, 1):
-        yield WindowStarted(number, len(spans), stop - start, count - start)
+        yield events.WindowStarted(number, len(spans), stop - start, count - start)
         source = clip.read(start, stop)
-        looks = Preview(255 - source, tuple(range(start, stop)), {})
+        looks = events.Preview(255 - source, tuple(range(start, stop)), {})
         for stage in ("inverting", "editing") if start not in _windows_done else ():
-            left, noted = (
-                lambda _, n=count - start: n * 0.25,
-                lambda text, n=number: note(f"window {n} {text}"),
-            )
+            left = lambda _, n=count - start: n * 0.25  # noqa: E731
+            noted = lambda text, n=number: note(f"window {n} {text}")  # noqa: E731
             yield from walk(stage, left, noted, f"window_{number}", lambda _, looks=looks: looks)
         _windows_done.add(start)
-        yield Stage("decoding")
+        yield events.Stage("decoding")
         done.append(255 - source)
         if stop < count:
-            yield Ready(LazyFrames(done.shape, np.uint8, done.read))
+            yield events.Ready(LazyFrames(done.shape, np.uint8, done.read))
     _windows_done.clear()
-    mask = request.edited_mask
-    yield Finished(EditResult(done, done, frames_of(clip), mask, {}), {"version": 1, "metrics": {}})
+    result = events.EditResult(done, done, frames_of(clip), request.edited_mask, {})
+    yield events.Finished(result, {"version": 1, "metrics": {}})
 
 
 _windows_done: set[int] = set()
 
 
-def tune(request: EditRequest, note) -> Iterator[Event]:
+def tune(request: EditRequest, note) -> Iterator[events.Event]:
     """Steps whose loss falls, an early version, and a preview; one that was stopped goes on."""
     total = int(request.params.get("tune_steps", TUNE_STEPS))  # type: ignore[call-overload]
     losses = [0.1 + 0.3 / (1 + step / 4) + 0.05 * (-1) ** step for step in range(1, total + 1)]
     frames = request.clip.read(0, 4)
-    yield Stage("tuning")
+    yield events.Stage("tuning")
     for step in range(_tuned.get(request.source_prompt, 0) + 1, total + 1):
         time.sleep(float(os.environ.get("REGRAIN_TEST_PAUSE", "0.01")))
         note(f"tuning {step}")
         _tuned[request.source_prompt] = step % total
-        yield Progress("tuning", step, total, (total - step) * 0.25)
-        yield Losses(np.array(losses[:step], np.float32))
+        yield events.Progress("tuning", step, total, (total - step) * 0.25)
+        yield events.Losses(np.array(losses[:step], np.float32))
         if step == total // 2:
-            yield Tuned(adapter(request, step), np.array(losses[:step], np.float32))
-            yield Preview(255 - frames, tuple(range(len(frames))), {})
+            yield events.Tuned(adapter(request, step), np.array(losses[:step], np.float32))
+            yield events.Preview(255 - frames, tuple(range(len(frames))), {})
         while held("tuning", step):
             time.sleep(0.25)
-            yield Progress("tuning", step, total, (total - step) * 0.25)
-    yield Tuned(adapter(request, total), np.array(losses, np.float32))
+            yield events.Progress("tuning", step, total, (total - step) * 0.25)
+    yield events.Tuned(adapter(request, total), np.array(losses, np.float32))
 
 
 _tuned: dict[str, int] = {}
 
 
+def tuned_model(**facts) -> Adapter:
+    """An adapter that says it was tuned on eight frames with the built-in model, unless told otherwise."""
+    usual = {"model": "storybook", "words": "a cat", "steps": 9, "frames": 8, "width": 128, "height": 128}
+    usual |= {"sketch": (0.5,), "clip": (0.5,), "learning_rate": 3e-5, "seed": 0, "rank": 0}
+    facts = usual | {"joint_norm": True, "positions": False} | facts
+    return Adapter(AdapterFacts(**facts), {"to_q": torch.full((2, 2), float(facts["steps"]))})
+
+
 def adapter(request: EditRequest, steps: int) -> Adapter:
     """What would have been tuned in so many steps."""
-    facts = AdapterFacts(
-        model=request.model, sketch=(0.5,), clip=(0.5,), frames=len(request.clip), width=128, height=128,
-        words=request.source_prompt, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True,
-        positions=False, rank=0,
-    )  # fmt: skip
-    return Adapter(facts, {"to_q": torch.full((2, 2), float(steps))})
+    frames, words = len(request.clip), request.source_prompt
+    return tuned_model(model=request.model, frames=frames, words=words, steps=steps)
 
 
 def estimate(request: EditRequest, params, measure: bool) -> Estimate:
@@ -259,9 +241,7 @@ def _by_words(request: EditRequest) -> dict:
     return {"words": words, "step_areas": {step: first > 0.6 - 0.04 * step for step in range(STEPS)}}
 
 
-def segment(
-    image, points, point_labels, previous=None, method="sam", box=None, clip=None, frame=0
-) -> np.ndarray:
+def segment(image, points, point_labels, previous=None, method="sam", box=None, clip=None, frame=0):
     """What has nearly the colour of the points and hangs together with them; nothing on the lawn.
 
     A box stands for its middle.
@@ -272,15 +252,8 @@ def segment(
         point_labels = [*point_labels, 1]
     for (x, y), inside in zip(points, point_labels, strict=True):
         filled = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
-        cv2.floodFill(
-            np.ascontiguousarray(image),
-            filled,
-            (int(x), int(y)),
-            0,
-            (12,) * 3,
-            (12,) * 3,
-            4 | cv2.FLOODFILL_MASK_ONLY,
-        )
+        near, flags = (12,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY
+        cv2.floodFill(np.ascontiguousarray(image), filled, (int(x), int(y)), 0, near, near, flags)
         found = filled[1:-1, 1:-1] > 0
         if found.mean() < 0.3:
             mask = mask | found if inside else mask & ~found
@@ -293,37 +266,23 @@ def propagate(clip, keys, start, stop, **how) -> Iterator[tuple[int, np.ndarray,
     for frame in range(start, stop):
         while held("tracking", frame):
             time.sleep(0.02)
-        found, sure = np.zeros(clip.size[::-1], np.uint8), Sure(1)
+        found, sure = np.zeros(clip.size[::-1], np.uint8), {}
         for label in sorted(labels):
             key = min((k for k in keys if label in keys[k]), key=lambda key: abs(key - frame))
             found[np.roll(keys[key][label], 4 * (frame - key), axis=1)] = label
-            sure.regions[label] = 1 - 0.12 * abs(frame - key)
-        yield frame, found, sure
+            sure[label] = 1 - 0.12 * abs(frame - key)
+        yield frame, found, Confidence(sure)
 
 
-def discover(request) -> Iterator[Event | Found]:
+def discover(request) -> Iterator[events.Event | Clusters]:
     """The left disc, the lawn, and something that fits no word."""
     for step in range(1, 5):
         while held("discovering", step):
             time.sleep(0.02)
-        yield Progress("inverting", step, 4, None)
-    _, labels = _draw(True)
-    yield Found(np.choose(labels, [0, 1, 3, 2]).astype(np.uint8), ("cat", "grass", "walk"), (2.0, 1.5, 0.9))
-
-
-class Found(NamedTuple):
-    """As `editing.methods.feature_clusters.Clusters`, as far as the page needs it."""
-
-    labels: np.ndarray
-    names: tuple[str, ...]
-    fit: tuple[float, ...]
-
-
-class Sure(float):
-    """Confidence that tells each region's."""
-
-    def __init__(self, _):
-        self.regions = {}
+        yield events.Progress("inverting", step, 4, None)
+    frames, labels = _draw(True)
+    labels = np.choose(labels, [0, 1, 3, 2]).astype(np.uint8)
+    yield Clusters(labels, ("cat", "grass", "walk"), (2.0, 1.5, 0.9), frames)
 
 
 class FakeHub:
@@ -358,7 +317,7 @@ def _draw(background: bool) -> tuple[np.ndarray, np.ndarray]:
 
 if __name__ == "__main__":
     from regrain.ui.page.launch import launch, motion
-    from regrain.ui.page.tools import Tools
+    from regrain.ui.page.layout import Tools
 
     root = Path(sys.argv[1])
     os.environ["REGRAIN_TEST_LOG"] = str(root / "steps.log")

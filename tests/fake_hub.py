@@ -3,8 +3,7 @@
 import hashlib
 import json
 import threading
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,79 +11,73 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "facebook/sam2.1-hiera-tiny"
 
 
-class Hub:
+class Handler(BaseHTTPRequestHandler):
+    """Answers what the hub's client asks of the repository."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        hub = self.server
+        hub.asked.append(self.path)
+        if hub.status != 200:
+            self.send(hub.status, b"{}", body)
+        elif self.path.startswith(f"/api/models/{REPOSITORY}"):
+            self.send(200, json.dumps(listing(hub.folder)).encode(), body)
+        elif (path := hub.folder / self.path.partition(f"/resolve/{SHA}/")[2]).is_file():
+            data = path.read_bytes()
+            tag = hashlib.sha256(data).hexdigest()
+            self.send(200, data, body, ETag=f'"{tag}"', **{"X-Repo-Commit": SHA})
+        else:
+            self.send(404, b"", body)
+
+    def send(self, status, data, body, **headers):
+        self.send_response(status)
+        sizes = {"Content-Length": str(len(data)), "Content-Type": "application/json"}
+        for key, value in (headers | sizes).items():
+            self.send_header(key, value)
+        self.end_headers()
+        half = len(data) // 2 if len(data) > 10**6 else 0
+        with suppress(OSError):  # whoever asked has gone
+            if body and half:
+                self.wfile.write(data[:half])
+                self.wfile.flush()
+                self.server.hold.wait()
+            if body:
+                self.wfile.write(data[half:])
+
+    def log_message(self, *_):
+        pass
+
+
+def listing(folder):
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
+    files = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+    return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": SHA, "siblings": files, "tags": []}
+
+
+class Hub(ThreadingHTTPServer):
     """What is asked is noted; `hold` keeps the weights back half way; `status` refuses everything."""
 
+    daemon_threads = True
+
     def __init__(self, folder: Path):
-        self.folder, self.asked, self.status = folder, [], 200
-        self.hold = threading.Event()
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder, self.asked, self.status, self.hold = folder, [], 200, threading.Event()
         self.hold.set()
 
 
 @contextmanager
 def serve_hub(folder: Path):
     """Serve the files of a folder as that repository; yields the hub and its address."""
-    hub = Hub(folder)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.answer(body=False)
-
-        def do_GET(self):
-            self.answer(body=True)
-
-        def answer(self, body):
-            hub.asked.append(self.path)
-            if hub.status != 200:
-                self.send(hub.status, b"{}", body)
-            elif self.path.startswith(f"/api/models/{REPOSITORY}"):
-                self.send(200, json.dumps(self.listing()).encode(), body)
-            else:
-                self.file(self.path.partition(f"/resolve/{SHA}/")[2], body)
-
-        def listing(self):
-            sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-            sizes |= {"more/more.json": 9, "sam2.1_hiera_tiny.pt": 9}
-            files = [{"rfilename": name, "size": size} for name, size in sizes.items()]
-            return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": SHA, "siblings": files, "tags": []}
-
-        def file(self, name, body):
-            path = folder / name
-            if not name or not path.is_file():
-                self.send(404, b"", body)
-                return
-            data = path.read_bytes()
-            tag = hashlib.sha256(data).hexdigest()
-            self.send(200, data, body, {"ETag": f'"{tag}"', "X-Repo-Commit": SHA})
-
-        def send(self, status, data, body, headers=()):
-            self.send_response(status)
-            for key, value in dict(headers).items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            if not body:
-                return
-            half = len(data) // 2 if len(data) > 10**6 else 0
-            try:
-                self.wfile.write(data[:half])
-                self.wfile.flush()
-                while half and not hub.hold.wait(0.05):
-                    time.sleep(0)
-                self.wfile.write(data[half:])
-            except OSError:
-                pass  # whoever asked has gone
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield hub, f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        hub.hold.set()
-        server.shutdown()
-        server.server_close()
+    with Hub(folder) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        try:
+            yield hub, f"http://127.0.0.1:{hub.server_address[1]}"
+        finally:
+            hub.hold.set()
+            hub.shutdown()

@@ -26,12 +26,7 @@ class Ended(NamedTuple):
 
 
 class Started:
-    """A command in a process of its own.
-
-    Args:
-        arguments: Of `python -m editing`, or what to do instead.
-        fault: Called in the new process before the command.
-    """
+    """A command in a process of its own, or what to do instead; a fault is called there before it."""
 
     def __init__(
         self, arguments: list[str] | Callable[[], object], folder: Path, fault: Fault = lambda: None
@@ -70,21 +65,22 @@ def small_files(limit: int) -> Fault:
     return lower
 
 
+def _before_videos(act: Callable[[Path], object]) -> None:
+    """Do something before each video of the results is written."""
+    from regrain.editing.pipeline import outputs
+
+    write = outputs.write_video
+
+    def act_and_write(path: Path, *values: object, **options: object) -> None:
+        act(path)
+        write(path, *values, **options)  # type: ignore[arg-type]
+
+    outputs.write_video = act_and_write
+
+
 def small_results(limit: int) -> Fault:
     """The same, from when the results are written on."""
-
-    def prepare() -> None:
-        from regrain.editing.pipeline import outputs
-
-        write = outputs.write_video
-
-        def lower_and_write(*values: object, **options: object) -> None:
-            small_files(limit)()
-            write(*values, **options)  # type: ignore[arg-type]
-
-        outputs.write_video = lower_and_write
-
-    return prepare
+    return lambda: _before_videos(lambda path: small_files(limit)())
 
 
 def die() -> None:
@@ -92,25 +88,23 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _half(path: Path) -> None:
+    if path.name != "edited.mp4":
+        path.write_bytes(b"half")
+        die()
+
+
 def dies_while(stage: str) -> Fault:
     """The process is killed in a stage: reading, one that a run tells of, or writing."""
 
     def prepare() -> None:
         from regrain.editing.media import reading as clip
-        from regrain.editing.pipeline import outputs, runner
+        from regrain.editing.pipeline import runner
 
         if stage == "reading":
             clip.VideoClip.read = lambda *_: die()  # type: ignore[method-assign, assignment]
         elif stage == "writing":
-            write = outputs.write_video
-
-            def write_and_die(path: Path, *values: object, **options: object) -> None:
-                if path.name != "edited.mp4":
-                    path.write_bytes(b"half")
-                    die()
-                write(path, *values, **options)  # type: ignore[arg-type]
-
-            outputs.write_video = write_and_die
+            _before_videos(_half)
         else:
             edit = runner.edit
 

@@ -13,12 +13,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 # Packages whose metadata do not name it; taken from the file LICENSE of their repositories.
 _UNNAMED = {"segment-anything": "Apache-2.0"}
-_NAMES = (
-    (r"Apache", "Apache-2.0"),
-    (r"(BSD.?3.Clause|3-Clause BSD)( License)?$", "BSD-3-Clause"),
-    (r"BSD( License)?$", "BSD"),
-    (r"MIT( License.*)?$", "MIT"),
-)
+_NAMES = {r"Apache": "Apache-2.0", r"(BSD.?3.Clause|3-Clause BSD)( License)?$": "BSD-3-Clause"}
+_NAMES |= {r"BSD( License)?$": "BSD", r"MIT( License.*)?$": "MIT"}
 
 
 def required() -> list[str]:
@@ -30,12 +26,11 @@ def required() -> list[str]:
 def licence(package: str) -> str:
     """The licence of an installed package, by its short name."""
     facts = metadata(package)
-    classes = [
-        text.split("::")[-1].strip() for text in facts.get_all("Classifier", []) if text.startswith("License")
-    ]
+    named = (text for text in facts.get_all("Classifier", []) if text.startswith("License"))
     written = " ".join((facts.get("License") or "").split())
-    found = facts.get("License-Expression") or next(iter(classes), "") or written
-    known = (name for pattern, name in _NAMES if re.match(pattern, found))
+    first = next((text.split("::")[-1].strip() for text in named), "")
+    found = facts.get("License-Expression") or first or written
+    known = (name for pattern, name in _NAMES.items() if re.match(pattern, found))
     return next(known, found) or _UNNAMED.get(package, "unknown")
 
 

@@ -37,36 +37,35 @@ def write_clip(
     unit: Fraction = Fraction(1, 1000),
     last: int = 0,
     tone_at: float | None = None,
+    sound: tuple[str, av.AudioFrame] | None = None,
     tags: ColorTags | None = None,
+    aspect: Fraction | None = None,
+    rotation: int = 0,
     **options: str,
 ) -> Path:
-    """Write a video file.
+    """Write a video file, in the container that the suffix of `path` names.
 
-    Args:
-        path: Its suffix decides the container.
-        frames: RGB.
-        codec: Encoder.
-        pixels: Pixel format.
-        fps: Frames per second, unless `stamps` are given.
-        stamps: Time of each frame, in `unit` seconds.
-        unit: Of stamps.
-        last: How long the last frame is shown, in `unit`.
-        tone_at: Adds sound: silence, from this second on a tone of 1 kHz.
-        tags: Colour tags, which the frames are converted by.
-        options: Of the encoder, with _ for -.
+    Frames come at `fps` or in `unit` seconds at `stamps`, the last for `last`; sound is silence and a tone of
+    1 kHz from `tone_at` seconds on, or an encoder and samples; `aspect` is a pixel's width over its height.
     """
     with av.open(str(path), "w") as container:
-        video = container.add_stream(
-            codec, rate=fps, options={key.replace("_", "-"): value for key, value in options.items()}
-        )
+        named = {key.replace("_", "-"): value for key, value in options.items()}
+        video = container.add_stream(codec, rate=fps, options=named)
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pixels
         if tags:
-            video.colorspace, video.color_range = tags.matrix, tags.range
-            video.color_primaries, video.color_trc = tags.primaries, tags.transfer
+            video.colorspace, video.color_range, video.color_primaries, video.color_trc = tags
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            video.set_display_rotation(rotation)
         colors = {"dst_colorspace": tags.matrix, "dst_color_range": tags.range} if tags else {}
         if stamps is not None:
             video.time_base = video.codec_context.time_base = unit
-        audio = container.add_stream("aac", rate=RATE, layout="stereo") if tone_at is not None else None
+        if tone_at is not None:
+            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
+            sound = "aac", _tone(tone_at, seconds)
+        if sound:
+            audio = container.add_stream(sound[0], rate=sound[1].sample_rate, layout=sound[1].layout.name)
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             picture = picture.reformat(format=pixels, **colors)
@@ -74,9 +73,8 @@ def write_clip(
                 picture.pts, picture.time_base = stamps[index], unit
             container.mux(_lasting(video.encode(picture), stamps, last))
         container.mux(_lasting(video.encode(None), stamps, last))
-        if audio and tone_at is not None:
-            seconds = float((stamps[-1] + last - stamps[0]) * unit if stamps else len(frames) / fps)
-            container.mux([*audio.encode(_tone(tone_at, seconds)), *audio.encode(None)])
+        if sound:
+            container.mux([*audio.encode(sound[1]), *audio.encode(None)])
     return path
 
 
@@ -90,8 +88,13 @@ def _lasting(packets: list[av.Packet], stamps: Sequence[int] | None, last: int) 
 def _tone(begin: float, seconds: float) -> av.AudioFrame:
     time = np.arange(round(seconds * RATE)) / RATE
     tone = np.where(time >= begin, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
-    frame.sample_rate = RATE
+    return samples(np.stack([tone, tone]), "fltp", "stereo")
+
+
+def samples(values: np.ndarray, format: str, layout: str, rate: int = RATE) -> av.AudioFrame:
+    """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
+    frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
+    frame.sample_rate = rate
     return frame
 
 

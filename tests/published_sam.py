@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
 WIDTH = 128  # of what both decode; memory has 64 channels, and the width must be a larger multiple of them
 SAM2_SIDE, SAM3_SIDE = 128, 112
@@ -13,25 +13,16 @@ SAM2_SIDE, SAM3_SIDE = 128, 112
 
 def _decoders(side: int, patch: int) -> dict:
     """What both have behind their encoders: prompts, masks and memory."""
+    prompts = {"hidden_size": WIDTH, "image_size": side, "patch_size": patch}
+    masks = {"hidden_size": WIDTH, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
+    attention = {"hidden_size": WIDTH, "num_layers": 1, "feed_forward_hidden_size": 64}
+    attention["rope_feat_sizes"] = [side // patch] * 2
     return {
-        "prompt_encoder_config": {"hidden_size": WIDTH, "image_size": side, "patch_size": patch},
-        "mask_decoder_config": {
-            "hidden_size": WIDTH,
-            "mlp_dim": 64,
-            "num_attention_heads": 4,
-            "iou_head_hidden_dim": 32,
-        },
-        "image_size": side,
-        "memory_attention_hidden_size": WIDTH,
-        "memory_attention_num_layers": 1,
-        "memory_attention_feed_forward_hidden_size": 64,
-        "memory_attention_rope_feat_sizes": [side // patch] * 2,
-        "memory_encoder_hidden_size": WIDTH,
-        "memory_encoder_output_channels": 64,
-        "mask_downsampler_embed_dim": WIDTH,
-        "memory_fuser_embed_dim": WIDTH,
-        "memory_fuser_intermediate_dim": 64,
-        "memory_fuser_num_layers": 1,
+        **{"prompt_encoder_config": prompts, "mask_decoder_config": masks, "image_size": side},
+        **{f"memory_attention_{name}": value for name, value in attention.items()},
+        **{"memory_encoder_hidden_size": WIDTH, "memory_encoder_output_channels": 64},
+        **{"mask_downsampler_embed_dim": WIDTH, "memory_fuser_embed_dim": WIDTH},
+        **{"memory_fuser_intermediate_dim": 64, "memory_fuser_num_layers": 1},
     }
 
 
@@ -41,24 +32,14 @@ def _sizes(side: int) -> dict:
 
 def write_sam2(folder: Path, seed: int = 0) -> Path:
     """Write a SAM 2 as `facebook/sam2.1-hiera-tiny` is published, 1.4 M numbers."""
-    from transformers import (
-        Sam2ImageProcessor,
-        Sam2VideoConfig,
-        Sam2VideoModel,
-        Sam2VideoProcessor,
-        Sam2VideoVideoProcessor,
-    )
+    import transformers
 
     side = SAM2_SIDE
     backbone = {
-        "model_type": "sam2_hiera_det_model",
-        "hidden_size": 16,
-        "num_attention_heads": 1,
-        "image_size": [side, side],
-        "blocks_per_stage": [1, 2, 2, 1],
-        "embed_dim_per_stage": [16, 32, 64, 128],
-        "num_attention_heads_per_stage": [1, 2, 4, 8],
-        "window_size_per_stage": [8, 4, 8, 4],
+        **{"model_type": "sam2_hiera_det_model", "hidden_size": 16, "num_attention_heads": 1},
+        **{"image_size": [side, side], "blocks_per_stage": [1, 2, 2, 1]},
+        **{"embed_dim_per_stage": [16, 32, 64, 128], "num_attention_heads_per_stage": [1, 2, 4, 8]},
+        **{"window_size_per_stage": [8, 4, 8, 4]},
         "global_attention_blocks": [4],  # never the first block of a stage
     }
     vision = {
@@ -68,72 +49,55 @@ def write_sam2(folder: Path, seed: int = 0) -> Path:
         "backbone_feature_sizes": [[side // n] * 2 for n in (4, 8, 16)],
         "fpn_hidden_size": WIDTH,
     }
-    config = Sam2VideoConfig(vision_config=vision, **_decoders(side, 16))
-    _save(Sam2VideoModel, config, folder, seed)
-    Sam2VideoProcessor(
-        Sam2ImageProcessor(size=_sizes(side), mask_size=_sizes(side // 4)),
-        Sam2VideoVideoProcessor(size=_sizes(side)),
+    config = transformers.Sam2VideoConfig(vision_config=vision, **_decoders(side, 16))
+    _save(transformers.Sam2VideoModel, config, folder, seed)
+    transformers.Sam2VideoProcessor(
+        transformers.Sam2ImageProcessor(size=_sizes(side), mask_size=_sizes(side // 4)),
+        transformers.Sam2VideoVideoProcessor(size=_sizes(side)),
         target_size=side,
     ).save_pretrained(folder)
     return folder
 
 
+_TEXT = {"model_type": "clip_text_model", "vocab_size": 49408, "hidden_size": 16, "intermediate_size": 32}
+_TEXT |= {"projection_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+_TEXT |= {"max_position_embeddings": 32}
+
+
 def write_sam3(folder: Path, seed: int = 0) -> Path:
     """Write a SAM 3 as `facebook/sam3` is published, detector and tracker in one file, 3 M numbers."""
-    from transformers import (
-        CLIPTokenizer,
-        Sam2VideoVideoProcessor,
-        Sam3ImageProcessor,
-        Sam3VideoConfig,
-        Sam3VideoModel,
-        Sam3VideoProcessor,
-    )
+    import transformers
 
     side, grid = SAM3_SIDE, SAM3_SIDE // 14
     small = {"hidden_size": WIDTH, "num_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
-    vision = {
-        "model_type": "sam3_vision_model",
-        "backbone_config": {
-            "model_type": "sam3_vit_model",
-            "hidden_size": 32,
-            "intermediate_size": 64,
+    backbone = {
+        **{"model_type": "sam3_vit_model", "hidden_size": 32, "intermediate_size": 64},
+        **{
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "image_size": side,
             "patch_size": 14,
             "window_size": 4,
-            "global_attn_indexes": [1],
-            "pretrain_image_size": side // 2,
         },
-        "fpn_hidden_size": WIDTH,
-        "backbone_feature_sizes": [[n * grid] * 2 for n in (4, 2, 1)],
+        **{"global_attn_indexes": [1], "pretrain_image_size": side // 2},
     }
-    text = {
-        "model_type": "clip_text_model",
-        "vocab_size": 49408,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "projection_dim": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 32,
-    }
+    vision = {"model_type": "sam3_vision_model", "backbone_config": backbone, "fpn_hidden_size": WIDTH}
+    vision["backbone_feature_sizes"] = [[n * grid] * 2 for n in (4, 2, 1)]
     detector = {
-        "model_type": "sam3",
-        "vision_config": vision,
-        "text_config": text,
-        "geometry_encoder_config": small,
-        "detr_encoder_config": small,
+        **{"model_type": "sam3", "vision_config": vision, "text_config": _TEXT},
+        **{"geometry_encoder_config": small, "detr_encoder_config": small},
         "detr_decoder_config": {**small, "num_queries": 6},
         "mask_decoder_config": {"hidden_size": WIDTH, "num_attention_heads": 4},
     }
     tracker = {"model_type": "sam3_tracker_video", "vision_config": vision, **_decoders(side, 14)}
-    config = Sam3VideoConfig(detector_config=detector, tracker_config=tracker, low_res_mask_size=4 * grid)
-    _save(Sam3VideoModel, config, folder, seed)
-    Sam3VideoProcessor(
-        Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),
-        Sam2VideoVideoProcessor(size=_sizes(side)),
-        CLIPTokenizer(vocab=read_vocabulary(), merges=read_merges(), model_max_length=77),
+    config = transformers.Sam3VideoConfig(
+        detector_config=detector, tracker_config=tracker, low_res_mask_size=4 * grid
+    )
+    _save(transformers.Sam3VideoModel, config, folder, seed)
+    transformers.Sam3VideoProcessor(
+        transformers.Sam3ImageProcessor(size=_sizes(side), mask_size=_sizes(4 * grid)),
+        transformers.Sam2VideoVideoProcessor(size=_sizes(side)),
+        transformers.CLIPTokenizer(vocab=read_vocabulary(), merges=read_merges(), model_max_length=77),
         target_size=side,
     ).save_pretrained(folder)
     return folder

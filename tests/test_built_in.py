@@ -18,7 +18,7 @@ from regrain.editing.media.clip import resize
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention
-from regrain.editing.params.control import read_control
+from regrain.editing.params.written import read_control
 from regrain.editing.pipeline.metrics import psnr
 from regrain.editing.recipe.events import Finished
 from storybook import KINDS, replace, sample_scene
@@ -27,17 +27,11 @@ from storybook.world import from_dict, render_frames
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
+ASKED = ("fox", "panda")  # of the first example's two animals
 CONTRACT = {
-    "version",
-    "versions",
-    "request",
-    "prompt_used",
-    "params",
-    "seconds",
-    "peak_memory",
-    "metrics",
+    "version", "versions", "request", "prompt_used", "params", "seconds", "peak_memory", "metrics",
     "warnings",
-}
+}  # fmt: skip
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
@@ -63,6 +57,12 @@ def run(project: Path, out: Path, *options: str) -> dict:
     return json.loads((out / "report.json").read_text())
 
 
+def finished(request: EditRequest, model) -> Finished:
+    """The last event of an edit."""
+    *_, last = edit(request, model)
+    return last
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The first example, edited by the command line with its own settings."""
@@ -76,13 +76,8 @@ def test_the_report_keeps_the_contract(demo):
     assert set(report["metrics"]) >= {"outside_psnr", "outside_ssim", "warp_error", "attention"}
     assert all(set(entry) == {"value", "source"} for entry in report["params"].values())
     assert report["warnings"] == []
-    assert {p.name for p in out.iterdir()} >= {
-        "edited.mp4",
-        "comparison.mp4",
-        "masks.mp4",
-        "attention",
-        "report.json",
-    }
+    written = {"edited.mp4", "comparison.mp4", "masks.mp4", "attention", "report.json"}
+    assert {p.name for p in out.iterdir()} >= written
 
 
 def test_outside_the_regions_the_written_file_is_the_source(demo):
@@ -97,11 +92,8 @@ def test_outside_the_regions_the_written_file_is_the_source(demo):
 def test_both_animals_became_what_their_words_say_in_every_frame(demo):
     """Of all kinds drawn in their best pose, the one asked for is nearest to the edited pixels."""
     out, _ = demo
-    request = load_project(EXAMPLES / "01_two_animals")
-    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
-    asked = [region.prompt.split()[-1] for region in request.regions]
-    assert asked == ["fox", "panda"]
-    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
+    request, truth = load_project(EXAMPLES / "01_two_animals"), drawn_as_asked()
+    assert [region.prompt.split()[-1] for region in request.regions] == list(ASKED)
     frames = open_clip(out / "edited.mp4").read(0, len(request.clip))
     for region in request.regions:
         actor = region.label - 1
@@ -110,23 +102,26 @@ def test_both_animals_became_what_their_words_say_in_every_frame(demo):
             far = {
                 k: distance(frames, replace(truth, actor=actor, kind=k), place, actor, (t,)) for k in KINDS
             }
-            assert min(far, key=far.__getitem__) == asked[actor], (region.name, t, far)
+            assert min(far, key=far.__getitem__) == ASKED[actor], (region.name, t, far)
+
+
+def drawn_as_asked():
+    """The first example's scene with the animals that its prompts ask for."""
+    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
+    return replace(replace(scene, actor=0, kind=ASKED[0]), actor=1, kind=ASKED[1])
 
 
 def margins(frames: np.ndarray) -> list[float]:
     """How much nearer each region is to what was asked of it than to what was asked of the other."""
-    scene = from_dict(json.loads((EXAMPLES / "01_two_animals" / "scene.json").read_text()))
-    asked, labels = ("fox", "panda"), load_project(EXAMPLES / "01_two_animals").labels
-    truth = replace(replace(scene, actor=0, kind=asked[0]), actor=1, kind=asked[1])
-    shown = (1, 6)
-    out = []
-    for i, own in enumerate(asked):
+    truth, labels = drawn_as_asked(), load_project(EXAMPLES / "01_two_animals").labels
+    shown, out = (1, 6), []
+    for i, own in enumerate(ASKED):
         inside = labels[list(shown)] == i + 1
         errors = {}
-        for kind in asked:
+        for kind in ASKED:
             drawn = render_frames(replace(truth, actor=i, kind=kind), frames.shape[1], shown)
             errors[kind] = np.square(drawn[inside].astype(float) - frames[list(shown)][inside]).mean()
-        out.append(float(errors[asked[1 - i]] / errors[own]) - 1)
+        out.append(float(errors[ASKED[1 - i]] / errors[own]) - 1)
     return out
 
 
@@ -139,7 +134,7 @@ def test_each_region_is_nearer_to_its_own_words_and_only_through_modulation(demo
     plain = EditRequest(
         request.clip, request.labels, request.regions, source_prompt=request.source_prompt, params=params
     )
-    result = next(e.result for e in edit(plain, model) if isinstance(e, Finished))
+    result = finished(plain, model).result
     assert min(margins(result.frames)) < 0.1
 
 
@@ -178,7 +173,7 @@ def edited_as(model, request, **params):
     plain: dict[str, object] = {"preview_every": 0, "steady": 0.0}
     plain |= {"redraw": 0.0} if request.method == "videograin" else {}
     request = dataclasses.replace(request, params=plain | params)
-    result = next(e.result for e in edit(request, model) if isinstance(e, Finished))
+    result = finished(request, model).result
     pair = (np.asarray(x) for x in (result.source, result.uncomposited))
     small, again = (resize(x, (model.size, model.size)) for x in pair)
     trip = model.decode(model.encode(small))
@@ -214,9 +209,9 @@ def test_every_example_runs_on_words_the_model_knows(example, model):
     if request.method == "tune_a_video" and not request.adapter:
         params |= {"tune_steps": 1, "tune_preview_every": 0}
     quick = dataclasses.replace(request, params=params)
-    finished = next(event for event in edit(quick, model) if isinstance(event, Finished))
-    assert finished.report["warnings"] == []
-    assert len(finished.result.others) == len(request.more_prompts)
+    last = finished(quick, model)
+    assert last.report["warnings"] == []
+    assert len(last.result.others) == len(request.more_prompts)
 
 
 def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
@@ -231,7 +226,7 @@ def test_the_tuned_model_knows_its_clip_and_keeps_frames_alike(model):
     before = edited_as(model, dataclasses.replace(same, adapter=""), **trip, **untuned)[0]
     assert after > before + 0.2
     moved = [
-        next(e.report for e in edit(one, model) if isinstance(e, Finished))["metrics"]["warp_error"]
+        finished(one, model).report["metrics"]["warp_error"]
         for one in (tuned, dataclasses.replace(tuned, adapter="", params=untuned))
     ]
     assert moved[0] < 0.8 * moved[1]

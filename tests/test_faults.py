@@ -1,6 +1,5 @@
 """What befalls a run: it is killed, the disk is full, another process is at the same place."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -18,9 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     load_backbone("storybook")  # children have it without loading
-    return base.write_project(
-        tmp_path_factory.mktemp("faults") / "project", base.content() | {"params": {"steps": 4}}
-    )
+    folder, content = tmp_path_factory.mktemp("faults") / "project", base.content()
+    return base.write_project(folder, content | {"params": {"steps": 4}})
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def expected(project) -> dict[str, bytes]:
     """The videos of a run that nothing befell."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGRAIN_CACHE", str(project.parent / "cache of the whole run"))
-        assert run(project, project.parent / "whole").end().code == 0
+        complete(run(project, project.parent / "whole"))
     return videos(project.parent / "whole")
 
 
@@ -36,14 +34,26 @@ def run(project: Path, out: Path, *faults) -> Started:
     return Started(["run", str(project), "-o", str(out)], project.parent, *faults)
 
 
+def contents(out: Path, pattern: str = "*") -> dict[str, bytes]:
+    """The bytes of each file below a folder."""
+    files = (file for file in out.rglob(pattern) if file.is_file())
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
 def videos(out: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*.mp4")}
+    return contents(out, "*.mp4")
 
 
-def cached() -> list[str]:
-    """Names of what is in the cache."""
-    folder = Path(os.environ["REGRAIN_CACHE"])
-    return sorted(file.name for file in folder.glob("*.safetensors")) if folder.is_dir() else []
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def complete(started: Started) -> str:
+    """What a command says that succeeds."""
+    ended = started.end()
+    assert ended.code == 0, ended.said
+    assert "Traceback" not in ended.said
+    return ended.said
 
 
 @pytest.mark.parametrize("stage", ["reading", "inverting", "editing", "decoding", "writing"])
@@ -51,15 +61,13 @@ def test_a_killed_run_ends_in_the_same_bytes(project, expected, tmp_path, own_ca
     out = tmp_path / "out"
     assert run(project, out, dies_while(stage)).end().code == -9
     assert not out.exists()
-    kept = cached()
+    kept = {file: file.stat().st_ino for file in (tmp_path / "cache").glob("*.safetensors")}
     assert bool(kept) == (stage in ("editing", "decoding", "writing"))
-    dates = {name: (tmp_path / "cache" / name).stat().st_ino for name in kept}
-    ended = run(project, out).end()
-    assert ended.code == 0, ended.said
+    complete(run(project, out))
     assert videos(out) == expected
     # What was done was taken from the cache, not made and stored again.
-    assert {name: (tmp_path / "cache" / name).stat().st_ino for name in kept} == dates
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "out"]
+    assert {file: file.stat().st_ino for file in kept} == kept
+    assert names(tmp_path) == ["cache", "out"]
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
@@ -74,35 +82,26 @@ def one_line(ended) -> str:
 def test_a_full_disk_keeps_the_old_results(project, expected, tmp_path, own_cache):
     out = tmp_path / "out"
     shutil.copytree(project.parent / "whole", out)
-    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    before = contents(out)
     assert "cannot be written" in one_line(run(project, out, small_results(3000)).end())
-    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
-    assert sorted(entry.name for entry in tmp_path.iterdir()) in (["cache", "out"], ["out"])
+    assert contents(out) == before
+    assert names(tmp_path) in (["cache", "out"], ["out"])
 
 
 def test_a_full_disk_for_the_cache_is_a_warning(project, expected, tmp_path, own_cache):
     """No entry is stored, and nothing of it stays; the results are all there."""
-    largest = max(len(video) for video in expected.values())
-    assert (
-        largest
-        < 60_000
-        < max(f.stat().st_size for f in (project.parent / "cache of the whole run").iterdir())
-    )
-    ended = run(project, tmp_path / "out", small_files(60_000)).end()
-    assert ended.code == 0, ended.said
-    assert "was not cached" in ended.said
+    entries = contents(project.parent / "cache of the whole run").values()
+    assert max(map(len, expected.values())) < 60_000 < max(map(len, entries))
+    assert "was not cached" in complete(run(project, tmp_path / "out", small_files(60_000)))
     assert videos(tmp_path / "out") == expected
-    assert all(file.stat().st_size < 60_000 for file in (tmp_path / "cache").rglob("*"))
+    assert all(len(entry) < 60_000 for entry in contents(tmp_path / "cache").values())
     assert list((tmp_path / "cache").glob(".*")) == []
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere/cache", "/dev/null"])
 def test_a_cache_that_cannot_be_used_is_a_warning(project, expected, tmp_path, monkeypatch, place):
     monkeypatch.setenv("REGRAIN_CACHE", place)
-    ended = run(project, tmp_path / "out").end()
-    assert ended.code == 0, ended.said
-    assert "was not cached" in ended.said
-    assert "Traceback" not in ended.said
+    assert "was not cached" in complete(run(project, tmp_path / "out"))
     assert videos(tmp_path / "out") == expected
 
 
@@ -111,11 +110,11 @@ def test_a_full_disk_keeps_the_old_masks(project, tmp_path):
 
     out = tmp_path / "found"
     base.write_masks(out)
-    before = {file: file.read_bytes() for file in out.iterdir()}
+    before = contents(out)
     command = ["clean", str(project / "masks"), "-o", str(out), "--grow", "2"]
     ended = Started(lambda: main(command) != 2, tmp_path, small_files(100)).end()
     assert "cannot be written" in one_line(ended._replace(code=2 - 2 * ended.code))
-    assert {file: file.read_bytes() for file in out.iterdir()} == before
+    assert contents(out) == before
 
 
 def test_a_full_disk_keeps_the_old_adapter(tmp_path):
@@ -130,15 +129,12 @@ def test_a_full_disk_keeps_the_old_adapter(tmp_path):
     assert "ResourceError" in ended.said
     assert "cannot be written" in ended.said
     assert file.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith("said")] == [
-        "a.safetensors"
-    ]
+    assert [name for name in names(tmp_path) if not name.startswith("said")] == ["a.safetensors"]
 
 
 def test_two_processes_share_a_cache_and_a_folder(project, expected, tmp_path, own_cache):
     started = [run(project, tmp_path / name) for name in ("out", "out", "other")]
     for process in started:
-        ended = process.end()
-        assert ended.code == 0, ended.said
+        complete(process)
     assert videos(tmp_path / "out") == videos(tmp_path / "other") == expected
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "other", "out"]
+    assert names(tmp_path) == ["cache", "other", "out"]

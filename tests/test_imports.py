@@ -13,19 +13,8 @@ ROOT = Path(__file__).parents[1]
 # The root's own modules (`errors`, `boundary`, `draw`) are below all rooms, `__main__` above.
 ROOMS = {
     "editing": (
-        "storage",
-        "media",
-        "params",
-        "motion",
-        "diffusion",
-        "attention",
-        "models.loading",
-        "models",
-        "request",
-        "recipe",
-        "methods",
-        "pipeline",
-        "cli",
+        *("storage", "media", "params", "motion", "diffusion", "attention", "models.loading", "models"),
+        *("request", "recipe", "methods", "pipeline", "cli"),
     ),
     "masks": ("models", "io", "segmentation", "track"),
     "ui": ("server", "session", "forms", "results", "handlers", "api", "page"),
@@ -40,9 +29,7 @@ NEVER = {
     "ui": ("app", "storybook", "editing.__main__", "masks.__main__"),
     "storybook": ("app", "ui", "gradio"),
 }
-
-
-OURS = ("editing", "masks", "ui")
+OURS = tuple(ROOMS)
 
 
 def modules():
@@ -91,11 +78,15 @@ def rank(module):
 IN_ROOMS = [name for name in PATHS if name.split(".")[0] in ROOMS]
 
 
-@pytest.mark.parametrize("module", IN_ROOMS)
-def test_arrows_point_down(module):
-    package = module.split(".")[0]
-    used = {module_of(name) for name in IMPORTS[module] if is_within(name, package)} - {"", package}
-    assert [name for name in used if rank(name) > rank(module)] == []
+@pytest.mark.parametrize("module", PATHS)
+def test_arrows_point_down_and_packages_keep_apart(module):
+    package, used = module.split(".")[0], IMPORTS[module]
+    inside = {module_of(name) for name in used if is_within(name, package)} - {"", package}
+    assert [name for name in inside if package in ROOMS and rank(name) > rank(module)] == []
+    assert [name for name in used if any(is_within(name, one) for one in NEVER[package])] == []
+    if package == "masks":
+        foreign = [name for name in used if is_within(name, "editing")]
+        assert [name for name in foreign if not any(is_within(name, one) for one in FOR_MASKS)] == []
 
 
 def test_no_circles():
@@ -107,32 +98,21 @@ def test_no_circles():
 
 
 def test_rooms_are_not_crowded():
-    rooms = Counter(
-        path.parent for name, path in PATHS.items() if path.name != "__init__.py" and name in IN_ROOMS
-    )
+    rooms = Counter(PATHS[name].parent for name in IN_ROOMS if PATHS[name].name != "__init__.py")
     assert {str(room.relative_to(ROOT)): count for room, count in rooms.items() if count > FULL} == {}
     known = {ROOT / package / room.replace(".", "/") for package, names in ROOMS.items() for room in names}
     assert set(rooms) - {ROOT / package for package in ROOMS} == known
     for room in known:
-        doc = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
-        assert doc, f"{room}: says what lives there"
-        assert len(ast.parse((room / "__init__.py").read_text()).body) == 1
+        tree = ast.parse((room / "__init__.py").read_text())
+        assert ast.get_docstring(tree), f"{room}: says what lives there"
+        assert len(tree.body) == 1
 
 
 def test_no_class_name_twice():
-    classes = Counter(
-        node.name
-        for name in IN_ROOMS
-        for node in ast.walk(ast.parse(PATHS[name].read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-    )
+    trees = (ast.parse(PATHS[name].read_text(encoding="utf-8")) for name in IN_ROOMS)
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    classes = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert [name for name, count in classes.items() if count > 1] == []
-
-
-@pytest.mark.parametrize("module", PATHS)
-def test_packages_keep_apart(module):
-    forbidden = NEVER[module.split(".")[0]]
-    assert [name for name in IMPORTS[module] if any(is_within(name, one) for one in forbidden)] == []
 
 
 @pytest.mark.parametrize("module", [name for name in PATHS if is_within(name, "editing.methods")])
@@ -143,53 +123,38 @@ def test_methods_do_not_import_methods(module):
     assert [name for name in IMPORTS[module] if module_of(name) in methods] == []
 
 
-@pytest.mark.parametrize("module", [name for name in PATHS if is_within(name, "masks")])
-def test_masks_use_little_of_editing(module):
-    used = [name for name in IMPORTS[module] if is_within(name, "editing")]
-    assert [name for name in used if not any(is_within(name, one) for one in FOR_MASKS)] == []
-
-
 def run(code):
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import regrain; regrain.EditRequest, regrain.load_project, regrain.METHODS",
-        "import regrain.editing, regrain.masks",
-        "from regrain.editing import load_project, save_project, open_clip, EditRequest, Finished",
-        "from regrain.masks import read_labels, write_labels",
-        "import regrain.editing.__main__, regrain.editing.pipeline.outputs, regrain.editing.methods",
-    ],
-)
-def test_light_imports_load_no_torch(code):
-    heavy = {"torch", "diffusers", "transformers", "gradio"}
-    done = run(f"{code}\nimport sys\nassert not {heavy} & set(sys.modules)")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", ["regrain", "regrain.editing", "regrain.masks"])
-def test_every_public_name_exists_and_others_do_not(package):
-    done = run(
-        f"import {package} as p\n"
-        "assert not hasattr(p, '__all__') or dir(p) == sorted({*p.__all__})\n"
-        "for name in dir(p): getattr(p, name)\n"
-        "assert not hasattr(p, 'nonsense')"
+def test_light_imports_load_no_torch():
+    run(
+        "import sys, regrain; regrain.EditRequest, regrain.load_project, regrain.METHODS\n"
+        "import regrain.editing, regrain.masks\n"
+        "from regrain.editing import load_project, save_project, open_clip, EditRequest, Finished\n"
+        "from regrain.masks import read_labels, write_labels\n"
+        "import regrain.editing.__main__, regrain.editing.pipeline.outputs, regrain.editing.methods\n"
+        "assert not {'torch', 'diffusers', 'transformers', 'gradio'} & set(sys.modules)"
     )
-    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_exists_and_others_do_not():
+    run(
+        "import regrain, regrain.editing, regrain.masks\n"
+        "for p in (regrain, regrain.editing, regrain.masks):\n"
+        "    assert not hasattr(p, '__all__') or dir(p) == sorted({*p.__all__})\n"
+        "    assert [name for name in dir(p) if not hasattr(p, name)] == []\n"
+        "    assert not hasattr(p, 'nonsense')"
+    )
 
 
 def test_no_module_is_loaded_twice():
     names = [f"regrain.{name}" for name in IN_ROOMS if not name.endswith("__main__")]
-    done = run(
+    run(
         "import sys\nfrom importlib import import_module\n"
         f"for name in {names}: import_module(name)\n"
-        f"assert not {{*{OURS}, 'app'}} & set(sys.modules)"
+        f"assert not {{*{OURS}, 'app'}} & set(sys.modules)\n"
+        "import editing, regrain\nassert editing.EditRequest is regrain.EditRequest"  # the old names
     )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_old_names_lead_to_the_same_objects():
-    done = run("import editing, regrain\nassert editing.EditRequest is regrain.EditRequest")
-    assert done.returncode == 0, done.stderr

@@ -11,10 +11,12 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "licences.md").read_text()
 
 
-def test_the_page_lists_what_is_required():
+def test_the_page_lists_what_is_required_and_folders_of_weights():
     table = PAGE.split("| package |")[1].split("`python -m")[0]
     listed = dict(re.findall(r"^\| ([\w-]+) \| (\w.*) \|$", table, re.MULTILINE))
     assert listed == {package: licence(package) for package in required()}
+    folders = {folder.name for folder in (ROOT / "assets").iterdir() if folder.is_dir()}
+    assert all(f"`assets/{name}/" in PAGE for name in folders), folders
 
 
 @pytest.mark.parametrize("package", sorted(brought_along(required())))
@@ -23,8 +25,3 @@ def test_no_package_demands_more_than_the_page_says(package):
     found = licence(package)
     own = package.startswith(("nvidia-", "cuda-"))
     assert found.startswith(named) or (own and "NVIDIA" in PAGE), found
-
-
-def test_folders_of_weights_are_listed():
-    folders = {folder.name for folder in (ROOT / "assets").iterdir() if folder.is_dir()}
-    assert all(f"`assets/{name}/" in PAGE for name in folders), folders

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,9 +22,8 @@ def installed(tmp_path_factory) -> Path:
     """A virtual environment with the wheel, which sees the dependencies of this one."""
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("package")
-    named = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True
-    )
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    named = subprocess.run(command, cwd=ROOT, capture_output=True)
     if named.returncode:
         pytest.skip("not a checkout")
     for name in filter(None, os.fsdecode(named.stdout).split("\0")):
@@ -39,64 +39,39 @@ def installed(tmp_path_factory) -> Path:
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "shared.pth").write_text("\n".join(site.getsitepackages()))
     (wheel,) = folder.glob("*.whl")
-    subprocess.run(
-        [*pip, "--python", str(venv / "bin" / "python"), "install", *without, str(wheel)], check=True
-    )
+    target = ["--python", str(venv / "bin" / "python")]
+    subprocess.run([*pip, *target, "install", *without, str(wheel)], check=True)
     (folder / "elsewhere").mkdir()
     return venv
 
 
-def environment(installed: Path, **more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """No home that can be written, no network that answers, and nothing of this checkout."""
-    kept = {
-        key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ
-    }
-    nobody = "http://127.0.0.1:9"
-    return {
-        **kept,
-        "HOME": "/proc/nowhere",
-        "HTTP_PROXY": nobody,
-        "HTTPS_PROXY": nobody,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "OMP_NUM_THREADS": "1",
-        **more,
-    }
+    names = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    nobody = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    local = {"NO_PROXY": "127.0.0.1,localhost", "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
+    return kept | nobody | local | more
 
 
 def regrain(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [installed / "bin" / "regrain", *arguments],
-        cwd=installed.parent / "elsewhere",
-        env=environment(installed),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command, folder = [installed / "bin" / "regrain", *arguments], installed.parent / "elsewhere"
+    options = {"capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(command, cwd=folder, env=environment(), **options)
 
 
-@pytest.mark.slow
 def test_the_command_edits_from_any_folder(installed):
     examples = next(installed.glob("lib/python*/site-packages/regrain/assets/examples"))
     ran = regrain(installed, "edit", "run", str(examples / "02_one_region"), "-o", "out", "--set", "steps=1")
     assert ran.returncode == 0, ran.stderr
     assert (installed.parent / "elsewhere" / "out" / "edited.mp4").stat().st_size > 1000
-    track = regrain(
-        installed,
-        "masks",
-        "track",
-        str(examples / "02_one_region" / "clip.mp4"),
-        "-o",
-        "found",
-        "--click",
-        "1:0,64,64",
-        "--frames",
-        "1",
-    )
+    clip = str(examples / "02_one_region" / "clip.mp4")
+    options = ["-o", "found", "--click", "1:0,64,64", "--frames", "1"]
+    track = regrain(installed, "masks", "track", clip, *options)
     assert track.returncode == 0, track.stderr
 
 
-@pytest.mark.slow
-def test_one_name_with_every_file(installed):
+def test_one_name_with_every_file_and_the_versions_of_python(installed):
     """Site-packages have one new name, and below it all that the checkout has in these folders."""
     (packages,) = installed.glob("lib/python*/site-packages")
     names = {entry.name for entry in packages.iterdir() if not entry.name.endswith((".dist-info", ".pth"))}
@@ -107,9 +82,14 @@ def test_one_name_with_every_file(installed):
         there = {file for file in files if (packages / "regrain" / file).is_file()}
         missing = {str(file) for file in files - there if file.suffix != ".md"}
         assert missing <= {"assets/readme.webp"}  # the README's picture
+    (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
+    metadata = PathDistribution(info).metadata
+    versions = [line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line]
+    assert versions == ["3.11", "3.12", "3.13"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "ray" in metadata.get_all("Provides-Extra", [])
 
 
-@pytest.mark.slow
 def test_wrong_commands_are_one_line(installed):
     ran = regrain(installed, "edti")
     assert (ran.returncode, ran.stderr) == (2, "error: COMMAND: Expected edit, masks or app, got 'edti'.\n")
@@ -117,21 +97,15 @@ def test_wrong_commands_are_one_line(installed):
     assert regrain(installed, "--version").stdout == "regrain 0.2.0\n"
 
 
-@pytest.mark.slow
 def test_the_page_starts_without_home_and_network(installed):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = environment(installed, GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
-    log = installed.parent / "page.log"
+    env = environment(GRADIO_SERVER_NAME="127.0.0.1", GRADIO_SERVER_PORT=str(port))
+    log, folder = installed.parent / "page.log", installed.parent / "elsewhere"
+    command = [installed / "bin" / "regrain", "app"]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [installed / "bin" / "regrain", "app"],
-            cwd=installed.parent / "elsewhere",
-            env=env,
-            stderr=sink,
-            stdout=sink,
-        )
+        process = subprocess.Popen(command, cwd=folder, env=env, stderr=sink, stdout=sink)
     try:
         until = time.monotonic() + 180
         while time.monotonic() < until and process.poll() is None:
@@ -145,13 +119,3 @@ def test_the_page_starts_without_home_and_network(installed):
     finally:
         process.terminate()
         process.wait(30)
-
-
-@pytest.mark.slow
-def test_its_metadata_name_the_versions_of_python(installed):
-    (info,) = installed.glob("lib/python*/site-packages/regrain-*.dist-info")
-    metadata = PathDistribution(info).metadata
-    versions = [line.split()[-1] for line in metadata.get_all("Classifier", []) if "Python :: 3." in line]
-    assert versions == ["3.11", "3.12", "3.13"]
-    assert metadata["Requires-Python"] == ">=3.11"
-    assert "ray" in metadata.get_all("Provides-Extra", [])

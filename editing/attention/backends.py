@@ -16,25 +16,22 @@ from torch import Tensor
 
 # Gathering all runs at once would copy q, k and v of the whole clip.
 _RUNS_AT_ONCE = 4096
+Queries = Float[Tensor, "batch heads queries dim"]
+Keys = Float[Tensor, "batch heads keys dim"]
+Values = Float[Tensor, "batch heads keys width"]
+Mask = Bool[Tensor, "batch 1 queries keys"]
+Runs = Float[Tensor, "batch tokens heads dim"]
 
 
 def attention(
-    q: Float[Tensor, "batch heads queries dim"],
-    k: Float[Tensor, "batch heads keys dim"],
-    v: Float[Tensor, "batch heads keys width"],
-    scale: float | None = None,
-    mask: Bool[Tensor, "batch 1 queries keys"] | None = None,
+    q: Queries, k: Keys, v: Values, scale: float | None = None, mask: Mask | None = None
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute exact softmax attention without a queries x keys matrix in memory.
 
     Args:
-        q: Queries, unscaled.
-        k: Keys.
-        v: Values; may be narrower or wider than q and k (keys that carry region channels).
+        q, k, v: Unscaled; v may be narrower or wider than q and k (keys that carry region channels).
         scale: Factor on q k^T; default dim ** -0.5.
         mask: True where a query sees a key; None lets all see all.
-    Returns:
-        One row of values per query, in q's dtype.
     """
     dim, width = q.shape[-1], v.shape[-1]
     if dim == width or q.device.type != "cpu":
@@ -43,26 +40,19 @@ def attention(
     if scale is None:
         scale = dim**-0.5
     if width < dim:
-        return F.scaled_dot_product_attention(q, k, F.pad(v, (0, dim - width)), mask, scale=scale)[
-            ..., :width
-        ]
+        wide = F.pad(v, (0, dim - width))
+        return F.scaled_dot_product_attention(q, k, wide, mask, scale=scale)[..., :width]
     pad = (0, width - dim)
     return F.scaled_dot_product_attention(F.pad(q, pad), F.pad(k, pad), v, mask, scale=scale)
 
 
 def attention_in_runs(
-    q: Float[Tensor, "batch tokens heads dim"],
-    k: Float[Tensor, "batch tokens heads dim"],
-    v: Float[Tensor, "batch tokens heads dim"],
-    lengths: Int[Tensor, "runs"],
-    scale: float | None = None,
-) -> Float[Tensor, "batch tokens heads dim"]:
+    q: Runs, k: Runs, v: Runs, lengths: Int[Tensor, "runs"], scale: float | None = None
+) -> Runs:
     """Compute attention within consecutive runs of tokens.
 
     Args:
-        q: Queries, unscaled.
-        k: Keys.
-        v: Values.
+        q, k, v: Unscaled.
         lengths: Tokens of each run, the same runs in every row of the batch; they add up to `tokens`.
         scale: Factor on q k^T; default dim ** -0.5.
     """
@@ -80,8 +70,7 @@ def attention_in_runs(
 
 def uses_xformers(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether `attention_in_runs` is one call of xformers: in half precision on a GPU that has it."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    return device.type == "cuda" and half and find_spec("xformers") is not None
+    return device.type == "cuda" and dtype.itemsize == 2 and find_spec("xformers") is not None
 
 
 def describe(device: torch.device, dtype: torch.dtype) -> str:

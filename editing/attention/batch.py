@@ -37,10 +37,10 @@ class Batch(NamedTuple):
         Raises:
             ValueError: The branch is not in this batch.
         """
-        found = [i for i, branch in enumerate(self.branches) if name in (branch, _group(branch))]
-        if not found:
+        places = [i for i, branch in enumerate(self.branches) if name in (branch, _group(branch))]
+        if not places:
             raise ValueError(f"no branch {name!r} among {', '.join(self.branches)}")
-        return slice(found[0] * self.frames, (found[-1] + 1) * self.frames)
+        return slice(places[0] * self.frames, (places[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
         """Join the tensors of the groups into the rows of a call; groups not in this batch are left out."""

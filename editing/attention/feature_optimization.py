@@ -18,6 +18,8 @@ from torch import Tensor
 from regrain.editing.motion.correspondence import Motion
 
 Distance = Literal["squared", "absolute"]
+FeatureMaps = Float[Tensor, "rows c h w"]
+Places = Float[Tensor, "rows places c"]
 # Places compared with as many others at once: on a CPU a block stays in its cache, a GPU wants large ones.
 _BLOCK, _GPU_BLOCK = 256, 2048
 _EPSILON = 1e-5
@@ -50,20 +52,14 @@ class Agreement:
 
 
 @torch.no_grad()
-def optimize_features(
-    x: Float[Tensor, "rows c h w"], source: Float[Tensor, "rows c h w"], motion: Motion, wanted: Agreement
-) -> Float[Tensor, "rows c h w"]:
+def optimize_features(x: FeatureMaps, source: FeatureMaps, motion: Motion, wanted: Agreement) -> FeatureMaps:
     """Optimise features; without weights they are returned as they are.
 
     Args:
-        x: Features, rows (branch frame).
+        x: Features, rows (branch frame); they come back in their dtype, and no gradient leaves them.
         source: Features of the source clip, same rows.
         motion: Motion of the circular pairs of frames, at the size of the features.
         wanted: See `Agreement`.
-
-    Returns:
-        Features in x's dtype; no gradient reaches anything else.
-
     Source: arXiv:2403.12962, Eq. 3 to 6.
     """
     if not wanted.flow and not wanted.similarity:
@@ -81,11 +77,11 @@ def optimize_features(
             slope = similarity_slope(features, reference, wanted.distance)
             features.grad.add_(slope, alpha=wanted.similarity)
         adam.step()
-    found = features.mT.reshape(x.shape).contiguous()
-    return (with_statistics(found, original) if wanted.restore else found).to(x.dtype)
+    result = features.mT.reshape(x.shape).contiguous()
+    return (with_statistics(result, original) if wanted.restore else result).to(x.dtype)
 
 
-def as_places(x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows places c"]:
+def as_places(x: FeatureMaps) -> Places:
     """A copy with the features of every place side by side."""
     return rearrange(x, "rows c h w -> rows (h w) c").clone(memory_format=torch.contiguous_format)
 
@@ -96,10 +92,9 @@ def neighbours(motion: Motion, circular: bool) -> Float[Tensor, "pairs places"]:
     Args:
         motion: Motion of the circular pairs of frames.
         circular: See `Agreement`.
-
     Returns:
-        A sparse matrix. Of features of all places, frame by frame, it makes the difference of each place to
-        its neighbour, interpolated; outside the frame features are 0.
+        A sparse matrix that takes features of all places, frame by frame, to the difference of each place to
+        its interpolated neighbour; outside the frame features are 0.
     """
     frames = torch.arange(len(motion.forward), device=motion.forward.device)
     after = frames.roll(-1)
@@ -137,15 +132,8 @@ def _displaced(
     return here, there.masked_fill(outside, 0), weights.masked_fill(outside, 0)
 
 
-def flow_slope(
-    x: Float[Tensor, "rows places c"], links: Float[Tensor, "pairs all_places"]
-) -> Float[Tensor, "rows places c"]:
-    """The gradient of the mean distance of each frame to its neighbour; hidden places count as 0.
-
-    Args:
-        x: Features, rows (branch frame).
-        links: See `neighbours`.
-    """
+def flow_slope(x: Places, links: Float[Tensor, "pairs all_places"]) -> Places:
+    """The gradient of the mean distance of each frame to its `neighbours`; hidden places count as 0."""
     # Adam takes full steps down any slope, so what only rounding made must have none.
     rounding = _ROUNDING * x.abs().amax()
     slopes = []
@@ -156,9 +144,7 @@ def flow_slope(
     return torch.cat(slopes).view_as(x).div_(x.numel())
 
 
-def similarity_slope(
-    x: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
-) -> Float[Tensor, "rows places c"]:
+def similarity_slope(x: Places, reference: Places, distance: Distance) -> Places:
     """The gradient of the mean distance of the similarities of all pairs of places to the reference's.
 
     Args:
@@ -173,9 +159,7 @@ def similarity_slope(
     return slope.addcmul_(unit, along, value=-1).div_(length)
 
 
-def unit_slope(
-    u: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"], distance: Distance
-) -> Float[Tensor, "rows places c"]:
+def unit_slope(u: Places, reference: Places, distance: Distance) -> Places:
     """The same by features of length 1.
 
     The gradient of sum |U U^T - R R^T| is 2 sign(U U^T - R R^T) U, that of its square 4 (U U^T - R R^T) U.
@@ -198,9 +182,7 @@ def unit_slope(
     return slope.mul_(4 / numbers)
 
 
-def _signed(
-    rows: Float[Tensor, "rows places c"], reference: Float[Tensor, "rows places c"]
-) -> Float[Tensor, "rows places c"]:
+def _signed(rows: Places, reference: Places) -> Places:
     """sign(U U^T - R R^T) U, in blocks of the upper triangle; a block and its mirror image are transposed."""
     slope, places = torch.zeros_like(rows), rows.shape[1]
     side = _BLOCK if rows.device.type == "cpu" else _GPU_BLOCK
@@ -220,9 +202,7 @@ def _signed(
     return slope
 
 
-def with_statistics(
-    x: Float[Tensor, "rows c h w"], like: Float[Tensor, "rows c h w"]
-) -> Float[Tensor, "rows c h w"]:
+def with_statistics(x: FeatureMaps, like: FeatureMaps) -> FeatureMaps:
     """Give every channel of every row the mean and deviation of another.
 
     Source: adaptive instance normalisation, Huang and Belongie, arXiv:1703.06868, Eq. 8.
@@ -237,9 +217,7 @@ def with_statistics(
     return (x - mean) / deviation * wanted_deviation + wanted_mean
 
 
-def _on_sphere(
-    x: Float[Tensor, "rows places c"],
-) -> tuple[Float[Tensor, "rows places c"], Float[Tensor, "rows places 1"]]:
+def _on_sphere(x: Places) -> tuple[Places, Float[Tensor, "rows places 1"]]:
     """Features divided by their length, and the length."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(_SHORTEST)
     return x / length, length

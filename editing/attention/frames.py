@@ -34,7 +34,7 @@ def frames_seen(
         selectors: "first", "middle" and "last" name a frame of the clip; "own" is the frame itself;
             "previous" is the one before it, and an int an offset, both kept inside the clip. Or "all".
         frames: Number of frames in the clip.
-        middle: The frame called so; default: the middle one, the lower of two.
+        middle: The middle frame; default: the lower of two.
     Raises:
         ValueError: There is no selector.
     """
@@ -66,9 +66,7 @@ def across_frames(q: Rows, k: Rows, v: Rows, frames: int, seen: Seen, attend: At
     """Compute attention in which each frame sees the frames that `seen` lists for it.
 
     Args:
-        q: Queries, rows (branch frame).
-        k: Keys, same rows.
-        v: Values, same rows.
+        q, k, v: Rows (branch frame).
         frames: Frames in a branch.
         seen: See `frames_seen`.
         attend: Called once: for "all" with the folded q, k, v [branch, heads, (frame tokens), dim]; else with
@@ -93,9 +91,7 @@ def across_shared(
     """Compute attention in which every frame of a branch sees the same tokens of that branch.
 
     Args:
-        q: Queries, rows (branch frame).
-        k: Keys, same rows.
-        v: Values, same rows.
+        q, k, v: Rows (branch frame).
         shared: The tokens that all frames see.
         attend: Called once with folded queries [branch, heads, (frame tokens), dim] and the shared keys and
             values [branch, heads, (shared tokens), dim].
@@ -123,32 +119,13 @@ def all_frames(q: Rows, k: Rows, v: Rows, frames: int, attend: Attend = attentio
     return across_frames(q, k, v, frames, "all", attend)
 
 
-def sparse_causal(
-    q: Rows,
-    k: Rows,
-    v: Rows,
-    frames: int,
-    selectors: Sequence[Selector] = ("first", "previous"),
-    attend: Attend = attention,
-) -> Rows:
-    """Compute attention in which each frame sees the frames of its `selectors`; see `across_frames`.
-
-    Raises:
-        ValueError: There is no selector.
-    Source: Tune-A-Video, arXiv:2212.11565, Eq. 2: the first and the previous frame.
-    """
-    return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
-
-
 def tracks(
     q: Rows, k: Rows, v: Rows, frames: int, ids: Int[Tensor, "frames tokens"], scale: float | None = None
 ) -> Rows:
     """Compute attention in which each token sees the tokens of its own track, including itself.
 
     Args:
-        q: Queries, rows (branch frame).
-        k: Keys, same rows.
-        v: Values, same rows.
+        q, k, v: Rows (branch frame).
         frames: Frames in a branch.
         ids: Track of every token; a track has at most one token per frame (`flow.trajectories`).
         scale: Factor on q k^T; default dim ** -0.5.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,24 +74,6 @@ def plain(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
     return attention(q, k, v)
 
 
-@runtime_checkable
-class HasAttention(Protocol):
-    """The parts of a diffusers model (UNet2DConditionModel, ControlNetModel) that `install` uses."""
-
-    @property
-    def attn_processors(self) -> dict:
-        """Processors by name, "<layer>.processor"."""
-        ...
-
-    def set_attn_processor(self, processor: dict) -> None:
-        """Set them all."""
-        ...
-
-    def get_submodule(self, target: str):
-        """The layer of that name."""
-        ...
-
-
 class LayerProcessor:
     """A diffusers attention processor that passes q, k and v to `attend`; plain attention without one."""
 
@@ -108,10 +90,7 @@ class LayerProcessor:
         attend: AttentionFn | None = None,
         queries: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Run one attention layer on hidden_states [batch, tokens, channels].
-
-        `queries` are weights of query projections to use instead of the layers' own, by layer.
-        """
+        """Run one layer on hidden_states [batch, tokens, channels]; `queries` as in `Intervention`."""
         if attention_mask is not None or hidden_states.ndim != 3 or attn.group_norm or attn.spatial_norm:
             raise ValueError(
                 f"{self.site.name}: a masked or two-dimensional attention layer is not supported"
@@ -124,10 +103,8 @@ class LayerProcessor:
             queried = attn.to_q(hidden_states)
         else:
             queried = F.linear(hidden_states, queries[self.site.name].to(hidden_states), attn.to_q.bias)
-        q, k, v = (
-            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for x in (queried, attn.to_k(text), attn.to_v(text))
-        )
+        projected = (queried, attn.to_k(text), attn.to_v(text))
+        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
         if attn.norm_q is not None:
             q = attn.norm_q(q)
         if attn.norm_k is not None:
@@ -141,15 +118,15 @@ class LayerProcessor:
         return out / attn.rescale_output_factor
 
 
-def install(model: HasAttention) -> tuple[AttentionLayer, ...]:
-    """Give every attention layer of `model` a `LayerProcessor`; call it once, when the model is loaded.
+def install(model: nn.Module) -> tuple[AttentionLayer, ...]:
+    """Give every attention layer of a diffusers model a `LayerProcessor`; called once, when it is loaded.
 
     Returns:
-        The sites in the order in which they run: down, middle, up.
+        The layers in the order in which they run: down, middle, up.
     """
     strides = _strides(model)
     sites = []
-    for key in model.attn_processors:
+    for key in dict(model.attn_processors):
         name = key.removesuffix(".processor")
         kind = "cross" if model.get_submodule(name).is_cross_attention else "self"
         parts = name.split(".")
@@ -162,12 +139,12 @@ def install(model: HasAttention) -> tuple[AttentionLayer, ...]:
 
 def _strides(model: nn.Module) -> dict[str, int]:
     """Latents per side that a token of each block spans; attention runs before a block changes its grid."""
-    stride, found = 1, {}
+    stride, strides = 1, {}
     for index, block in enumerate(model.down_blocks):
-        found[f"down_blocks.{index}"] = stride
+        strides[f"down_blocks.{index}"] = stride
         stride *= 2 if getattr(block, "downsamplers", None) else 1
-    found["mid_block"] = stride
+    strides["mid_block"] = stride
     for index, block in enumerate(getattr(model, "up_blocks", ())):
-        found[f"up_blocks.{index}"] = stride
+        strides[f"up_blocks.{index}"] = stride
         stride //= 2 if getattr(block, "upsamplers", None) else 1
-    return found
+    return strides

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regrain.editing.attention.backends import attention
+from regrain.editing.attention.backends import Keys, Queries, attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.text import (
@@ -25,31 +25,23 @@ from regrain.editing.diffusion.text import (
     replace_map,
 )
 
-Maps = Float[Tensor, "rows heads queries keys"]
+Maps = Float[Tensor, "batch heads queries keys"]
 CrossControl = Literal["auto", "replace", "refine"]
 # The references read their maps at 16 x 16 of 64 x 64 latents; this is the least side of the grid to read.
 _MAP_SIDE = 16
 
 
 def map_stride(grid: Grid, sites: Sequence[AttentionLayer]) -> tuple[int, int, int]:
-    """Choose the stride of the layers from which maps of words are read.
+    """Choose the stride of the layers from which maps of words are read, on a grid of latents.
 
-    It is the coarsest grid with cross-attention and at least 16 cells per side, else the finest.
-
-    Args:
-        grid: Grid of the latents.
-        sites: The model's attention layers.
+    It is the coarsest with cross-attention and at least 16 cells per side, else the finest.
     """
     strides = sorted({site.stride for site in sites if site.kind == "cross"})
     large = [stride for stride in strides if min(grid.over(stride).size) >= _MAP_SIDE]
     return large[-1] if large else strides[0]
 
 
-def probabilities(
-    q: Float[Tensor, "rows heads queries dim"],
-    k: Float[Tensor, "rows heads keys dim"],
-    scale: float | None = None,
-) -> Maps:
+def probabilities(q: Queries, k: Keys, scale: float | None = None) -> Maps:
     """Compute softmax(scale q k^T) in at least single precision; the default scale is dim ** -0.5."""
     q, k = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
     return torch.softmax(q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5), -1)
@@ -122,9 +114,7 @@ def fuse_cross(
     """Compute cross-attention in which some branches use that of the branch `source`.
 
     Args:
-        q: Queries, rows of `batch`.
-        k: Keys, same rows.
-        v: Values, same rows.
+        q, k, v: Rows of `batch`.
         batch: The order of the rows.
         exchanges: Per branch, how its attention is computed from the source's; None leaves it unchanged.
         seen: Called with name, own maps and final maps of every branch in `exchanges`.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from regrain.editing.attention.backends import attention
+from regrain.editing.attention.backends import Keys, Queries, Values, attention
 
 # Elements of one block of scores: 4 MB in fp32, which stays in a CPU's cache while it is worked on; on a GPU
 # enough to keep it busy.
@@ -30,6 +30,10 @@ _MANY_KEYS, _WIDE = 256, 64
 # Fused kernels want widths in multiples of this.
 _LANES = 8
 
+QueryLabels = Int[Tensor, "#batch queries"]
+KeyLabels = Int[Tensor, "#batch keys"]
+Strength = Float[Tensor, "#batch queries"]
+
 
 def grid_labels(
     labels: Integer[Tensor, "frames height width"], height: int, width: int, count: int
@@ -40,11 +44,9 @@ def grid_labels(
     region, so that small parts survive.
 
     Args:
-        labels: 0..count - 1.
-        height: Height of the grid. width: Width of the grid.
-        count: Number of labels, background included.
-    Returns:
-        int64, cells in row-major order.
+        labels: 0..count - 1, the background's included.
+        height, width: Size of the grid, whose cells come back in row-major order, int64.
+        count: Number of labels.
     """
     kinds = torch.arange(count, device=labels.device)[:, None, None]
     # A frame at a time: at the size of the source, shares of all would be many times the clip.
@@ -68,12 +70,10 @@ def _take_a_cell(winner: Int[Tensor, "cells"], cover: Float[Tensor, "cells"], la
             return
 
 
-def row_range(
-    q: Float[Tensor, "batch heads queries dim"], k: Float[Tensor, "batch heads keys dim"]
-) -> Float[Tensor, "batch heads queries"]:
-    """Largest minus smallest logit of every row of q k^T / sqrt(dim), streamed over blocks of queries.
+def row_range(q: Queries, k: Keys) -> Float[Tensor, "batch heads queries"]:
+    """Largest minus smallest logit of every row of q k^T / sqrt(dim), in at least single precision.
 
-    Computed in at least single precision.
+    Streamed over blocks of queries.
     """
     keys, unit = k.transpose(-1, -2), _unit(q)
     block_size = _BLOCK if q.device.type == "cpu" else _GPU_BLOCK
@@ -92,17 +92,13 @@ def _unit(q: Tensor) -> float:
 
 
 def modulate(
-    q: Float[Tensor, "batch heads queries dim"],
-    k: Float[Tensor, "batch heads keys dim"],
-    query_label: Int[Tensor, "#batch queries"],
-    key_label: Int[Tensor, "#batch keys"],
-    strength: Float[Tensor, "#batch queries"],
+    q: Queries, k: Keys, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
 ) -> tuple[Float[Tensor, "batch heads queries wide"], Float[Tensor, "batch heads keys wide"]]:
     """Widen queries and keys so that their plain attention, scaled by the original dim, is modulated.
 
     Args:
-        q: Unscaled queries. k: Keys.
-        query_label: Region of each query. key_label: Region of each key; -1 belongs to no region.
+        q, k: Unscaled.
+        query_label, key_label: Regions; -1 is none.
         strength: a_i in [0, 1]: 0 leaves a row unchanged, 1 sets it to max inside its region, min elsewhere.
     Returns:
         q2, k2 with softmax(q2 k2^T / sqrt(dim)) the modulated attention; wide = dim + number of regions.
@@ -117,12 +113,7 @@ def modulate(
 
 
 def modulated_attention(
-    q: Float[Tensor, "batch heads queries dim"],
-    k: Float[Tensor, "batch heads keys dim"],
-    v: Float[Tensor, "batch heads keys width"],
-    query_label: Int[Tensor, "#batch queries"],
-    key_label: Int[Tensor, "#batch keys"],
-    strength: Float[Tensor, "#batch queries"],
+    q: Queries, k: Keys, v: Values, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
 ) -> Float[Tensor, "batch heads queries width"]:
     """Compute attention with `modulate`d logits; with every strength 0 it is plain attention, bit for bit."""
     if not bool(strength.any()):
@@ -137,12 +128,7 @@ def modulated_attention(
 
 
 def _in_blocks(
-    q: Float[Tensor, "batch heads queries dim"],
-    k: Float[Tensor, "batch heads keys dim"],
-    v: Float[Tensor, "batch heads keys width"],
-    query_label: Int[Tensor, "#batch queries"],
-    key_label: Int[Tensor, "#batch keys"],
-    strength: Float[Tensor, "#batch queries"],
+    q: Queries, k: Keys, v: Values, query_label: QueryLabels, key_label: KeyLabels, strength: Strength
 ) -> Float[Tensor, "batch heads queries width"]:
     """The same without widening: computes the scores once and takes their range from them."""
     regions = torch.arange(int(torch.maximum(query_label.max(), key_label.max())) + 1)

@@ -1,4 +1,4 @@
-"""What the command lines share: parsing of settings, exit codes and error lines."""
+"""What the command lines share: options, parsing of settings, exit codes, warnings and error lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,12 @@ _PHRASES = (
     (r"Input should be ", "Expected "),
 )
 log = logging.getLogger(__name__)
+
+# Options of every command that opens a clip.
+ClipPath = Annotated[Path, typer.Argument(help="Video file or folder of images.")]
+Start = Annotated[int, typer.Option(help="First frame used.")]
+Stride = Annotated[int, typer.Option(help="Use every stride-th frame.")]
+Frames = Annotated[int | None, typer.Option(help="Number of frames used; all by default.")]
 
 
 def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
@@ -66,12 +72,18 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         typer.echo(f"error: installation: {said} Run `pip install --upgrade regrain`.", err=True)
     except MemoryError:
         log.debug("out of memory", exc_info=True)
-        said = "There is too little of it. Close other programs, or lower the size or the number of frames."
+        said = "It is full. Close other programs, or lower the size or the number of frames."
         typer.echo(f"error: memory: {said}", err=True)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         return _STOPPED
     return 2
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings on stderr."""
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, object]:

@@ -21,10 +21,8 @@ def examine() -> Iterator[tuple[str, str]]:
 
     from regrain.editing.attention.backends import describe
 
-    yield (
-        "Python",
-        f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    )
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield "Python", f"{platform.python_version()}, {machine}"
     yield from ((need.name, _state(need)) for need in needed())
     yield "xformers", _xformers()
     on_gpu = torch.cuda.is_available()
@@ -38,10 +36,8 @@ def examine() -> Iterator[tuple[str, str]]:
     for model, side, weights, per_frame in _NEEDS:
         # On a CPU weights are float32, unless only half of that fits.
         frames = int((free / 2**30 / (1 if on_gpu else 2) - weights) / per_frame)
-        yield (
-            f"{model} at {side} px",
-            f"about {frames} frames fit (estimate)" if frames > 0 else "does not fit (estimate)",
-        )
+        fits = f"about {frames} frames fit" if frames > 0 else "does not fit"
+        yield f"{model} at {side} px", f"{fits} (estimate)"
 
 
 def _state(need: Requirement) -> str:

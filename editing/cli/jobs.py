@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -19,9 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import EditingError, RequestError, from_validation, shorten
+from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest, override
+from regrain.editing.request.plan import scan
 from regrain.editing.request.project import FILE, load_project
-from regrain.editing.storage.folders import check_writable
+from regrain.editing.request.runnable import check_runnable
+from regrain.editing.storage.folders import check_writable, replacing
 
 log = logging.getLogger(__name__)
 STATUS = "batch.json"
@@ -69,17 +72,17 @@ class EditJob:
         if "loras" in changes:
             changes["loras"] = tuple(changes["loras"])
         request, notes = override(load_project(self.project), **changes)
-        request.check_runnable()
+        check_runnable(request)
         return request, notes
 
-    def digest(self) -> str:
-        """SHA-256 of all files of the project and of the changes: what the result depends on."""
+    def mark(self) -> dict[str, str]:
+        """What the result depends on: the name, and SHA-256 of the project's files and of the changes."""
         found = hashlib.sha256(json.dumps(dict(self.changes), sort_keys=True).encode())
         for file in sorted(path for path in self.project.rglob("*") if path.is_file()):
             found.update(str(file.relative_to(self.project)).encode(errors="surrogateescape"))
             with file.open("rb") as content:
                 found.update(hashlib.file_digest(content, "sha256").digest())
-        return found.hexdigest()
+        return {"name": self.name, "digest": found.hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: `error` is empty if it was done; `again` if another try may help."""
+    """How a task ended: `error` is empty if it was done."""
 
     task: Task
     error: str = ""
-    again: bool = False
-
-
-Run = Callable[[Sequence[Task]], Iterator[Outcome]]
 
 
 def read_jobs(sources: Iterable[str]) -> list[EditJob]:
@@ -151,8 +150,8 @@ def _find(source: str) -> list[EditJob]:
 
 def _read_lines(file: Path) -> list[EditJob]:
     check_regular(file, "JOBS")
-    said = f"{shorten(file.name)} cannot be read. Use a UTF-8 file of one object a line."
-    with boundary("JOBS", said), file.open(encoding="utf-8-sig") as lines:
+    unreadable = f"{shorten(file.name)} cannot be read. Use a UTF-8 file with one JSON object per line."
+    with boundary("JOBS", unreadable), file.open(encoding="utf-8-sig") as lines:
         texts = [line for line in islice(lines, _MAX_LINES + 1) if line.strip()]
     if len(texts) > _MAX_LINES:
         raise RequestError("JOBS", f"{shorten(file.name)} has more than {_MAX_LINES} lines. Split it.")
@@ -192,8 +191,6 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
         request, _ = job.request()
         count = _count_shots(request)
         # What is done once for all windows, such as tuning, the first shot does; the others find it cached.
-        from regrain.editing.params.registry import METHODS
-
         first = (0,) if METHODS[request.method].setup else ()
         shots = range(count) if count > 1 else ()
         tasks += [Task(job, shot, first if shot else ()) for shot in shots]
@@ -202,9 +199,6 @@ def split(jobs: Iterable[EditJob]) -> list[Task]:
 
 
 def _count_shots(request: EditRequest) -> int:
-    from regrain.editing.params.registry import check_params
-    from regrain.editing.request.plan import scan
-
     cuts = check_params(request.method, request.params).cuts
     if cuts is None:
         cuts = [number for number, is_cut in scan(request.clip) if is_cut]
@@ -220,31 +214,29 @@ def is_done(job: EditJob, out: Path) -> bool:
         kept = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(kept, dict) and kept.get("job") == {"name": job.name, "digest": job.digest()}
+    return isinstance(kept, dict) and kept.get("job") == job.mark()
 
 
 def work(task: Task, out: Path) -> Outcome:
     """Do a task, unless it is done; everything that a user can cause is said in the outcome."""
     try:
         if task.shot is not None:
-            _edit_shot(task)
+            _edit_shot(task.job, task.shot)
         elif not is_done(task.job, out):
             _edit(task.job, out)
     except EditingError as error:
         return Outcome(task, str(error))
     except Exception as error:
         log.exception("a job failed")
-        return Outcome(
-            task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.", True
-        )
+        return Outcome(task, f"{task.title}: {type(error).__name__} inside Regrain. The log has the details.")
     return Outcome(task)
 
 
-def _edit_shot(task: Task) -> None:
+def _edit_shot(job: EditJob, shot: int) -> None:
     from regrain.editing.pipeline.runner import edit_shot
 
-    request, _ = task.job.request()
-    for _ in edit_shot(request, task.shot or 0):
+    request, _ = job.request()
+    for _ in edit_shot(request, shot):
         pass
 
 
@@ -255,16 +247,12 @@ def _edit(job: EditJob, out: Path) -> None:
     from regrain.editing.recipe.events import Finished
 
     request, notes = job.request()
-    digest = job.digest()
+    mark = job.mark()
     *_, last = edit(request)
     if not isinstance(last, Finished):
         raise RuntimeError("the run ended without a result")
     warnings: Any = last.report["warnings"]
-    report = {
-        **last.report,
-        "warnings": [*warnings, *notes],
-        "job": {"name": job.name, "digest": digest},
-    }
+    report = {**last.report, "warnings": [*warnings, *notes], "job": mark}
     place = out / _WORK / uuid.uuid4().hex
     try:
         write_outputs(last.result, request, report, place)
@@ -323,15 +311,13 @@ class Status:
 
     def count(self, state: str) -> int:
         """Number of jobs that are done, failed or waiting."""
-        return sum(found["state"] == state for found in self._states.values())
+        return sum(job["state"] == state for job in self._states.values())
 
     def close(self) -> None:
         """Remove what was begun and not finished."""
         shutil.rmtree(self._out / _WORK, ignore_errors=True)
 
     def _write(self) -> None:
-        from regrain.editing.storage.folders import replacing
-
         text = json.dumps({"version": 1, "jobs": self._states}, indent=2, ensure_ascii=False)
         with replacing(self._out / STATUS) as part:
             part.write_text(text + "\n", encoding="utf-8")

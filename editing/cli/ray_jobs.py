@@ -68,16 +68,17 @@ class Cluster:
         done: set[tuple[str, int | None]] = set()
         failed: set[str] = set()
         while waiting or self._busy:
-            yield from self._start(ray, waiting, done, failed)
+            self._start(ray, waiting, done, failed)
             if not self._busy:
                 continue
             ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=5)
             for handle in ready:
-                outcome = self._end(ray, handle, waiting)
-                if outcome is None:
+                if (outcome := self._end(ray, handle, waiting)) is None:
                     continue
-                task = outcome.task
-                (failed.add(task.job.name) if outcome.error else done.add((task.job.name, task.shot)))
+                if outcome.error:
+                    failed.add(outcome.task.job.name)
+                else:
+                    done.add((outcome.task.job.name, outcome.task.shot))
                 yield outcome
 
     def _end(self, ray: Any, handle: Any, waiting: list[Task]) -> Outcome | None:
@@ -91,14 +92,13 @@ class Cluster:
             if self._deaths[name] < _TRIES:
                 waiting.insert(0, task)
                 return None
-            said = f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__})."
-            return Outcome(task, said)
+            return Outcome(task, f"{task.title}: Its worker died {_TRIES} times ({type(error).__name__}).")
         self._idle.append(worker)
         return outcome
 
     def _start(
         self, ray: Any, waiting: list[Task], done: set[tuple[str, int | None]], failed: set[str]
-    ) -> Iterator[Outcome]:
+    ) -> None:
         """Give every idle worker a task that may begin; drop tasks of jobs that failed."""
         for task in [task for task in waiting if task.job.name in failed]:
             waiting.remove(task)
@@ -116,7 +116,6 @@ class Cluster:
             worker = self._idle.pop()
             waiting.remove(task)
             self._busy[worker.work.remote(task)] = worker, task
-        yield from ()
 
     def _gpus(self, ray: Any) -> float:
         if self.gpus is not None:
@@ -138,7 +137,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        said = "It needs Ray, which is not installed. Run `pip install regrain[ray]`."
+        said = "Ray is not installed. Run `pip install regrain[ray]`."
         raise RequestError("--ray", said) from None
     said = f"The cluster at {shorten(address)} cannot be reached. Start one with `ray start --head`."
     if not ray.is_initialized():

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from regrain.editing.errors import shorten
 
+Latents = Float[Tensor, "*shape"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Convention = Literal["paper", "videograin", "fatezero"]
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -102,10 +104,9 @@ class Schedule:
         spacing = config.get("timestep_spacing", "leading")
         if config.get("rescale_betas_zero_snr"):
             raise ValueError("rescale_betas_zero_snr is not supported, since inversion divides by the signal")
-        if spacing not in ("leading", "trailing", "linspace"):
-            raise ValueError(
-                f"unknown timestep_spacing {shorten(spacing)}, not leading, trailing or linspace"
-            )
+        if spacing not in get_args(Spacing):
+            known = "leading, trailing or linspace"
+            raise ValueError(f"unknown timestep_spacing {shorten(spacing)}, not {known}")
         if config.get("trained_betas") is not None:
             betas = np.asarray(config["trained_betas"], dtype=np.float64)
         elif shape == "linear":
@@ -116,18 +117,13 @@ class Schedule:
             bar = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
             betas = np.minimum(1 - bar[1:] / bar[:-1], 0.999)
         else:
-            raise ValueError(
-                f"unknown beta_schedule {shorten(shape)}, not linear, scaled_linear or squaredcos_cap_v2"
-            )
+            known = "linear, scaled_linear or squaredcos_cap_v2"
+            raise ValueError(f"unknown beta_schedule {shorten(shape)}, not {known}")
         alphas = np.cumprod(1 - betas)
         if not (np.isfinite(alphas).all() and (alphas > 0).all() and (alphas <= 1).all()):
             raise ValueError("its betas are not between 0 and 1")
-        return cls(
-            alphas,
-            int(config.get("steps_offset", 0)),
-            bool(config.get("set_alpha_to_one", True)),
-            spacing,
-        )
+        offset, ends_clean = int(config.get("steps_offset", 0)), bool(config.get("set_alpha_to_one", True))
+        return cls(alphas, offset, ends_clean, spacing)
 
     def level(self, t: int) -> tuple[float, float]:
         """Signal and noise at level t; t = -1 is where sampling ends."""
@@ -161,13 +157,10 @@ class Schedule:
     def sampling(self, steps: int) -> tuple[Step, ...]:
         """The steps from noise to clean: 981, 961, ..., 1 for 50 steps of Stable Diffusion, then level -1.
 
-        Raises:
-            ValueError: See `levels`.
+        Errors are those of `levels`.
         """
-        levels = (-1, *self.levels(steps))
-        return tuple(
-            self._step(i, steps, levels[-1 - i], levels[-1 - i], levels[-2 - i]) for i in range(steps)
-        )
+        pairs = enumerate(pairwise((*self.levels(steps)[::-1], -1)))
+        return tuple(self._step(i, steps, high, high, low) for i, (high, low) in pairs)
 
     def inversion(self, steps: int, convention: Convention = "paper") -> tuple[Step, ...]:
         """The steps from clean to noise: the levels of `sampling(steps)` reversed, up to where it starts.
@@ -187,17 +180,13 @@ class Schedule:
         """
         rising = self.levels(steps)
         if convention == "videograin":
-            return tuple(
-                self._step(i, steps - 1, low, low, high)
-                for i, (low, high) in enumerate(zip(rising, rising[1:], strict=False))
-            )
+            pairs = enumerate(pairwise(rising))
+            return tuple(self._step(i, steps - 1, low, low, high) for i, (low, high) in pairs)
         if convention not in ("paper", "fatezero"):
             raise ValueError(f"unknown convention {convention!r}, not paper, videograin or fatezero")
-        told = rising if convention == "fatezero" else (rising[0], *rising[:-1])
-        return tuple(
-            self._step(i, steps, t, low, high)
-            for i, (t, low, high) in enumerate(zip(told, (-1, *rising[:-1]), rising, strict=True))
-        )
+        given = rising if convention == "fatezero" else (rising[0], *rising[:-1])
+        moves = enumerate(zip(given, (-1, *rising[:-1]), rising, strict=True))
+        return tuple(self._step(i, steps, t, low, high) for i, (t, low, high) in moves)
 
     def _step(self, index: int, total: int, t: int, start: int, stop: int) -> Step:
         time = max(0.0, (t - self.offset) / len(self.alphas_cumprod))
@@ -209,12 +198,8 @@ class Schedule:
 
 
 def split(
-    output: Float[Tensor, "*shape"],
-    x: Float[Tensor, "*shape"],
-    signal: float,
-    noise: float,
-    prediction: Prediction,
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    output: Latents, x: Latents, signal: float, noise: float, prediction: Prediction
+) -> tuple[Latents, Latents]:
     """Convert a network's output for `x` at a level to (x0, eps).
 
     Raises:
@@ -231,16 +216,14 @@ def split(
     raise ValueError(f"unknown prediction {prediction!r}, not epsilon, v_prediction or sample")
 
 
-def combine(
-    x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step, prediction: Prediction
-) -> Float[Tensor, "*shape"]:
+def combine(x0: Latents, eps: Latents, step: Step, prediction: Prediction) -> Latents:
     """The output of a network that predicts (x0, eps) at the level where `step` starts; undoes `split`."""
     if prediction == "v_prediction":
         return step.signal * eps - step.noise * x0
     return eps if prediction == "epsilon" else x0
 
 
-def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step) -> Float[Tensor, "*shape"]:
+def advance(x0: Latents, eps: Latents, step: Step) -> Latents:
     """Take a deterministic step (DDIM, eta 0): the same x0 and eps, mixed for the next level.
 
     Source: arXiv:2010.02502, Eq. 12 with sigma 0.
@@ -248,9 +231,7 @@ def advance(x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Ste
     return step.signal_next * x0 + step.noise_next * eps
 
 
-def ddpm_step(
-    x0: Float[Tensor, "*shape"], eps: Float[Tensor, "*shape"], step: Step, fresh: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+def ddpm_step(x0: Latents, eps: Latents, step: Step, fresh: Latents) -> Latents:
     """Take an ancestral step: a draw from q(x_next | x, x0), with `fresh` standard normal noise.
 
     Source: Ho et al., arXiv:2006.11239, Eq. 6 and 7, written as DDIM with eta 1.
@@ -260,16 +241,12 @@ def ddpm_step(
     return step.signal_next * x0 + (step.noise_next**2 - variance) ** 0.5 * eps + variance**0.5 * fresh
 
 
-def add_noise(
-    x0: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], step: Step
-) -> Float[Tensor, "*shape"]:
+def add_noise(x0: Latents, noise: Latents, step: Step) -> Latents:
     """Add noise to clean latents, up to the level where `step` starts."""
     return step.signal * x0 + step.noise * noise
 
 
-def guide(
-    uncond: Float[Tensor, "*shape"], cond: Float[Tensor, "*shape"], scale: float
-) -> Float[Tensor, "*shape"]:
+def guide(uncond: Latents, cond: Latents, scale: float) -> Latents:
     """Apply classifier-free guidance to eps or, at the same x, to x0. Scale 1 gives `cond`.
 
     Source: Ho and Salimans, arXiv:2207.12598, Eq. 6 (`scale` is their w + 1).

@@ -77,12 +77,8 @@ class PromptEmbedding:
 
 
 def spans(text: PromptEmbedding, start: int, stop: int) -> tuple[int, ...]:
-    """Find the tokens that touch the characters [start, stop) of a prompt.
+    """Find the tokens that touch the characters [start, stop) of a single prompt (`text[i]` of several).
 
-    Args:
-        text: A single prompt (`text[i]` of several).
-        start: First character.
-        stop: One past the last character.
     Returns:
         Token positions in rising order; the start token is 0. Empty if the characters are only spaces.
     Raises:
@@ -163,31 +159,20 @@ def new_words(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> tuple[int, ...]:
-    """Find the tokens of every occurrence of a word or phrase, ignoring case and punctuation.
-
-    Args:
-        text: A single prompt.
-        phrase: One or more consecutive words of the prompt.
-        field: Field to name in the error.
+    """Find the tokens of every occurrence of a phrase in a single prompt, ignoring case and punctuation.
 
     Returns:
         Token positions in rising order.
     Raises:
-        PromptError: The phrase does not occur; names the nearest word of the prompt.
+        PromptError: The phrase does not occur; names the nearest word of the prompt, and `field`.
     """
-    asked, there = [w.text for w in words(phrase)], words(text.prompts[0])
-    starts = [
-        i
-        for i in range(len(there) - len(asked) + 1)
-        if asked and [w.text for w in there[i : i + len(asked)]] == asked
-    ]
-    if not starts:
-        known = list(dict.fromkeys(w.text for w in there))
-        raise PromptError(
-            field, f"{shorten(phrase)} is not in the prompt. {suggest(phrase.casefold(), known)}"
-        )
-    found = [spans(text, there[i].start, there[i + len(asked) - 1].stop) for i in starts]
-    return tuple(sorted({token for tokens in found for token in tokens}))
+    wanted, prompt = [w.text for w in words(phrase)], words(text.prompts[0])
+    runs = [prompt[i : i + len(wanted)] for i in range(len(prompt) - len(wanted) + 1) if wanted]
+    matches = [run for run in runs if [w.text for w in run] == wanted]
+    if not matches:
+        nearest = suggest(phrase.casefold(), dict.fromkeys(w.text for w in prompt))
+        raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
+    return tuple(sorted({token for run in matches for token in spans(text, run[0].start, run[-1].stop)}))
 
 
 def equalizer(

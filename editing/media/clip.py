@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, check_window
 
 MAX_STRIDE = 1_000_000
 MAX_SIDE = 8192
@@ -146,18 +146,8 @@ def resize(
 
 def _check_times(times: Sequence[Fraction], count: int) -> tuple[Fraction, ...]:
     if len(times) != count or times[0] != 0 or list(times) != sorted(times):
-        raise ClipError("clip.times", f"Expected {count} times in order, the first of them 0.")
+        raise ClipError("clip.times", f"Expected {count} rising times that begin at 0.")
     return tuple(times)
-
-
-def check_window(start: int, stop: int, length: int) -> None:
-    """Check that frames start to stop - 1 are in a clip of `length` frames.
-
-    Raises:
-        IndexError: Unless 0 <= start <= stop <= length.
-    """
-    if not 0 <= start <= stop <= length:
-        raise IndexError(f"frames {start} to {stop} of a clip of {length}")
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -175,8 +165,8 @@ def check_size(size: tuple[int, int]) -> None:
         raise ClipError("clip.path", said)
 
 
-def used_frames(total: int, start: int, stride: int, frames: int | None) -> slice:
-    """Choose the source frames of a clip.
+def used_frames(total: int, start: int, stride: int, frames: int | None) -> range:
+    """The numbers of the source frames of a clip.
 
     Args:
         total: Frames of the source.
@@ -187,28 +177,22 @@ def used_frames(total: int, start: int, stride: int, frames: int | None) -> slic
     Raises:
         ClipError: A number is out of range, or the source has too few frames.
     """
-    if start < 0 or stride < 1 or (frames is not None and frames < 1):
-        key, value = (
-            ("start", start) if start < 0 else ("stride", stride) if stride < 1 else ("frames", frames)
-        )
-        raise ClipError(
-            f"clip.{key}", f"Expected a whole number of at least {int(key != 'start')}, got {value}."
-        )
+    for key, value, least in (("start", start, 0), ("stride", stride, 1), ("frames", frames, 1)):
+        if value is not None and value < least:
+            raise ClipError(f"clip.{key}", f"Expected a whole number of at least {least}, got {value}.")
     if stride > MAX_STRIDE:
         raise ClipError("clip.stride", f"Expected at most {MAX_STRIDE}, got {shorten(stride)}.")
-    available = len(range(start, total, stride))
+    available = range(start, total, stride)
     if not available:
-        raise ClipError(
-            "clip.start", f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
-        )
-    if frames is not None and frames > available:
+        message = f"The clip has {total} frames, so none is left from frame {start}. Start earlier."
+        raise ClipError("clip.start", message)
+    if frames is not None and frames > len(available):
         raise ClipError(
             "clip.frames",
-            f"The clip has {available} frames from frame {start} at stride {stride}; {frames} were "
+            f"The clip has {len(available)} frames from frame {start} at stride {stride}; {frames} were "
             "requested. Lower clip.frames.",
         )
-    count = available if frames is None else frames
-    return slice(start, start + (count - 1) * stride + 1, stride)
+    return available[:frames]
 
 
 def stack(frames: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width 3"]:

@@ -1,10 +1,14 @@
-"""COCO data sets as masks of a clip: an image per frame, a category per label; other tools' polygons, too."""
+"""COCO data sets as masks of a clip: an image per frame, a category per label; other tools' polygons, too.
+
+A mask is stored as its run lengths down the columns, outside and inside in turn.
+"""
 
 from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,115 +19,52 @@ from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.images import natural
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.media.rle import from_runs, runs
 
+Extent = tuple[int, tuple[int, int]]  # number of frames, and their (width, height)
 # What tools call the number of an object that is the same in all images.
 _TRACKS = ("track_id", "instance_id", "object_id")
-Entry = tuple[int, int, Any]
-
-
-def head(frames: int, size: tuple[int, int], names: Mapping[int, str]) -> dict[str, Any]:
-    """A data set without annotations: `size` is (width, height), `names` are those of the labels."""
-    width, height = size
-    return {
-        "info": {"description": "Masks by Regrain", "version": "1"},
-        "images": [
-            {"id": n + 1, "file_name": f"{n:05d}.png", "width": width, "height": height}
-            for n in range(frames)
-        ],
-        "categories": [{"id": label, "name": name} for label, name in names.items()],
-        "annotations": [],
-    }
-
-
-def annotation(number: int, frame: int, label: int, mask: np.ndarray) -> dict[str, Any]:
-    """One mask, bool [height, width], of a frame from 0."""
-    height, width = mask.shape
-    y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1] if len(x) else [0, 0, 0, 0]
-    return {
-        "id": number,
-        "image_id": frame + 1,
-        "category_id": label,
-        "segmentation": {"size": [height, width], "counts": runs(mask)},
-        "area": int(mask.sum()),
-        "bbox": [int(value) for value in box],
-        "iscrowd": 0,
-    }
-
-
-def is_data_set(facts: object) -> bool:
-    """Whether JSON is a COCO data set."""
-    return isinstance(facts, dict) and "images" in facts and "annotations" in facts
-
-
-def extent(facts: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
-    """Number of frames, and their (width, height): those of the first image."""
-    first = facts["images"][0]
-    return len(facts["images"]), (whole(first["width"]), whole(first["height"]))
-
-
-def entries(facts: Mapping[str, Any]) -> Iterator[Entry]:
-    """The masks of a data set: frame from 0, label, and run lengths as `from_runs` takes them.
-
-    Images are frames in the order of their names. A label is a category, or, where annotations carry the
-    number of an object, an object. Several annotations of one label on an image become one mask.
-    """
-    images = sorted(facts["images"], key=lambda image: (natural(str(image["file_name"])), image["id"]))
-    frames = {image["id"]: frame for frame, image in enumerate(images)}
-    size = extent(facts)[1]
-    labels = _labels(facts)
-    found: dict[tuple[int, int], Any] = {}
-    for one in facts["annotations"]:
-        place = frames[one["image_id"]], labels[_object(one)]
-        counts = _counts(one["segmentation"], size)
-        found[place] = _joined(found[place], counts, size) if place in found else counts
-    for (frame, label), counts in found.items():
-        yield frame, label, counts
-
-
-def names(facts: Mapping[str, Any]) -> dict[int, str]:
-    """By label, the name of its category; the data set is one that `entries` has read."""
-    known = {whole(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])}
-    return {label: known.get(category, "") for (category, _), label in _labels(facts).items()}
-
-
-def _object(one: Mapping[str, Any]) -> tuple[int, str]:
-    said = {**(one.get("attributes") or {}), **one}
-    track = next((said[key] for key in _TRACKS if said.get(key) is not None), "")
-    return int(one["category_id"]), str(track)
-
-
-def _labels(facts: Mapping[str, Any]) -> dict[tuple[int, str], int]:
-    """The label of each object: its category's number where that is one, else the next."""
-    objects = sorted(
-        {_object(one) for one in facts["annotations"]}, key=lambda one: (one[0], natural(one[1]))
-    )
-    if all(not track and 1 <= category <= 255 for category, track in objects):
-        return {one: one[0] for one in objects}
-    return {one: number for number, one in enumerate(objects, 1)}
-
-
-def _counts(segmentation: Any, size: tuple[int, int]) -> Any:
-    if not isinstance(segmentation, list):
-        return segmentation["counts"]
-    import cv2  # slow to import, and seldom needed
-
-    mask = np.zeros(size[::-1], np.uint8)
-    for polygon in segmentation:
-        # A corner is between pixels, as COCO counts; OpenCV counts from their centres.
-        corners = np.array(polygon, float).reshape(-1, 2) - 0.5
-        cv2.fillPoly(mask, [np.round(16 * corners).astype(np.int32)], 1, shift=4)
-    return runs(mask > 0)
-
-
-def _joined(one: Any, other: Any, size: tuple[int, int]) -> list[int]:
-    return runs(from_runs(one, size) | from_runs(other, size))
-
-
 _MOST = 10**9  # of a number in a file of masks
-# Of JSON that is no masks.
-_BAD = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
+
+
+def runs(mask: Bool[np.ndarray, "height width"]) -> list[int]:
+    """Encode a mask as COCO's RLE: lengths of runs down the columns, outside and inside in turn."""
+    flat = mask.ravel(order="F")
+    ends = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+    return [0] * bool(flat[0]) + np.diff(ends).tolist()
+
+
+def from_runs(
+    counts: Sequence[object] | str | bytes, size: tuple[int, int]
+) -> Bool[np.ndarray, "height width"]:
+    """Decode what `runs` returned, or COCO's compressed form of it, to a mask of (width, height).
+
+    Raises:
+        MaskError: The runs are not whole numbers, or do not add up to the size.
+    """
+    width, height = size
+    lengths = _unpacked(counts) if isinstance(counts, str | bytes) else list(counts)
+    # Summed by Python: NumPy's sum could wrap round to what is expected.
+    if not all(type(n) is int and n >= 0 for n in lengths) or sum(lengths) != width * height:
+        message = f"The runs do not add up to {width}x{height} pixels. Export the masks again."
+        raise MaskError("masks", message)
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(inside, np.array(lengths, int)).reshape(height, width, order="F")
+
+
+def _unpacked(text: str | bytes) -> list[int]:
+    """Run lengths of COCO's compressed string: five bits a character, each length less the last but one's."""
+    lengths: list[int] = []
+    value = shift = 0
+    for code in text.encode("latin-1", "replace") if isinstance(text, str) else text:
+        value |= ((code - 48) & 31) << shift
+        shift += 5
+        if code - 48 & 32:
+            continue
+        if code - 48 & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    return lengths
 
 
 def write_rle(
@@ -143,21 +84,40 @@ def write_rle(
     """
     if not masks:
         raise MaskError("masks", "No mask is given. Add at least one.")
-
     frames, height, width = next(iter(masks.values())).shape
-    known = {label: (names or {}).get(label) or str(label) for label in masks}
-    found = (
+    size = {"width": width, "height": height}
+    head = {
+        "info": {"description": "Masks by Regrain", "version": "1"},
+        "images": [{"id": n + 1, "file_name": f"{n:05d}.png", **size} for n in range(frames)],
+        "categories": [{"id": label, "name": (names or {}).get(label) or str(label)} for label in masks],
+        "annotations": [],
+    }
+    shown = (
         (index, label, frame)
         for label, mask in masks.items()
         for index, frame in enumerate(mask)
         if index == 0 or frame.any()  # the first keeps a label that is nowhere
     )
-    start = _compact(head(frames, (width, height), known)).removesuffix("]}")
     with Path(path).open("w", encoding="utf-8") as file:  # one at a time: all of them would fill memory
-        file.write(start)
-        for number, (index, label, frame) in enumerate(found, 1):
-            file.write("," * (number > 1) + _compact(annotation(number, index, label, frame)))
+        file.write(_compact(head).removesuffix("]}"))
+        for number, (index, label, frame) in enumerate(shown, 1):
+            file.write("," * (number > 1) + _compact(_annotation(number, index, label, frame)))
         file.write("]}\n")
+
+
+def _annotation(number: int, frame: int, label: int, mask: np.ndarray) -> dict[str, Any]:
+    """One mask, bool [height, width], of a frame from 0."""
+    y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = [x[0], y[0], x[-1] - x[0] + 1, y[-1] - y[0] + 1] if len(x) else [0, 0, 0, 0]
+    return {
+        "id": number,
+        "image_id": frame + 1,
+        "category_id": label,
+        "segmentation": {"size": list(mask.shape), "counts": runs(mask)},
+        "area": int(mask.sum()),
+        "bbox": [int(value) for value in box],
+        "iscrowd": 0,
+    }
 
 
 def _compact(value: object) -> str:
@@ -169,39 +129,19 @@ def read_rle(
 ) -> dict[int, Bool[np.ndarray, "frames height width"]]:
     """Read what `write_rle` wrote; missing masks are empty, and `counts` may be compressed.
 
-    Args:
-        path: JSON file.
-        frames: Number of used frames of the clip.
-        size: (width, height) of the clip.
-
-    Raises:
-        MaskError: See `open_rle`.
+    Args and errors are those of `open_rle`.
     """
-    masks = {}
-    for label, counts in open_rle(path, frames, size).items():
-        masks[label] = np.zeros((frames, size[1], size[0]), bool)
-        for frame, given in counts.items():
-            masks[label][frame] = from_runs(given, size)
+    return {label: unroll(counts, size, 0, frames) for label, counts in open_rle(path, frames, size).items()}
+
+
+def unroll(
+    counts: Mapping[int, Any], size: tuple[int, int], start: int, stop: int
+) -> Bool[np.ndarray, "frames height width"]:
+    """Decode the masks of a label in frames start to stop - 1; missing ones are empty."""
+    masks = np.zeros((stop - start, size[1], size[0]), bool)
+    for frame in counts.keys() & range(start, stop):
+        masks[frame - start] = from_runs(counts[frame], size)
     return masks
-
-
-def _dense(entry: dict[str, Any]) -> dict[str, Any]:
-    """Keep run lengths as numbers of four bytes; as a list they take ten times as much."""
-    counts = entry.get("counts")
-    if isinstance(counts, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in counts):
-        entry["counts"] = array("i", counts)
-    return entry
-
-
-def load_json(path: str | Path) -> Any:
-    """Read JSON, keeping run lengths as numbers of four bytes.
-
-    Raises:
-        MaskError: There is no such file, or it is not JSON.
-    """
-    check_regular(Path(path), "masks", MaskError)
-    with boundary("masks", _no_masks(path).message, MaskError):
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
 
 
 def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, dict[int, Any]]:
@@ -218,7 +158,9 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
     name, facts = Path(path).name, load_json(path)
     check_extent(name, _extent(facts, path), (frames, size))
     masks: dict[int, dict[int, Any]] = {}
-    for frame, label, counts in _entries(facts, path):
+    with _parsing(path):
+        by_place = _masks(facts, size)
+    for (frame, label), counts in by_place.items():
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(
                 "masks",
@@ -229,22 +171,31 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
     return masks
 
 
-def check_extent(name: str, given: tuple[int, tuple[int, int]], wanted: tuple[int, tuple[int, int]]) -> None:
-    """Refuse masks of another clip: both are the number of frames and their (width, height).
+def load_json(path: str | Path) -> Any:
+    """Read JSON, keeping run lengths as numbers of four bytes.
 
     Raises:
-        MaskError: The count or size is wrong.
+        MaskError: There is no such file, or it is not JSON.
     """
-    if (given[0], tuple(given[1])) != (wanted[0], tuple(wanted[1])):
-        (count, (width, height)), (frames, size) = given, wanted
-        raise MaskError(
-            "masks",
-            f"{shorten(name)} has {count} frames of {width}x{height}, but the clip uses {frames} of "
-            f"{size[0]}x{size[1]}. Use masks of this clip.",
-        )
+    check_regular(Path(path), "masks", MaskError)
+    with _parsing(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_dense)
 
 
-def extent_of(path: str | Path) -> tuple[int, tuple[int, int]]:
+def _dense(entry: dict[str, Any]) -> dict[str, Any]:
+    """Keep run lengths as numbers of four bytes; as a list they take ten times as much."""
+    counts = entry.get("counts")
+    if isinstance(counts, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in counts):
+        entry["counts"] = array("i", counts)
+    return entry
+
+
+def is_data_set(facts: object) -> bool:
+    """Whether JSON is a COCO data set."""
+    return isinstance(facts, dict) and "images" in facts and "annotations" in facts
+
+
+def extent_of(path: str | Path) -> Extent:
     """Number of frames, and their (width, height), of a JSON file of masks.
 
     Raises:
@@ -253,29 +204,94 @@ def extent_of(path: str | Path) -> tuple[int, tuple[int, int]]:
     return _extent(load_json(path), path)
 
 
-def _extent(facts: Any, path: str | Path) -> tuple[int, tuple[int, int]]:
-    if not is_data_set(facts):
-        raise _no_masks(path)
-    try:
-        return extent(facts)
-    except _BAD:
-        raise _no_masks(path) from None
+def check_extent(name: str, given: Extent, wanted: Extent) -> None:
+    """Refuse masks of another clip: both are the number of frames and their (width, height).
+
+    Raises:
+        MaskError: The count or size is wrong.
+    """
+    (count, (width, height)), (frames, size) = given, wanted
+    if (count, width, height) != (frames, *size):
+        raise MaskError(
+            "masks",
+            f"{shorten(name)} has {count} frames of {width}x{height}, but the clip uses {frames} of "
+            f"{size[0]}x{size[1]}. Use masks of this clip.",
+        )
 
 
-def _entries(facts: Any, path: str | Path) -> list[Entry]:
-    """Frame from 0, label and run lengths of every mask."""
-    try:
-        masks = list(entries(facts))
-    except MaskError:
-        raise
-    except _BAD:
-        raise _no_masks(path) from None
-    if not all(isinstance(counts, list | str | array) for *_, counts in masks):
-        raise _no_masks(path)
+def names(facts: Mapping[str, Any]) -> dict[int, str]:
+    """By label, the name of its category; the data set is one that `open_rle` has read."""
+    categories = {_whole(one["id"]): str(one.get("name", "")) for one in facts.get("categories", [])}
+    return {label: categories.get(category, "") for (category, _), label in _labels(facts).items()}
+
+
+def _parsing(path: str | Path) -> AbstractContextManager[None]:
+    """Whatever fails inside means that a file holds no masks."""
+    said = f"{shorten(Path(path).name)} is not a JSON file of masks. Export the masks again."
+    return boundary("masks", said, MaskError)
+
+
+def _extent(facts: Any, path: str | Path) -> Extent:
+    """The number of images, and the size of the first."""
+    with _parsing(path):
+        if not is_data_set(facts):
+            raise TypeError("no data set")
+        first = facts["images"][0]
+        return len(facts["images"]), (_whole(first["width"]), _whole(first["height"]))
+
+
+def _masks(facts: Mapping[str, Any], size: tuple[int, int]) -> dict[tuple[int, int], Any]:
+    """The masks of a data set: run lengths as `from_runs` takes them, by frame from 0 and label.
+
+    Images are frames in the order of their names. A label is a category, or, where annotations carry the
+    number of an object, an object. Several annotations of one label on an image become one mask.
+    """
+    images = sorted(facts["images"], key=lambda image: (natural(str(image["file_name"])), image["id"]))
+    frames = {image["id"]: frame for frame, image in enumerate(images)}
+    labels = _labels(facts)
+    masks: dict[tuple[int, int], Any] = {}
+    for one in facts["annotations"]:
+        place, counts = (frames[one["image_id"]], labels[_object(one)]), _counts(one["segmentation"], size)
+        if not isinstance(counts, list | str | array):
+            raise TypeError("no run lengths")
+        if place in masks:
+            counts = runs(from_runs(masks[place], size) | from_runs(counts, size))
+        masks[place] = counts
     return masks
 
 
-def whole(value: object) -> int:
+def _object(one: Mapping[str, Any]) -> tuple[int, str]:
+    """The object that an annotation shows: its category, and its number in all images if it has one."""
+    attributes = {**(one.get("attributes") or {}), **one}
+    track = next((attributes[key] for key in _TRACKS if attributes.get(key) is not None), "")
+    return int(one["category_id"]), str(track)
+
+
+def _labels(facts: Mapping[str, Any]) -> dict[tuple[int, str], int]:
+    """The label of each object: its category's number where that is one, else the next."""
+    objects = sorted(
+        {_object(one) for one in facts["annotations"]}, key=lambda one: (one[0], natural(one[1]))
+    )
+    if all(not track and 1 <= category <= 255 for category, track in objects):
+        return {one: one[0] for one in objects}
+    return {one: number for number, one in enumerate(objects, 1)}
+
+
+def _counts(segmentation: Any, size: tuple[int, int]) -> Any:
+    """Run lengths, of polygons too."""
+    if not isinstance(segmentation, list):
+        return segmentation["counts"]
+    import cv2  # slow to import, and seldom needed
+
+    mask = np.zeros(size[::-1], np.uint8)
+    for polygon in segmentation:
+        # A corner is between pixels, as COCO counts; OpenCV counts from their centres.
+        corners = np.array(polygon, float).reshape(-1, 2) - 0.5
+        cv2.fillPoly(mask, [np.round(16 * corners).astype(np.int32)], 1, shift=4)
+    return runs(mask > 0)
+
+
+def _whole(value: object) -> int:
     """A number of JSON that must be whole and not absurd.
 
     Raises:
@@ -284,8 +300,3 @@ def whole(value: object) -> int:
     if type(value) is not int or not 0 <= value < _MOST:
         raise TypeError("no whole number")
     return value
-
-
-def _no_masks(path: str | Path) -> MaskError:
-    said = f"{shorten(Path(path).name)} is not a JSON file of masks. Export the masks again."
-    return MaskError("masks", said)

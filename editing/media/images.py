@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import DEFAULT_FPS, ColorTags, check_size, check_window, stack, used_frames
+from regrain.editing.media.clip import DEFAULT_FPS, ColorTags, check_size, stack, used_frames
+from regrain.editing.media.lazy_frames import check_window
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
@@ -28,13 +29,11 @@ class ImageClip:
             key=lambda file: natural(file.name),
         )
         if not files:
-            raise ClipError(
-                "clip.path",
-                f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}.",
-            )
+            message = f"{shorten(path.name)} has no images. Use files ending in {', '.join(IMAGE_SUFFIXES)}."
+            raise ClipError("clip.path", message)
         self.path, self.start, self.stride = path, start, stride
         self.folder_files = files
-        self.files = files[used_frames(len(files), start, stride, frames)]
+        self.files = [files[number] for number in used_frames(len(files), start, stride, frames)]
         self.name, self.fps = path.name, DEFAULT_FPS / stride
         self.times, self.duration = None, len(self.files) / self.fps
         self.size = _image_size(self.files[0])

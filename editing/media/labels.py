@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -22,10 +21,13 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.coco import open_rle
+from regrain.editing.media.coco import open_rle, unroll
 from regrain.editing.media.images import natural
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames, windows
-from regrain.editing.media.rle import from_runs
+
+LabelFrames = UInt8[np.ndarray, "frames height width"]
+Masks = Bool[np.ndarray, "frames height width"]
+LazyMasks = Bool[LazyFrames, "frames height width"]
 
 
 class Labels(LazyFrames):
@@ -48,7 +50,9 @@ class Labels(LazyFrames):
         self, source: np.ndarray | LazyFrames | FrameSource, present: Collection[int] | None = None
     ) -> None:
         if isinstance(source, np.ndarray):
-            shape, read = source.shape, partial(_part, _read_only(source))
+            view = source.view()
+            view.flags.writeable = False
+            shape, read = source.shape, partial(_part, view)  # unlike a lambda, can be pickled
         elif isinstance(source, LazyFrames):
             shape, read = source.shape, source.read
         else:
@@ -65,12 +69,6 @@ class Labels(LazyFrames):
                 raise MaskError("masks", f"Expected uint8 labels [frames, height, width], got {given}.")
             found[part] = True
         self.present = frozenset(np.flatnonzero(found).tolist()) - {0}
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -91,16 +89,14 @@ def read_labels(path: str | Path, frames: int, size: tuple[int, int], order: Seq
         MaskError: There is no folder, the count or size is wrong, or a file is not a mask.
     """
     path, shape = Path(path), (frames, size[1], size[0])
-    with boundary("masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError):
-        is_plain = path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
-    if is_plain:
+    if _is_plain(path):
         files = _check_folder(path, frames, size)
         return Labels(LazyFrames(shape, np.uint8, lambda *window: _read_masks(files[slice(*window)], size)))
     masks = _open_masks(path, frames, size)
     rank = lambda label: (order.index(label) if label in order else len(order), label)  # noqa: E731
     back_to_front = sorted(masks, key=rank, reverse=True)
 
-    def read(start: int, stop: int) -> UInt8[np.ndarray, "frames height width"]:
+    def read(start: int, stop: int) -> LabelFrames:
         labels = np.zeros((stop - start, *shape[1:]), np.uint8)
         for label in back_to_front:
             labels[masks[label].read(start, stop)] = label
@@ -168,36 +164,30 @@ def _label_of(folder: Path) -> int:
     return int(folder.name)
 
 
-def _open_masks(
-    path: Path, frames: int, size: tuple[int, int]
-) -> dict[int, Bool[LazyFrames, "frames height width"]]:
+def _open_masks(path: Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
     """Whole masks by label, checked and read by window, of a folder of folders or of JSON."""
     shape = (frames, size[1], size[0])
     if path.suffix.lower() == ".json" and os.path.isfile(path):
         counts = open_rle(path, frames, size)
-        return {label: LazyFrames(shape, bool, partial(_unroll, counts[label], size)) for label in counts}
+        return {label: LazyFrames(shape, bool, partial(unroll, counts[label], size)) for label in counts}
     if not os.path.isdir(path):
-        raise MaskError(
-            "masks", f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
-        )
+        message = f"{path.name!r} is not a folder. Use a folder of PNG files (00000.png, 00001.png, ...)."
+        raise MaskError("masks", message)
     if stray := next(iter(_pictures(path)), None):
         raise MaskError("masks", f"{stray.name} is next to folders of masks. Keep either files or folders.")
     by_label = {_label_of(folder): folder for folder in _folders(path)}
     files = {label: _check_folder(by_label[label], frames, size) for label in sorted(by_label)}
 
-    def inside(label: int, start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+    def inside(label: int, start: int, stop: int) -> Masks:
         return _read_masks(files[label][start:stop], size) > 0
 
     return {label: LazyFrames(shape, bool, partial(inside, label)) for label in files}
 
 
-def _unroll(
-    counts: Mapping[int, Any], size: tuple[int, int], start: int, stop: int
-) -> Bool[np.ndarray, "frames height width"]:
-    masks = np.zeros((stop - start, size[1], size[0]), bool)
-    for frame in counts.keys() & range(start, stop):
-        masks[frame - start] = from_runs(counts[frame], size)
-    return masks
+def _is_plain(path: Path) -> bool:
+    """Whether it is a folder without folders."""
+    with boundary("masks", f"{shorten(path.name)} cannot be opened. Use another folder.", MaskError):
+        return path.suffix.lower() != ".json" and path.is_dir() and not _folders(path)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -218,7 +208,7 @@ def _check_folder(path: Path, frames: int, size: tuple[int, int]) -> list[Path]:
     return files
 
 
-def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> UInt8[np.ndarray, "frames height width"]:
+def _read_masks(files: Sequence[Path], size: tuple[int, int]) -> LabelFrames:
     masks = np.empty((len(files), size[1], size[0]), np.uint8)
     for file, mask in zip(files, masks, strict=True):
         with _open_mask(file, size) as image:
@@ -241,16 +231,12 @@ def _open_mask(file: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
         yield image
 
 
-def split(
-    labels: UInt8[np.ndarray, "frames height width"],
-) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+def split(labels: LabelFrames) -> dict[int, Masks]:
     """Split labels into one mask per label that occurs."""
     return {label: labels == label for label in np.unique(labels).tolist() if label}
 
 
-def flatten(
-    masks: Mapping[int, Bool[np.ndarray, "frames height width"]],
-) -> UInt8[np.ndarray, "frames height width"]:
+def flatten(masks: Mapping[int, Masks]) -> LabelFrames:
     """Join masks that may overlap into labels: the earlier covers the later.
 
     Raises:
@@ -276,34 +262,24 @@ def write_regions(
             Image.fromarray(np.where(frame, np.uint8(255), np.uint8(0))).save(folder / f"{index:05d}.png")
 
 
-def read_regions(
-    path: str | Path, frames: int, size: tuple[int, int]
-) -> dict[int, Bool[np.ndarray, "frames height width"]]:
+def read_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, Masks]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or `write_rle` wrote.
 
-    Args:
-        path: Folder or JSON file.
-        frames: Number of used frames of the clip.
-        size: (width, height) of the clip.
-
-    Raises:
-        MaskError: See `read_labels` and `read_rle`.
+    Args and errors are those of `read_labels`.
     """
     return {label: np.asarray(masks) for label, masks in open_regions(path, frames, size).items()}
 
 
-def open_regions(
-    path: str | Path, frames: int, size: tuple[int, int]
-) -> dict[int, Bool[LazyFrames, "frames height width"]]:
+def open_regions(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, LazyMasks]:
     """`read_regions`, read by window when they are needed; every file is checked first."""
     path = Path(path)
-    if path.suffix.lower() != ".json" and (not path.is_dir() or _pictures(path) or not _folders(path)):
+    if _is_plain(path):
         labels = read_labels(path, frames, size)
         return {label: mask_of(labels, label) for label in sorted(labels.present)}
     return _open_masks(path, frames, size)
 
 
-def mask_of(labels: LazyFrames, label: int) -> Bool[LazyFrames, "frames height width"]:
+def mask_of(labels: LazyFrames, label: int) -> LazyMasks:
     """Where a label is, read by window."""
     return LazyFrames(labels.shape, bool, lambda start, stop: labels.read(start, stop) == label)
 
@@ -316,9 +292,7 @@ def palette(colors: Mapping[int, str]) -> UInt8[np.ndarray, "256 3"]:
     return table
 
 
-def grow_labels(
-    labels: UInt8[np.ndarray, "frames height width"], pixels: Mapping[int, float | int]
-) -> UInt8[np.ndarray, "frames height width"]:
+def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> LabelFrames:
     """Grow each label by its `pixels` into the background; a pixel that several reach goes to the nearest."""
     if not any(pixels.values()):
         return labels
@@ -336,9 +310,7 @@ def grow_labels(
 
 
 def fade_inwards(
-    labels: UInt8[np.ndarray, "frames height width"],
-    pixels: Mapping[int, float | int],
-    edited: Collection[int],
+    labels: LabelFrames, pixels: Mapping[int, float | int], edited: Collection[int]
 ) -> Float32[np.ndarray, "frames height width"]:
     """How opaque each pixel is: 1, but rising from the edge in the labels of `pixels`.
 

@@ -73,8 +73,7 @@ class LazyFrames(NDArrayOperatorsMixin):
         Raises:
             IndexError: Unless 0 <= start <= stop <= len.
         """
-        if not 0 <= start <= stop <= len(self):
-            raise IndexError(f"frames {start} to {stop} of {len(self)}")
+        check_window(start, stop, len(self))
         return self._read(start, stop)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -117,7 +116,8 @@ class LazyFrames(NDArrayOperatorsMixin):
 class DiskFrames(LazyFrames):
     """RGB frames in a temporary file, which is deleted with this object.
 
-    The file is made in `$TMPDIR`, or in Python's default folder for temporary files.
+    The file is made in `$TMPDIR`, or in Python's default folder for temporary files. It is read, not mapped:
+    mapped pages would count as memory of this process.
 
     Args:
         height: Height of a frame in pixels.
@@ -128,8 +128,11 @@ class DiskFrames(LazyFrames):
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self._file = _File((height, width, 3))
-        super().__init__((0, height, width, 3), np.uint8, self._file.read)
+        self.shape, self.dtype = (0, height, width, 3), np.dtype(np.uint8)
+        self._bytes, self._lock = height * width * 3, Lock()
+        with _disk():
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def append(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> None:
         """Append frames.
@@ -141,31 +144,15 @@ class DiskFrames(LazyFrames):
         count, *frame = self.shape
         if frames.shape[1:] != tuple(frame):
             raise ValueError(f"frames of {frames.shape[1:]} among frames of {tuple(frame)}")
-        self._file.write(frames, count)
-        self.shape = (count + len(frames), *frame)
-
-
-class _File:
-    """A nameless file of frames of one shape, a byte an element.
-
-    It is read, not mapped: mapped pages would count as memory of this process.
-    """
-
-    def __init__(self, frame: tuple[int, ...]) -> None:
-        self._frame, self._bytes, self._lock = frame, int(np.prod(frame)), Lock()
-        with _disk():
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
-
-    def write(self, frames: np.ndarray, start: int) -> None:
         data = memoryview(np.ascontiguousarray(frames).reshape(-1))
         with self._lock, _disk():
-            self._file.seek(start * self._bytes)
+            self._file.seek(count * self._bytes)
             while data:
                 data = data[self._file.write(data) :]
+        self.shape = (count + len(frames), *frame)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        frames = np.empty((stop - start, *self._frame), np.uint8)
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        frames = np.empty((stop - start, *self.shape[1:]), np.uint8)
         data = memoryview(frames.reshape(-1))
         with self._lock:
             self._file.seek(start * self._bytes)
@@ -174,6 +161,16 @@ class _File:
         if data:
             raise EOFError("a temporary file is shorter than what was written to it")
         return frames
+
+
+def check_window(start: int, stop: int, length: int) -> None:
+    """Check that frames start to stop - 1 are in a clip of `length` frames.
+
+    Raises:
+        IndexError: Unless 0 <= start <= stop <= length.
+    """
+    if not 0 <= start <= stop <= length:
+        raise IndexError(f"frames {start} to {stop} of a clip of {length}")
 
 
 def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:

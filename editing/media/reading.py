@@ -15,9 +15,10 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.errors import ClipError, shorten
-from regrain.editing.media.clip import AudioSpan, ColorTags, check_size, check_window, stack, used_frames
+from regrain.editing.media.clip import AudioSpan, ColorTags, check_size, stack, used_frames
 from regrain.editing.media.images import ImageClip
 from regrain.editing.media.index import Index, decode, read_index
+from regrain.editing.media.lazy_frames import check_window
 
 # Matrices that FFmpeg cannot convert (YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
 _UNSUPPORTED = (8, 10, 11, 12, 13, 14)
@@ -46,15 +47,14 @@ class VideoClip:
         self.size = _upright(first, self._pixel).shape[1::-1]
         self.tags = _tags_of(first)
         begin, end = index.at(start), index.at(start + stride * len(self))
-        used = range(*self._used.indices(self._used.stop))
-        self.times = tuple(index.at(frame) - begin for frame in used) if index.times else None
+        self.times = tuple(index.at(frame) - begin for frame in self._used) if index.times else None
         self.duration = end - begin
         self.audio = AudioSpan(path, begin, end) if facts.has_audio else None
         self.comment = facts.comment
         self._lock, self._decoder = Lock(), _Decoder(path, index)
 
     def __len__(self) -> int:
-        return len(range(*self._used.indices(self._used.stop)))
+        return len(self._used)
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "frames height width 3"]:
         """See `Clip.read`.
@@ -63,9 +63,9 @@ class VideoClip:
         frame before, or at the first frame of files that cannot be entered elsewhere.
         """
         check_window(start, stop, len(self))
-        wanted = range(*self._used.indices(self._used.stop))[start:stop]
         with self._lock:
-            return stack([_upright(self._decoder.read(index), self._pixel) for index in wanted], self.size)
+            decoded = map(self._decoder.read, self._used[start:stop])
+            return stack([_upright(frame, self._pixel) for frame in decoded], self.size)
 
 
 class _Decoder:
@@ -164,15 +164,12 @@ def open_clip(
         ClipError: The file is missing or not a readable video, or has fewer frames than requested.
     """
     if "://" in str(path):
-        raise ClipError(
-            "clip.path",
-            f"{shorten(str(path))} is a URL. Download it first and use the local file.",
-        )
+        said = f"{shorten(str(path))} is a URL. Download it first and use the local file."
+        raise ClipError("clip.path", said)
     path = Path(path)
     if os.path.isdir(path):  # unlike Path.is_dir, does not raise for a name that is too long
         return ImageClip(path, start, stride, frames)
     if not os.path.isfile(path):
-        raise ClipError(
-            "clip.path", f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
-        )
+        message = f"{shorten(str(path))} does not exist. Use a video file or a folder of images."
+        raise ClipError("clip.path", message)
     return VideoClip(path, start, stride, frames)

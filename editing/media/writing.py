@@ -18,6 +18,7 @@ from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
+from regrain.editing.media.lazy_frames import frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
 
@@ -59,7 +60,10 @@ def write_video(
     Raises:
         ValueError: There is no frame, or not one for each of the times.
     """
-    first, frames = _first(frames)
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
     height, width = first.shape[:2]
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
@@ -67,21 +71,12 @@ def write_video(
         container.metadata["comment"] = comment
         video = _add_video(container, (width + width % 2, height + height % 2), clock, tags, crf)
         with _add_sound(container, audio_from) as write_sound:
-            for index, frame in clock.count(frames):
+            for index, frame in clock.count(chain([first], frames)):
                 container.mux(clock.encode(video, _to_yuv(frame, tags), index))
                 write_sound(clock.end(index))
             container.mux(clock.encode(video))
     if width % 2 or height % 2:
         _declare_size(Path(path), width, height)
-
-
-def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """The first frame, and all frames."""
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
-    return first, chain([first], iterator)
 
 
 def timing_of(clip: Clip) -> dict[str, Any]:
@@ -100,10 +95,8 @@ def write_lossless(path: Path, clip: Clip) -> None:
         # Its usual version cuts frames into slices, and finds none in a frame that is one pixel wide.
         stream = clock.add_stream(container, "ffv1", {"level": "1"} if clip.size[0] == 1 else {})
         (stream.width, stream.height), stream.pix_fmt = clip.size, "bgr0"
-        for index in range(len(clip)):
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(clip.read(index, index + 1)[0]), format="rgb24"
-            )
+        for index, pixels in enumerate(frames_of(clip)):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(clock.encode(stream, frame, index))
         container.mux(clock.encode(stream))
 

@@ -11,10 +11,10 @@ The branch ends when no later step needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from regrain.editing.diffusion.blending import blend_latents, mask_from_attentio
 from regrain.editing.diffusion.schedule import Step, advance
 from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words, telling_words
 from regrain.editing.errors import PromptError
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
 from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.fatezero import FateZeroParams
@@ -41,12 +42,6 @@ from regrain.editing.recipe.inversion import cached, ddim_invert, ddim_walk, inv
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import EditedCells, ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
-
-AreaOf = Callable[[int, tuple[int, int]], Tensor]
-"""(edit, size) -> [frames, 1, h, w], 1 in the edited area."""
 
 
 @torch.no_grad()
@@ -70,9 +65,9 @@ def run(
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
         window = Injected.at(step, params)
-        batch = plan.batch(window)
+        batch = Batch.of(plan.frames, *(["source"] if window else []), edits=len(plan.targets))
         attend = edits.attend(step, window, batch)
-        rows = batch.join({"source": source.at(step, params), "uncond": x, "cond": x})
+        rows = batch.join({"source": source.at(step), "uncond": x, "cond": x})
         answer = backbone.predict(rows, step, plan.texts(batch), Intervention(attend, plan.patches))
         x0, eps = batch.guide(answer, params.guidance_scale)
         x = edits.blend(advance(x0, eps, step), step)
@@ -86,15 +81,10 @@ def run(
 
 @dataclass(frozen=True, eq=False)
 class FateZeroTarget:
-    """One target prompt.
+    """One target prompt, encoded, and how its cross-attention is computed from the source's.
 
-    Attributes:
-        text: The composed prompt, encoded.
-        exchange: How to compute its cross-attention from the source's.
-        words: Tokens of its new words, whose heat is shown.
-        all_words: Tokens of each of its words.
-        source_area: Tokens of the source prompt that mark the edited area; empty if none are needed.
-        area: Tokens of this prompt that do.
+    `words` are its new words, whose heat is shown. Tokens of the source prompt, `source_area`, and of this
+    one, `area`, mark the edited area; empty if none are needed.
     """
 
     text: PromptEmbedding
@@ -110,14 +100,8 @@ class FateZeroPlan:
     """Everything decided before the first step.
 
     Attributes:
-        frames: Number of frames.
         scope: The layers from which maps of words are read.
-        source: The source prompt. source_words: Tokens of each of its words.
-        uncond: The negative prompt.
-        targets: The prompts of the edits.
         edited: The regions, if they define the edited area; None if attention does, or nothing.
-        grid: Grid of the latents.
-        patches: Joint normalisation, if chosen.
         seen: Whose keys a frame sees. seen_finest: In the finest layers.
     """
 
@@ -132,10 +116,6 @@ class FateZeroPlan:
     patches: tuple[Patch, ...]
     seen: Seen
     seen_finest: Int[Tensor, "frames seen_finest"] | Literal["all"]
-
-    def batch(self, window: Injected) -> Batch:
-        """The rows of a step: the source if it runs, uncond and cond of every target."""
-        return Batch.of(self.frames, *(["source"] if window else []), edits=len(self.targets))
 
     def texts(self, batch: Batch) -> PromptEmbedding:
         """One text per branch."""
@@ -241,37 +221,36 @@ class InvertedSource:
         latents: The N + 1 latents from clean to noise.
         mass: Where its words looked, in every call of the model, on the grid on which they are looked for.
         rebuilt: The clean latents rebuilt from the noise, if chosen.
+        released: Whether the levels are the released code's: at timestep t, it uses the attention of the
+            inversion step with timestep t.
     """
 
     latents: list[Float[Tensor, "frames c h w"]]
     mass: Float[Tensor, "calls frames grid_height grid_width tokens"]
     rebuilt: Float[Tensor, "frames c h w"] | None
+    released: bool
 
-    def at(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
-        """The latents of the source branch: at the edit's level or, as released, one step cleaner.
+    def at(self, step: Step) -> Float[Tensor, "frames c h w"]:
+        """The latents of the source branch: at the edit's level or, as released, one step cleaner."""
+        return self.latents[step.total - step.index - self.released]
 
-        At timestep t, the released code uses the attention of the inversion step with timestep t.
-        """
-        cleaner = params.inversion_latents == "released"
-        return self.latents[step.total - step.index - cleaner]
-
-    def blended(self, step: Step, params: FateZeroParams) -> Float[Tensor, "frames c h w"]:
+    def blended(self, step: Step) -> Float[Tensor, "frames c h w"]:
         """The latents blended in after a step: at its new level or, as released, one step noisier."""
-        noisier = params.inversion_latents == "released"
-        return self.latents[step.total - 1 - step.index + noisier]
+        return self.latents[step.total - 1 - step.index + self.released]
 
 
 def invert(
     backbone: Backbone, working: ResizedClip, plan: FateZeroPlan, params: FateZeroParams
 ) -> Generator[Event, None, InvertedSource]:
     """Invert the clip with the source prompt, and rebuild it if chosen; cached."""
-    told = "fatezero" if params.inversion_latents == "released" else "paper"
+    released = params.inversion_latents == "released"
+    convention = "fatezero" if released else "paper"
     key = inversion_key(
-        backbone, working, prompt=plan.source.prompts[0], steps=params.steps, told=told,
+        backbone, working, prompt=plan.source.prompts[0], steps=params.steps, told=convention,
         keys=params.keys, keys_levels=params.keys_levels, joint_norm=params.joint_norm, method="fatezero",
     )  # fmt: skip
     total = params.steps * (1 + params.reconstruct)
-    heat = AttentionRecorder(plan.scope)
+    heat, mass = AttentionRecorder(plan.scope), []
 
     def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         if site.kind != "cross":
@@ -282,18 +261,13 @@ def invert(
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         heat.begin(step)
-        return backbone.predict(x, step, plan.source, Intervention(attend, plan.patches))
+        answer = backbone.predict(x, step, plan.source, Intervention(attend, plan.patches))
+        mass.append(heat.step()[..., : plan.source.lengths[0]])
+        return answer
 
     def up() -> Generator[Event, None, dict[str, Tensor]]:
-        mass = []
-
-        def watched(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-            answer = predict(x, step)
-            mass.append(heat.step()[..., : plan.source.lengths[0]])
-            return answer
-
-        steps = backbone.schedule.inversion(params.steps, told)
-        latents = yield from ddim_invert(backbone, working, watched, steps, total)
+        steps = backbone.schedule.inversion(params.steps, convention)
+        latents = yield from ddim_invert(backbone, working, predict, steps, total)
         return {"latents": torch.stack(latents), "mass": torch.stack(mass)}
 
     def down() -> Generator[Event, None, dict[str, Tensor]]:
@@ -309,16 +283,11 @@ def invert(
     if params.reconstruct:
         done, key = Progress("inverting", total, total, 0.0), key | {"kind": "reconstruction"}
         rebuilt = (yield from cached(key, down, done, backbone.device))["latents"]
-    return InvertedSource(latents, kept["mass"], rebuilt)
+    return InvertedSource(latents, kept["mass"], rebuilt, released)
 
 
 class Edits:
-    """The edits of a run during denoising: where their words look, where they are, what they reuse.
-
-    Attributes:
-        heats: Per target where its words look.
-        step_areas: The edited area found by attention, by step.
-    """
+    """The edits during denoising: where their words look (`heats`), where they are, what they reuse."""
 
     def __init__(self, plan: FateZeroPlan, params: FateZeroParams, source: InvertedSource) -> None:
         self.plan, self.params, self.source = plan, params, source
@@ -332,19 +301,51 @@ class Edits:
         return WordAttention(source, {w: m.before for w, m in self.heats[0].maps(target.all_words).items()})
 
     def attend(self, step: Step, window: Injected, batch: Batch) -> AttentionFn:
-        """The attention of one denoising step."""
+        """The attention of one denoising step: `window` says what is taken from the source."""
+        plan, params, count = self.plan, self.params, len(self.plan.targets)
         for heat in self.heats:
             heat.begin(step)
-        return fused_attention(
-            self.plan, self.params, window, batch, partial(self.area_of_source, step), self.heats
-        )
+
+        def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            fuses = window.cross and (params.levels == "all" or not site.finest)
+            exchanges = {f"cond/{i}": t.exchange if fuses else None for i, t in enumerate(plan.targets)}
+
+            def look(branch: str, own: Tensor, final: Tensor) -> None:
+                self.heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
+
+            return fuse_cross(q, k, v, batch, exchanges, look if self.heats[0].reads(site) else None)
+
+        def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            if not window.within or (site.finest and params.levels == "coarse"):
+                return plan.attend(q, k, v, site)
+            halves = [
+                batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")
+            ]
+            source_q, source_k = (x[batch.rows("source")].repeat(count, 1, 1, 1) for x in (q, k))
+            taken_q, taken_k = q.clone(), k.clone()
+            for rows in halves:
+                taken_q[rows], taken_k[rows] = source_q, source_k
+            out = plan.attend(taken_q, taken_k, v, site)
+            if params.blend_self:
+                size = plan.grid.at(site).size
+                areas = [self.area_of_source(step, i, size) for i in range(count)]
+                masks = rearrange(torch.cat(areas), "f 1 h w -> f 1 (h w) 1")
+                for rows in halves:
+                    own = plan.attend(q[rows], k[rows], v[rows], site)
+                    out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
+            return out
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+            return across(q, k, v, site) if site.kind == "cross" else within(q, k, v, site)
+
+        return attend
 
     def blend(self, x: Float[Tensor, "rows c h w"], step: Step) -> Float[Tensor, "rows c h w"]:
         """The latents after a step; with blending, outside the edited area the source's."""
         plan, params, area = self.plan, self.params, None
-        if blends_latents(step, params, plan):
+        if self.blends_latents(step):
             area = torch.cat([self.area_of_edit(step, i) for i in range(len(plan.targets))])
-            known = self.source.blended(step, params).repeat(len(plan.targets), 1, 1, 1)
+            known = self.source.blended(step).repeat(len(plan.targets), 1, 1, 1)
             x = blend_latents(x, known, area)
         elif params.blend_self and Injected.at(step, params).within:
             area = self.area_of_source(step, 0, plan.grid.size)
@@ -352,13 +353,23 @@ class Edits:
             self.step_areas[step.index] = (area[: plan.frames, 0] > 0).cpu().numpy()
         return x
 
+    def blends_latents(self, step: Step) -> bool:
+        """Whether latents outside the edited area are taken after this step, the n-th of N.
+
+        As released: int(from N) < n < int(until N), and to the end where until is 1.
+        """
+        params = self.params
+        wanted = ("always",) if self.plan.edited is None else ("always", "masks")
+        if params.blend_latents not in wanted or step.within(params.blend_from):
+            return False
+        return step.after().within(params.blend_until) or params.blend_until == 1
+
     def area_of_source(self, step: Step, target: int, size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
         """Where an edit is: in the masks, or as the source's attention tells at this step's noise level."""
         if self.plan.edited is not None:
             return self.plan.edited.on(size)
         # The model never saw the noisiest latents during inversion, so use the call before.
-        cleaner = self.params.inversion_latents == "released"
-        call = min(step.total - step.index - cleaner, len(self.source.mass) - 1)
+        call = min(step.total - step.index - self.source.released, len(self.source.mass) - 1)
         mass = of_columns(self.source.mass[call], self.plan.targets[target].source_area)
         return mask_from_attention(mass, size, self.params.blend_threshold)
 
@@ -369,65 +380,3 @@ class Edits:
             return area
         own = of_columns(self.heats[target].before(), tokens)
         return torch.maximum(area, mask_from_attention(own, self.plan.grid.size, self.params.blend_threshold))
-
-
-def blends_latents(step: Step, params: FateZeroParams, plan: FateZeroPlan) -> bool:
-    """Whether latents outside the edited area are taken after this step, the n-th of N.
-
-    As released: int(from N) < n < int(until N), and to the end where until is 1.
-    """
-    asked = params.blend_latents == "always" or (params.blend_latents == "masks" and plan.edited is not None)
-    before_end = step.after().within(params.blend_until) or params.blend_until == 1
-    return asked and not step.within(params.blend_from) and before_end
-
-
-def fused_attention(
-    plan: FateZeroPlan,
-    params: FateZeroParams,
-    window: Injected,
-    batch: Batch,
-    area: AreaOf,
-    heats: list[AttentionRecorder],
-) -> AttentionFn:
-    """The attention of one denoising step.
-
-    Args:
-        plan: Prompts and shapes.
-        params: Levels, halves, blending.
-        window: The attention taken from the source at this step.
-        batch: The rows of the call.
-        area: Gives the edited area on a grid.
-        heats: Per target, collects where its words look.
-    """
-    count = len(plan.targets)
-
-    def across(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        fuses = window.cross and (params.levels == "all" or not site.finest)
-        exchanges = {f"cond/{i}": target.exchange if fuses else None for i, target in enumerate(plan.targets)}
-
-        def look(branch: str, own: Tensor, final: Tensor) -> None:
-            heats[int(branch.removeprefix("cond/"))].add(own.mean(1), final.mean(1))
-
-        return fuse_cross(q, k, v, batch, exchanges, look if heats[0].reads(site) else None)
-
-    def within(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        if not window.within or (site.finest and params.levels == "coarse"):
-            return plan.attend(q, k, v, site)
-        halves = [batch.rows(half) for half in ("uncond", "cond") if params.guidance_half in (half, "both")]
-        source_q, source_k = (x[batch.rows("source")].repeat(count, 1, 1, 1) for x in (q, k))
-        taken_q, taken_k = q.clone(), k.clone()
-        for rows in halves:
-            taken_q[rows], taken_k[rows] = source_q, source_k
-        out = plan.attend(taken_q, taken_k, v, site)
-        if params.blend_self:
-            size = plan.grid.at(site).size
-            masks = torch.cat([rearrange(area(i, size), "f 1 h w -> f 1 (h w) 1") for i in range(count)])
-            for rows in halves:
-                own = plan.attend(q[rows], k[rows], v[rows], site)
-                out[rows] = (masks * own + (1 - masks) * out[rows]).to(out)
-        return out
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        return across(q, k, v, site) if site.kind == "cross" else within(q, k, v, site)
-
-    return attend

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,13 +25,11 @@ from regrain.editing.diffusion.schedule import Step
 from regrain.editing.diffusion.text import PromptEmbedding, spans, words
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import Clip, resize
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, on_grid
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.inversion import ddim_walk
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 # One cell per 16 x 16 pixels (the paper's 32 x 32 at 512), or finer until there are at least 256 cells.
 MOST_FRAMES = 64
@@ -92,54 +89,51 @@ def find_clusters(
     Raises:
         RequestError: The clip has more than 64 frames.
     """
-    _check_length(clip)
+    if len(clip) > MOST_FRAMES:
+        raise RequestError(
+            "clip.frames",
+            f"Clusters are found in at most {MOST_FRAMES} frames, but the clip has {len(clip)}. Use fewer "
+            "frames, or click the objects and track them.",
+        )
     frames = resize(clip.read(0, len(clip)), backbone.fit(*clip.size, size))
     text = backbone.embed([source_prompt])
     nouns = find_nouns(text)
     grid = backbone.grid(*frames.shape[:3])
     cells = max(_LEAST_CELLS, frames.shape[1] * frames.shape[2] // _CELL**2)
-    seen = _Seen(grid, _coarse(grid, cells), _indicator(nouns, text).to(backbone.device))
+    recorder = _Recorder(grid, cells, _indicator(nouns, text).to(backbone.device))
 
     yield Stage("inverting")
 
     def predict(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         # Less noise shows finer objects.
-        attend = seen.attend if step.index < step.total // 2 else seen.plain
+        attend = recorder.attend if step.index < step.total // 2 else recorder.plain
         return backbone.predict(x, step, text, Intervention(attend))
 
     for step, _ in ddim_walk(backbone.encode(frames), predict, backbone.schedule.inversion(steps)):
         yield Progress("inverting", step.index + 1, step.total, None)
+    return _make_clusters(recorder, tuple(nouns), clip.size, count, seed, apart)
 
-    return _found(seen, tuple(nouns), clip.size, count, seed, apart)
 
-
-def _found(
-    seen: _Seen, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
+def _make_clusters(
+    recorder: _Recorder, nouns: tuple[str, ...], size: tuple[int, int], count: int, seed: int, apart: bool
 ) -> Clusters:
-    """The clusters of what was seen, at the clip's size (width, height)."""
-    features = seen.features()
-    found = kmeans(features.flatten(0, 2), count, seed)
-    cells = found.view(features.shape[:3])
+    """Cluster what was recorded; `size` is the clip's (width, height)."""
+    features = recorder.features()
+    cells = kmeans(features.flatten(0, 2), count, seed).view(features.shape[:3])
     cells, kind = part(cells) if apart else (cells, tuple(range(count)))
-    names, fit = name_clusters(cells, seen.words(), nouns, kind)
-    shape = (size[1], size[0])
-    return Clusters(
-        _enlarge(cells, len(kind), shape), names, fit, _enlarge_pictures(pca_rgb(features), shape)
-    )
+    names, fit = name_clusters(cells, recorder.words(), nouns, kind)
+    pictures = [cv2.resize(p, size, interpolation=cv2.INTER_NEAREST) for p in pca_rgb(features)]
+    return Clusters(_enlarge(cells, len(kind), size[::-1]), names, fit, np.stack(pictures))
 
 
-def _coarse(grid: Grid, cells: int) -> Grid:
-    """The grid in steps of two, so coarse that it has at most so many cells."""
-    stride = 1
-    while grid.over((1, stride, stride)).tokens > cells:
-        stride *= 2
-    return grid.over((1, stride, stride))
+class _Recorder:
+    """Attention recorded on one grid of at most so many cells: features by layer, and where nouns look."""
 
-
-class _Seen:
-    """Attention recorded on one grid: features by layer, and where nouns look."""
-
-    def __init__(self, latents: Grid, grid: Grid, indicator: Float[Tensor, "tokens nouns"]) -> None:
+    def __init__(self, latents: Grid, cells: int, indicator: Float[Tensor, "tokens nouns"]) -> None:
+        stride = 1
+        while latents.over((1, stride, stride)).tokens > cells:
+            stride *= 2
+        grid = latents.over((1, stride, stride))
         self._latents, self._grid, self._indicator = latents, grid, indicator
         self._features: dict[str, Tensor] = {}
         self._heat = AttentionRecorder(HeatScope(frozenset(), grid.size))
@@ -168,15 +162,6 @@ class _Seen:
         return self._heat.before().cpu()
 
 
-def _check_length(clip: Clip) -> None:
-    if len(clip) > MOST_FRAMES:
-        raise RequestError(
-            "clip.frames",
-            f"Clusters are found in at most {MOST_FRAMES} frames, but the clip has {len(clip)}. Use fewer "
-            "frames, or click the objects and track them.",
-        )
-
-
 def maybe_nouns(prompt: str) -> list[str]:
     """The words of a prompt that may name an object, each once."""
     return list(dict.fromkeys(word.text for word in words(prompt) if word.text not in _NO_NOUNS))
@@ -186,7 +171,7 @@ def find_nouns(text: PromptEmbedding) -> dict[str, tuple[int, ...]]:
     """Find the words of a prompt that may name an object, with the tokens of all their occurrences."""
     found: dict[str, tuple[int, ...]] = {}
     for word in words(text.prompts[0]):
-        if word.text in maybe_nouns(text.prompts[0]):
+        if word.text not in _NO_NOUNS:
             found[word.text] = (*found.get(word.text, ()), *spans(text, word.start, word.stop))
     return found
 
@@ -295,19 +280,5 @@ def _enlarge(
 ) -> UInt8[np.ndarray, "frames height width"]:
     """Labels 1 .. count at another size, with smooth borders."""
     shares = F.one_hot(cells, count).movedim(-1, 1).float()
-    return np.concatenate(
-        [
-            F.interpolate(one[None], size, mode="bilinear", align_corners=False)
-            .argmax(1)
-            .add(1)
-            .byte()
-            .numpy()
-            for one in shares
-        ]
-    )
-
-
-def _enlarge_pictures(
-    pictures: UInt8[np.ndarray, "frames h w 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    return np.stack([cv2.resize(p, size[::-1], interpolation=cv2.INTER_NEAREST) for p in pictures])
+    wide = (F.interpolate(one[None], size, mode="bilinear", align_corners=False) for one in shares)
+    return np.concatenate([one.argmax(1).add(1).byte().numpy() for one in wide])

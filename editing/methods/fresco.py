@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,12 +27,12 @@ from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import blend_latents
 from regrain.editing.diffusion.schedule import Step, add_noise, advance, ddpm_step, generator
 from regrain.editing.media.lazy_frames import windows
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, entering_up_blocks
 from regrain.editing.motion.correspondence import around, smooth_background
-from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.params.fresco import FrescoParams
-from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.events import Event, Progress, Stage
 from regrain.editing.recipe.guided import GuidedAttention
@@ -42,9 +41,6 @@ from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 # The release's, at 512 pixels: how far foreground and occluded pixels grow before backgrounds are smoothed.
 _FOREGROUND_GROWTH, _OCCLUSION_GROWTH, _OF_SIDE = 7, 13, 512
@@ -61,7 +57,8 @@ def run(
     yield Stage("editing")
     model = FrescoModel(clip)
     previews = Previews(clip.source, working, params.preview_every)
-    x, inside = clip.noised(), working.inside() if params.blend else None
+    x = add_noise(clip.source, clip.first_noise(), clip.steps[0]) if clip.steps else clip.source
+    inside = working.inside() if params.blend else None
     for done, step in enumerate(clip.steps, 1):
         x = working.piece.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
@@ -78,11 +75,8 @@ class FrescoState:
     """What is decided before the first step, and the noise.
 
     Attributes:
-        frames: RGB at the working size.
-        grid: Grid of their latents.
-        source: Their latents.
+        source: Latents of the frames at the working size.
         steps: The steps that are run: all of the schedule or, with less strength, its last ones.
-        control: The control networks with their input.
         plain_text: The negative prompt and the prompt, as control networks read them.
         text: The same as the model reads them: words of regions are encoded alone.
         layout: Regions and words; None if no region has words.
@@ -120,26 +114,24 @@ class FrescoState:
         """The noise that the clip is mixed with."""
         return self.noise(0, self.params.first_noise == "own")
 
-    def noised(self) -> Float[Tensor, "frames c h w"]:
-        """Latents of the clip where the first step starts."""
-        return add_noise(self.source, self.first_noise(), self.steps[0]) if self.steps else self.source
-
     def stepped(self, x0: Tensor, eps: Tensor, step: Step) -> Float[Tensor, "frames c h w"]:
         """The latents after a step. Ancestral sampling ends clean, whatever the schedule."""
         if self.params.step_noise == "none":
             return advance(x0, eps, step)
         fresh = self.noise(step.index + 1, self.params.step_noise == "own")
-        return x0 if _is_last(step) else ddpm_step(x0, eps, step, fresh)
+        return x0 if step.index + 1 == step.total else ddpm_step(x0, eps, step, fresh)
 
     def outside(self, step: Step) -> Float[Tensor, "frames c h w"]:
         """The clip's own latents after a step."""
-        return self.source if _is_last(step) else advance(self.source, self.first_noise(), step)
+        if step.index + 1 == step.total:
+            return self.source
+        return advance(self.source, self.first_noise(), step)
 
 
 def find_background(request: EditRequest, working: ResizedClip) -> Float[Tensor, "frames 1 height width"]:
     """How much of each pixel of the working size no region covers."""
     size = working.frames.shape[1:3]
-    areas = (torch.from_numpy(request.read_areas(*window) > 0) for window in windows(len(request.clip)))
+    areas = (torch.from_numpy(request.areas.read(*window) > 0) for window in windows(len(request.clip)))
     covered = torch.cat([F.adaptive_max_pool2d(part.float()[:, None], size) for part in areas])
     side = _odd(_FOREGROUND_GROWTH, size)
     return 1 - F.max_pool2d(covered, side, stride=1, padding=side // 2)
@@ -247,7 +239,7 @@ class FrescoModel:
         clip, params = self._clip, self._clip.params
         if clip.layout is None:
             return None
-        rules = VideoGrainParams(**params.model_dump(include=set(ModulatedParams.model_fields)))
+        rules = ModulationVariants(**params.model_dump(include=set(ModulatedParams.__annotations__)))
         scope = HeatScope.choose(clip.grid, clip.backbone.sites)
         own = frames_seen(("own",), len(clip.frames))
         return Modulation(clip.layout, rules, own, AttentionRecorder(scope))
@@ -276,7 +268,3 @@ class FrescoModel:
 def _odd(pixels: int, size: Sequence[int]) -> int:
     """A length given for 512 pixels, as an odd number of pixels of frames of this size."""
     return 2 * round(pixels * min(size) / _OF_SIDE / 2 - 0.5) + 1
-
-
-def _is_last(step: Step) -> bool:
-    return step.index + 1 == step.total

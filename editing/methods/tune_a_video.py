@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -25,6 +24,7 @@ from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Step, add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
 from regrain.editing.methods.tuning import learn_clip, sparse_causal
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.intervention import Intervention, joint_norm
 from regrain.editing.models.tuned import tuned
@@ -35,9 +35,6 @@ from regrain.editing.recipe.inversion import inversion_key, invert_cached
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 
 @torch.no_grad()
@@ -53,7 +50,7 @@ def run(
 
     yield Stage("editing")
     previews = Previews(source[0], working, params.preview_every)
-    inside, copies = working.inside(), (len(plan.targets), 1, 1, 1)
+    inside, copies = working.inside(), (plan.edits, 1, 1, 1)
     for step in backbone.schedule.sampling(params.steps):
         x = working.piece.pin_anchors("edit", step.index, x)
         plan.heat.begin(step)
@@ -83,20 +80,15 @@ class TuneAVideoPlan:
     """Everything decided before the first step.
 
     Attributes:
-        batch: The rows of a call: uncond and cond of every edit.
-        text: One text per branch.
-        targets: The prompts of the edits, encoded.
+        edits: Number of edits.
         words: Tokens of the first edit's new words, whose heat is shown.
-        heat: Collects where they look.
-        control: The control networks with their input.
         change: All that alters a call but the tuned weights.
         uninformed: The same for the inversion, which has an empty prompt.
-        empty: The empty prompt, encoded.
     """
 
     batch: Batch
     text: PromptEmbedding
-    targets: tuple[PromptEmbedding, ...]
+    edits: int
     words: Columns
     heat: AttentionRecorder
     control: ControlNets
@@ -118,14 +110,12 @@ def make_plan(
     attend, patches = sparse_causal(frames), (joint_norm(frames),) if params.joint_norm else ()
     control = ControlNets(params.control, working.frames, backbone, patches)
     heat = AttentionRecorder(HeatScope.of(map_stride(working.grid, backbone.sites), working.grid))
+    _, gained = new_words(request.source_prompt, request.targets[0])
     return TuneAVideoPlan(
         batch=batch,
         text=text,
-        targets=tuple(targets),
-        words={
-            word: find_words(targets[0], word)
-            for word in new_words(request.source_prompt, request.targets[0])[1]
-        },
+        edits=edits,
+        words={word: find_words(targets[0], word) for word in gained},
         heat=heat,
         control=control,
         change=Intervention(watched(batch, heat, attend), patches, control.reading(text)),
@@ -157,23 +147,16 @@ def start(
 ) -> Generator[Event, None, tuple[Sequence[Float[Tensor, "frames c h w"]], Float[Tensor, "rows c h w"]]]:
     """The source's latents from clean to noise, and the noise from which every edit starts.
 
-    The clip is inverted through the tuned model (cached); from fresh noise, the source is noised with it.
+    The clip is inverted through the tuned model with an empty prompt (cached); from fresh noise, the source
+    is noised with it.
     """
-    fresh, copies = torch.Generator().manual_seed(request.seed), (len(plan.targets), 1, 1, 1)
-    if params.start == "inversion":
-        source = yield from invert(backbone, working, plan, params)
-        return source, mix_noise(source[-1], working.inside(), params.variation, fresh).repeat(copies)
-    clean = backbone.encode(working.frames)
-    noise = torch.randn(clean.shape, generator=fresh).to(clean)
-    steps = backbone.schedule.sampling(params.steps)
-    yield Progress("inverting", params.steps, params.steps, 0.0)
-    return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(copies)
-
-
-def invert(
-    backbone: Backbone, working: ResizedClip, plan: TuneAVideoPlan, params: TuneAVideoParams
-) -> Generator[Event, None, list[Float[Tensor, "frames c h w"]]]:
-    """Invert the clip with an empty prompt: the N + 1 latents from clean to noise; cached."""
+    fresh, copies = torch.Generator().manual_seed(request.seed), (plan.edits, 1, 1, 1)
+    if params.start == "noise":
+        clean = backbone.encode(working.frames)
+        noise = torch.randn(clean.shape, generator=fresh).to(clean)
+        steps = backbone.schedule.sampling(params.steps)
+        yield Progress("inverting", params.steps, params.steps, 0.0)
+        return [clean, *(add_noise(clean, noise, step) for step in reversed(steps))], noise.repeat(copies)
     key = inversion_key(
         backbone, working, steps=params.steps, joint_norm=params.joint_norm,
         control=plan.control.fingerprint, method="tune_a_video",
@@ -183,4 +166,5 @@ def invert(
         return backbone.predict(x, step, plan.empty, plan.uninformed)
 
     steps = backbone.schedule.inversion(params.steps, "fatezero")
-    return (yield from invert_cached(backbone, working, predict, steps, key))
+    source = yield from invert_cached(backbone, working, predict, steps, key)
+    return source, mix_noise(source[-1], working.inside(), params.variation, fresh).repeat(copies)

@@ -182,8 +182,6 @@ class Tuning:
     """Everything about a tuning that is decided before its first step.
 
     Attributes:
-        backbone: The model.
-        params: Its settings.
         latents: The clip, clean.
         words: The source prompt, encoded.
         shown: The negative prompt and the prompt, encoded, for previews.
@@ -317,11 +315,7 @@ def steps_taken(
 ) -> int:
     """How many steps of a tuning are cached, so that a run does not take them; at most `params.tune_steps`.
 
-    Args:
-        backbone: The model.
-        frames: The clip at its working size.
-        words: The source prompt.
-        params: Steps and settings of the tuning.
+    The clip's `frames` are at the working size; `words` are its source prompt.
     """
     inputs = _inputs(backbone, frames, words, params)
     if _steps(_key(inputs, "version", params.tune_steps)) is not None:

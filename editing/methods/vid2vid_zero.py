@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -27,6 +26,7 @@ from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Step, advance
 from regrain.editing.diffusion.text import PromptEmbedding, find_words, new_words
 from regrain.editing.errors import RequestError, shorten, suggest
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, joint_norm
 from regrain.editing.params.base import KEY_FRAMES
 from regrain.editing.params.vid2vid_zero import Vid2VidZeroParams
@@ -36,9 +36,6 @@ from regrain.editing.recipe.inversion import cached, inversion_key, invert_cache
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 
 @torch.no_grad()
@@ -96,14 +93,11 @@ class Vid2VidZeroPlan:
     """Everything decided before the first step.
 
     Attributes:
-        frames: Number of frames.
         scope: The layers from which maps of words are read.
-        source: The source prompt. empty: The negative prompt.
-        targets: The prompts of the edits.
+        empty: The negative prompt.
         dense: Names of the self-attention layers that see all frames.
         seen: The frames whose keys a frame sees in the others.
         inside: Edited area on the grid of the latents, if latents are blended.
-        patches: Joint normalisation, if chosen.
     """
 
     frames: int
@@ -124,7 +118,11 @@ class Vid2VidZeroPlan:
         The source runs while its attention is used, or to the end to rebuild it; also without its prompt,
         except in negative-prompt inversion.
         """
-        uncond, source = self.unguided(step, params, learned), []
+        uncond, source = self.empty, []
+        if params.inversion == "negative_prompt":
+            uncond = self.source
+        elif learned is not None and is_learned(step, params.learned_share):
+            uncond = self.empty.with_vectors(learned[step.index])
         takes_over = step.within(params.self_until) or any(t.crosses(step, params) for t in self.targets)
         if params.reconstruct or takes_over:
             source = ["source"] if params.inversion == "negative_prompt" else ["source_uncond", "source"]
@@ -132,14 +130,6 @@ class Vid2VidZeroPlan:
         conds = {f"cond/{i}": target.text for i, target in enumerate(self.targets)}
         texts = {"source_uncond": uncond, "source": self.source, "uncond": uncond, **conds}
         return batch, batch.texts(texts)
-
-    def unguided(self, step: Step, params: Vid2VidZeroParams, learned: Tensor | None) -> PromptEmbedding:
-        """The text of the unconditional half at a step."""
-        if params.inversion == "negative_prompt":
-            return self.source
-        if learned is not None and is_learned(step, params.learned_share):
-            return self.empty.with_vectors(learned[step.index])
-        return self.empty
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention across frames: all of them in the dense layers, those of `seen` in the others."""

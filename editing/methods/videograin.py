@@ -10,7 +10,6 @@ regions, latents come from the inversion. The finished edit can be noised and it
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,10 +23,11 @@ from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.blending import blend_latents, mix_noise
 from regrain.editing.diffusion.schedule import Convention, Step, add_noise, advance
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.control_net import ControlNets
 from regrain.editing.models.features import Features, injecting, recording
 from regrain.editing.models.intervention import FREEU, Intervention, freeu, joint_norm
-from regrain.editing.motion.flow import FlowMethod, follow
+from regrain.editing.motion.flow import follow
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.videograin import VideoGrainParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope, PixelHeat
@@ -38,9 +38,6 @@ from regrain.editing.recipe.modulation import Modulation, Tracks, along_tracks
 from regrain.editing.recipe.preview import Previews
 from regrain.editing.recipe.window import ResizedClip, WindowFrames, WindowResult, working_clip
 from regrain.editing.request.edit_request import EditRequest
-
-if TYPE_CHECKING:
-    from regrain.editing.models.backbone import Backbone
 
 _CONVENTIONS: dict[str, Convention] = {"paper": "paper", "released": "videograin"}
 _CALM = 3.0  # frames over which an edit is averaged before it is drawn again
@@ -65,16 +62,17 @@ def run(
     fresh, inside = torch.Generator().manual_seed(request.seed), working.inside()
     previews = Previews(inverted[0], working, params.preview_every)
     x = mix_noise(inverted[-1], inside, params.variation, fresh)
-    steps, again = sampling(backbone, params)
+    steps = backbone.schedule.sampling(params.steps)
+    again = steps[len(steps) - params.steps_again :]
     for number, step in enumerate((*steps, *again)):
         if number == len(steps):
-            x = noised(backbone, working, x, step, params.flow, fresh)
+            x = model.noised(x, step, working.frames, fresh)
             if params.blend:
                 before = steps[step.index - 1]
                 x = blend_latents(x, outside(inverted, before, params.blend_with, fresh), inside)
         x = working.piece.pin_anchors("edit", number, x)
         modulation.begin(step)
-        features = source_features(model, inverted, step)
+        features = model.source_features(inverted, step)
         x0, eps = model.predict_guided(x, step, text, modulation, features)
         x = advance(x0, eps, step)
         if params.blend:
@@ -84,40 +82,11 @@ def run(
     return WindowResult((x,), modulation.maps(), control=model.control.maps)
 
 
-def sampling(backbone: Backbone, params: VideoGrainParams) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """The steps of the edit, and the last of them that are taken again."""
-    steps = backbone.schedule.sampling(params.steps)
-    return steps, steps[len(steps) - params.steps_again :]
-
-
-def noised(
-    backbone: Backbone,
-    working: ResizedClip,
-    x: Float[Tensor, "frames c h w"],
-    step: Step,
-    flow: FlowMethod,
-    fresh: torch.Generator,
-) -> Float[Tensor, "frames c h w"]:
-    """A finished edit averaged along the motion and noised to where a step begins; one noise for all frames.
-
-    What frames agree on outlasts the noise; what is left of the old thing does not. Noise of its own in every
-    frame would make them disagree again.
-
-    Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
-    """
-    calm = steady(iter(backbone.decode(x)), iter(working.frames), _CALM, flow)
-    noise = torch.randn(x.shape[1:], generator=fresh).to(x).expand_as(x)
-    return add_noise(backbone.encode(np.stack([*calm])), noise, step)
-
-
 class VideoGrainModel:
     """How a run calls the backbone, in inversion and in denoising.
 
     Attributes:
         seen: Whose keys a frame sees.
-        tracks: Tracks along the flow.
-        control: The control networks with their input.
-        source: The source prompt.
         calls: Rows of each call of a denoising step: both halves of guidance in one, or one after the other.
     """
 
@@ -134,8 +103,10 @@ class VideoGrainModel:
         self._patches = (*joint, freeu(FREEU[params.freeu])) if params.freeu != "off" else joint
         self.control = ControlNets(params.control, working.frames, backbone, joint)
         self.source = backbone.embed([request.source_prompt], ["source_prompt"])
-        self._controlled = dict(zip(("uncond", "cond"), embed_prompts(backbone, request), strict=True))
         both = Batch(frames, ("uncond", "cond"))
+        prompts = [request.negatives, request.composed.text]
+        text = backbone.embed(prompts, ["negative_prompt", "prompt"])
+        self._controlled = dict(zip(both.branches, text, strict=True))
         fits = backbone.halves_fit(frames, *working.grid.size)
         self.calls = (both,) if fits else tuple(Batch(frames, (half,)) for half in both.branches)
 
@@ -148,25 +119,15 @@ class VideoGrainModel:
         features: Features | None,
     ) -> tuple[Float[Tensor, "frames c h w"], Float[Tensor, "frames c h w"]]:
         """Guided (x0, eps) under modulated attention, with the `features` of the source injected."""
-        answers = [self._predict(x, step, text, modulation, features, batch) for batch in self.calls]
+        answers = []
+        for batch in self.calls:
+            control = self.control.reading(batch.texts(self._controlled))
+            change = Intervention(modulation.attend(step, batch), self._patches, control)
+            change = change if features is None else injecting(features, change)
+            rows = batch.join({"uncond": x, "cond": x})
+            answers.append(self.backbone.predict(rows, step, batch.texts(text), change))
         x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
         return Batch(len(x), ("uncond", "cond")).guide((x0, eps), self.params.guidance_scale)
-
-    def _predict(
-        self,
-        x: Tensor,
-        step: Step,
-        text: Mapping[str, PromptEmbedding],
-        modulation: Modulation,
-        features: Features | None,
-        batch: Batch,
-    ) -> tuple[Tensor, Tensor]:
-        control = self.control.reading(batch.texts(self._controlled))
-        change = Intervention(modulation.attend(step, batch), self._patches, control)
-        if features is not None:
-            change = injecting(features, change)
-        rows = batch.join({"uncond": x, "cond": x})
-        return self.backbone.predict(rows, step, batch.texts(text), change)
 
     def predict_source(
         self, x: Float[Tensor, "frames c h w"], step: Step, keep: Features | None = None
@@ -175,6 +136,34 @@ class VideoGrainModel:
         change = Intervention(self.attend, self._patches, self.control.reading(self.source))
         change = change if keep is None else recording(keep, change)
         return self.backbone.predict(x, step, self.source, change)
+
+    def source_features(self, inverted: Sequence[Tensor], step: Step) -> Features | None:
+        """Features of the source at the inversion step that `step` reverses; recomputed, so none are stored.
+
+        The release stores those of every inversion step. Those that reverse 961 -> 981 are of t = 961. None
+        outside their window of the schedule.
+        """
+        params = self.params
+        steps = self.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
+        if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
+            return None
+        undone, features = steps[-1 - step.index], Features()
+        self.predict_source(inverted[undone.index], undone, keep=features)
+        return features
+
+    def noised(
+        self, x: Tensor, step: Step, frames: np.ndarray, fresh: torch.Generator
+    ) -> Float[Tensor, "frames c h w"]:
+        """A finished edit averaged along the motion and noised to where a step begins, alike in all frames.
+
+        What frames agree on outlasts the noise; what is left of the old thing does not. Noise of its own in
+        every frame would make them disagree again.
+
+        Source: Xu et al. 2023, arXiv:2306.14878 (Restart), for clips.
+        """
+        calm = steady(iter(self.backbone.decode(x)), iter(frames), _CALM, self.params.flow)
+        noise = torch.randn(x.shape[1:], generator=fresh).to(x).expand_as(x)
+        return add_noise(self.backbone.encode(np.stack([*calm])), noise, step)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Attention without modulation."""
@@ -190,35 +179,14 @@ def invert(
     """Invert the clip without guidance and modulation: latents from clean to noise; cached."""
     backbone, params = model.backbone, model.params
     steps = backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
+    # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
+    tracks = b"".join(ids.numpy().tobytes() for ids in model.tracks.values())
     key = inversion_key(
-        backbone,
-        working,
-        text=model.source.vectors.cpu().numpy().tobytes(),
-        steps=params.steps,
-        convention=params.inversion,
-        attention=params.attention_span,
-        # The tracks themselves, not the `flow` setting: weights of RAFT may be added or removed.
-        tracks=b"".join(ids.numpy().tobytes() for ids in model.tracks.values()),
-        norm=(params.joint_norm, params.freeu),
-        control=model.control.fingerprint,
-        method="videograin",
-    )
+        backbone, working, text=model.source.vectors.cpu().numpy().tobytes(), steps=params.steps,
+        convention=params.inversion, attention=params.attention_span, tracks=tracks,
+        norm=(params.joint_norm, params.freeu), control=model.control.fingerprint, method="videograin",
+    )  # fmt: skip
     return (yield from invert_cached(backbone, working, model.predict_source, steps, key))
-
-
-def source_features(model: VideoGrainModel, inverted: Sequence[Tensor], step: Step) -> Features | None:
-    """Features of the source at the inversion step that `step` reverses; recomputed, so none are stored.
-
-    The release stores those of every inversion step. Those that reverse 961 -> 981 are of t = 961. None
-    outside their window of the schedule.
-    """
-    params = model.params
-    steps = model.backbone.schedule.inversion(params.steps, _CONVENTIONS[params.inversion])
-    if not step.within(params.inject_until, begun=True) or step.index >= len(steps):
-        return None
-    undone, features = steps[-1 - step.index], Features()
-    model.predict_source(inverted[undone.index], undone, keep=features)
-    return features
 
 
 def outside(
@@ -232,11 +200,6 @@ def outside(
         noise = torch.randn(inverted[0].shape, generator=fresh).to(inverted[0])
         return add_noise(inverted[0], noise, step)
     return inverted[max(len(inverted) - 2 - step.index, 0)]
-
-
-def embed_prompts(backbone: Backbone, request: EditRequest) -> PromptEmbedding:
-    """The encoded negative prompt and prompt."""
-    return backbone.embed([request.negatives, request.composed.text], ["negative_prompt", "prompt"])
 
 
 def make_heat(

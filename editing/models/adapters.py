@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -92,18 +93,17 @@ def save_adapter(adapter: Adapter, path: str | Path) -> None:
     """
     from safetensors.torch import save
 
-    check_adapter_path(Path(path))
+    path = Path(path)
+    check_adapter_path(path)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in adapter.weights.items()}
     content = save(weights, {_KEY: adapter.facts.model_dump_json()})
     try:
-        with replacing(Path(path)) as partial:
+        with replacing(path) as partial:
             partial.write_bytes(content)
     except OSError as error:
-        raise ResourceError(
-            "--out",
-            f"{Path(path).name!r} cannot be written ({error.strerror or error}). Free some space or choose "
-            "another place; what was learned is kept.",
-        ) from error
+        failure = f"{path.name!r} cannot be written ({error.strerror or error})"
+        advice = "Free some space or choose another place; what was learned is kept."
+        raise ResourceError("--out", f"{failure}. {advice}") from error
 
 
 def check_adapter_path(path: Path) -> None:
@@ -123,8 +123,8 @@ def check_name(field: str, name: str) -> None:
         RequestError: It is empty, too long, or has characters that cannot be seen.
     """
     if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-        said = f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}."
-        raise RequestError(field, f"{said} Choose another name.")
+        expected = f"Expected 1 to {_LONGEST_NAME} visible characters, got {shorten(name)}"
+        raise RequestError(field, f"{expected}. Choose another name.")
 
 
 def find_adapter(name: str) -> Path:
@@ -158,9 +158,7 @@ def read_facts(path: str | Path) -> AdapterFacts:
         raise _not_an_adapter(path) from None
     with boundary("adapter", _not_an_adapter(path).message, ModelError):
         with safe_open(path, framework="np") as file:
-            header = (file.metadata() or {}).get(_KEY)
-        if header is None:
-            raise _not_an_adapter(path)
+            header = file.metadata()[_KEY]
         return AdapterFacts.model_validate(json.loads(header))
 
 
@@ -183,15 +181,13 @@ def load_adapter(path: str | Path) -> Adapter:
 
 def local_adapters() -> list[str]:
     """Names of the adapters in $REGRAIN_MODELS."""
-    found = []
+    names = []
     for entry in local_entries():
         if entry.suffix == ".safetensors" and entry.is_file():
-            try:
+            with suppress(ModelError):
                 read_facts(entry)
-            except ModelError:
-                continue
-            found.append(entry.stem)
-    return found
+                names.append(entry.stem)
+    return names
 
 
 def learned_frames(frames: int) -> tuple[int, ...]:
@@ -215,12 +211,7 @@ def check_frames(facts: AdapterFacts, frames: int) -> None:
 
 
 def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> None:
-    """Check that an adapter was tuned on this model and working size.
-
-    Args:
-        adapter: The adapter.
-        backbone: The model.
-        size: Width and height in pixels.
+    """Check that an adapter was tuned on this model and working size, (width, height) in pixels.
 
     Raises:
         ModelError: It was not; names what differs.
@@ -234,11 +225,7 @@ def check_fits(adapter: Adapter, backbone: Backbone, size: tuple[int, int]) -> N
 
 
 def check_facts(facts: AdapterFacts, backbone: Backbone, size: tuple[int, int]) -> None:
-    """Check the same as far as the header says it.
-
-    Raises:
-        ModelError: The adapter was tuned on another model or at another size.
-    """
+    """`check_fits` as far as the header says it."""
     if not _close(facts.sketch, backbone.sketch, _SAME):
         raise _other_model(facts, backbone)
     if (facts.width, facts.height) != size:
@@ -263,12 +250,11 @@ def clip_sketch(frames: UInt8[np.ndarray, "frames height width 3"]) -> tuple[flo
     Not a digest, since decoders on other machines round colours differently.
     """
     chosen = frames[np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)]
-    rows = np.array_split(chosen, _CELLS, 1)
     return tuple(
-        round(float(cells[shown].mean()), 3)
-        for shown in range(_SHOWN)
-        for row in rows
-        for cells in np.array_split(row, _CELLS, 2)
+        round(float(cell.mean()), 3)
+        for frame in chosen
+        for row in np.array_split(frame, _CELLS)
+        for cell in np.array_split(row, _CELLS, 1)
     )
 
 
@@ -282,7 +268,5 @@ def _close(a: Sequence[float], b: Sequence[float], most: float) -> bool:
 
 
 def _not_an_adapter(path: str | Path) -> ModelError:
-    return ModelError(
-        "adapter",
-        f"{shorten(Path(path).name)} is not an adapter. Make one with `python -m editing tune`.",
-    )
+    advice = "Make one with `python -m editing tune`."
+    return ModelError("adapter", f"{shorten(Path(path).name)} is not an adapter. {advice}")

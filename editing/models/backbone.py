@@ -70,15 +70,17 @@ class Backbone(Protocol):
         ...
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of those weights."""
+        """Names and shapes of the weights that Tune-A-Video tunes."""
         ...
 
     def untuned(self, rank: int, fresh: "torch.Generator") -> "dict[str, Tensor]":
-        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        """Those weights before the first step; see `temporal.untuned`."""
         ...
 
+    # Sizes in latents from here on.
+
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether all activations of a call fit until its backward pass; height and width in latents."""
+        """Whether all activations of a call fit until its backward pass."""
         ...
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
@@ -86,7 +88,7 @@ class Backbone(Protocol):
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether both halves of guidance fit into one call; height and width in latents."""
+        """Whether both halves of guidance fit into one call."""
         ...
 
     def window_frames(self, rows: int, height: int, width: int) -> int:

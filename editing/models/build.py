@@ -16,6 +16,7 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.folder import ModelParts, download, read_folder
 from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.lora import add_loras
+from regrain.editing.models.loading.offers import family_of_configs
 from regrain.editing.models.loading.single_file import read_file
 from regrain.editing.models.stable_diffusion import StableDiffusion
 from regrain.editing.storage.memory import count_weights, free_memory, takes_turns, weights_dtype
@@ -44,21 +45,16 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> StableDiffusion:
-    """Load the model that `editing.models.loading.location.find` found; `load_backbone` also caches it.
-
-    Raises:
-        ModelError: See `load_backbone`.
-    """
+    """Load a model that was found; `load_backbone`, which also says what it raises, keeps it."""
     began = time.perf_counter()
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     parts, dtype = _read(source, id, device, dtype)
     try:
         schedule = Schedule.from_config(parts.scheduler)
     except ValueError as error:
-        said = f"{shorten(id)} has an unsupported schedule ({error}). Use another model."
-        raise ModelError("model", said) from error
+        reason = f"{shorten(id)} has an unsupported schedule ({error})"
+        raise ModelError("model", f"{reason}. Use another model.") from error
     _check_architecture(parts, id)
-    _check_widths(parts, id)
     prediction = parts.scheduler.get("prediction_type", "epsilon")
     weights = {
         name: sum(p.numel() * p.element_size() for p in getattr(parts, name).parameters())
@@ -95,28 +91,20 @@ def _read(
         return (read_file(str(place), dtype) if is_file else read_folder(place, id, dtype)), dtype
 
 
-def _check_widths(parts: ModelParts, id: str) -> None:
-    """Check that the parts belong together: latents, vectors of words, tokens."""
+def _check_architecture(parts: ModelParts, id: str) -> None:
+    """Refuse other families of models, and parts whose latents, vectors of words or tokens differ."""
     unet, vae, text = (part.config for part in (parts.unet, parts.vae, parts.text_encoder))
+    family = family_of_configs({}, unet)
+    if family and not family.offers:
+        reason = f"{shorten(id)} is {family.title}, which is not supported"
+        raise ModelError("model", f"{reason}. Use a Stable Diffusion 1.x or 2.x model.")
+    prediction = parts.scheduler.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction", "sample"):
+        reason = f"{shorten(id)} predicts {shorten(prediction)}, which is unknown"
+        advice = "Use a model that predicts epsilon, v_prediction or sample."
+        raise ModelError("model", f"{reason}. {advice}")
     wide = unet.cross_attention_dim
     vectors = {*wide} if isinstance(wide, list | tuple) else {wide}
     reads = len(parts.tokenizer) <= text.vocab_size and parts.tokenizer.model_max_length > 2
     if vae.latent_channels != unet.in_channels or vectors != {text.hidden_size} or not reads:
-        said = f"The parts of {shorten(id)} do not fit together. Download it again."
-        raise ModelError("model", said)
-
-
-def _check_architecture(parts: ModelParts, id: str) -> None:
-    unet = parts.unet.config
-    if unet.addition_embed_type or unet.in_channels != unet.out_channels:
-        kind = "SDXL" if unet.addition_embed_type else f"a model with {unet.in_channels} input channels"
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is {kind}, which is not supported. Use a Stable Diffusion 1.x or 2.x model.",
-        )
-    if parts.scheduler.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
-        raise ModelError(
-            "model",
-            f"{shorten(id)} predicts {shorten(parts.scheduler['prediction_type'])}, which is unknown. Use a "
-            "model that predicts epsilon, v_prediction or sample.",
-        )
+        raise ModelError("model", f"The parts of {shorten(id)} do not fit together. Download it again.")

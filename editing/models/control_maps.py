@@ -10,24 +10,9 @@ from jaxtyping import Float, UInt8
 from regrain.editing.errors import ModelError
 
 DEPTH_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
-
-
 POSE_MODEL = "lllyasviel/Annotators"
-
-
 # Percentiles of a clip's depth that become black and white.
 _FAR, _NEAR = 2, 98
-
-
-def control_maps(
-    frames: UInt8[np.ndarray, "frames height width 3"], kind: str
-) -> UInt8[np.ndarray, "frames height width 3"]:
-    """Compute the input of a control network from a clip; RGB in and out, of the same size.
-
-    Raises:
-        ModelError: The kind needs a package or weights that are missing.
-    """
-    return _MAPS[kind](frames)
 
 
 def canny(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w 3"]:
@@ -56,18 +41,18 @@ def depth(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frame
         raise _missing("depth", f"the weights of {DEPTH_MODEL}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    found = []
+    size, nearness = (frames.shape[2], frames.shape[1]), []
     with torch.no_grad():
         for frame in frames:
             inputs = processor(images=frame, return_tensors="pt").to(device)
-            found.append(model(**inputs).predicted_depth[0].float().cpu().numpy())
-    size = frames.shape[2], frames.shape[1]
-    return gray_depth(np.stack([cv2.resize(d, size, interpolation=cv2.INTER_CUBIC) for d in found]))
+            depths = model(**inputs).predicted_depth[0].float().cpu().numpy()
+            nearness.append(cv2.resize(depths, size, interpolation=cv2.INTER_CUBIC))
+    return gray_depth(np.stack(nearness))
 
 
 def gray_depth(nearness: Float[np.ndarray, "frames h w"]) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Convert nearness (inverse depth, any unit) to grey values, on one scale so that a still scene does not
-    flicker. The 2nd percentile of the clip is black, the 98th white.
+    """Convert nearness (inverse depth, any unit) to grey values: the clip's 2nd percentile is black, the 98th
+    white. One scale for the whole clip keeps a still scene from flickering.
     """
     far, near = np.percentile(nearness, [_FAR, _NEAR])
     grey = ((nearness - far) / max(near - far, 1e-8)).clip(0, 1) * 255
@@ -94,9 +79,9 @@ def pose(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames
 
 
 def _missing(kind: str, what: str) -> ModelError:
-    return ModelError(
-        "params.control", f"{kind} needs {what}, which are missing. Install them, or use canny instead."
-    )
+    advice = "Install them, or use canny instead."
+    return ModelError("params.control", f"{kind} needs {what}, which are missing. {advice}")
 
 
-_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"canny": canny, "depth": depth, "pose": pose}
+CONTROL_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"canny": canny, "depth": depth, "pose": pose}
+"""The input of a control network by its kind, computed from a clip; RGB in and out, of the same size."""

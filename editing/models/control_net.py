@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.control_maps import control_maps
+from regrain.editing.models.control_maps import CONTROL_MAPS
 from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.loading.configs import read_config
 from regrain.editing.models.loading.folder import PART_FILES, download
 from regrain.editing.models.loading.location import find
-from regrain.editing.params.control import ControlSpec
+from regrain.editing.params.written import ControlSpec
 from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
@@ -46,23 +46,20 @@ class ControlNets:
         """Load the networks and draw their maps; `patches` are entered on each network for each forward.
 
         Raises:
-            ModelError: A network is missing, unsafe or of another family than the backbone, or a map cannot
-                be drawn.
+            ModelError: See `load_control_net`; or a map cannot be drawn.
         """
-        self._nets = [(load_control_net(spec.model, backbone), spec.weight) for spec in specs]
-        drawn = [control_maps(frames, spec.kind) for spec in specs]
-        self._hints = [
-            torch.from_numpy(map).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255 for map in drawn
-        ]
-        self._patches = patches
+        self._patches, self._nets, drawn, self.fingerprint = patches, [], [], []
+        for spec in specs:
+            net, lock = load_control_net(spec.model, backbone)
+            drawn.append(CONTROL_MAPS[spec.kind](frames))
+            hint = torch.from_numpy(drawn[-1]).movedim(-1, 1).to(backbone.device, backbone.dtype) / 255
+            self._nets.append((net, lock, spec.weight, hint))
+            weights = sum(float(p.double().sum()) for p in net.parameters())
+            self.fingerprint.append((spec.kind, spec.weight, weights))
         self.maps = np.concatenate(drawn, 2) if drawn else None
-        self.fingerprint = [
-            (spec.kind, spec.weight, sum(float(p.double().sum()) for p in net.parameters()))
-            for spec, ((net, _), _) in zip(specs, self._nets, strict=True)
-        ]
 
     def reading(self, text: PromptEmbedding) -> ControlFn | None:
-        """Make the `control` of a `Change`; `text` is what the networks read, one per branch."""
+        """Make the `control` of an `Intervention`; `text` is what the networks read, one per branch."""
         if not self._nets:
             return None
 
@@ -70,7 +67,7 @@ class ControlNets:
             vectors = text.vectors.to(x).repeat_interleave(len(x) // len(text), dim=0)
             down: list[Tensor] = []
             middle = torch.zeros((), device=x.device, dtype=x.dtype)
-            for ((net, lock), weight), hint in zip(self._nets, self._hints, strict=True):
+            for net, lock, weight, hint in self._nets:
                 rows = hint.repeat(len(x) // len(hint), 1, 1, 1)
                 with lock, patched(net, self._patches):
                     some, mid = net(x, t, vectors, rows, conditioning_scale=weight, return_dict=False)
@@ -109,23 +106,18 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
 
 
 def _check_family(config: Mapping[str, object], id: str, backbone: Backbone) -> None:
-    if config.get("_class_name") != "ControlNetModel":
-        raise ModelError(
-            FIELD, f"{id!r} is a {config.get('_class_name', 'model of unknown kind')}. Use a ControlNetModel."
-        )
+    if (kind := config.get("_class_name", "model of unknown kind")) != "ControlNetModel":
+        raise ModelError(FIELD, f"{id!r} is a {kind}. Use a ControlNetModel.")
     unet = backbone.unet.config
     for fact in _FACTS:
-        given, needed = _plain(config.get(fact)), _plain(unet[fact])
+        given, needed = config.get(fact), unet[fact]
+        needed = list(needed) if isinstance(needed, tuple) else needed  # as JSON has it
         if given is not None and given != needed:
             raise ModelError(
                 FIELD,
                 f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the model's is {needed}. "
                 "Use a ControlNet made for this model.",
             )
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple | list) else value
 
 
 @lru_cache(maxsize=3)

@@ -5,9 +5,10 @@ Each extends the `Intervention` of one call; see `editing.models.intervention`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Container
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from torch import Tensor, nn
 
@@ -31,8 +32,7 @@ class Features:
     @property
     def bytes(self) -> int:
         """Their size in bytes."""
-        tensors = [*self.residuals.values(), *(x for pair in self.attention.values() for x in pair)]
-        return sum(x.numel() * x.element_size() for x in tensors)
+        return sum(x.nbytes for x in (*self.residuals.values(), *chain(*self.attention.values())))
 
 
 def recording(features: Features, change: Intervention) -> Intervention:
@@ -51,12 +51,11 @@ def recording(features: Features, change: Intervention) -> Intervention:
 
     def patch(model: nn.Module) -> AbstractContextManager:
         wanted.update(_attention_layers(model))
-
-        def hook(name: str) -> Callable:
-            return lambda _, __, output: features.residuals.__setitem__(name, output)
-
-        branches = _residual_branches(model)
-        return hooked(lambda: [conv.register_forward_hook(hook(name)) for name, conv in branches.items()])
+        keep_residual = features.residuals.__setitem__
+        return hooked(
+            conv.register_forward_hook(lambda _, __, output, name=name: keep_residual(name, output))
+            for name, conv in _residual_branches(model).items()
+        )
 
     return replace(change, attend=keep, patches=(*change.patches, patch))
 
@@ -75,37 +74,31 @@ def injecting(features: Features, change: Intervention) -> Intervention:
 
     def patch(model: nn.Module) -> AbstractContextManager:
         branches = _residual_branches(model)
-
-        def hook(name: str) -> Callable:
-            return lambda _, __, output: repeated(features.residuals[name], len(output))
-
         return hooked(
-            lambda: [branches[name].register_forward_hook(hook(name)) for name in features.residuals]
+            branches[name].register_forward_hook(lambda _, __, output, x=x: repeated(x, len(output)))
+            for name, x in features.residuals.items()
         )
 
     return replace(change, attend=inject, patches=(*change.patches, patch))
 
 
-def _decoder(model: nn.Module) -> list[tuple[int, int, int]]:
-    """(up block, layer in it, which of twelve) of each layer of the decoder."""
+def _decoder(model: nn.Module, places: Container[int]) -> list[tuple[int, int]]:
+    """(up block, layer in it) of those layers of the decoder that are at these places of twelve."""
     layers = [(b, i) for b, block in enumerate(model.up_blocks) for i in range(len(block.resnets))]
-    return [(b, i, n * _LAYERS // len(layers)) for n, (b, i) in enumerate(layers)]
+    return [layer for n, layer in enumerate(layers) if n * _LAYERS // len(layers) in places]
 
 
 def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
     """The last convolution of the residual branch of each ResNet that is kept or injected."""
-    return {
-        f"up_blocks.{b}.resnets.{i}": model.up_blocks[b].resnets[i].conv2
-        for b, i, place in _decoder(model)
-        if place in _RESIDUALS
-    }
+    names = [f"up_blocks.{b}.resnets.{i}" for b, i in _decoder(model, _RESIDUALS)]
+    return {name: model.get_submodule(f"{name}.conv2") for name in names}
 
 
 def _attention_layers(model: nn.Module) -> set[str]:
     """Names of the self-attention layers whose queries and keys are kept or injected."""
     return {
         f"up_blocks.{b}.attentions.{i}.transformer_blocks.{j}.attn1"
-        for b, i, place in _decoder(model)
-        if place in _ATTENTION and hasattr(model.up_blocks[b], "attentions")
+        for b, i in _decoder(model, _ATTENTION)
+        if hasattr(model.up_blocks[b], "attentions")
         for j in range(len(model.up_blocks[b].attentions[i].transformer_blocks))
     }

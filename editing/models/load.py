@@ -20,8 +20,9 @@ from regrain.editing.storage.packages import problems
 if TYPE_CHECKING:
     import torch
 
-
 KEPT_IN_MEMORY = 2
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_loading = threading.Lock()
 
 
 def on_shelf() -> list[str]:
@@ -37,12 +38,6 @@ def on_shelf() -> list[str]:
             and entry.stem not in adapters
         )
     ]
-
-
-_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
-
-
-_loading = threading.Lock()
 
 
 def load_backbone(

@@ -18,7 +18,7 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import DivergedError, ResourceError
-from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, patched
+from regrain.editing.models.intervention import PLAIN, Intervention, checkpointed, hooked, patched
 from regrain.editing.models.loading.offers import STABLE_DIFFUSION
 from regrain.editing.models.loading.words import check_length, check_words
 from regrain.editing.models.temporal import tunable_shapes, untuned
@@ -109,39 +109,51 @@ class StableDiffusion:
         Each is the projection of one attention layer's normalised keys and values on a fixed direction.
         Rounding to bfloat16 moves it by about 0.001, a LoRA at its usual weight by more than 0.01.
         """
-        found = []
+        projections = []
         for site in self.sites[:_SKETCHED]:
             parts = (self.unet.get_parameter(f"{site.name}.{part}.weight") for part in ("to_k", "to_v"))
             flat = torch.cat([part.detach().double().cpu().flatten() for part in parts])
-            found.append(float((flat @ torch.arange(len(flat)).double().cos()) / flat.norm()))
-        return tuple(found)
+            projections.append(float((flat @ torch.arange(len(flat)).double().cos()) / flat.norm()))
+        return tuple(projections)
 
     def tunable_shapes(self, rank: int) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the weights that Tune-A-Video tunes; see `temporal.tunable_shapes`."""
         return tunable_shapes(self.unet, rank)
 
     def untuned(self, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
-        """The weights that Tune-A-Video tunes, before the first step; see `temporal.untuned`."""
+        """Those weights before the first step; see `temporal.untuned`."""
         return untuned(self.unet, rank, fresh)
 
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Whether all activations of a call fit until its backward pass; height and width in latents."""
-        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
-        with self._turn(self.unet):
-            free = free_memory(self.device)
-        return activations_fit(frames, height * width, channels, itemsize, free)
+        return activations_fit(frames, height * width, *self._finest, self._free(self.unet))
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
         """Memory of those activations in bytes."""
-        return activation_bytes(
-            frames, height * width, self.unet.config.block_out_channels[0], self.dtype.itemsize
-        )
+        return activation_bytes(frames, height * width, *self._finest)
+
+    def halves_fit(self, frames: int, height: int, width: int) -> bool:
+        """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
+        return halves_fit(frames, height * width, *self._finest, self._free(self.unet))
+
+    def window_frames(self, rows: int, height: int, width: int) -> int:
+        """How many frames of a long clip are edited together, with so many rows of `predict` a frame."""
+        return window_frames(rows, height * width, *self._finest, self._free(self.unet))
+
+    @property
+    def _finest(self) -> tuple[int, int]:
+        """Channels of the UNet's finest level, and bytes of each number."""
+        return int(self.unet.config.block_out_channels[0]), self.dtype.itemsize
+
+    def _free(self, part: nn.Module) -> int:
+        """Free memory in bytes while it is the turn of this part."""
+        with self._turn(part):
+            return free_memory(self.device)
 
     def fit(self, width: int, height: int, size: int | None = None) -> tuple[int, int]:
-        """Choose the working size: the clip's aspect ratio, the short side near `size` (default the model's).
+        """Choose the working size (width, height) in pixels, each the nearest multiple of `multiple`.
 
-        Returns:
-            (width, height) in pixels, each the nearest multiple of `multiple`.
+        It has the clip's aspect ratio, and its short side is near `size`, by default the model's.
         """
         scale = (size or self.size) / min(width, height)
         wide, high = (max(1, round(s * scale / self.multiple)) * self.multiple for s in (width, height))
@@ -154,11 +166,11 @@ class StableDiffusion:
     @torch.no_grad()
     def encode(self, frames: UInt8[np.ndarray, "frames height width 3"]) -> Float[Tensor, "frames c gh gw"]:
         """Encode frames at a working size to the mean of the posterior, scaled to about unit deviation."""
-        latents = []
-        at_once = self._frames_at_once(*frames.shape[1:3])
+        latents, size = [], frames.shape[1:3]
+        at_once = frames_at_once(*size, self._free(self.vae))
         for start in range(0, len(frames), max(1, at_once)):
             pixels = torch.from_numpy(frames[start : start + max(1, at_once)].copy()).to(self.device)
-            with self._turn(self.vae, len(frames), frames.shape[1:3]), _tiled(self.vae, not at_once):
+            with self._turn(self.vae, len(frames), size), _tiled(self.vae, not at_once):
                 out = self.vae.encode(pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1)
             latents.append(out.latent if hasattr(out, "latent") else out.latent_dist.mean)
         # Contiguous, since a cached copy is, and convolutions round differently on another memory layout.
@@ -169,7 +181,7 @@ class StableDiffusion:
         """Decode latents to RGB frames."""
         frames = []
         height, width = (side * self.factor for side in latents.shape[-2:])
-        at_once = self._frames_at_once(height, width)
+        at_once = frames_at_once(height, width, self._free(self.vae))
         for part in (latents.float() / self.vae.config.scaling_factor).split(max(1, at_once)):
             with self._turn(self.vae, len(latents), (height, width)), _tiled(self.vae, not at_once):
                 pixels = self.vae.decode(part.to(self.device)).sample
@@ -178,14 +190,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str], fields: Sequence[str] | None = None) -> PromptEmbedding:
-        """Encode prompts, padded to the token limit.
-
-        Args:
-            prompts: The prompts.
-            fields: The field of the request of each, for errors; default "prompt".
-        Raises:
-            PromptError: See `check_prompts`.
-        """
+        """Encode prompts, padded to the token limit; `fields` and errors as in `check_prompts`."""
         tokens = self.check_prompts(prompts, ["prompt"] * len(prompts) if fields is None else fields)
         rows = torch.tensor(tokens.input_ids, device=self.device)
         with self._turn(self.text_encoder):
@@ -199,50 +204,24 @@ class StableDiffusion:
     def check_prompts(self, prompts: Sequence[str], fields: Sequence[str]) -> Any:
         """Tokenise prompts without encoding them, and refuse those that cannot be encoded.
 
-        Args:
-            prompts: The prompts.
-            fields: The field of the request of each, for errors.
         Raises:
             PromptError: A prompt exceeds the token limit or has a word that the model does not know (ignoring
-                case and punctuation).
+                case and punctuation); the field is that of `fields`.
         """
         for prompt, name in zip(prompts, fields, strict=True):
             check_words(self.words, prompt, name)
         tokens = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=self.token_limit,
-            return_offsets_mapping=True,
-            return_tensors=None,
+            list(prompts), padding="max_length", max_length=self.token_limit, return_offsets_mapping=True
         )
         for prompt, name, offsets in zip(prompts, fields, tokens.offset_mapping, strict=True):
             check_length(prompt, name, offsets, self.token_limit)
         return tokens
 
-    def halves_fit(self, frames: int, height: int, width: int) -> bool:
-        """Whether both halves of guidance fit into one call of `predict`; height and width in latents."""
-        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
-        with self._turn(self.unet):
-            return halves_fit(frames, height * width, channels, itemsize, free_memory(self.device))
-
-    def window_frames(self, rows: int, height: int, width: int) -> int:
-        """How many frames of a long clip are edited together, with so many rows of `predict` a frame."""
-        channels, itemsize = self.unet.config.block_out_channels[0], self.dtype.itemsize
-        with self._turn(self.unet):
-            return window_frames(rows, height * width, channels, itemsize, free_memory(self.device))
-
-    def _frames_at_once(self, height: int, width: int) -> int:
-        with self._turn(self.vae):
-            return frames_at_once(height, width, free_memory(self.device))
-
     @contextmanager
     def _turn(self, part: nn.Module, frames: int = 0, size: tuple[int, int] | None = None) -> Iterator[None]:
         """Lock the model and put this part on the device; it stays there until another is needed.
 
-        Args:
-            part: UNet, autoencoder or text encoder.
-            frames: Number of frames being processed, for the out-of-memory error.
-            size: Height and width of a frame in pixels; None if no frames are processed.
+        `frames` and their `size`, height and width in pixels, are for the out-of-memory error.
         """
         with self._lock, self._memory(frames, size) if size else nullcontext():
             if self.takes_turns and part is not self._present:
@@ -261,18 +240,14 @@ class StableDiffusion:
                 raise
             height, width = size
             smaller = max(self.multiple, (int(min(size) * 0.75) // self.multiple) * self.multiple)
-            fewer = f"{frames // 2} frame{'s' if frames // 2 > 1 else ''}"
-            if frames > 1 and (frames > FEW_FRAMES or smaller == min(size)):
-                field, advice = "clip.frames", f"Use {fewer}"
-                advice += f", or lower size to {smaller}" if smaller < min(size) else ""
-            elif smaller < min(size):
-                field, advice = "size", f"Lower size to {smaller}"
-                advice += f", or use {fewer}" if frames > 1 else ""
-            else:
-                field, advice = "model", "Use a smaller model or a larger machine"
-            raise ResourceError(
-                field, f"Out of memory with {frames} frames of {width} x {height} pixels. {advice}."
-            ) from error
+            options = [("size", f"lower size to {smaller}")] if smaller < min(size) else []
+            if frames > 1:
+                fewer = f"use {frames // 2} frame{'s' if frames // 2 > 1 else ''}"
+                options.insert(0 if frames > FEW_FRAMES else 1, ("clip.frames", fewer))
+            options = options or [("model", "use a smaller model or a larger machine")]
+            reason = f"Out of memory with {frames} frames of {width} x {height} pixels"
+            advice = ", or ".join(text for _, text in options).capitalize()
+            raise ResourceError(options[0][0], f"{reason}. {advice}.") from error
 
     def predict(
         self,
@@ -288,14 +263,12 @@ class StableDiffusion:
         One model call for all rows. Gradients flow if `text.vectors` or tensors of `change` require them.
 
         Args:
-            x: Rows (branch frame), at the level where `step` starts.
-            step: The clock.
+            x: Rows (branch frame), at the level where `step` starts; (x0, eps) are in its dtype.
+            step: The step.
             text: One prompt per row, or one per branch, which is then used for each of its frames.
             change: Changes to the model for this call.
             recompute: Recompute activations in the backward pass to save memory, each part under the same
                 patches and the same lock as the call itself.
-        Returns:
-            (x0, eps), in x's dtype.
         Raises:
             ValueError: The prompts do not divide the rows.
             DivergedError: The output of the network has NaN or Inf.
@@ -324,10 +297,10 @@ class StableDiffusion:
 
     def _split(self, output: Tensor, x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Convert the network's output to (x0, eps)."""
-        told = self.schedule.level(step.t)
-        x0, eps = split(output, x, *told, self.prediction)
+        level = self.schedule.level(step.t)
+        x0, eps = split(output, x, *level, self.prediction)
         # An inversion step may pass the model a level other than that of its latents.
-        if told != (step.signal, step.noise):
+        if level != (step.signal, step.noise):
             x0 = (x - step.noise * eps) / step.signal
         return x0, eps
 
@@ -389,12 +362,10 @@ def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
 
         return hook
 
-    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    modules = ((name, module) for name, module in model.named_modules() if name)
     try:
-        network()
-    except Reached as found:
-        return str(found)
-    finally:
-        for handle in handles:
-            handle.remove()
+        with hooked(module.register_forward_hook(watch(name)) for name, module in modules):
+            network()
+    except Reached as reached:
+        return str(reached)
     return "latents"

@@ -10,9 +10,9 @@ on the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -55,15 +55,10 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> dict[str, tuple[int, ...]]
 
 
 def untuned(unet: nn.Module, rank: int, fresh: torch.Generator) -> dict[str, Float[Tensor, "..."]]:
-    """The weights before the first step, float32 on the CPU; with them the network is the image model's.
+    """The `tunable_shapes` before the first step, float32 on the CPU; they make the image model's network.
 
     The last layers are zero, their biases too. Tune-A-Video's code leaves the bias of attention over time
     random, so that its untuned network is not quite the image model.
-
-    Args:
-        unet: The network.
-        rank: See `tunable_shapes`.
-        fresh: Source of the random weights.
     """
     weights = {}
     for name, shape in tunable_shapes(unet, rank).items():
@@ -87,38 +82,27 @@ def with_weights(change: Intervention, weights: Weights, frames: int, positions:
         frames: Frames per branch; rows are (branch frame).
         positions: Whether attention over time is told the order of the frames.
     """
-    queries = {
-        name.removesuffix(".to_q.weight"): weight
-        for name, weight in weights.items()
-        if name.endswith(_QUERIES)
-    }
+    tuned = [(name, weight) for name, weight in weights.items() if name.endswith(_QUERIES)]
+    queries = {name.removesuffix(".to_q.weight"): weight for name, weight in tuned}
     return replace(change, queries=queries, patches=(*change.patches, in_time(weights, frames, positions)))
 
 
 def in_time(weights: Weights, frames: int, positions: bool) -> Patch:
-    """Let every transformer block, and every convolution with weights for it, look over time; see
-    `with_weights`."""
+    """Let transformer blocks and convolutions with `weights` for it look over time; see `with_weights`."""
     blocks, convolutions = _grouped(weights, _ATTENTION), _grouped(weights, _CONVOLUTION)
 
-    def after_block(own: Weights, heads: int) -> Callable:
-        return lambda _, __, x: x + attend_in_time(x, own, frames, heads, positions)
+    def after_block(own: Weights, block: nn.Module, _: object, x: Tensor) -> Tensor:
+        return x + attend_in_time(x, own, frames, block.attn1.heads, positions)
 
-    def after_convolution(own: Weights) -> Callable:
-        return lambda _, __, x: x + convolve_in_time(x, own, frames)
+    def after_convolution(own: Weights, _: nn.Module, __: object, x: Tensor) -> Tensor:
+        return x + convolve_in_time(x, own, frames)
 
-    def patch(model: nn.Module) -> AbstractContextManager:
-        def register() -> list[torch.utils.hooks.RemovableHandle]:
-            handles = []
-            for name, own in blocks.items():
-                block = model.get_submodule(name)
-                handles.append(block.register_forward_hook(after_block(own, block.attn1.heads)))
-            for name, own in convolutions.items():
-                handles.append(model.get_submodule(name).register_forward_hook(after_convolution(own)))
-            return handles
+    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        for places, after in ((blocks, after_block), (convolutions, after_convolution)):
+            for name, own in places.items():
+                yield model.get_submodule(name).register_forward_hook(partial(after, own))
 
-        return hooked(register)
-
-    return patch
+    return lambda model: hooked(register(model))
 
 
 def attend_in_time(
@@ -129,8 +113,7 @@ def attend_in_time(
     Args:
         x: Rows (branch frame).
         weights: to_q, to_k, to_v, to_out.0 (with bias).
-        frames: Frames per branch.
-        heads: Number of heads.
+        frames, heads: Frames per branch, number of heads.
         positions: Add sinusoidal positions of the frames; without, their order makes no difference.
     Source: Tune-A-Video, arXiv:2212.11565, Sec. 4.1; positions are those of arXiv:1706.03762, Sec. 3.5.
     """
@@ -172,9 +155,9 @@ def sinusoids(frames: int, channels: int) -> Float[Tensor, "frames channels"]:
 
 def _grouped(weights: Weights, part: str) -> dict[str, dict[str, Tensor]]:
     """The weights of one kind of layer: by module they follow, then by name inside it."""
-    found: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         module, _, own = name.partition(part)
         if own:
-            found.setdefault(module, {})[own] = weight
-    return found
+            groups.setdefault(module, {})[own] = weight
+    return groups

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from regrain.editing.motion.flow import FlowMethod, estimate_both, nearest_track, warp
+from regrain.editing.motion.flow import FlowMethod, estimate_both, nearest_track, targets_of, warp
 
 _CONSISTENT = (0.01, 0.5)  # how far flows may be from cancelling: share of their lengths, and pixels
 _DIFFERENT = 0.25 * 255  # mean difference of the colours beyond which two pixels are not the same
@@ -50,11 +50,8 @@ class Motion:
     def at(self, size: tuple[int, int]) -> Motion:
         """The motion on a coarser grid: flow is interpolated, and a cell with any occluded pixel is occluded.
 
-        Args:
-            size: Height and width, which divide those of this grid.
-
         Raises:
-            ValueError: They do not.
+            ValueError: Height and width do not divide those of this grid.
         """
         height, width = self.hidden.shape[1:]
         if height % size[0] or width % size[1]:
@@ -76,14 +73,7 @@ def find_motion(
     """Estimate the motion from each frame to its target and back.
 
     A pixel is occluded if the flows there do not cancel, or if the pixel they lead to has another colour.
-
-    Args:
-        frames: RGB.
-        targets: RGB, one per frame.
-        method: See `estimate_flow`.
-
-    Raises:
-        EditingError: See `estimate_flow`.
+    Method and errors are those of `estimate_flow`.
 
     Source: Yang et al. 2024, arXiv:2403.12962, and its released code; the test of consistency after
     Sundaram et al. 2010.
@@ -115,10 +105,7 @@ def _unseen(
 def around(frames: UInt8[np.ndarray, "frames h w 3"], method: FlowMethod = "auto") -> Motion:
     """Estimate the motion from each frame to the next and from the last to the first.
 
-    A single frame forms a pair with itself, without motion.
-
-    Raises:
-        EditingError: See `estimate_flow`.
+    A single frame forms a pair with itself, without motion. Method and errors are those of `estimate_flow`.
     """
     if len(frames) == 1:
         return _still(1, *frames.shape[1:3])
@@ -131,16 +118,11 @@ def planes(frames: UInt8[np.ndarray, "frames h w 3"]) -> Float[Tensor, "frames 3
 
 
 def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tuple[int, ...]:
-    """Find where the clip is cut.
+    """Find where the clip is cut: the first frame of each shot but the first, rising.
 
-    Args:
-        frames: RGB.
-        motion: From each frame to the next; pairs beyond these, as in `around`, do not count.
-
-    Returns:
-        The first frame of each shot but the first, rising.
+    `motion` is that from each frame to the next; pairs beyond these, as in `around`, do not count.
     """
-    found = []
+    cuts = []
     for frame in range(1, len(frames)):
         pair = motion[frame - 1 : frame]
         a, b = (planes(frames[i : i + 1]).to(pair.forward.device) for i in (frame - 1, frame))
@@ -148,8 +130,8 @@ def find_cuts(frames: UInt8[np.ndarray, "frames h w 3"], motion: Motion) -> tupl
         contrast = _mean_of(*((x - x.mean((2, 3), keepdim=True)).abs() for x in (a, b)))
         lost = _mean_of(pair.hidden.float(), pair.appeared.float())
         if lost * left > _CUT * max(contrast, 1.0):
-            found.append(frame)
-    return tuple(found)
+            cuts.append(frame)
+    return tuple(cuts)
 
 
 def scan_cuts(frames: UInt8[np.ndarray, "frames h w 3"]) -> tuple[int, ...]:
@@ -187,11 +169,8 @@ def token_maps(
     Source: Yang et al. 2024, arXiv:2403.12962, Sec. 3.2, and its released code.
     """
     pairs, height, width = appeared.shape
-    tokens, device = height * width, appeared.device
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
-    column, row = (x + backward[:, 0]).round().long(), (y + backward[:, 1]).round().long()
+    tokens = height * width
+    column, row = targets_of(backward).round().long().unbind(1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     # Tokens of all pairs in one row, numbered through.
     found = (inside & ~appeared).flatten().nonzero()[:, 0]
@@ -211,14 +190,9 @@ def token_maps(
 def track_ids(
     maps: Int[Tensor, "pairs tokens"], linked: Bool[Tensor, "pairs tokens"]
 ) -> Int[Tensor, "pairs+1 tokens"]:
-    """Number the tracks of tokens: a token keeps its track along a link, and starts a new one without.
+    """Number the tracks of tokens along the links of `token_maps`, from 0 without gaps as they start.
 
-    Args:
-        maps: Where each token is in the next frame; see `token_maps`.
-        linked: Whether the motion led there.
-
-    Returns:
-        Track of every token, numbered from 0 without gaps in the order of their start.
+    A token keeps its track along a link, and starts a new one without.
     """
     tokens = maps.shape[1]
     ids = [torch.arange(tokens, device=maps.device)]
@@ -236,9 +210,7 @@ def track_ids(
 def newly_seen(motion: Motion, size: tuple[int, int]) -> Bool[Tensor, "frames tokens"]:
     """Find the tokens of each frame that the frame before does not show; all tokens of the first frame.
 
-    Args:
-        motion: From each frame to the next, at full size.
-        size: Height and width of the grid of tokens.
+    `motion` is that from each frame to the next, at full size; `size` is height and width of the grid.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from einops import rearrange
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -16,15 +18,15 @@ from regrain.editing.errors import ModelError, ResourceError
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
 from regrain.editing.storage.memory import is_out_of_memory
 
+Frames = UInt8[np.ndarray, "frames h w 3"]
+Flows = Float[Tensor, "frames 2 h w"]
+Estimate = Float32[Tensor, "frames 2 h w"]
 FlowMethod = Literal["auto", "dis", "raft"]
+_LEAST_MOVED_SIDE = 256  # smaller ones are enlarged where motion is to move pictures
 _LEAST_SIDE = 128  # smaller frames are enlarged first: DIS matches patches of 8 pixels on a pyramid
 
 
-def estimate_flow(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-    targets: UInt8[np.ndarray, "frames h w 3"],
-    method: FlowMethod = "auto",
-) -> Float32[Tensor, "frames 2 h w"]:
+def estimate_flow(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> Estimate:
     """Estimate how far each pixel of a frame moves to its place in the target frame.
 
     Args:
@@ -50,10 +52,8 @@ def estimate_flow(
             if not is_out_of_memory(error):
                 raise
             height, width = frames.shape[1:3]
-            raise ResourceError(
-                "params.flow",
-                f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis.",
-            ) from error
+            message = f"Out of memory for RAFT on frames of {width} x {height} pixels. Use flow=dis."
+            raise ResourceError("params.flow", message) from error
     if method == "raft":
         raise ModelError(
             "flow",
@@ -62,9 +62,7 @@ def estimate_flow(
     return _estimate_dis_flow(frames, targets)
 
 
-def _estimate_dis_flow(
-    frames: UInt8[np.ndarray, "frames h w 3"], targets: UInt8[np.ndarray, "frames h w 3"]
-) -> Float32[Tensor, "frames 2 h w"]:
+def _estimate_dis_flow(frames: Frames, targets: Frames) -> Estimate:
     height, width = frames.shape[1:3]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     size = (round(width * scale), round(height * scale))
@@ -77,23 +75,13 @@ def _estimate_dis_flow(
     return torch.from_numpy(flows)
 
 
-def estimate_both(
-    frames: UInt8[np.ndarray, "frames h w 3"],
-    targets: UInt8[np.ndarray, "frames h w 3"],
-    method: FlowMethod = "auto",
-) -> tuple[Float32[Tensor, "frames 2 h w"], Float32[Tensor, "frames 2 h w"]]:
-    """Estimate flow from frames to targets, on the frames' grid, and back, on the targets' grid.
-
-    Raises:
-        EditingError: See `estimate_flow`.
-    """
+def estimate_both(frames: Frames, targets: Frames, method: FlowMethod = "auto") -> tuple[Estimate, Estimate]:
+    """`estimate_flow` from frames to targets, on the frames' grid, and back, on the targets' grid."""
     return estimate_flow(frames, targets, method), estimate_flow(targets, frames, method)
 
 
 def warp(
-    x: Float[Tensor, "frames c h w"],
-    flow: Float[Tensor, "frames 2 h w"],
-    outside: Literal["border", "zero"] = "border",
+    x: Float[Tensor, "frames c h w"], flow: Flows, outside: Literal["border", "zero"] = "border"
 ) -> Float[Tensor, "frames c h w"]:
     """Sample `x` at positions displaced by `flow` (backward warping, bilinear).
 
@@ -113,24 +101,17 @@ def warp(
     if x.shape[0] != flow.shape[0] or x.shape[2:] != flow.shape[2:]:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit frames {tuple(x.shape)}")
     height, width = x.shape[2:]
-    positions = _positions(flow.float())
+    positions = targets_of(flow.float())
     spans = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
     grid = 2 * positions.permute(0, 2, 3, 1) / spans - 1
     padding = "border" if outside == "border" else "zeros"
     return grid_sample(x.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True).to(x.dtype)
 
 
-def occlusion(
-    forward: Float[Tensor, "frames 2 h w"], backward: Float[Tensor, "frames 2 h w"]
-) -> Bool[Tensor, "frames h w"]:
-    """Find the pixels of the first frame that the second does not show.
+def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames h w"]:
+    """Find the pixels of the first frame that the second does not show, from the flow to it and back.
 
-    Args:
-        forward: From the first frame to the second, (dx, dy) in pixels.
-        backward: From the second to the first.
-
-    Returns:
-        True where forward and backward flow do not cancel, or the target is outside the frame.
+    These are where the flows do not cancel, or the target is outside the frame.
 
     Source: Sundaram et al. 2010, "Dense point trajectories by GPU-accelerated large displacement optical
     flow", Eq. 5.
@@ -139,7 +120,7 @@ def occlusion(
     mismatch = (forward + back).square().sum(1)
     allowed = 0.01 * (forward.square().sum(1) + back.square().sum(1)) + 0.5
     height, width = forward.shape[2:]
-    x, y = _positions(forward).unbind(1)
+    x, y = targets_of(forward).unbind(1)
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     return (mismatch > allowed) | outside
 
@@ -220,6 +201,44 @@ def nearest_track(
     return winner[taken], taken
 
 
+def enlarged(frames: Frames) -> UInt8[np.ndarray, "frames large_h large_w 3"]:
+    """Frames large enough for their motion to be estimated."""
+    height, width = frames.shape[1:3]
+    scale = _LEAST_MOVED_SIDE / min(height, width)
+    if scale <= 1:
+        return frames
+    size = (round(width * scale), round(height * scale))
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames])
+
+
+def shrunk(
+    flows: Float32[Tensor, "pairs 2 large_h large_w"], size: tuple[int, int]
+) -> Float32[np.ndarray, "pairs h w 2"]:
+    """Flows at a size (height, width), in its pixels."""
+    height, width = size
+    scale = np.float32([width / flows.shape[3], height / flows.shape[2]])
+    last = rearrange(flows.numpy(), "pairs c h w -> pairs h w c") * scale
+    return np.stack([cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) for flow in last])
+
+
+def sampled(
+    x: Shaped[np.ndarray, "h w *c"],
+    flow: Float32[np.ndarray, "h w 2"],
+    interpolation: int,
+    border: int = cv2.BORDER_REPLICATE,
+) -> Shaped[np.ndarray, "h w *c"]:
+    """Sample `x` at positions displaced by `flow`, (dx, dy) in pixels; beyond it is what `border` says."""
+    positions = _pixel_grid(*flow.shape[:2]) + flow
+    read = cv2.remap(x, positions, None, interpolation, borderMode=border)
+    return read.reshape(*flow.shape[:2], *x.shape[2:])  # a single channel is lost on the way
+
+
+@lru_cache(maxsize=1)
+def _pixel_grid(height: int, width: int) -> Float32[np.ndarray, "h w 2"]:
+    """x and y of every pixel."""
+    return _pixels(height, width, torch.device("cpu")).permute(1, 2, 0).float().numpy()
+
+
 def follow(
     frames: UInt8[np.ndarray, "frames height width 3"],
     sizes: Sequence[tuple[int, int]],
@@ -228,14 +247,8 @@ def follow(
 ) -> dict[tuple[int, int], Int[Tensor, "frames tokens"]]:
     """Follow a clip on some attention grids: the track of every token, by height and width of the grid.
 
-    Args:
-        frames: RGB.
-        sizes: Height and width of each grid; tokens are its cells, row by row.
-        method: See `estimate_flow`.
-        breaks: Frames, from 1, in which every track begins anew.
-
-    Raises:
-        EditingError: See `estimate_flow`.
+    Tokens are the cells of a grid, row by row. Every track begins anew in the frames of `breaks`, from 1.
+    Method and errors are those of `estimate_flow`.
     """
     if len(frames) < 2 or not sizes:
         return {}
@@ -245,7 +258,8 @@ def follow(
     return {size: trajectories(forward, occluded, size).flatten(1) for size in sizes}
 
 
-def _positions(flow: Float[Tensor, "frames 2 h w"]) -> Float[Tensor, "frames 2 h w"]:
+def targets_of(flow: Flows) -> Flows:
+    """Where each pixel moves to, (x, y)."""
     return _pixels(*flow.shape[2:], flow.device) + flow
 
 

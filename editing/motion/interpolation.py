@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from regrain.editing.media.lazy_frames import LazyFrames
-from regrain.editing.motion.correspondence import find_motion
-from regrain.editing.motion.displacement import enlarged, sampled, shrunk
-from regrain.editing.motion.flow import FlowMethod, estimate_flow
+from regrain.editing.motion.flow import FlowMethod, enlarged, estimate_both, estimate_flow, sampled, shrunk
 
 Frame = UInt8[np.ndarray, "h w 3"]
+Labels = UInt8[np.ndarray, "h w"]
+Flow = Float32[np.ndarray, "h w 2"]
+Picture = Float32[np.ndarray, "h w 3"]
 Read = Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]
 ReadLabels = Callable[[int, int], UInt8[np.ndarray, "frames h w"]]
 
-# `benchmarks.between` measures these on drawn clips whose true edit is known, key frames 4 and 8 apart.
+# Measured on drawn clips whose true edit is known, key frames 4 and 8 apart; see `docs/experiments.md`.
 _HALVED = 4.0  # grey levels of error that halve the weight of a pixel
 _LEAPS = (8, 4, 2, 1)  # distances in pixels at which neighbours offer their motion
 _BETTER = 0.5  # grey levels by which a neighbour's motion must be better
@@ -80,12 +81,10 @@ class _Key:
 
     edit: Frame
     source: Frame
-    labels: UInt8[np.ndarray, "h w"] | None
-    kept: Float32[np.ndarray, "h w 3"]
+    labels: Labels | None
+    kept: Picture
 
-    def error(
-        self, flow: Float32[np.ndarray, "h w 2"], goal: Frame, labels: UInt8[np.ndarray, "h w"] | None
-    ) -> Float32[np.ndarray, "h w"]:
+    def error(self, flow: Flow, goal: Frame, labels: Labels | None) -> Float32[np.ndarray, "h w"]:
         """How badly the source of the key frame explains that of a frame, in grey levels.
 
         The mean over 3 x 3 pixels counts: a single pixel may have the right colour by chance.
@@ -97,13 +96,13 @@ class _Key:
         other = sampled(self.labels, flow, cv2.INTER_NEAREST) != labels
         return error + np.float32(_OTHER_REGION) * other
 
-    def reshaped(self, flow: Float32[np.ndarray, "h w 2"]) -> Bool[np.ndarray, "h w"]:
+    def reshaped(self, flow: Flow) -> Bool[np.ndarray, "h w"]:
         """Where the motion takes parts of the edit that have hardly any of the source's detail."""
         side = max(1, round(_NEAR * min(flow.shape[:2])))
         kept = cv2.transform(sampled(self.kept, flow, cv2.INTER_LINEAR), _MEAN)
         return cv2.blur(kept, (side, side)) < _RESHAPED
 
-    def moved(self, flow: Float32[np.ndarray, "h w 2"], goal: Frame) -> Float32[np.ndarray, "h w 3"]:
+    def moved(self, flow: Flow, goal: Frame) -> Picture:
         """The edit where the motion takes it, with the goal's detail in place of what the motion missed."""
         edit, source = (
             sampled(frame, flow, cv2.INTER_CUBIC).astype(np.float32) for frame in (self.edit, self.source)
@@ -112,14 +111,7 @@ class _Key:
 
 
 class _Stretch:
-    """The frames of a source from one key frame to the next, and their motion to both.
-
-    Args:
-        edits: The edited first and last frame.
-        source: Both key frames and the frames between them.
-        labels: Their regions, or None.
-        method: See `estimate_flow`.
-    """
+    """The frames of a source from one key frame to the next, both included, and their motion to both."""
 
     def __init__(
         self,
@@ -134,11 +126,10 @@ class _Stretch:
             for edit, key in zip(edits, (0, -1), strict=True)
         ]
         large, size = enlarged(source), source.shape[1:3]
-        motion = find_motion(large[:-1], large[1:], method)
-        back, there = (shrunk(flow.numpy(), size) for flow in (motion.backward, motion.forward))
+        there, back = (shrunk(flow, size) for flow in estimate_both(large[:-1], large[1:], method))
         composed = (_composed(back), _composed(there[::-1])[::-1])
         ends = (np.broadcast_to(large[key], large[1:-1].shape) for key in (0, -1))
-        direct = [shrunk(estimate_flow(large[1:-1], end, method).numpy(), size) for end in ends]
+        direct = [shrunk(estimate_flow(large[1:-1], end, method), size) for end in ends]
         self._flows = [(composed[0][:-1], direct[0]), (composed[1][1:], direct[1])]
 
     def fill(self, frame: int) -> Frame:
@@ -159,16 +150,13 @@ class _Stretch:
 
 
 def _best_flow(
-    key: _Key,
-    flows: Sequence[Float32[np.ndarray, "h w 2"]],
-    goal: Frame,
-    labels: UInt8[np.ndarray, "h w"] | None,
-) -> tuple[Float32[np.ndarray, "h w 2"], Float32[np.ndarray, "h w"]]:
+    key: _Key, flows: Sequence[Flow], goal: Frame, labels: Labels | None
+) -> tuple[Flow, Float32[np.ndarray, "h w"]]:
     """The flow to the key frame that explains each pixel best: one of several, none, or a neighbour's."""
     flow = np.zeros_like(flows[0])
     error = key.error(flow, goal, labels)
 
-    def consider(other: Float32[np.ndarray, "h w 2"], margin: float) -> None:
+    def consider(other: Flow, margin: float) -> None:
         nonlocal flow, error
         found = key.error(other, goal, labels)
         better = found < error - margin
@@ -184,7 +172,7 @@ def _best_flow(
     return flow, error
 
 
-def _calmed(flow: Float32[np.ndarray, "h w 2"], times: int) -> Float32[np.ndarray, "h w 2"]:
+def _calmed(flow: Flow, times: int) -> Flow:
     """Take the median of the neighbours' motion, so many times over."""
     parts = [np.ascontiguousarray(part) for part in np.moveaxis(flow, -1, 0)]
     for _ in range(times):
@@ -200,10 +188,10 @@ def _composed(flows: Float32[np.ndarray, "pairs h w 2"]) -> Float32[np.ndarray, 
     return np.stack(out)
 
 
-def _kept_detail(edit: Frame, source: Frame) -> Float32[np.ndarray, "h w 3"]:
+def _kept_detail(edit: Frame, source: Frame) -> Picture:
     """How much of the source's detail an edit keeps, 0..1: the slope of the local regression on it."""
 
-    def mean(x: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    def mean(x: Picture) -> Picture:
         return cv2.blur(x, (_SIDE, _SIDE))
 
     a, b = source.astype(np.float32), edit.astype(np.float32)

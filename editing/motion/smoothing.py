@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from regrain.editing.motion.displacement import enlarged, sampled, shrunk
-from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion
+from regrain.editing.motion.flow import FlowMethod, enlarged, estimate_both, occlusion, sampled, shrunk
 
 Frame = UInt8[np.ndarray, "h w 3"]
+Picture = Float32[np.ndarray, "h w 3"]
+Grey = Float32[np.ndarray, "h w"]
 
 # Measured on edits of drawn clips whose true edit is known; see `benchmarks/README.md`.
 _REACH = 2.5  # deviations after which a frame counts nothing
@@ -35,7 +36,7 @@ class _Step:
     """The motion from one frame to its neighbour, and which of its pixels the neighbour shows."""
 
     flow: Float32[np.ndarray, "h w 2"]
-    shown: Float32[np.ndarray, "h w"]
+    shown: Grey
 
 
 def steady(
@@ -86,7 +87,7 @@ def _reach(deviation: float) -> int:
 def _steps(before: Frame, after: Frame, method: FlowMethod) -> tuple[_Step, _Step]:
     """The motion between two frames of the clip, there and back."""
     large, size = enlarged(np.stack([before, after])), before.shape[:2]
-    flows = [shrunk(flow.numpy(), size)[0] for flow in estimate_both(large[:1], large[1:], method)]
+    flows = [shrunk(flow, size)[0] for flow in estimate_both(large[:1], large[1:], method)]
     there, back = (torch.from_numpy(flow).movedim(-1, 0)[None] for flow in flows)
     hidden = (occlusion(there, back), occlusion(back, there))
     forth, again = (_Step(flow, (~x[0]).float().numpy()) for flow, x in zip(flows, hidden, strict=True))
@@ -108,15 +109,13 @@ def _averaged(frames: list[Frame], steps: list[tuple[_Step, _Step]], place: int,
     return _sharpened(total / weight[..., None], own).round().clip(0, 255).astype(np.uint8)
 
 
-def _alike(a: Float32[np.ndarray, "h w 3"], b: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
+def _alike(a: Picture, b: Picture) -> Grey:
     """How far two frames show the same, place by place, 0..1."""
     off = cv2.GaussianBlur(a - b, (0, 0), _COARSE * min(a.shape[:2]))
     return np.exp(-np.square(off).sum(-1) / (2 * _ALIKE**2))
 
 
-def _followed(
-    side: list[tuple[_Step, Frame]],
-) -> Iterator[tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]]:
+def _followed(side: list[tuple[_Step, Frame]]) -> Iterator[tuple[Picture, Grey]]:
     """Frames ever farther on one side, each moved to where it is compared, and what of it counts."""
     flow, seen = np.zeros_like(side[0][0].flow), np.ones_like(side[0][0].shown)
     for step, frame in side:
@@ -125,9 +124,7 @@ def _followed(
         yield sampled(frame, flow, cv2.INTER_LINEAR).astype(np.float32), seen
 
 
-def _sharpened(
-    mean: Float32[np.ndarray, "h w 3"], own: Float32[np.ndarray, "h w 3"]
-) -> Float32[np.ndarray, "h w 3"]:
+def _sharpened(mean: Picture, own: Picture) -> Picture:
     """An average with the slopes that a frame of its own has where the two differ."""
     side = min(own.shape[:2])
     changed = cv2.GaussianBlur(np.abs(mean - own).mean(-1), (0, 0), _NEAR * side)
@@ -139,7 +136,7 @@ def _sharpened(
     return mean + np.float32(np.interp(wanted, has, _AMOUNTS)) * fine
 
 
-def _slopes(frame: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
+def _slopes(frame: Picture) -> Grey:
     """Magnitude of the gradient of the brightness."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     return np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))

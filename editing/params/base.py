@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from regrain.editing.params.written import Cuts, KeyFrames, written
+from regrain.editing.params.written import Cuts, KeyFrames, Share, parameter
 
 QUALITIES: Mapping[str, float] = {"draft": 0.4, "standard": 1.0, "best": 2.0}
 """How much work a run does, as a share of what it does with nothing given."""
 _LEAST_STEPS = 4
+FROM_NOISE = "Share of the steps, counted from pure noise, "
 
 
 class MethodParams(BaseModel):
@@ -46,59 +47,43 @@ class MethodParams(BaseModel):
             if isinstance(value, int)
         }
 
-    steps: int = Field(
-        50, title="Steps", ge=1, le=1000, description="Denoising steps; the inversion takes as many."
+    steps: int = parameter(50, "Steps", "Denoising steps; the inversion takes as many.", (1, 1000))
+    guidance_scale: float = parameter(
+        7.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
     )
-    guidance_scale: float = Field(
-        7.5,
-        title="Guidance scale",
-        ge=0,
-        le=50,
-        description="How strongly the prompt guides the edit; 1 adds no guidance.",
-    )
-    preset: Literal["paper"] = Field(
-        "paper",
-        title="Preset",
-        description="A preset sets every parameter that is not given to its value.",
-    )
-    feather: float = Field(
+    preset: Literal["paper"] = parameter("paper", "Preset", "Sets every parameter that you do not.")
+    feather: float = parameter(
         2.0,
-        title="Feather (pixels)",
-        ge=0,
-        le=3,
-        description="Width in source pixels over which an edited region fades into the source.",
+        "Feather (pixels)",
+        "Width in source pixels over which an edited region fades into the source.",
+        (0, 3),
     )
-    preview_every: int = Field(
-        1,
-        title="Steps between previews",
-        ge=0,
-        le=1000,
-        description="Steps between live previews; 0 shows none.",
+    preview_every: int = parameter(
+        1, "Steps between previews", "Steps between live previews; 0 shows none.", (0, 1000)
     )
-    keyframes: KeyFrames = written(
+    keyframes: KeyFrames = parameter(
         "all",
-        title="Key frames",
-        description="Frames to edit: all, every N, auto LEAST-MOST (where most changes, that far apart), or "
-        "frames from 0 like 0, 8, 15. The others follow the motion of the clip.",
+        "Key frames",
+        "Frames to edit: all, every N, auto LEAST-MOST (where most changes, LEAST to MOST apart) or frames "
+        "from 0 like 0, 8, 15. The others follow the motion of the clip.",
     )
-    cuts: Cuts = written(
+    cuts: Cuts = parameter(
         "auto",
-        title="Cuts",
-        description="Where the clip is cut; each shot is edited on its own. auto looks for cuts, none takes "
-        "the clip for one shot; or the frames that begin a shot, from 1, like 24, 60.",
+        "Cuts",
+        "Where shots begin; each is edited on its own. auto looks for cuts, none takes the clip as one "
+        "shot; or a list of first frames, like 24, 60.",
     )
 
 
 class WindowedParams(MethodParams):
     """What every method has that edits a long clip window by window. FRESCO has batches of its own."""
 
-    window: int = Field(
+    window: int = parameter(
         0,
-        title="Frames at once",
-        ge=0,
-        le=1000,
-        description="Most frames that are edited together. Later windows start with the first frame of the "
-        "shot and the last of the window before. 0 takes 32, or fewer if memory is short.",
+        "Frames at once",
+        "Most frames that are edited together. Later windows start with the first frame of the shot and the "
+        "last of the window before. 0 takes 32, or fewer if memory is short.",
+        (0, 1000),
     )
 
     @field_validator("window")
@@ -112,83 +97,119 @@ class WindowedParams(MethodParams):
 class InvertedParams(WindowedParams):
     """What every method has that starts from the clip's own noise, where a seed alone changes nothing."""
 
-    variation: float = Field(
+    variation: Share = parameter(
         0.0,
-        title="Variation",
-        ge=0,
-        le=1,
-        description="Share of fresh noise in the edited regions or, without any, the whole frame; another "
-        "seed gives another result.",
+        "Variation",
+        "Share of fresh noise in the edited regions, or in the whole frame if there are none; another seed "
+        "gives another result.",
     )
-    steady: float = Field(
+    steady: float = parameter(
         0.0,
-        title="Steady",
-        ge=0,
-        le=8,
-        description="Frames over which the edit is averaged along the motion of the clip, so that it "
-        "flickers less; 0 averages nothing.",
+        "Steady",
+        "Frames over which the edit is averaged along the motion of the clip, so that it flickers less; 0 "
+        "averages nothing.",
+        (0, 8),
     )
 
 
 class ModulatedParams(MethodParams):
     """What every method has that binds regions to their words by modulated attention (VideoGrain's)."""
 
-    self_strength: float = Field(
-        0.3,
-        title="Keep regions apart",
-        ge=0,
-        le=1,
-        description="How strongly self-attention is kept within each region.",
+    self_strength: Share = parameter(
+        0.3, "Keep regions apart", "How strongly self-attention is kept within each region."
     )
-    cross_strength: float = Field(
-        1.0,
-        title="Bind regions to their words",
-        ge=0,
-        le=1,
-        description="How strongly each region is bound to its own words.",
+    cross_strength: Share = parameter(
+        1.0, "Bind regions to their words", "How strongly each region is bound to its own words."
     )
-    modulate_until: float = Field(
-        0.3,
-        title="Modulate until",
-        ge=0,
-        le=1,
-        description="Share of the schedule, counted from pure noise, with modulated attention.",
+    modulate_until: Share = parameter(
+        0.3, "Modulate until", "Share of the schedule, counted from pure noise, with modulated attention."
     )
-    schedule_power: float = Field(
+    schedule_power: float = parameter(
         5.0,
-        title="Fade of modulation",
-        ge=0,
-        le=20,
-        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+        "Fade of modulation",
+        "Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+        (0, 20),
     )
-    size_term: bool = Field(
-        True,
-        title="Favour small regions",
-        description="Modulate small regions more strongly than large ones.",
+    size_term: bool = parameter(
+        True, "Favour small regions", "Modulate small regions more strongly than large ones."
+    )
+
+
+class ModulationVariants(ModulatedParams):
+    """How modulated attention may differ from the paper's."""
+
+    guidance_half: Literal["cond", "uncond", "both"] = parameter(
+        "cond",
+        "Half with modulated self-attention",
+        "Which half of the guided batch has its self-attention modulated.",
+    )
+    levels: Literal["all", "coarse"] = parameter(
+        "all", "Modulated layers", "Layers whose attention is modulated: all, or all but the finest."
+    )
+    uncovered: Literal["region", "repelled"] = parameter(
+        "region",
+        "Pixels without words",
+        "How pixels without words are treated: as one more region, or repelled by all words.",
+    )
+    size_over_frames: bool = parameter(
+        False,
+        "Count region size per frame",
+        "Count a region's size once per frame in self-attention, as the release does.",
+    )
+
+
+class GuidedParams(MethodParams):
+    """Self-attention guided by the source, by what frames share, and by the motion (FRESCO's)."""
+
+    cross_frame: Literal["efficient", "first", "own"] = parameter(
+        "efficient",
+        "Frames each frame sees",
+        "What each frame sees: the first frame and what is new in the others, the first alone, or only "
+        "itself.",
+    )
+    temporal_until: Share = parameter(
+        0.65,
+        "Attention along motion until",
+        f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
+    )
+    spatial_sharpness: float = parameter(
+        0.2,
+        "Sharpness of spatial attention",
+        "Factor on the logits of spatial attention; a lower one mixes more places.",
+        (0, 10),
+    )
+    temporal_sharpness: float = parameter(
+        0.2,
+        "Sharpness along motion",
+        "Factor on the logits of attention along the motion; a lower one mixes more frames.",
+        (0, 10),
     )
 
 
 class ByWordsParams(InvertedParams):
     """What FateZero and vid2vid-zero share: an edit by two prompts that are compared."""
 
-    cross_control: Literal["auto", "replace", "refine"] = Field(
+    cross_control: Literal["auto", "replace", "refine"] = parameter(
         "auto",
-        title="Prompt fusion",
-        description="How the prompts are fused: replace words in place, add words, or whichever fits them.",
+        "Prompt fusion",
+        "How the prompts are fused: replace words, add words, or whichever fits the prompts.",
     )
-    alignment: Literal["fixed", "original"] = Field(
+    alignment: Literal["fixed", "original"] = parameter(
         "fixed",
-        title="Word alignment",
-        description="How words of the two prompts are matched: corrected, or as in the published code.",
+        "Word alignment",
+        "How words of the two prompts are matched: corrected, or as in the published code.",
     )
-    joint_norm: bool = Field(
-        False,
-        title="Normalise over all frames",
-        description="Normalise over all frames together, as the references do.",
+    joint_norm: bool = parameter(
+        False, "Normalise over all frames", "Normalise over all frames together, as the references do."
     )
 
 
-FROM_NOISE = "Share of the steps, counted from pure noise, "
+MODULATION = ("self_strength", "cross_strength", "modulate_until", "schedule_power", "size_term")
+RELEASED_PRESET = parameter(
+    "paper",
+    "Preset",
+    "Sets every parameter that you do not: to the paper's values or the release's.",
+)
 KEYS_SEEN = (
     "Frames that each frame sees: itself and the middle one, only the middle one, the first and the previous "
     "one, or only itself."
@@ -200,4 +221,4 @@ KEY_FRAMES = {
     "first_previous": ("first", "previous"),
     "own": ("own",),
 }
-"""The selectors of `editing.attention.frames.sparse_causal` for each choice of `keys`."""
+"""The selectors of `editing.attention.frames.frames_seen` for each choice of `keys`."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from regrain.editing.params.base import FROM_NOISE, KEYS_SEEN, ByWordsParams, Keys
-from regrain.editing.params.written import MAX_EMPHASIS, EmphasisWords, Words, written
+from regrain.editing.params.written import MAX_EMPHASIS, EmphasisWords, Share, Words, parameter
 
 
 class FateZeroParams(ByWordsParams):
@@ -34,139 +32,98 @@ class FateZeroParams(ByWordsParams):
     }
 
     GROUPS = {
-        "Words": (
-            "cross_control",
-            "alignment",
-            "cross_until",
-            "emphasis",
-            "emphasis_words",
-            "edit_words",
-        ),
+        "Words": ("cross_control", "alignment", "cross_until", "emphasis", "emphasis_words", "edit_words"),
         "Edited area": (
-            "use_masks",
-            "blend_latents",
-            "blend_self",
-            "blend_from",
-            "blend_until",
-            "blend_threshold",
-            "blend_words",
-            "feather",
+            *("use_masks", "blend_latents", "blend_self", "blend_from"),
+            *("blend_until", "blend_threshold", "blend_words", "feather"),
         ),
-        "Frames": (
-            "keys",
-            "keys_levels",
-            "levels",
-            "self_until",
-            "steady",
-            "joint_norm",
-        ),
+        "Frames": ("keys", "keys_levels", "levels", "self_until", "steady", "joint_norm"),
     }
 
-    preset: Literal["paper", "released", "style", "attribute", "shape"] = Field(
+    preset: Literal["paper", "released", "style", "attribute", "shape"] = parameter(
         "paper",
-        title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values, the release's, or "
-        "values for edits of style, attribute or shape; for shapes, its authors first tune the model on the "
-        "clip (see `adapter`).",
+        "Preset",
+        "Sets every parameter that you do not: to the paper's values, the release's, or values for "
+        "edits of style, attribute or shape; for shapes, its authors first tune the model on the clip (see "
+        "`adapter`).",
     )
-    cross_until: float = Field(
+    cross_until: Share = parameter(
         0.5,
-        title="Keep word attention until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}in which words of both prompts look where they looked in the source.",
+        "Keep word attention until",
+        f"{FROM_NOISE}that take the source's attention to the words of both prompts.",
     )
-    self_until: float = Field(
-        0.5,
-        title="Keep the layout until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}that keep the layout of the source.",
+    self_until: Share = parameter(
+        0.5, "Keep the layout until", f"{FROM_NOISE}that keep the layout of the source."
     )
-    emphasis: float = Field(
+    emphasis: float = parameter(
         1.0,
-        title="Emphasis",
-        ge=0,
-        le=MAX_EMPHASIS,
-        description="Factor on the attention to emphasised words while the prompts are fused.",
+        "Emphasis",
+        "Factor on the attention to emphasised words while the prompts are fused.",
+        (0, MAX_EMPHASIS),
     )
-    emphasis_words: EmphasisWords = written(
+    emphasis_words: EmphasisWords = parameter(
         "",
-        title="Emphasised words",
-        description="Words of the prompt to emphasise, separated by commas, with their own factors if given "
-        "(sketch=5); empty takes the new words.",
+        "Emphasised words",
+        "Words of the prompt to emphasise, separated by commas, with their own factors if given (sketch=5); "
+        "empty takes the new words.",
     )
-    blend_self: bool = Field(
+    blend_self: bool = parameter(
         False,
-        title="Let shapes change",
-        description="Keep the layout only outside the edited area, so that shapes inside can change.",
+        "Let shapes change",
+        "Keep the layout only outside the edited area, so that shapes inside can change.",
     )
-    blend_latents: Literal["masks", "always", "never"] = Field(
+    blend_latents: Literal["masks", "always", "never"] = parameter(
         "masks",
-        title="Keep latents outside",
-        description="When to keep the latents of the inversion outside the edited area: if regions have "
-        "masks, always, or never.",
+        "Keep latents outside",
+        "When to keep the latents of the inversion outside the edited area: if regions have masks, always, "
+        "or never.",
     )
-    blend_from: float = Field(
-        0.2,
-        title="Keep latents from",
-        ge=0,
-        le=1,
-        description="Share of the steps from which on latents outside are kept.",
+    blend_from: Share = parameter(
+        0.2, "Keep latents from", "Share of the steps from which on latents outside are kept."
     )
-    blend_until: float = Field(
-        0.8,
-        title="Keep latents until",
-        ge=0,
-        le=1,
-        description="Share of the steps up to which latents outside are kept.",
+    blend_until: Share = parameter(
+        0.8, "Keep latents until", "Share of the steps up to which latents outside are kept."
     )
-    use_masks: bool = Field(
+    use_masks: bool = parameter(
         True,
-        title="Use masks",
-        description="Take the edited area from the regions' masks, if there are any, rather than attention.",
+        "Use masks",
+        "Take the edited area from the regions' masks, if there are any, rather than attention.",
     )
-    blend_threshold: float = Field(
+    blend_threshold: Share = parameter(
         0.3,
-        title="Area threshold",
-        ge=0,
-        le=1,
-        description="Without masks, share of the strongest attention above which a place is in the area.",
+        "Area threshold",
+        "Without masks, share of the strongest attention above which a place is in the area.",
     )
-    blend_words: Words = written(
+    blend_words: Words = parameter(
         "",
-        title="Words that mark the area",
-        description="Without masks, words of the source prompt that mark the area, separated by commas; "
-        "empty takes the replaced words.",
+        "Words that mark the area",
+        "Without masks, words of the source prompt that mark the area, separated by commas; empty takes the "
+        "replaced words.",
     )
-    edit_words: Words = written(
+    edit_words: Words = parameter(
         "",
-        title="Words that mark the edit",
-        description="Without masks, words of the prompt that also mark the area, separated by commas; empty "
-        "takes the new words.",
+        "Words that mark the edit",
+        "Without masks, words of the prompt that also mark the area, separated by commas; empty takes the "
+        "new words.",
     )
-    keys: Keys = Field("own_middle", title="Frames each frame sees", description=KEYS_SEEN)
-    keys_levels: Literal["all", "coarse"] = Field(
+    keys: Keys = parameter("own_middle", "Frames each frame sees", KEYS_SEEN)
+    keys_levels: Literal["all", "coarse"] = parameter(
         "all",
-        title="Layers that see other frames",
-        description="Layers in which frames see others: all, or all but the finest.",
+        "Layers that see other frames",
+        "Layers in which frames see others: all, or all but the finest.",
     )
-    levels: Literal["all", "coarse"] = Field(
+    levels: Literal["all", "coarse"] = parameter(
         "coarse",
-        title="Layers with source attention",
-        description="Layers that use the source's attention: all, or all but the finest.",
+        "Layers with source attention",
+        "Layers that use the source's attention: all, or all but the finest.",
     )
-    guidance_half: Literal["cond", "both"] = Field(
-        "cond",
-        title="Half that keeps the layout",
-        description="Half of the guided batch that keeps the layout of the source.",
+    guidance_half: Literal["cond", "both"] = parameter(
+        "cond", "Half that keeps the layout", "Half of the guided batch that keeps the layout of the source."
     )
-    inversion_latents: Literal["aligned", "released"] = Field(
+    inversion_latents: Literal["aligned", "released"] = parameter(
         "aligned",
-        title="Noise level of source latents",
-        description="Noise level of the source latents: the edit's or, as released, one step cleaner for "
-        "attention and one step noisier for blending.",
+        "Noise level of source latents",
+        "Noise level of the source latents: the edit's or, as released, one step cleaner for attention and "
+        "one step noisier for blending.",
     )
-    reconstruct: bool = Field(
-        False, title="Rebuild the source", description="Also rebuild the source from its inversion."
-    )
+    reconstruct: bool = parameter(False, "Rebuild the source", "Also rebuild the source from its inversion.")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from regrain.editing.params.base import FROM_NOISE, ModulatedParams
-from regrain.editing.params.written import Controls, control_networks, motion_estimate
+from regrain.editing.params.base import FROM_NOISE, MODULATION, RELEASED_PRESET, GuidedParams, ModulatedParams
+from regrain.editing.params.written import CONTROL_NETWORKS, MOTION_ESTIMATE, Controls, Share, parameter
 
 
-class FrescoParams(ModulatedParams):
+class FrescoParams(GuidedParams, ModulatedParams):
     """FRESCO: features and attention follow the motion of the clip (Yang et al. 2024, arXiv:2403.12962).
 
     docs/fresco.md lists where the paper and its released code differ. Adam does not see the scale of a loss,
@@ -24,182 +22,98 @@ class FrescoParams(ModulatedParams):
     NEEDS = {"control": "control"}
     GROUPS = {
         "Features": (
-            "optimise_until",
-            "optimise_rounds",
-            "learning_rate",
-            "flow_weight",
-            "similarity_weight",
-            "flow_loss",
-            "similarity_loss",
-            "restore_statistics",
+            *("optimise_until", "optimise_rounds", "learning_rate", "flow_weight"),
+            *("similarity_weight", "flow_loss", "similarity_loss", "restore_statistics"),
         ),
         "Attention": (
-            "cross_frame",
-            "spatial_steps",
-            "spatial_sharpness",
-            "temporal_until",
-            "temporal_sharpness",
+            *("cross_frame", "spatial_steps", "spatial_sharpness"),
+            *("temporal_until", "temporal_sharpness"),
         ),
         "Background": ("smooth_background", "smooth_from", "smooth_until"),
-        "Region words": (
-            "self_strength",
-            "cross_strength",
-            "modulate_until",
-            "schedule_power",
-            "size_term",
-        ),
+        "Region words": MODULATION,
     }
 
     # The first steps, which modulate most in VideoGrain, are skipped here unless the strength is 1.
-    modulate_until: float = Field(
-        0.7,
-        title="Modulate until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}with modulated attention.",
-    )
-    schedule_power: float = Field(
+    modulate_until: Share = parameter(0.7, "Modulate until", f"{FROM_NOISE}with modulated attention.")
+    schedule_power: float = parameter(
         0.0,
-        title="Fade of modulation",
-        ge=0,
-        le=20,
-        description="Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+        "Fade of modulation",
+        "Modulation fades as (t / 1000) to this power; with 0 it stays constant.",
+        (0, 20),
     )
-    steps: int = Field(
-        20, title="Steps", ge=1, le=1000, description="Steps of the whole schedule; `strength` skips some."
+    steps: int = parameter(20, "Steps", "Steps of the whole schedule; `strength` skips some.", (1, 1000))
+    preset: Literal["paper", "released"] = RELEASED_PRESET
+    strength: Share = parameter(
+        0.75, "Strength", "Share of the schedule to run: how far the result may go from the clip; 0 keeps it."
     )
-    preset: Literal["paper", "released"] = Field(
-        "paper",
-        title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values or the release's.",
-    )
-    strength: float = Field(
-        0.75,
-        title="Strength",
-        ge=0,
-        le=1,
-        description="Share of the schedule to run: how far the result may go from the clip; 0 keeps it.",
-    )
-    frames_at_once: int = Field(
+    frames_at_once: int = parameter(
         8,
-        title="Frames at once",
-        ge=3,
-        le=64,
-        description="Most frames in one batch; later batches start with the first frame of the shot and "
-        "the last of the batch before. Memory grows with it.",
+        "Frames at once",
+        "Most frames in one batch; later batches start with the first frame of the shot and the last of the "
+        "batch before. Memory grows with it.",
+        (3, 64),
     )
-    first_noise: Literal["shared", "own"] = Field(
-        "shared", title="First noise", description="Whether frames start from the same noise or their own."
+    first_noise: Literal["shared", "own"] = parameter(
+        "shared", "First noise", "Whether frames start from the same noise or their own."
     )
-    step_noise: Literal["own", "shared", "none"] = Field(
+    step_noise: Literal["own", "shared", "none"] = parameter(
         "own",
-        title="Noise of the steps",
-        description="Fresh noise in every step: each frame's own, the same for all, or none (DDIM).",
+        "Noise of the steps",
+        "Fresh noise in every step: each frame's own, the same for all, or none (DDIM).",
     )
-    optimise_until: float = Field(
-        0.75,
-        title="Optimise features until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}in which features are optimised; 0 turns it off.",
+    optimise_until: Share = parameter(
+        0.75, "Optimise features until", f"{FROM_NOISE}in which features are optimised; 0 turns it off."
     )
-    optimise_rounds: int = Field(
-        20, title="Rounds", ge=1, le=200, description="Adam steps each time features are optimised."
+    optimise_rounds: int = parameter(20, "Rounds", "Adam steps each time features are optimised.", (1, 200))
+    learning_rate: float = parameter(
+        0.4, "Learning rate", "Learning rate of Adam when features are optimised.", gt=0, le=10
     )
-    learning_rate: float = Field(
-        0.4,
-        title="Learning rate",
-        gt=0,
-        le=10,
-        description="Learning rate of Adam when features are optimised.",
-    )
-    flow_weight: float = Field(
+    flow_weight: float = parameter(
         1.0,
-        title="Weight of motion",
-        ge=0,
-        le=1000,
-        description="How much features must follow the motion of the clip; 0 turns it off.",
+        "Weight of motion",
+        "How strongly features follow the motion of the clip; 0 turns it off.",
+        (0, 1000),
     )
-    similarity_weight: float = Field(
+    similarity_weight: float = parameter(
         50.0,
-        title="Weight of similarity",
-        ge=0,
-        le=10000,
-        description="How much places of a frame must be as alike as in the source; 0 turns it off.",
+        "Weight of similarity",
+        "How strongly places of a frame stay as alike as in the source; 0 turns it off.",
+        (0, 10000),
     )
-    flow_loss: Literal["open", "circular"] = Field(
+    flow_loss: Literal["open", "circular"] = parameter(
         "open",
-        title="Pairs of frames",
-        description="Frames compared along the motion: each with the one before, or neighbours both ways and "
-        "the last with the first, as released.",
+        "Pairs of frames",
+        "Frames compared along the motion: each with the one before, or neighbours both ways and the last "
+        "with the first, as released.",
     )
-    similarity_loss: Literal["squared", "absolute"] = Field(
+    similarity_loss: Literal["squared", "absolute"] = parameter(
         "squared",
-        title="Distance of similarities",
-        description="How similarities are compared: by squared differences, or absolute ones, as released.",
+        "Distance of similarities",
+        "How similarities are compared: by squared differences, or absolute ones, as released.",
     )
-    restore_statistics: bool = Field(
+    restore_statistics: bool = parameter(
         True,
-        title="Restore statistics",
-        description="Restore the mean and deviation of every channel after features are optimised.",
+        "Restore statistics",
+        "Restore the mean and deviation of every channel after features are optimised.",
     )
-    cross_frame: Literal["efficient", "first", "own"] = Field(
-        "efficient",
-        title="Frames each frame sees",
-        description="What each frame sees: the first frame and what is new in the others, the first alone, "
-        "or only itself.",
-    )
-    spatial_steps: int = Field(
+    spatial_steps: int = parameter(
         1,
-        title="Steps with spatial attention",
-        ge=0,
-        le=1000,
-        description="First steps in which places that are alike in the source get similar queries; 0 turns "
-        "it off.",
+        "Steps with spatial attention",
+        "First steps in which places that are alike in the source get similar queries; 0 turns it off.",
+        (0, 1000),
     )
-    temporal_until: float = Field(
-        0.65,
-        title="Attention along motion until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}with attention along the motion of the clip; 0 turns it off.",
-    )
-    spatial_sharpness: float = Field(
-        0.2,
-        title="Sharpness of spatial attention",
-        ge=0,
-        le=10,
-        description="Factor on the logits of spatial attention; a lower one mixes more places.",
-    )
-    temporal_sharpness: float = Field(
-        0.2,
-        title="Sharpness along motion",
-        ge=0,
-        le=10,
-        description="Factor on the logits of attention along the motion; a lower one mixes more frames.",
-    )
-    smooth_background: bool = Field(
+    smooth_background: bool = parameter(
         True,
-        title="Smooth the background",
-        description="Let what no region covers follow the motion of the clip, if there are masks and its "
-        "latents are not kept.",
+        "Smooth the background",
+        "Let what no region covers follow the motion of the clip, if there are masks and its latents are "
+        "not kept.",
     )
-    smooth_from: float = Field(
-        0.8,
-        title="Smooth pixels from",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}after which the background is smoothed in pixels too.",
+    smooth_from: Share = parameter(
+        0.8, "Smooth pixels from", f"{FROM_NOISE}after which the background is smoothed in pixels too."
     )
-    smooth_until: float = Field(
-        0.9,
-        title="Smooth pixels until",
-        ge=0,
-        le=1,
-        description=f"{FROM_NOISE}until which the background is smoothed in pixels.",
+    smooth_until: Share = parameter(
+        0.9, "Smooth pixels until", f"{FROM_NOISE}until which the background is smoothed in pixels."
     )
-    flow: Literal["auto", "dis", "raft"] = motion_estimate()
-    control: Controls = control_networks()
-    blend: bool = Field(
-        True, title="Keep latents outside", description="Keep the source's latents outside the regions."
-    )
+    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
+    control: Controls = CONTROL_NETWORKS
+    blend: bool = parameter(True, "Keep latents outside", "Keep the source's latents outside the regions.")

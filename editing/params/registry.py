@@ -45,7 +45,8 @@ class Method:
             always acts) and what the model must offer (keys of `OFFERS`). The needs of single parameters are
             in `Params.NEEDS`.
         stages: Stages of a window, in order, tuning before them. The runner adds loading and measuring.
-        entry: `module:function` of the recipe, a generator of events.
+        entry: `module:function` of the recipe, a generator of events; by default `run` of
+            `regrain.editing.methods.NAME`.
         several: Whether one run can make several edits, one per prompt.
         anchors: Frames of earlier windows that a window of a long clip needs: 2, or 0 if frames are edited
             alone.
@@ -58,11 +59,14 @@ class Method:
     paper: str
     Params: type[MethodParams]
     needs: frozenset[str]
-    stages: tuple[str, ...]
-    entry: str
+    stages: tuple[str, ...] = ("inverting", "editing", "decoding")
+    entry: str = ""
     several: bool = False
     anchors: int = 2
     setup: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run")
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
@@ -101,6 +105,7 @@ def _imported(entry: str) -> Any:
     return getattr(import_module(module), function)
 
 
+_BY_WORDS = frozenset({"masks", "source_prompt", "inversion", "image_unet"})
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -110,17 +115,13 @@ METHODS: dict[str, Method] = {
             paper="Yang et al. 2025, arXiv:2502.17258",
             Params=VideoGrainParams,
             needs=frozenset({"regions", "inversion", "image_unet"}),
-            stages=("inverting", "editing", "decoding"),
-            entry="regrain.editing.methods.videograin:run",
         ),
         Method(
             name="fatezero",
             title="FateZero",
             paper="Qi et al. 2023, arXiv:2303.09535",
             Params=FateZeroParams,
-            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
-            stages=("inverting", "editing", "decoding"),
-            entry="regrain.editing.methods.fatezero:run",
+            needs=_BY_WORDS,
             several=True,
         ),
         Method(
@@ -128,9 +129,7 @@ METHODS: dict[str, Method] = {
             title="vid2vid-zero",
             paper="Wang et al. 2023, arXiv:2303.17599",
             Params=Vid2VidZeroParams,
-            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
-            stages=("inverting", "editing", "decoding"),
-            entry="regrain.editing.methods.vid2vid_zero:run",
+            needs=_BY_WORDS,
             several=True,
         ),
         Method(
@@ -138,9 +137,8 @@ METHODS: dict[str, Method] = {
             title="Tune-A-Video",
             paper="Wu et al. 2022, arXiv:2212.11565",
             Params=TuneAVideoParams,
-            needs=frozenset({"masks", "source_prompt", "inversion", "image_unet"}),
+            needs=_BY_WORDS,
             stages=("tuning", "inverting", "editing", "decoding"),
-            entry="regrain.editing.methods.tune_a_video:run",
             several=True,
             setup="regrain.editing.methods.tune_a_video:prepare",
         ),
@@ -151,7 +149,6 @@ METHODS: dict[str, Method] = {
             Params=FrescoParams,
             needs=frozenset({"masks", "seed", "image_unet"}),
             stages=("editing", "decoding"),
-            entry="regrain.editing.methods.fresco:run",
         ),
         Method(
             name="sdedit",
@@ -160,7 +157,6 @@ METHODS: dict[str, Method] = {
             Params=SDEditParams,
             needs=frozenset({"masks", "seed"}),
             stages=("editing", "decoding"),
-            entry="regrain.editing.methods.sdedit:run",
             several=True,
             anchors=0,
         ),
@@ -213,9 +209,8 @@ def check_needs(
     record = find_method(method)
     shown = f"{shorten(model)} is {kind}" if kind else shorten(model)
     if not offers:
-        raise ModelError(
-            "model", f"{shown}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
-        )
+        message = f"{shown}, which is not supported. Use a Stable Diffusion 1.x or 2.x model."
+        raise ModelError("model", message)
     if lacking := [OFFERS[need] for need in OFFERS if need in record.needs and need not in offers]:
         raise ModelError(
             "model",
@@ -224,10 +219,8 @@ def check_needs(
         )
     for name, need in record.Params.NEEDS.items():
         if values.get(name) and need not in offers:
-            raise ModelError(
-                f"params.{name}",
-                f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model.",
-            )
+            message = f"{shorten(model)} does not have {OFFERS[need]}. Remove it or use another model."
+            raise ModelError(f"params.{name}", message)
 
 
 def resolve_params(

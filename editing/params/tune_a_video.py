@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from regrain.editing.params.base import InvertedParams
-from regrain.editing.params.written import Controls, control_networks
+from regrain.editing.params.written import CONTROL_NETWORKS, Controls, parameter
 
 
 class TuneAVideoParams(InvertedParams):
@@ -20,80 +18,63 @@ class TuneAVideoParams(InvertedParams):
     NEEDS = {"control": "control"}
     GROUPS = {
         "Tuning": (
-            "learning_rate",
-            "tune_seed",
-            "keep_every",
-            "tune_preview_every",
-            "joint_norm",
-            "positions",
-            "temporal_rank",
+            *("learning_rate", "tune_seed", "keep_every", "tune_preview_every"),
+            *("joint_norm", "positions", "temporal_rank"),
         )
     }
     SCALED = ("steps", "tune_steps")
 
-    preset: Literal["paper", "fatezero"] = Field(
+    preset: Literal["paper", "fatezero"] = parameter(
         "paper",
-        title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values, or those of the "
-        "models on which FateZero edits shapes.",
+        "Preset",
+        "Sets every parameter that you do not: to the paper's values, or those of the models on "
+        "which FateZero edits shapes.",
     )
-    guidance_scale: float = Field(
-        12.5,
-        title="Guidance scale",
-        ge=0,
-        le=50,
-        description="How strongly the prompt guides the edit; 1 adds no guidance.",
+    guidance_scale: float = parameter(
+        12.5, "Guidance scale", "How strongly the prompt guides the edit; 1 adds no guidance.", (0, 50)
     )
-    tune_steps: int = Field(
+    tune_steps: int = parameter(
         500,
-        title="Tuning steps",
-        ge=0,
-        le=5000,
-        description="Steps of tuning on the clip; more keep its motion and look better, fewer change more.",
+        "Tuning steps",
+        "Steps of tuning; more keep the clip's motion and look better, fewer change more.",
+        (0, 5000),
     )
-    learning_rate: float = Field(
-        3e-5, title="Learning rate", gt=0, le=0.01, description="Learning rate of the tuning."
+    learning_rate: float = parameter(3e-5, "Learning rate", "Learning rate of the tuning.", gt=0, le=0.01)
+    tune_seed: int = parameter(
+        0, "Seed of the tuning", "Seed of the tuning; `seed` is the edit's.", (0, 2**31)
     )
-    tune_seed: int = Field(
-        0, title="Seed of the tuning", ge=0, le=2**31, description="Seed of the tuning; `seed` is the edit's."
+    joint_norm: bool = parameter(
+        True, "Normalise over all frames", "Normalise features over all frames together."
     )
-    joint_norm: bool = Field(
-        True, title="Normalise over all frames", description="Normalise features over all frames together."
-    )
-    positions: bool = Field(
+    positions: bool = parameter(
         False,
-        title="Tell the order of frames",
-        description="Tell attention over time the order of the frames, which the paper does not.",
+        "Tell the order of frames",
+        "Encode the order of the frames in attention over time; the paper does not.",
     )
-    temporal_rank: int = Field(
+    temporal_rank: int = parameter(
         0,
-        title="Convolutions over time",
-        ge=0,
-        le=320,
-        description="Most channels inside the convolutions over time that FateZero adds; 0 adds none.",
+        "Convolutions over time",
+        "Most channels inside the convolutions over time that FateZero adds; 0 adds none.",
+        (0, 320),
     )
-    keep_every: int = Field(
+    keep_every: int = parameter(
         100,
-        title="Steps between versions",
-        ge=1,
-        le=5000,
-        description="Tuning steps between kept versions; fewer tuning steps then take one of them at once.",
+        "Steps between versions",
+        "Tuning steps between kept versions; fewer tuning steps then take one of them at once.",
+        (1, 5000),
     )
-    tune_preview_every: int = Field(
+    tune_preview_every: int = parameter(
         100,
-        title="Tuning steps between previews",
-        ge=0,
-        le=5000,
-        description="Tuning steps between previews of the edit; 0 shows none.",
+        "Tuning steps between previews",
+        "Tuning steps between previews of the edit; 0 shows none.",
+        (0, 5000),
     )
-    start: Literal["inversion", "noise"] = Field(
+    start: Literal["inversion", "noise"] = parameter(
         "inversion",
-        title="Start from",
-        description="Noise to start from: that of the clip, which keeps its motion, or fresh noise.",
+        "Start from",
+        "Noise to start from: that of the clip, which keeps its motion, or fresh noise.",
     )
-    control: Controls = control_networks()
-    blend: bool = Field(
-        True,
-        title="Keep latents outside",
-        description="Keep the latents of the source outside the edited regions.",
+    control: Controls = CONTROL_NETWORKS
+    blend: bool = parameter(
+        True, "Keep latents outside", "Keep the latents of the source outside the edited regions."
     )

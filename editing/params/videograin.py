@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from regrain.editing.params.base import InvertedParams, ModulatedParams
-from regrain.editing.params.written import Controls, Grids, Pixel, control_networks, motion_estimate, written
+from regrain.editing.params.base import MODULATION, RELEASED_PRESET, InvertedParams, ModulationVariants
+from regrain.editing.params.written import (
+    CONTROL_NETWORKS,
+    MOTION_ESTIMATE,
+    Controls,
+    Grids,
+    Pixel,
+    Share,
+    parameter,
+)
 
 
-class VideoGrainParams(ModulatedParams, InvertedParams):
+class VideoGrainParams(ModulationVariants, InvertedParams):
     """VideoGrain: attention modulated by regions (Yang et al. 2025, arXiv:2502.17258).
 
     docs/videograin.md lists where the paper and its released code differ.
@@ -32,143 +40,78 @@ class VideoGrainParams(ModulatedParams, InvertedParams):
 
     GROUPS = {
         "Regions": (
-            "self_strength",
-            "cross_strength",
-            "modulate_until",
-            "schedule_power",
-            "size_term",
-            "size_over_frames",
-            "levels",
-            "uncovered",
-            "guidance_half",
-            "feather",
+            *MODULATION,
+            *("size_over_frames", "levels", "uncovered", "guidance_half", "feather"),
         ),
-        "Motion": (
-            "attention_span",
-            "track_levels",
-            "flow",
-            "steady",
-            "redraw",
-            "joint_norm",
-        ),
-        "Source": (
-            "variation",
-            "inject_until",
-            "blend",
-            "blend_with",
-            "inversion",
-            "control",
-        ),
-        "Attention maps": (
-            "heat_pixel",
-            "heat_from",
-            "heat_until",
-            "heat_grids",
-        ),
+        "Motion": ("attention_span", "track_levels", "flow", "steady", "redraw", "joint_norm"),
+        "Source": ("variation", "inject_until", "blend", "blend_with", "inversion", "control"),
+        "Attention maps": ("heat_pixel", "heat_from", "heat_until", "heat_grids"),
     }
 
-    preset: Literal["paper", "released"] = Field(
-        "paper",
-        title="Preset",
-        description="A preset sets every parameter that is not given: the paper's values or the release's.",
-    )
+    preset: Literal["paper", "released"] = RELEASED_PRESET
 
-    guidance_half: Literal["cond", "uncond", "both"] = Field(
-        "cond",
-        title="Half with modulated self-attention",
-        description="Which half of the guided batch has its self-attention modulated.",
-    )
-    levels: Literal["all", "coarse"] = Field(
-        "all",
-        title="Modulated layers",
-        description="Layers whose attention is modulated: all, or all but the finest.",
-    )
-    uncovered: Literal["region", "repelled"] = Field(
-        "region",
-        title="Pixels without words",
-        description="How pixels without words are treated: as one more region, or repelled by all words.",
-    )
-    size_over_frames: bool = Field(
-        False,
-        title="Count region size per frame",
-        description="Count a region's size once per frame in self-attention, as the release does.",
-    )
-    attention_span: Literal["full", "sparse_causal", "own_frame"] = Field(
+    attention_span: Literal["full", "sparse_causal", "own_frame"] = parameter(
         "full",
-        title="Frames each frame sees",
-        description="Frames that each frame sees: all, the first and the previous one, or only itself.",
+        "Frames each frame sees",
+        "Frames that each frame sees: all, the first and the previous one, or only itself.",
     )
-    track_levels: int = Field(
+    track_levels: int = parameter(
         1,
-        title="Levels that follow motion",
-        ge=0,
-        le=4,
-        description="Number of finest levels whose attention also follows the motion of the clip.",
+        "Levels that follow motion",
+        "Number of finest levels whose attention also follows the motion of the clip.",
+        (0, 4),
     )
-    flow: Literal["auto", "dis", "raft"] = motion_estimate()
-    joint_norm: bool = Field(
-        True, title="Normalise over all frames", description="Normalise features over all frames together."
+    flow: Literal["auto", "dis", "raft"] = MOTION_ESTIMATE
+    joint_norm: bool = parameter(
+        True, "Normalise over all frames", "Normalise features over all frames together."
     )
-    freeu: Literal["off", "released", "full"] = Field(
+    freeu: Literal["off", "released", "full"] = parameter(
         "off",
-        title="FreeU",
-        description="Strengthen features of deep layers (FreeU): off, in one block as released, or in full.",
+        "FreeU",
+        "Strengthen features of deep layers (FreeU): off, in one block as released, or in full.",
     )
-    inject_until: float = Field(
+    inject_until: Share = parameter(
         0.1,
-        title="Source features until",
-        ge=0,
-        le=1,
-        description="Share of the schedule, counted from pure noise, with the source's features.",
+        "Source features until",
+        "Share of the schedule, counted from pure noise, with the source's features.",
     )
-    redraw: float = Field(
+    redraw: float = parameter(
         0.0,
-        title="Draw again",
-        ge=0,
-        le=0.9,
-        description="Share of the schedule that is taken again on the finished edit, noised alike in every "
-        "frame; clears away what is left of the old thing. 0 takes none.",
+        "Draw again",
+        "Share of the last steps to repeat on the finished edit, with the same noise in every frame; "
+        "clears away what is left of the old thing. 0 takes none.",
+        (0, 0.9),
     )
-    control: Controls = control_networks()
-    inversion: Literal["paper", "released"] = Field(
+    control: Controls = CONTROL_NETWORKS
+    inversion: Literal["paper", "released"] = parameter(
         "paper",
-        title="Inversion",
-        description="Noise levels of the inversion: the paper's, or the release's, with one step less.",
+        "Inversion",
+        "Noise levels of the inversion: the paper's, or the release's, with one step less.",
     )
-    blend: bool = Field(
-        True,
-        title="Keep latents outside",
-        description="Keep the latents of the source outside the edited regions.",
+    blend: bool = parameter(
+        True, "Keep latents outside", "Keep the latents of the source outside the edited regions."
     )
-    blend_with: Literal["inversion", "noise"] = Field(
+    blend_with: Literal["inversion", "noise"] = parameter(
         "inversion",
-        title="Latents outside",
-        description="Latents of the source outside the regions: from its inversion, or with fresh noise.",
+        "Latents outside",
+        "Latents of the source outside the regions: from its inversion, or with fresh noise.",
     )
-    heat_from: float = Field(
-        0.0,
-        title="Attention maps from",
-        ge=0,
-        le=1,
-        description="Share of the schedule from which on attention maps are averaged.",
+    heat_from: Share = parameter(
+        0.0, "Attention maps from", "Share of the schedule from which on attention maps are averaged."
     )
-    heat_until: float = Field(
-        1.0,
-        title="Attention maps until",
-        ge=0,
-        le=1,
-        description="Share of the schedule up to which attention maps are averaged.",
+    heat_until: Share = parameter(
+        1.0, "Attention maps until", "Share of the schedule up to which attention maps are averaged."
     )
-    heat_grids: Grids = written(
+    heat_grids: Grids = parameter(
         "",
-        title="Attention map grids",
-        description="Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of "
-        "it, 4 or 8; empty takes those of up to 1024 cells.",
+        "Attention map grids",
+        "Grids of the attention maps, separated by commas: 1 for the latents' own, 2 for half of it, 4 or "
+        "8; empty takes those of up to 1024 cells.",
     )
-    heat_pixel: Pixel = written(
+    heat_pixel: Pixel = parameter(
         "",
-        title="Attention of one pixel",
-        description="Pixel of the clip as FRAME,X,Y, frames from 0: one more map shows where it looks.",
+        "Attention of one pixel",
+        "A pixel as FRAME,X,Y (frames from 0): one more map shows where it looks.",
     )
 
     @property

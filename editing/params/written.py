@@ -12,13 +12,15 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from regrain.editing.params.control import ControlSpec, read_control, write_control
-
+KINDS = ("canny", "depth", "pose")
 MAX_EMPHASIS = 20
 MAX_TEXT = 2000
 _AUTO = (5, 20)
 _CUTS = "expected auto, none, or the frames from 1 that begin a shot, like 24, 60"
 _KEYFRAMES = "expected all, every N, auto, auto LEAST-MOST, or frames from 0 like 0, 8, 15"
+_EMPHASIS = f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}"
+_CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
+_MAX_WEIGHT = 2.0
 _NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -53,28 +55,39 @@ class Emphasis(NamedTuple):
     factor: float | None = None
 
 
-def written(default: str, **about: Any) -> Any:
-    """Declare a field whose default is given as text; `about` goes to pydantic's `Field`."""
-    return Field(default, **about)
+class ControlSpec(NamedTuple):
+    """One control network to use.
+
+    Attributes:
+        kind: Its input, a key of `KINDS`.
+        model: Hub id, name in $REGRAIN_MODELS or folder.
+        weight: Factor on its output, 0..2.
+    """
+
+    kind: str
+    model: str
+    weight: float = 1.0
 
 
-def motion_estimate() -> Any:
-    """Declare the field of the motion estimate, the same for every method that follows the motion."""
-    return Field(
-        "auto",
-        title="Motion estimate",
-        description="How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
-    )
+def parameter(
+    default: object,
+    title: str,
+    description: str,
+    span: tuple[float | int, float | int] | None = None,
+    **more: Any,
+) -> Any:
+    """Declare a parameter of a method.
 
-
-def control_networks() -> Any:
-    """Declare the field of control networks, the same for every method that takes them."""
-    return written(
-        "",
-        title="Control networks",
-        description="Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth "
-        "and pose; for the built-in model, canny=storybook/canny@0.7.",
-    )
+    Args:
+        default: As users write it, which may be a text where the value is not.
+        title: As the page shows it.
+        description: One or two sentences, for page, command line and schema.
+        span: Least and greatest value.
+        more: As pydantic's `Field` takes it.
+    """
+    if span:
+        more |= {"ge": span[0], "le": span[1]}
+    return Field(default, title=title, description=description, **more)
 
 
 def is_text(field: FieldInfo) -> bool:
@@ -88,10 +101,11 @@ def read_words(given: object) -> tuple[str, ...]:
     Raises:
         ValueError: Anything else.
     """
-    parts = _parts(given)
+    expected = "expected words separated by commas, or a list of words"
+    parts = _parts(given, expected)
     if not all(isinstance(part, str) and "," not in part for part in parts):
-        raise ValueError("expected words separated by commas, or a list of words")
-    return tuple(filter(None, (part.strip() for part in parts)))
+        raise ValueError(expected)
+    return tuple(part.strip() for part in parts)
 
 
 def read_grids(given: object) -> tuple[int, ...]:
@@ -100,11 +114,12 @@ def read_grids(given: object) -> tuple[int, ...]:
     Raises:
         ValueError: Anything else.
     """
-    parts = [given] if type(given) is int else _parts(given)
-    numbers = [str(part).strip() for part in parts if type(part) is int or isinstance(part, str)]
-    if len(numbers) < len(parts) or not {*numbers} - {""} <= {"1", "2", "4", "8"}:
-        raise ValueError("expected 1, 2, 4 or 8, separated by commas")
-    return tuple(int(number) for number in numbers if number)
+    expected = "expected 1, 2, 4 or 8, separated by commas"
+    parts = [given] if type(given) is int else _parts(given, expected)
+    numbers = [str(part).strip() for part in parts if isinstance(part, int | str)]
+    if len(numbers) < len(parts) or not {*numbers} <= {"1", "2", "4", "8"}:
+        raise ValueError(expected)
+    return tuple(map(int, numbers))
 
 
 def read_pixel(given: object) -> HeatPixel | None:
@@ -120,10 +135,10 @@ def read_pixel(given: object) -> HeatPixel | None:
         return None
     # 1e3 and the like do not count as numbers here.
     pattern = rf"\s*(\d+)\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*"
-    found = re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
-    if not found:
+    numbers = re.fullmatch(pattern, text, re.ASCII) if isinstance(text, str) and len(text) <= 40 else None
+    if not numbers:
         raise ValueError("expected FRAME,X,Y")
-    return HeatPixel(int(found[1]), float(found[2]), float(found[3]))
+    return HeatPixel(int(numbers[1]), float(numbers[2]), float(numbers[3]))
 
 
 def read_keyframes(given: object) -> KeyChoice:
@@ -132,21 +147,26 @@ def read_keyframes(given: object) -> KeyChoice:
     Raises:
         ValueError: Anything else.
     """
-    text = ", ".join(map(str, given)) if isinstance(given, list | tuple) else given
-    if not isinstance(text, str) or len(text) > MAX_TEXT:
-        raise ValueError(_KEYFRAMES)
-    text = " ".join(text.lower().split())
+    text = _line(given, _KEYFRAMES)
     if text in ("all", ""):
         return KeyChoice(every=1)
-    if found := re.fullmatch(r"every (\d{1,5})", text, re.ASCII):
-        return _checked(KeyChoice(every=int(found[1])), int(found[1]) >= 1)
-    if found := re.fullmatch(r"auto(?: (\d{1,5}) ?- ?(\d{1,5}))?", text, re.ASCII):
-        least, most = (int(side) for side in found.groups("")) if found[1] else _AUTO
-        return _checked(KeyChoice(least=least, most=most), 1 <= least <= most)
+    if (every := re.fullmatch(r"every (\d{1,5})", text, re.ASCII)) and int(every[1]):
+        return KeyChoice(every=int(every[1]))
+    if auto := re.fullmatch(r"auto(?: (\d{1,5}) ?- ?(\d{1,5}))?", text, re.ASCII):
+        least, most = map(int, auto.groups()) if auto[1] else _AUTO
+        if 1 <= least <= most:
+            return KeyChoice(least=least, most=most)
     parts = text.split(",")
     if not all(re.fullmatch(r" ?\d{1,6} ?", part, re.ASCII) for part in parts):
         raise ValueError(_KEYFRAMES)
     return KeyChoice(frames=tuple(sorted({int(part) for part in parts})))
+
+
+def write_keyframes(choice: KeyChoice) -> str:
+    """Write key frames as `read_keyframes` reads them."""
+    if choice.every is not None:
+        return "all" if choice.every == 1 else f"every {choice.every}"
+    return _list(choice.frames) or f"auto {choice.least}-{choice.most}"
 
 
 def read_cuts(given: object) -> tuple[int, ...] | None:
@@ -155,13 +175,11 @@ def read_cuts(given: object) -> tuple[int, ...] | None:
     Raises:
         ValueError: Anything else.
     """
-    text = ", ".join(map(str, given)) if isinstance(given, list | tuple) else given
-    if not isinstance(text, str) or len(text) > MAX_TEXT:
-        raise ValueError(_CUTS)
-    if (text := text.strip().lower()) in ("auto", ""):
-        return None if text or not isinstance(given, list | tuple) else ()
-    if text == "none":
+    text = _line(given, _CUTS)
+    if text == "none" or (not text and not isinstance(given, str)):
         return ()
+    if text in ("auto", ""):
+        return None
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"0*[1-9]\d{0,5}", part, re.ASCII) for part in parts):
         raise ValueError(_CUTS)
@@ -170,22 +188,7 @@ def read_cuts(given: object) -> tuple[int, ...] | None:
 
 def write_cuts(cuts: tuple[int, ...] | None) -> str:
     """Write cuts as `read_cuts` reads them."""
-    return "auto" if cuts is None else ", ".join(map(str, cuts)) or "none"
-
-
-def _checked(choice: KeyChoice, holds: bool) -> KeyChoice:
-    if not holds:
-        raise ValueError(_KEYFRAMES)
-    return choice
-
-
-def write_keyframes(choice: KeyChoice) -> str:
-    """Write key frames as `read_keyframes` reads them."""
-    if choice.every is not None:
-        return "all" if choice.every == 1 else f"every {choice.every}"
-    if choice.frames:
-        return ", ".join(map(str, choice.frames))
-    return f"auto {choice.least}-{choice.most}"
+    return "auto" if cuts is None else _list(cuts) or "none"
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
@@ -194,8 +197,8 @@ def read_emphasis(given: object) -> tuple[Emphasis, ...]:
     Raises:
         ValueError: Anything else, or a factor out of range.
     """
-    parts = list(given.items()) if isinstance(given, Mapping) else _parts(given)
-    return tuple(_read_emphasis(part) for part in parts if part != "" and not _is_blank(part))
+    parts = given.items() if isinstance(given, Mapping) else _parts(given, _EMPHASIS)
+    return tuple(map(_read_emphasis, parts))
 
 
 def _read_emphasis(part: object) -> Emphasis:
@@ -209,29 +212,66 @@ def _read_emphasis(part: object) -> Emphasis:
         number = -1.0
     wrong = number is not None and not 0 <= number <= MAX_EMPHASIS
     if wrong or not isinstance(words, str) or not words.strip() or {",", "="} & set(words):
-        raise ValueError(f"expected WORD or WORD=FACTOR with a factor from 0 to {MAX_EMPHASIS}")
+        raise ValueError(_EMPHASIS)
     return Emphasis(words.strip(), number)
 
 
-def _is_blank(part: object) -> bool:
-    return isinstance(part, str) and not part.strip()
+def read_control(given: object) -> tuple[ControlSpec, ...]:
+    """Read control networks: `KIND=MODEL@WEIGHT, ...`, where the weight may be left out, or JSON.
+
+    Args:
+        given: The text; or a list of such texts, of [kind, model, weight], or of objects with these names.
+
+    Raises:
+        ValueError: The form or the kind is unknown, or a weight is out of range.
+    """
+    return tuple(_read_spec(part) for part in _parts(given, _CONTROL))
 
 
-def _parts(given: object) -> list[Any]:
-    """Items of a list, or of a text separated by commas; None has none."""
-    if given is None:
-        return []
+def write_control(specs: Iterable[ControlSpec]) -> str:
+    """Write control networks as the text that `read_control` reads."""
+    return ",".join(f"{kind}={model}" + f"@{weight:g}" * (weight != 1) for kind, model, weight in specs)
+
+
+def _read_spec(part: object) -> ControlSpec:
+    if isinstance(part, str):
+        kind, _, rest = part[:MAX_TEXT].partition("=")
+        model, at, weight = (piece.strip() for piece in rest.partition("@"))
+        known = re.fullmatch(r"(?=\.?\d)\d{0,6}(?:\.\d{1,20})?", weight, re.ASCII) if at else True
+        part = (kind.strip(), model, float(weight) if at else 1.0) if known else None
+    elif isinstance(part, Mapping):
+        part = tuple(part.values()) if tuple(part) == ControlSpec._fields[: len(part)] else None
+    if not isinstance(part, list | tuple) or len(part) not in (2, 3):
+        raise ValueError(_CONTROL)
+    kind, model, weight = (*part, 1.0)[:3]
+    if kind not in KINDS or not isinstance(model, str) or not model.strip() or {",", "@"} & set(model):
+        raise ValueError(_CONTROL)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _MAX_WEIGHT:
+        raise ValueError(f"expected a weight from 0 to {_MAX_WEIGHT:g}")
+    return ControlSpec(kind, model, float(weight))
+
+
+def _parts(given: object, expected: str) -> list[Any]:
+    """Items of a list, or of a text separated by commas, without those that are blank; None has none."""
     if isinstance(given, str):
         if len(given) > MAX_TEXT:
             raise ValueError(f"expected at most {MAX_TEXT} characters")
-        return given.split(",")
-    if isinstance(given, list | tuple):
-        return list(given)
-    raise ValueError("expected text or a list")
+        given = given.split(",")
+    if given is not None and not isinstance(given, list | tuple):
+        raise ValueError(expected)
+    return [part for part in given or () if not isinstance(part, str) or part.strip()]
 
 
-def _write_words(words: Iterable[object]) -> str:
-    return ", ".join(map(str, words))
+def _line(given: object, expected: str) -> str:
+    """A text, or the items of a list as one, in lower case and with single spaces."""
+    text = _list(given) if isinstance(given, list | tuple) else given
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise ValueError(expected)
+    return " ".join(text.lower().split())
+
+
+def _list(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
 
 
 def _write_pixel(pixel: HeatPixel | None) -> str:
@@ -239,8 +279,7 @@ def _write_pixel(pixel: HeatPixel | None) -> str:
 
 
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
-    parts = (words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis)
-    return ", ".join(parts)
+    return _list(words if factor is None else f"{words}={_shortest(factor)}" for words, factor in emphasis)
 
 
 def _shortest(number: float | int) -> str:
@@ -248,9 +287,10 @@ def _shortest(number: float | int) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
 _TEXT = WithJsonSchema({"type": "string"})
-Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_write_words), _TEXT]
-Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_write_words), _TEXT]
+Words = Annotated[tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT]
+Grids = Annotated[tuple[int, ...], PlainValidator(read_grids), PlainSerializer(_list), _TEXT]
 Pixel = Annotated[HeatPixel | None, PlainValidator(read_pixel), PlainSerializer(_write_pixel), _TEXT]
 KeyFrames = Annotated[KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT]
 Cuts = Annotated[tuple[int, ...] | None, PlainValidator(read_cuts), PlainSerializer(write_cuts), _TEXT]
@@ -260,3 +300,15 @@ EmphasisWords = Annotated[
 Controls = Annotated[
     tuple[ControlSpec, ...], PlainValidator(read_control), PlainSerializer(write_control), _TEXT
 ]
+
+MOTION_ESTIMATE = parameter(
+    "auto",
+    "Motion estimate",
+    "How motion is estimated: RAFT if its weights are present, OpenCV's DIS, or RAFT.",
+)
+CONTROL_NETWORKS = parameter(
+    "",
+    "Control networks",
+    "Control networks as KIND=MODEL@WEIGHT, separated by commas, of the kinds canny, depth and pose; for the "
+    "built-in model, canny=storybook/canny@0.7.",
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import lcm
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from regrain.editing.attention.averages import RegionAttention, WordAttention
+from regrain.editing.attention.averages import RegionAttention
 from regrain.editing.diffusion.blending import composite
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
@@ -21,7 +21,14 @@ from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of,
 from regrain.editing.motion.interpolation import ReadLabels, fill_between
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method
-from regrain.editing.pipeline.window_results import draft_key, load_draft, store_draft, without_anchors
+from regrain.editing.pipeline.window_results import (
+    draft_key,
+    fields_of,
+    load_draft,
+    maps_of,
+    store_draft,
+    without_anchors,
+)
 from regrain.editing.recipe.events import EditResult, Event, OtherEdit, Progress, Ready, Stage, WindowStarted
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
 from regrain.editing.request.frame_subset import pick, read_some
@@ -41,39 +48,27 @@ _DECODED = lcm(*range(1, FRAMES_AT_ONCE + 1))
 def edit_clip(
     backbone: Backbone, request: EditRequest, params: MethodParams, method: Method | None = None
 ) -> Generator[Event, None, EditResult]:
-    """Edit a clip by a method; yields events, returns the result.
+    """Edit a clip by a method, the request's unless another is given; yields events, returns the result.
 
     Of several windows each is cached when it is done, so that a run that was stopped goes on where it was.
-
-    Args:
-        backbone: The model.
-        request: The request.
-        params: Parameters of the method, decided.
-        method: The method; default: the request's.
 
     Raises:
         RequestError: No key frame shows some region.
         EditingError: A frame cannot be decoded, or as the method.
     """
-    method = method or METHODS[request.method]
-    plan = yield from plan_clip(backbone, request, params, method)
-    if method.prepare:
-        backbone = yield from method.prepare(backbone, request, params)
-    editor, assembly = (
-        WindowRunner(method, backbone, request, params, plan),
-        Compositor(backbone, request, params, plan),
-    )
+    runner = yield from _runner(backbone, request, params, method or METHODS[request.method])
+    plan, compositor = runner.plan, Compositor(runner.backbone, request, params, runner.plan)
     several = len(plan.windows) > 1
     for number, window in enumerate(plan.windows, 1):
         if several:
             left = sum(len(later.numbers) for later in plan.windows[number - 1 :])
             yield WindowStarted(number, len(plan.windows), len(window.numbers), left)
-        draft = yield from editor.edit(window)
+        draft = yield from runner.edit(window)
         yield Stage("decoding")
-        yield from assembly.add(window, draft)
-        if several and assembly.done < plan.frames:
-            yield Ready(assembly.finished())
-    return assembly.result()
+        yield from compositor.add(window, draft)
+        if several and compositor.done < plan.frames:
+            yield Ready(compositor.finished())
+    return compositor.result()
 
 
 @torch.no_grad()
@@ -90,15 +85,21 @@ def edit_windows(
     Raises:
         EditingError: See `edit_clip`.
     """
-    method = METHODS[request.method]
+    runner = yield from _runner(backbone, request, params, METHODS[request.method])
+    own = [window for window in runner.plan.windows if window.shot == shot]
+    for window in own:
+        yield from runner.edit(window)
+    return len(own)
+
+
+def _runner(
+    backbone: Backbone, request: EditRequest, params: MethodParams, method: Method
+) -> Generator[Event, None, WindowRunner]:
+    """Plan the edit, and prepare the model for it."""
     plan = yield from plan_clip(backbone, request, params, method)
     if method.prepare:
         backbone = yield from method.prepare(backbone, request, params)
-    editor = WindowRunner(method, backbone, request, params, plan)
-    own = [window for window in plan.windows if window.shot == shot]
-    for window in own:
-        yield from editor.edit(window)
-    return len(own)
+    return WindowRunner(method, backbone, request, params, plan)
 
 
 def plan_clip(
@@ -146,24 +147,24 @@ class WindowRunner:
     def __init__(
         self, method: Method, backbone: Backbone, request: EditRequest, params: MethodParams, plan: Plan
     ) -> None:
-        self._method, self._backbone, self._request = method, backbone, request
-        self._params, self._plan = params, plan
+        self._method, self.backbone, self._request = method, backbone, request
+        self._params, self.plan = params, plan
         # Of the last edited window in this shot: first and last frame, and their paths.
         self._shot, self._ends, self._paths = -1, (), {}
 
     def edit(self, window: Window) -> Generator[Event, None, WindowResult | None]:
         """The draft of a window's own frames; None if no region is in them."""
-        several = len(self._plan.windows) > 1
-        if several and not self._request.edits_any(window.keys):
+        several, mask = len(self.plan.windows) > 1, self._request.edited_mask
+        if several and not any(mask.read(key, key + 1).any() for key in window.keys):
             return None
         piece = self._piece(window)
         part = pick(self._request, piece.numbers)
-        key = draft_key(self._backbone, part, self._params, piece, self._method.name) if several else {}
-        kept = load_draft(key, self._backbone.device) if several else None
+        key = draft_key(self.backbone, part, self._params, piece, self._method.name) if several else {}
+        kept = load_draft(key, self.backbone.device) if several else None
         if kept:
             draft, paths = kept
         else:
-            draft = yield from self._method.run(self._backbone, part, self._params, piece)
+            draft = yield from self._method.run(self.backbone, part, self._params, piece)
             draft, paths = without_anchors(draft, piece.anchors), piece.paths
             if several:
                 store_draft(key, draft, paths)
@@ -173,9 +174,9 @@ class WindowRunner:
     def _piece(self, window: Window) -> WindowFrames:
         ends = self._ends if window.anchors and window.shot == self._shot else ()
         numbers = (*ends, *window.keys)
-        places = [self._plan.keys.index(number) for number in numbers]
+        places = [self.plan.keys.index(number) for number in numbers]
         gaps = [place for place in range(1, len(places)) if places[place] - places[place - 1] > 1]
-        leads = any(other.anchors and other.shot == window.shot for other in self._plan.windows)
+        leads = any(other.anchors and other.shot == window.shot for other in self.plan.windows)
         return WindowFrames(numbers, len(ends), tuple(gaps), leads, self._paths if ends else {})
 
 
@@ -192,7 +193,9 @@ class Compositor:
         height, width = request.clip.size[::-1]
         self._frames, self._alone = ([DiskFrames(height, width) for _ in request.targets] for _ in range(2))
         self._rebuilt = DiskFrames(height, width) if getattr(params, "reconstruct", False) else None
-        self._drafts: list[tuple[int, WindowResult | None]] = []
+        # Of each window, how many key frames it has, and their maps.
+        self._maps: list[tuple[int, dict[str, np.ndarray]]] = []
+        self._parts: dict[str, Mapping[str, RegionAttention]] = {}
         self._control: DiskFrames | None = None
         # Of the last window in this shot: its last key frame, as each edit shows it.
         self._shot, self._key, self._pictures = -1, 0, {}
@@ -241,7 +244,7 @@ class Compositor:
         height, width = self._source.shape[1:3]
 
         def read(start: int, stop: int) -> UInt8[np.ndarray, "frames h w"]:
-            areas = self._request.read_areas(start, stop)
+            areas = self._request.areas.read(start, stop)
             return np.stack([cv2.resize(a, (width, height), interpolation=cv2.INTER_NEAREST) for a in areas])
 
         return read
@@ -258,8 +261,9 @@ class Compositor:
 
     def _composite(self, number: int, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
         clip, edits = self._request.clip, zip(self._frames, self._alone, strict=True)
-        source, mask = clip.read(number, number + 1), self._request.read_edited_mask(number, number + 1)
-        opacity = self._request.read_opacity(number, number + 1)
+        source, mask = clip.read(number, number + 1), self._request.edited_mask.read(number, number + 1)
+        shown = self._request.opacity
+        opacity = None if shown is None else shown.read(number, number + 1)
         large = [resize(picture[None], clip.size) for picture in pictures]
         for picture, (frames, alone) in zip(large, edits, strict=False):
             alone.append(picture)
@@ -272,17 +276,14 @@ class Compositor:
         control = draft.control if draft else None
         if self._control is None and control is not None:
             self._control = DiskFrames(*control.shape[1:3])
-            before = sum(count for count, _ in self._drafts)
+            before = sum(count for count, _ in self._maps)
             self._control.append(np.zeros((before, *control.shape[1:]), np.uint8))
         if self._control is not None:
             blank = np.zeros((len(window.keys), *self._control.shape[1:]), np.uint8)
             self._control.append(blank if control is None else control)
-        if draft:
-            draft = replace(draft, edits=(), reconstruction=None, control=None)
-        if draft and len(self._plan.windows) > 1:  # these maps are held in memory
-            whole = {name: replace(maps, parts={}) for name, maps in draft.attention.items()}
-            draft = replace(draft, attention=whole)
-        self._drafts.append((len(window.keys), draft))
+        self._maps.append((len(window.keys), maps_of(draft) if draft else {}))
+        if draft and len(self._plan.windows) == 1:
+            self._parts = {name: maps.parts for name, maps in draft.attention.items()}
 
     def finished(self) -> UInt8[LazyFrames, "frames h w 3"]:
         """The frames of the first edit that are done."""
@@ -292,9 +293,12 @@ class Compositor:
     def result(self) -> EditResult:
         """The result, once all windows are there."""
         request, near = self._request, list(self._plan.nearest)
-        before, after, source, edit, areas = (
-            self._joined(of) for of in (_before, _after, _of_source, _of_edit, _areas)
-        )
+        fields = fields_of(self._all_maps())
+        for name, parts in self._parts.items():
+            near_parts = {
+                part: RegionAttention(maps.before[near], maps.after[near]) for part, maps in parts.items()
+            }
+            fields["attention"][name] = replace(fields["attention"][name], parts=near_parts)
         others = zip(request.targets[1:], self._frames[1:], self._alone[1:], strict=True)
         control = self._control
         if control is not None and len(near) > len(control):
@@ -306,54 +310,20 @@ class Compositor:
             self._alone[0],
             frames_of(request.clip),
             request.edited_mask,
-            {name: RegionAttention(maps, after[name], self._parts(name)) for name, maps in before.items()},
             reconstruction=self._rebuilt,
             control=control,
             others=tuple(OtherEdit(*other) for other in others),
-            words=WordAttention(source, edit) if source or edit else None,
-            step_areas={int(step): area for step, area in areas.items()},
             plan=self._plan,
+            **fields,
         )
 
-    def _parts(self, name: str) -> dict[str, RegionAttention]:
-        """Maps of parts of the schedule, of a clip that was edited in one window."""
-        (_, draft), *others = self._drafts
-        if others or draft is None:
-            return {}
-        near = list(self._plan.nearest)
-        return {
-            part: RegionAttention(maps.before[near], maps.after[near])
-            for part, maps in draft.attention[name].parts.items()
-        }
-
-    def _joined(self, maps_of: Callable[[WindowResult], Mapping]) -> dict:
+    def _all_maps(self) -> dict[str, np.ndarray]:
         """Maps of all frames; a frame between key frames has those of the nearest, and 0 where none are."""
-        parts = [(count, {} if draft is None else maps_of(draft)) for count, draft in self._drafts]
-        like = {name: array for _, part in parts for name, array in part.items()}
+        like = {name: array for _, maps in self._maps for name, array in maps.items()}
         near = list(self._plan.nearest)
-        return {
-            name: np.concatenate(
-                [part.get(name, np.zeros((count, *array.shape[1:]), array.dtype)) for count, part in parts]
-            )[near]
-            for name, array in like.items()
-        }
-
-
-def _before(draft: WindowResult) -> Mapping:
-    return {name: maps.before for name, maps in draft.attention.items()}
-
-
-def _after(draft: WindowResult) -> Mapping:
-    return {name: maps.after for name, maps in draft.attention.items()}
-
-
-def _of_source(draft: WindowResult) -> Mapping:
-    return draft.words.source if draft.words else {}
-
-
-def _of_edit(draft: WindowResult) -> Mapping:
-    return draft.words.edit if draft.words else {}
-
-
-def _areas(draft: WindowResult) -> Mapping:
-    return draft.step_areas
+        joined = {}
+        for name, array in like.items():
+            shape, dtype = array.shape[1:], array.dtype
+            parts = [maps.get(name, np.zeros((count, *shape), dtype)) for count, maps in self._maps]
+            joined[name] = np.concatenate(parts)[near]
+        return joined

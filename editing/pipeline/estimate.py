@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from regrain.editing.models.adapters import check_facts
 from regrain.editing.models.load import loaded_backbone
 from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.request.runnable import adapter_facts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,11 +81,7 @@ def estimate_tuning(request: EditRequest, params: TuneAVideoParams, measure: boo
 
 
 def frame_passes(request: EditRequest) -> float:
-    """How often a run passes a frame through the model, as far as that is known without the model.
-
-    Args:
-        request: Its method, parameters, prompts and clip count; what is cached does not.
-    """
+    """How often a run passes a frame through the model, as far as that is known without model and cache."""
     method, params = find_method(request.method), check_params(request.method, request.params)
     inverts = "inversion" in method.needs
     branches = (1 if inverts else 0) + 2 * len(request.targets)  # source; each edit with and without words
@@ -101,7 +98,7 @@ def check_known(request: EditRequest) -> None:
     Raises:
         ModelError: It is missing or does not fit the clip or, if it is in memory, the model.
     """
-    facts = request.adapter_facts()
+    facts = adapter_facts(request)
     backbone = loaded_backbone(request.model, request.loras)
     if facts is not None and backbone is not None:
         check_facts(facts, backbone, backbone.fit(*request.clip.size, request.size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from itertools import product
 
 import cv2
@@ -18,6 +18,8 @@ from regrain.editing.recipe.events import EditResult, Progress
 from regrain.editing.request.edit_request import EditRequest
 
 Metrics = dict[str, object]
+Frames = UInt8[np.ndarray | LazyFrames, "frames h w 3"]
+Masks = Bool[np.ndarray | LazyFrames, "frames h w"]
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
 
 
@@ -60,7 +62,7 @@ def measuring(result: EditResult, request: EditRequest) -> Generator[Progress, N
         _add_squares(squares_uncomposited, source, uncomposited, outside)
         _add_squares(inside, source, frames, edited)
         warping.add(source, frames)
-        areas = request.read_areas(start, stop) if labels else None
+        areas = request.areas.read(start, stop) if labels else None
         for name, change in changes.items():
             _add_squares(change, source, frames, areas == labels[name])
         for name, maps in seen.items():
@@ -94,38 +96,28 @@ class Mean:
         return self.total / self.weight if self.weight else None
 
 
-def psnr(
-    a: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-    b: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-    where: Bool[np.ndarray | LazyFrames, "frames h w"],
-) -> float | None:
+def psnr(a: Frames, b: Frames, where: Masks) -> float | None:
     """Compute the peak signal-to-noise ratio over the pixels `where`: dB, at most 100; None for no pixel."""
-    squares = Mean()
-    for start, stop in windows(len(a)):
-        _add_squares(squares, *(x[start:stop] for x in (a, b, where)))
-    return _decibels(squares)
+    return _decibels(_mean_of(_add_squares, a, b, where))
 
 
-def ssim(
-    a: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-    b: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-    where: Bool[np.ndarray | LazyFrames, "frames h w"],
-) -> float | None:
+def ssim(a: Frames, b: Frames, where: Masks) -> float | None:
     """Compute the structural similarity averaged over the pixels `where` and channels; None for no pixel.
 
     Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity",
     Eq. 13; Gaussian window of 11 pixels, sigma 1.5.
     """
-    similar = Mean()
+    return _mean_of(_add_similarity, a, b, where).value
+
+
+def _mean_of(add: Callable[..., None], a: Frames, b: Frames, where: Masks) -> Mean:
+    mean = Mean()
     for start, stop in windows(len(a)):
-        _add_similarity(similar, *(x[start:stop] for x in (a, b, where)))
-    return similar.value
+        add(mean, *(x[start:stop] for x in (a, b, where)))
+    return mean
 
 
-def warp_error(
-    source: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-    edited: UInt8[np.ndarray | LazyFrames, "frames h w 3"],
-) -> float | None:
+def warp_error(source: Frames, edited: Frames) -> float | None:
     """Measure the deviation from the source's motion: 0 if the edit moves exactly like the source.
 
     Mean absolute difference between each edited frame and the next one warped back by the source's flow,
@@ -145,9 +137,7 @@ class _Warping:
     def __init__(self) -> None:
         self.mean, self.own, self._last = Mean(), Mean(), None
 
-    def add(
-        self, source: UInt8[np.ndarray, "frames h w 3"], edited: UInt8[np.ndarray, "frames h w 3"]
-    ) -> None:
+    def add(self, source: Frames, edited: Frames) -> None:
         """Add frames that follow those added before."""
         for pair in zip(source, edited, strict=True):
             if self._last:
@@ -172,12 +162,7 @@ def _warped_difference(
     return float(difference[visible].sum()), int(visible.sum())
 
 
-def _add_squares(
-    mean: Mean,
-    a: UInt8[np.ndarray, "frames h w 3"],
-    b: UInt8[np.ndarray, "frames h w 3"],
-    where: Bool[np.ndarray, "frames h w"],
-) -> None:
+def _add_squares(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
     for x, y, w in zip(a, b, where, strict=True):
         mean.add(float(np.square(x[w].astype(np.float64) - y[w]).sum()), 3 * int(w.sum()))
 
@@ -188,12 +173,7 @@ def _decibels(squares: Mean) -> float | None:
     return min(BEST_PSNR, 10 * float(np.log10(255**2 / squares.value))) if squares.value else BEST_PSNR
 
 
-def _add_similarity(
-    mean: Mean,
-    a: UInt8[np.ndarray, "frames h w 3"],
-    b: UInt8[np.ndarray, "frames h w 3"],
-    where: Bool[np.ndarray, "frames h w"],
-) -> None:
+def _add_similarity(mean: Mean, a: Frames, b: Frames, where: Masks) -> None:
     for x, y, w in zip(a, b, where, strict=True):
         if w.any():
             mean.add(float(_ssim_map(x, y)[w].sum()), 3 * int(w.sum()))

@@ -47,16 +47,10 @@ class MotionPictures(NamedTuple):
 def motion_pictures(
     frame: Frame, target: Frame, side: int = 320, method: FlowMethod = "auto"
 ) -> MotionPictures:
-    """Draw the motion from a frame to a target of the same size.
+    """Draw the motion from a frame to a target of the same size, both RGB.
 
-    Args:
-        frame: RGB.
-        target: RGB.
-        side: Longest side of the pictures in pixels; larger frames are reduced before motion is estimated.
-        method: See `editing.motion.flow.estimate_flow`.
-
-    Raises:
-        EditingError: See `editing.motion.flow.estimate_flow`.
+    Frames whose longer side has more than `side` pixels are reduced before motion is estimated, by a method
+    of `editing.motion.flow.estimate_flow`, which may raise.
     """
     first, second = _reduced(frame, side), _reduced(target, side)
     motion = find_motion(first[None], second[None], method)

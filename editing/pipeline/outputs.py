@@ -58,11 +58,8 @@ def check_out(out: Path) -> None:
     remove_stale(out)
     foreign = sorted(entry.name for entry in out.iterdir() if not _is_result(entry)) if out.is_dir() else []
     if foreign:
-        raise RequestError(
-            "--out",
-            f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result. Choose a new or "
-            "empty folder.",
-        )
+        reason = f"{shorten(out.name)} contains {shorten(foreign[0])}, which is not a result."
+        raise RequestError("--out", f"{reason} Choose a new or empty folder.")
     check_writable(out.absolute().parent)  # results are put together beside it
 
 
@@ -81,14 +78,11 @@ def check_whole(clip: Clip) -> None:
             `--whole`.
     """
     if not isinstance(clip, VideoClip | ImageClip):
-        raise RequestError(
-            "--whole", f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
-        )
+        reason = f"{shorten(clip.name)} is not a file. Use a video file or a folder of images."
+        raise RequestError("--whole", reason)
     if clip.stride != 1:
-        raise RequestError(
-            "--whole",
-            f"With a stride of {clip.stride}, the clip skips frames of its file. Set clip.stride to 1.",
-        )
+        reason = f"With a stride of {clip.stride}, the clip skips frames of its file."
+        raise RequestError("--whole", f"{reason} Set clip.stride to 1.")
 
 
 def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, object]:
@@ -114,11 +108,8 @@ def write_whole(path: Path, clip: Clip, edited: Iterable[Frame]) -> dict[str, ob
     whole = open_clip(stretch.path)
     start, stop = stretch.start, stretch.start + len(stretch)
     around = frames_of(whole)
-    frames = chain(
-        (around[index] for index in range(start)),
-        edited,
-        (around[index] for index in range(stop, len(whole))),
-    )
+    before, after = (map(around.__getitem__, span) for span in (range(start), range(stop, len(whole))))
+    frames = chain(before, edited, after)
     write_video(path, frames, whole.fps, **timing_of(whole), audio_from=whole.audio, tags=whole.tags)
     return {"file": path.name, "start": start, "stop": stop, "frames": len(whole)}
 
@@ -134,8 +125,8 @@ def write_outputs(
     """Write videos and report into a folder; everything or nothing.
 
     Args:
-        result: The result of the run.
-        request: The request.
+        result: What the run made.
+        request: What it was asked for.
         report: Written as report.json.
         out: Folder; made if missing, earlier results in it are replaced.
         gif: Also write edited.gif.
@@ -181,12 +172,7 @@ def write_edited_gif(
 def write_clusters(
     pca: UInt8[np.ndarray, "frames height width 3"], request: EditRequest, out: str | Path
 ) -> None:
-    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 into a project folder.
-
-    Args:
-        pca: Principal components as RGB.
-        request: The clip, and the clusters as its regions.
-        out: The folder.
+    """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as RGB) into a project.
 
     Raises:
         ResourceError: The disk is full or cannot be written.
@@ -261,7 +247,7 @@ def _painted(frames: Iterable[Frame], request: EditRequest) -> Iterator[Frame]:
 
     colors = {region.label: region.color for region in request.regions}
     for index, frame in enumerate(frames):
-        (areas,) = request.read_areas(index, index + 1)
+        (areas,) = request.areas.read(index, index + 1)
         labels = cv2.resize(areas, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         yield tint(frame, labels, colors)
 

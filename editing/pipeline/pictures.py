@@ -17,13 +17,7 @@ _LONGEST = 655_350  # milliseconds that a frame of a GIF can stay
 
 
 def tint(frame: Frame, labels: UInt8[np.ndarray, "height width"], colors: dict[int, str]) -> Frame:
-    """Tint each region of a frame with its colour, and draw its rim.
-
-    Args:
-        frame: RGB.
-        labels: 0 = background, left as it is.
-        colors: "#rrggbb" per label.
-    """
+    """Tint each region of a frame with its colour, "#rrggbb" by label, and draw its rim; 0 is background."""
     wash = np.zeros((256, 1), np.float32)
     table = np.zeros((256, 3), np.float32)
     for label, color in colors.items():
@@ -41,13 +35,7 @@ def washed(frame: Frame, area: Bool[np.ndarray, "gh gw"], color: str) -> Frame:
 
 
 def heat(frame: Frame, values: Float[np.ndarray, "gh gw"], color: str) -> Frame:
-    """Draw a map over the darkened grey frame: from dark through the region's colour to white.
-
-    Args:
-        frame: RGB.
-        values: 0..1, any grid; scaled up smoothly.
-        color: "#rrggbb".
-    """
+    """Draw a map, 0..1 on any grid, over the darkened grey frame: from dark through "#rrggbb" to white."""
     height, width = frame.shape[:2]
     small = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
     level = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32)[..., None] / 255

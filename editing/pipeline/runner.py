@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from regrain import __version__
 from regrain.editing.errors import ResourceError, shorten
@@ -19,6 +19,7 @@ from regrain.editing.params.registry import Resolved, check_needs, check_params,
 from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.compose import missing_phrases
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import adapter_facts, check_runnable, check_source
 from regrain.editing.storage.memory import peak_memory, reset_peak
 from regrain.editing.storage.packages import installed
 
@@ -101,51 +102,37 @@ def edit(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     Raises:
         EditingError: A prompt or the model is missing, or the run failed; see `editing.errors`.
     """
-    request.check_runnable()
-    facts = request.adapter_facts()
+    check_runnable(request)
     clock = StageTimer()
-    backbone, params, resolved = yield from _prepared(request, backbone, clock)
-    warnings = []
-    if facts is not None:
-        backbone, warnings = use_adapter(backbone, request)
+    run = yield from _prepared(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_clip
 
     try:
-        result, made = yield from _timed(edit_clip(backbone, request, params), clock)
+        result, made = yield from _timed(edit_clip(run.backbone, request, run.params), clock)
     except ResourceError as error:
         if not request.more_prompts:
             raise
         advice = f"{error.message} Or edit fewer prompts in one run."
         raise ResourceError("more_prompts", advice) from error
     clock.begin(None)
-    report, _ = yield from _timed(make_report(request, result, resolved, backbone, warnings), clock)
-    report |= describe_tuning(facts, made)
+    report, _ = yield from _timed(make_report(request, result, run), clock)
+    report |= _describe_tuning(made.adapter.facts if made else run.adapter, made)
     clock.enter("")
     report["seconds"] = clock.seconds
     yield Finished(result, report)
 
 
 def edit_shot(request: EditRequest, shot: int, backbone: Backbone | None = None) -> Iterator[Event]:
-    """Edit the windows of one shot and cache them, so that `edit` of the same request takes them from there.
+    """Edit the windows of one shot, counted from 0, and cache them: `edit` of the same request takes them.
 
-    Args:
-        request: The request.
-        shot: Number of the shot, from 0.
-        backbone: See `edit`.
-    Yields:
-        The events of `edit` but the last.
-    Raises:
-        EditingError: See `edit`.
+    Yields the events of `edit` but the last; arguments and errors are the same.
     """
-    request.check_runnable()
+    check_runnable(request)
     clock = StageTimer()
-    adapted = request.adapter_facts() is not None
-    backbone, params, _ = yield from _prepared(request, backbone, clock)
-    if adapted:
-        backbone, _ = use_adapter(backbone, request)
+    run = yield from _prepared(request, backbone, clock)
     from regrain.editing.pipeline.assembly import edit_windows
 
-    yield from _timed(edit_windows(backbone, request, params, shot), clock)
+    yield from _timed(edit_windows(run.backbone, request, run.params, shot), clock)
 
 
 def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Event]:
@@ -165,20 +152,31 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
     request = replace(request, adapter="")
-    request.check_source()
+    check_source(request)
     clock = StageTimer()
-    backbone, params, _ = yield from _prepared(request, backbone, clock)
+    run = yield from _prepared(request, backbone, clock)
     from regrain.editing.methods.tuning import learn_clip
 
     yield Stage("tuning")
     clock.enter("tuning")
-    yield from _timed(learn_clip(backbone, request, params), clock)
+    yield from _timed(learn_clip(run.backbone, request, run.params), clock)
+
+
+class _Prepared(NamedTuple):
+    """A model, with the adapter of the request if it has one, and the decided parameters."""
+
+    backbone: Backbone
+    params: Any
+    resolved: Resolved
+    adapter: AdapterFacts | None
+    warnings: Sequence[str]
 
 
 def _prepared(
     request: EditRequest, backbone: Backbone | None, clock: StageTimer
-) -> Generator[Event, None, tuple[Backbone, Any, Resolved]]:
+) -> Generator[Event, None, _Prepared]:
     """Check what can be checked without the model, load it, and decide the parameters."""
+    adapter = adapter_facts(request)
     if backbone is None:
         _check_model(request)
     _check_words(request, backbone)
@@ -196,7 +194,8 @@ def _prepared(
     check_needs(request.method, params.model_dump(), backbone.offers, backbone.id)
     fields, texts = zip(*request.texts(), strict=True)
     backbone.check_prompts(texts, fields)
-    return backbone, params, resolved
+    backbone, warnings = use_adapter(backbone, request) if adapter else (backbone, [])
+    return _Prepared(backbone, params, resolved, adapter, warnings)
 
 
 def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, list[str]]:
@@ -216,10 +215,8 @@ def use_adapter(backbone: Backbone, request: EditRequest) -> tuple[Backbone, lis
     return tuned(backbone, adapter), warnings
 
 
-def describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str, object]:
+def _describe_tuning(facts: AdapterFacts | None, made: Tuned | None) -> dict[str, object]:
     """What a report says about tuned weights: whose they are and, if made in this run, the losses."""
-    if made is not None:
-        facts = made.adapter.facts
     if facts is None:
         return {}
     losses = {} if made is None else {"losses": [round(float(loss), 6) for loss in made.losses]}
@@ -271,13 +268,9 @@ def _timed(
 
 
 def make_report(
-    request: EditRequest,
-    result: EditResult,
-    resolved: Resolved,
-    backbone: Backbone,
-    warnings: Sequence[str] = (),
+    request: EditRequest, result: EditResult, run: _Prepared
 ) -> Generator[Event, None, dict[str, object]]:
-    """Make the content of report.json, except the seconds; `warnings` are added to its own."""
+    """Make the content of report.json, except the seconds."""
     from regrain.editing.pipeline.metrics import measuring
     from regrain.editing.request.project import describe
 
@@ -295,19 +288,19 @@ def make_report(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "request": describe(request),
         "prompt_used": request.composed.text,
-        "params": resolved,
+        "params": run.resolved,
         "seconds": {},
-        "peak_memory": peak_memory(backbone.device),
+        "peak_memory": peak_memory(run.backbone.device),
         **_describe_plan(result),
         "metrics": metrics,
         **({"others": others} if others else {}),
         "warnings": [
             *request.clip.warnings,
-            *_unknown_world(request, backbone),
-            *_unused_negatives(request, resolved),
+            *_unknown_world(request, run.backbone),
+            *_unused_negatives(request, run.resolved),
             *_appended_words(request),
             *_cuts_found(request, result),
-            *warnings,
+            *run.warnings,
         ],
     }
 

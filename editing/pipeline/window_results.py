@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What comes after the latents, or is decided by the frames of the window.
 _LATER = {"feather", "steady", "preview_every", "keyframes", "cuts", "window", "frames_at_once"}
+_MAPS = ("before", "after", "source", "edit", "step")  # kinds, of a region, a word or a step
 
 
 def draft_key(
@@ -58,17 +59,32 @@ def _digest(frames: Iterable[np.ndarray]) -> str:
     return found.hexdigest()
 
 
+def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
+    """All maps of a draft but those of parts of the schedule, by kind and name, such as `before/horse`."""
+    words = draft.words or WordAttention({}, {})
+    before = {name: maps.before for name, maps in draft.attention.items()}
+    after = {name: maps.after for name, maps in draft.attention.items()}
+    kinds = zip(_MAPS, (before, after, words.source, words.edit, draft.step_areas), strict=True)
+    return {f"{kind}/{name}": array for kind, maps in kinds for name, array in maps.items()}
+
+
+def fields_of(maps: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What `maps_of` was made of: `attention`, `words` and `step_areas` of a draft or of a result."""
+    kinds: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _MAPS}
+    for path, array in maps.items():
+        kind, _, name = path.partition("/")
+        kinds[kind][name] = array
+    before, after, source, edit, steps = kinds.values()
+    return {
+        "attention": {name: RegionAttention(array, after[name]) for name, array in before.items()},
+        "words": WordAttention(source, edit) if source or edit else None,
+        "step_areas": {step: steps[str(step)] for step in sorted(map(int, steps))},
+    }
+
+
 def store_draft(key: Mapping[str, object], draft: WindowResult, paths: Mapping[str, Tensor]) -> None:
     """Cache a draft and the paths of its ends."""
-    words, arrays = draft.words, {}
-    for name, maps in draft.attention.items():
-        arrays |= {f"before/{name}": maps.before, f"after/{name}": maps.after}
-    if words is not None:
-        arrays |= {f"source/{name}": maps for name, maps in words.source.items()}
-        arrays |= {f"edit/{name}": maps for name, maps in words.edit.items()}
-    arrays |= {f"step/{step}": area for step, area in draft.step_areas.items()}
-    if draft.control is not None:
-        arrays["control"] = draft.control
+    arrays = maps_of(draft) if draft.control is None else maps_of(draft) | {"control": draft.control}
     tensors = {f"latents/{number}": x for number, x in enumerate(draft.edits)}
     if draft.reconstruction is not None:
         tensors["reconstruction"] = draft.reconstruction
@@ -83,45 +99,29 @@ def load_draft(
     kept = cache.load(key)
     if kept is None:
         return None
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, x in kept.items():
-        group, _, rest = name.partition("/")
-        # Copies, since the last bits of a CPU result depend on memory alignment.
-        groups.setdefault(group, {})[rest] = x.clone()
-    maps = {
-        group: {name: x.numpy() for name, x in groups.get(group, {}).items()}
-        for group in ("before", "after", "source", "edit", "step", "control")
-    }
-    latents, rebuilt = groups["latents"], groups.get("reconstruction")
+    # Copies, since the last bits of a CPU result depend on memory alignment.
+    kept = {name: x.clone() for name, x in kept.items()}
+    rebuilt, control = kept.get("reconstruction"), kept.get("control")
+    latents = sum(name.startswith("latents/") for name in kept)
     draft = WindowResult(
-        tuple(latents[str(number)].to(device) for number in range(len(latents))),
-        {name: RegionAttention(before, maps["after"][name]) for name, before in maps["before"].items()},
-        rebuilt[""].to(device) if rebuilt else None,
-        WordAttention(maps["source"], maps["edit"]) if maps["source"] or maps["edit"] else None,
-        {int(step): area for step, area in sorted(maps["step"].items(), key=lambda item: int(item[0]))},
-        maps["control"].get(""),
+        tuple(kept[f"latents/{number}"].to(device) for number in range(latents)),
+        reconstruction=None if rebuilt is None else rebuilt.to(device),
+        control=None if control is None else control.numpy(),
+        **fields_of({name: x.numpy() for name, x in kept.items() if name.partition("/")[0] in _MAPS}),
     )
-    return draft, {walk: x.to(device) for walk, x in groups.get("path", {}).items()}
+    paths = {name: x.to(device) for name, x in kept.items() if name.startswith("path/")}
+    return draft, {name.removeprefix("path/"): x for name, x in paths.items()}
 
 
 def without_anchors(draft: WindowResult, anchors: int) -> WindowResult:
     """The draft of a window's own frames."""
     if not anchors:
         return draft
-
-    def own(maps: Mapping) -> dict:
-        return {name: array[anchors:] for name, array in maps.items()}
-
-    words, rebuilt, control = draft.words, draft.reconstruction, draft.control
+    rebuilt, control = draft.reconstruction, draft.control
     return replace(
         draft,
         edits=tuple(x[anchors:] for x in draft.edits),
-        attention={
-            name: RegionAttention(maps.before[anchors:], maps.after[anchors:])
-            for name, maps in draft.attention.items()
-        },
         reconstruction=None if rebuilt is None else rebuilt[anchors:],
-        words=None if words is None else WordAttention(own(words.source), own(words.edit)),
-        step_areas=own(draft.step_areas),
         control=None if control is None else control[anchors:],
+        **fields_of({name: array[anchors:] for name, array in maps_of(draft).items()}),
     )

@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.attention.backends import Keys, Queries
 from regrain.editing.attention.frames import Seen, labels_seen
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.attention.maps import probabilities
@@ -22,6 +23,7 @@ from regrain.editing.errors import RequestError
 HEAT_TOKENS = 1024
 Columns = Mapping[str, Collection[int]]
 """Columns of the mass to add up, by name: the tokens of a word, or the column of a region."""
+_Sums = tuple[Tensor, Tensor, int]  # before and after the change, and how many were added
 PARTS = ("early", "middle", "late")
 """Thirds of the schedule, from pure noise, of which heat is also kept apart."""
 
@@ -60,28 +62,23 @@ class HeatScope:
         first: float = 0.0,
         last: float = 1.0,
     ) -> HeatScope:
-        """Choose layers of a model.
+        """Choose layers of a model; `grid` is that of the latents.
 
         Args:
-            grid: Grid of the latents.
-            sites: The model's attention layers.
             divisors: Grids to read, 1 for the latents' own, 2 for half of it; empty takes all of up to 1024
                 cells, or the coarsest if none is that small.
-            first: See `HeatScope`.
-            last: See `HeatScope`.
         Raises:
             RequestError: The model has none of these grids.
         """
-        there = sorted({site.stride for site in sites if site.kind == "cross"})
+        known = sorted({site.stride for site in sites if site.kind == "cross"})
         if divisors:
-            strides = [stride for stride in there if stride[-1] in divisors]
+            strides = [stride for stride in known if stride[-1] in divisors]
         else:
-            strides = [stride for stride in there if grid.over(stride).tokens <= HEAT_TOKENS] or there[-1:]
+            strides = [stride for stride in known if grid.over(stride).tokens <= HEAT_TOKENS] or known[-1:]
         if not strides:
-            given, known = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in there]))
-            raise RequestError(
-                "params.heat_grids", f"This model has no attention on grid {given}. Choose from {known}."
-            )
+            given, others = (", ".join(map(str, n)) for n in (divisors, [stride[-1] for stride in known]))
+            message = f"This model has no attention on grid {given}. Choose from {others}."
+            raise RequestError("params.heat_grids", message)
         return cls(frozenset(strides), grid.over(strides[0]).size, first, last)
 
 
@@ -93,19 +90,15 @@ class AttentionRecorder:
 
     def __init__(self, scope: HeatScope) -> None:
         self.scope = scope
-        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
-        self._counts: dict[str, int] = {}
-        self._part = PARTS[0]
-        self._changed = False
-        self._in_scope = True
-        self._step: Tensor | None = None
-        self._step_count = 0
+        self._sums: dict[str, _Sums] = {}
+        self._step: _Sums | None = None
+        self._part, self._changed, self._in_scope = PARTS[0], False, True
 
     def begin(self, step: Step) -> None:
         """Start a new step."""
         self._in_scope = self.scope.counts(step)
         self._part = PARTS[0 if step.within(1 / 3) else 1 if step.within(2 / 3) else 2]
-        self._step, self._step_count = None, 0
+        self._step = None
 
     def reads(self, site: AttentionLayer) -> bool:
         """Whether a layer is averaged."""
@@ -129,25 +122,14 @@ class AttentionRecorder:
             size: Height and width of the layer's grid; default: that of the scope.
             changed: Whether this layer is changed in this step.
         """
-        one = self._laid_out(before, size)
-        other = one if after is None else self._laid_out(after, size)
-        self._step = other if self._step is None else self._step + other
-        self._step_count += 1
+        one = on_grid(before.float(), size or self.scope.size, self.scope.size)
+        other = one if after is None else on_grid(after.float(), size or self.scope.size, self.scope.size)
+        self._step = _added(self._step, one, other)
         if not self._in_scope or (self._changed and not changed):
             return
         if changed != self._changed:
-            self._sums, self._counts, self._changed = {}, {}, changed
-        if self._part in self._sums:
-            before_sum, after_sum = self._sums[self._part]
-            one, other = before_sum + one, after_sum + other
-        self._sums[self._part] = one, other
-        self._counts[self._part] = self._counts.get(self._part, 0) + 1
-
-    def _laid_out(
-        self, mass: Float[Tensor, "frames tokens columns"], size: tuple[int, int] | None
-    ) -> Float[Tensor, "frames h w columns"]:
-        """Resize a mass to the grid of the scope."""
-        return on_grid(mass.float(), size or self.scope.size, self.scope.size)
+            self._sums, self._changed = {}, changed
+        self._sums[self._part] = _added(self._sums.get(self._part), one, other)
 
     def step(self) -> Float[Tensor, "frames h w columns"]:
         """The mean of this step's layers, after the change.
@@ -155,23 +137,17 @@ class AttentionRecorder:
         Raises:
             ValueError: No layer was added in this step.
         """
-        if self._step is None:
-            raise ValueError(f"no attention layer has a grid of {self.scope.size}")
-        return self._step / self._step_count
+        return self._mean(1, [self._step] if self._step else [])
 
     def before(self) -> Float[Tensor, "frames h w columns"]:
         """Mean attention before the change."""
-        return self._mean(0, self._sums)
+        return self._mean(0, self._sums.values())
 
-    def after(self) -> Float[Tensor, "frames h w columns"]:
-        """Mean attention after the change."""
-        return self._mean(1, self._sums)
-
-    def _mean(self, which: int, parts: Collection[str]) -> Tensor:
+    def _mean(self, which: int, parts: Collection[_Sums]) -> Tensor:
         if not parts:
             raise ValueError(f"no attention layer has a grid of {self.scope.size}")
-        first, *others = (self._sums[part][which] for part in parts)
-        return sum(others, first) / sum(self._counts[part] for part in parts)
+        first, *others = (part[:2][which] for part in parts)
+        return sum(others, first) / sum(count for _, _, count in parts)
 
     def now(self, columns: Columns, frames: Sequence[int]) -> dict[str, Float32[ndarray, "frames h w"]]:
         """This step's maps of some frames, each scaled so that its strongest pixel is 1."""
@@ -180,20 +156,25 @@ class AttentionRecorder:
 
     def maps(self, columns: Columns) -> dict[str, RegionAttention]:
         """Maps over all steps, and over each third of them if there are several, as probabilities."""
-        apart = {part: self._maps(columns, (part,)) for part in PARTS if part in self._sums}
+        whole = self._maps(columns, self._sums.values())
+        apart = {part: self._maps(columns, [self._sums[part]]) for part in PARTS if part in self._sums}
         if len(apart) < 2:
-            return self._maps(columns, self._sums)
+            return whole
         return {
-            name: replace(maps, parts={part: found[name] for part, found in apart.items()})
-            for name, maps in self._maps(columns, self._sums).items()
+            name: replace(maps, parts={part: parts[name] for part, parts in apart.items()})
+            for name, maps in whole.items()
         }
 
-    def _maps(self, columns: Columns, parts: Collection[str]) -> dict[str, RegionAttention]:
-        before, after = (
-            {name: of_columns(mean, chosen).cpu().numpy() for name, chosen in columns.items()}
-            for mean in (self._mean(0, parts), self._mean(1, parts))
-        )
-        return {name: RegionAttention(before[name], after[name]) for name in columns}
+    def _maps(self, columns: Columns, parts: Collection[_Sums]) -> dict[str, RegionAttention]:
+        means = [self._mean(which, parts) for which in (0, 1)]
+        return {
+            name: RegionAttention(*(of_columns(mean, chosen).cpu().numpy() for mean in means))
+            for name, chosen in columns.items()
+        }
+
+
+def _added(sums: _Sums | None, before: Tensor, after: Tensor) -> _Sums:
+    return (before, after, 1) if sums is None else (sums[0] + before, sums[1] + after, sums[2] + 1)
 
 
 def of_columns(
@@ -219,6 +200,10 @@ def scaled(maps: Float[Tensor, "frames h w"]) -> Float32[ndarray, "frames h w"]:
     return (maps / top).clamp(0, 1).float().cpu().numpy()
 
 
+Change = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
+"""(q, k, row, query) -> modulated q and k of that query."""
+
+
 class PixelHeat:
     """Where one pixel of one frame looks, in all frames, by self-attention.
 
@@ -233,32 +218,22 @@ class PixelHeat:
         """Choose the pixel.
 
         Args:
-            at: Frame, x and y in pixels of the clip.
+            at: Frame, x and y in pixels of the clip, whose size is (width, height).
             place: Where that frame is among those that are edited together.
-            clip_size: Width and height of the clip in pixels.
-            scope: The layers and steps that count.
         """
         frame, x, y = at
         self.heat = AttentionRecorder(scope)
         self.columns: Columns = {f"frame {frame} at {x:g},{y:g}": (0,)}
         self._frame, self._at = place, (y / clip_size[1], x / clip_size[0])
 
-    def add(
-        self,
-        q: Float[Tensor, "rows heads queries dim"],
-        k: Float[Tensor, "rows heads keys dim"],
-        grid: Grid,
-        seen: Seen,
-        change: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] | None,
-    ) -> None:
+    def add(self, q: Queries, k: Keys, grid: Grid, seen: Seen, change: Change | None) -> None:
         """Add one layer of one half of guidance.
 
         Args:
-            q: Queries, in the layout of `across_frames`.
-            k: Keys, likewise.
+            q, k: In the layout of `across_frames`.
             grid: Grid of the layer.
             seen: The frames whose keys a frame sees.
-            change: (q, k, row, query) -> modulated q and k of that query; None without modulation.
+            change: None without modulation.
         """
         y, x = (int(share * side) for share, side in zip(self._at, grid.size, strict=True))
         own, tokens = (self._frame * grid.height + y) * grid.width + x, grid.tokens

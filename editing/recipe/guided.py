@@ -22,7 +22,7 @@ from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Grid, 
 from regrain.editing.attention.regions import modulated_attention
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.motion.correspondence import Motion, newly_seen, token_maps, track_ids
-from regrain.editing.params.fresco import FrescoParams
+from regrain.editing.params.base import GuidedParams
 from regrain.editing.recipe.modulation import Modulation, fade
 
 Looks = Mapping[str, tuple[Tensor, Tensor]]
@@ -57,7 +57,7 @@ class GuidedAttention:
         motion: Motion,
         grid: Grid,
         sites: Sequence[AttentionLayer],
-        params: FrescoParams,
+        params: GuidedParams,
         modulation: Modulation | None,
     ) -> None:
         self.sites = guided_sites(sites)
@@ -79,23 +79,25 @@ class GuidedAttention:
         self._ids, self._shared = cache(ids), cache(shared)
 
     def attend(self, step: Step, batch: Batch, source: Looks | None) -> AttentionFn:
-        """The attention of one denoising step.
+        """The attention of one denoising step for the halves of guidance in `batch`.
 
-        Args:
-            step: The clock.
-            batch: The halves of guidance of the call.
-            source: What places looked like in the source, for spatial guidance; None without it.
+        `source` is what places looked like in the source, for spatial guidance; None is without it.
         """
         others = plain if self._modulation is None else self._modulation.attend(step, batch)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
             if site.name not in self.sites:
                 return others(q, k, v, site)
-            looking = q if source is None else self._as_in_source(q, *source[site.name])
+            guided = q
+            if source is not None:
+                # Spatial-guided: every query becomes a mean of those of places alike in the source.
+                source_q, source_k = (x.to(q) for x in source[site.name])
+                scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
+                guided = attention(source_q, source_k, q, scale)
             if self._params.cross_frame == "own":
-                out = others(looking, k, v, site)
+                out = others(guided, k, v, site)
             else:
-                out = self._across(looking, k, v, site, step, batch)
+                out = self._across(guided, k, v, site, step, batch)
             if not step.within(self._params.temporal_until):
                 return out
             ids = self._ids(self._grid.at(site).size, q.device)
@@ -103,11 +105,6 @@ class GuidedAttention:
             return tracks(q, k, out, batch.frames, ids, scale)
 
         return attend
-
-    def _as_in_source(self, q: Tensor, source_q: Tensor, source_k: Tensor) -> Tensor:
-        """Spatial-guided attention: every query becomes a mean of those of places alike in the source."""
-        scale = self._params.spatial_sharpness * q.shape[-1] ** -0.5
-        return attention(source_q.to(q), source_k.to(q), q, scale)
 
     def _across(
         self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, step: Step, batch: Batch

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 """(x, step) -> (x0, eps): all that inversion needs of a model."""
-PredictText = Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]]
-"""(x, step, vectors) -> (x0, eps): the same, with a text."""
 
 
 def ddim_walk(
@@ -30,12 +28,8 @@ def ddim_walk(
     """Walk latents along `steps` without randomness: up to noise (DDIM inversion) or down to a clean clip.
 
     Yields each step and the latents after it. Going up, with `latents` in front, these are the N + 1 latents
-    that an edit uses; `Schedule.inversion` gives their levels.
+    that an edit uses; `Schedule.inversion` gives their levels. `predict` is the model without guidance.
 
-    Args:
-        latents: Latents at the start of the first step.
-        predict: The model, without guidance.
-        steps: From `Schedule.inversion` or `Schedule.sampling`.
     Source: Song et al., arXiv:2010.02502, Sec. 4.3.
     """
     for step in steps:
@@ -46,7 +40,7 @@ def ddim_walk(
 
 def null_text(
     pivots: Sequence[Float[Tensor, "frames c h w"]],
-    predict: PredictText,
+    predict: Callable[[Tensor, Step, Tensor], tuple[Tensor, Tensor]],
     steps: Sequence[Step],
     empty: Float[Tensor, "1 L d"],
     cond: Float[Tensor, "1 L d"],
@@ -65,7 +59,7 @@ def null_text(
 
     Args:
         pivots: The N + 1 latents of the inversion, clean ones first.
-        predict: The model; gradients must flow to the text.
+        predict: (x, step, vectors) -> (x0, eps); gradients must flow to the text.
         steps: `Schedule.sampling(N)`.
         empty: The encoded text at the start of the first step.
         cond: The encoded source prompt.
@@ -118,13 +112,9 @@ def _descend(
 
 
 def mean_square(error: Float[Tensor, "*shape"], tensors: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
-    """The mean square of an error and its gradients, float32.
+    """The mean square of an error, with a graph back to the tensors, and its gradients by them, float32.
 
     The gradient is scaled inside the model, so that it neither vanishes nor overflows in half precision.
-
-    Args:
-        error: With a graph back to the tensors.
-        tensors: What to differentiate by.
     """
     own = error.detach()
     loss, scale = float(own.square().mean()), own.abs().amax()
@@ -170,8 +160,7 @@ def invert_cached(
     """`ddim_invert`, computed once for each key; anchors are pinned.
 
     Args:
-        backbone: The model.
-        working: The clip.
+        backbone, working: The model and the clip.
         predict: The model, without guidance.
         steps: `Schedule.inversion(...)`.
         key: See `inversion_key`.
@@ -216,7 +205,7 @@ def cached(
         key: Everything that they depend on.
         make: Makes them, yielding progress.
         done: Progress of the stage if they are cached.
-        device: Device to put cached tensors on.
+        device: Where cached tensors are put.
     """
     if kept := cache.load(key):
         yield done

@@ -16,6 +16,7 @@ from regrain.editing.attention.regions import grid_labels
 from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
 from regrain.editing.errors import PromptError, shorten
 from regrain.editing.media.lazy_frames import windows
+from regrain.editing.request.compose import compose_negatives
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone
@@ -58,7 +59,7 @@ class Layout:
         self.indicator = (words[:, None] == regions).float()
 
         def cells(height: int, width: int) -> Int[Tensor, "frames cells"]:
-            areas = (codes[request.read_areas(*window)] for window in windows(len(request.clip)))
+            areas = (codes[request.areas.read(*window)] for window in windows(len(request.clip)))
             labels = (torch.from_numpy(part).to(device) for part in areas)
             return torch.cat([grid_labels(part, height, width, len(self.strength)) for part in labels])
 
@@ -73,8 +74,7 @@ class Layout:
     ) -> Float[Tensor, "rows tokens"]:
         """The size term 1 - S: for each token, the share of keys in its row that belong to other regions.
 
-        Args:
-            codes: Code of each query. keys: Code of each key; default: the queries' own tokens.
+        `codes` are those of the queries, `keys` those of the keys; by default the same tokens.
         """
         share = F.one_hot(codes if keys is None else keys, len(self.strength)).float().mean(1)
         return 1 - share.gather(1, codes)
@@ -89,25 +89,23 @@ def lay_out(
         PromptError: A prompt cannot be encoded, or a region's words are not whole words of the prompt.
     """
     composed = request.composed
-    phrases = {
-        r.label: composed.text[slice(*span)] for r in request.regions if (span := composed.spans[r.label])
-    }
-    names = {region.label: f"regions.{region.name}.prompt" for region in request.regions}
+    bound = [
+        (code, span, f"regions.{region.name}.prompt")
+        for code, region in enumerate(request.regions, 1)
+        if (span := composed.spans[region.label])
+    ]
     uncond, cond, *alone = backbone.embed(
-        [request.negatives, composed.text, *phrases.values()],
-        ["negative_prompt", "prompt", *(names[label] for label in phrases)],
+        [request.negatives, composed.text, *(composed.text[slice(*span)] for _, span, _ in bound)],
+        ["negative_prompt", "prompt", *(field for _, _, field in bound)],
     )
     words = torch.full((cond.vectors.shape[1],), -1, dtype=torch.int64, device=cond.vectors.device)
     places: dict[tuple[int, ...], PromptEmbedding] = {}
-    for label, phrase in zip(phrases, alone, strict=True):
-        start, stop = composed.spans[label] or (0, 0)
-        positions = spans(cond, start, stop)
+    for (code, span, field), phrase in zip(bound, alone, strict=True):
+        positions = spans(cond, *span)
         if len(positions) != phrase.lengths[0] - 2:
-            raise PromptError(
-                names[label],
-                f"{shorten(phrases[label])} must match whole words of the prompt. Put spaces around it.",
-            )
-        words[list(positions)] = [region.label for region in request.regions].index(label) + 1
+            reason = f"{shorten(phrase.prompts[0])} must match whole words of the prompt"
+            raise PromptError(field, f"{reason}. Put spaces around it.")
+        words[list(positions)] = code
         places[positions] = phrase
     layout = Layout(request, grid, words, _refused(request, uncond))
     return layout, {"uncond": uncond, "cond": splice(cond, places)}
@@ -116,7 +114,8 @@ def lay_out(
 def _refused(request: EditRequest, negatives: PromptEmbedding) -> Int[Tensor, "tokens"] | None:
     """The code of every token of the negative prompt, -1 for tokens of no region; None if all are such."""
     vectors, labels = negatives.vectors, [region.label for region in request.regions]
+    _, own = compose_negatives(request.negative_prompt, request.regions)
     codes = torch.full((vectors.shape[1],), -1, dtype=torch.int64, device=vectors.device)
-    for label, span in request.negative_spans.items():
+    for label, span in own.items():
         codes[list(spans(negatives, *span))] = labels.index(label) + 1
-    return codes if request.negative_spans else None
+    return codes if own else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from regrain.editing.attention.frames import Seen, across_frames, labels_seen, t
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 from regrain.editing.attention.regions import modulate, modulated_attention
 from regrain.editing.diffusion.schedule import Step
-from regrain.editing.params.videograin import VideoGrainParams
+from regrain.editing.params.base import ModulatedParams, ModulationVariants
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, PixelHeat
 from regrain.editing.recipe.layout import Layout
 
@@ -29,7 +30,7 @@ Tracks = Mapping[tuple[int, int], Int[Tensor, "frames tokens"]]
 """The track of every token, by height and width of an attention grid."""
 
 
-def fade(params: VideoGrainParams, step: Step) -> float:
+def fade(params: ModulatedParams, step: Step) -> float:
     """xi(t), the strength of modulation at this step; 0 after the window."""
     inside = step.within(params.modulate_until, begun=True)
     return step.time**params.schedule_power if inside else 0.0
@@ -54,27 +55,28 @@ class Modulation:
     """
 
     layout: Layout
-    params: VideoGrainParams
+    params: ModulationVariants
     seen: Seen
     heat: AttentionRecorder
     tracks: Tracks = field(default_factory=dict)
     pixel: PixelHeat | None = None
 
+    def __post_init__(self) -> None:
+        pixel = [(self.pixel.heat, self.pixel.columns)] if self.pixel else []
+        self._recorders = [(self.heat, self.layout.columns), *pixel]
+
     def begin(self, step: Step) -> None:
         """Start a new step."""
-        for heat in (self.heat, self.pixel.heat if self.pixel else None):
-            if heat:
-                heat.begin(step)
+        for heat, _ in self._recorders:
+            heat.begin(step)
 
     def now(self, frames: Sequence[int]) -> dict[str, np.ndarray]:
         """This step's maps of some frames, for a preview."""
-        pixel = self.pixel.heat.now(self.pixel.columns, frames) if self.pixel else {}
-        return self.heat.now(self.layout.columns, frames) | pixel
+        return dict(chain(*(heat.now(columns, frames).items() for heat, columns in self._recorders)))
 
     def maps(self) -> dict[str, RegionAttention]:
         """Maps over the run."""
-        pixel = self.pixel.heat.maps(self.pixel.columns) if self.pixel else {}
-        return self.heat.maps(self.layout.columns) | pixel
+        return dict(chain(*(heat.maps(columns).items() for heat, columns in self._recorders)))
 
     def attend(self, step: Step, batch: Batch) -> AttentionFn:
         """The attention of one denoising step, for the halves of guidance in `batch`."""
@@ -144,10 +146,7 @@ class Modulation:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The labels of queries and keys of self-attention, and the strength of each query's modulation.
 
-        Args:
-            codes: The region of each query. keys: The region of each key.
-            site: The layer.
-            xi: See `fade`.
+        `codes` and `keys` are the regions of queries and keys; `xi` is that of `fade`.
         """
         layout, params = self.layout, self.params
         term = layout.size_term(codes, keys)

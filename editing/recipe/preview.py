@@ -65,12 +65,7 @@ def shown_frames(count: int) -> tuple[int, ...]:
 class Previews:
     """Previews of a run, every few steps."""
 
-    def __init__(
-        self,
-        latents: Float[Tensor, "frames c h w"],
-        working: ResizedClip,
-        every: int,
-    ) -> None:
+    def __init__(self, latents: Float[Tensor, "frames c h w"], working: ResizedClip, every: int) -> None:
         """Fit to the frames of a piece and their clean latents; `every` counts steps, 0 shows none."""
         self._colors = LatentPreview(latents, working.frames) if every else None
         # Anchors were shown with their own window.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from regrain.editing.request.edit_request import EditRequest
 
 
+_Rows = Float[Tensor, "rows c h w"]
+
+
 @dataclass(frozen=True, eq=False)
 class WindowFrames:
     """The frames of a clip that a recipe edits together.
@@ -61,18 +64,11 @@ class WindowFrames:
         """The place of the frame that stands for the whole clip: the middle one, or the first anchor."""
         return 0 if self.anchors else (len(self) - 1) // 2
 
-    def pin_anchors(
-        self, walk: str, step: int, x: Float[Tensor, "rows c h w"]
-    ) -> Float[Tensor, "rows c h w"]:
+    def pin_anchors(self, walk: str, step: int, x: _Rows) -> _Rows:
         """Put the anchors where they were at this step of a walk, and note where the piece's frames are.
 
-        Args:
-            walk: "inversion", "edit" or another name of the recipe's.
-            step: Number of the step.
-            x: Latents, rows (edit frame).
-
-        Returns:
-            `x` itself without anchors.
+        `walk` is "inversion", "edit" or another name of the recipe's; `x` has rows (edit frame) and comes
+        back itself without anchors.
         """
         key, rows = f"{walk}/{step}", x.unflatten(0, (-1, len(self)))
         if self.anchors:
@@ -83,9 +79,7 @@ class WindowFrames:
             self.paths[key] = rows[:, [0, -1]].clone()
         return x
 
-    def pin_all(
-        self, walk: str, latents: Float[Tensor, "steps rows c h w"]
-    ) -> list[Float[Tensor, "rows c h w"]]:
+    def pin_all(self, walk: str, latents: Float[Tensor, "steps rows c h w"]) -> list[_Rows]:
         """`pin_anchors` at all steps of a walk that was taken."""
         return [self.pin_anchors(walk, step, x) for step, x in enumerate(latents)]
 
@@ -104,7 +98,7 @@ class EditedCells:
 
     def __init__(self, request: EditRequest, device: torch.device) -> None:
         def pool(size: tuple[int, int]) -> Float[Tensor, "frames 1 h w"]:
-            masks = (request.read_edited_mask(*window) for window in windows(len(request.clip)))
+            masks = (request.edited_mask.read(*window) for window in windows(len(request.clip)))
             pixels = (torch.from_numpy(mask).float()[:, None] for mask in masks)
             return torch.cat([F.adaptive_max_pool2d(part, size) for part in pixels]).to(device)
 
@@ -136,10 +130,7 @@ class ResizedClip:
 def working_clip(backbone: Backbone, request: EditRequest, piece: WindowFrames | None = None) -> ResizedClip:
     """Read the clip of a request at the working size of the model.
 
-    Args:
-        backbone: The model.
-        request: Its clip holds the frames of the piece alone.
-        piece: Which frames these are; None for the whole clip.
+    The clip holds the frames of `piece` alone; without a piece it is whole.
 
     Raises:
         ClipError: A frame cannot be decoded.

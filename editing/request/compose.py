@@ -48,6 +48,18 @@ def compose(source_prompt: str, prompt: str, regions: Sequence[Region]) -> Compo
     return Composed(result, spans)
 
 
+def compose_negatives(
+    negative_prompt: str, regions: Sequence[Region]
+) -> tuple[str, dict[int, tuple[int, int]]]:
+    """The negative prompt and those of the regions, joined by commas; and by label where a region's is."""
+    text, spans = negative_prompt, {}
+    for region in filter(lambda region: region.negative, regions):
+        text += ", " if text else ""
+        spans[region.label] = (len(text), len(text) + len(region.negative))
+        text += region.negative
+    return text, spans
+
+
 def missing_phrases(source_prompt: str, prompt: str, regions: Sequence[Region]) -> dict[int, str]:
     """The phrases, by label, that `compose` does not find, so that it appends the region's words."""
     exchange = not prompt.strip()

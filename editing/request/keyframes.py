@@ -19,14 +19,9 @@ _ANCHORS = 2
 def choose_keyframes(
     choice: KeyChoice, frames: UInt8[np.ndarray | LazyFrames, "frames h w 3"]
 ) -> tuple[int, ...]:
-    """Choose the key frames of a clip. The first and the last frame are always among them.
+    """Choose the key frames of a clip, RGB at the working size: counted from 0, rising.
 
-    Args:
-        choice: How.
-        frames: RGB at the working size.
-
-    Returns:
-        Frames counted from 0, rising.
+    The first and the last frame are always among them.
 
     Raises:
         RequestError: A chosen frame is outside the clip.
@@ -47,22 +42,15 @@ def check_keyframes(choice: KeyChoice, frames: int) -> None:
         RequestError: One is not.
     """
     if beyond := [frame for frame in choice.frames if frame >= frames]:
-        raise RequestError(
-            "params.keyframes",
-            f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {frames - 1}.",
-        )
+        message = f"Frame {beyond[0]} is outside the clip. Choose frames from 0 to {frames - 1}."
+        raise RequestError("params.keyframes", message)
 
 
 def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> tuple[int, ...]:
     """Choose frames where most changes until they are at most `most` apart, as far as `least` allows.
 
-    Args:
-        changes: How much each frame differs from the one before, in any unit.
-        least: Least distance of two key frames.
-        most: Distance to reach.
-
-    Returns:
-        Frames counted from 0, rising; the first and the last are among them.
+    They are counted from 0, rising; the first and the last are among them. `changes` is how much each frame
+    differs from the one before, in any unit.
 
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
@@ -95,13 +83,8 @@ def batches(keys: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
     Every batch but the first starts with two anchors: the first key frame, and the last of the batch before.
     The last batch takes key frames from the one before until it has 3 new ones, or as many as fit.
 
-    Args:
-        keys: Key frames, rising.
-        size: Most frames of a batch, at least 3.
-
     Raises:
-        ValueError: `size` is less than 3.
-
+        ValueError: `size`, the most frames of a batch, is less than 3.
     Source: the released code of Yang et al. 2024, arXiv:2403.12962.
     """
     if size <= _ANCHORS:

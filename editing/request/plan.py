@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -63,12 +63,12 @@ class Plan:
     @cached_property
     def nearest(self) -> tuple[int, ...]:
         """The place in `keys` of the key frame that is nearest to each frame, in its own shot."""
-        found = []
+        places = []
         for start, stop in pairwise((0, *self.cuts, self.frames)):
             own = [place for place, key in enumerate(self.keys) if start <= key < stop]
             at = np.array([self.keys[place] for place in own])
-            found += [own[int(np.abs(at - frame).argmin())] for frame in range(start, stop)]
-        return tuple(found)
+            places += [own[int(np.abs(at - frame).argmin())] for frame in range(start, stop)]
+        return tuple(places)
 
 
 def make_plan(
@@ -87,46 +87,33 @@ def make_plan(
         size: Most frames of a window with its anchors, at least 3.
         anchors: Frames of the windows before that a window needs: 2 or 0.
     """
-    found: list[Window] = []
+    windows: list[Window] = []
     for number, (start, stop) in enumerate(pairwise((0, *cuts, len(frames)))):
-        own = [frame - start for frame in choice.frames if start <= frame < stop]
-        some = choice._replace(frames=tuple(own) or (0,)) if choice.frames else choice
-        shown = LazyFrames(
+        chosen = tuple(frame - start for frame in choice.frames if start <= frame < stop)
+        own = choice._replace(frames=chosen or (0,)) if choice.frames else choice
+        shot = LazyFrames(
             (stop - start, *frames.shape[1:]), np.uint8, lambda a, b, at=start: frames.read(at + a, at + b)
         )
-        keys = tuple(start + key for key in choose_keyframes(some, shown))
+        keys = tuple(start + key for key in choose_keyframes(own, shot))
         if anchors:
-            groups = [(group[:ANCHORS], group[ANCHORS:]) if i else ((), group)
-                      for i, group in enumerate(batches(keys, size))]  # fmt: skip
+            first, *later = batches(keys, size)
+            windows += [Window(first, (), number)]
+            windows += [Window(group[ANCHORS:], group[:ANCHORS], number) for group in later]
         else:
-            groups = [((), keys[slice(*span)]) for span in spans(len(keys), size)]
-        found += [Window(own, before, number) for before, own in groups]
-    return Plan(len(frames), tuple(cuts), tuple(found))
+            windows += [Window(keys[slice(*span)], (), number) for span in spans(len(keys), size)]
+    return Plan(len(frames), tuple(cuts), tuple(windows))
 
 
 def scan(clip: Clip) -> Iterator[tuple[int, bool]]:
-    """Look for cuts, frame by frame.
-
-    A shot has at least 4 frames.
-
-    Yields:
-        Each frame from 1 on, and whether a shot begins with it.
-    """
+    """Look for cuts: each frame from 1 on, and whether a shot, of at least 4 frames, begins with it."""
     from regrain.editing.motion.correspondence import scan_cuts  # torch is slow to import
 
-    read, last, frames = _reading_at(clip, SCANNED), 0, len(clip)
-    before = read(0, 1)
+    scale = min(1.0, SCANNED / max(clip.size))
+    size = tuple(max(1, round(side * scale)) for side in clip.size)
+    last, frames, before = 0, len(clip), resize(clip.read(0, 1), size)
     for number in range(1, frames):
-        frame = read(number, number + 1)
+        frame = resize(clip.read(number, number + 1), size)
         possible = number - last >= LEAST_SHOT and frames - number >= LEAST_SHOT
         cut = possible and bool(scan_cuts(np.concatenate([before, frame])))
         last, before = number if cut else last, frame
         yield number, cut
-
-
-def _reading_at(clip: Clip, side: int) -> Callable[[int, int], UInt8[np.ndarray, "frames h w 3"]]:
-    """Read a clip shrunk so that its long side has at most `side` pixels."""
-    width, height = clip.size
-    scale = min(1.0, side / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return lambda start, stop: resize(clip.read(start, stop), size)

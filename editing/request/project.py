@@ -26,8 +26,8 @@ from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter
 from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.control import read_control
 from regrain.editing.params.registry import METHODS
+from regrain.editing.params.written import read_control
 from regrain.editing.request.edit_request import (
     MAX_LORAS,
     MAX_PROMPTS,
@@ -149,11 +149,9 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     if folder.name == FILE:
         folder = folder.parent
     project = _parse(folder / FILE)
-    _check_model(project.model, project.loras)
-    _check_control(project.params.get("control"))
-    clip_path = _inside(folder, project.clip.path, "clip.path")
-    masks_path = _inside(folder, project.masks, "masks") if project.masks is not None else None
+    _check_names(project.model, project.loras, project.params.get("control", ""))
     options = project.clip
+    clip_path, masks_path = _inside(folder, options.path, "clip.path"), _masks_path(folder, project)
     clip = open_clip(clip_path, options.start, options.stride, options.frames)
     if check_clip:
         check_clip(clip)
@@ -179,8 +177,7 @@ def overlapping_masks(path: str | Path) -> Path | None:
     Raises:
         RequestError: See `load_project`.
     """
-    project = _parse(Path(path) / FILE)
-    folder = _inside(Path(path), project.masks, "masks") if project.masks is not None else None
+    folder = _masks_path(Path(path), _parse(Path(path) / FILE))
     return folder if folder and folder.is_dir() and any(e.is_dir() for e in folder.iterdir()) else None
 
 
@@ -197,7 +194,6 @@ def save_project(
         path: Folder to make.
         overlapping: Whole masks by label, bool [frames, height, width], if they overlap; written instead of
             the request's labels, which are the same masks flattened.
-
     Raises:
         RequestError: `path` contains something that is not a project.
         ModelError: The adapter is missing.
@@ -205,7 +201,7 @@ def save_project(
     """
     folder = Path(path)
     check_project_path(folder)
-    _check_model(request.model, request.loras)
+    _check_names(request.model, request.loras)
     with staged(folder) as staging:
         content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
         if overlapping:
@@ -244,27 +240,23 @@ def check_project_path(folder: Path) -> None:
         raise RequestError("--out", f"{folder.name!r} is a file. Choose a folder.")
     check_writable(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
-        raise RequestError(
-            "--out", f"{folder.name!r} contains other files. Choose a new or empty folder, or a project."
-        )
+        advice = "Choose a new or empty folder, or a project."
+        raise RequestError("--out", f"{folder.name!r} contains other files. {advice}")
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
 
 
 def _parse(file: Path) -> Project:
-    missing = RequestError(
-        "project",
-        f"{shorten(file.parent.name)} has no {FILE}. Choose a project folder, or make one with "
-        "`python -m editing new`.",
-    )
-    with boundary("project", missing.message):
+    advice = "Choose a project folder, or make one with `python -m editing new`."
+    missing = f"{shorten(file.parent.name)} has no {FILE}. {advice}"
+    with boundary("project", missing):
         if not file.is_file():
-            raise missing
+            raise RequestError("project", missing)
         size = file.stat().st_size
     if size > _MAX_BYTES:
-        said = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB. Choose another file."
-        raise RequestError(FILE, said)
+        reason = f"The file has {size / 1e6:.1f} MB, but a project has at most 1 MB"
+        raise RequestError(FILE, f"{reason}. Choose another file.")
     with boundary(FILE, "The file is not valid JSON in UTF-8. Correct it."):
         text = file.read_text(encoding="utf-8-sig")
         try:
@@ -294,36 +286,31 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_texts(content: object, place: str = "") -> None:
     """Refuse texts that cannot be written: half of a pair of characters, or a null."""
     if isinstance(content, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in content):
-        raise RequestError(
-            place.strip(".") or FILE, "The text has characters that cannot be used. Type it again."
-        )
-    parts = (
-        content.items()
-        if isinstance(content, dict)
-        else enumerate(content)
-        if isinstance(content, list)
-        else ()
-    )
-    for key, part in parts:
+        message = "The text has characters that cannot be used. Type it again."
+        raise RequestError(place.strip(".") or FILE, message)
+    parts = dict(enumerate(content)) if isinstance(content, list) else content
+    for key, part in parts.items() if isinstance(parts, dict) else ():
         _check_texts(key, place)
         _check_texts(part, f"{place}.{key}")
 
 
-def _check_model(model: str, loras: Iterable[str]) -> None:
+def _check_names(model: str, loras: Iterable[str], control: object = "") -> None:
     """A project may come from anyone, so it may name models but not paths on this machine."""
+    names = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(model):
-        raise RequestError(
-            "model",
-            f"A project may name storybook, a hub id or a name in $REGRAIN_MODELS, not {shorten(model)}. Use "
-            "--model for a path.",
-        )
-    for text in loras:
-        if not is_name(parse_lora(text).model):
-            raise ModelError(
-                "loras",
-                f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(text)}. Use --lora "
-                "for a path.",
-            )
+        message = f"A project may name storybook, {names}, not {shorten(model)}"
+        raise RequestError("model", f"{message}. Use --model for a path.")
+    given = [("loras", "--lora", text, parse_lora(text).model) for text in loras]
+    with suppress(ValueError):  # what cannot be read is refused later, with the parameters
+        given += [("params.control", "--set", spec.model, spec.model) for spec in read_control(control)]
+    for field, option, text, name in given:
+        if not is_name(name):
+            message = f"A project may name {names}, not {shorten(text)}"
+            raise ModelError(field, f"{message}. Use {option} for a path.")
+
+
+def _masks_path(folder: Path, project: Project) -> Path | None:
+    return None if project.masks is None else _inside(folder, project.masks, "masks")
 
 
 def _read_adapter(folder: Path, given: str) -> str:
@@ -331,18 +318,6 @@ def _read_adapter(folder: Path, given: str) -> str:
     if not given or (is_name(given) and not os.path.lexists(folder / given)):
         return given
     return str(_inside(folder, given, "adapter"))
-
-
-def _check_control(given: object) -> None:
-    """The same for control networks; unreadable ones are refused later, with the parameters."""
-    with suppress(ValueError):
-        for spec in read_control(given):
-            if not is_name(spec.model):
-                raise ModelError(
-                    "params.control",
-                    f"A project may name a hub id or a name in $REGRAIN_MODELS, not {shorten(spec.model)}. "
-                    "Use --set for a path.",
-                )
 
 
 def is_name(model: str) -> bool:
@@ -360,8 +335,7 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     leads_up = ".." in re.split(r"[\\/]", given)
     if not given.strip() or is_absolute or leads_up or "\0" in given or len(given) > _MAX_PATH:
         raise RequestError(
-            field,
-            f"Expected a relative path inside the project folder, got {shorten(given)}.",
+            field, f"Expected a relative path inside the project folder, got {shorten(given)}."
         )
     root, path = folder.resolve(), folder / given
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
@@ -370,8 +344,8 @@ def _inside(folder: Path, given: str, field: str) -> Path:
         entries = path.rglob("*") if path.is_dir() else ()
         for entry in (path, *entries):
             if not entry.resolve().is_relative_to(root):
-                said = f"{shorten(entry.name)} leads out of the project folder. Copy the file into it."
-                raise RequestError(field, said)
+                reason = f"{shorten(entry.name)} leads out of the project folder"
+                raise RequestError(field, f"{reason}. Copy the file into it.")
     return path
 
 
@@ -394,5 +368,5 @@ def _save_clip(clip: Clip, folder: Path, size: int | None) -> dict[str, Any]:
 def _describe_clip(clip: Clip, path: str, size: int | None) -> dict[str, Any]:
     # A clip in memory has neither; all its frames are used.
     start, stride = getattr(clip, "start", 0), getattr(clip, "stride", 1)
-    result = {"path": path, "start": start, "stride": stride, "frames": len(clip), "size": size}
-    return {key: value for key, value in result.items() if value is not None}
+    result = {"path": path, "start": start, "stride": stride, "frames": len(clip)}
+    return result if size is None else result | {"size": size}

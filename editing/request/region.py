@@ -1,33 +1,24 @@
-"""One region of a request, and the cleaning of what a person typed."""
+"""One region of a request, and the checks of values that a person typed."""
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from regrain.editing.errors import RequestError, shorten
 
 # Light and dark in turn, each at least 3:1 against mid-grey (WCAG contrast).
 PALETTE = ("#ffe11a", "#0b2a8c", "#6ff7ff", "#6b0f1a", "#b6ff6b", "#4a1470", "#ffd6ee", "#0d3b22")
-
-
 MAX_MARGIN = 1024
-
-
 AUTO_MARGIN = 1 / 16
 """Margin of a region that says nothing, in shares of the clip's shorter side: it covers the softened edge of
 what is there, and leaves room for ears that are not there yet."""
-
-
 MAX_NAME = 120  # characters
-
-
+MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
 MAX_FRAME = 10**7
-
-
-TEXTS = ("prompt", "source", "negative")  # of a region
+TEXTS = ("source", "prompt", "negative")  # of a region
 
 
 def default_color(label: int) -> str:
@@ -75,17 +66,16 @@ class Region:
     def __post_init__(self) -> None:
         for key, limit in (("name", MAX_NAME), *((text, None) for text in TEXTS)):
             object.__setattr__(self, key, clean(f"regions.{self.name}.{key}", getattr(self, key), limit))
+        pixels = f"a whole number of pixels from 0 to {MAX_MARGIN}"
+        in_range = self.margin is None or is_whole(self.margin, 0, MAX_MARGIN)
         self._require("name", self.name.strip() != "", "a name")
-        is_label = is_int(self.label) and 1 <= self.label <= 255
-        self._require("label", is_label, "a whole number from 1 to 255")
+        self._require("label", is_whole(self.label, 1, 255), "a whole number from 1 to 255")
         self._require("strength", _is_fraction(self.strength), "a number from 0 to 1")
-        in_range = self.margin is None or (is_int(self.margin) and 0 <= self.margin <= MAX_MARGIN)
-        self._require("margin", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}, or null")
-        in_range = is_int(self.feather) and 0 <= self.feather <= MAX_MARGIN
-        self._require("feather", in_range, f"a whole number of pixels from 0 to {MAX_MARGIN}")
+        self._require("margin", in_range, f"{pixels}, or null")
+        self._require("feather", is_whole(self.feather, 0, MAX_MARGIN), pixels)
         for key in ("drawn", "clicked"):
-            known = all(is_int(frame) and 0 <= frame < MAX_FRAME for frame in getattr(self, key))
-            self._require(key, known, "frame numbers from 0 on")
+            are_frames = all(is_whole(frame, 0, MAX_FRAME - 1) for frame in getattr(self, key))
+            self._require(key, are_frames, "frame numbers from 0 on")
         if not self.color:
             object.__setattr__(self, "color", default_color(self.label))
         is_color = re.fullmatch(r"#[0-9a-fA-F]{6}", self.color) is not None
@@ -96,27 +86,31 @@ class Region:
         return round(AUTO_MARGIN * min(size)) if self.margin is None else self.margin
 
     def _require(self, key: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise RequestError(
-                f"regions.{self.name}.{key}", f"Expected {expected}, got {shorten(getattr(self, key))}."
-            )
+        require(f"regions.{self.name}.{key}", getattr(self, key), holds, expected)
 
 
-def is_int(value: object) -> bool:
+def require(field: str, value: object, holds: bool, expected: str) -> None:
+    """Refuse the value of a field unless a condition holds.
+
+    Raises:
+        RequestError: It does not.
+    """
+    if not holds:
+        raise RequestError(field, f"Expected {expected}, got {shorten(value)}.")
+
+
+def is_whole(value: object, least: int, most: int) -> bool:
+    """Whether a value is a whole number in a range, which True is not."""
+    return is_int(value) and least <= value <= most
+
+
+def is_int(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, which True is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_fraction(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 <= value <= 1
-    )
-
-
-MAX_TEXT = 2000  # characters of a prompt; models read 77 tokens
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def clean(field: str, text: object, limit: int | None = MAX_TEXT) -> str:

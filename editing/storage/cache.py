@@ -54,8 +54,7 @@ def digest(key: Mapping[str, object]) -> str:
 
 def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     """Load the entry stored under `key`, or None. A damaged entry is removed and counts as missing."""
-    path = cache_folder() / f"{digest(key)}.safetensors"
-    if not os.path.isfile(path):  # unlike Path.is_file, does not raise
+    if not (path := _entry(key)):
         return None
     try:
         tensors = _read(path)
@@ -70,6 +69,12 @@ def load(key: Mapping[str, object]) -> dict[str, Tensor] | None:
     with suppress(OSError):  # its age alone; the store may be read-only
         path.touch()
     return tensors
+
+
+def _entry(key: Mapping[str, object]) -> Path | None:
+    """The file stored under `key`, if there is one."""
+    path = cache_folder() / f"{digest(key)}.safetensors"
+    return path if os.path.isfile(path) else None  # unlike Path.is_file, does not raise
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -97,9 +102,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     sum = 0
     for name, tensor in sorted(tensors.items()):
         sum = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), sum)
-        sum = zlib.crc32(
-            tensor.contiguous().view(-1).view(torch.uint8).numpy().data if tensor.numel() else b"", sum
-        )
+        if tensor.numel():
+            sum = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, sum)
     return f"{sum:08x}"
 
 
@@ -107,8 +111,7 @@ def shape(key: Mapping[str, object], name: str) -> tuple[int, ...] | None:
     """The shape of a tensor of the entry stored under `key`; None if there is none. Reads no tensor."""
     from safetensors import safe_open
 
-    path = cache_folder() / f"{digest(key)}.safetensors"
-    if not os.path.isfile(path):
+    if not (path := _entry(key)):
         return None
     try:
         with safe_open(path, framework="np") as entry:
@@ -136,7 +139,7 @@ def store(key: Mapping[str, object], tensors: Mapping[str, Tensor], cap: int = _
         log.warning("A result was not cached: %s.", shorten(str(error)))
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """A result in the cache: its file, its kind, such as "inversion", its bytes and when it was last used."""
 
     path: Path
@@ -145,7 +148,7 @@ class Entry(NamedTuple):
     used: float
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[CacheEntry]:
     """What is in the cache; what cannot be read is of the kind "damaged"."""
     from safetensors import safe_open
 
@@ -156,7 +159,7 @@ def entries() -> Iterator[Entry]:
         except Exception:  # whatever is wrong with it
             kind = "damaged"
         with suppress(OSError):  # another process may have removed it
-            yield Entry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
+            yield CacheEntry(path, kind, (stat := path.stat()).st_size, stat.st_mtime)
 
 
 def _trim(folder: Path, cap: int) -> None:

@@ -33,12 +33,9 @@ class Fetching:
         self.done, self.total, self.stop = 0, total, False
 
     def load(self, repository: str, files: Mapping[str, int], **where: Any) -> None:
-        """Fetch files of a repository, one after the other.
+        """Fetch files of a repository (`owner/name`), given with their bytes or 0, one after the other.
 
-        Args:
-            repository: `owner/name`.
-            files: Bytes by name; 0 if unknown.
-            where: As `hf_hub_download` takes it, such as `revision` and `local_dir`.
+        `where` is as `hf_hub_download` takes it, such as `revision` and `local_dir`.
 
         Raises:
             Stopped: `stop` was set.

@@ -7,16 +7,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import RequestError, ResourceError, shorten
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 _PARTIAL = ".partial"
 _MAX_STEM = 60  # characters of the name of a working folder that are its target's
@@ -99,18 +96,13 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(error) from error
-    try:
-        lock = _flock(folder, wait=False)
-    except BlockingIOError:
-        said = f"{shorten(folder.resolve().name)} is in use by another run. Wait or choose another folder."
-        raise RequestError("--out", said) from None
-    except OSError:
-        lock = None
-    try:
+    with _locked(folder, wait=False) as held:
+        if held is False:
+            said = (
+                f"{shorten(folder.resolve().name)} is in use by another run. Wait or choose another folder."
+            )
+            raise RequestError("--out", said)
         yield
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
 def remove_stale(target: Path) -> None:
@@ -133,14 +125,11 @@ def remove_stale_in(parent: Path, name: str = "") -> None:
     stem = re.escape(name[:_MAX_STEM]) if name else ".+"
     pattern = re.compile(rf"\.{stem}\.[a-z0-9_]{{8}}{re.escape(_PARTIAL)}")
     with os.scandir(parent) as entries:
-        found = [
-            Path(e.path) for e in entries if pattern.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
-        ]
-    for folder in found:
-        lock = _lock(folder, wait=False)
-        if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+        named = [e.path for e in entries if pattern.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+    for folder in named:
+        with _locked(folder, wait=False) as held:
+            if held:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -150,42 +139,31 @@ def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
     remove_stale_in(parent, target.name)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:_MAX_STEM]}.", suffix=_PARTIAL, dir=parent))
-        lock = _lock(folder, wait=True)
-        if folder.exists():  # else another process took it for stale before it was locked
-            break
-        if lock is not None:
-            os.close(lock)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        with _locked(folder, wait=True):
+            if not folder.exists():  # another process took it for stale before it was locked
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
 
 
-def _lock(folder: Path, wait: bool) -> int | None:
-    """A handle that keeps a folder locked until it is closed or the process ends, however it ends.
+@contextmanager
+def _locked(folder: str | Path, wait: bool) -> Iterator[bool | None]:
+    """Hold a folder until the end of the block or of the process, however it ends.
 
-    None if another process has the lock, or where folders cannot be locked, as on some network disks: what
-    cannot be known to be stale stays.
+    Yields:
+        True; False if another process holds it; None where folders cannot be locked, as on some network
+        disks: what cannot be known to be stale stays.
     """
-    try:
-        return _flock(folder, wait)
-    except OSError:
-        return None
-
-
-def _flock(folder: Path, wait: bool) -> int | None:
-    """As `_lock`, with BlockingIOError if another process has it, OSError where folders cannot be locked."""
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
+    with ExitStack() as stack:
+        held = None
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            held = lock_descriptor(handle, blocking=wait)
+        yield held
 
 
 def _unwritable(error: OSError) -> ResourceError:

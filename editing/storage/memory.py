@@ -122,13 +122,7 @@ def frames_at_once(height: int, width: int, free: int) -> int:
 
 
 def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
-    """Choose the dtype of UNet and text encoder.
-
-    Args:
-        device: Device on which they run.
-        numbers: Number of their weights.
-        free: Bytes available there.
-    """
+    """Choose the dtype of UNet and text encoder by the number of their weights and the bytes available."""
     import torch
 
     if device.type == "cuda":
@@ -137,12 +131,7 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
-    """Whether a model's parts take turns on their device.
-
-    Args:
-        device: Device on which they run.
-        parts: Bytes of each part's weights.
-        free: Bytes available there.
+    """Whether a model's parts, given by the bytes of their weights, take turns on their device.
 
     Raises:
         ResourceError: One part alone does not fit.
@@ -190,14 +179,9 @@ def halves_fit(frames: int, cells: int, channels: int, itemsize: int, free: int)
 
 
 def window_frames(rows: int, cells: int, channels: int, itemsize: int, free: int) -> int:
-    """How many frames of a long clip are edited together.
+    """How many frames of a long clip are edited together, with so many `rows` of a call per frame.
 
-    Args:
-        rows: Rows of a call of the UNet per frame.
-        cells: Latent cells per frame.
-        channels: Channels of the UNet's finest level.
-        itemsize: Bytes per number.
-        free: Bytes available.
+    The other arguments are those of `halves_fit`.
     """
     fitting = int(_SHARE * free / (rows * cells * channels * itemsize * _WIDENING * _WIDE_TENSORS))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
@@ -209,13 +193,5 @@ def activation_bytes(frames: int, cells: int, channels: int, itemsize: int) -> i
 
 
 def activations_fit(frames: int, cells: int, channels: int, itemsize: int, free: int) -> bool:
-    """Whether the activations of a call of the UNet fit until its backward pass.
-
-    Args:
-        frames: Rows of the call.
-        cells: Latent cells per frame.
-        channels: Channels of the UNet's finest level.
-        itemsize: Bytes per number.
-        free: Bytes available.
-    """
+    """Whether the activations of a call of the UNet fit until its backward pass; see `halves_fit`."""
     return activation_bytes(frames, cells, channels, itemsize) <= _SHARE * free

@@ -42,9 +42,8 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     """
     if not any(folder.glob("*.safetensors")):
         hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-        raise ModelError(
-            "model", f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
-        )
+        message = f"{shorten(id)} has no .safetensors weights in {folder.name}/{hint}. Download them."
+        raise ModelError("model", message)
     for file in folder.glob("*.safetensors"):
         check_head(file, "model")
     said = f"{shorten(id)}: {folder.name}/ cannot be loaded. Its files are damaged, or of several models."

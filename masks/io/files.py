@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,16 +14,20 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, RequestError, ResourceError, shorten
+from regrain.editing.media.clip import Clip
 from regrain.editing.media.coco import extent_of, write_rle
 from regrain.editing.media.labels import flatten, is_written, open_regions, split, write_labels, write_regions
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
+from regrain.editing.media.writing import write_video
 from regrain.editing.storage.folders import check_writable, remove_stale, replacing, staged
 from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
 COLORS = ("#3b82f6", "#f97316", "#22c55e", "#ec4899", "#eab308", "#8b5cf6", "#14b8a6", "#ef4444")
 """Default colours of labels 1 to 8, repeated from 9 on."""
+PAIR_SOURCE, PAIR_MASK = "src_video.mp4", "src_mask.mp4"
+_GREY = 127  # VACE reads it as "nothing is known here"
 
 Masks = Mapping[int, Bool[np.ndarray | LazyFrames, "frames height width"]]
 
@@ -44,19 +49,16 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    if path.is_dir():
-        masks = open_regions(path, *_extent_of_folder(path))
-    elif path.suffix.lower() == ".json":
-        masks = open_regions(path, *extent_of(path))
+    if path.is_dir() or path.suffix.lower() == ".json":
+        masks = open_regions(path, *(_extent_of_folder(path) if path.is_dir() else extent_of(path)))
     else:
         video = open_clip(path)
         usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
         known = colors or find_colors(video, usual) or usual
         masks = split(read_mask_video(path, len(video), video.size, known))
     if not masks:
-        raise MaskError(
-            "masks", f"{path.name!r} has no label in any frame. Use masks with at least one object."
-        )
+        reason = f"{path.name!r} has no label in any frame."
+        raise MaskError("masks", f"{reason} Use masks with at least one object.")
     return masks
 
 
@@ -85,7 +87,7 @@ def write_masks(
     """
     if not _is_file(path):
         check_same_clip(path, next(iter(masks.values())).shape)
-        with staged(path, replaces=_names(path)) as folder:
+        with replacing_masks(path) as folder:
             if overlap(masks):
                 write_regions(masks, folder)
             else:
@@ -99,10 +101,32 @@ def write_masks(
                 _check_colors(masks, colors)
                 write_mask_video(np.asarray(_flat(masks)), part, fps, colors)
     except OSError as error:
-        reason = error.strerror or error
-        raise ResourceError(
-            "--out", f"{path.name!r} cannot be written ({reason}). Free some space or choose another."
-        ) from error
+        reason = f"{path.name!r} cannot be written ({error.strerror or error})."
+        raise ResourceError("--out", f"{reason} Free some space or choose another.") from error
+
+
+def write_pair(clip: Clip, masks: Masks, folder: Path) -> None:
+    """Write the pair of videos that VACE and its nodes in ComfyUI take.
+
+    `src_video.mp4` is the clip with all masks in grey, `src_mask.mp4` the masks in white on black. Masks are
+    as large and as long as the clip.
+
+    Source: Jiang et al., arXiv:2503.07598, "V2V with masks", as released: pixels to be made are mid grey.
+    """
+    height, width = clip.size[::-1]
+
+    def area(start: int, stop: int) -> Bool[np.ndarray, "frames height width"]:
+        return np.any([mask[start:stop] for mask in masks.values()], axis=0)
+
+    def greyed(start: int, stop: int) -> np.ndarray:
+        return np.where(area(start, stop)[..., None], np.uint8(_GREY), clip.read(start, stop))
+
+    def white(start: int, stop: int) -> np.ndarray:
+        return np.repeat(area(start, stop)[..., None] * np.uint8(255), 3, axis=-1)
+
+    for name, read in ((PAIR_SOURCE, greyed), (PAIR_MASK, white)):
+        frames = LazyFrames((len(clip), height, width, 3), np.uint8, read)
+        write_video(folder / name, frames, clip.fps, comment="Made for video-to-video editing with masks")
 
 
 def check_out(out: Path, source: Path) -> None:
@@ -129,10 +153,8 @@ def check_out(out: Path, source: Path) -> None:
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
         if not _is_ours(entry):
-            raise RequestError(
-                "--out",
-                f"{out.name!r} contains {entry.name!r}, which is not a mask. Choose a new or empty folder.",
-            )
+            reason = f"{out.name!r} contains {entry.name!r}, which is not a mask."
+            raise RequestError("--out", f"{reason} Choose a new or empty folder.")
 
 
 def check_same_clip(out: Path, shape: tuple[int, ...]) -> None:
@@ -179,8 +201,9 @@ def _is_ours(entry: Path) -> bool:
     return named and all(is_written(file, "L") for file in entry.iterdir())
 
 
-def _names(folder: Path) -> tuple[str, ...]:
-    return tuple(entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+def replacing_masks(path: Path) -> AbstractContextManager[Path]:
+    """A folder whose files replace all in a folder of masks, everything or nothing; see `staged`."""
+    return staged(path, replaces=tuple(entry.name for entry in path.iterdir()) if path.is_dir() else ())
 
 
 def _extent_of_folder(path: Path) -> tuple[int, tuple[int, int]]:
@@ -200,6 +223,5 @@ def _check_colors(masks: Masks, colors: Mapping[int, str]) -> None:
     for label in masks:
         first = by_color.setdefault(colors[label].lower(), label)
         if first != label:
-            raise MaskError(
-                "--color", f"Labels {first} and {label} are both {colors[label]}. Give each its own colour."
-            )
+            reason = f"Labels {first} and {label} are both {colors[label]}."
+            raise MaskError("--color", f"{reason} Give each its own colour.")

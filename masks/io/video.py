@@ -35,11 +35,7 @@ def write_mask_video(
 
     MP4 mixes colours at edges, and a mixture may be nearest to a third region's colour when read back.
 
-    Args:
-        labels: 0 = background, drawn black; an array, or read a frame at a time.
-        path: File to write.
-        fps: Frames per second.
-        colors: "#rrggbb" of every label.
+    Background is drawn black, every label in its colour, "#rrggbb". Labels may be read a frame at a time.
     """
     table = palette(colors)
     frames = LazyFrames((*labels.shape, 3), np.uint8, lambda start, stop: table[labels[start:stop]])
@@ -52,9 +48,7 @@ def write_mask_video(
 def find_colors(clip: Clip, known: Mapping[int, str]) -> dict[int, str]:
     """The colours that a mask video shows, by label; white alone is label 1; maybe none.
 
-    Args:
-        clip: The video.
-        known: "#rrggbb" by label; colours that are like none of these get the next free labels.
+    Colours that are like none of the known ones get the next free labels.
     """
     counts, sums = np.zeros(_STEPS**3, np.int64), np.zeros((_STEPS**3, 3))
     for index in np.linspace(0, len(clip) - 1, min(_LOOKED_AT, len(clip))).round().astype(int).tolist():

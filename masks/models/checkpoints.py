@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
-import struct
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.local_models import find_local, local_entries
+from regrain.editing.storage.memory import count_weights
 from regrain.editing.storage.safetensors_files import read_weights
 
 logger = logging.getLogger(__name__)
@@ -31,8 +30,12 @@ class Kind(NamedTuple):
 
     family: str
     clicks: str | None
-    video: str | None
+    tracking: str | None
     words: str | None
+
+
+Use = Literal["clicks", "tracking", "words"]
+"""Answering points, boxes and masks on a frame; following masks through a clip; finding things by words."""
 
 
 KINDS = {  # by `model_type` of config.json
@@ -139,7 +142,11 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Checkpoint:
         raise ModelError("model", said) from error
     if len(files) == 1:
         raise ModelError("model", f"{name!r} has no .safetensors weights. Download the model again.")
-    return Checkpoint(name, folder, kind, _side(config), sum(_count(file, name) for file, _ in files[1:]))
+    try:
+        parameters = sum(count_weights(file) for file, _ in files[1:])
+    except ModelError as error:
+        raise ModelError("model", f"{name!r}: {error.message}") from error
+    return Checkpoint(name, folder, kind, _side(config), parameters)
 
 
 def _side(config: dict) -> int:
@@ -150,51 +157,22 @@ def _side(config: dict) -> int:
     return int(side[0] if isinstance(side, list) else side)
 
 
-def _count(file: Path, name: str) -> int:
-    """Numbers in a file of weights, by its header."""
-    try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(opened.read(length))
-        return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
-        raise ModelError("model", f"{name!r}: {file.name} is damaged. Download it again.") from error
-
-
 def _changed(file: Path) -> int:
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 
-def load_clicks(checkpoint: Checkpoint) -> Network:
-    """Load what answers points, boxes and masks on a frame, and keep it for the process.
+def load(checkpoint: Checkpoint, use: Use) -> Network:
+    """Load the network for a use, and keep it for the process.
 
     Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
+        ModelError: The checkpoint is not made for it, or is broken.
     """
-    if checkpoint.kind.video is None:
-        return _load(checkpoint, checkpoint.kind.clicks, "clicks")
+    if (prefix := getattr(checkpoint.kind, use)) is None:
+        raise ModelError("model", f"{checkpoint.name!r} is not made for {use}. Choose another model.")
     with _loading:
-        return _clicks_of(checkpoint, load_video(checkpoint))
-
-
-def load_video(checkpoint: Checkpoint) -> Network:
-    """Load what follows masks through a clip, and keep it for the process.
-
-    Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
-    """
-    return _load(checkpoint, checkpoint.kind.video, "tracking")
-
-
-def load_words(checkpoint: Checkpoint) -> Network:
-    """Load what finds things by words, and keep it for the process.
-
-    Raises:
-        ModelError: The checkpoint cannot do it, or is broken.
-    """
-    return _load(checkpoint, checkpoint.kind.words, "words")
+        if use == "clicks" and checkpoint.kind.tracking:
+            return _clicks_of(checkpoint, load(checkpoint, "tracking"))
+        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
 
 
 def is_loaded(checkpoint: Checkpoint) -> bool:
@@ -204,13 +182,6 @@ def is_loaded(checkpoint: Checkpoint) -> bool:
 
 _loading = RLock()
 _in_memory: set[Path] = set()
-
-
-def _load(checkpoint: Checkpoint, prefix: str | None, what: str) -> Network:
-    if prefix is None:
-        raise ModelError("model", f"{checkpoint.name!r} is not made for {what}. Choose another model.")
-    with _loading:
-        return _loaded(checkpoint.folder, _changed(checkpoint.folder / "config.json"), prefix)
 
 
 @lru_cache(maxsize=3)

@@ -53,7 +53,7 @@ def cost(checkpoint: Checkpoint) -> Cost:
     click = known.get("click", _CLICK / power)
     frame = known.get("frame", (_ENCODE * million + _FOLLOW) * area / power)
     load = 0.0 if is_loaded(checkpoint) else _LOAD + _READ * million
-    return Cost(load + encode + click, click, frame if checkpoint.kind.video else None, "encode" in known)
+    return Cost(load + encode + click, click, frame if checkpoint.kind.tracking else None, "encode" in known)
 
 
 @contextmanager

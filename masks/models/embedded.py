@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 PRIOR = 8.0  # logit by which an earlier mask is handed to SAM
-WHOLE, PART, SUBPART = 0, 1, 2
+WHOLE = 0
 _KEPT_BYTES = 400 * 2**20
 _CLOSE = 0.12  # predicted quality by which a larger mask may fall behind and still be the whole thing
 
@@ -62,10 +62,6 @@ class KeptFrames:
                 while len(self._frames) > 1 and sum(map(_size, self._frames.values())) > self._limit:
                     del self._frames[next(iter(self._frames))]
         return frame
-
-    def has(self, image: UInt8[np.ndarray, "height width 3"], model: str) -> bool:
-        """Whether a frame is here."""
-        return _key(image, model) in self._frames
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -99,7 +99,7 @@ def _explained(source: HubFiles, error: Exception) -> ModelError:
 
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     if isinstance(error, ModelError):
-        said = f"What came of {source.repository} cannot be used ({reason}). Try again."
+        said = f"The files of {source.repository} cannot be used ({reason}). Try again."
     elif isinstance(error, HfHubHTTPError) and not isinstance(error, LocalEntryNotFoundError):
         status = error.response.status_code
         said = f"The hub refused {source.repository} (status {status}). Try again later."

@@ -18,6 +18,7 @@ Prompt = Literal["points", "box", "mask", "strokes", "words"]
 FLOW, CUTS = "flow", "cuts"
 _FIRST = [file.removesuffix(".pth") for _, file in sam.PUBLISHED.values()]  # from small to large
 _SAM: tuple[Prompt, ...] = ("points", "box", "mask")
+_WORDS: tuple[Prompt, ...] = ("words",)
 
 
 @dataclass(frozen=True)
@@ -53,33 +54,27 @@ class MaskModel:
 
 def finders() -> dict[str, MaskModel]:
     """All finders and trackers that are known here, by name; some may not be at hand."""
+    missing = "Its weights are missing." if sam.missing() else ""
+    drawn = "A small network that was trained on drawn things."
+    real = "Cuts by colour, place and motion, for real clips."
     known = [
-        MaskModel(
-            "sam", "SAM", "A small network that was trained on drawn things.", _SAM, missing=_lacking()
-        ),
-        MaskModel(
-            CUTS, "Cuts", "Cuts by colour, place and motion, for real clips.", (*_SAM, "strokes"), True
-        ),
+        MaskModel("sam", "SAM", drawn, _SAM, missing=missing),
+        MaskModel(CUTS, "Cuts", real, (*_SAM, "strokes"), follows=True),
         MaskModel(FLOW, "Motion", "Follows optical flow and colours; needs no weights.", follows=True),
     ]
-    known += [
-        MaskModel(file.removesuffix(".pth"), _title(file), "The first SAM, for any picture.", _SAM)
-        for _, file in sam.PUBLISHED.values()
-        if find_local(file)
-    ]
+    for size, file in sam.PUBLISHED.values():
+        if find_local(file):
+            title = f"SAM ViT-{size[-1].upper()}"
+            known.append(MaskModel(file.removesuffix(".pth"), title, "The first SAM, for any picture.", _SAM))
     known += [_published(one) for one in checkpoints.checkpoints()]
     return {finder.name: finder for finder in known}
 
 
 def usual(drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(finder.takes)) -> MaskModel:
-    """Who is asked unless someone chooses.
+    """Who is asked unless someone chooses, of those who can do something.
 
-    The built-in SAM knows drawn things best. On real clips a published one is much better: the smallest on a
-    processor, where seconds count, and the largest on a graphics card. Without one, cuts are.
-
-    Args:
-        drawn: Whether the clip is from the drawn world.
-        can: What it must be able to do.
+    The built-in SAM knows things of the drawn world best. On real clips a published one is much better: the
+    smallest on a processor, where seconds count, and the largest on a graphics card. Without one, cuts are.
     """
     able = [finder for finder in finders().values() if not finder.missing and can(finder)]
     if drawn:
@@ -94,11 +89,7 @@ def usual(drawn: bool, can: Callable[[MaskModel], bool] = lambda finder: bool(fi
 
 
 def usual_tracker(drawn: bool) -> str:
-    """Who follows masks unless someone chooses: on real clips cuts, or a published SAM on a graphics card.
-
-    Args:
-        drawn: Whether the clip is from the drawn world.
-    """
+    """Who follows masks unless someone chooses: on real clips cuts, or a published SAM on a graphics card."""
     if drawn:
         return FLOW
     if not any(one.checkpoint and one.follows for one in finders().values()):
@@ -115,7 +106,7 @@ def find_finder(name: str) -> MaskModel:
         MaskError: There is none.
         ModelError: Its folder is broken.
     """
-    return _find("method", name, lambda finder: bool(set(finder.takes) & {"points"}))
+    return _find("method", name, lambda finder: "points" in finder.takes)
 
 
 def find_tracker(name: str) -> MaskModel:
@@ -137,16 +128,7 @@ def _find(field: str, name: str, can: Callable[[MaskModel], bool]) -> MaskModel:
 
 
 def _published(checkpoint: Checkpoint) -> MaskModel:
-    kind = checkpoint.kind
-    takes: tuple[Prompt, ...] = (*(_SAM if kind.clicks else ()), *(("words",) if kind.words else ()))
+    name, kind = checkpoint.name, checkpoint.kind
+    takes = (_SAM if kind.clicks else ()) + (_WORDS if kind.words else ())
     about = f"A published {kind.family}, for any picture."
-    return MaskModel(checkpoint.name, checkpoint.title, about, takes, bool(kind.video), checkpoint=checkpoint)
-
-
-def _lacking() -> str:
-    return "Its weights are missing." if sam.missing() else ""
-
-
-def _title(file: str) -> str:
-    size = file.removeprefix("sam_vit_")[0].upper()
-    return f"SAM ViT-{size}"
+    return MaskModel(name, checkpoint.title, about, takes, bool(kind.tracking), checkpoint=checkpoint)

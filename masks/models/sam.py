@@ -28,15 +28,7 @@ PUBLISHED = {
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
-    """Encode a frame with SAM. The last frames are kept, so that the same pixels are encoded only once.
-
-    Args:
-        image: RGB.
-        model: See `segment`.
-
-    Raises:
-        ModelError: The weights are missing or unknown.
-    """
+    """Encode a frame with a first SAM; see `segmentation.click.embed`."""
     name = str(model or BUILT_IN_SAM)
     return _frames.get(image, name, lambda: _encode(image, name))
 
@@ -98,10 +90,7 @@ def logits(
 
 
 def load_sam(model: str | Path | None = None) -> Sam:
-    """Load a SAM network, and keep it for the process.
-
-    Args:
-        model: See `segment`.
+    """Load a SAM network, for `model` of `segment`, and keep it for the process.
 
     Raises:
         ModelError: The file is missing, or is not a published checkpoint.
@@ -129,19 +118,17 @@ def _load(path: Path, _changed: int) -> Sam:
         from regrain.masks.models.tiny_sam import FILE, load_tiny_sam
 
         if not (path / FILE).is_file():
-            raise ModelError(
-                "model", f"{shorten(path.name)} is a folder without {FILE}. Use a checkpoint's file."
-            )
+            reason = f"{shorten(path.name)} is a folder without {FILE}."
+            raise ModelError("model", f"{reason} Use a checkpoint's file.")
         return load_tiny_sam(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest not in PUBLISHED:
         allowed = ", ".join(file for _, file in PUBLISHED.values())
-        raise ModelError(
-            "model",
-            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run "
-            "code. Download one of these.",
+        reason = (
+            f"{shorten(path.name)} is not a published checkpoint ({allowed}), and another pickle could run"
         )
+        raise ModelError("model", f"{reason} code. Download one of these.")
     from segment_anything import sam_model_registry
 
     sam = sam_model_registry[PUBLISHED[digest][0]]()

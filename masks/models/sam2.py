@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from regrain.masks.models.checkpoints import Checkpoint, load_clicks
+from regrain.masks.models.checkpoints import Checkpoint, load
 from regrain.masks.models.cost import timing
 from regrain.masks.models.embedded import PRIOR, Embedded, KeptFrames, choose, is_first
 
@@ -16,23 +16,14 @@ _frames = KeptFrames()
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint) -> Embedded:
-    """Encode a frame. The last frames are kept, so that the same pixels are encoded only once.
-
-    Raises:
-        ModelError: The checkpoint does not answer clicks, or is broken.
-    """
+    """Encode a frame with a SAM 2 or 3; see `segmentation.click.embed`."""
     return _frames.get(image, str(checkpoint.folder), lambda: _encode(image, checkpoint))
-
-
-def is_embedded(image: UInt8[np.ndarray, "height width 3"], checkpoint: Checkpoint) -> bool:
-    """Whether a click on this frame is answered at once."""
-    return _frames.has(image, str(checkpoint.folder))
 
 
 def _encode(image: np.ndarray, checkpoint: Checkpoint) -> Embedded:
     import torch
 
-    model, processor = load_clicks(checkpoint)
+    model, processor = load(checkpoint, "clicks")
     inputs = processor.image_processor(images=image, return_tensors="pt")
     with torch.inference_mode(), timing(checkpoint, "encode"):
         features = model.get_image_embeddings(inputs["pixel_values"].to(model.device))
@@ -55,7 +46,7 @@ def predict(
     """
     import torch
 
-    model, processor = load_clicks(checkpoint)
+    model, processor = load(checkpoint, "clicks")
     size = frame.image.shape[:2]
     first = index is None and is_first(points, labels, box, previous)
     prompts = _prompts(processor, size, points, labels, box)

@@ -64,20 +64,21 @@ def segment(
         MaskError: Points, labels, box or mask do not fit the image, or nothing marks the object.
         ModelError: The weights are missing or broken.
     """
+    encoded = image if isinstance(image, Embedded) else None
     pixels = image.image if isinstance(image, Embedded) else image
-    said = _checked(pixels, points, point_labels, box, previous, strokes)
+    prompts = _checked(pixels, points, point_labels, box, previous, strokes)
     if method not in ("sam", CUTS):
         method, model = "sam", find_finder(method).name
-    if method == "sam" and model is None and not isinstance(image, Embedded) and (lacking := sam.missing()):
+    if method == "sam" and model is None and encoded is None and (lacking := sam.missing()):
         warnings.warn(lacking, stacklevel=2)
         method = CUTS
     if method == CUTS:
-        return _cut_out(pixels, said, scene_of(pixels, clip, frame))
-    return _asked(image if isinstance(image, Embedded) else embed(image, model), said, index)
+        return _by_cuts(pixels, prompts, scene_of(pixels, clip, frame))
+    return _by_sam(encoded or embed(pixels, model), prompts, index)
 
 
 class _Prompts(NamedTuple):
-    """What a person said of the object, checked; see `segment`."""
+    """What marks the object, checked; see `segment`."""
 
     points: Float[np.ndarray, "points 2"]
     labels: Int[np.ndarray, " points"]
@@ -86,41 +87,44 @@ class _Prompts(NamedTuple):
     strokes: Sequence[BrushStroke]
 
 
-def _asked(seen: Embedded, said: _Prompts, index: int | None) -> Bool[np.ndarray, "height width"]:
-    """By a SAM."""
-    coords, labels = _with_strokes(said.points, said.labels, said.strokes)
-    if said.previous is not None and len(coords) and said.box is None:
-        coords, labels = _with_middle(coords, labels, said.previous)
+def _by_sam(seen: Embedded, prompts: _Prompts, index: int | None) -> Bool[np.ndarray, "height width"]:
+    """Ask the SAM that has encoded a frame."""
+    coords, labels = _with_strokes(prompts.points, prompts.labels, prompts.strokes)
+    box, previous = prompts.box, prompts.previous
+    if previous is not None and len(coords) and box is None:
+        coords, labels = _with_middle(coords, labels, previous)
     if checkpoint := _checkpoint(seen.model):
-        return sam2.predict(checkpoint, seen, coords, labels, said.box, said.previous, index)
-    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, said.box, said.previous, index)
+        return sam2.predict(checkpoint, seen, coords, labels, box, previous, index)
+    return sam.predict(sam.load_sam(seen.model), seen, coords, labels, box, previous, index)
 
 
-def _cut_out(image: np.ndarray, said: _Prompts, scene: Scene) -> Bool[np.ndarray, "height width"]:
-    """By cuts; the built-in SAM, where it is here, is asked about a first click or box too."""
+def _by_cuts(image: np.ndarray, prompts: _Prompts, scene: Scene) -> Bool[np.ndarray, "height width"]:
+    """Cut on the grid of the scene; the built-in SAM, if it is here, is asked about a first click or box."""
     height, width = image.shape[:2]
     ratio = np.array(scene.shape[::-1]) / (width, height)
-    before = None if said.previous is None else _resized(said.previous, scene.shape)
-    lines = [
+    points, box, previous = prompts.points * ratio, prompts.box, prompts.previous
+    if box is not None:
+        box = box * np.tile(ratio, 2)
+    if previous is not None:
+        previous = _resized(previous.astype(np.float32), scene.shape) > 0.5
+    strokes = [
         BrushStroke(
             tuple(map(tuple, np.array(one.points) * ratio)), one.radius * float(ratio.min()), one.erase
         )
-        for one in said.strokes
+        for one in prompts.strokes
     ]
-    corners = None if said.box is None else said.box * np.tile(ratio, 2)
 
     def ask(about: np.ndarray) -> np.ndarray:
-        box = None if len(about) else said.box
-        answer = sam.logits(embed(image), about / ratio, np.ones(len(about), int), box)
-        return cv2.resize(answer, scene.shape[::-1], interpolation=cv2.INTER_AREA)
+        given = None if len(about) else prompts.box
+        return _resized(sam.logits(embed(image), about / ratio, np.ones(len(about), int), given), scene.shape)
 
     network = None if sam.missing() else ask
-    mask = cuts.find(scene, said.points * ratio, said.labels, corners, before, lines, network)
+    mask = cuts.find(scene, points, prompts.labels, box, previous, strokes, network)
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def _resized(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
 def embed(image: UInt8[np.ndarray, "height width 3"], model: str | Path | None = None) -> Embedded:
@@ -182,23 +186,20 @@ def _checked(
     coords = np.array(points, float).reshape(-1, 2) if np.size(points) % 2 == 0 else None
     marks = np.array(labels, float).reshape(-1)
     if coords is None or len(marks) != len(coords):
-        raise MaskError(
-            "points", f"Expected one (x, y) per label, got shape {np.shape(points)} and {len(marks)} labels."
-        )
+        shape = f"shape {np.shape(points)} and {len(marks)} labels"
+        raise MaskError("points", f"Expected one (x, y) per label, got {shape}.")
     if not np.isin(marks, (0, 1)).all():
         raise MaskError("point_labels", f"Expected 0 or 1 for each point, got {shorten(marks.tolist())}.")
+    outside = f"outside the frame of {width}x{height}. Move it."
     if not ((coords >= 0) & (coords < (width, height))).all():
-        raise MaskError(
-            "points",
-            f"A point of {shorten(coords.tolist())} is outside the frame of {width}x{height}. Move it.",
-        )
+        raise MaskError("points", f"A point of {shorten(coords.tolist())} is {outside}")
     corners = None
     if box is not None:
         corners = np.array(box, float).reshape(-1)
         if corners.shape != (4,) or not (corners[:2] < corners[2:]).all():
             raise MaskError("box", f"Expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {shorten(box)}.")
         if not ((corners[:2] < (width, height)).all() and (corners[2:] > 0).all()):
-            raise MaskError("box", f"{shorten(box)} is outside the frame of {width}x{height}. Move it.")
+            raise MaskError("box", f"{shorten(box)} is {outside}")
         corners = corners.clip(0, (width, height, width, height))
     if previous is not None and np.shape(previous) != (height, width):
         raise MaskError("previous", f"Expected a mask of shape {(height, width)}, got {np.shape(previous)}.")

@@ -101,13 +101,7 @@ def _slope(values: np.ndarray) -> np.ndarray:
 
 
 def by_color(scene: Scene, inside: Soft, outside: Soft) -> Soft:
-    """How much likelier each pixel's colour is inside than outside, capped.
-
-    Args:
-        scene: The frame.
-        inside: How surely each pixel is inside, 0..1.
-        outside: How surely it is outside, 0..1.
-    """
+    """How much likelier each pixel's colour is inside than outside, both given as 0..1; capped."""
     palette = scene.palette
     seen = [_spread(palette, weights) for weights in (inside, outside)]
     return _odds(*seen, inside, outside)[palette.fine].reshape(scene.shape)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from regrain.editing.media.clip import Clip
-from regrain.editing.motion import displacement
+from regrain.editing.motion import flow as optical_flow
 from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
@@ -50,7 +50,7 @@ def sampled(
     values: Float32[np.ndarray, "c h w"], flow: Float32[np.ndarray, "2 h w"]
 ) -> Float32[np.ndarray, "c h w"]:
     """Values read at displaced places; beyond the frame, those at its border."""
-    read = displacement.sampled(values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR)
+    read = optical_flow.sampled(values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR)
     return np.ascontiguousarray(read.transpose(2, 0, 1))
 
 
@@ -68,13 +68,7 @@ def resized(
 
 
 def scene_of(image: UInt8[np.ndarray, "height width 3"], clip: Clip | None = None, frame: int = 0) -> Scene:
-    """A frame, with how it moves; kept, so that further clicks take no flow.
-
-    Args:
-        image: RGB.
-        clip: The clip that it is from; None for a picture alone.
-        frame: Its number in the clip, from 0.
-    """
+    """A frame with how it moves in its clip, if it is of one; kept, so that further clicks take no flow."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     key = (digest,) if clip is None else (digest, clip.name, len(clip), frame)
     with _lock:

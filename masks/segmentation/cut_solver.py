@@ -58,12 +58,7 @@ def divide(
 
 
 def distance(seeds: Bool[np.ndarray, "h w"], cost: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """The cheapest way from the seeds to every pixel.
-
-    Args:
-        seeds: Where ways begin; huge everywhere if there are none.
-        cost: Of a step of one pixel, positive.
-    """
+    """The cost of the cheapest way from any seed to every pixel, by that of a step of one pixel."""
     far = np.where(seeds, np.float32(0), _FAR).astype(np.float32)
     for _ in range(_TURNS):
         before = far.copy()

@@ -14,28 +14,41 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from regrain.masks.draw import BrushStroke, brush, signed_distance, spread
+from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
 from regrain.masks.segmentation.cut_evidence import Scene, Soft, by_color, by_motion, by_place, rim
 from regrain.masks.segmentation.cut_solver import SURE, distance, divide, nearest_share, touching
 
 Mask = Bool[np.ndarray, "h w"]
 _SEED = 0.015  # radius of a click, of the short side
+_NOWHERE = np.zeros((0, 2))
+
+# A mask begins small and is refined in rounds.
 _START = 0.015  # share of the frame that a first click begins with
 _BOXED = (0.3, 0.5, 0.7)  # shares of a box that its thing may cover
-_NEXT_ROUNDS = 2
 _BIAS = -0.7  # evidence against a pixel that nothing is known of: most are background
-_PLACED = (0.0, 0.0, 0.5, 0.5)  # weight of places by round: a first guess must not bind them
-_MOVED = (1.0, 1.0, 1.0, 0.5)  # weight of motion by round: it finds things, but its outlines are loose
-_ADVICE = 5.0  # the most of a network's answer
-_POINTS = 5  # of what was found that a network is asked about
-_NOWHERE = np.zeros((0, 2))
 _NEAR, _NEARNESS = 0.08, 0.5  # of the long side: how far a mask may grow in a round; what that counts
-_PRIOR = 4.0  # evidence of the mask so far, at further clicks
+_ADVICE = 5.0  # the most of a network's answer
+_POINTS = 5  # of the first outline that a network is asked about
+
+
+class _Round(NamedTuple):
+    """Weights of colours at their places, and of motion."""
+
+    placed: float
+    moved: float
+
+
+# A first guess must not bind colours to places; motion finds things, but its outlines are loose.
+_ROUNDS = (_Round(0.0, 1.0), _Round(0.0, 1.0), _Round(0.5, 1.0), _Round(0.5, 0.5))
+_EVENLY = _Round(1.0, 1.0)
+
+# A correction changes what is near a click, in several sizes.
+_CORRECTION_ROUNDS = 2
+_PRIOR = 4.0  # evidence of the mask so far
 _RADII = (0.01, 0.02, 0.05, 0.11, 0.25)  # of the height: how large a mistake may be
 _ROOM = 6.0  # so far beyond the nearest edge a mistake may reach, in distances to it
 _CHANGE = 1.0  # what changing all of a mask counts against lying on edges
 _ALIKE = 1.0  # evidence from which a pixel looks like a click's surroundings
-
 
 # What a network says of points (x, y), or of the box if there are none: logits, all in pixels of the scene.
 Ask = Callable[[Float[np.ndarray, "points 2"]], Float32[np.ndarray, "h w"]]
@@ -62,7 +75,7 @@ def seeds_of(
         points: (x, y).
         labels: 1 inside, 0 outside.
         strokes: Lines inside or, erasing, outside.
-        box: x0, y0, x1, y1; all is outside but this.
+        box: x0, y0, x1, y1.
     """
     inside = outside = np.zeros(shape, bool)
     dots = [
@@ -93,33 +106,30 @@ def begin(
         seeds: What is certain. Without anything inside, the thing is looked for in all that is not outside.
         click: The first click, if any, (x, y).
         ask: A network to ask.
-
-    Returns:
-        How surely each pixel is inside, 0..1.
     """
+    starts = _starts(scene, seeds)
     if ask is None:
-        found = [_grown(scene, seeds, start, None) for start in _starts(scene, seeds)]
-        return found[_best(scene, found, [])]
-    hint = _capped(ask(click))
-    found = [_grown(scene, seeds, start, hint) for start in _starts(scene, seeds)]
-    found += _advised(scene, seeds, [hint])
-    rough = found[_best(scene, found, [hint > 0])] > 0.5
-    answers = [_capped(ask(point[None])) for point in spread(rough, _POINTS)] if rough.any() else []
+        return _best(scene, [_grown(scene, seeds, start) for start in starts])
+    first = _advice(ask, click)
+    masks = [_grown(scene, seeds, start, first) for start in starts] + _advised(scene, seeds, [first])
+    rough = _best(scene, masks, [first > 0]) > 0.5
+    further = [_advice(ask, point[None]) for point in spread(rough, _POINTS)] if rough.any() else []
     if len(click):
-        found += _advised(scene, seeds, [np.mean([hint, *answers], axis=0)])
-        return found[_best(scene, found, [hint > 0])]
-    means = [np.mean(answers[: n + 1], axis=0) for n in range(len(answers))]
-    found = _advised(scene, seeds, means) or found
-    return found[_best(scene, found, [one > 0.5 for one in found])]
+        masks += _advised(scene, seeds, [np.mean([first, *further], axis=0)])
+        return _best(scene, masks, [first > 0])
+    means = [np.mean(further[: n + 1], axis=0) for n in range(len(further))]
+    masks = _advised(scene, seeds, means) or masks
+    return _best(scene, masks, [mask > 0.5 for mask in masks])
 
 
-def _capped(logits: np.ndarray) -> np.ndarray:
-    return np.clip(logits, -_ADVICE, _ADVICE).astype(np.float32)
+def _advice(ask: Ask, points: np.ndarray) -> np.ndarray:
+    """A network's answer as evidence, capped."""
+    return np.clip(ask(points), -_ADVICE, _ADVICE).astype(np.float32)
 
 
-def _advised(scene: Scene, seeds: Seeds, hints: Sequence[np.ndarray]) -> list[Soft]:
+def _advised(scene: Scene, seeds: Seeds, advice: Sequence[np.ndarray]) -> list[Soft]:
     """What each answer of a network leads to, begun with the answer itself."""
-    return [_grown(scene, seeds, hint > 0, hint) for hint in hints if (hint > 0).any()]
+    return [_grown(scene, seeds, hint > 0, hint) for hint in advice if (hint > 0).any()]
 
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
@@ -134,13 +144,13 @@ def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
     return [nearest_share(far, share) for share in shares]
 
 
-def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None) -> Soft:
+def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None = None) -> Soft:
     """One start, refined in rounds."""
     inside = start.astype(np.float32)
     around = np.maximum(rim(scene.shape), seeds.outside)
     outside = around * (1 - inside)
-    for turn, (placed, moved) in enumerate(zip(_PLACED, _MOVED, strict=True)):
-        evidence = _seen(scene, inside, outside, placed, moved) + _nearness(inside) + _BIAS
+    for turn, weights in enumerate(_ROUNDS):
+        evidence = _seen(scene, inside, outside, weights) + _nearness(inside) + _BIAS
         if hint is not None:
             evidence += hint
         inside = _cut(scene, evidence, seeds, inside)
@@ -148,10 +158,10 @@ def _grown(scene: Scene, seeds: Seeds, start: Mask, hint: np.ndarray | None) -> 
     return inside
 
 
-def _seen(scene: Scene, inside: Soft, outside: Soft, placed: float = 1.0, moved: float = 1.0) -> Soft:
-    """All that the frame itself says, with the weights of colours at their places and of motion."""
-    evidence = by_color(scene, inside, outside) + moved * by_motion(scene, inside, outside)
-    return evidence + placed * by_place(scene, inside, outside) if placed else evidence
+def _seen(scene: Scene, inside: Soft, outside: Soft, weights: _Round = _EVENLY) -> Soft:
+    """All that the frame itself says."""
+    evidence = by_color(scene, inside, outside) + weights.moved * by_motion(scene, inside, outside)
+    return evidence + weights.placed * by_place(scene, inside, outside) if weights.placed else evidence
 
 
 def _nearness(inside: Soft) -> Soft:
@@ -168,30 +178,19 @@ def _cut(scene: Scene, evidence: Soft, seeds: Seeds, start: Soft, kept: Mask | N
     return np.where(touching(soft > 0.5, held) | (soft <= 0.5), soft, 0).astype(np.float32)
 
 
-def _best(scene: Scene, found: Sequence[Soft], voters: Sequence[Mask]) -> int:
-    """Which answer agrees most with the voters, and lies best on edges of colours and of motion."""
-    scores = [
-        (np.mean([_iou(one, voter) for voter in voters]) if voters else 0)
-        + _on_edges(scene.edges, one)
-        + _on_edges(scene.shifts, one)
-        for one in (soft > 0.5 for soft in found)
-    ]
-    return int(np.argmax(scores))
+def _best(scene: Scene, masks: Sequence[Soft], voters: Sequence[Mask] = ()) -> Soft:
+    """The mask that agrees most with the voters, and lies best on edges of colours and of motion."""
 
+    def score(soft: Soft) -> float:
+        mask = soft > 0.5
+        agreement = np.mean([iou(mask, voter) for voter in voters]) if voters else 0
+        return float(agreement + _on_edges(scene.edges, mask) + _on_edges(scene.shifts, mask))
 
-def _iou(a: Mask, b: Mask) -> float:
-    return float((a & b).sum() / max(int((a | b).sum()), 1))
+    return max(masks, key=score)
 
 
 def correct(scene: Scene, seeds: Seeds, so_far: Soft, new: Seeds) -> Soft:
-    """Correct a mask where clicks contradict it; what nobody contradicts stays.
-
-    Args:
-        scene: The frame.
-        seeds: All that is certain.
-        so_far: The mask to correct, 0..1.
-        new: The clicks that contradict it.
-    """
+    """Correct a mask, 0..1, where new seeds contradict it; what nobody contradicts stays."""
     soft = so_far
     for wrong, inside in ((new.inside, True), (new.outside, False)):
         count, numbers = cv2.connectedComponents(wrong.astype(np.uint8), connectivity=8)
@@ -215,7 +214,7 @@ def _corrected(scene: Scene, seeds: Seeds, so_far: Soft, spot: Mask, inside: boo
             break
         field = _field(scene, far, cost, side, reach)
         soft = so_far
-        for _ in range(_NEXT_ROUNDS):
+        for _ in range(_CORRECTION_ROUNDS):
             within = soft * (1 - field) + inside * field
             evidence = _seen(scene, within, 1 - within) + _PRIOR * (2 * so_far - 1) * (1 - 2 * field)
             soft = _cut(scene, evidence.astype(np.float32), seeds, soft, so_far > 0.5)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from regrain.editing.motion.displacement import sampled
+from regrain.editing.motion.flow import sampled
 
 _LONG_SIDE = 256  # pixels worked on
 _BINS = 16  # of each channel of Lab
@@ -35,13 +35,9 @@ class _Known:
 
 @dataclass
 class MaskConsistency:
-    """Watches the regions of one pass, frame after frame.
+    """Watches the regions of one pass, frame after frame."""
 
-    Attributes:
-        known: By label, what the last key frame showed.
-    """
-
-    known: dict[int, _Known] = field(default_factory=dict)
+    _known: dict[int, _Known] = field(default_factory=dict)
     _image: np.ndarray | None = None
     _labels: np.ndarray | None = None
 
@@ -51,12 +47,9 @@ class MaskConsistency:
         labels: UInt8[np.ndarray, "h w"],
         given: set[int] | frozenset[int],
     ) -> dict[int, float]:
-        """Look at the next frame; how far each region is to be believed, 0..1.
+        """Look at what the tracker found on the next frame; how far each region is to be believed, 0..1.
 
-        Args:
-            image: RGB.
-            labels: What the tracker found; 0 is the background.
-            given: Labels whose mask is that of a key frame here; they are believed.
+        Given labels have the mask of a key frame here and are believed.
         """
         scale = min(1.0, _LONG_SIDE / max(labels.shape))
         size = (max(8, round(labels.shape[1] * scale)), max(8, round(labels.shape[0] * scale)))
@@ -65,12 +58,12 @@ class MaskConsistency:
         colors = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         moved = self._moved(image)
         believed = {}
-        for label in {*self.known, *given}:
+        for label in {*self._known, *given}:
             mask = labels == label
             if label in given:
-                self.known[label] = _Known(_histogram(colors, mask), float(mask.sum()))
+                self._known[label] = _Known(_histogram(colors, mask), float(mask.sum()))
             before = None if moved is None else moved == label
-            believed[label] = 1.0 if label in given else _believed(self.known[label], colors, mask, before)
+            believed[label] = 1.0 if label in given else _believed(self._known[label], colors, mask, before)
         self._image, self._labels = image, labels
         return believed
 

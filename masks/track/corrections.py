@@ -32,14 +32,8 @@ class Pass(NamedTuple):
 def changed_by(keys: Iterable[int], corrected: Iterable[int], count: int) -> list[range]:
     """The frames of a region that corrections change, in order and apart from each other.
 
-    Args:
-        keys: Key frames of the region, from 0.
-        corrected: Frames that were corrected: key frames, or frames that were before.
-        count: Frames of the clip.
-
-    Returns:
-        Around each corrected frame, from the key frame before it to the key frame after it, both included;
-        to the end of the clip where there is none.
+    Around each corrected frame, now a key frame or one before, these are the frames from the key frame before
+    it to the key frame after it, both included; to the end of the clip where there is none.
     """
     keys = sorted(set(keys))
     around = (
@@ -60,15 +54,13 @@ def plan(
 ) -> list[Pass]:
     """Plan what must be tracked again after corrections.
 
+    Where stretches are cut out of the clip, regions without a key frame there begin with their known mask.
+
     Args:
         keys: All key frames, the corrected ones included: by frame, masks by label, the uppermost first.
         corrected: By label, the frames that were corrected.
         known: Returns the masks of a frame, from 0, as they are: by label, the uppermost first.
         count: Frames of the clip.
-
-    Returns:
-        Stretches, in order. Where they are cut out of the clip, regions without a key frame there begin
-        with their known mask.
     """
     own = {
         label: changed_by((f for f, masks in keys.items() if label in masks), frames, count)

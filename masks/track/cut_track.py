@@ -65,13 +65,9 @@ def follow(
 
 
 def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
-    """How far the flow is to be believed at each pixel: 1, less where flows disagree, 0 where colours do.
+    """How far the flow `back` to the old frame is to be believed at each pixel of the scene.
 
-    Args:
-        scene: This frame.
-        old: The frame before.
-        back: Flow from this frame to the one before.
-        ahead: Flow from the frame before to this one.
+    1, less where it disagrees with the flow `ahead` from there, 0 where colours disagree.
     """
     off = np.hypot(*(back + sampled(ahead, back)))
     trust = np.where(off < _SLACK + _SHARE * np.hypot(*back), 1, _DOUBTED)
@@ -81,15 +77,7 @@ def _trust(scene: Scene, old: Scene, back: _Flow, ahead: _Flow) -> Soft:
 
 
 def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> Soft:
-    """A mask of the frame before, moved to this one and cut.
-
-    Args:
-        scene: This frame.
-        soft: How surely each pixel was inside on the frame before, 0..1.
-        back: Flow from this frame to the one before.
-        trust: See `_trust`.
-        colors: Evidence of this frame's colours.
-    """
+    """A mask of the frame before, 0..1, moved along `back` to this one and cut; `colors` is evidence."""
     moved = sampled(soft[None], back)[0]
     inside = moved > 0.5
     if not inside.any():
@@ -100,11 +88,9 @@ def _moved(scene: Scene, soft: Soft, back: _Flow, trust: Soft, colors: Soft) -> 
 
 
 def _like(both: Scene, soft: Soft) -> Soft:
-    """How much likelier each colour of a frame was inside than outside on the frame before, capped.
+    """Evidence of a frame's colours by where they were in the mask of the frame before, capped.
 
-    Args:
-        both: The frame before, and this one below it.
-        soft: How surely each pixel was inside on the frame before, 0..1.
+    `both` shows the frame before, and this one below it.
     """
     nothing = np.zeros_like(soft)
     inside, outside = (np.concatenate([weights, nothing]) for weights in (soft, 1 - soft))

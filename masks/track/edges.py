@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from regrain.masks.draw import signed_distance
+from regrain.masks.draw import iou, signed_distance
 
 Mask = np.ndarray  # bool [height, width]
 Refine = Callable[[np.ndarray, Mask, Mask], Mask]
@@ -84,8 +84,3 @@ def refined(refine: Refine, image: np.ndarray, mask: Mask, others: Mask) -> tupl
     answer = refine(image, mask, others) & ~others
     agreed = iou(answer, mask)
     return answer if agreed >= _AGREED else mask, 0.5 + 0.5 * agreed
-
-
-def iou(a: Mask, b: Mask) -> float:
-    """Compute the intersection over union, 0 to 1; 0 if both are empty."""
-    return float((a & b).sum() / max(int((a | b).sum()), 1))

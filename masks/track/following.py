@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import typer
@@ -26,8 +26,6 @@ from regrain.masks.track.uncertainty import judged
 Clicks = dict[int, dict[int, tuple[list[tuple[float, float]], list[int]]]]
 Given = dict[int, dict[int, np.ndarray]]
 Confidences = dict[int, dict[int, float]]
-_Tracked = tuple[int, np.ndarray, Confidence]
-_Step = TypeVar("_Step")
 
 
 def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) -> Given:
@@ -55,10 +53,8 @@ def masks_of_clicks(clip: Clip, clicks: Clicks, method: str, model: str | None) 
             if mask is None or len(points) > 1:
                 mask = segment(image, points, kinds, previous=mask, **how)
             if not mask.any():
-                raise MaskError(
-                    "--click",
-                    f"Nothing was found for label {label} in frame {frame}. Click nearer to its middle.",
-                )
+                reason = f"Nothing was found for label {label} in frame {frame}."
+                raise MaskError("--click", f"{reason} Click nearer to its middle.")
             keys.setdefault(frame, {})[label] = mask
     return keys
 
@@ -71,11 +67,10 @@ def follow(clip: Clip, keys: Given, folder: Path, flow: Any, tracker: str = "flo
     """
     colors = colors_of(dict.fromkeys(label for masks in keys.values() for label in masks))
     confidences: Confidences = {label: {} for label in colors}
-    areas = _usual_areas(keys)
-    for frame, labels, sure in _shown(propagate(clip, keys, flow=flow, tracker=tracker), len(clip)):
+    all_frames = range(len(clip))
+    whole = Pass(all_frames, keys, {label: [all_frames] for label in colors})
+    for frame, labels, _ in _tracked(clip, [whole], keys, confidences, flow, tracker):
         write_frame(labels, folder, frame, colors)
-        for label in colors:
-            confidences[label][frame] = _judge(labels, label, sure, areas)
     return confidences
 
 
@@ -112,32 +107,41 @@ def correct(
     for frame, seen in enumerate(before):
         write_frame(seen, folder, frame, colors)
     confidences: Confidences = {label: {} for label in corrected}
-    areas = _usual_areas(keys)
     passes = plan(keys, corrected, lambda frame: _masks_at(before, frame), len(clip))
-    for (frame, found, sure), part in _passed(clip, passes, flow, tracker):
+    for frame, found, changed in _tracked(clip, passes, keys, confidences, flow, tracker):
         new = before.read(frame, frame + 1)[0].copy()
-        for label in part.labels_at(frame):
+        for label in changed:
             # What the region gives up goes to whatever was seen there.
             new = np.where(new == label, found, new)
             new[found == label] = label
-            confidences[label][frame] = _judge(found, label, sure, areas)
         write_frame(new, folder, frame, colors)
     return confidences
 
 
-def _passed(clip: Clip, passes: list[Pass], flow: Any, tracker: str) -> Iterator[tuple[_Tracked, Pass]]:
-    def all_frames() -> Iterator[tuple[_Tracked, Pass]]:
+def _tracked(
+    clip: Clip,
+    passes: Sequence[Pass],
+    keys: Mapping[int, Mapping[int, np.ndarray]],
+    confidences: Confidences,
+    flow: Any,
+    tracker: str,
+) -> Iterator[tuple[int, np.ndarray, list[int]]]:
+    """Frame, labels and the regions that take them, of each pass; fills in `confidences`, shows progress."""
+    areas = _usual_areas(keys)
+
+    def steps() -> Iterator[tuple[Pass, int, np.ndarray, Confidence]]:
         for part in passes:
-            span = part.frames
-            how = {"start": span.start, "stop": span.stop, "flow": flow, "tracker": tracker}
-            for tracked in propagate(clip, part.keys, **how):
-                yield tracked, part
+            span = {"start": part.frames.start, "stop": part.frames.stop}
+            for tracked in propagate(clip, part.keys, **span, flow=flow, tracker=tracker):
+                yield part, *tracked
 
-    return _shown(all_frames(), sum(len(part.frames) for part in passes))
-
-
-def _shown(steps: Iterable[_Step], total: int) -> Iterator[_Step]:
-    yield from show(steps, "tracking", total=total, console=Console(stderr=True))
+    total = sum(len(part.frames) for part in passes)
+    for part, frame, labels, sure in show(steps(), "tracking", total=total, console=Console(stderr=True)):
+        changed = part.labels_at(frame)
+        for label in changed:
+            share = float((labels == label).sum()) / areas[label]
+            confidences[label][frame] = judged(sure.regions.get(label, 0.0), share)
+        yield frame, labels, changed
 
 
 def _masks_at(labels: Labels, frame: int) -> dict[int, np.ndarray]:
@@ -152,7 +156,3 @@ def _usual_areas(keys: Mapping[int, Mapping[int, np.ndarray]]) -> dict[int, floa
         for label, mask in masks.items():
             areas.setdefault(label, []).extend([int(mask.sum())] if mask.any() else [])
     return {label: float(np.mean(of_label)) if of_label else 1.0 for label, of_label in areas.items()}
-
-
-def _judge(labels: np.ndarray, label: int, sure: Confidence, areas: Mapping[int, float]) -> float:
-    return judged(sure.regions.get(label, 0.0), float((labels == label).sum()) / areas[label])

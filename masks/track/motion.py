@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from regrain.editing.motion.displacement import sampled
-from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion
+from regrain.editing.motion.flow import FlowMethod, estimate_both, occlusion, sampled
 from regrain.masks.draw import signed_distance
 from regrain.masks.track.appearance import (
     BACKGROUND,

@@ -8,7 +8,6 @@ Between two key frames, both directions are blended.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -22,13 +21,13 @@ from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, resize
 from regrain.editing.motion.flow import FlowMethod
 from regrain.masks.draw import signed_distance
-from regrain.masks.models.checkpoints import Checkpoint
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.track import cut_track
 from regrain.masks.track.appearance import Background, TrackedLayer, clear_background, new_layer, palette_of
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.edges import Mask, Refine, by_colors
 from regrain.masks.track.motion import advance
+from regrain.masks.track.sam2_track import Seen, packed, track, unpacked
 
 Keys = Mapping[int, np.ndarray | Mapping[int, np.ndarray]]
 SHORT_SIDE = 480  # pixels worked on; larger frames are shrunk and their masks enlarged
@@ -97,19 +96,11 @@ def propagate(
     stop = len(clip) if stop is None else stop
     stated = _check(clip, keys, start, stop)
     if checkpoint := find_tracker(tracker).checkpoint:
-        return _remembered(checkpoint, clip, stated, start, stop)
-    follow = _by_cuts if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
-    return _propagate(clip, stated, start, stop, follow)
-
-
-def _remembered(
-    checkpoint: Checkpoint, clip: Clip, stated: dict[int, dict[int, Mask]], start: int, stop: int
-) -> Iterator[tuple[int, np.ndarray, Confidence]]:
-    """Track with a network's memory; the module that does it imports torch."""
-    from regrain.masks.track.sam2_track import track
-
-    for frame, seen in track(checkpoint, clip, stated, start, stop):
-        yield _finish(frame, dict(seen), stated, clip.size)
+        found = track(checkpoint, clip, stated, start, stop)
+    else:
+        by = cut_track.follow if tracker == CUTS else partial(_by_layers, refine=refine, method=flow)
+        found = _both_ways(clip, stated, start, stop, by)
+    return (_finish(frame, seen, stated, clip.size) for frame, seen in found)
 
 
 def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int, Mask]]:
@@ -134,58 +125,45 @@ def _check(clip: Clip, keys: Keys, start: int, stop: int) -> dict[int, dict[int,
     return stated
 
 
-def _propagate(
+def _both_ways(
     clip: Clip,
     stated: dict[int, dict[int, Mask]],
     start: int,
     stop: int,
     by: Callable[..., Iterator[_Followed]],
-) -> Iterator[tuple[int, np.ndarray, Confidence]]:
+) -> Iterator[tuple[int, dict[int, Seen]]]:
+    """Track from the first key frame on, and from the last one back, on frames that may be shrunk."""
     scale = min(1.0, SHORT_SIDE / min(clip.size))
     size = (round(clip.size[0] * scale), round(clip.size[1] * scale))
     small = {
         frame: {label: _scaled(mask, size) for label, mask in masks.items()}
         for frame, masks in stated.items()
     }
-    follow = partial(by, clip, stated=small, size=size)
+
+    def follow(order: range) -> Iterator[tuple[int, dict[int, Seen]]]:
+        for frame, labels, sure in by(_read(clip, order, size), small):
+            yield frame, {label: Seen(labels == label, sure[label]) for label in sure}
+
     first, last = min(stated), max(stated)
     # Masks from later key frames are needed first, so they are kept, compressed; the rest streams.
     backwards = follow(range(last, start - 1, -1))
-    later = {frame: (_packed(labels), sure) for frame, labels, sure in islice(backwards, last - first + 1)}
-    for frame, labels, sure in follow(range(first, stop)):
-        found = _masks(labels, sure)
+    later = {frame: packed(seen) for frame, seen in islice(backwards, last - first + 1)}
+    for frame, seen in follow(range(first, stop)):
         if last > first and frame in later:
-            packed, certain = later.pop(frame)
-            found = _blend(frame, stated, found, _masks(_unpacked(packed, size), certain))
-        yield _finish(frame, found, stated, clip.size)
-    for frame, labels, sure in backwards:
-        yield _finish(frame, _masks(labels, sure), stated, clip.size)
-
-
-def _masks(labels: np.ndarray, sure: dict[int, float]) -> dict[int, tuple[Mask, float]]:
-    return {label: (labels == label, sure[label]) for label in sure}
-
-
-def _packed(labels: np.ndarray) -> bytes:
-    return zlib.compress(labels.tobytes(), 1)
-
-
-def _unpacked(packed: bytes, size: tuple[int, int]) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(size[::-1])
+            seen = _blend(frame, stated, seen, unpacked(later.pop(frame), size))
+        yield frame, seen
+    yield from backwards
 
 
 def _blend(
     frame: int,
     stated: dict[int, dict[int, Mask]],
-    earlier: dict[int, tuple[Mask, float]],
-    later: dict[int, tuple[Mask, float]],
-) -> dict[int, tuple[Mask, float]]:
+    earlier: Mapping[int, Seen],
+    later: Mapping[int, Seen],
+) -> dict[int, Seen]:
     """Blend the masks of both directions, weighted by nearness of the key frame and by confidence."""
-    blended = {}
-    for label in [*earlier, *(label for label in later if label not in earlier)]:
-        if label not in later or label not in earlier:
-            blended[label] = earlier[label] if label in earlier else later[label]
-            continue
+    blended = {**earlier, **{label: seen for label, seen in later.items() if label not in earlier}}
+    for label in earlier.keys() & later.keys():
         times = [key for key, masks in stated.items() if label in masks]
         before = frame - max((key for key in times if key <= frame), default=frame)
         after = min((key for key in times if key >= frame), default=frame) - frame
@@ -194,48 +172,46 @@ def _blend(
         weights /= weights.sum()
         reach = np.float32(0.1 * max(mask.shape))  # what one way has lost must not outvote the other
         two = [signed_distance(m).clip(-reach, reach) for m in (mask, other)]
-        blended[label] = weights[0] * two[0] + weights[1] * two[1] > 0, max(certainty, other_certainty)
+        blend = weights[0] * two[0] + weights[1] * two[1] > 0
+        blended[label] = Seen(blend, max(certainty, other_certainty))
     return blended
 
 
 def _finish(
-    frame: int, found: dict[int, tuple[Mask, float]], stated: dict, size: tuple[int, int]
+    frame: int, seen: Mapping[int, Seen], stated: Mapping[int, Mapping[int, Mask]], size: tuple[int, int]
 ) -> tuple[int, np.ndarray, Confidence]:
+    """The labels of a frame at the size of the clip, those of a key frame as they were given."""
     labels = np.zeros(size[::-1], np.uint8)
-    for label, (mask, _) in reversed(found.items()):
+    for label, (mask, _) in reversed(seen.items()):
         labels[_scaled(mask, size)] = label
     given = stated.get(frame, {})
+    sure = {label: 1.0 if label in given else round(seen[label].sure, 4) for label in sorted(seen)}
+    return frame, _stamped(labels, given), Confidence(sure)
+
+
+def _stamped(labels: np.ndarray, given: Mapping[int, Mask]) -> np.ndarray:
+    """Labels in which the given regions are nowhere but in their masks; the earlier covers the later."""
+    labels = np.where(np.isin(labels, [*given]), 0, labels).astype(np.uint8)
     for label, mask in reversed(given.items()):
-        labels[labels == label] = 0
         labels[mask] = label
-    sure = {label: 1.0 if label in given else certainty for label, (_, certainty) in found.items()}
-    return frame, labels, Confidence({label: round(sure[label], 4) for label in sorted(sure)})
-
-
-def _by_cuts(
-    clip: Clip, order: range, stated: dict[int, dict[int, Mask]], size: tuple[int, int]
-) -> Iterator[_Followed]:
-    return cut_track.follow(_read(clip, order, size), stated)
+    return labels
 
 
 def _by_layers(
-    clip: Clip,
-    order: range,
-    stated: dict[int, dict[int, Mask]],
-    size: tuple[int, int],
+    frames: Iterator[tuple[int, np.ndarray]],
+    stated: Mapping[int, Mapping[int, Mask]],
     refine: Refine | Literal["colors"] | None,
     method: FlowMethod,
 ) -> Iterator[_Followed]:
-    """Track in one direction: visible labels, and the confidence of each region."""
+    """Follow masks in one direction; see `cut_track.follow`."""
     layers: dict[int, TrackedLayer] = {}
-    labels, image, ground, sure, witness = np.zeros(size[::-1], np.uint8), None, None, {}, MaskConsistency()
-    for frame, picture in _read(clip, order, size):
-        if image is not None and ground is not None:
-            labels, sure = advance(layers, ground, labels, image, picture, method)
+    before, ground, sure, consistency = None, None, {}, MaskConsistency()
+    for frame, picture in frames:
+        labels = np.zeros(picture.shape[:2], np.uint8)
+        if before is not None and ground is not None:
+            labels, sure = advance(layers, ground, *before, picture, method)
         given = stated.get(frame, {})
-        for label, mask in reversed(given.items()):
-            labels = np.where(labels == label, 0, labels).astype(np.uint8)
-            labels[mask] = label
+        labels = _stamped(labels, given)
         for label, mask in given.items():
             ask = by_colors(picture, labels == label) if refine == "colors" else refine
             layers[label] = new_layer(picture, mask, labels == label, labels, ask, layers.get(label))
@@ -244,8 +220,8 @@ def _by_layers(
             known = clear if ground is None else clear & ground.known
             look = picture.astype(np.float32) if ground is None else ground.look
             ground = Background(look, known, palette_of(picture, clear))
-        image = picture
-        believed = witness.see(picture, labels, frozenset(given))
+        before = labels, picture
+        believed = consistency.see(picture, labels, frozenset(given))
         sure = {n: min(sure.get(n, 0.0), believed[n]) if n not in given else 1.0 for n in layers}
         yield frame, labels, sure
 

@@ -17,17 +17,16 @@ import numpy as np
 
 from regrain.editing.media.clip import Clip
 from regrain.masks.draw import pack, unpack
-from regrain.masks.models.checkpoints import Checkpoint, Network, load_video
+from regrain.masks.models.checkpoints import Checkpoint, Network, load
 from regrain.masks.models.cost import timing
 
 Masks = Mapping[int, np.ndarray]
-_Packed = tuple[bytes, float]
 _WINDOW = 16  # frames read at once: a video file cannot be read backwards one by one
 _STABLE = 1.0  # logits: a mask that changes much between these two thresholds is a guess
 
 
 class Seen(NamedTuple):
-    """What the network says of a region on a frame: bool [height, width], and 0 (lost) to 1 (sure)."""
+    """A region on a frame: bool [height, width], and 0 (lost) to 1 (sure)."""
 
     mask: np.ndarray
     sure: float
@@ -52,7 +51,7 @@ def track(
     Raises:
         ModelError: The checkpoint cannot track, or is broken.
     """
-    network = load_video(checkpoint)
+    network = load(checkpoint, "tracking")
     firsts: dict[int, int] = {}
     for frame, masks in sorted(stated.items()):
         for label in masks:
@@ -61,10 +60,13 @@ def track(
     walk = partial(_walk, checkpoint, network, clip, stated)
     with closing(walk(range(turn - 1, start - 1, -1), True)) as backwards:
         # What begins later is needed while the clip goes forwards; it is kept, compressed.
-        early = {frame: _packed(seen, firsts, frame) for frame, seen in islice(backwards, turn - first)}
+        early = {
+            frame: packed({label: one for label, one in seen.items() if frame < firsts[label]})
+            for frame, seen in islice(backwards, turn - first)
+        }
         with closing(walk(range(first, stop), False)) as forwards:
             for frame, seen in forwards:
-                yield frame, seen | _unpacked(early.pop(frame, {}), clip.size)
+                yield frame, seen | unpacked(early.pop(frame, {}), clip.size)
         yield from backwards
 
 
@@ -169,12 +171,11 @@ def _forget(network: Network, session: Any, frame: int) -> None:
             del tracked[old]
 
 
-def _packed(
-    seen: Mapping[int, Seen], firsts: Mapping[int, int], frame: int
-) -> dict[int, tuple[bytes, float]]:
-    """The regions whose first key frame is still to come."""
-    return {label: (pack(mask), sure) for label, (mask, sure) in seen.items() if frame < firsts[label]}
+def packed(seen: Mapping[int, Seen]) -> dict[int, tuple[bytes, float]]:
+    """Regions with their masks compressed."""
+    return {label: (pack(mask), sure) for label, (mask, sure) in seen.items()}
 
 
-def _unpacked(packed: Mapping[int, _Packed], size: tuple[int, int]) -> dict[int, Seen]:
-    return {label: Seen(unpack(data, size), sure) for label, (data, sure) in packed.items()}
+def unpacked(kept: Mapping[int, tuple[bytes, float]], size: tuple[int, int]) -> dict[int, Seen]:
+    """What `packed` was given; `size` is (width, height)."""
+    return {label: Seen(unpack(data, size), sure) for label, (data, sure) in kept.items()}

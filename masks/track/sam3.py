@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from regrain.editing.errors import ModelError
 from regrain.editing.media.clip import Clip
 from regrain.editing.recipe.events import Progress
-from regrain.masks.models.checkpoints import Checkpoint, find, load_words
-from regrain.masks.track.edges import iou
+from regrain.masks.draw import iou
+from regrain.masks.models.checkpoints import Checkpoint, find, load
 from regrain.masks.track.propagate import propagate
 
 LEAST = 0.5  # score from which something counts as found
@@ -61,7 +61,7 @@ def instances(
     """
     import torch
 
-    model, processor = load_words(checkpoint)
+    model, processor = load(checkpoint, "words")
     size = image.shape[:2]
     pixels = processor.image_processor(images=image, return_tensors="pt")["pixel_values"].to(model.device)
     found: list[Instance] = []
@@ -87,32 +87,20 @@ def _each_once(found: list[Instance]) -> list[Instance]:
 def find_by_words(
     clip: Clip, words: Sequence[str], finder: str, tracker: str = "flow"
 ) -> Iterator[Progress | FoundThings]:
-    """As `find_in_clip`, for a finder by name, with progress that people can be shown.
-
-    Raises:
-        ModelError: The finder is unknown, takes no words, or is broken.
-    """
-    if (checkpoint := find(finder)) is None:
-        raise ModelError("finder", f"{finder[:60]!r} was not found. Choose another.")
-    yield Progress("finding", 0, len(clip), None)
-    for step in find_in_clip(clip, words, checkpoint, tracker):
-        yield step if isinstance(step, FoundThings) else Progress("finding", step, len(clip), None)
-
-
-def find_in_clip(
-    clip: Clip, words: Sequence[str], checkpoint: Checkpoint, tracker: str = "flow"
-) -> Iterator[int | FoundThings]:
-    """Find things on the middle frame of a clip and follow them: frames done, and as the last what was found.
+    """Find things on the middle frame of a clip and follow them; what was found comes last.
 
     Args:
         clip: Frames.
         words: See `instances`.
-        checkpoint: One that takes words.
+        finder: Name of a checkpoint that takes words.
         tracker: See `masks.propagate`.
 
     Raises:
-        ModelError: The checkpoint takes no words, or is broken; the tracker is.
+        ModelError: The finder is unknown, takes no words, or is broken; the tracker is.
     """
+    if (checkpoint := find(finder)) is None:
+        raise ModelError("finder", f"{finder[:60]!r} was not found. Choose another.")
+    yield Progress("finding", 0, len(clip), None)
     width, height = clip.size
     middle = len(clip) // 2
     things = instances(clip.read(middle, middle + 1)[0], words, checkpoint)[:MOST]
@@ -122,5 +110,5 @@ def find_in_clip(
         keys = {middle: {label: one.mask for label, one in enumerate(things, 1)}}
         for done, (frame, seen, _) in enumerate(propagate(clip, keys, tracker=tracker), 1):
             labels[frame] = seen
-            yield done
+            yield Progress("finding", done, len(clip), None)
     yield FoundThings(labels, tuple(one.words for one in things), tuple(2 * one.score for one in things))

@@ -65,7 +65,5 @@ def test_what_cannot_be_done_is_one_line(tiny_folder, clip, capsys):
     assert call("nonsense", clip) == 2
     assert call(tiny_folder, clip, "--set", "steps") == 2
     assert call(tiny_folder, clip, "--frames", "9") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[:2] for line in lines] == [
-        ["error", " model"], ["error", " --set"], ["error", " clip.frames"],
-    ]  # fmt: skip
+    fields = [line.split(":")[:2] for line in capsys.readouterr().err.splitlines()]
+    assert fields == [["error", " model"], ["error", " --set"], ["error", " clip.frames"]]

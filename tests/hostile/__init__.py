@@ -19,5 +19,5 @@ KINDS = {
 def all_cases(kinds: Iterable[str] = KINDS) -> list[Case]:
     """Every case of some kinds."""
     wanted = set(kinds)
-    makers = dict.fromkeys(KINDS[kind] for kind in wanted)
+    makers = dict.fromkeys(make for kind, make in KINDS.items() if kind in wanted)
     return unique(case for make in makers for case in make() if case.kind in wanted)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import json
 import os
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,9 @@ import av
 import numpy as np
 from PIL import Image
 
+from tests.made_clips import samples, write_clip
+
+Change = Callable[..., object]  # of a path
 FRAMES, WIDTH, HEIGHT = 4, 64, 64
 
 
@@ -27,11 +32,10 @@ def pixels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np
     return np.stack([np.roll(large, 2 * i, 1) for i in range(frames)])
 
 
-def labels(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def labels(frames: int = FRAMES) -> np.ndarray:
     """Two squares, labelled 1 and 2."""
-    out = np.zeros((frames, height, width), np.uint8)
-    out[:, height // 4 : height // 2, width // 8 : width // 2] = 1
-    out[:, height // 2 : height * 7 // 8, width // 2 : width * 7 // 8] = 2
+    out = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+    out[:, 16:32, 8:32], out[:, 32:56, 32:56] = 1, 2
     return out
 
 
@@ -42,41 +46,22 @@ def write_video(
     pix_fmt: str = "yuv420p",
     *,
     sound: tuple[str, str, int] | None = None,
-    tags: tuple[int, int, int, int] | None = None,
-    aspect: Fraction | None = None,
     rate: Fraction | int = 8,
-    options: dict[str, str] | None = None,
+    **more: Any,
 ) -> Path:
-    """Write a video file; `sound` is codec, layout and rate, `tags` matrix, range, primaries, transfer."""
+    """Write a video file; `sound` is codec, layout and rate, the rest as for `write_clip`."""
     frames = pixels() if frames is None else frames
-    with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=rate, options=options or {})
-        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], pix_fmt
-        if aspect:
-            video.codec_context.sample_aspect_ratio = aspect
-        if tags:
-            video.colorspace, video.color_range, video.color_primaries, video.color_trc = tags
-        audio = container.add_stream(sound[0], rate=sound[2], layout=sound[1]) if sound else None
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(video.encode(picture.reformat(format=pix_fmt)))
-        container.mux(video.encode(None))
-        if audio and sound:
-            _write_sound(container, audio, sound[1], sound[2], len(frames) / Fraction(rate))
-    return path
+    if sound:
+        more["sound"] = sound[0], _wave(sound[1], sound[2], len(frames) / Fraction(rate))
+    return write_clip(path, frames, codec=codec, pixels=pix_fmt, fps=rate, **more)
 
 
-def _write_sound(container: Any, stream: Any, layout: str, rate: int, seconds: Fraction) -> None:
+def _wave(layout: str, rate: int, seconds: Fraction) -> av.AudioFrame:
     channels = av.AudioLayout(layout).nb_channels
     t = np.arange(int(seconds * rate)) / rate
     wave = np.stack([np.sin(2 * np.pi * (200 + 50 * c) * t) for c in range(channels)]).astype(np.float32)
     # Packed: PyAV miscounts the planes of eight channels and more.
-    frame = av.AudioFrame.from_ndarray(0.1 * wave.T.reshape(1, -1), format="flt", layout=layout)
-    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-    resampler = av.AudioResampler(stream.format, layout, rate, stream.frame_size or None)
-    for part in [*resampler.resample(frame), *resampler.resample(None)]:
-        container.mux(stream.encode(part))
-    container.mux(stream.encode(None))
+    return samples(0.1 * wave.T.reshape(1, -1), "flt", layout, rate)
 
 
 @cache
@@ -109,22 +94,22 @@ def write_masks(folder: Path, masks: np.ndarray | None = None) -> Path:
 
 def content() -> dict[str, Any]:
     """A sound project.json."""
-    return {
-        "version": 1,
-        "clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": FRAMES, "size": 64},
-        "source_prompt": "a cat and a dog walk on the grass",
-        "prompt": "",
-        "negative_prompt": "",
-        "regions": [
-            {"name": "left", "label": 1, "source": "a cat", "prompt": "a pig", "color": "#ffe11a"},
-            {"name": "right", "label": 2, "source": "a dog", "prompt": "a fox", "strength": 0.9, "margin": 4},
-        ],
-        "masks": "masks",
-        "method": "videograin",
-        "params": {"steps": 2},
-        "model": "storybook",
-        "seed": 3,
-    }
+    left = {"name": "left", "label": 1, "source": "a cat", "prompt": "a pig", "color": "#ffe11a"}
+    right = {"name": "right", "label": 2, "source": "a dog", "prompt": "a fox", "strength": 0.9, "margin": 4}
+    clip = {"path": "clip.mp4", "start": 0, "stride": 1, "frames": FRAMES, "size": 64}
+    words = {"source_prompt": "a cat and a dog walk on the grass", "prompt": "", "negative_prompt": ""}
+    how = {"method": "videograin", "params": {"steps": 2}, "model": "storybook", "seed": 3}
+    return {"version": 1, "clip": clip, **words, "regions": [left, right], "masks": "masks", **how}
+
+
+def changed(content: Any, place: str, value: Any) -> Any:
+    """The content with another value at a place, as "regions.0.name"."""
+    content = copy.deepcopy(content)
+    at, (*parents, last) = content, place.split(".")
+    for key in parents:
+        at = at[int(key) if key.isdigit() else key]
+    at[int(last) if last.isdigit() else last] = copy.deepcopy(value)
+    return content
 
 
 def write_project(folder: Path, changed: Any = None) -> Path:
@@ -137,13 +122,11 @@ def write_project(folder: Path, changed: Any = None) -> Path:
     return folder
 
 
-def linked_model(folder: Path, source: Path) -> Path:
-    """A copy of the built-in model whose files are links, so that a case may replace one."""
-    shutil.copytree(source, folder, copy_function=os.symlink)
-    return folder
+def with_project(change: Change = lambda path: None, *given: Any, at: str = "") -> Callable[[Path], None]:
+    """Writes a sound project into `project` of a folder, then changes something at a path in that folder."""
 
+    def write(folder: Path) -> None:
+        write_project(folder / "project")
+        change(folder / at, *given)
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file anew, not through a link."""
-    path.unlink(missing_ok=True)
-    path.write_bytes(data)
+    return write

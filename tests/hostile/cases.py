@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Expected = Literal["refuse", "accept", "either"]
-Prepare = Callable[[Path], list[str]]
+Write = Callable[[Path], object]
 MOST = 300  # characters of a line
 # Insides of libraries, which mean nothing to a user.
 _INSIDE = re.compile(
@@ -25,27 +24,14 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 
 @dataclass(frozen=True)
 class Case:
-    """One hostile input.
+    """One hostile input."""
 
-    Attributes:
-        kind: What is hostile: clip, masks, project ...
-        name: What is wrong with it; unique within its kind.
-        prepare: Writes the files into an empty folder, in which the command then runs, and returns the
-            command line: "editing" or "masks", and its arguments.
-        expected: Whether it must be refused, must be accepted, or may be either.
-        slow: Whether it runs a model.
-    """
-
-    kind: str
-    name: str
-    prepare: Prepare
-    expected: Expected = "refuse"
-    slow: bool = False
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Random numbers of this case alone."""
-        return np.random.default_rng(zlib.crc32(f"{self.kind}/{self.name}".encode()))
+    kind: str  # what is hostile: clip, masks, project ...
+    name: str  # what is wrong with it; unique within its kind
+    command: list[str]  # the command line: "editing", "masks" or one of `PROGRAMS`, and its arguments
+    write: Write  # writes the files into an empty folder, in which the command then runs
+    expected: Expected = "refuse"  # whether it must be refused, must be accepted, or may be either
+    slow: bool = False  # whether it runs a model
 
 
 class Answer(NamedTuple):

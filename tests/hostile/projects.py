@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-import zlib
+import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
-from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES
+from tests.hostile.faults import CONTENT, SPECIAL, TEXT, VALUES, damage_file, put, replace_file
 
 CHECK = ["editing", "check", "project"]
+_REGION = [f"regions.0.{key}" for key in ("prompt", "source", "negative", "name")]
 # Where text may be anything a person types.
-_FREE = {
-    "source_prompt",
-    "prompt",
-    "negative_prompt",
-    "regions.0.prompt",
-    "regions.0.source",
-    "regions.0.negative",
-    "regions.0.name",
-}
+_FREE = {"source_prompt", "prompt", "negative_prompt", *_REGION}
 _PLACES = (
-    *(
-        "version",
-        "clip",
-        "clip.path",
-        "clip.start",
-        "clip.stride",
-        "clip.frames",
-        "clip.size",
-        "source_prompt",
-        "prompt",
-    ),
-    *(
-        "negative_prompt",
-        "more_prompts",
-        "regions",
-        "regions.0",
-        "regions.0.name",
-        "regions.0.label",
-        "regions.0.source",
-    ),
-    *("regions.0.prompt", "regions.0.color", "regions.0.strength", "regions.0.negative", "regions.0.margin"),
-    *(
-        "regions.0.drawn",
-        "masks",
-        "method",
-        "params",
-        "params.steps",
-        "params.keyframes",
-        "params.cuts",
-        "params.control",
-    ),
+    *("version", "clip", "clip.path", "clip.start", "clip.stride", "clip.frames", "clip.size"),
+    *("source_prompt", "prompt", "negative_prompt", "more_prompts", "regions", "regions.0", *_REGION),
+    *("regions.0.label", "regions.0.color", "regions.0.strength", "regions.0.margin", "regions.0.drawn"),
+    *("masks", "method", "params", "params.steps", "params.keyframes", "params.cuts", "params.control"),
     *("params.heat_pixel", "model", "loras", "adapter", "seed"),
 )
 
 
-def changed(place: str, value: Any) -> dict[str, Any]:
-    """The sound project with another value at a place."""
-    content: Any = base.content()
-    at, (*parents, last) = content, place.split(".")
-    for key in parents:
-        at = at[int(key) if key.isdigit() else key]
-    at[int(last) if last.isdigit() else last] = value
-    return content
-
-
 def _sound(place: str, name: str, value: Any) -> Expected:
     """What must become of a value at a place."""
-    if value == _at(place) and type(value) is type(_at(place)):
+    if json.dumps(base.changed(base.content(), place, value)) == json.dumps(base.content()):
         return "either"
     if place == "regions.0.strength" and name in ("a whole float", "tiny"):
         return "either"
@@ -85,345 +39,134 @@ def _sound(place: str, name: str, value: Any) -> Expected:
     hostile = any(word in name for word in ("surrogate", "900,000", "100,000", "null", "zero width"))
     if nothing or (text and place in _FREE and not hostile):
         return "either"
-    if place.startswith(("params", "more_prompts", "regions.0.drawn", "loras")) or (
-        text and place == "model"
-    ):
+    loose = place.startswith(("params", "more_prompts", "regions.0.drawn", "loras"))
+    if loose or (text and place == "model"):
         return "either" if not hostile and "true" not in name else "refuse"
     if not text and name in ("zero", "true", "10,000 entries", "mixed") and place == "seed":
         return "refuse" if name != "zero" else "either"
     return "refuse"
 
 
-def _at(place: str) -> Any:
-    at: Any = base.content()
-    for key in place.split("."):
-        try:
-            at = at[int(key) if key.isdigit() else key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return at
-
-
 def cases() -> Iterator[Case]:
     """All of them."""
-    yield from _values()
-    yield from _bytes()
-    yield from _settings()
-    yield from _commands()
-    yield from _words()
-
-
-def _values() -> Iterator[Case]:
     for place in _PLACES:
         for name, value in VALUES.items():
 
-            def prepare(folder: Path, place=place, value=value) -> list[str]:
-                base.write_project(folder / "project", changed(place, copy.deepcopy(value)))
-                return CHECK
+            def write(folder: Path, place=place, value=value) -> None:
+                base.write_project(folder / "project", base.changed(base.content(), place, value))
 
-            yield Case("project", f"{place} is {name}", prepare, _sound(place, name, value))
-
-
-def _bytes() -> Iterator[Case]:
-    for name, fault in CONTENT.items():
-
-        def prepare(folder: Path, fault=fault, name=name) -> list[str]:
-            base.write_project(folder / "project")
-            file = folder / "project" / "project.json"
-            file.write_bytes(fault(file.read_bytes(), np.random.default_rng(zlib.crc32(name.encode()))))
-            return CHECK
-
-        yield Case("project", f"file, {name}", prepare, "either" if "flipped" in name else "refuse")
-    for name, make in SPECIAL.items():
-
-        def prepare_special(folder: Path, make=make) -> list[str]:
-            import os
-
-            base.write_project(folder / "project")
-            (folder / "project" / "project.json").unlink()
-            os.chdir(folder / "project")
-            make(folder / "project" / "project.json")
-            os.chdir(folder)
-            return CHECK
-
-        yield Case("project", f"file is {name}", prepare_special)
-    for part in ("clip.mp4", "masks", "masks/00001.png"):
-        for name, make in SPECIAL.items():
-
-            def prepare_part(folder: Path, make=make, part=part) -> list[str]:
-                import os
-                import shutil
-
-                base.write_project(folder / "project")
-                target = folder / "project" / part
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
-                os.chdir(target.parent)
-                make(target)
-                os.chdir(folder)
-                return CHECK
-
-            yield Case("project", f"{part} is {name}", prepare_part)
-    texts = {
-        "a key twice": '{"version": 1, "version": 1}',
-        "95,000 keys, the last twice": "{" + ",".join(f'"k{i}":1' for i in range(95_000)) + ',"k94999":2}',
-        "deep lists": "[" * 200_000,
-        "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000,
-        "NaN": '{"version": NaN}',
-        "Infinity": '{"version": 1, "seed": Infinity}',
-        "a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}",
-        "UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"),
-        "a list": "[]",
-        "a string": '"project"',
-        "a comment": '// hello\n{"version": 1}',
-        "2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}',
-    }
-    for name, text in texts.items():
-
-        def prepare_text(folder: Path, text=text) -> list[str]:
-            base.write_project(folder / "project")
-            (folder / "project" / "project.json").write_text(text, encoding="latin-1")
-            return CHECK
-
-        yield Case("project", f"text, {name}", prepare_text)
+            yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
+    yield from chain(_files(), _settings(), _options(), _places(), _words())
 
 
-_SETTINGS = {
-    "nothing": "",
-    "a word": "x",
-    "true": "true",
-    "null": "null",
-    "minus": "-1",
-    "huge": "1e999",
-    "many digits": "9" * 5000,
-    "NaN": "NaN",
-    "a list": "[1,2,3]",
-    "deep": "[" * 5000 + "]" * 5000,
-    "an object": '{"a":{"b":[]}}',
-    "long": "x" * 100_000,
-    "control characters": "\x1b[31m\x07",
-    "zero width": "\u200b",
-    "digits apart": "1_000",
-    "odd digits": "²",
-    "spaces": " " * 50_000,
-    "commas": "," * 20_000,
-    "dashes": "0-" * 20_000,
-    "at signs": "a@" * 10_000,
-    "colons": "a:" * 10_000,
-    "a template": "${x}",
-    "beyond the clip": "every 10000",
-    "frames": "0, 999999",
-    "a range": "auto 9-2",
-    "a float": "0.3333333333333333333333",
-}
+_TEXTS = {"a key twice": '{"version": 1, "version": 1}'}
+_TEXTS |= {"95,000 keys, the last twice": "{" + ",".join(f'"k{i}":1' for i in range(95_000)) + ',"k94999":2}'}
+_TEXTS |= {"deep lists": "[" * 200_000, "deep objects": '{"a":' * 100_000 + "1" + "}" * 100_000}
+_TEXTS |= {"NaN": '{"version": NaN}', "Infinity": '{"version": 1, "seed": Infinity}'}
+_TEXTS |= {"a number of 50,000 digits": '{"version": 1, "seed": ' + "9" * 50_000 + "}"}
+_TEXTS |= {"UTF-16": '{"version": 1}'.encode("utf-16").decode("latin-1"), "a list": "[]"}
+_TEXTS |= {"a string": '"project"', "a comment": '// hello\n{"version": 1}'}
+_TEXTS |= {"2 MB": '{"version": 1, "prompt": "' + "x" * 2_000_000 + '"}'}
+
+
+def _files() -> Iterator[Case]:
+    for name in CONTENT:
+        expected = "either" if "flipped" in name else "refuse"
+        write = base.with_project(damage_file, name, at="project/project.json")
+        yield Case("project", f"file, {name}", CHECK, write, expected)
+    for part in ("project.json", "clip.mp4", "masks", "masks/00001.png"):
+        for name in SPECIAL:
+            title = "file" if part == "project.json" else part
+            write = base.with_project(put, name, at=f"project/{part}")
+            yield Case("project", f"{title} is {name}", CHECK, write)
+    for name, text in _TEXTS.items():
+        write = base.with_project(replace_file, text.encode("latin-1"), at="project/project.json")
+        yield Case("project", f"text, {name}", CHECK, write)
+
+
+_SETTINGS = {"nothing": "", "a word": "x", "true": "true", "null": "null", "minus": "-1", "huge": "1e999"}
+_SETTINGS |= {"many digits": "9" * 5000, "NaN": "NaN", "a list": "[1,2,3]", "deep": "[" * 5000 + "]" * 5000}
+_SETTINGS |= {"an object": '{"a":{"b":[]}}', "long": "x" * 100_000, "control characters": "\x1b[31m\x07"}
+_SETTINGS |= {"zero width": "\u200b", "digits apart": "1_000", "odd digits": "²", "spaces": " " * 50_000}
+_SETTINGS |= {"commas": "," * 20_000, "dashes": "0-" * 20_000, "at signs": "a@" * 10_000}
+_SETTINGS |= {"colons": "a:" * 10_000, "a template": "${x}", "beyond the clip": "every 10000"}
+_SETTINGS |= {"frames": "0, 999999", "a range": "auto 9-2", "a float": "0.3333333333333333333333"}
 
 
 def _settings() -> Iterator[Case]:
+    def write(folder: Path) -> None:
+        base.write_project(folder / "project", base.content() | {"params": {}})
+
     for method, record in METHODS.items():
         for key in record.Params.model_fields:
             for name, value in _SETTINGS.items():
-
-                def prepare(folder: Path, method=method, key=key, value=value) -> list[str]:
-                    content = base.content() | {"params": {}}
-                    base.write_project(folder / "project", content)
-                    return [*CHECK, "--method", method, f"--set={key}={value}"]
-
+                command = [*CHECK, "--method", method, f"--set={key}={value}"]
                 hopeless = name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
-                yield Case("setting", f"{method} {key}: {name}", prepare, "refuse" if hopeless else "either")
+                expected: Expected = "refuse" if hopeless else "either"
+                yield Case("setting", f"{method} {key}: {name}", command, write, expected)
     for name, text in TEXT.items():
-
-        def prepare_key(folder: Path, text=text) -> list[str]:
-            base.write_project(folder / "project")
-            return [*CHECK, f"--set={text[:50_000]}=1".replace("\0", "")]
-
-        yield Case("setting", f"a key that is {name}", prepare_key)
+        command = [*CHECK, f"--set={text[:50_000]}=1".replace("\0", "")]
+        yield Case("setting", f"a key that is {name}", command, base.with_project())
 
 
-_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("editing", "run", "project", "-o", "out"): (
-        "--model",
-        "--lora",
-        "--adapter",
-        "--method",
-        "--set",
-        "--seed",
-        "--prompt",
-        "--dtype",
-    ),
-    ("editing", "new", "project/clip.mp4", "-o", "out"): (
-        "--masks",
-        "--start",
-        "--stride",
-        "--frames",
-        "--size",
-        "--region",
-        "--region-source",
-    ),
-    ("masks", "track", "project/clip.mp4", "-o", "out", "--click", "1:0,20,20"): (
-        "--click",
-        "--start",
-        "--stride",
-        "--frames",
-        "--method",
-        "--model",
-        "--flow",
-        "--masks",
-        "--key",
-    ),
-    ("masks", "convert", "project/masks", "-o", "out"): ("--color", "--fps"),
-    ("masks", "clean", "project/masks", "-o", "out"): (
-        "--grow",
-        "--fill-holes",
-        "--drop-specks",
-        "--label",
-        "--color",
-        "--fps",
-    ),
-    ("editing", "tune", "project", "-o", "out.safetensors", "--set=tune_steps=1"): (
-        "--model",
-        "--lora",
-        "--set",
-        "--name",
-        "--dtype",
-    ),
-    ("editing", "clusters", "project", "-o", "out"): ("--count", "--steps", "--seed", "--model"),
+_OPTIONS = {
+    "editing run project -o out": "--model --lora --adapter --method --set --seed --prompt --dtype",
+    "editing new project/clip.mp4 -o out": "--masks --start --stride --frames --size --region "
+    "--region-source",
+    "masks track project/clip.mp4 -o out --click 1:0,20,20": "--click --start --stride --frames --method "
+    "--model --flow --masks --key",
+    "masks convert project/masks -o out": "--color --fps",
+    "masks clean project/masks -o out": "--grow --fill-holes --drop-specks --label --color --fps",
+    "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",
+    "editing clusters project -o out": "--count --steps --seed --model",
 }
-_ODD = {
-    "empty": "",
-    "blank": " ",
-    "minus": "-1",
-    "huge": "9" * 40,
-    "5000 digits": "1" * 5000,
-    "a float": "0.5",
-    "a word": "zzz",
-    "control characters": "a\x1b[2Jb",
-    "a new line": "a\nb",
-    "zero width": "\u200b",
-    "long": "x" * 100_000,
-    "not UTF-8": "a\udcff",
-    "a path upwards": "../../..",
-    "a folder": "/",
-    "a device": "/dev/zero",
-    "a URL": "http://127.0.0.1:1/x",
-    "odd digits": "²٣",
-    "JSON": '{"a":1}',
-    "an equals sign": "=",
-    "label only": "1=",
-    "colons": ":" * 3000,
-    "numbers": "1:0," + "9" * 5000 + ",1",
-    "not a number": "1:0,nan,inf",
-    "a range": "300=x",
-}
+_ODD = {"empty": "", "blank": " ", "minus": "-1", "huge": "9" * 40, "5000 digits": "1" * 5000}
+_ODD |= {"a float": "0.5", "a word": "zzz", "control characters": "a\x1b[2Jb", "a new line": "a\nb"}
+_ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", "a folder": "/"}
+_ODD |= {"a device": "/dev/zero", "a URL": "http://127.0.0.1:1/x", "odd digits": "²٣", "JSON": '{"a":1}'}
+_ODD |= {"a path upwards": "../../..", "an equals sign": "=", "label only": "1=", "colons": ":" * 3000}
+_ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
+# Odd values that some option takes, and those that one option takes.
+_TAKEN = ("JSON", "a float", "label only", "a range", "minus", "not UTF-8", "a new line", "an equals sign")
+_TAKEN_BY = {("--adapter", "empty"), ("--model", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
+_TAKEN_BY |= {("--region-source", "label only")}
 
 
-def _commands() -> Iterator[Case]:
-    for command, options in _OPTIONS.items():
-        for option in options:
+def _options() -> Iterator[Case]:
+    for text, options in _OPTIONS.items():
+        command = text.split()
+        for option in options.split():
             for name, value in _ODD.items():
+                soft = option in ("--prompt", "--name") or name in _TAKEN or (option, name) in _TAKEN_BY
+                title = f"{' '.join(command[:2])} {option} {name}"
+                given = [*command, f"{option}={value}"]
+                yield Case("command", title, given, base.with_project(), "either" if soft else "refuse")
 
-                def prepare(folder: Path, command=command, option=option, value=value) -> list[str]:
-                    base.write_project(folder / "project")
-                    return [*command, f"{option}={value}"]
 
-                free = option in ("--prompt", "--name") or (
-                    option == "--region-source" and name == "label only"
-                )
-                works = {
-                    ("--adapter", "empty"),
-                    ("--model", "empty"),
-                    ("--method", "blank"),
-                    ("--seed", "5000 digits"),
-                }
-                expected: Expected = (
-                    "either"
-                    if free
-                    or name
-                    in (
-                        "JSON",
-                        "a float",
-                        "label only",
-                        "a range",
-                        "minus",
-                        "not UTF-8",
-                        "a new line",
-                        "an equals sign",
-                    )
-                    or (option, name) in works
-                    else "refuse"
-                )
-                yield Case("command", f"{' '.join(command[:2])} {option} {name}", prepare, expected)
+def _places() -> Iterator[Case]:
     for name, value in _ODD.items():
-        for command in (("editing", "run"), ("editing", "new"), ("masks", "convert"), ("editing", "check")):
-
-            def prepare_in(folder: Path, command=command, value=value) -> list[str]:
-                return [
-                    *command,
-                    f"./{value}" if value.startswith("-") else value,
-                    *([] if "check" in command else ["-o", "out"]),
-                ]
-
-            yield Case("command", f"{' '.join(command)} of {name}", prepare_in)
-    for out in (
-        "project",
-        "project/clip.mp4",
-        "/dev/null/x",
-        "/proc/x",
-        "x" * 300,
-        "a/" * 3000,
-        "\x1b[31m",
-        "project/masks",
-    ):
-
-        def prepare_out(folder: Path, out=out) -> list[str]:
-            base.write_project(folder / "project")
-            return ["editing", "new", "project/clip.mp4", "-o", out]
-
-        yield Case(
-            "command",
-            f"editing new -o {out[:20]!r}",
-            prepare_out,
-            "either" if out == "\x1b[31m" else "refuse",
-        )
-    strangers = {
-        "attention/notes.txt": b"mine",
-        "report.json/mine.txt": b"mine",
-        "masks.mp4/mine.txt": b"mine",
-    }
-    for name, data in strangers.items():
-
-        def prepare_stranger(folder: Path, name=name, data=data) -> list[str]:
-            base.write_project(folder / "project")
-            (folder / "out" / name).parent.mkdir(parents=True)
-            (folder / "out" / name).write_bytes(data)
-            return ["editing", "run", "project", "-o", "out"]
-
-        yield Case("command", f"a stranger's {name} in the way", prepare_stranger)
-
-    def other_masks(folder: Path) -> list[str]:
-        base.write_project(folder / "project")
-        base.write_masks(folder / "out", base.labels(9))
-        return ["masks", "clean", "project/masks", "-o", "out", "--grow=1"]
-
-    yield Case("command", "masks of another clip in the way", other_masks)
+        for command in ("editing run", "editing new", "masks convert", "editing check"):
+            given = [*command.split(), f"./{value}" if value.startswith("-") else value]
+            given += [] if "check" in command else ["-o", "out"]
+            yield Case("command", f"{command} of {name}", given, lambda folder: None)
+    odd = ("/dev/null/x", "/proc/x", "x" * 300, "a/" * 3000, "\x1b[31m")
+    for out in ("project", "project/clip.mp4", *odd, "project/masks"):
+        command = ["editing", "new", "project/clip.mp4", "-o", out]
+        expected: Expected = "either" if out == "\x1b[31m" else "refuse"
+        yield Case("command", f"editing new -o {out[:20]!r}", command, base.with_project(), expected)
+    for name in ("attention/notes.txt", "report.json/mine.txt", "masks.mp4/mine.txt"):
+        command = ["editing", "run", "project", "-o", "out"]
+        write = base.with_project(replace_file, b"mine", at=f"out/{name}")
+        yield Case("command", f"a stranger's {name} in the way", command, write)
+    command = ["masks", "clean", "project/masks", "-o", "out", "--grow=1"]
+    write = base.with_project(base.write_masks, base.labels(9), at="out")
+    yield Case("command", "masks of another clip in the way", command, write)
 
 
 def _words() -> Iterator[Case]:
+    new = ["editing", "new", "project/clip.mp4", "-o", "out", "--masks", "project/masks"]
     for name, text in TEXT.items():
-        for option in ("--prompt", "--region"):
-
-            def prepare(folder: Path, text=text, option=option) -> list[str]:
-                base.write_project(folder / "project")
-                given = text.replace("\0", "")[:100_000]
-                if option == "--prompt":
-                    return [*CHECK, f"--prompt={given}"]
-                return [
-                    "editing",
-                    "new",
-                    "project/clip.mp4",
-                    "-o",
-                    "out",
-                    "--masks",
-                    "project/masks",
-                    f"--region=1:{given}=a pig",
-                ]
-
-            yield Case("words", f"{option} {name}", prepare, "either")
+        given = text.replace("\0", "")[:100_000]
+        region = [*new, f"--region=1:{given}=a pig"]
+        for option, command in (("--prompt", [*CHECK, f"--prompt={given}"]), ("--region", region)):
+            yield Case("words", f"{option} {name}", command, base.with_project(), "either")

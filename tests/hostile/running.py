@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import select
+import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tests.hostile.cases import Answer, Case, judge
+from tests.hostile.faults import CONTENT, damage_file, put
 
 SECONDS = 60
 _PREPARATION = 600  # seconds for the files of a case, which are not what is judged
@@ -89,7 +91,7 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         os.chdir(folder)
         for name in ("REGRAIN_CACHE", "XDG_CACHE_HOME"):
             os.environ[name] = str(folder.parent / "cache")
-        program, *arguments = case.prepare(folder)
+        case.write(folder)
         (folder.parent / _KEPT).write_bytes(b"\n".join(os.listdir(os.fsencode(folder))))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -97,12 +99,12 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.close(tell)
-        code = _main(program, arguments)
+        code = 1
+        code = _main(*case.command)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
-        code = code if code == 99 else 1
     finally:
         with suppress(Exception):
             sys.stdout.flush()
@@ -110,22 +112,14 @@ def _be_the_command(case: Case, folder: Path, said: Path, tell: int) -> None:
         os._exit(code)
 
 
-def _main(program: str, arguments: list[str]) -> int:
-    try:
-        if program == "masks":
-            from regrain.masks.__main__ import main
-        elif program == "editing":
-            from regrain.editing.__main__ import main
-        else:
-            from tests.hostile.programs import PROGRAMS
-
-            return PROGRAMS[program](arguments)
-        return main(arguments)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-        return 1
+def _main(program: str, *arguments: str) -> int:
+    if program == "masks":
+        from regrain.masks.__main__ import main
+    elif program == "editing":
+        from regrain.editing.__main__ import main
+    else:
+        return PROGRAMS[program](*arguments)
+    return main([*arguments])
 
 
 def _wait(child: int, seconds: float) -> int | None:
@@ -149,6 +143,56 @@ def _left(folder: Path) -> tuple[str, ...]:
     """What a command that failed left in its folder."""
     kept = folder.parent / _KEPT
     before = set(kept.read_bytes().split(b"\n")) if kept.exists() else set()
-    return tuple(
-        sorted(name.decode("utf-8", "replace") for name in {*os.listdir(os.fsencode(folder))} - before)
-    )
+    left = {*os.listdir(os.fsencode(folder))} - before
+    return tuple(sorted(name.decode("utf-8", "replace") for name in left))
+
+
+def _new_and_check(clip: str) -> int:
+    """Make a project of a clip, then read all of it."""
+    from regrain.editing.__main__ import main
+
+    if code := main(["new", clip, "-o", "made"]):
+        return code
+    code = main(["check", "made", "--method", "sdedit", "--prompt", "a pig"])
+    shutil.rmtree("made")
+    return code
+
+
+def _open_upload(name: str) -> int:
+    """Open a file as the page does when it is uploaded."""
+    from regrain.editing.errors import EditingError
+    from regrain.ui.session.clips import open_upload
+
+    Path("media").mkdir()
+    try:
+        open_upload(Path(name), Path("media"))
+    except EditingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        shutil.rmtree("media")
+        return 2
+    return 0
+
+
+def _twice_with_broken_cache(fault: str) -> int:
+    """Run, break every entry of the cache, run again: the same bytes must come out."""
+    from regrain.editing.__main__ import main
+
+    run = ["run", "project", "--set=steps=2", "-o"]
+    if code := main([*run, "a"]):
+        return code
+    entries = sorted(Path(os.environ["REGRAIN_CACHE"]).glob("*.safetensors"))
+    if not entries:
+        raise RuntimeError("nothing was cached")
+    for entry in entries:
+        (damage_file if fault in CONTENT else put)(entry, fault)
+    if code := main([*run, "b"]):
+        return code
+    if Path("a/edited.mp4").read_bytes() != Path("b/edited.mp4").read_bytes():
+        sys.stderr.write("Traceback (most recent call): other bytes with a broken cache\n")
+        return 1
+    return 0
+
+
+# Commands that are several in a row, or call what the page calls.
+PROGRAMS: dict[str, Callable[..., int]] = {"new_and_check": _new_and_check, "open_upload": _open_upload}
+PROGRAMS |= {"twice_with_broken_cache": _twice_with_broken_cache}

@@ -1,17 +1,8 @@
 import numpy as np
 import pytest
 
-from regrain.masks.draw import (
-    BrushStroke,
-    brush,
-    clean,
-    deepest,
-    drop_specks,
-    fill_holes,
-    grow,
-    signed_distance,
-    spread,
-)
+from regrain.masks import draw
+from regrain.masks.draw import BrushStroke, brush, clean, grow
 
 EMPTY = np.zeros((60, 80), bool)
 Y, X = np.mgrid[:60, :80]
@@ -23,11 +14,9 @@ def disc(x, y, radius):
 
 def distance_to_segment(start, end):
     start, end = np.array(start, float), np.array(end, float)
-    along = ((X - start[0]) * (end - start)[0] + (Y - start[1]) * (end - start)[1]) / (
-        (end - start) ** 2
-    ).sum()
-    t = along.clip(0, 1)
-    return np.hypot(X - start[0] - t * (end - start)[0], Y - start[1] - t * (end - start)[1])
+    (x, y), length = end - start, np.hypot(*(end - start))
+    t = (((X - start[0]) * x + (Y - start[1]) * y) / length**2).clip(0, 1)
+    return np.hypot(X - start[0] - t * x, Y - start[1] - t * y)
 
 
 def test_a_stroke_is_all_within_its_radius_of_its_line():
@@ -59,9 +48,6 @@ def test_grown_disc_is_a_disc(pixels):
     wrong = grown ^ disc(40, 30, 15 + pixels)
     assert wrong.sum() <= np.pi * (15 + pixels)  # half a pixel along the edge
     assert (grow(disc(40, 30, 15), 0) == disc(40, 30, 15)).all()
-
-
-def test_growing_everything_and_nothing():
     assert grow(~EMPTY, -5).all()
     assert not grow(EMPTY, 5).any()
 
@@ -69,39 +55,37 @@ def test_growing_everything_and_nothing():
 def test_holes_and_specks_by_size():
     mask = disc(40, 30, 20) & ~disc(48, 30, 3) & ~disc(30, 30, 6)
     mask |= disc(5, 5, 2) | disc(70, 50, 5)
-    filled = fill_holes(mask, 50)
+    filled = draw.fill_holes(mask, 50)
     assert filled[30, 48]
     assert not filled[30, 30]
     assert not filled[0, 79]
-    kept = drop_specks(mask, 30)
+    kept = draw.drop_specks(mask, 30)
     assert not kept[5, 5]
     assert kept[50, 70]
     assert kept[15, 40]
-
-
-def test_what_touches_the_border_is_no_hole():
+    # What touches the border is no hole.
     ring = (X == 5) & (Y <= 8) | (Y == 8) & (X <= 5)
-    assert (fill_holes(ring, 1000) == ring).all()
+    assert (draw.fill_holes(ring, 1000) == ring).all()
 
 
 def test_signed_distance_changes_sign_between_pixels():
-    assert signed_distance(X < 40)[30, 37:43].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
+    assert draw.signed_distance(X < 40)[30, 37:43].tolist() == [2.5, 1.5, 0.5, -0.5, -1.5, -2.5]
 
 
 def test_points_are_spread_well_inside():
     bar = (np.abs(X - 50) <= 30) & (np.abs(Y - 20) <= 5)
-    points = spread(bar, 3)
-    assert points[0].tolist() == list(deepest(bar))
+    points = draw.spread(bar, 3)
+    assert points[0].tolist() == list(draw.deepest(bar))
     assert sorted(points[:, 0] - 50) == pytest.approx([-26, 0, 26], abs=2)  # both ends, then the middle
     assert (np.abs(points[:, 1] - 20) <= 3).all()  # half as deep as the deepest
-    assert len(spread(disc(50, 20, 0), 5)) == 1
+    assert len(draw.spread(disc(50, 20, 0), 5)) == 1
 
 
 def test_deepest_counts_the_border_as_edge():
-    x, y = deepest(X < 40)
+    x, y = draw.deepest(X < 40)
     assert abs(x - 19.5) <= 10
     assert 19 <= y <= 40
-    assert deepest(disc(50, 20, 7)) == (50, 20)
+    assert draw.deepest(disc(50, 20, 7)) == (50, 20)
 
 
 def test_cleaning_takes_no_pixel_of_another_mask():

@@ -4,7 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from commands import command, last_error
 from PIL import Image
+from tables import rows
 
 from regrain.editing import ArrayClip
 from regrain.editing.media.labels import read_labels, read_regions, write_labels, write_regions
@@ -15,6 +17,16 @@ from regrain.masks.track import following
 from regrain.masks.track.propagate import Confidence
 
 SIZE = (96, 64)
+CLICK = ("--click", "1:0,25,32")  # on the red disc
+call = command(main)
+
+
+def labels_in(folder, frames=6):
+    return np.asarray(read_labels(folder, frames, SIZE))
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @pytest.fixture
@@ -31,14 +43,10 @@ def clip(tmp_path, monkeypatch):
     return tmp_path / "clip.mkv"
 
 
-def call(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
 def test_two_clicks_become_masks_of_every_frame(clip, tmp_path, capsys):
     options = ["--click", "1:0,25,32", "--click", "2:3,67,32", "--click", "2:3,40,5,0"]
     assert call("track", clip, *options, "-o", tmp_path / "out") == 0
-    labels = read_labels(tmp_path / "out", 6, SIZE)
+    labels = labels_in(tmp_path / "out")
     y, x = np.mgrid[:64, :96]
     for t in range(6):
         for label, center in ((1, 25 + t), (2, 70 - t)):
@@ -64,50 +72,34 @@ def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, tmp_path, capsys, monkeypa
 
 
 def test_used_frames(clip, tmp_path):
-    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "cuts"]
-    assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0
-    assert set(np.unique(read_labels(tmp_path / "out", 2, SIZE))) == {0, 9}
-    assert call("track", clip, "--click", "9:1,28,32", *options, "-o", tmp_path / "out") == 0  # once more
+    options = ["--start", 1, "--stride", 2, "--frames", 2, "--method", "cuts", "--click", "9:1,28,32"]
+    for _ in range(2):  # the second time over masks that are there
+        assert call("track", clip, *options, "-o", tmp_path / "out") == 0
+        assert set(np.unique(labels_in(tmp_path / "out", 2))) == {0, 9}
 
 
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        (["--click", "1:0,25"], "--click"),
-        (["--click", "0:0,25,32"], "--click"),
-        (["--click", "1:0,-5,32"], "--click"),
-        (["--click", "1:0,25,32,2"], "--click"),
-        (["--click", "1:6,25,32"], "--click"),
-        (["--click", "1:0,96,32"], "--click"),
-        (["--click", "1:0,25,32,0"], "--click"),
-        ([], "--click"),
-        (["--click", "1:0,25,32", "--method", "magic"], "--finder"),
-        (["--click", "1:0,25,32", "--frames", "7"], "clip.frames"),
-        (["--click", "1:0,25,32", "--model", "nothing.pth"], "model"),
-        (["--click", "1:0,25,32", "--nonsense"], "--nonsense"),
-    ],
-)
-def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, options, field):
+CLICKS = "1:0,25", "0:0,25,32", "1:0,-5,32", "1:0,25,32,2", "1:6,25,32", "1:0,96,32", "1:0,25,32,0"
+REFUSED = {
+    "--click: ": [[], *(["--click", click] for click in CLICKS)],
+    "--finder: ": [[*CLICK, "--method", "magic"]],
+    "clip.frames: ": [[*CLICK, "--frames", "7"]],
+    "model: ": [[*CLICK, "--model", "nothing.pth"]],
+    "--nonsense: ": [[*CLICK, "--nonsense"]],
+    "--key: Needs --masks.": [[*CLICK, "--key", 3]],
+}
+
+
+@pytest.mark.parametrize(("start", "options"), rows(REFUSED))
+def test_errors_name_the_field_and_leave_nothing(clip, tmp_path, capsys, start, options):
     assert call("track", clip, *options, "-o", tmp_path / "out") == 2
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {field}: ")
+    assert last_error(capsys).startswith(f"error: {start}")
     assert not (tmp_path / "out").exists()
 
 
-def test_other_files_are_not_overwritten(clip, tmp_path, capsys):
-    (tmp_path / "thesis.doc").touch()
-    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path) == 2
-    assert "contains" in capsys.readouterr().err
-    assert (tmp_path / "thesis.doc").exists()
-
-
 def test_a_bad_request_is_refused_before_torch():
-    code = (
-        "import sys, masks.__main__ as m\n"
-        "assert m.main(['track', 'none.mp4', '--click', '1:0,2,2', '-o', 'out']) == 2\n"
-        "assert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    code = "import sys, masks.__main__ as m; sys.exit(m.main(sys.argv[1:]) != 2 or 'torch' in sys.modules)"
+    given = ["track", "none.mp4", "--click", "1:0,2,2", "-o", "out"]
+    subprocess.run([sys.executable, "-c", code, *given], check=True)
 
 
 def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
@@ -115,26 +107,30 @@ def test_the_clip_itself_is_not_taken_for_masks(clip, tmp_path, capsys):
     frames.mkdir()
     for index in range(2):
         Image.fromarray(np.full((64, 96, 3), 90 * index, np.uint8)).save(frames / f"{index:05d}.png")
-    before = {file.name: file.read_bytes() for file in frames.iterdir()}
+    before = contents(frames)
     for clicked in (frames, clip):  # as the clip, and as any other folder of pictures
-        assert call("track", clicked, "--click", "1:0,25,32", "-o", frames) == 2
-        assert "--out" in capsys.readouterr().err
-    assert {file.name: file.read_bytes() for file in frames.iterdir()} == before
+        assert call("track", clicked, *CLICK, "-o", frames) == 2
+        assert "--out" in last_error(capsys)
+    assert contents(frames) == before
 
 
 def test_what_cannot_be_written_or_read_is_refused_before_any_work(clip, tmp_path, capsys):
     (tmp_path / "file.txt").write_text("words")
-    long, clicked = tmp_path / ("n" * 300), ("--click", "1:0,25,32")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.doc").touch()
+    long = tmp_path / ("n" * 300)
     for arguments, said in (
         ((clip, "-o", tmp_path / "file.txt" / "masks"), "cannot be written"),
-        ((clip, "-o", long), "too long"),
-        ((long, "-o", tmp_path / "out"), "too long"),
+        ((clip, "-o", tmp_path / "mine"), "contains"),
+        ((clip, "-o", long), "Choose a shorter name"),
+        ((long, "-o", tmp_path / "out"), "does not exist"),
         ((clip, "-o", tmp_path / "out", "--model", tmp_path), "folder without model.safetensors"),
         ((clip, "-o", tmp_path / "out", "--model", long), "was not found"),
     ):
-        assert call("track", *arguments, *clicked) == 2
-        assert said in capsys.readouterr().err
+        assert call("track", *arguments, *CLICK) == 2
+        assert said in last_error(capsys)
     assert not (tmp_path / "out").exists()
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.doc"]
 
 
 def labelled(folder):
@@ -151,7 +147,7 @@ def test_masks_convert_to_every_form_and_back(form, tmp_path):
     labels = labelled(tmp_path / "in")
     assert call("convert", tmp_path / "in", "-o", tmp_path / form) == 0
     assert call("convert", tmp_path / form, "-o", tmp_path / "out") == 0
-    assert (read_labels(tmp_path / "out", 4, SIZE) == labels).all()
+    assert (labels_in(tmp_path / "out", 4) == labels).all()
 
 
 def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
@@ -162,7 +158,7 @@ def test_overlapping_masks_stay_whole_but_in_a_video(tmp_path):
         assert call("convert", tmp_path / source, "-o", tmp_path / out) == 0
     found = read_regions(tmp_path / "out", 2, SIZE)
     assert all((found[n] == masks[n]).all() for n in masks)
-    flat = read_labels(tmp_path / "flat", 2, SIZE)
+    flat = labels_in(tmp_path / "flat", 2)
     assert (flat == np.where(masks[1], 1, np.where(masks[2], 2, 0))).all()
     assert call("convert", tmp_path / "in", "-o", tmp_path / "out") == 0  # over masks written before
 
@@ -172,14 +168,14 @@ def test_a_black_and_white_video_is_read_by_its_colour(tmp_path):
     frames[:, 20:40, 20:40] = 255
     write_lossless(tmp_path / "clip.mkv", ArrayClip(frames, Fraction(8)))
     assert call("convert", tmp_path / "clip.mkv", "-o", tmp_path / "out", "--color", "7=#ffffff") == 0
-    assert (read_labels(tmp_path / "out", 3, SIZE) == 7 * (frames[..., 0] > 0)).all()
+    assert (labels_in(tmp_path / "out", 3) == 7 * (frames[..., 0] > 0)).all()
 
 
 def test_masks_are_cleaned(tmp_path):
     labels = labelled(tmp_path / "in")
     options = ["--grow", 2, "--fill-holes", 9, "--drop-specks", 5]
     assert call("clean", tmp_path / "in", "-o", tmp_path / "out", *options) == 0
-    found = read_labels(tmp_path / "out", 4, SIZE)
+    found = labels_in(tmp_path / "out", 4)
     assert (found[:, 18:20, 18:20] == 1).all()
     assert (found[:, 50, 80] == 0).all()
     assert (found[:, 10:30, 10:50] == np.where(labels, labels, 1)[:, 10:30, 10:50]).all()  # none lost
@@ -192,42 +188,41 @@ def test_masks_are_cleaned(tmp_path):
     assert kept[2][0, 20, 51]
 
 
-@pytest.mark.parametrize(
-    ("command", "source", "options", "field"),
-    [
-        ("clean", "in", [], "--grow"),
-        ("clean", "in", ["--grow", 1, "--label", 9], "--label"),
-        ("clean", "in", ["--grow", 5000], "--grow"),
-        ("convert", "in", ["--color", "1=red"], "--color"),
-        ("convert", "nothing", [], "clip.path"),
-        ("convert", "empty", [], "masks"),
-        ("convert", "black", [], "masks"),
-        ("convert", "broken.json", [], "masks"),
-    ],
-)
-def test_what_cannot_be_converted_or_cleaned_is_named(command, source, options, field, tmp_path, capsys):
+NOT_MADE = {
+    "--grow": ["clean in", "clean in --grow 5000"],
+    "--label": ["clean in --grow 1 --label 9"],
+    "--color": ["convert in --color 1=red"],
+    "clip.path": ["convert nothing"],
+    "masks": ["convert empty", "convert black", "convert broken.json"],
+}
+
+
+@pytest.mark.parametrize(("field", "line"), rows(NOT_MADE))
+def test_what_cannot_be_converted_or_cleaned_is_named(field, line, tmp_path, capsys):
     labelled(tmp_path / "in")
     (tmp_path / "empty").mkdir()
     write_labels(np.zeros((2, 8, 8), np.uint8), tmp_path / "black", {})
     (tmp_path / "broken.json").write_text("[]")
+    command, source, *options = line.split()
     assert call(command, tmp_path / source, "-o", tmp_path / "out", *options) == 2
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {field}: ")
+    assert last_error(capsys).startswith(f"error: {field}: ")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_video_needs_a_colour_for_each_label(tmp_path, capsys):
     labels = labelled(tmp_path / "in")
     write_labels(np.where(labels == 2, 9, labels).astype(np.uint8), tmp_path / "nine", {})
-    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv") == 2
-    assert "Labels 1 and 9 are both" in capsys.readouterr().err
-    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 0
-    assert call("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv", "--color", "9=#ffffff") == 2
-    assert "already exists" in capsys.readouterr().err
+    arguments = ("convert", tmp_path / "nine", "-o", tmp_path / "out.mkv")
+    assert call(*arguments) == 2
+    assert "Labels 1 and 9 are both" in last_error(capsys)
+    assert call(*arguments, "--color", "9=#ffffff") == 0
+    assert call(*arguments, "--color", "9=#ffffff") == 2
+    assert "already exists" in last_error(capsys)
 
 
 def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, monkeypatch):
-    assert call("track", clip, "--click", "1:0,25,32", "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
-    before = np.asarray(read_labels(tmp_path / "out", 6, SIZE))
+    assert call("track", clip, *CLICK, "--click", "2:0,70,32", "-o", tmp_path / "out") == 0
+    before = labels_in(tmp_path / "out")
     seen = []
     inner = following.propagate
 
@@ -241,7 +236,7 @@ def test_a_correction_tracks_again_up_to_the_next_right_frame(clip, tmp_path, mo
     write_labels(wrong, tmp_path / "wrong", {})
     options = ["--masks", tmp_path / "wrong", "--key", 2, "--key", 5, "--click", "1:3,28,32"]
     assert call("track", clip, *options, "-o", tmp_path / "right") == 0
-    after = np.asarray(read_labels(tmp_path / "right", 6, SIZE))
+    after = labels_in(tmp_path / "right")
     assert seen == [((2, 6), {2: [1, 2], 3: [1], 5: [1, 2]})]
     assert (after[[0, 1, 2, 5]] == wrong[[0, 1, 2, 5]]).all()
     assert ((after == 2) == (wrong == 2))[[3, 4]].mean() > 0.99
@@ -256,15 +251,17 @@ def test_real_clips_are_followed_by_cuts_unless_told(clip, tmp_path, monkeypatch
     seen = []
     inner = following.propagate
     monkeypatch.setattr(following, "propagate", lambda *a, **how: seen.append(how) or inner(*a, **how))
-    assert call("track", clip, "--click", "1:0,25,32", *given, "-o", tmp_path / "out") == 0
+    assert call("track", clip, *CLICK, *given, "-o", tmp_path / "out") == 0
     assert [how["tracker"] for how in seen] == [by]
 
 
-def test_masks_may_be_corrected_where_they_are(clip, tmp_path):
-    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "out") == 0
-    options = ["--masks", tmp_path / "out", "--key", 1, "--click", "2:4,66,32"]
-    assert call("track", clip, *options, "-o", tmp_path / "out") == 0
-    labels = np.asarray(read_labels(tmp_path / "out", 6, SIZE))
+def test_masks_may_be_corrected_where_they_are(clip, tmp_path, capsys):
+    assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
+    options = ["--masks", tmp_path / "out", "--click", "2:4,66,32", "-o", tmp_path / "out"]
+    assert call("track", clip, *options, "--key", 6) == 2
+    assert last_error(capsys).startswith("error: --key: Frame 6 is outside")
+    assert call("track", clip, *options, "--key", 1) == 0
+    labels = labels_in(tmp_path / "out")
     assert (labels[4] == 2).sum() > 300
     assert (labels[0] == 1).sum() > 300
 
@@ -277,29 +274,17 @@ def test_where_a_region_is_lost_is_said(clip, tmp_path, capsys, monkeypatch):
             yield frame, labels, Confidence({1: 0.4 if frame == 5 else 0.9})
 
     monkeypatch.setattr(following, "propagate", propagate)
-    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "out") == 0
+    assert call("track", clip, *CLICK, "-o", tmp_path / "out") == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "label 1" in line]
     assert said == ["warning: label 1: lost in frames 2-3, doubtful in frame 5. Click it there too."]
 
 
-def test_frames_of_keys_are_checked(clip, tmp_path, capsys):
-    clicked = ["--click", "1:0,25,32", "-o", tmp_path / "out"]
-    assert call("track", clip, *clicked, "--key", 3) == 2
-    assert "--key: Needs --masks" in capsys.readouterr().err
-    assert call("track", clip, "--click", "1:0,25,32", "-o", tmp_path / "in") == 0
-    assert call("track", clip, *clicked, "--masks", tmp_path / "in", "--key", 6) == 2
-    assert "error: --key: Frame 6 is outside" in capsys.readouterr().err
-
-
 def test_masks_of_another_clip_are_not_replaced(clip, tmp_path, capsys):
     write_labels(np.ones((4, 64, 96), np.uint8), tmp_path / "out", {1: "#ff0000"})
-    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    before = contents(tmp_path / "out")
     write_labels(np.ones((6, 64, 96), np.uint8), tmp_path / "new", {1: "#ff0000"})
-    for command in (
-        ("track", clip, "--click", "1:0,25,32"),
-        ("clean", tmp_path / "new", "--grow", "1"),
-        ("convert", tmp_path / "new"),
-    ):
-        assert call(*command, "-o", tmp_path / "out") == 2
-        assert "masks of another clip, 4 frames of 96x64" in capsys.readouterr().err
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    new = tmp_path / "new"
+    for arguments in (("track", clip, *CLICK), ("clean", new, "--grow", "1"), ("convert", new)):
+        assert call(*arguments, "-o", tmp_path / "out") == 2
+        assert "masks of another clip, 4 frames of 96x64" in last_error(capsys)
+    assert contents(tmp_path / "out") == before

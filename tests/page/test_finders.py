@@ -1,14 +1,10 @@
 """Published SAMs on the page, in a real Chromium: fetched from a hub on this machine, then used."""
 
-from fractions import Fraction
-
-import numpy as np
 import pytest
-from browser import ROOT, Server, overflow
+from browser import PHONE, ROOT, Server, overflow
 from fake_hub import serve_hub
 from published_sam import write_sam2
-
-from regrain.editing.media.writing import write_video
+from test_canvas import noise, write_film
 
 pytestmark = pytest.mark.browser
 
@@ -19,24 +15,15 @@ def fetching(tmp_path_factory):
     root = tmp_path_factory.mktemp("fetching")
     published = write_sam2(root / "published")
     with serve_hub(published) as (hub, address):
-        server = Server(
-            [ROOT / "tests" / "fake_app.py", root],
-            root,
-            REGRAIN_MODELS=str(root / "models"),
-            HF_HUB_OFFLINE="0",
-            HF_ENDPOINT=address,
-        )
+        there = {"REGRAIN_MODELS": str(root / "models"), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
+        server = Server([ROOT / "tests" / "fake_app.py", root], root, **there)
         yield server, hub
         server.stop()
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    frames = np.random.default_rng(0).integers(90, 110, (8, 96, 128, 3), dtype=np.uint8)
-    frames[:, 30:70, 40:90] = (220, 40, 40)
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    write_video(path, frames, Fraction(24))
-    return path
+    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", noise(8))
 
 
 def bring(page, film):
@@ -88,12 +75,11 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(fetching, open_pag
     assert not page.locator(".rg-cost").is_visible()
 
 
-@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 900}, {"width": 390, "height": 844}])
-def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film, viewport):
+def test_who_finds_and_who_follows_is_chosen(fetching, open_page, film):
     server, _ = fetching
     if "sam2.1-hiera-tiny" not in fetched(server):
         write_sam2(server.folder / "models" / "sam2.1-hiera-tiny")
-    page = open_page(server, viewport=viewport)
+    page = open_page(server, **PHONE)
     bring(page, film)
     page.wait_for_selector("[data-finder='sam2.1-hiera-tiny'][aria-pressed=true]")
     assert not page.locator(".rg-fetch").is_visible()  # it is here

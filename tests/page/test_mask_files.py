@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from browser import wait
+from browser import saved, wait
 from PIL import Image
 from test_canvas import SIDE, mask, start_empty, state, until
 
@@ -17,11 +17,7 @@ pytestmark = pytest.mark.browser
 def export(page, form, folder):
     page.keyboard.press("m")
     page.wait_for_selector(".rg-mask-files[open]")
-    with page.expect_download() as coming:
-        page.click(f"[data-form={form}]")
-    path = folder / coming.value.suggested_filename
-    coming.value.save_as(path)
-    return path
+    return saved(page, lambda: page.click(f"[data-form={form}]"), folder)
 
 
 def all_masks(page, label):
@@ -33,9 +29,7 @@ def load(page, *files):
 
 
 @pytest.mark.parametrize("form", ["png", "coco", "mkv"])
-def test_masks_come_back_as_they_were(server, open_page, tmp_path, form):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_masks_come_back_as_they_were(page, tmp_path, form):
     before = [all_masks(page, label) for label in (1, 2)]
     path = export(page, form, tmp_path)
     start_empty(page)
@@ -44,17 +38,13 @@ def test_masks_come_back_as_they_were(server, open_page, tmp_path, form):
     assert all((all_masks(page, label) == one).all() for label, one in zip((1, 2), before, strict=True))
     assert "Imported masks of" in page.inner_text(".rg-say")
     if form == "coco":  # names come along
-        assert page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)") == [
-            "left disc",
-            "right disc",
-        ]
+        names = page.eval_on_selector_all(".rg-name", "all => all.map((n) => n.value)")
+        assert names == ["left disc", "right disc"]
     page.keyboard.press("Control+z")
     until(page, lambda s: s["labels"] == [], "one step undoes it")
 
 
-def test_one_picture_per_frame_is_taken_too(server, open_page, tmp_path):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_one_picture_per_frame_is_taken_too(page, tmp_path):
     before = all_masks(page, 1)
     with zipfile.ZipFile(export(page, "png", tmp_path)) as archive:
         archive.extractall(tmp_path / "png")
@@ -74,9 +64,7 @@ def test_one_picture_per_frame_is_taken_too(server, open_page, tmp_path):
     page.wait_for_selector("text=not a JSON file of masks")
 
 
-def test_the_pair_for_other_editors(server, open_page, tmp_path):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_the_pair_for_other_editors_and_nothing_without_masks(page, tmp_path):
     masks = all_masks(page, 1) | all_masks(page, 2)
     with zipfile.ZipFile(export(page, "pair", tmp_path)) as archive:
         archive.extractall(tmp_path / "pair")
@@ -84,17 +72,12 @@ def test_the_pair_for_other_editors(server, open_page, tmp_path):
     assert (white == masks).mean() > 0.9999
     grey = open_clip(tmp_path / "pair" / "src_video.mp4").read(0, 8)[white]
     assert abs(np.median(grey) - 127) <= 2
-    # It comes back as one region.
-    start_empty(page)
-    load(page, tmp_path / "pair.zip")
-    until(page, lambda s: s["labels"] == [1] and s["area"][7].get("1"), "one region")
-
-
-def test_without_masks_there_is_nothing_to_export(server, open_page):
-    page = open_page(server)
     start_empty(page)
     page.click("[data-act=files]")
     page.wait_for_selector(".rg-mask-files[open]")
     wait(lambda: page.locator(".rg-mask-forms button:disabled").count() == 5, 60, "nothing to export")
     page.keyboard.press("Escape")
     page.wait_for_selector(".rg-mask-files[open]", state="hidden")
+    # It comes back as one region.
+    load(page, tmp_path / "pair.zip")
+    until(page, lambda s: s["labels"] == [1] and s["area"][7].get("1"), "one region")

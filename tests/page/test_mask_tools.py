@@ -1,22 +1,20 @@
 """The mask tools of the canvas, in a real Chromium: boxes, feathering, inverting, by hand and by keys."""
 
 import pytest
-from browser import overflow, wait
-from test_canvas import LEFT, SIDE, TOUCHED, mask, paint, pixel, spot, start_empty, state, until
+from browser import wait
+from test_canvas import LEFT, SIDE, mask, paint, pixel, press_until, spot, start_empty, state, until
 
 pytestmark = pytest.mark.browser
 DISC = 42**2 * 3.14159
 
 
-def test_a_box_finds_what_it_holds(server, open_page):
-    page = open_page(server)
+def test_a_box_finds_what_it_holds(page):
     start_empty(page)
     page.keyboard.press("r")
     paint(page, (25, 75), (118, 165))
     area = until(page, lambda s: s["area"][0].get("1"), "what the box holds is masked")["area"][0]["1"]
     assert abs(area - DISC) < 60
-    page.keyboard.press("Control+z")
-    until(page, lambda s: not s["area"][0].get("1"), "undone")
+    press_until(page, "Control+z", lambda s: not s["area"][0].get("1"), "undone")
     # With Shift the whole rectangle is taken, with Alt it is cut out.
     page.keyboard.down("Shift")
     paint(page, (20, 20), (60, 50))
@@ -31,32 +29,21 @@ def test_a_box_finds_what_it_holds(server, open_page):
     # A press without a drag is nothing.
     rev = state(page)["rev"]
     page.mouse.click(*spot(page, LEFT))
-    page.keyboard.press("Control+z")
-    until(page, lambda s: s["area"][0]["1"] == full, "the last step was the cut")
+    press_until(page, "Control+z", lambda s: s["area"][0]["1"] == full, "the last step was the cut")
     assert state(page)["rev"] == rev + 1
-
-
-def test_an_empty_box_says_what_to_do(server, open_page):
-    page = open_page(server)
-    start_empty(page)
-    page.keyboard.press("r")
-    paint(page, (200, 20), (240, 60))
+    paint(page, (200, 20), (240, 60))  # around nothing
     page.wait_for_selector(".rg-say.rg-alarm")
     assert "closer around the object" in page.inner_text(".rg-say")
 
 
-def test_a_box_is_drawn_by_keys(server, open_page):
-    page = open_page(server)
+def test_a_box_is_drawn_by_keys(page):
     start_empty(page)
     page.locator(".rg-canvas-stage canvas").focus()
     page.keyboard.press("r")
 
     def move(at):
-        x, y = page.evaluate(
-            "(() => { const e = document.querySelector('.rg-editor').editor;"
-            " return e.cursor ?? [e.clip.width / 2, e.clip.height / 2]; })()"
-        )
-        step = page.evaluate("4 / document.querySelector('.rg-editor').editor.scale")
+        where = "[...(e.cursor ?? [e.clip.width / 2, e.clip.height / 2]), 4 / e.scale]"
+        x, y, step = page.evaluate(f"(e => {where})(window.regrain.editor)")
         for delta, keys in ((at[0] - x, ("ArrowLeft", "ArrowRight")), (at[1] - y, ("ArrowUp", "ArrowDown"))):
             for _ in range(round(abs(delta) / step)):
                 page.keyboard.press(f"Shift+{keys[delta > 0]}")
@@ -64,48 +51,29 @@ def test_a_box_is_drawn_by_keys(server, open_page):
     move((24, 74))
     page.keyboard.press("Enter")
     move((118, 166))
-    page.keyboard.press("Enter")
-    area = until(page, lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
+    area = press_until(page, "Enter", lambda s: s["area"][0].get("1"), "masked")["area"][0]["1"]
     assert abs(area - DISC) < 60
 
 
-def test_invert_and_feather_are_steps_that_undo(server, open_page):
-    page = open_page(server)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
+def test_invert_and_feather_are_steps_that_undo(page):
     before = state(page)["area"]
-    page.keyboard.press("i")
-    turned = until(page, lambda s: s["area"][0]["1"] != before[0]["1"], "inverted")["area"]
+    turned = press_until(page, "i", lambda s: s["area"][0]["1"] != before[0]["1"], "inverted")["area"]
     assert turned[0]["1"] == SIDE**2 - before[0]["1"]
     assert turned[1] == before[1]
-    page.keyboard.press("Control+z")
-    until(page, lambda s: s["area"] == before, "undone")
+    press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     page.click(".rg-mask-tools >> text=All frames")
     page.click("[data-reshape=invert]")
     until(page, lambda s: all(a["1"] == SIDE**2 - b["1"] for a, b in zip(s["area"], before, strict=True)), "")
-    page.keyboard.press("Control+z")
-    until(page, lambda s: s["area"] == before, "undone")
+    press_until(page, "Control+z", lambda s: s["area"] == before, "undone")
     # The wash fades towards the edge, and the region keeps the choice.
-    chosen = "document.querySelector('.rg-feather select').value"
+    chosen = lambda: page.input_value(".rg-feather select")  # noqa: E731
     edge = (LEFT[0] - 37, LEFT[1])
     page.mouse.move(5, 5)
     strong = pixel(page, edge)
     page.select_option(".rg-feather select", "16")
     wait(lambda: pixel(page, edge) != strong, 60, "the edge is fainter")
     wait(lambda: page.evaluate("document.querySelector('.rg-editor').editor.feathers[1]") == 16, 60, "kept")
-    page.keyboard.press("g")
-    wait(lambda: page.evaluate(chosen) == "32", 60, "the next step by a key")
-    page.keyboard.press("Control+z")
-    wait(lambda: page.evaluate(chosen) == "16", 60, "undone")
-    page.keyboard.press("Control+z")
-    wait(lambda: page.evaluate(chosen) == "0", 60, "off again")
-    page.keyboard.press("Control+Shift+z")
-    wait(lambda: page.evaluate(chosen) == "16", 60, "done again")
+    for key, value in (("g", "32"), ("Control+z", "16"), ("Control+z", "0"), ("Control+Shift+z", "16")):
+        page.keyboard.press(key)
+        wait(lambda value=value: chosen() == value, 60, f"{value} after {key}")
     assert mask(page, 0, 1, SIDE).sum() == before[0]["1"], "a feather leaves the mask as it is"
-
-
-def test_mask_tools_on_the_small_screen(server, open_page):
-    page = open_page(server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
-    until(page, lambda s: s["loaded"] == s["count"], "the frames are loaded")
-    assert overflow(page) <= 0
-    small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.outerHTML)"
-    assert page.eval_on_selector_all(TOUCHED, small) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import re
 import zipfile
@@ -21,6 +22,7 @@ LEFT, RIGHT = {"x": 70, "y": 120}, {"x": 180, "y": 150}  # on the discs of the m
 WORDS = [{"source": "a cat", "prompt": "a fox"}, {"source": "a dog", "prompt": "a panda"}]
 CLICKED = [{**words, "clicks": [click]} for words, click in zip(WORDS, (LEFT, RIGHT), strict=True)]
 MODEL = ROOT / "assets" / "storybook"
+ENDPOINTS = ["edit_video", "edit_example", "track", "segment", "list_methods", "list_models"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,29 @@ def mcp(server, talk):
             return await talk(session)
 
     return asyncio.run(run())
+
+
+def test_what_is_shared_of_the_page_is_its_own(server):
+    page = server.get("/")[1].decode()
+    assert "<title>Regrain</title>" in page
+    assert re.findall(r'property="og:title" content="([^"]*)"', page) == ["Regrain"]
+    (picture,) = re.findall(r'property="og:image" content="([^"]*)"', page)
+    assert picture.startswith(server.url)
+    status, content = server.get(picture.removeprefix(server.url))
+    assert status == 200
+    assert len(content) <= 30_000
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        assert image.size == (600, 315)  # the least for a large card
+    favicon = server.get("/favicon.ico")[1]
+    assert favicon == (ROOT / "ui" / "favicon.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", str(ROOT / "requirements.txt"), str(ROOT / "ui" / "page.py")]
+)
+def test_no_file_but_media_is_served(server, path):
+    assert server.get(f"/gradio_api/file={path}")[0] == 403
 
 
 def test_an_own_video_is_edited_by_clicks(client, clip):
@@ -75,9 +100,8 @@ def test_tracked_masks_go_into_an_edit(client, clip):
     words = [WORDS[0], {**WORDS[1], "label": 5}]
     asked = {"masks": handle_file(masks), "source_prompt": "a cat and a dog walk"}
     video, _ = client.predict(handle_file(clip), words, **asked, api_name="/edit_video")
-    clicked, _ = client.predict(
-        handle_file(clip), CLICKED, source_prompt=asked["source_prompt"], api_name="/edit_video"
-    )
+    del asked["masks"]
+    clicked, _ = client.predict(handle_file(clip), CLICKED, **asked, api_name="/edit_video")
     assert Path(video).read_bytes() == Path(clicked).read_bytes()
 
 
@@ -127,14 +151,34 @@ def test_a_mask_of_a_frame(client, clip, how):
         ("/segment", {}, "clicks: No clicks and no box given."),
         ("/segment", {"box": [9, 9, 3, 3]}, "box: Expected left, top, right and bottom"),
         ("/segment", {"clicks": [LEFT], "finder": "nobody"}, "finder: 'nobody' was not found."),
+        ("/edit_example", {"example": "03_nothing"}, "example: '03_nothing'"),
+        ("/edit_example", {"prompts": '{"middle": "a fox"}'}, "prompts: Region 'middle'"),
+        ("/edit_example", {"prompts": "[]"}, "prompts: Expected an object"),
+        ("/edit_example", {"prompts": "{"}, "prompts: The text is not JSON"),
+        ("/edit_example", {"prompts": '{"left disc": 3}'}, "regions.left disc.prompt"),
+        ("/edit_example", {"prompts": json.dumps({"left disc": "x" * 1100})}, "1100 characters"),
+        ("/edit_example", {"params": '{"steps": 0}'}, "params.steps"),
+        ("/edit_example", {"params": '{"guidance_scale": NaN}'}, "params.guidance_scale"),
+        ("/edit_example", {"prompts": '{"left disc": "a unicorn"}'}, "Did you mean 'robot'?"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(client, clip, endpoint, asked, said):
-    file = {"image" if endpoint == "/segment" else "video": handle_file(clip)}
+    usual = {"/segment": {"image": handle_file(clip)}, "/edit_example": {"example": "01_two_discs"}}
     with pytest.raises(AppError) as error:
-        client.predict(**file | asked, api_name=endpoint)
+        client.predict(**usual.get(endpoint, {"video": handle_file(clip)}) | asked, api_name=endpoint)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_example_is_edited(client):
+    words, params = json.dumps({"left disc": "a robot"}), json.dumps({"steps": 4})
+    video, report = client.predict("01_two_discs", words, params, api_name="/edit_example")
+    with av.open(video["path"] if isinstance(video, dict) else video) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in container.decode(video=0)) == 8
+    assert report["prompt_used"] == "a robot and a fox walk on the grass"
+    assert report["params"]["steps"] == {"value": 4}
+    assert report["request"]["clip"]["file"] == "clip.mp4"  # as `path`, the client would want to download it
 
 
 def test_what_is_at_hand_is_listed(client):
@@ -151,8 +195,10 @@ def test_what_is_at_hand_is_listed(client):
 
 
 def test_one_declaration_documents_an_endpoint(server):
-    info = json.loads(server.get("/gradio_api/info")[1])["named_endpoints"]
-    fields = {one["parameter_name"]: one for one in info["/edit_video"]["parameters"]}
+    info = json.loads(server.get("/gradio_api/info")[1])
+    assert [*info["named_endpoints"]] == [f"/{name}" for name in ENDPOINTS]
+    assert info["unnamed_endpoints"] == {}
+    fields = {one["parameter_name"]: one for one in info["named_endpoints"]["/edit_video"]["parameters"]}
     region = fields["regions"]["type"]["items"]["properties"]
     assert region["prompt"]["description"] == "What it should become; empty keeps the source."
     assert (region["strength"]["minimum"], region["strength"]["maximum"]) == (0, 1)
@@ -181,7 +227,7 @@ def test_tools_of_mcp(server, clip):
         return tools, methods, mask, await session.call_tool("segment", outside)
 
     tools, methods, mask, refused = mcp(server, talk)
-    assert set(tools) == {"edit_video", "edit_example", "track", "segment", "list_methods", "list_models"}
+    assert set(tools) == {*ENDPOINTS}
     assert "videograin" in methods.content[0].text
     shown, address, found = mask.content
     assert not mask.isError

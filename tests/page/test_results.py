@@ -2,26 +2,32 @@
 
 import json
 import zipfile
-from pathlib import Path
 
 import pytest
-from browser import overflow, plays, wait, wait_for_result
+from browser import fill_number, pixel_of, plays, report, run, saved, wait
 from PIL import Image
 
 pytestmark = pytest.mark.browser
 PICTURES = ".rg-run-picture"
 
 
-def choose_fresco(page):
-    """A method whose seed always acts."""
+@pytest.fixture
+def page(server, open_page):
+    """A page with a method whose seed always acts."""
+    page = open_page(server)
     page.select_option(".rg-method select", "fresco")
     page.wait_for_selector("#variants .rg-variants:not([hidden])")
+    return page
+
+
+def begin_variants(page, count: int):
+    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
+    page.click("#run")
 
 
 def run_variants(page, count: int):
     before = page.locator(PICTURES).count()
-    page.get_by_role("group", name="Variants").get_by_text(str(count), exact=True).click()
-    page.click("#run")
+    begin_variants(page, count)
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == {before + count}")
     page.wait_for_selector("#run:not([disabled])")
 
@@ -38,12 +44,9 @@ def source_of(page, name: str) -> str:
     return page.eval_on_selector(f"video.{name}", "video => video.src")
 
 
-def test_variants_are_kept_and_compared(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
+def test_variants_are_kept_and_compared(server, page):
     with server.hold("editing", 6):
-        page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
-        page.click("#run")
+        begin_variants(page, 2)
         page.wait_for_selector("text=/variant 1 of 2, step 6 of 12/")
     page.wait_for_function(f"document.querySelectorAll('{PICTURES}').length == 2")
     page.wait_for_selector("#run:not([disabled])")
@@ -73,13 +76,10 @@ def test_variants_are_kept_and_compared(server, open_page):
     assert page.locator(".rg-letters [aria-pressed=true]").count() == 0
 
 
-def test_stop_keeps_the_variants_that_are_finished(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
-    page.get_by_role("group", name="Variants").get_by_text("4", exact=True).click()
+def test_stop_keeps_the_variants_that_are_finished(server, page):
     before = server.steps().count("closed")
     with server.hold("editing", 6):
-        page.click("#run")
+        begin_variants(page, 4)
         page.wait_for_selector("text=/variant 1 of 4, step 6 of 12/")
     with server.hold("inverting", 3):
         page.wait_for_selector(PICTURES)
@@ -95,25 +95,14 @@ def test_stop_keeps_the_variants_that_are_finished(server, open_page):
 
 def test_several_variants_need_a_seed_that_acts(server, open_page):
     page = open_page(server)
-    page.get_by_role("group", name="Variants").get_by_text("2", exact=True).click()
-    page.click("#run")
-    page.wait_for_selector("[role=alert]")
-    assert "Set Variation above 0" in page.inner_text("[role=alert]")
+    begin_variants(page, 2)
+    page.wait_for_selector("[role=alert] >> text=Set Variation above 0")
 
 
-def test_settings_of_a_result_come_back(server, open_page):
-    page = open_page(server)
-    choose_fresco(page)
+def test_settings_of_a_result_come_back(page):
     page.fill("#rg-prompt-0", "a robot")
     strength = page.locator("#at-hand input[type=number]:visible").first
-
-    def stays() -> bool:  # a slider just mounted may still put its first value in
-        strength.fill("0.6")
-        page.wait_for_timeout(600)
-        return strength.input_value() == "0.6"
-
-    wait(stays, 60, "the slider takes the number")
-    page.keyboard.press("Tab")
+    fill_number(page, strength, "0.6")
     run_variants(page, 2)
     page.locator(PICTURES).nth(1).click()
     page.wait_for_selector(".rg-history-bar")
@@ -129,18 +118,15 @@ def test_settings_of_a_result_come_back(server, open_page):
     # The same again, from the seed of the one that was chosen.
     run_variants(page, 1)
     assert titles(page)[0] == "FRESCO, seed 1"
-    report = page.evaluate(
-        "fetch(document.querySelector('[data-file=\"report.json\"]').href).then(r => r.json())"
-    )
-    assert report["prompt_used"] == "a robot and a fox walk on the grass"
-    assert report["params"] == {"strength": {"value": 0.6}}
+    made = report(page)
+    assert made["prompt_used"] == "a robot and a fox walk on the grass"
+    assert made["params"] == {"strength": {"value": 0.6}}
 
 
 def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     others = set(server.media())
     page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
+    run(page)
     (own,) = set(server.media()) - others
     page.click("[data-name='02_discs_and_lawn']")
     page.wait_for_selector("#rg-prompt-2")
@@ -155,21 +141,17 @@ def test_a_result_outlives_its_clip_and_can_be_removed(server, open_page):
     wait(lambda: plays(page, "source"), 60, "the open clip plays")
 
 
-def saved(page, act, folder: Path) -> Path:
-    with page.expect_download() as download:
-        act()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
+@pytest.fixture(scope="module")
+def shown(shared_page):
+    """A page that shows a result."""
+    run(shared_page)
+    return shared_page
 
 
-def test_downloads_are_named_for_a_person(server, open_page, tmp_path):
-    page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
-    row, stem = page.locator(".rg-files"), "01_two_discs-videograin-seed0"
+def test_downloads_are_named_for_a_person(shown, tmp_path):
+    row, stem = shown.locator(".rg-files"), "01_two_discs-videograin-seed0"
     names = ["Download video", "Report", "Reconstruction", "Project", "GIF", "Masks"]
-    paths = [saved(page, row.get_by_text(name).click, tmp_path) for name in names]
+    paths = [saved(shown, row.get_by_text(name).click, tmp_path) for name in names]
     endings = [".mp4", "_report.json", "_reconstruction.mp4", "_project.zip", ".gif", "_masks.zip"]
     assert [path.name for path in paths] == [stem + ending for ending in endings]
     assert json.loads(paths[1].read_text())["version"] == 1
@@ -184,15 +166,11 @@ def test_downloads_are_named_for_a_person(server, open_page, tmp_path):
 
 def pixel(page, which: int, x: float, y: float) -> list[int]:
     """Colour of a canvas of the inspector, at shares of its sides."""
-    read = "([i, x, y]) => { const c = document.querySelectorAll('.rg-inspector canvas')[i];"
-    read += " return [...c.getContext('2d').getImageData(x * c.width, y * c.height, 1, 1).data]; }"
-    return page.evaluate(read, [which, x, y])
+    return pixel_of(page.locator(".rg-inspector canvas").nth(which), x, y)
 
 
-def test_attention_is_inspected_by_region_step_and_frame(server, open_page):
-    page = open_page(server)
-    page.click("#run")
-    wait_for_result(page)
+def test_attention_is_inspected_by_region_step_and_frame(shown):
+    page = shown
     page.locator(".rg-seek").fill("1")
     left, right = (70 / 256, 120 / 256), (180 / 256, 150 / 256)
     page.wait_for_function("document.querySelectorAll('.rg-inspector canvas').length == 2")
@@ -216,26 +194,3 @@ def test_attention_is_inspected_by_region_step_and_frame(server, open_page):
     wait(lambda: pixel(page, 0, *right) == pixel(page, 1, *right), 30, "no map")
     page.locator(".rg-seek").fill("8")
     wait(lambda: "frame 8" in label.get_attribute("aria-label"), 30, "it follows the player")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    ],
-    ids=["dark", "phone"],
-)
-def test_results_in_the_dark_and_on_a_phone(server, open_page, options):
-    page = open_page(server, **options)
-    choose_fresco(page)
-    run_variants(page, 2)
-    page.click(".rg-figures summary")
-    assert "Motion error of the source" in page.inner_text(".rg-figures")
-    assert overflow(page) <= 0
-    small = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).map(b => b.innerText)"
-    parts = "#history button, #result button, #result a, #result summary, #result label, #variants button"
-    if "viewport" in options:
-        assert page.eval_on_selector_all(parts, small) == []
-    named = "all => all.filter(b => !(b.innerText || b.ariaLabel)).length"
-    assert page.eval_on_selector_all("#history button, #result button", named) == 0

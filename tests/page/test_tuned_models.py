@@ -1,18 +1,18 @@
 """Tuned models in a real Chromium: tuned, chosen, renamed, downloaded, added; the editor is made up."""
 
-import pytest
-import torch
-from browser import overflow, wait, wait_for_result
+from itertools import product
 
-from regrain.editing.models.adapters import Adapter, AdapterFacts, read_facts, save_adapter
+import pytest
+from browser import PHONE, overflow, run, saved, wait, wait_for_result
+from fake_app import tuned_model
+
+from regrain.editing.models.adapters import read_facts, save_adapter
 
 pytestmark = pytest.mark.browser
 PICK = "#rg-models-pick"
 
 
-KNOWN = (
-    f"{left} and {right}" for left in ("a cat", "a dog", "a fox") for right in ("a panda", "a robot", "a cat")
-)
+KNOWN = map(" and ".join, product(("a cat", "a dog", "a fox"), ("a panda", "a robot", "a cat")))
 
 
 @pytest.fixture
@@ -33,9 +33,8 @@ def names(page):
 
 
 def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
-    assert page.inner_text(".rg-takes") == (
-        "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
-    )
+    takes = "Tunes the model on this clip first: 40 steps, about 2 min and 0.9 GB here."
+    assert page.inner_text(".rg-takes") == takes
     with server.hold("tuning", 24):
         page.click("#run")
         page.wait_for_selector("text=/step 24 of 40, about 4 s of tuning left/")
@@ -49,8 +48,7 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
         page.wait_for_selector("text=Stopped after 24 of 40 tuning steps. Run goes on from there.")
     page.wait_for_selector("#run:not([disabled])")
     before = len(server.steps())
-    page.click("#run")
-    wait_for_result(page)
+    run(page)
     later = [step for step in server.steps()[before:] if step.startswith("tuning")]
     assert 24 < int(later[0].split()[1]) < 40  # a few steps pass until the editor hears of the stop
     assert "Loss after 40 of 40 steps" in page.inner_text(".rg-losses")
@@ -60,14 +58,15 @@ def test_a_tuning_is_watched_stopped_and_goes_on(server, page):
 
 
 def tuned(page):
-    page.click("#run")
-    wait_for_result(page)
+    run(page)
     page.wait_for_selector(f"{PICK} option:nth-of-type(2)", state="attached")
     return page
 
 
-def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server, open_page, page, tmp_path):
-    tuned(page)
+def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server, open_page, tmp_path):
+    others = set(server.media())
+    page = tuned(choose_method(open_page(server)))
+    (mine,) = (folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors")))
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
     page.wait_for_selector(".rg-takes", state="detached")
@@ -79,16 +78,15 @@ def test_a_chosen_model_is_used_by_every_method_and_kept_with_the_project(server
     page.wait_for_selector(".rg-losses", state="detached")
     wait_for_result(page)
     assert not [step for step in server.steps()[before:] if step.startswith("tuning")]
-    with page.expect_download() as saved:
-        page.click("text=Save")
-    project = tmp_path / "project.zip"
-    saved.value.save_as(project)
+    project = saved(page, lambda: page.click("text=Save"), tmp_path)
     words = page.input_value("#rg-source")
     other = open_page(server)
     assert names(other) == ["None: use the model as it is"]
     other.set_input_files("#upload", project)
     other.wait_for_selector("optgroup[label='Of this project']", state="attached")
     other.wait_for_selector(f"text=/40 steps on '{words}'/")
+    page.close()
+    wait(lambda: not mine.exists(), 60, "its files go with the visit")
 
 
 def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
@@ -106,27 +104,16 @@ def test_it_is_renamed_and_downloaded_under_its_new_name(page, tmp_path):
     name.press("Enter")
     wait(lambda: names(page)[1:] == [evil, "40 steps"], 20, "the new name is listed")
     assert page.locator("#adapters img").count() == 0
-    with page.expect_download() as saved:
-        page.get_by_label("Download this tuned model").click()
-    assert saved.value.suggested_filename == "img_src_x_onerror_alert_1_alert_2.safetensors"
-    file = tmp_path / "saved.safetensors"
-    saved.value.save_as(file)
+    file = saved(page, page.get_by_label("Download this tuned model").click, tmp_path)
+    assert file.name == "img_src_x_onerror_alert_1_alert_2.safetensors"
     facts = read_facts(file)
     assert (facts.name, facts.steps, facts.words) == (evil, 20, page.input_value("#rg-source"))
 
 
-def write_adapter(file, **facts):
-    """An adapter that says it was tuned on eight frames with the built-in model, unless told otherwise."""
-    usual = {
-        "model": "storybook", "sketch": (0.5,), "clip": (0.5,), "frames": 8, "width": 128, "height": 128,
-        "words": "a cat", "steps": 9, "learning_rate": 3e-5, "seed": 0, "joint_norm": True,
-        "positions": False, "rank": 0,
-    }  # fmt: skip
-    save_adapter(Adapter(AdapterFacts(**usual | facts), {"to_q": torch.ones(2, 2)}), file)
-    return file
-
-
-def add_file(page, file):
+def add_file(page, file, **facts):
+    """Add a file; with facts, one of a tuned model."""
+    if facts:
+        save_adapter(tuned_model(**facts), file)
     with page.expect_file_chooser() as chooser:
         page.get_by_label("Add a tuned model").click()
     chooser.value.set_files(file)
@@ -139,14 +126,14 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     add_file(page, broken)
     page.wait_for_selector(".rg-alarm >> text='notes.safetensors' is not an adapter.")
     assert names(page) == ["None: use the model as it is"]
-    add_file(page, write_adapter(tmp_path / "long.safetensors", frames=16))
+    add_file(page, tmp_path / "long.safetensors", frames=16)
     page.wait_for_selector(".rg-alarm >> text=It was tuned on 16 frames, but the clip has 8.")
     assert names(page)[1:] == ["long"]
     page.click("#run")
     page.wait_for_selector("[role=alert]")
     assert "TUNED MODEL" in page.inner_text("[role=alert]").upper()
     page.wait_for_selector("#run:not([disabled])")
-    add_file(page, write_adapter(tmp_path / "other.safetensors", model="owner/other"))
+    add_file(page, tmp_path / "other.safetensors", model="owner/other")
     page.wait_for_selector(".rg-alarm >> text=It was tuned on 'owner/other', but the model is 'storybook'.")
     # From noise, the number of frames does not matter.
     page.select_option(PICK, label="long")
@@ -158,39 +145,16 @@ def test_a_file_is_added_and_what_does_not_fit_is_said_at_once(server, open_page
     page.wait_for_function("!document.querySelector('.rg-models .rg-alarm').textContent")
 
 
-def test_no_other_visitor_sees_it_and_it_goes_with_the_visit(server, open_page):
-    others = set(server.media())
-    first = tuned(choose_method(open_page(server)))
-    second = open_page(server)
-    assert names(first)[1:] == ["20 steps", "40 steps"]
-    assert names(second) == ["None: use the model as it is"]
-    mine = [folder for folder in set(server.media()) - others if list(folder.rglob("*.safetensors"))]
-    assert len(mine) == 1
-    first.close()
-    wait(lambda: not mine[0].exists(), 60, "the files are gone")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"color_scheme": "dark"},
-        {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
-    ],
-    ids=["dark", "phone"],
-)
-def test_dark_and_small(server, open_page, options):
-    page = tuned(choose_method(open_page(server, **options)))
+def test_the_small_screen(server, open_page):
+    page = tuned(choose_method(open_page(server, **PHONE)))
     page.select_option(PICK, label="40 steps")
     page.wait_for_selector("text=The run does not tune again.")
     assert overflow(page) <= 0
     box = page.locator(".rg-losses").bounding_box()
-    for text in page.locator(".rg-losses text").all():
-        inner = text.bounding_box()
-        assert inner["x"] >= box["x"]
-        assert inner["x"] + inner["width"] <= box["x"] + box["width"]
+    for inner in (text.bounding_box() for text in page.locator(".rg-losses text").all()):
+        assert box["x"] <= inner["x"] <= inner["x"] + inner["width"] <= box["x"] + box["width"]
     low = "all => all.filter(b => b.offsetParent && b.offsetHeight < 44).length"
-    if "viewport" in options:
-        assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
+    assert page.eval_on_selector_all(".rg-models :is(button, select)", low) == 0
 
 
 def test_settings_of_the_tuning_are_together(page):

@@ -3,14 +3,13 @@
 import re
 
 import pytest
-from browser import prompt, wait
+from browser import prompt, report, run, unfold, wait
 
 pytestmark = pytest.mark.browser
 NOTE = ".rg-wrong"
 
 
-def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(server, open_page):
-    page = open_page(server)
+def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_click(page):
     page.click("#rg-prompt-0")
     page.fill("#rg-prompt-0", "a robat and a cat")
     page.wait_for_selector(f"{NOTE} >> text=robat")
@@ -25,21 +24,25 @@ def test_an_unknown_word_is_underlined_while_typing_and_the_nearest_put_in_by_a_
     wait(lambda: "a robot and a cat" in prompt(page), 60, "the new word is composed")
 
 
-def test_run_says_what_is_wrong_at_the_field_before_any_work(server, open_page):
-    page = open_page(server)
+def test_run_says_what_is_wrong_at_the_field_before_any_work(server, page):
     before = server.steps()
     page.fill("#rg-prompt-1", "a unicorn")
+    page.click("#tabs >> text=Edit")
     page.click("#run")
     page.wait_for_selector("[role=alert] >> text=unicorn")
+    page.wait_for_selector("#rg-prompt-1[aria-invalid=true]")
     page.wait_for_function("document.activeElement.id == 'rg-prompt-1'")
+    note = page.get_attribute("#rg-prompt-1", "aria-describedby")
+    assert "The built-in model does not know “unicorn”." in page.inner_text("#" + note)
     assert server.steps() == before
     assert page.is_enabled("#run")
     page.fill("#rg-prompt-1", "a fox")
     page.wait_for_selector("[role=alert]", state="hidden")
+    # At once, but for an answer to what was typed before that may be on its way.
+    page.wait_for_function("!document.querySelector('[aria-invalid], .rg-wrong')")
 
 
-def test_no_words_at_all_are_said_on_run_and_not_before(server, open_page):
-    page = open_page(server)
+def test_no_words_at_all_are_said_on_run_and_not_before(page):
     for number in (0, 1):
         page.fill(f"#rg-prompt-{number}", "")
     page.wait_for_function("document.querySelectorAll('.rg-kept').length == 2")
@@ -50,8 +53,7 @@ def test_no_words_at_all_are_said_on_run_and_not_before(server, open_page):
     page.wait_for_function("document.activeElement.id == 'rg-prompt-0'")
 
 
-def test_words_that_replace_nothing_say_so_and_offer_what_they_might(server, open_page):
-    page = open_page(server)
+def test_words_that_replace_nothing_say_so_and_offer_what_they_might(page):
     page.fill("#rg-source-1", "")
     page.wait_for_selector(".rg-hint >> text=only added to the prompt")
     page.click(".rg-hint >> text=a dog")
@@ -60,8 +62,7 @@ def test_words_that_replace_nothing_say_so_and_offer_what_they_might(server, ope
     assert prompt(page) == "1 a panda and 2 a fox walk on the grass"
 
 
-def test_a_long_pasted_prompt_is_kept_whole_and_counted(server, open_page):
-    page = open_page(server)
+def test_a_long_pasted_prompt_is_kept_whole_and_counted(page):
     page.fill("#rg-prompt-0", "")
     page.focus("#rg-prompt-0")
     page.keyboard.insert_text("a cat and a dog " * 30)
@@ -71,9 +72,8 @@ def test_a_long_pasted_prompt_is_kept_whole_and_counted(server, open_page):
     assert re.search(r"\d+ tokens, but at most 75 fit", said)
 
 
-def test_a_setting_that_cannot_be_read_is_marked(server, open_page):
-    page = open_page(server)
-    page.click("#long-clips button")
+def test_a_setting_that_cannot_be_read_is_marked(page):
+    unfold(page, "#long-clips")
     field = page.locator("#long-clips textarea").first
     field.fill("every other")
     page.wait_for_selector(f"#long-clips {NOTE}")
@@ -82,9 +82,10 @@ def test_a_setting_that_cannot_be_read_is_marked(server, open_page):
     page.wait_for_selector(f"#long-clips {NOTE}", state="detached")
 
 
-def test_words_of_the_model_go_where_the_cursor_was(server, open_page):
-    page = open_page(server)
-    page.click("#words button")
+def test_words_of_the_model_go_where_the_cursor_was(page):
+    unfold(page, "#words")
+    page.wait_for_selector(".rg-wordlist >> nth=0", state="visible")
+    assert page.locator(".rg-wordlist button").count() == 18
     page.fill("#rg-prompt-1", "a and a dog")
     page.evaluate("document.querySelector('#rg-prompt-1').setSelectionRange(1, 1)")
     page.get_by_role("group", name="Kinds").get_by_text("panda").click()
@@ -94,8 +95,7 @@ def test_words_of_the_model_go_where_the_cursor_was(server, open_page):
     wait(lambda: "a panda in the snow and a dog" in prompt(page), 60, "what was put in counts as typed")
 
 
-def test_the_rest_of_the_frame_has_a_card_of_its_own(server, open_page):
-    page = open_page(server)
+def test_the_rest_of_the_frame_has_a_card_of_its_own(page):
     page.click("#rg-rest")
     page.wait_for_selector("#rg-prompt-2")
     page.fill("#rg-source-2", "on the grass")
@@ -105,29 +105,24 @@ def test_the_rest_of_the_frame_has_a_card_of_its_own(server, open_page):
     card = page.locator(".rg-card[data-label='3']")
     assert card.locator("[aria-label*=margin]").count() == 0
     assert "no other region covers" in card.inner_text()
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
+    run(page)
 
 
-def test_strength_and_negative_words_of_a_region_reach_the_run(server, open_page):
-    page = open_page(server)
+def test_strength_and_negative_words_of_a_region_reach_the_run(page):
     page.locator(".rg-details summary").first.click()
     page.fill(".rg-card[data-label='1'] [data-key=negative]", "green")
     page.fill("#rg-strength-1", "0.4")
     page.fill("#rg-avoid", "snow")
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
-    request = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
-    assert request["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
+    run(page)
+    assert report(page)["asked"] == {"negative_prompt": "snow", "left disc": ["green", 0.4]}
 
 
-def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(server, open_page):
-    page = open_page(server)
+def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(page):
     quality = page.locator(".rg-quality")
     assert quality.all_inner_texts()[1].split("\n") == ["Standard", "50 steps"]
     assert quality.nth(1).locator("input").is_checked()
     quality.nth(0).click()
-    page.click("#settings button")
+    unfold(page, "#settings")
     steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
     wait(lambda: steps.input_value() == "20", 60, "the steps of a draft")
     assert quality.nth(0).locator("input").is_checked()
@@ -141,7 +136,7 @@ def test_a_quality_sets_the_steps_and_steps_of_ones_own_are_none(server, open_pa
 def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_page):
     """Answers may overtake each other: each look says what was typed when it was sent."""
     page = open_page(server)
-    page.click("#settings button")
+    unfold(page, "#settings")
     steps = page.locator(".rg-param-steps input[type=number] >> visible=true")
     steps.wait_for()
     held = []
@@ -157,27 +152,23 @@ def test_a_look_at_the_page_waits_for_the_answer_to_the_one_before(server, open_
     wait(lambda: page.locator(".rg-quality :checked").count() == 0, 60, "no quality has 33 steps")
 
 
-def test_a_control_network_is_picked_weighed_and_seen(server, open_page):
-    page = open_page(server)
-    page.click("#settings button")
+def test_a_control_network_is_picked_weighed_and_seen(page):
+    unfold(page, "#settings")
     page.get_by_role("button", name="Source", exact=False).locator("visible=true").first.click()
     page.get_by_text("Add control network").first.click()
     text = page.locator(".rg-param-control textarea").first
     assert text.input_value() == "canny=storybook/canny@0.7"
     page.get_by_label("Weight of the control network").fill("0.5")
     assert text.input_value() == "canny=storybook/canny@0.5"
-    page.get_by_title("Show what it would see of this frame").click()
+    page.get_by_title("Show what it sees of this frame").click()
     page.wait_for_selector(".rg-control-map img[src^=data]")
     assert "Canny of frame 1" in page.inner_text(".rg-control-map")
-    page.click("#run")
-    page.wait_for_selector(".rg-files a")
-    report = page.evaluate("fetch(document.querySelectorAll('.rg-files a')[1].href).then(r => r.json())")
-    assert report["params"]["control"]["value"] == "canny=storybook/canny@0.5"
+    run(page)
+    assert report(page)["params"]["control"]["value"] == "canny=storybook/canny@0.5"
 
 
-def test_a_pixel_is_chosen_by_a_click_on_the_frame(server, open_page):
-    page = open_page(server)
-    page.click("#settings button")
+def test_a_pixel_is_chosen_by_a_click_on_the_frame(page):
+    unfold(page, "#settings")
     page.get_by_role("button", name="Attention maps").locator("visible=true").first.click()
     page.get_by_text("Choose in the frame").click()
     canvas = page.locator(".rg-canvas-stage canvas").first
@@ -185,18 +176,14 @@ def test_a_pixel_is_chosen_by_a_click_on_the_frame(server, open_page):
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     field = page.locator(".rg-param-heat_pixel textarea").first
-    wait(
-        lambda: re.fullmatch(r"0,6[34](\.\d+)?,12[78](\.\d+)?", field.input_value()),
-        60,
-        "the pixel is written",
-    )
+    written = r"0,6[34](\.\d+)?,12[78](\.\d+)?"
+    wait(lambda: re.fullmatch(written, field.input_value()), 60, "the pixel is written")
     assert page.locator(".rg-card").count() == 2  # the click made no region
     assert page.is_disabled("[aria-label='Undo (Ctrl+Z)'], [title^=Undo]")
 
 
-def test_a_model_of_the_hub_says_its_size_and_licence_and_is_fetched_with_progress(server, open_page):
-    page = open_page(server)
-    page.click("#settings button")
+def test_a_model_of_the_hub_says_its_size_and_licence_and_is_fetched_with_progress(server, page):
+    unfold(page, "#settings")
     page.fill("#rg-hub-id", "owner/other")
     page.get_by_text("Look up").click()
     page.wait_for_selector(".rg-hub .rg-alarm >> text=cannot be reached")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from regrain.editing import load_project
 from regrain.editing.media.reading import VideoClip
@@ -13,11 +14,12 @@ from regrain.editing.pipeline.shipped_results import RESULT, digest, read_made
 from regrain.editing.request.project import FILE, Project
 from storybook import examples
 from storybook.examples import EXAMPLES, TABLE, make
-from storybook.results import make_result
+from storybook.results import make_result, write_picture
 
 
-def test_every_example_is_in_the_table():
+def test_every_example_is_in_the_table_and_results_are_small():
     assert sorted(TABLE) == sorted(path.name for path in EXAMPLES.iterdir())
+    assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if "no_masks" not in name])
@@ -34,9 +36,8 @@ def test_an_example_is_made_again(name, tmp_path, monkeypatch):
     assert files == {path for path in theirs if path.parts[0] != RESULT}
     for file in (f for f in files if f.suffix == ".json" and f.name != FILE):
         assert json.loads((shipped / file).read_text()) == json.loads((ours / file).read_text()), file
-    assert Project.model_validate_json((shipped / FILE).read_text()) == Project.model_validate_json(
-        (ours / FILE).read_text()
-    )
+    projects = [Project.model_validate_json((folder / FILE).read_text()) for folder in (ours, shipped)]
+    assert projects[0] == projects[1]
     a, b = load_project(ours), load_project(shipped)
     frames = [request.clip.read(0, len(request.clip)).astype(float) for request in (a, b)]
     assert np.abs(frames[0] - frames[1]).mean() < 0.5
@@ -58,8 +59,14 @@ def test_the_result_of_an_example_is_of_this_version_of_it(name, tmp_path):
         assert np.abs(edited.read(0, 1).astype(float) - source.read(0, 1)).mean() > 1
 
 
-def test_results_are_small():
-    assert sum(p.stat().st_size for p in EXAMPLES.glob(f"*/{RESULT}/*")) <= 450_000
+def test_the_moving_picture_of_the_readme_shows_the_shipped_result(tmp_path):
+    """`python -m storybook.results --picture assets/readme.webp` makes it anew."""
+    shipped, made = EXAMPLES.parent / "readme.webp", tmp_path / "readme.webp"
+    write_picture(EXAMPLES / "01_two_animals", made)
+    films = (ImageSequence.Iterator(Image.open(path)) for path in (shipped, made))
+    old, new = (np.stack([np.asarray(frame.convert("RGB"), float) for frame in film]) for film in films)
+    assert (len(old), shipped.stat().st_size <= 300_000) == (8, True)
+    assert np.abs(old - new).mean() < 1
 
 
 def test_a_result_of_another_version_is_not_shown(tmp_path):
@@ -76,8 +83,7 @@ def test_a_result_is_made_again(tmp_path):
     name = "11_no_masks_drawn"
     shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns(RESULT))
     make_result(tmp_path / name)
-    assert json.loads((tmp_path / name / RESULT / "report.json").read_text())["project"] == digest(
-        EXAMPLES / name
-    )
+    report = json.loads((tmp_path / name / RESULT / "report.json").read_text())
+    assert report["project"] == digest(EXAMPLES / name)
     ours, theirs = (VideoClip(path / name / RESULT / "edited.mp4") for path in (tmp_path, EXAMPLES))
     assert np.abs(ours.read(0, 8).astype(float) - theirs.read(0, 8)).mean() < 2

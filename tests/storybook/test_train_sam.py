@@ -6,16 +6,7 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder
 
-from regrain.masks.models.tiny_sam import (
-    EDGES,
-    SIZE,
-    WIDTH,
-    build_tiny_sam,
-    load_tiny_sam,
-    save_tiny_sam,
-    set_size,
-    unfolded,
-)
+from regrain.masks.models import tiny_sam
 from storybook import click_pictures, render, sample_scene, train_sam
 from storybook.click_pictures import scene_levels, training_picture
 
@@ -38,9 +29,7 @@ def test_levels_nest(index):
     width, height = picture.frame
     assert not picture.levels[:, height:].any()
     assert not picture.image[:, width:].any()
-
-
-def test_a_sample_depends_on_seed_and_number_alone():
+    # A sample depends on seed and number alone.
     one, two, other = (training_picture(seed, 3, 64) for seed in (0, 0, 1))
     assert (one.image == two.image).all()
     assert not (one.image == other.image).all()
@@ -50,19 +39,17 @@ def test_a_sample_depends_on_seed_and_number_alone():
 def test_without_edges_the_decoder_is_the_librarys():
     """Several pictures at once, two prompts each, against one prompt at a time."""
     torch.manual_seed(0)
-    sam = build_tiny_sam().eval()
+    sam = tiny_sam.build_tiny_sam().eval()
     torch.nn.init.zeros_(sam.mask_decoder.mix[2].weight)
     torch.nn.init.zeros_(sam.mask_decoder.mix[2].bias)
-    features = torch.cat([torch.randn(2, WIDTH, 32, 32), torch.zeros(2, 384, 32, 32)], 1)
-    points, labels = torch.rand(4, 2, 2) * SIZE, torch.tensor([[1.0, 0], [1, 1], [0, 1], [1, 1]])
+    features = torch.cat([torch.randn(2, tiny_sam.WIDTH, 32, 32), torch.zeros(2, 384, 32, 32)], 1)
+    points, labels = torch.rand(4, 2, 2) * tiny_sam.SIZE, torch.tensor([[1.0, 0], [1, 1], [0, 1], [1, 1]])
     sparse, dense = sam.prompt_encoder((points, labels), None, torch.randn(4, 1, 128, 128))
     masks, quality = train_sam.decode(sam, features, (sparse, dense))
     place = sam.prompt_encoder.get_dense_pe()
     for i in range(4):
-        embedding = features[i // 2 : i // 2 + 1, :WIDTH]
-        wanted = MaskDecoder.predict_masks(
-            sam.mask_decoder, embedding, place, sparse[i : i + 1], dense[i : i + 1]
-        )
+        embedding, one = features[i // 2 : i // 2 + 1, : tiny_sam.WIDTH], np.s_[i : i + 1]
+        wanted = MaskDecoder.predict_masks(sam.mask_decoder, embedding, place, sparse[one], dense[one])
         assert torch.allclose(masks[i], wanted[0][0], atol=1e-4)
         assert torch.allclose(quality[i], wanted[1][0], atol=1e-4)
 
@@ -70,13 +57,13 @@ def test_without_edges_the_decoder_is_the_librarys():
 def test_edges_come_back_where_they_were_seen():
     """What the encoder folds into channels, the decoder unfolds at the same pixels."""
     torch.manual_seed(0)
-    encoder = build_tiny_sam().image_encoder.eval()
+    encoder = tiny_sam.build_tiny_sam().image_encoder.eval()
     seen = {}
     encoder.edges.register_forward_hook(lambda _module, _x, out: seen.update(edges=out))
     encoder.near.register_forward_hook(lambda _module, _x, out: seen.update(near=out))
-    embedding, near, edges = unfolded(encoder(torch.randn(1, 3, 64, 64)))
-    assert embedding.shape == (1, WIDTH, 8, 8)
-    assert (near == seen["near"][:, : EDGES[0]]).all()
+    embedding, near, edges = tiny_sam.unfolded(encoder(torch.randn(1, 3, 64, 64)))
+    assert embedding.shape == (1, tiny_sam.WIDTH, 8, 8)
+    assert (near == seen["near"][:, : tiny_sam.EDGES[0]]).all()
     assert (edges == seen["edges"]).all()
 
 
@@ -91,11 +78,11 @@ def test_corrections_point_at_mistakes():
 
 def test_half_precision_weights_come_back(tmp_path):
     torch.manual_seed(0)
-    sam = build_tiny_sam()
-    set_size(sam, 128)
-    save_tiny_sam(sam, tmp_path)
-    again = load_tiny_sam(tmp_path)
-    assert again.image_encoder.img_size == SIZE
+    sam = tiny_sam.build_tiny_sam()
+    tiny_sam.set_size(sam, 128)
+    tiny_sam.save_tiny_sam(sam, tmp_path)
+    again = tiny_sam.load_tiny_sam(tmp_path)
+    assert again.image_encoder.img_size == tiny_sam.SIZE
     for name, value in again.state_dict().items():
         assert torch.allclose(value, sam.state_dict()[name], atol=1e-3, rtol=1e-3)
 

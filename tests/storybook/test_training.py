@@ -1,22 +1,34 @@
-"""What the training scripts share: resuming, and several workers learning as one."""
+"""Training: words, pictures, resuming, several workers learning as one; what learns alone fits the rest."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+import storybook
+from regrain.editing import load_backbone
+from regrain.editing.models.control_net import load_control_net
+from storybook import dataset
 from storybook.muon import Muon, orthogonal, shares
-from storybook.tokenizer import build
-from storybook.train_unet import begun, carry_over
+from storybook.pool import SHARD, USES, Pool, read_truth, truth_of
+from storybook.reading_head import ReadingHead, reading_loss
+from storybook.ship import ASSETS, ship_decoder
+from storybook.tokenizer import MAX_TOKENS, build
+from storybook.train_control import copied, edges, predict
+from storybook.train_unet import UNET, UNet2DConditionModel, begun, carry_over, noised
 from storybook.training import Run
+from storybook.world import KINDS, render_frames, sample_scene, vocabulary
 
-ROOT = Path(__file__).parents[2]
+ROOT, WEIGHTS = Path(__file__).parents[2], "diffusion_pytorch_model.safetensors"
 # Each worker sees its half of one batch, and one of them never uses one of the layers.
 WORKER = """
 import sys, torch
@@ -92,14 +104,14 @@ def test_known_words_keep_their_meaning_where_the_vocabulary_grows(tmp_path):
     tokenizers = [build(words, tmp_path / str(len(words))) for words in (few, many)]
     old, new = (begun(t, None)[1].eval() for t in tokenizers)
     carry_over(old, tokenizers[0], new, tokenizers[1])
-    with torch.no_grad():
-        said = [
-            model(torch.tensor([t("a cat runs").input_ids])).last_hidden_state
-            for model, t in zip((old, new), tokenizers, strict=True)
-        ]
-        unknown = new(torch.tensor([tokenizers[1]("an astronaut").input_ids])).last_hidden_state
-    assert torch.allclose(said[0], said[1], atol=1e-6)
-    assert unknown.isfinite().all()
+
+    def states(model, tokenizer, text):
+        with torch.no_grad():
+            return model(torch.tensor([tokenizer(text).input_ids])).last_hidden_state
+
+    before, after = states(old, tokenizers[0], "a cat runs"), states(new, tokenizers[1], "a cat runs")
+    assert torch.allclose(before, after, atol=1e-6)
+    assert states(new, tokenizers[1], "an astronaut").isfinite().all()
 
 
 def test_muon_steps_are_orthogonal_inside_and_adams_at_the_ends():
@@ -135,3 +147,118 @@ def test_work_is_shared_out_about_equally():
         loads = [sum(c for c, o in zip(costs, owners, strict=True) if o == who) for who in range(count)]
         assert sum(loads) == 30
         assert max(loads) - min(loads) <= 1
+
+
+def test_every_word_is_one_token_and_captions_fit_and_keep_offsets(tmp_path):
+    tokenizer = build(vocabulary(), tmp_path)
+    for word in vocabulary():
+        assert len(tokenizer(word).input_ids) == 3, word
+    for seed in range(50):
+        for actors in (1, 2, 3):
+            caption = sample_scene(seed, actors=actors).caption
+            tokens = tokenizer(caption, return_offsets_mapping=True)
+            assert len(tokens.input_ids) == len(caption.split()) + 2 <= MAX_TOKENS
+            spans = [caption[a:b].strip() for a, b in tokens.offset_mapping[1:-1]]
+            assert spans == caption.split()
+
+
+def test_a_shard_holds_its_scenes_and_is_not_rendered_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "SHARD", 3)
+    for shard in (0, 1):
+        assert dataset.write_shard(shard, tmp_path, 32) == shard
+    maps = dataset.load(tmp_path)
+    assert [m.shape for m in maps] == [(3, 32, 32, 3)] * 2
+    assert np.array_equal(maps[1], dataset.render_shard(dataset.FIRST_TRAINING_SEED + 3, 3, 32))
+
+    kept = np.zeros((3, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "pictures_00001.npy", kept)
+    dataset.write_shard(1, tmp_path, 32)
+    assert np.array_equal(dataset.load(tmp_path)[1], kept)
+
+
+@pytest.mark.slow
+def test_a_decoder_that_learns_alone_ships_with_the_encoder_and_scale_there_were(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
+    np.save(tmp_path / "pictures_00000.npy", pictures)
+    command = [sys.executable, "-m", "storybook.train_autoencoder", "--decoder", "--samples", "4"]
+    command += ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--init", str(ASSETS / "vae")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    shutil.copytree(ASSETS / "vae", tmp_path / "shipped" / "vae")
+    ship_decoder(tmp_path / "run" / "vae", tmp_path / "shipped")
+
+    before, after = load_file(ASSETS / "vae" / WEIGHTS), load_file(tmp_path / "shipped" / "vae" / WEIGHTS)
+    assert before.keys() == after.keys()
+    assert all(before[name].dtype == after[name].dtype for name in before)
+    same = {name for name in before if before[name].equal(after[name])}
+    assert {name for name in before if name.startswith("encoder.")} <= same
+    learnt = load_file(tmp_path / "run" / "vae" / WEIGHTS)
+    assert any(not learnt[name].equal(before[name].float()) for name in before)
+    config = "vae/config.json"
+    assert (tmp_path / "shipped" / config).read_text() == (ASSETS / config).read_text()
+
+
+def test_it_begins_as_nothing_and_learns_to_add_something(tmp_path):
+    model = load_backbone("storybook")
+    net = copied(model.unet)
+    hint = edges(np.stack([render_frames(sample_scene(s), 128, (0,))[0] for s in (0, 1)]))
+    assert set(hint.unique().tolist()) == {0.0, 1.0}
+    rng = torch.Generator().manual_seed(0)
+    abar = torch.tensor(model.schedule.alphas_cumprod, dtype=torch.float32)
+    x, t, v = noised(torch.randn(2, 16, 16, 16, generator=rng), abar, rng)
+    text = model.embed(["a cat walks", "a dog walks"]).vectors
+    with torch.no_grad():
+        alone = model.unet(x, t, text).sample
+    first = predict(net, model.unet, x, t, text, hint)
+    assert torch.allclose(first, alone, atol=0.05)  # half precision, where the processor computes in it
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
+    # Edges are let in from the second step on, when what follows them is not zero any more.
+    for _ in range(3):
+        optimiser.zero_grad()
+        (predict(net, model.unet, x, t, text, hint) - v).square().mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        then = predict(net, model.unet, x, t, text, hint)
+        other = predict(net, model.unet, x, t, text, hint.flip(0))
+    assert (then - alone).abs().max() > 0.2
+    assert not torch.equal(then, other)
+
+    net.half().save_pretrained(tmp_path / "canny")
+    taken, _ = load_control_net(str(tmp_path / "canny"), model)
+    assert 2 * sum(p.numel() for p in taken.parameters()) < 8 * 2**20  # bytes as shipped
+
+
+def truth(seed=7, frame=3):
+    scene = storybook.sample_scene(seed, frames=8, actors=2)
+    kept = {key: torch.from_numpy(value[None]) for key, value in truth_of(scene, frame).items()}
+    return scene, read_truth(kept, torch.arange(1))
+
+
+def test_truth_is_that_of_the_drawing():
+    scene, told = truth()
+    drawn = storybook.render(scene, 128)
+    labels, parts = (a[3, 4::8, 4::8] for a in (drawn.labels, drawn.parts))
+    kinds = np.array([0, *[1 + KINDS.index(actor.kind) for actor in scene.actors]])
+    assert np.array_equal(told.kind[0].numpy(), kinds[labels])
+    assert np.array_equal(told.part[0].numpy(), parts)
+    assert np.array_equal(told.outline[0, 0].numpy() > 0, labels > 0)
+    x = np.nonzero(drawn.labels[3] == 1)[1].mean()
+    row, column = np.argwhere(labels == 1)[0]
+    assert abs(told.middle[0, 0, row, column] * 128 - (x - (8 * column + 4))) < 1
+
+
+def test_the_oldest_drawings_give_way(tmp_path):
+    pool = Pool(tmp_path, lambda _: torch.empty(0), lambda _: {}, shards=6)
+    assert pool.wanted(0) == range(6)
+    assert pool.wanted(2 * USES * SHARD - 1) == range(6)
+    assert pool.wanted(2 * USES * SHARD) == range(2, 8)
+
+
+def test_the_head_teaches_the_middle_of_the_network():
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**UNET)
+    head = ReadingHead(unet)
+    unet(torch.randn(1, 16, 16, 16), torch.tensor([500]), torch.randn(1, 4, 128))
+    reading_loss(head(), truth()[1]).backward()
+    assert unet.mid_block.resnets[0].conv1.weight.grad.abs().sum() > 0
+    assert head.read[1].weight.grad.abs().sum() > 0
+    assert unet.conv_out.weight.grad is None

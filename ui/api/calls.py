@@ -20,7 +20,7 @@ class ClientDisconnected(RequestError):
     """Nobody waits for the result any more."""
 
     def __init__(self) -> None:
-        super().__init__("call", "It was stopped, since the program has left. Call again.")
+        super().__init__("call", "It was stopped, since the program disconnected. Call again.")
 
 
 class Calls:
@@ -64,7 +64,7 @@ def wait(turn: Ticket, noticed: Callable[[], None]) -> None:
     """Wait until it is one's turn; `noticed` is called at every look.
 
     Raises:
-        Left: The program has left.
+        ClientDisconnected: The program has left.
     """
     while not turn.wait(_PATIENCE):
         check(turn)
@@ -81,7 +81,7 @@ def follow(turn: Ticket, start: Callable[[], Iterator[T]], noticed: Callable[[],
     """Iterate in the worker's thread while the program is there; `noticed` is called again and again.
 
     Raises:
-        Left: The program has left.
+        ClientDisconnected: The program has left.
     """
     with closing(in_thread(start)) as items:
         for item in items:

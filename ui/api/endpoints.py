@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from regrain.editing.errors import EditingError, from_validation
 from regrain.ui.api.program_schema import Arguments
-from regrain.ui.handlers.regions import address_of
+from regrain.ui.handlers.base import address_of
 
 A = TypeVar("A", bound=Arguments)
 
@@ -32,15 +32,10 @@ class Refused(gr.Error):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls an endpoint.
+    """Who calls an endpoint."""
 
-    Attributes:
-        session: Gradio's name of the connection; empty where there is none.
-        address: Network address.
-    """
-
-    session: str
-    address: str
+    session: str  # Gradio's name of the connection; empty where there is none
+    address: str  # network address
 
     @classmethod
     def of(cls, request: gr.Request | None) -> Caller:
@@ -92,9 +87,7 @@ def _properties(arguments: type[Arguments]) -> dict[str, dict[str, Any]]:
 def inlined(schema: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """A JSON schema as gradio reads it: without references, titles that repeat names, and true or false.
 
-    Args:
-        schema: It, or a part of it.
-        known: What references lead to; of a whole schema, its own `$defs`.
+    `known` is what references lead to; of a whole schema, its own `$defs`.
     """
     if isinstance(schema, list):
         return [inlined(part, known) for part in schema]
@@ -127,7 +120,7 @@ def _describe(
     endpoint.__name__ = work.__name__
     endpoint.__signature__ = inspect.Signature([*parameters, request], return_annotation=returned)
     endpoint.__annotations__ = dict.fromkeys(fields, Any) | {"request": gr.Request | None, "return": returned}
-    said, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
+    summary, _, returns = (inspect.getdoc(work) or "").partition("\n\nReturns:\n")
     listed = "\n".join(f"    {name}: {part['description']}" for name, part in properties.items())
     # On one line: gradio puts commas between lines.
-    endpoint.__doc__ = f"{said}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"
+    endpoint.__doc__ = f"{summary}\n\nArgs:\n{listed}\n\nReturns:\n    {' '.join(returns.split())}"

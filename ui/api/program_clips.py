@@ -1,21 +1,23 @@
-"""A program's own video or picture as a document of the page: opened, clicked, with masks from files."""
+"""A program's own video or picture as a session: opened, clicked, with masks from files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from regrain.editing.errors import ClipError, MaskError, RequestError, shorten, suggest
+from regrain.editing.errors import ClipError, MaskError, RequestError, shorten
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.region import Region
-from regrain.ui.api.program_schema import Click, ClickedRegion, EditedRegion, OfVideo
+from regrain.ui.api.program_schema import Click, ClickedRegion, OfVideo
 from regrain.ui.handlers.mask_files import read_tracks
 from regrain.ui.results.jobs import name_again
 from regrain.ui.session.clip_files import check_upload, place_for
 from regrain.ui.session.clips import open_picture, open_upload
-from regrain.ui.session.layers import MaskLayer, State
-from regrain.ui.session.mask_edits import Segment, add_point, choose_tracker, finders_at_hand
+from regrain.ui.session.layers import MaskLayer
+from regrain.ui.session.mask_edits import Segment, add_point
+from regrain.ui.session.mask_models import choose, click_models, trackers
 from regrain.ui.session.session import Session
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -24,15 +26,10 @@ Size = tuple[int, int]
 
 
 def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, str]:
-    """Open an uploaded video as the page does, and choose who makes its masks.
-
-    Args:
-        asked: The file and which of its frames.
-        folder: Where it is kept; the upload stays.
-        fallback: See `Session`.
+    """Open an uploaded video in a folder, as the page does; the upload stays.
 
     Returns:
-        The document, and a sentence about what was left out; maybe empty.
+        The session, and a sentence about what was left out; maybe empty.
 
     Raises:
         EditingError: It cannot be opened, or is too large.
@@ -40,10 +37,10 @@ def open_video(asked: OfVideo, folder: Path, fallback: str) -> tuple[Session, st
     with _as("video"):
         kept = _kept(asked.video, folder)
         opened, note = open_upload(kept, folder, asked.start, asked.stride, asked.frames)
-    document = Session(opened, fallback)
+    session = Session(opened, fallback)
     if asked.tracker:
-        choose_tracker(document, asked.tracker)
-    return document, note
+        session.tracker = choose("tracker", asked.tracker, trackers()).name
+    return session, note
 
 
 def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
@@ -59,36 +56,31 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
         return Session(open_upload(kept, folder, frame, 1, 1)[0], fallback)
 
 
-def file_size(document: Session) -> Size:
-    """(width, height) of the file that a document shows, which may be larger than what it works on."""
-    file = document.opened.file
-    return VideoClip(file).size if file else document.size
+def file_size(session: Session) -> Size:
+    """(width, height) of the file that a session shows, which may be larger than what it works on."""
+    file = session.opened.file
+    return VideoClip(file).size if file else session.state.size
 
 
 def add_regions(
-    document: Session,
+    session: Session,
     asked: Sequence[ClickedRegion],
     finder: str = "",
     masks: Path | None = None,
     folder: Path | None = None,
 ) -> list[int]:
-    """Give a document its regions, with masks from a file where there are no clicks; their labels.
+    """Give a session its regions, the uppermost first; their labels.
 
-    Args:
-        document: Without regions.
-        asked: In order: the earlier covers the later.
-        finder: Who will find the masks of clicks; empty for the usual one.
-        masks: An uploaded file of masks.
-        folder: Where it is unpacked; needed with `masks`.
+    Regions without clicks have their masks in an uploaded file, which is unpacked in `folder`.
 
     Raises:
         EditingError: A region's values or the masks are not allowed, or there is no such finder.
     """
-    if finder and finder not in (able := finders_at_hand(document)):
-        raise RequestError("finder", f"{finder[:60]!r} was not found. {suggest(finder, able)}")
+    if finder:
+        choose("finder", finder, click_models(session.fallback))
     labels = [one.label or place for place, one in enumerate(asked, 1)]
     regions = [_region(one, label) for one, label in zip(asked, labels, strict=True)]
-    tracks = _tracks(document, masks, folder, regions) if masks and folder else {}
+    tracks = _tracks(session, masks, folder, regions) if masks and folder else {}
     layers = {}
     for one, label in zip(asked, labels, strict=True):
         track = tracks.get(label, {}) if not one.clicks else {}
@@ -96,59 +88,52 @@ def add_regions(
     if len(layers) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise RequestError("regions", f"Label {twice} is used twice. Give each region its own.")
-    document.commit(State(layers, {region.label: region for region in regions}))
+    regions_by_label = {region.label: region for region in regions}
+    session.commit(replace(session.state, layers=layers, regions=regions_by_label))
     return labels
 
 
-def click(document: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
-    """Find a region's mask by clicks; those on the object come first.
+def click(session: Session, label: int, clicks: Sequence[Click], field: str, segment: Segment) -> None:
+    """Find a region's mask by clicks, in pixels of the file and on frame 0 unless they name one.
 
-    Args:
-        document: Has the region.
-        label: The region's.
-        clicks: In pixels of the file; on frame 0 where they name none.
-        field: Of the clicks, for errors.
-        segment: Points to a mask.
+    Those on the object come first. Errors name `field`.
 
     Raises:
         EditingError: A click is outside the clip, or nothing was found.
     """
-    size, count = file_size(document), len(document.opened.frames)
-    scale = document.size[0] / size[0], document.size[1] / size[1]
+    size, count = file_size(session), len(session.opened.frames)
+    scale = [shown / whole for shown, whole in zip(session.state.size, size, strict=True)]
     frames = [getattr(one, "frame", 0) for one in clicks]
     for number, (one, frame) in enumerate(zip(clicks, frames, strict=True)):
         if frame >= count:
-            said = f"{frame} is outside the clip. Choose from 0 to {count - 1}."
-            raise RequestError(f"{field}.{number}.frame", said)
+            message = f"{frame} is outside the clip. Choose from 0 to {count - 1}."
+            raise RequestError(f"{field}.{number}.frame", message)
         if not (0 <= one.x < size[0] and 0 <= one.y < size[1]):
-            said = f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
-            raise RequestError(f"{field}.{number}", said)
+            message = f"({one.x:g}, {one.y:g}) is outside the frame of {size[0]}x{size[1]}. Move it."
+            raise RequestError(f"{field}.{number}", message)
     for frame, one in sorted(zip(frames, clicks, strict=True), key=lambda pair: not pair[1].inside):
         at = (one.x * scale[0], one.y * scale[1])
-        add_point(document, label, frame, at, one.inside, segment)
-    if missed := [frame for frame in frames if not document.masked(label, frame)]:
+        add_point(session, label, frame, at, one.inside, segment)
+    if missed := [frame for frame in frames if not session.masked(label, frame)]:
         raise MaskError(field, NOTHING if count == 1 else f"Frame {missed[0]}: {NOTHING}")
 
 
 def _region(asked: ClickedRegion, label: int) -> Region:
-    name = asked.name or f"Region {label}"
-    if not isinstance(asked, EditedRegion):
-        return Region(name, label)
     words = asked.model_dump(exclude={"name", "label", "clicks"})
-    return Region(name, label, **words)
+    return Region(asked.name or f"Region {label}", label, **words)
 
 
 def _tracks(
-    document: Session, masks: Path, folder: Path, regions: Sequence[Region]
+    session: Session, masks: Path, folder: Path, regions: Sequence[Region]
 ) -> dict[int, dict[int, bytes]]:
     inner = folder / "masks"
     inner.mkdir()
     kept = name_again(masks, place_for(masks, inner))
     colors = {region.label: region.color for region in regions}
-    tracks, _ = read_tracks([kept], inner, len(document.opened.frames), document.size, colors)
+    tracks, _ = read_tracks([kept], inner, session.state.shape[0], session.state.size, colors)
     if unlisted := sorted(tracks.keys() - colors.keys()):
-        said = f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
-        raise MaskError("masks", said)
+        message = f"No region has label {unlisted[0]}, but the masks do. Add a region or erase the label."
+        raise MaskError("masks", message)
     return tracks
 
 

@@ -18,9 +18,9 @@ from regrain.editing.request.project import Project, ProjectRegion
 from regrain.editing.request.region import MAX_FRAME
 from regrain.ui.session.clip_files import uploaded
 from regrain.ui.session.mask_edits import MAX_POINTS
-from regrain.ui.session.session import MAX_REGIONS
+from regrain.ui.session.state import MAX_REGIONS
 
-_USUAL = "Empty takes the usual one; list_models has the others."
+_USUAL = "Empty takes the default; list_models lists all."
 
 
 class Arguments(BaseModel):
@@ -62,7 +62,7 @@ class Click(Arguments):
 
     x: Pixels = Field(description="Pixels of the file, from the left edge of the frame.")
     y: Pixels = Field(description="Pixels of the file, from the upper edge of the frame.")
-    inside: bool = Field(True, description="Whether the point is on the object; false takes away.")
+    inside: bool = Field(True, description="Whether the point is on the object; false marks what is not.")
 
 
 class FrameClick(Click):
@@ -104,8 +104,8 @@ class OfVideo(Arguments):
         description="Number of frames used. A long video is thinned to 32 frames unless start, stride or "
         "frames is given.",
     )
-    finder: Name = Field("", description=f"Who finds the masks of clicks. {_USUAL}")
-    tracker: Name = Field("", description=f"Who follows masks through the video. {_USUAL}")
+    finder: Name = Field("", description=f"What turns clicks into masks. {_USUAL}")
+    tracker: Name = Field("", description=f"What follows masks through the video. {_USUAL}")
 
 
 class EditVideo(OfVideo):
@@ -117,7 +117,7 @@ class EditVideo(OfVideo):
     masks: MaybeUpload = Field(
         None,
         description="Masks of the used frames: a zip file of PNG files, COCO JSON or a mask video. Regions "
-        "without clicks have theirs here, by label.",
+        "without clicks take theirs from it, by label.",
     )
     source_prompt: str = _same_as(Project, "source_prompt")
     prompt: str = _same_as(Project, "prompt")
@@ -146,7 +146,7 @@ class SegmentImage(Arguments):
         [], max_length=4, description="Left, top, right and bottom around the object, in pixels; optional."
     )
     frame: Frame = Field(0, description="Which frame of a video, from 0.")
-    finder: Name = Field("", description=f"Who finds the mask. {_USUAL}")
+    finder: Name = Field("", description=f"What finds the mask. {_USUAL}")
 
 
 class EditExample(Arguments):
@@ -155,8 +155,8 @@ class EditExample(Arguments):
     example: str = Field(description="Name of an example project, such as 01_two_animals.")
     prompts: str = Field(
         "{}",
-        description="JSON object: by name of a region, what it should become. The others keep the example's "
-        "prompts.",
+        description="JSON object: names of regions, and what each should become. The others keep the "
+        "example's prompts.",
     )
     params: str = Field("{}", description='JSON object: parameters of the method, such as {"steps": 20}.')
 

@@ -18,9 +18,8 @@ from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import finders
-from regrain.masks.track.uncertainty import doubts
 from regrain.ui.api.calls import Calls, check, follow, wait
-from regrain.ui.api.endpoints import Caller, inlined
+from regrain.ui.api.endpoints import Caller, inlined, offer
 from regrain.ui.api.program_clips import NOTHING, add_regions, click, file_size, open_frame, open_video
 from regrain.ui.api.program_schema import (
     ClickedRegion,
@@ -31,7 +30,7 @@ from regrain.ui.api.program_schema import (
     TrackVideo,
 )
 from regrain.ui.handlers.mask_files import write_tracks
-from regrain.ui.handlers.tracking import Tracking
+from regrain.ui.handlers.tracking import Tracking, uncertain
 from regrain.ui.results.jobs import Jobs, RunJob, Saved
 from regrain.ui.server.run_queue import RunQueue, Ticket
 from regrain.ui.session.build_request import build_request, masks_of
@@ -39,28 +38,20 @@ from regrain.ui.session.examples import from_example, read_object
 from regrain.ui.session.mask_edits import Segment, add_box
 from regrain.ui.session.method_choice import uses
 from regrain.ui.session.session import Session
+from regrain.ui.session.state import State
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Does what endpoints ask for.
+    """Does what endpoints ask for."""
 
-    Attributes:
-        jobs: Runs edits.
-        turns: Whose run is next; pages wait there, too.
-        tracking: Follows masks.
-        points: Points to a mask.
-        fallback: Who finds masks where no published SAM is at hand.
-        calls: What goes on.
-        masking: Whose mask is next. Programs wait for each other, and pages for none of them.
-    """
-
-    jobs: Jobs
-    turns: RunQueue
-    tracking: Tracking
-    points: Segment
-    fallback: str = "sam"
-    calls: Calls = field(default_factory=Calls)
+    jobs: Jobs  # runs edits
+    turns: RunQueue  # whose run is next; pages wait there, too
+    tracking: Tracking  # follows masks
+    points: Segment  # points to a mask
+    fallback: str = "sam"  # who finds masks where no published SAM is at hand
+    calls: Calls = field(default_factory=Calls)  # what goes on
+    # Whose mask is next. Programs wait for each other, and pages for none of them.
     masking: RunQueue = field(default_factory=RunQueue)
 
     def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, dict[str, Any]]:
@@ -75,14 +66,14 @@ class Programs:
         self.jobs.catalogue.model(asked.model)
         check_params(asked.method, asked.params)
         with self.calls.enter(self.turns, caller) as turn, self._folder() as (page, folder):
-            document, note = open_video(asked, folder, self.fallback)
-            labels = add_regions(document, asked.regions, asked.finder, asked.masks, folder)
+            session, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(session, asked.regions, asked.finder, asked.masks, folder)
             wait(turn, partial(self.jobs.media.touch, page))
-            self._find(document, asked.regions, labels, turn)
-            saved = self._run(RunJob(_request(document, asked), page), turn)
+            self._find(session, asked.regions, labels, turn)
+            saved = self._run(RunJob(_request(session, asked), page), turn)
         report: dict[str, Any] = dict(saved.finished.report)
-        report["warnings"] = [*report.get("warnings", ()), *([note] if note else ())]
-        return FileData(path=saved.files["edited.mp4"]), without_paths(report)
+        warnings = [*report.get("warnings", ()), *([note] if note else ())]
+        return FileData(path=saved.files["edited.mp4"]), without_paths({**report, "warnings": warnings})
 
     def edit_example(self, asked: EditExample, caller: Caller) -> tuple[FileData, dict[str, Any]]:
         """Edit one of the example clips, each region with its own words.
@@ -109,14 +100,14 @@ class Programs:
         if not asked.clicks and not asked.box:
             raise RequestError("clicks", "No clicks and no box given. Give at least one.")
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
-            document = open_frame(asked.image, asked.frame, folder, self.fallback)
-            labels = add_regions(document, [ClickedRegion()], asked.finder)
+            session = open_frame(asked.image, asked.frame, folder, self.fallback)
+            labels = add_regions(session, [ClickedRegion()], asked.finder)
             wait(turn, partial(self.jobs.media.touch, page))
             if asked.box:
-                self._find_box(document, labels[0], asked.box)
+                self._find_box(session, labels[0], asked.box)
             if asked.clicks:
-                click(document, labels[0], asked.clicks, "clicks", self.points)
-            mask = Image.fromarray(document.mask(labels[0], 0)).resize(file_size(document))
+                click(session, labels[0], asked.clicks, "clicks", self.points)
+            mask = Image.fromarray(session.state.mask(labels[0], 0)).resize(file_size(session))
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
             return FileData(path=str(path)), {"share": float(np.mean(mask)), "box": mask.getbbox()}
@@ -129,17 +120,16 @@ class Programs:
             the frames on which it was lost or is doubtful.
         """
         with self.calls.enter(self.masking, caller) as turn, self._folder() as (page, folder):
-            document, note = open_video(asked, folder, self.fallback)
-            labels = add_regions(document, asked.regions, asked.finder)
+            session, note = open_video(asked, folder, self.fallback)
+            labels = add_regions(session, asked.regions, asked.finder)
             wait(turn, partial(self.jobs.media.touch, page))
-            self._find(document, asked.regions, labels, turn)
+            self._find(session, asked.regions, labels, turn)
             path = self.jobs.media.new_run(page) / "masks.zip"
-            found, regions = masks_of(document), document.state.regions
-            write_tracks(found, regions, document.opened.clip.fps, path)
-            said: dict[str, Any] = {regions[label].name: _doubts(document, label) for label in labels}
-            return FileData(path=str(path)), {"regions": said, "frames": len(document.opened.frames)} | (
-                {"note": note} if note else {}
-            )
+            state = session.state
+            write_tracks(masks_of(session), state.regions, session.opened.clip.fps, path)
+            doubts = {state.regions[label].name: _doubts(state, label) for label in labels}
+            facts: dict[str, Any] = {"regions": doubts, "frames": state.shape[0]}
+            return FileData(path=str(path)), facts | ({"note": note} if note else {})
 
     def list_methods(self, asked: Nothing, caller: Caller) -> list[dict[str, Any]]:
         """List the methods: what each needs, and its parameters as JSON schemas.
@@ -177,24 +167,25 @@ class Programs:
             "trackers": {one.name: one.about for one in able if one.follows},
         }
 
-    def _find(self, document: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
+    def _find(self, session: Session, asked: list[Any], labels: list[int], turn: Ticket) -> None:
         """Find the masks of clicks, and follow them to where the clip begins and ends."""
-        clicked = [label for one, label in zip(asked, labels, strict=True) if one.clicks]
+        clicked = []
         for number, (one, label) in enumerate(zip(asked, labels, strict=True)):
             if one.clicks:
-                click(document, label, one.clicks, f"regions.{number}.clicks", self.points)
+                click(session, label, one.clicks, f"regions.{number}.clicks", self.points)
+                clicked.append(label)
                 check(turn)
         if clicked:
-            with closing(self.tracking.follow(document, clicked)) as steps:
+            with closing(self.tracking.follow(session, clicked)) as steps:
                 for _ in steps:
                     check(turn)
 
-    def _find_box(self, document: Session, label: int, box: list[float]) -> None:
+    def _find_box(self, session: Session, label: int, box: list[float]) -> None:
         if len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]:
             raise RequestError("box", "Expected left, top, right and bottom in pixels, in this order.")
-        scale = document.size[0] / file_size(document)[0]
+        scale = session.state.size[0] / file_size(session)[0]
         left, top, right, bottom = (side * scale for side in box)
-        if not add_box(document, label, 0, (left, top, right, bottom), self.points):
+        if not add_box(session, label, 0, (left, top, right, bottom), self.points):
             raise MaskError("box", NOTHING)
 
     def _run(self, job: RunJob, turn: Ticket) -> Saved:
@@ -216,6 +207,16 @@ class Programs:
             self.jobs.media.drop(folder)
 
 
+def add_api(programs: Programs) -> None:
+    """Offer the endpoints, over HTTP and as tools of MCP; must run inside a layout."""
+    offer(EditVideo, programs.edit_video)
+    offer(EditExample, programs.edit_example)
+    offer(TrackVideo, programs.track)
+    offer(SegmentImage, programs.segment, queue=False)  # short, and MCP shows pictures of such calls alone
+    offer(Nothing, programs.list_methods, queue=False)
+    offer(Nothing, programs.list_models, queue=False)
+
+
 def without_paths(report: Any) -> Any:
     """A report for clients of gradio, which take every object with a `path` for a file to download."""
     if isinstance(report, Mapping):
@@ -225,21 +226,19 @@ def without_paths(report: Any) -> Any:
     return report
 
 
-def _request(document: Session, asked: EditVideo) -> EditRequest:
+def _request(session: Session, asked: EditVideo) -> EditRequest:
     """What is to be run; a prompt that is given counts for every method."""
-    document.method, document.source_prompt = asked.method, asked.source_prompt
-    document.negative_prompt = asked.negative_prompt
+    session.method, session.source_prompt = asked.method, asked.source_prompt
+    session.negative_prompt = asked.negative_prompt
     loras = tuple(asked.loras)
-    request = build_request(document, asked.params, asked.method, asked.model, asked.seed, loras)
+    request = build_request(session, asked.params, asked.method, asked.model, asked.seed, loras)
     return replace(request, prompt=asked.prompt)
 
 
-def _doubts(document: Session, label: int) -> dict[str, list[list[int]]]:
+def _doubts(state: State, label: int) -> dict[str, list[list[int]]]:
     """Stretches of frames, first and last, on which a region was lost, and is doubtful."""
-    layer = document.state.layers[label]
-    score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)}
-    found = doubts(score, len(document.opened.frames))
-    return {kind: [[d.first, d.last] for d in found if d.kind == kind] for kind in ("lost", "doubtful")}
+    spans = uncertain(state, label)
+    return {kind: [[d.first, d.last] for d in spans if d.kind == kind] for kind in ("lost", "doubtful")}
 
 
 def _new_page() -> str:

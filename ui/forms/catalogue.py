@@ -12,8 +12,7 @@ from regrain.editing.models.load import on_shelf
 from regrain.editing.models.loading.location import ModelLocation, find, parse_lora
 from regrain.editing.models.loading.reader import Reader, open_reader
 from regrain.editing.models.loading.words import read_groups
-from regrain.editing.params.control import read_control
-from regrain.editing.params.registry import find_method
+from regrain.editing.params.written import read_control
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
 from regrain.editing.storage.local_models import local_entries, models_folder
@@ -37,9 +36,12 @@ class Catalogue:
     def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
         self.examples, self._folder = examples, model_folder
         self.groups = read_groups(model_folder) or {}
-        self.models = [BUILT_IN_MODEL, *_local_models()]
-        self.loras = _local_loras()
-        self.controls = [_BUILT_IN_CONTROL, *_local_controls()]
+        shelf = _shelf()
+        self.models = [BUILT_IN_MODEL, *filter(is_name, on_shelf())]
+        loras = [file for entry in shelf if entry.name == "loras" for file in entry.glob("*.safetensors")]
+        self.loras = sorted(f"loras/{file.stem}" for file in loras if is_name(file.stem))
+        networks = [entry.name for entry in shelf if (entry / "config.json").is_file()]
+        self.controls = [_BUILT_IN_CONTROL, *networks]
         self.adapters: dict[str, Entry] = on_server()
 
     def example(self, name: object) -> Example:
@@ -51,14 +53,6 @@ class Catalogue:
         if not isinstance(name, str) or name not in self.examples:
             raise RequestError("example", _unknown(name, list(self.examples)))
         return self.examples[name]
-
-    def method(self, name: object) -> str:
-        """Check the choice of a method.
-
-        Raises:
-            RequestError: There is none of that name.
-        """
-        return find_method(str(name)).name
 
     def model(self, name: object) -> str:
         """Check the choice of a model; nothing is downloaded for a stranger.
@@ -81,9 +75,8 @@ class Catalogue:
         Raises:
             ModelError: Its files cannot be read.
         """
-        return open_reader(
-            ModelLocation("folder", str(self._folder)) if model == BUILT_IN_MODEL else find(model)
-        )
+        built_in = ModelLocation("folder", str(self._folder))
+        return open_reader(built_in if model == BUILT_IN_MODEL else find(model))
 
     def values(self, method: str, model: str, given: Mapping[str, object]) -> dict[str, Any]:
         """Every parameter as a run of a model would have it where these are given.
@@ -102,9 +95,8 @@ class Catalogue:
         """
         for text in request.loras:
             if (name := parse_lora(text).model) not in self.loras:
-                advice = "Put it into $REGRAIN_MODELS/loras."
-                said = _unknown(name, self.loras) if self.loras else f"{name[:60]!r} was not found. {advice}"
-                raise RequestError("loras", said)
+                message = f"{name[:60]!r} was not found. Put it into $REGRAIN_MODELS/loras."
+                raise RequestError("loras", _unknown(name, self.loras) if self.loras else message)
         for spec in read_control(request.params.get("control")):
             if spec.model not in self.controls:
                 raise RequestError("params.control", _unknown(spec.model, self.controls))
@@ -112,13 +104,6 @@ class Catalogue:
 
 def _unknown(name: object, known: list[str]) -> str:
     return f"{str(name)[:60]!r} was not found. {suggest(str(name), known)}"
-
-
-def _local_loras() -> list[str]:
-    """LoRA files in the folder `loras` of $REGRAIN_MODELS, named from there."""
-    folders = [entry for entry in _shelf() if entry.name == "loras"]
-    files = (file for folder in folders for file in folder.glob("*.safetensors"))
-    return sorted(f"loras/{file.stem}" for file in files if is_name(file.stem))
 
 
 def _shelf() -> list[Path]:
@@ -130,11 +115,3 @@ def _shelf() -> list[Path]:
                 "%r is left out: a model's name may hold letters, digits, '.', '_' and '-'", entry.name
             )
     return [entry for entry in entries if is_name(entry.name)]
-
-
-def _local_models() -> list[str]:
-    return [name for name in on_shelf() if is_name(name)]
-
-
-def _local_controls() -> list[str]:
-    return [entry.name for entry in _shelf() if (entry / "config.json").is_file()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from regrain.editing.errors import EditingError, PromptError
 from regrain.editing.models.loading.reader import Reader
@@ -18,6 +17,7 @@ from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import compose, missing_phrases
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms.views import View
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.method_choice import uses
@@ -39,60 +39,44 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Something to be said at a field.
+    """Something to be said at a field."""
 
-    Attributes:
-        field: As the request names it, such as `regions.left.prompt`.
-        text: What is wrong, then what to do.
-        words: Words of the field that the model does not know.
-        offers: Texts to put into the field with a click.
-        kind: "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted;
-            "hint" does not.
-    """
-
-    field: str
-    text: str
-    words: tuple[Unknown, ...] = ()
-    offers: tuple[str, ...] = ()
+    field: str  # as the request names it, such as `regions.left.prompt`
+    text: str  # what is wrong, then what to do
+    words: tuple[Unknown, ...] = ()  # words of the field that the model does not know
+    offers: tuple[str, ...] = ()  # texts to put into the field with a click
+    # "wrong" keeps a run from beginning; "missing" does too, but is said only when a run was wanted; "hint"
+    # does not
     kind: str = "wrong"
 
 
 @dataclass(frozen=True)
 class CheckForm:
-    """What a page asks for, as read from its fields.
+    """What a page asks for, as read from its fields."""
 
-    Attributes:
-        model: Its id.
-        params: The given parameters.
-        seed: As the field has it.
-        loras: As in `EditRequest`.
-    """
-
-    model: str
-    params: Mapping[str, object]
-    seed: object
-    loras: tuple[str, ...] = ()
+    model: str  # its id
+    params: Mapping[str, object]  # the given parameters
+    seed: object  # as the field has it
+    loras: tuple[str, ...] = ()  # as in `EditRequest`
 
 
-def check(document: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
-    """All that is wrong, and hints, in the order of the page.
-
-    Args:
-        document: What the page works on.
-        asked: The rest of what a run would be given.
-        reader: How the model reads prompts.
-    """
+def check(session: Session, asked: CheckForm, reader: Reader) -> list[Diagnostic]:
+    """All that is wrong, and hints, in the order of the page."""
     found = [
-        *_region_remarks(document),
-        *_word_remarks(document, asked.model, reader),
-        *_param_remarks(document.method, asked.params),
-        *_repeated(document),
-        *_unbound(document),
+        *_region_remarks(session),
+        *_word_remarks(session, asked.model, reader),
+        *_param_remarks(session.method, asked.params),
+        *_repeated(session),
+        *_unbound(session),
     ]
     if not any(remark.kind == "wrong" for remark in found):
-        found += _request_remarks(document, asked)
-    order = _order(document)
-    return sorted(_once(found), key=lambda remark: order.get(remark.field, len(order)))
+        found += _request_remarks(session, asked)
+    gravest: dict[str, Diagnostic] = {}  # at each field
+    for remark in found:
+        if remark.field not in gravest or (gravest[remark.field].kind == "hint" and remark.kind != "hint"):
+            gravest[remark.field] = remark
+    order = _order(session)
+    return sorted(gravest.values(), key=lambda remark: order.get(remark.field, len(order)))
 
 
 def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
@@ -103,9 +87,7 @@ def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
 def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
     """What the page marks.
 
-    Args:
-        remarks: From `check`.
-        pressed: Counts attempts to run: then what is missing is said as well, and the first field focused.
+    `pressed` counts attempts to run: then what is missing is said as well, and the first field focused.
     """
     shown = [remark for remark in remarks if pressed or remark.kind != "missing"]
     wrong = first_wrong(remarks) if pressed else None
@@ -125,26 +107,29 @@ def view(remarks: Sequence[Diagnostic], pressed: int = 0) -> View:
     }
 
 
-def _region_remarks(document: Session) -> Iterator[Diagnostic]:
-    for error in region_errors(document, document.method):
-        yield _remark(error, document, "missing" if error.field == "regions" else "wrong")
+def _region_remarks(session: Session) -> Iterator[Diagnostic]:
+    for error in region_errors(session, session.method):
+        yield _remark(error, session, "missing" if error.field == "regions" else "wrong")
 
 
-def _word_remarks(document: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
+def _word_remarks(session: Session, model: str, reader: Reader) -> Iterator[Diagnostic]:
     """Texts with unknown words or too many tokens; then whole prompts that are too long only together."""
     try:
-        asked = build_request(document, {}, document.method, model, masked=False)
+        asked = build_request(session, {}, session.method, model, masked=False)
     except EditingError:  # said with the regions
         return
     too_long = {error.field for error in length_errors(asked.regions)}
     wrong = False
     for field, text in _texts(asked):
-        for remark in _readable(field, text, reader, document) if field not in too_long else ():
+        for remark in _readable(field, text, reader, session) if field not in too_long else ():
             wrong = True
             yield remark
-    for prompt in () if wrong or too_long else asked.targets:
-        for error in reader.too_long("composed", prompt):
-            yield _remark(error, document)
+    if wrong or too_long:
+        return
+    whole = next((key for key in ("prompt", "source_prompt") if getattr(session, key).strip()), "regions")
+    for prompt in asked.targets:
+        for error in reader.too_long(whole, prompt):
+            yield _remark(error, session)
 
 
 def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
@@ -157,12 +142,12 @@ def _texts(asked: EditRequest) -> Iterator[tuple[str, str]]:
         yield field, more if field == "prompt" else text
 
 
-def _readable(field: str, text: str, reader: Reader, document: Session) -> Iterator[Diagnostic]:
+def _readable(field: str, text: str, reader: Reader, session: Session) -> Iterator[Diagnostic]:
     unknown = tuple(reader.unknown(text))
-    said = [_unknown(unknown)] if unknown else []
-    said += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
-    if said:
-        yield _remark(PromptError(field, " ".join(said)), document, words=unknown)
+    messages = [_unknown(unknown)] if unknown else []
+    messages += [error.message for line in text.split("\n") for error in reader.too_long(field, line)][:1]
+    if messages:
+        yield _remark(PromptError(field, " ".join(messages)), session, words=unknown)
 
 
 def _unknown(words: Sequence[Unknown]) -> str:
@@ -184,36 +169,34 @@ def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Diagno
                 yield Diagnostic(error.field, error.message)
 
 
-def _repeated(document: Session) -> Iterator[Diagnostic]:
+def _repeated(session: Session) -> Iterator[Diagnostic]:
     """Prompts of one run that are the same."""
-    lines = [" ".join(line.split()).casefold() for line in document.prompt.split("\n")]
-    if not uses(document.method).several:
-        return
-    for number, line in enumerate(lines):
-        if line and (first := lines.index(line)) < number:
-            said = f"Line {number + 1} repeats line {first + 1}, so both edits will be the same."
-            yield Diagnostic("prompt", said, kind="hint")
-            return
+    lines = [" ".join(line.split()).casefold() for line in session.prompt.split("\n")]
+    repeated = [n for n, line in enumerate(lines) if line and lines.index(line) < n]
+    if repeated and uses(session.method).several:
+        number = repeated[0]
+        message = f"Line {number + 1} repeats line {lines.index(lines[number]) + 1}"
+        yield Diagnostic("prompt", f"{message}, so both edits will be the same.", kind="hint")
 
 
-def _unbound(document: Session) -> Iterator[Diagnostic]:
+def _unbound(session: Session) -> Iterator[Diagnostic]:
     """Regions whose words replace nothing in what the clip shows, and are added at its end."""
-    if uses(document.method).regions == "ignored" or document.prompt.strip():
+    if uses(session.method).regions == "ignored" or session.prompt.strip():
         return
-    regions = tuple(document.state.regions.values())
-    missing = missing_phrases(document.source_prompt, "", regions)
+    regions = tuple(session.state.regions.values())
+    missing = missing_phrases(session.source_prompt, "", regions)
     for region in regions:
-        if not region.prompt.strip() or not document.source_prompt.strip():
+        if not region.prompt.strip() or not session.source_prompt.strip():
             continue
         words = region.prompt.strip()[:60]
         if not region.source.strip():
-            said = f"Say what it is now. Without that, “{words}” is only added to the prompt."
+            message = f"Say what it is now. Without that, “{words}” is only added to the prompt."
         elif region.label in missing:
-            said = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
+            message = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
         else:
             continue
-        offers = tuple(_unclaimed(document.source_prompt, regions))[:_MOST_OFFERS]
-        yield Diagnostic(f"regions.{region.name}.source", said, offers=offers, kind="hint")
+        offers = tuple(_unclaimed(session.source_prompt, regions))[:_MOST_OFFERS]
+        yield Diagnostic(f"regions.{region.name}.source", message, offers=offers, kind="hint")
 
 
 def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
@@ -227,53 +210,32 @@ def _unclaimed(source_prompt: str, regions: Iterable[Region]) -> Iterator[str]:
             yield thing[0]
 
 
-def _request_remarks(document: Session, asked: CheckForm) -> Iterator[Diagnostic]:
+def _request_remarks(session: Session, asked: CheckForm) -> Iterator[Diagnostic]:
     """The first thing that the request itself refuses."""
     try:
         request = build_request(
-            document, asked.params, document.method, asked.model, asked.seed, asked.loras, masked=False
+            session, asked.params, session.method, asked.model, asked.seed, asked.loras, masked=False
         )
-        request.check_runnable()
+        check_runnable(request)
     except EditingError as error:
         nothing = error.field in ("regions", "prompt", "source_prompt")
-        yield _remark(error, document, "missing" if nothing else "wrong")
+        yield _remark(error, session, "missing" if nothing else "wrong")
 
 
 def _remark(
-    error: EditingError, document: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
+    error: EditingError, session: Session, kind: str = "wrong", words: tuple[Unknown, ...] = ()
 ) -> Diagnostic:
-    return Diagnostic(_place(error.field, document), error.message, words, kind=kind)
+    """An error, at the field of the page that it is about."""
+    field, first = error.field, next(iter(session.state.regions.values()), None)
+    if field == "regions" and first:  # nothing says what any should become
+        field = f"regions.{first.name}.prompt"
+    return Diagnostic("prompt" if field == "more_prompts" else field, error.message, words, kind=kind)
 
 
-def _place(field: str, document: Session) -> str:
-    """The field of the page that an error of the request is about."""
-    names = [region.name for region in document.state.regions.values()]
-    composed = field == "composed"
-    if composed and document.prompt.strip():
-        return "prompt"
-    if composed and document.source_prompt.strip():
-        return "source_prompt"
-    if composed or field == "regions":  # nothing says what any should become
-        return f"regions.{names[0]}.prompt" if names else field
-    number = re.fullmatch(r"regions\.(\d+)\.(\w+)", field)
-    if number and number[1] not in names:
-        return f"regions.{names[int(number[1])]}.{number[2]}"
-    return "prompt" if field == "more_prompts" else field
-
-
-def _order(document: Session) -> dict[str, int]:
+def _order(session: Session) -> dict[str, int]:
     """Where each field is on the page, from the top; parameters come last."""
     keys = ("name", "source", "prompt", "negative", "mask", "margin", "strength")
-    names = [region.name for region in document.state.regions.values()]
+    names = [region.name for region in session.state.regions.values()]
     cards = [f"regions.{name}.{key}" for name in names for key in keys]
     fields = ["clip", "source_prompt", "prompt", "regions", *cards, "negative_prompt", "method"]
     return {field: number for number, field in enumerate(fields)}
-
-
-def _once(remarks: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """The gravest at each field."""
-    kept: dict[str, Any] = {}
-    for remark in remarks:
-        if remark.field not in kept or (kept[remark.field].kind == "hint" and remark.kind != "hint"):
-            kept[remark.field] = remark
-    return [*kept.values()]

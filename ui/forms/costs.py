@@ -33,9 +33,7 @@ class Costs:
         self._memory: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
-    def watched(
-        self, edit: Callable[[EditRequest], Iterator[Event]]
-    ) -> Callable[[EditRequest], Iterator[Event]]:
+    def watched(self, edit: Edit) -> Edit:
         """An editor whose runs are noted."""
 
         def edit_and_note(request: EditRequest) -> Iterator[Event]:
@@ -71,31 +69,30 @@ class Costs:
         with self._lock:
             return self._memory.get(_key(request)) or None
 
+    def view(self, request: EditRequest, steps: int, opened: ClipSession) -> View | None:
+        """A sentence about what a run takes, as far as anything is known."""
+        frames = len(request.clip)
+        size = f"{frames} {'frame' if frames == 1 else 'frames'}, {steps} steps"
+        seconds, memory = self.seconds(request, steps), self.memory(request)
+        if seconds is not None:
+            room = f" and {memory / 1e9:.1f} GB of memory" if memory else ""
+            hint = " Try it first." if seconds > _OVER else ""
+            return {"text": f"{size}: about {duration(seconds)}{room} here.{hint}"}
+        made = opened.made.report if opened.made and request.method == opened.request.method else {}
+        if taken := sum(made.get("seconds", {}).values()):
+            return {"text": f"{size}: took {duration(taken)} where this example was made."}
+        return {"text": f"{size}. After a first run, this shows how long it takes here."}
 
-def planned(document: Session, model: str) -> EditRequest:
-    """What a run of a document would edit, as far as it takes time.
+
+def planned(session: Session, model: str) -> EditRequest:
+    """What a run of a session would edit, as far as it takes time.
 
     Raises:
         RequestError: The prompts cannot be used.
     """
-    prompt, *more = own_prompts(document, document.method)
-    chosen = {"method": document.method, "model": model, "params": {}}
-    return replace(document.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
-
-
-def said(costs: Costs, request: EditRequest, steps: int, opened: ClipSession) -> View | None:
-    """A sentence about what a run takes, as far as anything is known."""
-    frames = len(request.clip)
-    size = f"{frames} {'frame' if frames == 1 else 'frames'}, {steps} steps"
-    seconds, memory = costs.seconds(request, steps), costs.memory(request)
-    if seconds is not None:
-        room = f" and {memory / 1e9:.1f} GB of memory" if memory else ""
-        hint = " Try it first." if seconds > _OVER else ""
-        return {"text": f"{size}: about {duration(seconds)}{room} here.{hint}"}
-    made = opened.made.report if opened.made and request.method == opened.request.method else {}
-    if taken := sum(made.get("seconds", {}).values()):
-        return {"text": f"{size}: took {duration(taken)} where this example was made."}
-    return {"text": f"{size}. The first run tells how long this takes here."}
+    prompt, *more = own_prompts(session, session.method)
+    chosen = {"method": session.method, "model": model, "params": {}}
+    return replace(session.opened.request, **chosen, prompt=prompt, more_prompts=tuple(more))
 
 
 def _size(request: EditRequest, steps: int) -> float:

@@ -29,23 +29,13 @@ _LONG = ("tuning", "inverting", "editing")  # their bars are wider
 def waiting(method: str, adapter: str = "", before: int = 0, seconds: float | None = None) -> View:
     """A run was requested and has not begun; `asked` tells it from late answers of one that was stopped.
 
-    Args:
-        method: Its name.
-        adapter: Of the request.
-        before: How many runs come first.
-        seconds: What they will take; None where nobody knows.
+    `before` runs come first and take so many seconds; None where nobody knows.
     """
-    stages = _stages(method, adapter, None, 0)
     detail = f"{before} run{'s' if before > 1 else ''} before yours" if before else ""
     if before and seconds:
         detail += f", about {duration(seconds)}"
-    return {
-        "state": "running",
-        "asked": True,
-        "text": "Waiting in the queue",
-        "detail": detail,
-        "stages": stages,
-    }
+    shown = {"text": "Waiting in the queue", "detail": detail, "stages": _stages(method, adapter, None, 0)}
+    return {"state": "running", "asked": True, **shown}
 
 
 def tracking(name: str, done: int, total: int) -> View:
@@ -57,10 +47,7 @@ def tracking(name: str, done: int, total: int) -> View:
 class RunProgress:
     """How far a run is: its stages and, of a long clip, its windows.
 
-    Args:
-        method: Its name.
-        adapter: Of the request.
-        part: Which of several runs it is; empty for one alone.
+    `part` says which of several runs it is; empty for one alone.
     """
 
     def __init__(self, method: str, adapter: str = "", part: str = "") -> None:
@@ -109,41 +96,39 @@ class RunProgress:
 
 def stopped(last: object) -> View:
     """A run was stopped where `last`, the progress shown, says."""
-    shown = last if isinstance(last, dict) else {}
+    text = _stopped_where(last if isinstance(last, dict) else {})
+    return {"state": "stopped", "text": text, "detail": "", "stages": []}
+
+
+def _stopped_where(shown: Mapping[str, Any]) -> str:
     if shown.get("asked"):
-        return {"state": "stopped", "text": "Taken out of the queue.", "detail": "", "stages": []}
+        return "Removed from the queue."
     where, _, _ = str(shown.get("detail") or "").partition(", ")
     if where.startswith("variant "):
         kept = "Nothing was saved." if where.startswith("variant 1 ") else "Finished variants are kept."
-        return {"state": "stopped", "text": f"Stopped in {where}. {kept}", "detail": "", "stages": []}
-    tuning = next((s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None)
-    text = f"Stopped{where and f' at {where}'}. Nothing was saved."
+        return f"Stopped in {where}. {kept}"
     if windows := shown.get("windows"):
-        text = f"Stopped in {where}. " + (
-            "Finished windows are kept; Run goes on from there." if windows["done"] else "Nothing was saved."
-        )
-    elif tuning and tuning["now"] and where:
-        text = f"Stopped after {where.removeprefix('step ')} tuning steps. Run goes on from there."
-    elif tuning and tuning["share"] == 1:
-        text = f"Stopped{where and f' at {where}'}. What was tuned is kept; Run goes on from there."
-    return {"state": "stopped", "text": text, "detail": "", "stages": []}
+        kept = "Finished windows are kept; Run goes on from there."
+        return f"Stopped in {where}. {kept if windows['done'] else 'Nothing was saved.'}"
+    tuning = next((s for s in shown.get("stages") or () if s.get("name") == _STAGES["tuning"][1]), None)
+    if tuning and tuning["now"] and where:
+        return f"Stopped after {where.removeprefix('step ')} tuning steps. Run goes on from there."
+    tuned = tuning and tuning["share"] == 1
+    kept = "What was tuned is kept; Run goes on from there." if tuned else "Nothing was saved."
+    return f"Stopped{where and f' at {where}'}. {kept}"
 
 
 def failed(field: str, message: str) -> View:
     """A run failed; the page marks the field, which the request's own name tells, and goes there."""
-    said = {"text": capital(message), "detail": place(field), "stages": []}
-    return {"state": "error", "field": field, **said}
+    shown = {"text": capital(message), "detail": place(field), "stages": []}
+    return {"state": "error", "field": field, **shown}
 
 
 def done(report: Mapping[str, Any]) -> View:
     """A run has ended well."""
     seconds = sum(report.get("seconds", {}).values())
-    return {
-        "state": "done",
-        "text": "Done" + (f" in {duration(seconds)}" if seconds else ""),
-        "detail": "",
-        "stages": [],
-    }
+    text = "Done" + (f" in {duration(seconds)}" if seconds else "")
+    return {"state": "done", "text": text, "detail": "", "stages": []}
 
 
 def _stages(method: str, adapter: str, current: str | None, share: float) -> list[View]:

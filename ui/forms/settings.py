@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -36,25 +36,20 @@ _HINTS = {
     "cuts": "auto, none, or frames from 1 like 24, 60",
 }
 # What the page says of a field in place of its description.
-_SAY = {
+_INFO = {
     "keyframes": "Frames to edit: all, every N, auto, or a list. The others follow the motion of the clip, "
     "which is faster. Marks below the film strip show them.",
-    "cuts": "Where the clip is cut: auto finds out, none takes it for one shot, or a list. Each shot is "
-    "edited on its own. Marks below the film strip show them.",
-    "window": "Frames that are edited together; a longer clip is edited in windows of so many, which share "
+    "cuts": "Where shots begin: auto looks for cuts, none takes the clip as one shot, or a list. Each shot "
+    "is edited on its own. Marks below the film strip show them.",
+    "window": "Frames that are edited together. A longer clip is edited in windows of this size, which share "
     "frames. 0 takes 32, or fewer if memory is short.",
-    "frames_at_once": "Frames that are edited together; a longer clip is edited in batches of so many, which "
-    "share frames. Memory grows with it.",
+    "frames_at_once": "Frames that are edited together. A longer clip is edited in batches of this size, "
+    "which share frames. Memory grows with it.",
 }
 _HELPERS = ("heat_pixel", "control")  # texts that a script below the field, of this name, helps to write
 _NOTHING: Any = object()
 _HIDDEN = ("preview_every",)
 _STEPS = (0.5, 0.05, 0.01, 0.001)  # of sliders
-
-
-def read_json(path: Path, default: Any) -> Any:
-    """Content of a JSON file; `default` where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
 
 
 def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict[str, Any]:
@@ -63,23 +58,19 @@ def values(method: str, model_folder: Path, given: Mapping[str, object]) -> dict
     Raises:
         EditingError: A name or value given is not allowed.
     """
-    recommended = read_json(model_folder / "defaults.json", {}).get(method, {})
-    return resolve_params(method, given, recommended)[0].model_dump()
+    path = model_folder / "defaults.json"
+    recommended = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return resolve_params(method, given, recommended.get(method, {}))[0].model_dump()
 
 
 @dataclass(frozen=True)
 class ParameterFields:
-    """Input fields of all methods, of which one's are shown.
+    """Input fields of all methods, of which one's are shown."""
 
-    Attributes:
-        columns: What is shown and hidden as a whole, with its method.
-        fields: By method and parameter; those of `SHARED` are the same for all methods.
-        helpers: What helps to write a text, with the name of its parameter.
-    """
-
-    columns: Sequence[tuple[str, gr.Column]]
+    columns: Sequence[tuple[str, gr.Column]]  # what is shown and hidden as a whole, with its method
+    # By method and parameter; those of `SHARED` are the same for all methods
     fields: Mapping[str, Mapping[str, Component]]
-    helpers: Sequence[tuple[str, gr.HTML]] = ()
+    helpers: Sequence[tuple[str, gr.HTML]] = ()  # what helps to write a text, with the name of its parameter
 
     def __or__(self, others: ParameterFields) -> ParameterFields:
         """These and the fields of the same methods in other places of the page."""
@@ -155,30 +146,44 @@ def make_fields_at_hand(usual: Mapping[str, Mapping[str, Any]], shown: str) -> P
         usual: By method, the parameters of a run with nothing given.
         shown: The method whose are seen first.
     """
-    at_hand = _make_some(usual, shown, _AT_HAND)
-    with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
-        fields, values = METHODS[shown].Params.model_fields, usual[shown]
-        shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
-        return at_hand | _make_some(usual, shown, _LONG) | ParameterFields((), dict.fromkeys(usual, shared))
+    with gr.Column(elem_id="at-hand", min_width=0):
+        at_hand = _make_some(usual, shown, _AT_HAND)
+        with gr.Accordion("Long clips", open=False, elem_id="long-clips", elem_classes="rg-more"):
+            fields, values = METHODS[shown].Params.model_fields, usual[shown]
+            shared = {name: _make_field(name, fields[name], values[name]) for name in SHARED}
+            clip = ParameterFields((), dict.fromkeys(usual, shared))
+            return at_hand | _make_some(usual, shown, _LONG) | clip
 
 
 def make_fields(
     usual: Mapping[str, Mapping[str, Any]], shown: str, help: Mapping[str, Any] | None = None
 ) -> ParameterFields:
-    """Make the other fields of every method; see `make_fields_at_hand`.
+    """Make the other fields of every method, the important ones first; see `make_fields_at_hand`.
 
-    Args:
-        usual: By method, the parameters of a run with nothing given.
-        shown: The method whose are seen first.
-        help: By parameter, the value of the script that helps to write it.
+    `help` holds, by parameter, the value of the script that helps to write it.
     """
     helpers: list[tuple[str, gr.HTML]] = []
+    elsewhere = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
 
     def make(method: str, values: Mapping[str, Any]) -> dict[str, Component]:
-        return _make_group(method, values, help or {}, helpers)
+        fields, groups = METHODS[method].Params.model_fields, METHODS[method].Params.GROUPS
+        names = [name for name in fields if name not in elsewhere and len(_choices(fields[name])) != 1]
+        grouped = {name for group in groups.values() for name in group}
+        first = [name for name in _FIRST if name in names and name not in grouped]
+        controls = {name: _make_field(name, fields[name], values[name]) for name in first}
+        more = [name for name in names if name not in grouped and name not in first]
+        for title, group in {**groups, "More": more}.items():
+            with gr.Accordion(title, open=False, elem_classes="rg-more"):
+                for name in (name for name in group if name in names):
+                    controls[name] = _make_field(name, fields[name], values[name])
+                    helpers.extend(_make_helpers(name, help or {}))
+        return controls
 
-    columns = _make_columns(usual, shown, make)
-    return ParameterFields(columns.columns, columns.fields, helpers)
+    return replace(_make_columns(usual, shown, make), helpers=helpers)
+
+
+def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
+    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
 
 
 def _make_columns(
@@ -205,47 +210,23 @@ def _make_some(usual: Mapping[str, Mapping[str, Any]], shown: str, names: Sequen
     return _make_columns(having, shown, make)
 
 
-def _make_group(
-    method: str, values: Mapping[str, Any], help: Mapping[str, Any], helpers: list[tuple[str, gr.HTML]]
-) -> dict[str, Component]:
-    """A field per parameter: the important ones first, then the method's groups, then the others."""
-    fields = METHODS[method].Params.model_fields
-    kept = {*_HIDDEN, *_AT_HAND, *_LONG, *SHARED}
-    names = [name for name in fields if name not in kept and len(_choices(fields[name])) != 1]
-    groups = METHODS[method].Params.GROUPS
-    grouped = {name for group in groups.values() for name in group}
-    first = [name for name in _FIRST if name in names and name not in grouped]
-    controls = {name: _make_field(name, fields[name], values[name]) for name in first}
-    more = tuple(name for name in names if name not in grouped and name not in first)
-    for title, group in {**groups, "More": more}.items():
-        with gr.Accordion(title, open=False, elem_classes="rg-more"):
-            for name in (name for name in group if name in names):
-                controls[name] = _make_field(name, fields[name], values[name])
-                helpers += _make_helpers(name, help)
-    return controls
-
-
-def _make_helpers(name: str, help: Mapping[str, Any]) -> list[tuple[str, gr.HTML]]:
-    return [(name, view(name, help.get(name)))] if name in _HELPERS else []
-
-
 def _make_field(name: str, field: FieldInfo, value: Any) -> Component:
-    said: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
-    said |= {"info": _SAY.get(name, field.description), "elem_classes": f"rg-param-{name}"}
+    texts: dict[str, Any] = {"label": field.title or name.replace("_", " ").capitalize()}
+    texts |= {"info": _INFO.get(name, field.description), "elem_classes": f"rg-param-{name}"}
     if field.annotation is bool:
-        return gr.Checkbox(value, **said)
+        return gr.Checkbox(value, **texts)
     if choices := _choices(field):
-        return gr.Radio(list(choices), value=value, **said)
+        return gr.Radio(list(choices), value=value, **texts)
     if field.annotation not in (int, float):  # words, lists: as in a project file
-        return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **said)
+        return gr.Textbox(_as_text(value), placeholder=_HINTS.get(name), **texts)
     low: Any = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
     high: Any = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
     if low is None or high is None or high > _MAX_SLIDER:
         whole = {"precision": 0} if field.annotation is int else {}
-        return gr.Number(value, **whole, **said)  # what is out of range is said by the checks
+        return gr.Number(value, **whole, **texts)  # what is out of range is said by the checks
     top = max(_REACH.get(name, high), value)
     step = 1 if field.annotation is int else slider_step(high, value)
-    return gr.Slider(low, top, value=value, step=step, **said)
+    return gr.Slider(low, top, value=value, step=step, **texts)
 
 
 def slider_step(high: float, value: float) -> float:

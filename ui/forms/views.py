@@ -9,12 +9,15 @@ from regrain.editing.pipeline.outputs import EDITS
 from regrain.editing.request.compose import Composed
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
+from regrain.masks.models.finders import CUTS
+from regrain.ui.session.build_request import composed
 from regrain.ui.session.clips import MAX_FRAMES, ClipSession
 from regrain.ui.session.examples import Example
-from regrain.ui.session.mask_edits import finder_of, finders_view
-from regrain.ui.session.mask_models import title
+from regrain.ui.session.mask_edits import finder_of
+from regrain.ui.session.mask_models import click_models, title, trackers
 from regrain.ui.session.method_choice import View
-from regrain.ui.session.session import MAX_REGIONS, Session
+from regrain.ui.session.session import Session
+from regrain.ui.session.state import MAX_REGIONS
 
 MAX_WHOLE, MAX_RUNS = 32, 100_000  # frames with whole masks in one view, characters of their run lengths
 # What the page calls a request's fields.
@@ -25,35 +28,32 @@ _FIELDS = {
     "more_prompts": "It should show",
     "adapter": "Tuned model",
 }
+_HINTS = {
+    "sam": "Find masks with the small built-in SAM, which knows drawn things best",
+    CUTS: "Find masks by colour, place and motion, without a network; made for real clips",
+}
 _KEYS = {"prompt": "Change to", "source": "Now", "negative": "Avoid"}  # of a region
 _OF_CARD = ("label", "name", "color", "source", "prompt", "negative", "margin", "strength")
 
 
 def gallery(examples: Mapping[str, Example], chosen: str | None) -> View:
     """The examples as pictures."""
+    return {"chosen": chosen, "items": [{"name": n, **_example(example)} for n, example in examples.items()]}
+
+
+def _example(example: Example) -> View:
+    opened, request = example.opened, example.request
     return {
-        "chosen": chosen,
-        "items": [
-            {
-                "name": name,
-                "title": example.opened.title,
-                "picture": example.thumbnail,
-                "after": example.after,
-                "videos": _videos(example.opened),
-                "changes": [
-                    {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
-                    for r in example.request.regions
-                ],
-                "prompts": [] if example.request.regions else list(example.request.targets),
-            }
-            for name, example in examples.items()
+        "title": opened.title,
+        "picture": example.thumbnail,
+        "after": example.after,
+        "videos": [str(opened.source), opened.made.edits[0]] if opened.made else [],
+        "changes": [
+            {"label": r.label, "color": r.color, "source": r.source or r.name, "prompt": r.prompt}
+            for r in request.regions
         ],
+        "prompts": [] if request.regions else list(request.targets),
     }
-
-
-def _videos(opened: ClipSession) -> list[str]:
-    """Paths of the source and of the edit that ships with an example; none without one."""
-    return [str(opened.source), opened.made.edits[0]] if opened.made else []
 
 
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
@@ -65,8 +65,8 @@ def edits(request: EditRequest, files: Mapping[str, str]) -> list[View]:
 def player(opened: ClipSession, edits: Sequence[View] = (), reconstruction: str | None = None) -> View:
     """The source clip, the edits beside it, and its reconstruction from the inversion."""
     clip = opened.request.clip
-    said = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
-    return said | {
+    note = {"caption": "Try", "note": opened.attempt} if opened.attempt and edits else {}
+    return note | {
         "source": str(opened.source),
         "edits": list(edits),
         "reconstruction": reconstruction,
@@ -81,12 +81,12 @@ def player(opened: ClipSession, edits: Sequence[View] = (), reconstruction: str 
 def begun_player(opened: ClipSession, path: str, frames: int) -> View:
     """The first frames of an edit that goes on, beside the same frames of the source clip."""
     shown = player(opened, [{"prompt": "", "path": path}])
-    said = f"Frames 1–{frames} of {shown['frames']}, more to come"
-    return shown | {"frames": frames, "unfinished": said}
+    unfinished = f"Frames 1–{frames} of {shown['frames']}, more to come"
+    return shown | {"frames": frames, "unfinished": unfinished}
 
 
 def canvas(
-    document: Session,
+    session: Session,
     since: int = -1,
     note: str | None = "",
     alarm: bool = False,
@@ -100,35 +100,49 @@ def canvas(
     (`lanes`) is always there.
 
     Args:
-        document: What the page works on.
+        session: What the page works on.
         since: The revision the page has; an answer may be lost, so each holds all that is newer.
         note: Said below the frame; None leaves what is said there.
         alarm: Whether the note is about something that went wrong.
         frame: The one the page shows, from 0.
         wanted: Further frames whose masks the page has asked for.
     """
-    layers = document.state.layers
-    fresh = {at for at, changed in document.changed.items() if changed > since}
-    changes = _whole_masks(document, sorted(fresh.union(wanted), key=lambda at: abs(at - frame)))
+    layers = session.state.layers
+    fresh = {at for at, changed in session.changed.items() if changed > since}
+    changes = _whole_masks(session, sorted(fresh.union(wanted), key=lambda at: abs(at - frame)))
     return {
-        "id": document.id,
-        "rev": document.rev,
-        "clip": _clip(document.opened),
+        "id": session.id,
+        "rev": session.rev,
+        "clip": _clip(session.opened),
         "changes": changes,
-        "wanting": {str(at): document.changed[at] for at in sorted(fresh) if str(at) not in changes},
-        "lanes": {str(label): _lane(document, label) for label in layers},
-        "labels": list(document.state.regions),
-        "finders": {str(label): finder_of(document, label) for label in layers},
-        "who": finders_view(document),
-        "feathers": {str(n): region.feather for n, region in document.state.regions.items()},
-        "stale": document.to_track(),
-        "tracking": document.tracking,
-        "followed": document.followed and list(document.followed),
-        "found": None if document.found is None else list(document.found),
-        "acknowledged": list(document.acknowledged),
+        "wanting": {str(at): session.changed[at] for at in sorted(fresh) if str(at) not in changes},
+        "lanes": {str(label): _lane(session, label) for label in layers},
+        "labels": list(session.state.regions),
+        "finders": {str(label): finder_of(session, label) for label in layers},
+        "who": _mask_models(session),
+        "feathers": {str(n): region.feather for n, region in session.state.regions.items()},
+        "stale": session.state.to_track(),
+        "tracking": session.tracking,
+        "followed": session.followed and list(session.followed),
+        "found": None if session.found is None else list(session.found),
+        "acknowledged": list(session.acknowledged),
         "note": note,
         "alarm": alarm,
-        **document.can,
+        **session.can,
+    }
+
+
+def _mask_models(session: Session) -> View:
+    """What can find masks and follow them, and what does."""
+    shown = lambda one: {"name": one.name, "title": one.title, "cost": one.cost()}  # noqa: E731
+    return {
+        "choices": [
+            shown(one) | {"hint": _HINTS.get(one.name, f"Find masks with {one.title}")}
+            for one in click_models(session.fallback).values()
+        ],
+        "trackers": [shown(one) for one in trackers().values()],
+        "tracker": session.tracker,
+        "usual": session.finder,
     }
 
 
@@ -152,44 +166,44 @@ def _clip(opened: ClipSession) -> View:
     }
 
 
-def _whole_masks(document: Session, frames: Iterable[int]) -> View:
+def _whole_masks(session: Session, frames: Iterable[int]) -> View:
     """The masks on the first of these frames, as many as one view holds."""
     changes: View = {}
     left = MAX_RUNS
     for frame in frames:
         if left <= 0 or len(changes) >= MAX_WHOLE:
             break
-        changes[str(frame)] = entries = _masks_on(document, frame)
+        changes[str(frame)] = entries = _masks_on(session, frame)
         left -= sum(len(entry["runs"]) for entry in entries.values())
     return changes
 
 
-def _masks_on(document: Session, frame: int) -> View:
+def _masks_on(session: Session, frame: int) -> View:
     return {
-        str(label): _masked(document, label, frame)
-        for label, layer in document.state.layers.items()
+        str(label): _masked(session, label, frame)
+        for label, layer in session.state.layers.items()
         if frame in layer.keys or frame in layer.track
     }
 
 
-def _lane(document: Session, label: int) -> str:
+def _lane(session: Session, label: int) -> str:
     """What a region is on each frame, a character each.
 
     "k" drawn by hand, "c" found from clicks, "e" drawn empty, "-" tracked and not found,
     0 to 9 tracked (tenths of how sure), or a space.
     """
-    count = len(document.opened.frames)
-    if document.state.layers[label].rest:
+    count = len(session.opened.frames)
+    if session.state.layers[label].rest:
         return "9" * count
-    return "".join(_cell(document, label, frame) for frame in range(count))
+    return "".join(_cell(session, label, frame) for frame in range(count))
 
 
-def _cell(document: Session, label: int, frame: int) -> str:
-    layer = document.state.layers[label]
+def _cell(session: Session, label: int, frame: int) -> str:
+    layer = session.state.layers[label]
     key = layer.keys.get(frame)
     if key is None and frame not in layer.track:
         return " "
-    masked = document.masked(label, frame)
+    masked = session.masked(label, frame)
     if key and key.counts:
         return "e" if not masked else "c" if key.clicked else "k"
     if not masked:
@@ -197,11 +211,11 @@ def _cell(document: Session, label: int, frame: int) -> str:
     return str(min(9, max(0, int(10 * layer.score.get(frame, 0.0)))))
 
 
-def _masked(document: Session, label: int, frame: int) -> View:
-    layer = document.state.layers[label]
+def _masked(session: Session, label: int, frame: int) -> View:
+    layer = session.state.layers[label]
     key = layer.keys.get(frame)
     return {
-        "runs": document.run_lengths(label, frame),
+        "runs": session.run_lengths(label, frame),
         "points": [[x, y, int(inside)] for x, y, inside in key.points] if key else [],
         "key": key is not None and key.counts,
         "by": title(key.by) if key and key.found else "",
@@ -237,42 +251,34 @@ def lost(note: str) -> View:
     return {"gone": True, "note": note, "alarm": True}
 
 
-def cards(document: Session) -> View:
+def cards(session: Session) -> View:
     """One card per region, the uppermost first."""
     return {
-        "id": document.id,
-        "have": document.rev,
-        "source_prompt": document.source_prompt,
-        "prompt": document.prompt,
-        "negative_prompt": document.negative_prompt,
-        "rest": document.rest or 0,
-        "full": len(document.state.regions) >= MAX_REGIONS,
+        "id": session.id,
+        "have": session.rev,
+        "source_prompt": session.source_prompt,
+        "prompt": session.prompt,
+        "negative_prompt": session.negative_prompt,
+        "rest": session.state.rest or 0,
+        "full": len(session.state.regions) >= MAX_REGIONS,
         "regions": [
-            {key: getattr(region, key) for key in _OF_CARD} for region in document.state.regions.values()
+            {key: getattr(region, key) for key in _OF_CARD} for region in session.state.regions.values()
         ],
     }
 
 
-def prompts(composed: Sequence[Composed], regions: Iterable[Region]) -> View:
+def prompts(session: Session) -> View:
     """The composed prompts in pieces; a region's own words carry its label and colour."""
-    known = {region.label: region for region in regions}
-    return {"prompts": [pieces for one in composed if (pieces := _pieces(one, known))]}
+    regions = session.state.regions
+    return {"prompts": [parts for one in composed(session) if (parts := _pieces(one, regions))]}
 
 
 def _pieces(composed: Composed, regions: Mapping[int, Region]) -> list[View]:
     text, spans = composed
-    places = sorted((span, label) for label, span in spans.items() if span)
     parts, done = [], 0
-    for (start, stop), label in places:
-        parts += [
-            {"text": text[done:start]},
-            {
-                "text": text[start:stop],
-                "label": label,
-                "color": regions[label].color,
-                "kept": not regions[label].prompt.strip(),
-            },
-        ]
+    for (start, stop), label in sorted((span, label) for label, span in spans.items() if span):
+        region = regions[label]
+        own = {"label": label, "color": region.color, "kept": not region.prompt.strip()}
+        parts += [{"text": text[done:start]}, {"text": text[start:stop]} | own]
         done = stop
-    parts.append({"text": text[done:]})
-    return [part for part in parts if part["text"]]
+    return [part for part in (*parts, {"text": text[done:]}) if part["text"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +20,15 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.masks.draw import pack
-from regrain.masks.io.files import VIDEOS, Masks, colors_of, write_masks
-from regrain.masks.io.pair import MASK, write_pair
+from regrain.masks.io.files import PAIR_MASK, VIDEOS, Masks, colors_of, write_masks, write_pair
 from regrain.masks.io.video import find_colors, read_mask_video
 from regrain.ui.forms import views
-from regrain.ui.handlers.regions import Components, page_of, prompt_view, told
-from regrain.ui.server.media import Media
+from regrain.ui.handlers.base import Handlers, event_data, page_of
 from regrain.ui.session.build_request import masks_of
 from regrain.ui.session.clip_files import say_origin
 from regrain.ui.session.clips import unpack
-from regrain.ui.session.session import MAX_REGIONS, Session, StaleEvent
-from regrain.ui.session.session_store import SessionStore
+from regrain.ui.session.session import Session, StaleEvent
+from regrain.ui.session.state import MAX_REGIONS
 
 ACCEPTED = [".zip", ".png", ".json", *VIDEOS, ".mov", ".webm"]
 FORMS = {"png": "masks.zip", "coco": "masks.json", "mkv": "masks.mkv", "mp4": "masks.mp4", "pair": "pair.zip"}
@@ -39,47 +36,44 @@ _MOVIES = (*VIDEOS, ".mov", ".webm")
 
 
 @dataclass(frozen=True)
-class MaskFiles:
-    """Imports and exports masks of pages.
+class MaskFileHandlers(Handlers):
+    """Imports and exports the masks of a page."""
 
-    Attributes:
-        visits: The documents of all open pages.
-        media: Where files are kept until they are downloaded.
-    """
-
-    visits: SessionStore
-    media: Media
-
-    def load(self, page: str, files: Sequence[str]) -> tuple[Session, str]:
-        """Make regions of uploaded masks: one file, or a PNG file per frame; what to say about them.
-
-        Raises:
-            EditingError: They cannot be read, or are not masks of this clip; the page keeps what it had.
-        """
-        document = self.visits.get(page)
-        folder = self.media.new_clip(page)
+    def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
+        """Masks were uploaded: one file, or a PNG file per frame."""
+        folder = self.media.new_clip(page_of(request))
         try:
-            with document.lock:
-                identity, extent = document.id, (len(document.opened.frames), document.size)
-                colors = {label: region.color for label, region in document.state.regions.items()}
-            tracks, called = read_tracks(files, folder, *extent, colors)
-            with document.lock:
-                if document.id != identity:
-                    raise StaleEvent
-                return document, _take(document, tracks, called)
+            session, note = self._load(self.session(request), files or [], folder)
+        except EditingError as error:
+            return {self.parts.canvas: self._refused(request, error)}
         finally:
             self.media.drop(folder)
+        with session.lock:
+            return {self.parts.canvas: views.canvas(session, -1, note)} | self.cards(session)
 
-    def save(self, page: str, data: Mapping[str, Any]) -> Path:
-        """Write the masks of a page in the form that is wanted: `form` is one of `FORMS`.
+    def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+        """They are wanted as a file; `form` is one of `FORMS`."""
+        try:
+            path = self._save(page_of(request), event_data(event))
+        except EditingError as error:
+            return {self.parts.canvas: self._refused(request, error)}
+        return self.download(path, path.name)
 
-        Raises:
-            EditingError: There is none, or no such form.
-        """
-        document = self.visits.get(page)
-        with document.lock:
-            document.check(data.get("id"), data.get("have"))
-            masks, regions, opened = masks_of(document), dict(document.state.regions), document.opened
+    def _load(self, session: Session, files: Sequence[str], folder: Path) -> tuple[Session, str]:
+        with session.lock:
+            identity, state = session.id, session.state
+        colors = {label: region.color for label, region in state.regions.items()}
+        tracks, called = read_tracks(files, folder, state.shape[0], state.size, colors)
+        with session.lock:
+            if session.id != identity:
+                raise StaleEvent
+            return session, _take(session, tracks, called)
+
+    def _save(self, page: str, data: Mapping[str, Any]) -> Path:
+        session = self.visits.get(page)
+        with session.lock:
+            session.check(data.get("id"), data.get("have"))
+            masks, regions, opened = masks_of(session), session.state.regions, session.opened
         form = str(data.get("form"))
         if form not in FORMS:
             raise RequestError("form", f"{form[:20]!r} is not offered. Choose {' or '.join(FORMS)}.")
@@ -92,10 +86,20 @@ class MaskFiles:
             _zip(out, lambda inner: write_pair(opened.clip, edited or masks, inner))
         else:
             write_tracks(masks, regions, opened.clip.fps, out)
-        old, document.exported = document.exported, folder
+        old, session.exported = session.exported, folder
         if old:
             self.media.drop(old)
         return out
+
+    def _refused(self, request: gr.Request, error: EditingError) -> Any:
+        if isinstance(error, StaleEvent):
+            return gr.skip()
+        try:
+            session = self.session(request)
+        except EditingError as missing:
+            return views.lost(missing.message)
+        with session.lock:
+            return views.canvas(session, session.rev, views.sentence(error), True, session.shown)
 
 
 def read_tracks(
@@ -128,14 +132,7 @@ def read_tracks(
 
 
 def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out: Path) -> None:
-    """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`.
-
-    Args:
-        masks: By label.
-        regions: By label; their names and colours.
-        fps: Frames per second of a video.
-        out: The file.
-    """
+    """Write masks as a zip file of indexed PNG files, or in the form of another ending; see `write_masks`."""
     colors = {n: regions[n].color.lower() for n in masks}
     colors = colors if len({*colors.values()}) == len(colors) else colors_of(masks)
     called = {n: regions[n].name for n in masks}
@@ -145,61 +142,17 @@ def write_tracks(masks: Masks, regions: Mapping[int, Region], fps: Fraction, out
         write_masks(masks, out, colors, fps, called)
 
 
-@dataclass(frozen=True)
-class MaskFileHandlers:
-    """The page's events of mask files."""
-
-    files: MaskFiles
-    parts: Components
-
-    def load(self, request: gr.Request, files: list[str] | None) -> dict[Any, Any]:
-        """Masks were uploaded."""
-        try:
-            document, note = self.files.load(page_of(request), files or [])
-        except StaleEvent:
-            return {self.parts.canvas: gr.skip()}
-        except EditingError as error:
-            return {self.parts.canvas: self._said(request, views.sentence(error))}
-        with document.lock:
-            return {
-                self.parts.canvas: views.canvas(document, -1, note),
-                self.parts.cards: views.cards(document),
-                self.parts.prompt: prompt_view(document),
-            }
-
-    def save(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
-        """They are wanted as a file."""
-        try:
-            path = self.files.save(page_of(request), told(event))
-        except StaleEvent:
-            return {self.parts.canvas: gr.skip()}
-        except EditingError as error:
-            return {self.parts.canvas: self._said(request, views.sentence(error))}
-        # The time tells it from the same file wanted before.
-        return {self.parts.download: {"path": str(path), "name": path.name, "time": time.time()}}
-
-    def _said(self, request: gr.Request, note: str) -> views.View:
-        try:
-            document = self.files.visits.get(page_of(request))
-        except EditingError as error:
-            return views.lost(error.message)
-        with document.lock:
-            return views.canvas(document, document.rev, note, True, document.shown)
-
-
-def _take(document: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
+def _take(session: Session, tracks: Mapping[int, Mapping[int, bytes]], called: Mapping[int, str]) -> str:
     if not tracks:
         raise MaskError("masks", "They are empty in every frame. Choose masks with at least one object.")
-    free = MAX_REGIONS - len(document.state.regions)
+    free = MAX_REGIONS - len(session.state.regions)
     if len(tracks) > free:
-        said = (
-            f"The file has {len(tracks)}, but only {free} more regions are allowed. Delete some or use fewer."
-        )
-        raise MaskError("masks", said)
+        message = f"The file has {len(tracks)}, but only {free} more regions are allowed."
+        raise MaskError("masks", f"{message} Delete some or use fewer.")
     labels = sorted(tracks)  # the lower covers the higher
     named = [called.get(label, "") for label in labels]
     wished = [name if not name.isdigit() else "" for name in named]
-    made = document.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
+    made = session.add_masks(wished, [tracks[n] for n in labels], [""] * len(labels), 1.0)
     return f"Imported masks of {', '.join(made)}. Say what each should become."
 
 
@@ -229,7 +182,7 @@ def _unzipped(file: Path, target: Path) -> Path:
         target = entries[0]
     if target.is_dir() and (target / FILE).is_file():  # a project
         target = target / "masks"
-    return target / MASK if (target / MASK).is_file() else target
+    return target / PAIR_MASK if (target / PAIR_MASK).is_file() else target
 
 
 def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, str]) -> Masks:
@@ -241,12 +194,12 @@ def _read(path: Path, frames: int, size: tuple[int, int], colors: Mapping[int, s
         known = dict(enumerate(dict.fromkeys([*colors.values(), *colors_of(range(1, 9)).values()]), 1))
         shown = find_colors(video, known)
         if not shown:
-            said = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
-            raise MaskError("masks", said)
+            message = f"{path.name!r} shows no mask. Use white, or a colour per object, on black."
+            raise MaskError("masks", message)
         masks = split(read_mask_video(path, frames, size, shown))
     if len(masks) > MAX_REGIONS:
-        said = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
-        raise MaskError("masks", said)
+        message = f"{path.name!r} has {len(masks)} labels, but at most {MAX_REGIONS} are allowed. Use fewer."
+        raise MaskError("masks", message)
     return masks
 
 

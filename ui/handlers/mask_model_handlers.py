@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import gradio as gr
 
-from regrain.editing.errors import EditingError
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
 from regrain.masks.models.checkpoints import title_of
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 from regrain.masks.models.finders import finders
 from regrain.ui.forms import views
-from regrain.ui.handlers.masking import BROKEN
-from regrain.ui.handlers.regions import Components, page_of
+from regrain.ui.handlers.base import Handlers, explain, page_of
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.session_store import SessionStore
 
-log = logging.getLogger(__name__)
 _TITLE = title_of(SUGGESTED.name)
 _NO_FOLDER = (
     f"A published SAM masks real clips far better. Set {MODELS_VARIABLE} to a folder for models, and the "
@@ -44,18 +40,10 @@ def offer() -> views.View | None:
 
 
 @dataclass(frozen=True)
-class FinderHandlers:
-    """The line below the canvas that fetches a published SAM.
+class MaskModelHandlers(Handlers):
+    """The line below the canvas that fetches a published SAM."""
 
-    Attributes:
-        visits: The documents of all open pages.
-        parts: The components.
-        fetch: As `masks.models.fetch.fetch`.
-    """
-
-    visits: SessionStore
-    parts: Components
-    fetch: Callable[[], Iterator[Fetched]] = fetch
+    fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
     _stopped: dict[str, threading.Event] = field(default_factory=dict)
 
     def start(self, request: gr.Request) -> Iterator[dict[Any, Any]]:
@@ -63,49 +51,29 @@ class FinderHandlers:
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()
         try:
-            yield from self._fetched(page, stop)
-        except EditingError as error:
-            yield self._failed(error.message)
-        except Exception:
-            log.exception("a model could not be fetched")
-            yield self._failed(BROKEN)
+            with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
+                for step in takewhile(lambda _: not stop.is_set(), steps):
+                    self.visits.keep(page)
+                    busy = step and {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
+                    yield {self.parts.fetch: busy or gr.skip()}
+            shown = {self.parts.fetch: offer()} if stop.is_set() else self._done(page)
+        except Exception as error:
+            note = explain(error, "a model could not be fetched")
+            shown = {self.parts.fetch: (offer() or {}) | {"state": "failed", "note": note}}
         finally:
             self._stopped.pop(page, None)
-
-    def _fetched(self, page: str, stop: threading.Event) -> Iterator[dict[Any, Any]]:
-        with closing(in_thread(lambda: iter(self.fetch()), turn=_fetching)) as steps:
-            for step in steps:
-                self.visits.keep(page)
-                if stop.is_set():
-                    break
-                yield self._shown(_busy(step)) if step else {self.parts.fetch: gr.skip()}
-        yield self._shown(offer()) if stop.is_set() else self._shown(_done()) | self._canvas(page)
-
-    def _failed(self, note: str) -> dict[Any, Any]:
-        return self._shown((offer() or {}) | {"state": "failed", "note": note})
+        yield shown
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page fetches."""
         if stop := self._stopped.get(page_of(request)):
             stop.set()
 
-    def _shown(self, value: views.View | None) -> dict[Any, Any]:
-        return {self.parts.fetch: value}
-
-    def _canvas(self, page: str) -> dict[Any, Any]:
-        try:
-            document = self.visits.get(page)
-        except EditingError:
-            return {}
-        with document.lock:
-            return {self.parts.canvas: views.canvas(document, document.rev, None)}
-
-
-def _busy(step: Fetched) -> views.View:
-    return {"state": "busy", "title": _TITLE, "done": step.done, "total": step.total}
-
-
-def _done() -> views.View:
-    found = finders().get(SUGGESTED.name)
-    takes = f"It takes {found.cost()}." if found else ""
-    return {"state": "done", "title": _TITLE, "note": takes}
+    def _done(self, page: str) -> dict[Any, Any]:
+        found = finders().get(SUGGESTED.name)
+        note = f"It takes {found.cost()}." if found else ""
+        shown: dict[Any, Any] = {self.parts.fetch: {"state": "done", "title": _TITLE, "note": note}}
+        if session := self.visits.find(page):
+            with session.lock:
+                shown[self.parts.canvas] = views.canvas(session, session.rev, None)
+        return shown

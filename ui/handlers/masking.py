@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, TypeGuard, get_args, get_type_hints
 
 from regrain.editing.errors import EditingError, RequestError
+from regrain.editing.request.region import is_int
 from regrain.masks.draw import BrushStroke, Rectangle
 from regrain.ui.forms import views
-from regrain.ui.session import mask_edits
-from regrain.ui.session.layers import Reshape
-from regrain.ui.session.mask_edits import MAX_PATH, Segment, choose_tracker
+from regrain.ui.handlers.base import Data, explain
+from regrain.ui.session import mask_edits, mask_models
+from regrain.ui.session.layers import MaskLayer, Reshape
+from regrain.ui.session.mask_edits import MAX_PATH, Segment
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 
-log = logging.getLogger(__name__)
-Data = dict[str, Any]
 MAX_RESHAPE = 64  # pixels
-BROKEN = "Something went wrong inside Regrain. The log has the details."
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
 )
@@ -30,12 +28,7 @@ _KINDS = get_args(get_type_hints(Reshape)["kind"])
 
 
 class Masking:
-    """Events of the canvas in, views out.
-
-    Args:
-        visits: The documents of all open pages.
-        segment: Points to a mask.
-    """
+    """Events of the canvas in, views out; `segment` turns points into a mask."""
 
     def __init__(self, visits: SessionStore, segment: Segment) -> None:
         self.visits, self.segment = visits, segment
@@ -46,185 +39,189 @@ class Masking:
             "box": self._box,
             "reshape": self._reshape,
             "feather": self._feather,
-            "undo": lambda document, data: self._step(document, document.undo),
-            "redo": lambda document, data: self._step(document, document.redo),
-            "stop": lambda document, data: document.stop.set(),
+            "undo": self._undo,
+            "redo": self._undo,
+            "stop": lambda session, data: session.stop.set(),
             "add": self._add,
             "rest": self._add_rest,
-            # A tracker writes by label, and labels of deleted regions are given again.
-            "delete": lambda document, data: self._step(
-                document, lambda: document.delete_region(_label(data))
-            ),
-            "clear": lambda document, data: mask_edits.clear(document, _label(data)),
+            "delete": self._delete,
+            "clear": self._clear,
             "find": self._find_by,
-            "tracker": lambda document, data: choose_tracker(document, data.get("by")) or None,
-            "look": lambda document, data: None,  # to be given masks
+            "tracker": self._choose_tracker,
+            "look": lambda session, data: None,  # to be given masks
         }
 
     def act(self, page: str, data: Data) -> tuple[views.View | None, Session | None]:
         """Do what a canvas event asks for.
 
         Returns:
-            The canvas, None where it stays as it is; and the document if the cards must change too.
+            The canvas, None where it stays as it is; and the session if the cards must change too.
         """
         try:
-            document = self.visits.get(page)
-            with document.lock:
-                document.check(data.get("id"), data.get("have"))
-                return self._answer(document, data)
+            session = self.visits.get(page)
+            with session.lock:
+                session.check(data.get("id"), data.get("have"))
+                return self._answer(session, data)
         except StaleEvent:
             return None, None
         except EditingError as error:
             return views.lost(error.message), None
 
-    def _answer(self, document: Session, data: Data) -> tuple[views.View, Session | None]:
-        before, words = list(document.state.regions), data.get("cards")
-        if isinstance(words, dict):  # typed, and not yet sent
-            texts = (words.get("prompt"), words.get("negative_prompt"))
-            document.describe(words.get("source_prompt"), words.get("regions"), *texts)
-        note, alarm = self._do(document, data)
-        if is_whole(data.get("nonce")):
-            document.acknowledged.append(data["nonce"])
-        document.shown = frame_shown(document, data)
-        said = None if data.get("act") == "look" else note  # what was said before stays
-        wanted = _wanted(document, data)
-        view = views.canvas(document, data["have"], said, alarm, document.shown, wanted)
-        return view, document if before != list(document.state.regions) else None
+    def _answer(self, session: Session, data: Data) -> tuple[views.View, Session | None]:
+        before = list(session.state.regions)
+        session.describe(data.get("cards"))  # typed, and not yet sent
+        note, alarm = self._do(session, data)
+        if is_int(data.get("nonce")):
+            session.acknowledged.append(data["nonce"])
+        session.shown = frame_shown(session, data)
+        if data.get("act") == "look":
+            note = None  # the note before stays
+        wanted = _wanted(session, data)
+        view = views.canvas(session, data["have"], note, alarm, session.shown, wanted)
+        return view, session if before != list(session.state.regions) else None
 
-    def _do(self, document: Session, data: Data) -> tuple[str, bool]:
+    def _do(self, session: Session, data: Data) -> tuple[str | None, bool]:
         try:
             act = self._acts.get(str(data.get("act")))
-            note = act(document, data) if act else None
-        except EditingError as error:
-            return views.sentence(error), True
-        except Exception:
-            log.exception("an event of the canvas failed")
-            return BROKEN, True
+            note = act(session, data) if act else None
+        except Exception as error:
+            return explain(error, "an event of the canvas failed", with_field=True), True
         return note or "", note in (_NOTHING, _NOTHING_BOXED)
 
-    def _point(self, document: Session, data: Data) -> str | None:
-        frame, at = frame_of(document, data), _place(document, data.get("at"))
-        label = self._target(document, data)
+    def _point(self, session: Session, data: Data) -> str | None:
+        frame, at = frame_of(session, data), _place(session, data.get("at"))
+        label = self._target(session, data)
         inside = bool(data.get("inside"))
-        found = mask_edits.add_point(document, label, frame, at, inside, self.segment)
+        found = mask_edits.add_point(session, label, frame, at, inside, self.segment)
         return None if found else _NOTHING
 
-    def _unpoint(self, document: Session, data: Data) -> str | None:
-        frame, at = frame_of(document, data), _place(document, data.get("at"))
-        found = mask_edits.remove_point(document, _label(data), frame, at, self.segment)
+    def _unpoint(self, session: Session, data: Data) -> str | None:
+        frame, at = frame_of(session, data), _place(session, data.get("at"))
+        found = mask_edits.remove_point(session, _label(data), frame, at, self.segment)
         return None if found else _NOTHING
 
-    def _box(self, document: Session, data: Data) -> str | None:
-        (x0, y0), (x1, y1) = (_place(document, data.get(end)) for end in ("from", "to"))
+    def _box(self, session: Session, data: Data) -> str | None:
+        (x0, y0), (x1, y1) = (_place(session, data.get(end)) for end in ("from", "to"))
         box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
         if box[2] - box[0] < 1 or box[3] - box[1] < 1:
             raise RequestError("box", "It is too small. Drag it around the object.")
-        label, frame, how = self._target(document, data), frame_of(document, data), data.get("how")
+        label, frame, how = self._target(session, data), frame_of(session, data), data.get("how")
         if how in ("add", "erase"):
-            mask_edits.add_edit(document, label, frame, Rectangle(box, erase=how == "erase"))
+            mask_edits.add_edit(session, label, frame, Rectangle(box, erase=how == "erase"))
             return None
-        return None if mask_edits.add_box(document, label, frame, box, self.segment) else _NOTHING_BOXED
+        return None if mask_edits.add_box(session, label, frame, box, self.segment) else _NOTHING_BOXED
 
-    def _stroke(self, document: Session, data: Data) -> None:
+    def _stroke(self, session: Session, data: Data) -> None:
         path, radius = data.get("path"), data.get("radius")
         if not isinstance(path, list) or not 1 <= len(path) <= MAX_PATH or not _is_number(radius):
             raise RequestError("stroke", f"It needs 1 to {MAX_PATH} points and a radius.")
-        radius = min(max(float(radius), 0.5), float(max(document.size)))
+        radius = min(max(float(radius), 0.5), float(max(session.state.size)))
         # A browser counts from the corner of a pixel, the brush from its centre.
-        places = [_place(document, at) for at in path]
+        places = [_place(session, at) for at in path]
         stroke = BrushStroke(tuple((x - 0.5, y - 0.5) for x, y in places), radius, bool(data.get("erase")))
-        label = self._target(document, data)
-        mask_edits.add_edit(document, label, frame_of(document, data), stroke)
+        label = self._target(session, data)
+        mask_edits.add_edit(session, label, frame_of(session, data), stroke)
 
-    def _reshape(self, document: Session, data: Data) -> None:
+    def _reshape(self, session: Session, data: Data) -> None:
         kind, pixels = data.get("kind"), data.get("pixels")
-        if kind not in _KINDS or not is_whole(pixels) or not 1 <= pixels <= MAX_RESHAPE:
+        if kind not in _KINDS or not is_int(pixels) or not 1 <= pixels <= MAX_RESHAPE:
             allowed = f"It needs one of {', '.join(_KINDS)} and 1 to {MAX_RESHAPE} pixels."
             raise RequestError("mask tool", allowed)
-        everywhere = range(len(document.opened.frames))
-        frames = list(everywhere) if data.get("all") is True else [frame_of(document, data)]
-        mask_edits.reshape(document, _label(data), frames, Reshape(kind, pixels))
+        everywhere = data.get("all") is True
+        frames = list(range(session.state.shape[0])) if everywhere else [frame_of(session, data)]
+        mask_edits.reshape(session, _label(data), frames, Reshape(kind, pixels))
 
-    def _feather(self, document: Session, data: Data) -> None:
+    def _feather(self, session: Session, data: Data) -> None:
         pixels = data.get("pixels")
         if not isinstance(pixels, int) or not 0 <= pixels <= MAX_RESHAPE:
             raise RequestError("feather", f"Choose 0 to {MAX_RESHAPE} pixels.")
-        document.set_feather(_label(data), pixels)
+        session.commit(session.state.change_region(_label(data), feather=pixels))
 
-    def _find_by(self, document: Session, data: Data) -> None:
-        finder, frame = str(data.get("by")), frame_of(document, data)
-        mask_edits.find_by(document, self._target(document, data), frame, finder, self.segment)
+    def _find_by(self, session: Session, data: Data) -> None:
+        finder, frame = str(data.get("by")), frame_of(session, data)
+        mask_edits.find_by(session, self._target(session, data), frame, finder, self.segment)
 
-    def _add(self, document: Session, data: Data) -> str:
-        document.add_region()
+    def _add(self, session: Session, data: Data) -> str:
+        session.add_region()
         return "New region. Click an object in the frame, or paint it."
 
-    def _add_rest(self, document: Session, data: Data) -> str:
-        document.add_rest()
+    def _add_rest(self, session: Session, data: Data) -> str:
+        session.add_rest()
         return "The rest of the frame is a region now. Say what it should become."
 
-    def _target(self, document: Session, data: Data) -> int:
+    def _target(self, session: Session, data: Data) -> int:
         """The region an event is for; the first click of all makes one, and those that follow fast use it.
 
         The rest of the frame cannot be drawn: what is drawn while it is selected is a region without words.
         """
-        regions, rest = document.state.regions, document.rest
+        regions, rest = session.state.regions, session.state.rest
         own = [label for label in regions if label != rest]
         if not own:
-            return document.add_region()
+            return session.add_region()
         label = _label(data) or own[0]
         if label != rest:
             return label
-        return next((free for free in own if not regions[free].prompt.strip()), 0) or document.add_region()
+        return next((free for free in own if not regions[free].prompt.strip()), 0) or session.add_region()
 
-    def _step(self, document: Session, move: Callable[[], None]) -> None:
-        document.stop.set()
-        move()
+    def _undo(self, session: Session, data: Data) -> None:
+        session.stop.set()
+        (session.redo if data["act"] == "redo" else session.undo)()
+
+    def _delete(self, session: Session, data: Data) -> None:
+        session.stop.set()  # a tracker writes by label, and labels of deleted regions are given again
+        session.commit(session.state.delete(_label(data)))
+
+    def _clear(self, session: Session, data: Data) -> None:
+        session.commit(session.state.with_layer(_label(data), MaskLayer()))
+
+    def _choose_tracker(self, session: Session, data: Data) -> str:
+        chosen = mask_models.choose("tracker", data.get("by"), mask_models.trackers())
+        session.tracker, cost = chosen.name, chosen.cost()
+        return f"{chosen.title} takes {cost}." if cost else ""
 
 
 def _label(data: Data) -> int:
     label = data.get("label")
-    if not is_whole(label):
+    if not is_int(label):
         raise RequestError("region", "No region is selected. Click one in the list.")
     return label
 
 
-def frame_of(document: Session, data: Data) -> int:
+def frame_of(session: Session, data: Data) -> int:
     """The frame an event is about, from 0.
 
     Raises:
         RequestError: The clip has no such frame.
     """
-    frame, count = data.get("frame"), len(document.opened.frames)
-    if not is_whole(frame) or not 0 <= frame < count:
-        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {count - 1}.")
+    frame: Any = data.get("frame")
+    if not _is_frame(session, frame):
+        most = session.state.shape[0] - 1
+        raise RequestError("frame", f"{str(frame)[:20]} is outside the clip. Choose from 0 to {most}.")
     return frame
 
 
-def frame_shown(document: Session, data: Data) -> int:
+def frame_shown(session: Session, data: Data) -> int:
     """The frame that a page shows, from 0; the first if it does not say."""
-    frame = data.get("frame")
-    return frame if is_whole(frame) and 0 <= frame < len(document.opened.frames) else 0
+    return data["frame"] if _is_frame(session, data.get("frame")) else 0
 
 
-def _wanted(document: Session, data: Data) -> list[int]:
+def _wanted(session: Session, data: Data) -> list[int]:
     """Frames whose masks a page lacks."""
-    frames, count = data.get("wanted"), len(document.opened.frames)
-    asked = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
-    return [frame for frame in asked if is_whole(frame) and 0 <= frame < count]
+    frames = data.get("wanted")
+    frames = frames[: views.MAX_WHOLE] if isinstance(frames, list) else []
+    return [frame for frame in frames if _is_frame(session, frame)]
 
 
-def _place(document: Session, at: object) -> tuple[float, float]:
+def _is_frame(session: Session, value: object) -> TypeGuard[int]:
+    return is_int(value) and 0 <= value < session.state.shape[0]
+
+
+def _place(session: Session, at: object) -> tuple[float, float]:
     """A place (x, y) in pixels of the clip from the frame's corner, at most just outside the frame."""
     if not isinstance(at, list) or len(at) != 2 or not all(_is_number(value) for value in at):
         raise RequestError("point", "It needs two numbers, x and y.")
-    (x, y), (width, height) = at, document.size
+    (x, y), (width, height) = at, session.state.size
     return round(min(max(x, 0.0), width - 1e-3), 2), round(min(max(y, 0.0), height - 1e-3), 2)
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value from JSON is a whole number; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

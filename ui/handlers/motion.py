@@ -1,4 +1,4 @@
-"""What moves from one frame to the next, as pictures on demand."""
+"""The motion of a clip, as pictures on demand; its cuts, found once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regrain.editing.errors import EditingError
+from regrain.editing.request.plan import scan
 from regrain.ui.forms import views
-from regrain.ui.handlers.masking import BROKEN, Data, frame_of
-from regrain.ui.server.thumbnails import data_url
+from regrain.ui.handlers.base import Data, explain
+from regrain.ui.handlers.masking import frame_of
+from regrain.ui.server.media import data_url
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 
@@ -26,12 +28,7 @@ _LAST = "The last frame has no next one. Choose an earlier frame."
 
 
 class Motions:
-    """Draws the motion of a page's clip, a pair of frames at a time.
-
-    Args:
-        visits: The documents of all open pages.
-        motion: Draws it; as `editing.pipeline.motion_pictures.motion_pictures`.
-    """
+    """Draws the motion of a page's clip, a pair of frames at a time; see `motion_pictures`."""
 
     def __init__(self, visits: SessionStore, motion: Motion) -> None:
         self.visits, self.motion = visits, motion
@@ -43,26 +40,52 @@ class Motions:
         """
         asked: views.View = {key: data.get(key) for key in ("id", "frame", "nonce")}
         try:
-            document = self.visits.get(page)
-            with document.lock:
-                document.check(data.get("id"), data.get("have"))
-                frame, frames = frame_of(document, data), document.opened.frames
+            session = self.visits.get(page)
+            with session.lock:
+                session.check(data.get("id"), data.get("have"))
+                frame, frames = frame_of(session, data), session.opened.frames
             if frame == len(frames) - 1:
                 return asked | {"note": _LAST}
             drawn = self.motion(np.asarray(frames[frame]), np.asarray(frames[frame + 1]))
-            return asked | _shown(drawn, frame, document)
+            return asked | _shown(drawn, frame, session)
         except StaleEvent:
             return None
-        except EditingError as error:
-            return asked | {"note": views.sentence(error), "alarm": True}
-        except Exception:
-            log.exception("the motion could not be drawn")
-            return asked | {"note": BROKEN, "alarm": True}
+        except Exception as error:
+            note = explain(error, "the motion could not be drawn", with_field=True)
+            return asked | {"note": note, "alarm": True}
 
 
-def _shown(drawn: MotionPictures, frame: int, document: Session) -> views.View:
+def find_cuts(visits: SessionStore, page: str, data: Data) -> views.View | None:
+    """Look for the cuts of the clip that a page shows, which takes 10 to 15 ms a frame.
+
+    Returns:
+        The canvas with the cuts; None if the page has left the clip meanwhile.
+    """
+    found = []
+    try:
+        session = visits.get(page)
+        with session.lock:
+            session.check(data.get("id"), data.get("have"))
+            identity, clip = session.id, session.opened.clip
+        for number, is_cut in scan(clip):
+            if session.id != identity or visits.has_left(page):
+                return None
+            found += [number] if is_cut else []
+    except EditingError:
+        return None  # the page has gone, or its clip; a run looks for cuts itself
+    except OSError:
+        log.info("the frames went while cuts were sought")
+        return None
+    with session.lock:
+        if session.id != identity:
+            return None
+        session.found = tuple(found)
+        return views.canvas(session, data["have"], None)
+
+
+def _shown(drawn: MotionPictures, frame: int, session: Session) -> views.View:
     this, following = frame + 1, frame + 2
-    width, height = document.size
+    width, height = session.state.size
     url = lambda picture: data_url(picture, max(picture.shape), 90)  # noqa: E731
     return {
         "aspect": width / height,

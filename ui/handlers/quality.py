@@ -12,16 +12,14 @@ import gradio as gr
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.forms.costs import Costs, planned, said
+from regrain.ui.forms.costs import Costs, planned
 from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
-from regrain.ui.handlers.regions import Components, given_params, page_of, told
-from regrain.ui.session.session_store import SessionStore
+from regrain.ui.handlers.base import FieldValues, Handlers, event_data
 
-_SAY = {
+_HINTS = {
     "draft": "Few steps, to see where the edit goes",
-    "standard": "As many steps as the model is meant for",
+    "standard": "The model's usual number of steps",
     "best": "Many steps, which can add detail",
 }
 
@@ -32,13 +30,9 @@ def choices(
     now: Mapping[str, object],
     seconds: Callable[[int], float | None],
 ) -> View:
-    """The qualities of a method, and which one the settings are.
+    """The qualities of a method, and which one the settings are `now`.
 
-    Args:
-        method: Its name.
-        usual: Parameters of a run with nothing given.
-        now: As the settings are.
-        seconds: About how long so many steps take.
+    `usual` are the parameters of a run with nothing given, `seconds` tells about how long so many steps take.
     """
     shown, chosen, params = [], "", METHODS[method].Params
     for name in QUALITIES:
@@ -46,52 +40,41 @@ def choices(
         if all(now.get(key) == value for key, value in counts.items()):
             chosen = chosen or name
         about = seconds(counts["steps"])
-        said = f"{counts['steps']} steps" + (f", about {duration(about)}" if about else "")
-        shown.append({"name": name, "title": name.capitalize(), "detail": said, "hint": _SAY[name]})
+        detail = f"{counts['steps']} steps" + (f", about {duration(about)}" if about else "")
+        shown.append({"name": name, "title": name.capitalize(), "detail": detail, "hint": _HINTS[name]})
     return {"chosen": chosen, "qualities": shown}
 
 
 @dataclass(frozen=True)
-class QualityHandlers:
-    """The choice of a quality.
+class QualityHandlers(Handlers):
+    """The choice of a quality."""
 
-    Attributes:
-        catalogue: What may be chosen.
-        visits: The documents of all open pages.
-        parts: The components.
-        costs: What earlier runs took.
-    """
+    costs: Costs  # what earlier runs took
 
-    catalogue: Catalogue
-    visits: SessionStore
-    parts: Components
-    costs: Costs
-
-    def look(self, request: gr.Request, model: object, *values: object) -> dict[Any, Any]:
+    def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Which quality the settings are and what a run takes, after anything that changes them."""
-        p = self.parts
+        p, given = self.parts, FieldValues.of(fields)
         try:
-            document = self.visits.get(page_of(request))
-            chosen, method = self.catalogue.model(model), document.method
-            given = given_params(self.catalogue, p.controls, document, model, values)
-            now = self.catalogue.values(method, chosen, given)
-            usual = self.catalogue.values(method, chosen, {})
-            asked = planned(document, chosen)
+            session = self.session(request)
+            model, method = self.catalogue.model(given.model), session.method
+            now = self.catalogue.values(method, model, self.given_params(session, given))
+            usual = self.catalogue.values(method, model, {})
+            asked = planned(session, model)
         except EditingError:
             return {p.quality: gr.skip(), p.tries: None}  # the checks say what is wrong
         seconds, steps = partial(self.costs.seconds, asked), now.get("steps")
-        takes = said(self.costs, asked, int(steps), document.opened) if steps else None
+        takes = self.costs.view(asked, int(steps), session.opened) if steps else None
         return {p.quality: choices(method, usual, now, seconds), p.tries: takes}
 
     def choose(self, event: gr.EventData, request: gr.Request, model: object) -> Any:
         """One was picked: its counts go into the settings."""
-        name = str(told(event).get("name"))
+        name = str(event_data(event).get("name"))
         if name not in QUALITIES:
             return gr.skip()
         try:
-            document = self.visits.get(page_of(request))
-            usual = self.catalogue.values(document.method, self.catalogue.model(model), {})
+            session = self.session(request)
+            usual = self.catalogue.values(session.method, self.catalogue.model(model), {})
         except EditingError:
             return gr.skip()
-        counts = METHODS[document.method].Params.scaled(usual, name)
-        return self.parts.controls.fill(document.method, counts)
+        counts = METHODS[session.method].Params.scaled(usual, name)
+        return self.parts.controls.fill(session.method, counts)

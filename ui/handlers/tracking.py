@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,18 +14,20 @@ import numpy as np
 from regrain.editing.errors import EditingError
 from regrain.editing.media.clip import Clip
 from regrain.editing.recipe.events import Progress
+from regrain.masks.draw import pack
 from regrain.masks.models.finders import FLOW
 from regrain.masks.track.corrections import Pass
-from regrain.masks.track.uncertainty import doubts, in_words, judged
+from regrain.masks.track.uncertainty import UncertainSpan, doubts, in_words, judged
 from regrain.ui.forms import views
-from regrain.ui.handlers.masking import BROKEN, Data, frame_shown
+from regrain.ui.handlers.base import Data, explain
+from regrain.ui.handlers.masking import frame_shown
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import build_discovery
 from regrain.ui.session.mask_models import finder_by_words
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.session.state import MAX_REGIONS, State
 
-log = logging.getLogger(__name__)
 Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
 _Tracked = tuple[int, np.ndarray, float]
 Discover = Callable[..., Iterator[Any]]
@@ -45,24 +47,11 @@ class Followed(NamedTuple):
     total: int
 
 
-class _Outcome:
-    """What is said once something has ended, however it did."""
-
-    note, alarm = "", False
-
-    def fail(self, error: BaseException, what: str) -> None:
-        if isinstance(error, EditingError):
-            self.note, self.alarm = views.sentence(error), True
-        else:
-            log.error("%s failed", what, exc_info=error)
-            self.note, self.alarm = BROKEN, True
-
-
 class Tracking:
     """Follows regions and looks for objects, in threads.
 
     Args:
-        visits: The documents of all open pages.
+        visits: The sessions of all open pages.
         propagate: A clip, its key frames by frame and label, `start` and `stop` to labels on each of these
             frames and how sure it is; and `tracker`, see `masks.propagate`, where it is not the usual one.
         discover: What the clip shows to the objects in it: progress, and as the last what
@@ -75,17 +64,17 @@ class Tracking:
 
     def track(self, page: str, data: Data) -> Iterator[views.View | None]:
         """Follow the regions that were corrected through the clip; None while there is nothing new."""
-        nothing = None
         try:
-            document = self.visits.get(page)
-            with document.lock:
-                document.check(data.get("id"), data.get("have"))
-                if document.tracking:
+            session = self.visits.get(page)
+            with session.lock:
+                session.check(data.get("id"), data.get("have"))
+                if session.tracking:
                     return
-                identity, since, layers = document.id, data["have"], document.state.layers
-                document.shown = frame_shown(document, data)
-                labels = document.to_track() or [label for label, layer in layers.items() if layer.drawn]
-                nothing = None if labels else views.canvas(document, since, _NO_KEY, frame=document.shown)
+                identity, since, layers = session.id, data["have"], session.state.layers
+                session.shown = frame_shown(session, data)
+                drawn = [label for label, layer in layers.items() if layer.drawn]
+                labels = session.state.to_track() or drawn
+                nothing = None if labels else views.canvas(session, since, _NO_KEY, frame=session.shown)
         except StaleEvent:
             return
         except EditingError as error:
@@ -94,57 +83,58 @@ class Tracking:
         if nothing:  # handed out without the lock: what comes back may come in another thread
             yield nothing
             return
-        yield from self._track(document, identity, since, labels)
+        yield from self._track(session, identity, since, labels)
 
     def _track(
-        self, document: Session, identity: str, since: int, labels: list[int]
+        self, session: Session, identity: str, since: int, labels: list[int]
     ) -> Iterator[views.View | None]:
-        outcome = _Outcome()
         try:
-            with closing(self.follow(document, labels)) as steps:
+            with closing(self.follow(session, labels)) as steps:
                 for step in _paced(steps):
-                    yield look(document, identity, since) if step else None
-            outcome.note = _unsure(document, labels)
+                    yield look(session, identity, since) if step else None
+            note, alarm = _unsure(session, labels), False
         except Exception as error:
-            outcome.fail(error, "tracking")
-        note = "Tracking stopped." if document.stop.is_set() else outcome.note
-        yield look(document, identity, since, note, outcome.alarm)
+            note, alarm = explain(error, "tracking failed", with_field=True), True
+        note = "Tracking stopped." if session.stop.is_set() else note
+        yield look(session, identity, since, note, alarm)
 
-    def follow(self, document: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
-        """Track regions together in a thread; ends early once the document's `stop` is set."""
-        with document.lock:
-            document.stop = stop = threading.Event()
-            document.tracking = labels[0]
+    def follow(self, session: Session, labels: list[int]) -> Generator[Followed | None, None, None]:
+        """Track regions together in a thread; ends early once the session's `stop` is set."""
+        with session.lock:
+            session.stop = stop = threading.Event()
+            session.tracking = labels[0]
         finished = False
         try:
-            with closing(in_thread(lambda: self._follow(document, labels, stop), turn=_tracking)) as steps:
-                yield from _until(stop, steps)
+            with closing(in_thread(lambda: self._follow(session, labels, stop), turn=_tracking)) as steps:
+                # A stop is noticed at once: the tracker may be long over its frame.
+                yield from takewhile(lambda _: not stop.is_set(), steps)
             finished = not stop.is_set()
         finally:
-            with document.lock:
-                if document.stop is stop:
-                    document.end_track(labels, finished)
-                    _end(document)
+            with session.lock:
+                if session.stop is stop:
+                    session.state = session.state.end_track(labels, finished)
+                    _end(session)
 
-    def _follow(self, document: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
-        with document.lock:
-            labels = [label for label in labels if label in document.state.layers]
+    def _follow(self, session: Session, labels: list[int], stop: threading.Event) -> Iterator[Followed]:
+        with session.lock:
+            labels = [label for label in labels if label in session.state.layers]
             if stop.is_set() or not labels:
                 return
-            clip, passes = document.opened.clip, document.begin_track(labels)
-            tracker = document.tracker
-            areas = {label: _usual_area(document, label) for label in labels}
-            names = [document.state.regions[label].name for label in labels]
+            state, passes = session.state.begin_track(labels)
+            session.commit(state)
+            clip, tracker = session.opened.clip, session.tracker
+            areas = {label: _usual_area(state, label) for label in labels}
+            names = [session.state.regions[label].name for label in labels]
         what = names[0] if len(names) == 1 else f"{len(names)} regions"
         total = sum(len(part.frames) for part in passes)
         yield Followed(what, 0, total)
         began = time.monotonic()
         for done, (part, tracked) in enumerate(self._tracked(clip, passes, tracker), 1):
             taken = {label: areas[label] for label in part.labels_at(tracked[0])}
-            if not _take_frame(document, taken, stop, *tracked):
+            if not _take_frame(session, taken, stop, *tracked):
                 return
             left = (time.monotonic() - began) / done * (total - done)
-            document.followed = done, total, round(left, 1)
+            session.followed = done, total, round(left, 1)
             yield Followed(what, done, total)
 
     def _tracked(self, clip: Clip, passes: list[Pass], tracker: str) -> Iterator[tuple[Pass, _Tracked]]:
@@ -155,36 +145,36 @@ class Tracking:
                 for tracked in frames:
                     yield part, tracked
 
-    def discover(self, document: Session, since: int, model: str) -> Iterator[views.View | None]:
+    def discover(self, session: Session, since: int, model: str) -> Iterator[views.View | None]:
         """Make a region of everything a model tells apart in the clip; None while there is nothing new."""
-        with document.lock:
-            if document.tracking or self._discover is None:
+        with session.lock:
+            if session.tracking or self._discover is None:
                 return
-            document.stop = stop = threading.Event()
-            identity, document.tracking = document.id, -1
-        outcome = _Outcome()
+            session.stop = stop = threading.Event()
+            identity, session.tracking = session.id, -1
+        note, alarm = "", False
         try:
-            with closing(self._search(document, model, stop, identity)) as steps:
-                for said in steps:
-                    outcome.note = said or outcome.note
-                    yield look(document, identity, since, said) if said else None
+            with closing(self._search(session, model, stop, identity)) as steps:
+                for message in steps:
+                    note = message or note
+                    yield look(session, identity, since, message) if message else None
         except Exception as error:
-            outcome.fail(error, "looking for objects")
+            note, alarm = explain(error, "looking for objects failed", with_field=True), True
         finally:
-            with document.lock:
-                if document.stop is stop:
-                    _end(document)
-        yield look(document, identity, since, outcome.note, outcome.alarm)
+            with session.lock:
+                if session.stop is stop:
+                    _end(session)
+        yield look(session, identity, since, note, alarm)
 
     def _search(
-        self, document: Session, model: str, stop: threading.Event, identity: str
+        self, session: Session, model: str, stop: threading.Event, identity: str
     ) -> Generator[str | None, None, None]:
         """What to say while objects are looked for, the outcome as the last; None while there is nothing."""
         find = self._discover
         assert find is not None
-        with document.lock:
-            asked = build_discovery(document, model)
-            by, tracker = finder_by_words(document.opened.drawn), document.tracker
+        with session.lock:
+            asked = build_discovery(session, model)
+            by, tracker = finder_by_words(session.opened.drawn), session.tracker
         how = {"finder": by, "tracker": tracker} if by else {}
         with closing(in_thread(lambda: find(asked, **how))) as steps:
             for step in steps:
@@ -194,27 +184,19 @@ class Tracking:
                 if isinstance(step, Progress):
                     yield f"Looking for objects: step {step.done} of {step.total}."
                 elif step is not None and hasattr(step, "names"):
-                    yield _take_found(document, identity, step)
+                    yield _take_found(session, identity, step)
                 else:
                     yield None
 
 
 def look(
-    document: Session, identity: str, since: int, note: str = "", alarm: bool = False
+    session: Session, identity: str, since: int, note: str = "", alarm: bool = False
 ) -> views.View | None:
-    """The canvas of a document while it still shows the clip of that identity; see `views.canvas`."""
-    with document.lock:
-        if document.id != identity:
+    """The canvas of a session while it still shows the clip of that identity; see `views.canvas`."""
+    with session.lock:
+        if session.id != identity:
             return None
-        return views.canvas(document, since, note, alarm, document.shown)
-
-
-def _until(stop: threading.Event, steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
-    """The steps until stopped, which is noticed at once: the tracker may be long over its frame."""
-    for step in steps:
-        if stop.is_set():
-            return
-        yield step
+        return views.canvas(session, since, note, alarm, session.shown)
 
 
 def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
@@ -227,19 +209,19 @@ def _paced(steps: Iterator[Followed | None]) -> Iterator[Followed | None]:
             yield step
 
 
-def _usual_area(document: Session, label: int) -> float:
+def _usual_area(state: State, label: int) -> float:
     """The mean area of a region's masks that were drawn, in pixels."""
-    areas = [document.mask(label, frame).sum() for frame in document.state.layers[label].drawn]
+    areas = [state.mask(label, frame).sum() for frame in state.layers[label].drawn]
     return float(np.mean([area for area in areas if area] or [1]))
 
 
-def _end(document: Session) -> None:
-    document.tracking, document.followed = 0, None
-    document.mark([])  # newer than any answer that still says it goes on
+def _end(session: Session) -> None:
+    session.tracking, session.followed = 0, None
+    session.mark([])  # newer than any answer that still says it goes on
 
 
 def _take_frame(
-    document: Session,
+    session: Session,
     areas: Mapping[int, float],
     stop: threading.Event,
     frame: int,
@@ -251,37 +233,56 @@ def _take_frame(
     `areas` are what the regions usually have, in pixels.
     """
     sure = getattr(confidence, "regions", {})  # of each region, where the tracker tells
-    with document.lock:
+    with session.lock:
         if stop.is_set():
             return False
         for label, area in areas.items():
             mask = found == label
             score = judged(sure.get(label, confidence), float(mask.sum()) / area)
-            document.set_tracked(label, frame, mask, score)
+            session.set_tracked(label, frame, mask, score)
     return True
 
 
-def _take_found(document: Session, identity: str, found: Any) -> str | None:
-    with document.lock:
-        if document.id != identity:
+def _take_found(session: Session, identity: str, found: Any) -> str | None:
+    """Make regions of the clusters that have a name and fit it, in one step to undo; what to say.
+
+    Args:
+        session: Gets the regions, as many as there is space for.
+        identity: Of the clip in which they were found.
+        found: `labels`, uint8 [frames, height, width], where cluster i + 1 is `names[i]`; `fit`, above 1
+            where the name fits.
+    """
+    clusters = enumerate(zip(found.names, found.fit, strict=True), 1)
+    named = [(number, name) for number, (name, fit) in clusters if name and fit > 1]
+    with session.lock:
+        if session.id != identity:
             return None
-        names = document.add_found(found.labels, found.names, found.fit)
-    if not names:
+        named = named[: max(0, MAX_REGIONS - len(session.state.regions))]
+        masks = [found.labels == number for number, _ in named]
+        tracks = [{f: pack(mask) for f, mask in enumerate(clip) if mask.any()} for clip in masks]
+        words = [name for _, name in named]
+        made = session.add_masks(words, tracks, words, 0.8)
+    if not made:
         return _NO_MATCH
-    return f"Found: {', '.join(names)}. The masks are rough: correct them, then fill in “Change to”."
+    return f"Found: {', '.join(made)}. The masks are rough: correct them, then fill in “Change to”."
 
 
-def _unsure(document: Session, labels: list[int]) -> str:
+def uncertain(state: State, label: int) -> list[UncertainSpan]:
+    """Stretches of frames on which a region was lost, or is doubtful."""
+    layer = state.layers[label]
+    return doubts({**layer.score, **dict.fromkeys(layer.drawn, 1.0)}, state.shape[0])
+
+
+def _unsure(session: Session, labels: list[int]) -> str:
     """Where to look next: all stretches on which a mask was lost or doubtful."""
-    said = []
-    with document.lock:
-        for label in labels:
-            layer, region = document.state.layers.get(label), document.state.regions.get(label)
-            score = {**layer.score, **dict.fromkeys(layer.drawn, 1.0)} if layer else {}
-            if region and (words := in_words(doubts(score, len(document.opened.frames)), first=1)):
-                said.append(f"“{region.name}”: {words}")
-    if not said:
+    state = session.state
+    stretches = [
+        f"“{state.regions[label].name}”: {words}"
+        for label in labels
+        if label in state.regions and (words := in_words(uncertain(state, label), first=1))
+    ]
+    if not stretches:
         return "Tracked. Step through the frames; if a mask is wrong, correct it and track again."
-    if (more := len(said) - _NAMED) > 0:
-        said[_NAMED:] = [f"{more} more region{'s' if more > 1 else ''} to check"]
-    return f"{'; '.join(said)}. Go there, click the object, and track again."
+    if (more := len(stretches) - _NAMED) > 0:
+        stretches[_NAMED:] = [f"{more} more region{'s' if more > 1 else ''} to check"]
+    return f"{'; '.join(stretches)}. Go there, click the object, and track again."

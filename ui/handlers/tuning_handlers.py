@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,58 +14,37 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.estimate import Estimate, check_known
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.forms import views
-from regrain.ui.forms.catalogue import Catalogue
-from regrain.ui.handlers.masking import BROKEN
-from regrain.ui.handlers.regions import Components, given_loras, given_params, page_of, told
-from regrain.ui.results import tuning_views
-from regrain.ui.server.media import Media
+from regrain.ui.handlers.base import FieldValues, Handlers, event_data, explain, page_of
+from regrain.ui.results import model_views
 from regrain.ui.server.worker import free_turn
 from regrain.ui.session.session import Session
-from regrain.ui.session.session_store import SessionStore
 
-log = logging.getLogger(__name__)
 Estimator = Callable[[EditRequest, Any, bool], Estimate]
 
 
 @dataclass(frozen=True)
-class TuningHandlers:
-    """The list of tuned models, and the sentence beside Run.
+class TuningHandlers(Handlers):
+    """The list of tuned models, and the sentence beside Run; without `estimate`, only the steps are said."""
 
-    Attributes:
-        catalogue: What may be chosen.
-        visits: The documents of all open pages.
-        media: Where files go.
-        parts: The components.
-        estimate: As `editing.pipeline.estimate.estimate_tuning`; None where only the steps are to be said.
-    """
-
-    catalogue: Catalogue
-    visits: SessionStore
-    media: Media
-    parts: Components
     estimate: Estimator | None = None
 
     def choose(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """Another was picked."""
-        return self._act(
-            request, lambda document: document.shelf.choose(_key(event), self.catalogue.adapters)
-        )
+        server = self.catalogue.adapters
+        return self._act(request, lambda session: session.shelf.choose(_key(event), server))
 
     def rename(self, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """One got another name."""
-        name = told(event).get("name", "")
-        page = page_of(request)
-        return self._act(request, lambda document: document.shelf.rename(_key(event), name, self.media, page))
+        given = (_key(event), event_data(event).get("name", ""), self.media, page_of(request))
+        return self._act(request, lambda session: session.shelf.rename(*given))
 
     def upload(self, request: gr.Request, file: object) -> dict[Any, Any]:
         """A file of the user's own."""
-        page = page_of(request)
 
-        def add(document: Session) -> None:
+        def add(session: Session) -> None:
             if not isinstance(file, str):
                 raise RequestError("adapter", "No file has arrived. Add it again.")
-            document.shelf.add_file(Path(file), self.media, page)
+            session.shelf.add_file(Path(file), self.media, page_of(request))
 
         return self._act(request, add)
 
@@ -74,66 +52,53 @@ class TuningHandlers:
         """One is wanted as a file."""
         found: dict[Any, Any] = {}
 
-        def find(document: Session) -> None:
-            entry = document.shelf.own(_key(event))
-            # The time tells it from the same file wanted before.
-            found[self.parts.download] = {"path": entry.path, "name": entry.file_name, "time": time.time()}
+        def find(session: Session) -> None:
+            entry = session.shelf.own(_key(event))
+            found.update(self.download(entry.path, entry.file_name))
 
         return self._act(request, find) | found
 
-    def look(self, request: gr.Request, model: object, loras: object, *values: object) -> dict[Any, Any]:
+    def look(self, request: gr.Request, *fields: object) -> dict[Any, Any]:
         """Whether the chosen one fits, and what the run would tune, after anything that changes it."""
         try:
-            document = self.visits.get(page_of(request))
+            session = self.session(request)
         except EditingError:
             return {self.parts.takes: None}
         problem, estimate = "", None
-        try:
-            asked = self._asked(document, model, loras, values)
-            problem = _problem(asked, document)
-            if tuning_views.tunes(document.method) and not asked.adapter:
+        with suppress(EditingError):  # said by the run; while things are chosen it would only disturb
+            asked = self._asked(session, FieldValues.of(fields))
+            problem = _problem(asked, session)
+            if model_views.tunes(session.method) and not asked.adapter:
                 estimate = self._estimated(asked)
-        except EditingError:
-            pass  # said by the run; while things are chosen it would only disturb
-        return {
-            self.parts.adapters: self._list(document, problem),
-            self.parts.takes: tuning_views.takes(estimate),
-        }
+        takes = model_views.takes(estimate)
+        return {self.parts.adapters: self.tuned_models(session, problem), self.parts.takes: takes}
 
     def _act(self, request: gr.Request, act: Callable[[Session], None]) -> dict[Any, Any]:
         try:
-            document = self.visits.get(page_of(request))
+            session = self.session(request)
         except EditingError:
             return {self.parts.adapters: gr.skip()}
-        document.shelf.note = ""
+        session.shelf.note = ""
         try:
-            act(document)
-        except EditingError as error:
-            document.shelf.note = error.message
-        except Exception:
-            log.exception("a tuned model could not be used")
-            document.shelf.note = BROKEN
-        return {self.parts.adapters: self._list(document)}
+            act(session)
+        except Exception as error:
+            session.shelf.note = explain(error, "a tuned model could not be used")
+        return {self.parts.adapters: self.tuned_models(session)}
 
-    def _list(self, document: Session, problem: str = "") -> views.View:
-        return tuning_views.models(document.shelf, self.catalogue.adapters, document.method, problem)
-
-    def _asked(
-        self, document: Session, model: object, loras: object, values: Sequence[object]
-    ) -> EditRequest:
+    def _asked(self, session: Session, fields: FieldValues) -> EditRequest:
         """What a run would be given, but for its regions."""
-        base = document.opened.request
+        base = session.opened.request
         return EditRequest(
             base.clip,
             None,
             (),
-            document.source_prompt,
-            method=document.method,
-            params=given_params(self.catalogue, self.parts.controls, document, model, values),
-            model=self.catalogue.model(model),
+            session.source_prompt,
+            method=session.method,
+            params=self.given_params(session, fields),
+            model=self.catalogue.model(fields.model),
             size=base.size,
-            loras=given_loras(document, loras),
-            adapter=document.shelf.path,
+            loras=self.given_loras(session, fields),
+            adapter=session.shelf.path,
         )
 
     def _estimated(self, asked: EditRequest) -> Estimate:
@@ -146,19 +111,19 @@ class TuningHandlers:
             return self.estimate(asked, params, free)
 
 
-def _problem(asked: EditRequest, document: Session) -> str:
+def _problem(asked: EditRequest, session: Session) -> str:
     """Why the chosen model does not fit, as far as it is known; empty if it does."""
     try:
         check_known(asked)
     except EditingError as error:
         return error.message
-    chosen = document.shelf.chosen
+    chosen = session.shelf.chosen
     tuned_on = chosen.facts.model if chosen and chosen.facts else asked.model
-    if Path(tuned_on).stem != Path(asked.model).stem:
-        models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
-        return f"{models} Use the first, or tune anew."
-    return ""
+    if Path(tuned_on).stem == Path(asked.model).stem:
+        return ""
+    models = f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}."
+    return f"{models} Use the first, or tune anew."
 
 
 def _key(event: gr.EventData) -> object:
-    return told(event).get("key", "")
+    return event_data(event).get("key", "")

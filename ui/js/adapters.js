@@ -1,22 +1,16 @@
-import { iconButton, make } from "./shared/dom.js";
-import { openFile } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { iconButton, make, textField } from "./shared/dom.js";
+import { follow, openFile } from "./shared/hub.js";
 
 const ADD = "Add a tuned model from a .safetensors file";
 
-const groupOf = ({ title, entries }) => {
-  const group = make("optgroup");
-  group.label = title;
-  group.append(...entries.map(({ key, name }) => new Option(name, key)));
-  return group;
-};
+const groupOf = ({ title, entries }) =>
+  make("optgroup", { label: title }, ...entries.map(({ key, name }) => new Option(name, key)));
 
 const entryOf = (value, key) =>
   value.groups.flatMap((group) => group.entries).find((entry) => entry.key === key);
 
 // The name is typed in the place of the list; Enter or leaving the field keeps it, Escape does not.
-const addRenaming = (parts, trigger) => {
-  const { pick, name, rename } = parts;
+const addRenaming = ({ pick, name, rename }, trigger) => {
   let key = "";
   const end = (keep) => {
     if (!key) return;
@@ -26,14 +20,14 @@ const addRenaming = (parts, trigger) => {
     pick.hidden = false;
     if (keep) trigger("rename", sent);
   };
-  rename.addEventListener("click", () => {
+  rename.onclick = () => {
     key = pick.value;
     name.value = pick.selectedOptions[0].text;
     name.hidden = false;
     pick.hidden = true;
     name.select();
     name.focus();
-  });
+  };
   name.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) end(true);
     else if (event.key === "Escape") end(false);
@@ -44,21 +38,16 @@ const addRenaming = (parts, trigger) => {
 };
 
 const makeParts = (trigger) => {
-  const pick = make("select"),
-    name = make("input"),
-    send = (act) => () => trigger(act, { key: pick.value });
-  pick.id = "rg-models-pick";
-  Object.assign(name, { type: "text", maxLength: 60, autocomplete: "off", spellcheck: false, hidden: true });
-  name.setAttribute("aria-label", "Name of the tuned model");
-  pick.addEventListener("change", send("choose"));
+  const send = (act) => () => trigger(act, { key: pick.value });
+  const pick = make("select", { id: "rg-models-pick", onchange: send("choose") });
   return {
     pick,
-    name,
-    rename: iconButton("rg-tool", "pen", "Rename this tuned model", () => {}),
+    name: textField({ maxLength: 60, hidden: true, ariaLabel: "Name of the tuned model" }),
+    rename: iconButton("rg-tool", "pen", "Rename this tuned model"),
     save: iconButton("rg-tool", "save", "Download this tuned model", send("export")),
     add: iconButton("rg-tool", "open", ADD, () => openFile(null, "adapter-file"), "Add file"),
     detail: make("p"),
-    problem: make("p", "rg-alarm"),
+    problem: make("p", { className: "rg-alarm", role: "status" }),
   };
 };
 
@@ -73,17 +62,12 @@ const fillList = (pick, value) => {
 
 // Weights tuned on a clip that every method may use: chosen, renamed, downloaded, added.
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-models"),
-    row = make("div", "rg-models-row"),
-    label = make("label", "", "Tuned model"),
-    parts = makeParts(trigger);
-  const { pick, name, rename, save, add, detail, problem } = parts;
-  label.htmlFor = pick.id;
-  problem.setAttribute("role", "status");
-  add.setAttribute("aria-label", ADD);
-  row.append(label, pick, name, rename, save, add);
-  root.append(row, detail, problem);
-  element.replaceChildren(root);
+  const parts = makeParts(trigger),
+    { pick, name, rename, save, add, detail, problem } = parts,
+    label = make("label", { htmlFor: pick.id }, "Tuned model");
+  add.ariaLabel = ADD;
+  const row = make("div", "rg-models-row", label, pick, name, rename, save, add);
+  element.replaceChildren(make("div", "rg-models", row, detail, problem));
   addRenaming(parts, trigger);
   follow(props, watch, (value) => {
     fillList(pick, value);

@@ -1,7 +1,6 @@
 // The frame with its masks, and everything around it.
-import { button, icon, make } from "./shared/dom.js";
-import { hub, showStage } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { icon, make } from "./shared/dom.js";
+import { follow, hub, showStage } from "./shared/hub.js";
 import { makeFinders } from "./canvas/finders.js";
 import { makeLoader } from "./canvas/frames.js";
 import { makeHelp } from "./canvas/help.js";
@@ -22,33 +21,17 @@ const LEAST_SCANNED = 8,
 const SCAN_AFTER = 600; // milliseconds
 
 const makeDrop = () => {
-  const drop = button("rg-drop", "", () => hub.tell("open"));
-  drop.append(
-    icon("open"),
-    make("strong", "", "Drop a clip here, or choose one"),
-    make("span", "", "mp4, mov, webm, gif, or a project saved as zip"),
-  );
-  return drop;
-};
-
-const makeChip = (surface) => {
-  const chip = make("span", "rg-chip", "Finding the mask");
-  chip.hidden = true;
-  surface.node.append(chip);
-  return chip;
-};
-
-const makeHeard = () => {
-  const heard = make("p", "rg-heard");
-  heard.setAttribute("aria-live", "polite");
-  return heard;
+  const about = { className: "rg-drop", type: "button", onclick: () => hub.tell("open") },
+    title = make("strong", {}, "Drop a clip here, or choose one");
+  const hint = make("span", {}, "mp4, mov, webm, gif, or a project saved as zip");
+  return make("button", about, icon("open"), title, hint);
 };
 
 const lay = (editor, trigger) => {
-  const root = make("div", "rg-editor"),
-    surface = makeSurface(editor),
-    heard = makeHeard(),
-    note = makeNote(editor);
+  const surface = makeSurface(editor),
+    heard = make("p", { className: "rg-heard", ariaLive: "polite" }),
+    note = makeNote(editor),
+    chip = make("span", { className: "rg-chip", hidden: true }, "Finding the mask");
   editor.ask = makeAsk(editor, trigger);
   editor.track = makeTrack(editor, trigger);
   editor.look = makeLook(editor);
@@ -57,12 +40,11 @@ const lay = (editor, trigger) => {
     files = makeMaskFiles(editor, trigger),
     maskTools = makeMaskTools(editor, files.node),
     line = makeTimeline(editor),
-    help = makeHelp(),
-    chip = makeChip(surface),
-    below = make("div", "rg-below");
-  below.append(note, finders.node);
-  const parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node];
-  root.append(makeTrim(editor), ...parts, heard, help, files.dialog);
+    help = makeHelp();
+  const below = make("div", "rg-below", note, finders.node),
+    parts = [toolbar.node, surface.node, below, finders.cost, maskTools.node, line.node],
+    root = make("div", "rg-editor", makeTrim(), ...parts, heard, help, files.dialog);
+  surface.node.append(chip);
   root.editor = editor;
   editor.refresh = () => {
     toolbar.refresh();

@@ -1,8 +1,8 @@
 // One card per region. What is typed here is the truth; which regions there are, the server says.
 import { iconButton, make } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
+import { coverage } from "./canvas/cells.js";
 import { makeCard } from "./cards/card.js";
-import { coverage } from "./cards/coverage.js";
 import { makePrompts } from "./cards/prompts.js";
 
 const PAUSE = 180; // milliseconds without a letter until the prompt is composed anew
@@ -12,17 +12,13 @@ const REST = "Everything that no other region covers, such as the background";
 const OF_REGION = ["label", "name", "color", "source", "prompt", "negative", "margin", "strength"];
 
 const makeHead = (deck) => {
-  const head = make("div", "rg-cards-head"),
-    buttons = make("div", "rg-pick-loose");
-  const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find");
+  const find = iconButton("rg-tool", "find", FIND, () => deck.find(), "Find", { id: "rg-find" });
   const add = iconButton("rg-tool", "plus", "New region (N)", () => deck.act("add"), "New region");
   const rest = iconButton("rg-tool rg-rest", "rest", REST, () => deck.act("rest"), "Rest of the frame");
-  find.id = "rg-find";
   add.id = "rg-add";
   rest.id = "rg-rest";
-  buttons.append(find, add);
-  head.append(make("h2", "", "Regions"), buttons);
-  return { head, add, rest };
+  const buttons = make("div", "rg-pick-loose", find, add);
+  return { head: make("div", "rg-cards-head", make("h2", {}, "Regions"), buttons), add, rest };
 };
 
 // What is typed while the server cannot be reached is sent after the reload.
@@ -167,19 +163,20 @@ const showMasks = (deck, props) => {
 };
 
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-cards-box"),
-    column = make("div", "rg-cards"),
+  const column = make("div", "rg-cards"),
     empty = make("p", "rg-note", EMPTY),
     unused = make("p", "rg-note");
   const deck = { id: null, have: 0, rest: 0, taken: undefined, fresh: false, cards: new Map() };
   deck.prompts = makePrompts(() => deck.changed());
-  const { head, ...buttons } = makeHead(deck);
+  const { head, ...buttons } = makeHead(deck),
+    parts = [head, column, empty, buttons.rest];
+  const root = make("div", "rg-cards-box", ...deck.prompts.nodes, head, unused, ...parts.slice(1));
+  root.append(deck.prompts.last);
   addSaying(deck, props, trigger);
   addArranging(deck, column, empty);
   addTaking(deck, root, column, buttons);
-  root.append(...deck.prompts.nodes, head, unused, column, empty, buttons.rest, deck.prompts.last);
   element.replaceChildren(root);
-  const settleHere = () => settle(deck, root, unused, [head, column, empty, buttons.rest]);
+  const settleHere = () => settle(deck, root, unused, parts);
   hub.on("method", settleHere);
   hub.on("add", () => deck.act("add"));
   hub.on("attempt", () => deck.keep());

@@ -1,9 +1,7 @@
 // What is wrong with words and settings, said at each field while somebody types; Run goes to the first.
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 import { clearWrong, fieldOf, markWrong } from "./shared/wrong.js";
-import { clearHint, offerWords, setHint } from "./checks/notes.js";
-import { isTyping } from "./checks/typing.js";
+import { clearHint, isTyping, offerWords, setHint } from "./checks/notes.js";
 
 const WORD = 900; // milliseconds without a letter after which a word at the cursor counts as finished
 const isMask = ({ field }) => field.endsWith(".mask");
@@ -21,7 +19,7 @@ const addMarking = (deck) => {
     }
     if (isMask(remark) && !focus) return; // the card says that there is no mask
     tellWords(node, remark.words);
-    await markWrong(remark.field, remark.text, { focus });
+    await markWrong(remark.field, remark.text, focus);
     if (deck.remarks.includes(remark)) offerWords(fieldOf(remark.field), remark.words);
   };
   const clear = (remark) => {

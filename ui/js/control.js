@@ -1,58 +1,55 @@
-// Control networks as rows of kind, model and weight; the field above takes them as KIND=MODEL@WEIGHT.
-import { button, iconButton, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
-import { fieldBeside, writeInto } from "./shared/writing.js";
-import { readRows, writeRows } from "./control/rows.js";
+// Control networks as rows of kind, model and weight; the field above takes them as text, KIND=MODEL@WEIGHT separated
+// by commas.
+import { button, iconButton, make, slider, writeInto } from "./shared/dom.js";
+import { fieldBeside, follow, hub } from "./shared/hub.js";
 
-const select = (names, chosen, title, changed) => {
-  const node = make("select");
-  const all = names.includes(chosen) ? names : [...names, chosen];
-  node.append(...all.map((name) => new Option(name, name, false, name === chosen)));
-  node.setAttribute("aria-label", title);
-  node.addEventListener("change", () => changed(node.value));
-  return node;
-};
+// What is not written like that is left out.
+export const readRows = (text) =>
+  text
+    .split(",")
+    .map((part) => part.trim().match(/^(\w+)\s*=\s*([^@]+?)\s*(?:@\s*(\d*\.?\d+))?$/))
+    .filter(Boolean)
+    .map(([, kind, model, weight]) => ({ kind, model, weight: Number(weight ?? 1) }));
 
-const makeWeight = (row, changed) => {
-  const slider = make("input"),
-    said = make("span", "rg-weight", String(row.weight));
-  Object.assign(slider, { type: "range", min: 0, max: 2, step: 0.05, value: row.weight });
-  slider.setAttribute("aria-label", "Weight of the control network");
-  slider.addEventListener("input", () => {
-    row.weight = Number(slider.value);
-    said.textContent = String(row.weight);
-    changed();
-  });
-  return [slider, said];
+export const writeRows = (rows) =>
+  rows.map(({ kind, model, weight }) => `${kind}=${model}` + (weight === 1 ? "" : `@${weight}`)).join(", ");
+
+const select = (names, chosen, ariaLabel, changed) => {
+  const all = names.includes(chosen) ? names : [...names, chosen],
+    onchange = ({ target }) => changed(target.value);
+  return make("select", { value: chosen, ariaLabel, onchange }, ...all.map((name) => new Option(name, name)));
 };
 
 const makeRow = (row, deck) => {
-  const node = make("div", "rg-addon");
-  const set = (key) => (text) => {
-    row[key] = text;
+  const set = (key) => (value) => {
+    row[key] = value;
     deck.write();
   };
-  node.append(
+  const weight = make("span", "rg-weight", String(row.weight));
+  const oninput = ({ target }) => {
+    weight.textContent = target.value;
+    set("weight")(Number(target.value));
+  };
+  return make(
+    "div",
+    "rg-addon",
     select(deck.kinds, row.kind, "Kind of control network", set("kind")),
     select(deck.models, row.model, "Control network", set("model")),
-    ...makeWeight(row, deck.write),
-    iconButton("rg-mini", "eye", "Show what it would see of this frame", () => deck.look(row.kind)),
+    slider(0, 2, 0.05, row.weight, { ariaLabel: "Weight of the control network", oninput }),
+    weight,
+    iconButton("rg-mini", "eye", "Show what it sees of this frame", () => deck.look(row.kind)),
     iconButton("rg-mini", "bin", "Remove this control network", () => {
       deck.rows.splice(deck.rows.indexOf(row), 1);
       deck.write();
       deck.draw();
     }),
   );
-  return node;
 };
 
 const makePreview = () => {
-  const figure = make("figure", "rg-control-map"),
-    picture = make("img"),
-    caption = make("figcaption", "rg-note");
-  figure.append(picture, caption);
-  figure.setAttribute("role", "status");
+  const picture = make("img"),
+    caption = make("figcaption", "rg-note"),
+    figure = make("figure", { className: "rg-control-map", role: "status" }, picture, caption);
   const show = (value) => {
     figure.hidden = !value?.text;
     picture.hidden = !value?.picture;

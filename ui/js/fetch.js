@@ -1,15 +1,8 @@
 // A published SAM that the page can fetch: offered on real clips, with size, progress and a way to stop.
 import { button, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 
 const megabytes = (bytes) => Math.round(bytes / 1e6);
-
-const makeBar = () => {
-  const node = make("progress", "rg-fetch-bar");
-  node.setAttribute("aria-label", "Fetched so far");
-  return node;
-};
 
 const sayingOf = ({ state, title, note, done, total }) =>
   ({
@@ -25,14 +18,12 @@ const isIdle = () => (hub.clip?.drawn ?? true) || Boolean(hub.editor?.who?.choic
 const isOffered = ({ state, note }) => state === "failed" || (state === "offer" && !note);
 
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-fetch"),
-    said = make("span", "rg-fetch-said"),
-    bar = makeBar(),
+  const said = make("span", { className: "rg-fetch-said", role: "status" }),
+    bar = make("progress", { className: "rg-fetch-bar", ariaLabel: "Fetched so far" }),
     get = button("rg-tool rg-small", "", () => trigger("fetch", {}), "Fetch it from the Hugging Face hub"),
-    stop = button("rg-tool rg-small", "Stop", () => trigger("stop", {}), "Stop fetching");
+    stop = button("rg-tool rg-small", "Stop", () => trigger("stop", {}), "Stop fetching"),
+    root = make("div", "rg-fetch", said, bar, get, stop);
   let view = null;
-  said.setAttribute("role", "status");
-  root.append(said, bar, get, stop);
   element.replaceChildren(root);
   const show = () => {
     root.hidden = !view || (view.state === "offer" && isIdle());

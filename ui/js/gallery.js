@@ -1,30 +1,26 @@
-import { button, icon, make, press } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { icon, make } from "./shared/dom.js";
+import { follow, hub } from "./shared/hub.js";
 import { makeExample } from "./gallery/cards.js";
 import { makeRow } from "./gallery/row.js";
 import { makeUpload } from "./gallery/upload.js";
 
 const HINT = "A video of up to 100 MB, or a project saved here as a zip file";
 
-const makeOwn = (choose) => {
-  const card = button("rg-own", "", choose, HINT);
-  card.id = "open";
-  card.append(
+const makeOwn = (onclick) =>
+  make(
+    "button",
+    { className: "rg-own", type: "button", id: "open", title: HINT, onclick },
     icon("open"),
-    make("strong", "", "Your own clip"),
+    make("strong", {}, "Your own clip"),
     make("span", "rg-change", "Choose or drop a file"),
   );
-  card.removeAttribute("aria-label");
-  return card;
-};
 
 // Examples in one row, and a clip of one's own.
 export function mount(element, props, trigger, watch) {
   const { node, fill, choose } = makeRow("Clips"),
     upload = makeUpload((file) => trigger("open", file)),
     own = makeOwn(upload.choose);
-  const mark = (clip) => press(own, Boolean(clip?.own));
+  const mark = (clip) => (own.ariaPressed = Boolean(clip?.own));
   element.replaceChildren(node, ...upload.nodes);
   hub.on("clip", mark);
   hub.on("open", upload.choose);

@@ -1,6 +1,5 @@
 import { icon, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 
 const KEPT = "regrain-dark";
 const PAUSE = 400; // milliseconds
@@ -42,8 +41,8 @@ export function mount(element, props, trigger, watch) {
   const button = element.querySelector("button");
   const turn = (dark) => {
     document.body.classList.toggle("dark", dark);
-    button.replaceChildren(icon("sun"), make("span", "", isDark() ? "Light" : "Dark"));
-    button.setAttribute("aria-label", isDark() ? "Switch to light" : "Switch to dark");
+    button.replaceChildren(icon("sun"), make("span", {}, isDark() ? "Light" : "Dark"));
+    button.ariaLabel = isDark() ? "Switch to light" : "Switch to dark";
   };
   button.addEventListener("click", () => {
     turn();

@@ -1,8 +1,7 @@
 // A pixel to inspect, chosen by a click on the frame; the field above takes it as FRAME,X,Y.
-import { button, make, press } from "./shared/dom.js";
-import { hub, showStage } from "./shared/hub.js";
+import { button, make, writeInto } from "./shared/dom.js";
+import { fieldBeside, hub, showStage } from "./shared/hub.js";
 import { hundredths } from "./shared/numbers.js";
-import { fieldBeside, writeInto } from "./shared/writing.js";
 
 const PICK = "Choose in the frame";
 const WAIT = "Click a place in the frame, or press Escape";
@@ -22,35 +21,34 @@ const listen = (picker) => {
     picker.end();
     writeInto(picker.field(), [hub.editor.frame, hundredths(x), hundredths(y)].join(","));
   };
-  const stop = (event) => event.key === "Escape" && picker.end();
-  const kinds = ["pointerdown", "pointermove", "pointerup", "click", "contextmenu"];
-  for (const kind of kinds) document.addEventListener(kind, place, true);
-  document.addEventListener("keydown", stop, true);
-  return () => {
-    for (const kind of kinds) document.removeEventListener(kind, place, true);
-    document.removeEventListener("keydown", stop, true);
-  };
+  const leave = (event) => event.key === "Escape" && picker.end();
+  const stop = new AbortController(),
+    how = { capture: true, signal: stop.signal };
+  for (const kind of ["pointerdown", "pointermove", "pointerup", "click", "contextmenu"])
+    document.addEventListener(kind, place, how);
+  document.addEventListener("keydown", leave, how);
+  return () => stop.abort();
 };
 
 export function mount(element) {
   const picker = { field: () => fieldBeside(element, "heat_pixel"), unlisten: null };
   const pick = button("rg-tool", PICK, () => (picker.unlisten ? picker.end() : begin()));
+  const show = (picking) => {
+    pick.textContent = picking ? WAIT : PICK;
+    pick.ariaPressed = picking;
+  };
   const begin = () => {
     showStage("masks");
     picker.unlisten = listen(picker);
-    pick.textContent = WAIT;
-    press(pick, true);
+    show(true);
     hub.editor?.say?.(WAIT);
   };
   picker.end = () => {
     // The click that ends a press comes after it, and is not for the canvas either.
     setTimeout(picker.unlisten);
     picker.unlisten = null;
-    pick.textContent = PICK;
-    press(pick, false);
+    show(false);
   };
-  press(pick, false);
-  const row = make("div", "rg-helper");
-  row.append(pick);
-  element.replaceChildren(row);
+  show(false);
+  element.replaceChildren(make("div", "rg-helper", pick));
 }

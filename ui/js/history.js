@@ -1,6 +1,5 @@
-import { button, iconButton, make, press } from "./shared/dom.js";
-import { showStage } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { button, iconButton, make } from "./shared/dom.js";
+import { follow, showStage } from "./shared/hub.js";
 
 const PICK = "Press A on one result and B on another to compare them.";
 const other = (letter) => (letter === "a" ? "b" : "a");
@@ -17,51 +16,33 @@ const makePairing = (trigger, changed) => {
   return { pair, pick };
 };
 
-const makePicture = (run, shown, act) => {
-  const one = button("rg-run-picture", "", act),
-    picture = make("img"),
-    title = make("span", "rg-run-title", run.title);
-  picture.src = run.picture;
-  picture.alt = "";
-  one.title = run.text;
-  one.setAttribute("aria-label", `Show ${run.title}: ${run.text}`);
-  one.append(picture, title);
-  press(one, shown);
-  return one;
+const makePicture = (run, ariaPressed, onclick) => {
+  const about = { className: "rg-run-picture", type: "button", title: run.text, ariaPressed, onclick },
+    picture = make("img", { src: run.picture, alt: "" });
+  about.ariaLabel = `Show ${run.title}: ${run.text}`;
+  return make("button", about, picture, make("span", "rg-run-title", run.title));
 };
 
 const makeLetters = (run, { pair, pick }) => {
-  const row = make("div", "rg-letters");
-  for (const letter of ["a", "b"]) {
-    const name = letter.toUpperCase();
-    const one = button("rg-tool", name, () => pick(letter, run.key), `Compare as ${name}: ${run.title}`);
-    one.setAttribute("aria-label", one.title);
-    press(one, pair[letter] === run.key);
-    row.append(one);
-  }
-  return row;
+  const letters = ["a", "b"].map((letter) => {
+    const name = letter.toUpperCase(),
+      ariaLabel = `Compare as ${name}: ${run.title}`;
+    const about = { ariaLabel, ariaPressed: pair[letter] === run.key };
+    return button("rg-tool", name, () => pick(letter, run.key), ariaLabel, about);
+  });
+  return make("div", "rg-letters", ...letters);
 };
 
 // What can be done with the run that is shown.
-const makeBar = (run, trigger) => {
-  const bar = make("div", "rg-history-bar"),
-    key = run.key;
-  bar.append(
-    button(
-      "rg-tool",
-      "Use these settings",
-      () => trigger("use", { key }),
-      "Put its words and settings into the form",
-    ),
-    iconButton(
-      "rg-tool",
-      "bin",
-      "Remove this result and its files",
-      () => trigger("remove", { key }),
-      "Remove",
-    ),
+const makeBar = ({ key }, trigger) => {
+  const use = () => trigger("use", { key }),
+    remove = () => trigger("remove", { key });
+  return make(
+    "div",
+    "rg-history-bar",
+    button("rg-tool", "Use these settings", use, "Put its words and settings into the form"),
+    iconButton("rg-tool", "bin", "Remove this result and its files", remove, "Remove"),
   );
-  return bar;
 };
 
 const noteOf = (value, { a, b }) => {
@@ -78,34 +59,31 @@ export function mount(element, props, trigger, watch) {
     trigger("show", { key });
     showStage("edit");
   };
-  const makeItem = (run, value) => {
-    const item = make("li");
-    const shown = value.shown.includes(run.key);
-    item.append(makePicture(run, shown, () => show(run.key)));
-    if (value.runs.length > 1) item.append(makeLetters(run, pairing));
-    return item;
+  const makeItem = (run, { runs, shown }) => {
+    const picture = makePicture(run, shown.includes(run.key), () => show(run.key));
+    return make("li", {}, picture, runs.length > 1 && makeLetters(run, pairing));
   };
   const draw = () => {
-    const value = props.value,
-      root = make("div", "rg-history"),
-      row = make("ul", "rg-runs");
+    const value = props.value;
     if (!value || !value.runs.length) {
       element.replaceChildren();
       return;
     }
-    const at =
-      document.activeElement?.closest?.("#history") && document.activeElement.getAttribute("aria-label");
-    const { pair } = pairing;
-    const keys = value.runs.map(({ key }) => key);
-    for (const letter of ["a", "b"]) if (!keys.includes(pair[letter])) pair[letter] = null;
-    row.setAttribute("aria-label", "Results of this page, the newest first");
-    row.append(...value.runs.map((run) => makeItem(run, value)));
+    const { pair } = pairing,
+      focused = document.activeElement?.closest?.("#history") && document.activeElement.ariaLabel;
+    for (const letter of ["a", "b"])
+      if (!value.runs.some(({ key }) => key === pair[letter])) pair[letter] = null;
+    const about = { className: "rg-runs", ariaLabel: "Results of this page, the newest first" };
     const alone = value.shown.length === 1 && value.runs.find(({ key }) => key === value.shown[0]);
-    const note = make("p", "rg-note", noteOf(value, pair));
-    note.setAttribute("role", "status");
-    root.append(row, ...(alone ? [makeBar(alone, trigger)] : []), note);
+    const root = make(
+      "div",
+      "rg-history",
+      make("ul", about, ...value.runs.map((run) => makeItem(run, value))),
+      alone && makeBar(alone, trigger),
+      make("p", { className: "rg-note", role: "status" }, noteOf(value, pair)),
+    );
     element.replaceChildren(root);
-    if (at) element.querySelector(`[aria-label="${CSS.escape(at)}"]`)?.focus();
+    if (focused) element.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
   };
   follow(props, watch, (value) => {
     if (value && value.shown.length === 1) Object.assign(pairing.pair, { a: null, b: null });

@@ -1,34 +1,29 @@
 // A model of the hub: its size and licence are shown first, then it is fetched.
-import { button, make } from "./shared/dom.js";
-import { follow } from "./shared/server.js";
+import { button, make, textField } from "./shared/dom.js";
+import { follow } from "./shared/hub.js";
 
 const HINT = "owner/name on the Hugging Face hub";
 
 const makeField = (allowed) => {
-  const field = make(allowed ? "select" : "input");
-  if (allowed) field.append(...allowed.map((id) => new Option(id, id)));
-  else Object.assign(field, { type: "text", placeholder: HINT, autocomplete: "off", spellcheck: false });
-  field.id = "rg-hub-id";
-  return field;
+  const id = "rg-hub-id";
+  if (!allowed) return textField({ id, placeholder: HINT });
+  return make("select", { id }, ...allowed.map((name) => new Option(name, name)));
 };
 
 const makeParts = (value, trigger) => {
+  const field = makeField(value.allowed);
+  const send = (name) => () => field.value.trim() && trigger(name, { id: field.value.trim() });
   const parts = {
-    field: makeField(value.allowed),
-    label: make("label", "", "From the hub"),
-    said: make("p", "rg-note"),
-    bar: make("progress"),
+    field,
+    ask: button("rg-tool", "Look up", send("ask")),
+    fetch: button("rg-tool", "Fetch", send("fetch")),
+    said: make("p", { className: "rg-note", role: "status" }),
+    bar: make("progress", { ariaLabel: "Fetching the model" }),
   };
-  const send = (name) => () => parts.field.value.trim() && trigger(name, { id: parts.field.value.trim() });
-  parts.label.htmlFor = parts.field.id;
-  parts.ask = button("rg-tool", "Look up", send("ask"));
-  parts.fetch = button("rg-tool", "Fetch", send("fetch"));
-  parts.bar.setAttribute("aria-label", "Fetching the model");
-  parts.said.setAttribute("role", "status");
-  parts.field.addEventListener("keydown", (event) => {
+  field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) send("ask")();
   });
-  parts.field.addEventListener("input", () => (parts.fetch.hidden = true));
+  field.oninput = () => (parts.fetch.hidden = true);
   return parts;
 };
 
@@ -36,11 +31,10 @@ export function mount(element, props, trigger, watch) {
   let parts = null;
   const build = (value) => {
     parts = makeParts(value, trigger);
-    const row = make("div", "rg-models-row"),
-      root = make("div", "rg-models rg-hub");
-    row.append(parts.label, parts.field, parts.ask, parts.fetch);
-    root.append(row, parts.bar, parts.said);
-    element.replaceChildren(root);
+    const { field, ask, fetch, bar, said } = parts,
+      label = make("label", { htmlFor: field.id }, "From the hub");
+    const row = make("div", "rg-models-row", label, field, ask, fetch);
+    element.replaceChildren(make("div", "rg-models rg-hub", row, bar, said));
   };
   follow(props, watch, (value) => {
     element.hidden = !value;

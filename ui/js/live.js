@@ -1,13 +1,8 @@
+import { badge, heatLegend } from "./shared/color.js";
 import { make, setCount } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { badge, heatLegend } from "./shared/marks.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 
-const emptyFigure = () => {
-  const box = make("figure");
-  box.append(make("img"), make("figcaption"));
-  return box;
-};
+const emptyFigure = () => make("figure", {}, make("img"), make("figcaption"));
 
 // Pictures of some frames in a row; `numbers` are those of the frames, null for none shown.
 const fillStrip = (row, pictures, numbers) => {
@@ -20,10 +15,9 @@ const fillStrip = (row, pictures, numbers) => {
   });
 };
 
-const makeRows = (count) => {
-  const root = make("div", "rg-live");
-  root.dataset.rows = count;
-  for (let i = 0; i < count; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
+const makeRows = (rows) => {
+  const root = make("div", { className: "rg-live", data: { rows } });
+  for (let i = 0; i < rows; i++) root.append(make("div", "rg-row-name"), make("div", "rg-strip"));
   return root;
 };
 
@@ -44,10 +38,10 @@ export function mount(element, props, trigger, watch) {
     const rows = root.querySelectorAll(".rg-strip"),
       names = root.querySelectorAll(".rg-row-name");
     root.style.setProperty("--count", value.frames.length);
-    names[0].replaceChildren(make("span", "", "Live preview"));
+    names[0].replaceChildren(make("span", {}, "Live preview"));
     fillStrip(rows[0], value.frames, value.indices);
     value.heat.forEach(({ label, color, caption, frames }, i) => {
-      names[i + 1].replaceChildren(badge(label, color), make("span", "", caption), heatLegend(color));
+      names[i + 1].replaceChildren(badge(label, color), make("span", {}, caption), heatLegend(color));
       fillStrip(rows[i + 1], frames, null);
     });
   });

@@ -1,28 +1,28 @@
 // LoRA files added to the model, each with a weight.
-import { button, iconButton, make } from "./shared/dom.js";
-import { follow } from "./shared/server.js";
+import { button, iconButton, make, slider } from "./shared/dom.js";
+import { follow } from "./shared/hub.js";
 
 const PAUSE = 250; // milliseconds after which a weight that is being moved is sent
 
 const makeRow = ({ name, weight }, deck) => {
-  const node = make("div", "rg-addon"),
-    slider = make("input"),
-    said = make("span", "rg-weight", String(weight));
-  Object.assign(slider, { type: "range", min: 0, max: 2, step: 0.05, value: weight });
-  slider.setAttribute("aria-label", "Weight of " + name);
-  slider.addEventListener("input", () => {
-    said.textContent = slider.value;
-    deck.set(name, Number(slider.value));
-  });
-  const bin = iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null));
-  node.append(make("span", "rg-addon-name", name), slider, said, bin);
-  return node;
+  const said = make("span", "rg-weight", String(weight));
+  const oninput = ({ target }) => {
+    said.textContent = target.value;
+    deck.set(name, Number(target.value));
+  };
+  return make(
+    "div",
+    "rg-addon",
+    make("span", "rg-addon-name", name),
+    slider(0, 2, 0.05, weight, { ariaLabel: "Weight of " + name, oninput }),
+    said,
+    iconButton("rg-mini", "bin", "Remove " + name, () => deck.set(name, null)),
+  );
 };
 
 export function mount(element, props, trigger, watch) {
   const list = make("div", "rg-addons"),
-    pick = make("select"),
-    row = make("div", "rg-addon"),
+    pick = make("select", { ariaLabel: "LoRA file" }),
     deck = { chosen: [], timer: 0 };
   const send = () => trigger("choose", { loras: deck.chosen });
   const draw = (known) => {
@@ -44,8 +44,7 @@ export function mount(element, props, trigger, watch) {
     draw(props.value?.known ?? []);
     send();
   });
-  pick.setAttribute("aria-label", "LoRA file");
-  row.append(pick, add);
+  const row = make("div", "rg-addon", pick, add);
   element.replaceChildren(list, row);
   follow(props, watch, (value) => {
     element.hidden = !value?.known.length;

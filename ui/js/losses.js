@@ -1,36 +1,55 @@
-import { make } from "./shared/dom.js";
-import { follow } from "./shared/server.js";
-import { path, scale, ticks, top } from "./losses/scale.js";
+// How the loss of a tuning falls: single losses, their mean, and the same in words.
+import { make, makeSvg } from "./shared/dom.js";
+import { follow } from "./shared/hub.js";
 
 const HEIGHT = 190,
   MARGIN = { left: 44, right: 10, top: 20, bottom: 34 },
   LEAST_WIDTH = 200;
+const SHOWN = 0.98; // share of the single losses that fit; the others lie at the upper edge
 
-const shape = (name, attributes, text = "") => {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.textContent = text;
-  return node;
+// Round numbers from 0 to `high` or just below, `count` of them or a few more.
+export const ticks = (high, count) => {
+  const rough = high / count,
+    power = 10 ** Math.floor(Math.log10(rough)),
+    step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough * 0.999);
+  return Array.from({ length: Math.floor(high / step + 1e-9) + 1 }, (_, i) =>
+    Number((i * step).toPrecision(12)),
+  );
 };
+
+// The upper end of the losses: above the whole line and nearly all dots.
+export const top = (dots, line) => {
+  const sorted = dots.map(([, loss]) => loss).sort((a, b) => a - b),
+    most = sorted[Math.floor(SHOWN * (sorted.length - 1))],
+    highest = Math.max(...line.map(([, loss]) => loss));
+  return Math.max(most, 1.1 * highest) || 1;
+};
+
+// From a step and its loss to pixels; `box` is the area of the plot.
+export const scale = (total, high, box) => ({
+  x: (step) => box.left + (box.width * step) / total,
+  y: (loss) => box.top + box.height * (1 - Math.min(loss, high) / high),
+});
+
+export const path = (points, { x, y }) =>
+  points.map(([step, loss], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(loss).toFixed(1)}`).join("");
+
+const label = (x, y, text, anchor = "end") => makeSvg("text", { x, y, "text-anchor": anchor }, text);
 
 const drawLosses = (box, high, { y }) =>
   ticks(high, 4).flatMap((loss) => [
-    shape("line", { class: "rg-grid", x1: box.left, x2: box.left + box.width, y1: y(loss), y2: y(loss) }),
-    shape("text", { x: box.left - 8, y: y(loss) + 4, "text-anchor": "end" }, String(loss)),
+    makeSvg("line", { class: "rg-grid", x1: box.left, x2: box.left + box.width, y1: y(loss), y2: y(loss) }),
+    label(box.left - 8, y(loss) + 4, loss),
   ]);
 
 const drawSteps = (box, total, { x }) =>
   ticks(total, box.width < 400 ? 3 : 6).map((step) =>
-    shape("text", { x: x(step), y: box.top + box.height + 16, "text-anchor": "middle" }, String(step)),
+    label(x(step), box.top + box.height + 16, step, "middle"),
   );
 
 const drawNames = (box) => [
-  shape("text", { x: box.left - 8, y: 9, "text-anchor": "end" }, "Loss"),
-  shape(
-    "text",
-    { x: box.left + box.width, y: box.top + box.height + 31, "text-anchor": "end" },
-    "Tuning step",
-  ),
+  label(box.left - 8, 9, "Loss"),
+  label(box.left + box.width, box.top + box.height + 31, "Tuning step"),
 ];
 
 const drawPlot = (svg, { dots, line, total }) => {
@@ -44,32 +63,21 @@ const drawPlot = (svg, { dots, line, total }) => {
     ...drawSteps(box, total, places),
     ...drawNames(box),
     ...dots.map(([step, loss]) =>
-      shape("circle", { class: "rg-dot", r: 2, cx: places.x(step), cy: places.y(loss) }),
+      makeSvg("circle", { class: "rg-dot", r: 2, cx: places.x(step), cy: places.y(loss) }),
     ),
-    shape("path", { class: "rg-mean", d: path(line, places) }),
+    makeSvg("path", { class: "rg-mean", d: path(line, places) }),
   );
 };
 
 const makeKey = () => {
-  const key = make("span", "rg-key");
-  key.setAttribute("aria-hidden", "true");
-  key.append(make("i"), make("span", "", "each step"), make("i"), make("span", "", "mean"));
-  return key;
+  const [dots, line] = ["each step", "mean"].map((text) => make("span", {}, text));
+  return make("span", { className: "rg-key", ariaHidden: true }, make("i"), dots, make("i"), line);
 };
 
-const makePlot = () => {
-  const root = make("figure", "rg-losses"),
-    caption = make("figcaption"),
-    said = make("span"),
-    svg = shape("svg", { role: "img" });
-  caption.append(said, makeKey());
-  root.append(caption, svg);
-  return { root, said, svg };
-};
-
-// How the loss of a tuning falls: single losses, their mean, and the same in words.
 export function mount(element, props, trigger, watch) {
-  const { root, said, svg } = makePlot();
+  const said = make("span"),
+    svg = makeSvg("svg", { role: "img" }),
+    root = make("figure", "rg-losses", make("figcaption", {}, said, makeKey()), svg);
   let shown = null;
   const draw = () => shown && svg.clientWidth && drawPlot(svg, shown);
   new ResizeObserver(draw).observe(svg);

@@ -1,25 +1,18 @@
 import { icon, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 
 const useItem = ({ name, used, rarely }) => {
-  const item = make("li", used ? "" : "rg-unused");
   const text = used ? name + (rarely ? " (with Variation)" : "") : name + ": not used";
-  item.append(icon(used ? "yes" : "no"), make("span", "", text));
-  return item;
+  return make("li", used ? {} : "rg-unused", icon(used ? "yes" : "no"), make("span", {}, text));
 };
 
 // Which method, what it does, and what of the page it uses.
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-method"),
-    label = make("label", "rg-method-label", "Method"),
-    pick = make("select");
-  const said = make("p", "rg-method-say"),
+  const pick = make("select", { onchange: () => trigger("choose", { name: pick.value }) }),
+    label = make("label", "rg-method-label", "Method", pick),
+    said = make("p", "rg-method-say"),
     uses = make("ul", "rg-uses");
-  label.append(pick);
-  root.append(label, said, uses);
-  element.replaceChildren(root);
-  pick.addEventListener("change", () => trigger("choose", { name: pick.value }));
+  element.replaceChildren(make("div", "rg-method", label, said, uses));
   follow(props, watch, (value) => {
     const chosen = value.methods.find((method) => method.name === value.chosen);
     pick.replaceChildren(...value.methods.map(({ name, title }) => new Option(title, name)));

@@ -1,26 +1,16 @@
 // What moves from the frame in view to the next, on demand.
-import { iconButton, make, press } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { iconButton, make } from "./shared/dom.js";
+import { follow, hub } from "./shared/hub.js";
 
 const PAUSE = 200; // milliseconds on a frame before its motion is asked for
 const HINT = "Show what moves to the next frame, and what has no counterpart";
 
-const makePicture = ({ url, text }) => {
-  const figure = make("figure"),
-    picture = make("img");
-  Object.assign(picture, { src: url, alt: text });
-  figure.append(picture, make("figcaption", "", text));
-  return figure;
-};
+const makePicture = ({ url, text }) =>
+  make("figure", {}, make("img", { src: url, alt: text }), make("figcaption", {}, text));
 
 const makeWheel = ({ wheel, reach }) => {
-  const node = make("span", "rg-wheel"),
-    picture = make("img");
-  picture.src = wheel;
-  picture.alt = "Colours of the directions; at the rim, " + reach;
-  node.append(picture, make("span", "", reach));
-  return node;
+  const picture = make("img", { src: wheel, alt: "Colours of the directions; at the rim, " + reach });
+  return make("span", "rg-wheel", picture, make("span", {}, reach));
 };
 
 const draw = ({ root, pictures, note }, value) => {
@@ -71,21 +61,17 @@ const addLooking = (panel, trigger) => {
 };
 
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-motion"),
-    bar = make("div", "rg-motion-bar"),
-    pictures = make("div", "rg-motion-pictures"),
-    note = make("span");
+  const pictures = make("div", "rg-motion-pictures"),
+    note = make("span", { role: "status" }),
+    toggle = iconButton("rg-tool", "flow", HINT, () => show(!panel.open), "Motion"),
+    root = make("div", "rg-motion", make("div", "rg-motion-bar", toggle, note), pictures);
   const panel = { root, pictures, note, open: false, asked: 0, known: new Map() };
-  const toggle = iconButton("rg-tool", "flow", HINT, () => show(!panel.open), "Motion");
   const show = (open) => {
     panel.open = open;
-    press(toggle, open);
+    toggle.ariaPressed = open;
     pictures.hidden = note.hidden = !open;
     panel.look();
   };
-  note.setAttribute("role", "status");
-  bar.append(toggle, note);
-  root.append(bar, pictures);
   element.replaceChildren(root);
   addLooking(panel, trigger);
   hub.on("scrub", () => panel.look());

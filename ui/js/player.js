@@ -1,26 +1,19 @@
-import { make } from "./shared/dom.js";
-import { hub, showStage } from "./shared/hub.js";
-import { mayMove } from "./shared/motion.js";
-import { follow } from "./shared/server.js";
+import { make, mayMove } from "./shared/dom.js";
+import { follow, hub, showStage } from "./shared/hub.js";
 import { addComparison } from "./player/compare.js";
-import { arrange, keepInStep, makeControls, setPlaying } from "./player/controls.js";
-import { inView, makeEmptyPane, makePane, showPreview } from "./player/panes.js";
-
-const RESTING = 100; // milliseconds between looks while nothing plays
+import { arrange, keepUp, makeControls, makeEmptyPane, makePane, setPlaying } from "./player/videos.js";
 
 const makePlayer = (value, mode) => {
-  const root = make("div", "rg-player"),
-    stage = make("div", "rg-stage");
-  root.style.setProperty("--aspect", value.width + " / " + value.height);
-  root.style.setProperty("--ratio", value.width / value.height);
   const several = value.edits.length > 1;
   const [first, second] = value.names ?? ["Source", "Edited"]; // two edits may be compared
   const source = makePane("source", first, value.source);
   const alone = value.unfinished ?? value.caption ?? second;
   const edits = value.edits.map(({ prompt, path }) => makePane("edited", several ? prompt : alone, path));
   edits.forEach(({ box }) => box.classList.add("rg-edited"));
-  const empty = edits.length ? null : makeEmptyPane();
-  stage.append(source.box, ...edits.map(({ box }) => box), ...(empty ? [empty] : []));
+  const empty = edits.length ? null : makeEmptyPane(),
+    stage = make("div", "rg-stage", source.box, ...edits.map(({ box }) => box), empty),
+    style = `--aspect: ${value.width} / ${value.height}; --ratio: ${value.width / value.height}`,
+    root = make("div", { className: "rg-player", style });
   return { value, mode: empty ? "side" : mode, chosen: 0, rebuilt: null, root, stage, source, edits, empty };
 };
 
@@ -36,18 +29,6 @@ const build = (value, mode) => {
   player.root.append(player.stage, bar);
   if (value.note) player.root.append(make("p", "rg-made", value.note));
   return player;
-};
-
-const keepUp = (player) => {
-  const { root, empty, seek } = player;
-  if (!root.isConnected) return;
-  if (empty) showPreview(empty, Number(seek.value));
-  keepInStep(player);
-  const resting = inView(player)[0].node.paused;
-  player.due = setTimeout(
-    () => (player.drawn = requestAnimationFrame(() => keepUp(player))),
-    resting ? RESTING : 0,
-  );
 };
 
 // The source clip beside its edits.

@@ -1,13 +1,8 @@
 import { make, setCount } from "./shared/dom.js";
-import { showStage } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, showStage } from "./shared/hub.js";
 import { clearWrong, markWrong } from "./shared/wrong.js";
 
-const bar = () => {
-  const box = make("div", "rg-step");
-  box.append(make("i"), make("span"));
-  return box;
-};
+const bar = () => make("div", "rg-step", make("i"), make("span"));
 
 const drawStages = (bars, stages) => {
   bars.hidden = !stages.length;
@@ -31,8 +26,8 @@ const drawWindows = (node, windows) => {
 
 const drawLine = (line, value) => {
   const failed = value.state === "error";
-  line.setAttribute("role", failed ? "alert" : "status");
-  const said = [make("strong", "", value.text), make("span", "rg-detail", value.detail)];
+  line.role = failed ? "alert" : "status";
+  const said = [make("strong", {}, value.text), make("span", "rg-detail", value.detail)];
   line.replaceChildren(...(failed ? said.reverse() : said));
 };
 
@@ -44,14 +39,12 @@ const markFields = ({ asked, state, field, text }) => {
 
 // How far the run is, and what went wrong.
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-progress"),
-    bars = make("div", "rg-stages"),
+  const bars = make("div", { className: "rg-stages", ariaHidden: true }),
     windows = bar(),
-    line = make("div", "rg-line");
+    line = make("div", "rg-line"),
+    root = make("div", "rg-progress", windows, bars, line);
   windows.classList.add("rg-windows");
-  windows.setAttribute("aria-hidden", "true");
-  bars.setAttribute("aria-hidden", "true");
-  root.append(windows, bars, line);
+  windows.ariaHidden = true;
   element.replaceChildren(root);
   let begun = false,
     stopped = false;

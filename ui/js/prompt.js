@@ -1,22 +1,16 @@
-import { isColor } from "./shared/color.js";
+import { badge, isColor } from "./shared/color.js";
 import { make } from "./shared/dom.js";
-import { badge } from "./shared/marks.js";
-import { follow } from "./shared/server.js";
+import { follow } from "./shared/hub.js";
 
-const wordsOf = (part) => {
-  if (!part.label) return part.text;
-  const words = make("span", part.kept ? "rg-words rg-kept" : "rg-words");
-  if (part.kept) words.title = "Stays as it is";
-  if (isColor(part.color)) words.style.setProperty("--region", part.color);
-  words.append(badge(part.label, part.color), make("span", "", part.text));
+const wordsOf = ({ label, text, color, kept }) => {
+  if (!label) return text;
+  const about = kept ? { className: "rg-words rg-kept", title: "Stays as it is" } : "rg-words";
+  const words = make("span", about, badge(label, color), make("span", {}, text));
+  if (isColor(color)) words.style.setProperty("--region", color);
   return words;
 };
 
-const lineOf = (parts) => {
-  const line = make("p", "rg-prompt");
-  line.append(...parts.map(wordsOf));
-  return line;
-};
+const lineOf = (parts) => make("p", "rg-prompt", ...parts.map(wordsOf));
 
 // The composed prompt, each region's words on its colour.
 export function mount(element, props, trigger, watch) {

@@ -1,26 +1,26 @@
 // Draft, Standard, Best: one of three, or none where the settings are somebody's own.
 import { make } from "./shared/dom.js";
-import { follow } from "./shared/server.js";
+import { follow } from "./shared/hub.js";
 
-const makeChoice = ({ name, title, detail, hint }, chosen, choose) => {
-  const label = make("label", "rg-quality"),
-    radio = make("input");
-  Object.assign(radio, { type: "radio", name: "rg-quality", value: name, checked: name === chosen });
-  radio.addEventListener("change", () => choose(name));
-  label.title = hint;
-  label.append(radio, make("strong", "", title), make("span", "", detail));
-  return label;
+const makeChoice = ({ name, title, detail, hint }, chosen, onchange) => {
+  const about = { type: "radio", name: "rg-quality", value: name, checked: name === chosen, onchange };
+  return make(
+    "label",
+    { className: "rg-quality", title: hint },
+    make("input", about),
+    make("strong", {}, title),
+    make("span", {}, detail),
+  );
 };
 
 export function mount(element, props, trigger, watch) {
   const root = make("fieldset", "rg-qualities"),
-    legend = make("legend", "", "Quality");
+    legend = make("legend", {}, "Quality"),
+    choose = ({ target }) => trigger("choose", { name: target.value });
   element.replaceChildren(root);
   follow(props, watch, (value) => {
     const active = root.contains(document.activeElement) ? document.activeElement.value : "";
-    const made = (value?.qualities ?? []).map((one) =>
-      makeChoice(one, value.chosen, (name) => trigger("choose", { name })),
-    );
+    const made = (value?.qualities ?? []).map((one) => makeChoice(one, value.chosen, choose));
     root.replaceChildren(legend, ...made);
     if (active) root.querySelector(`[value=${active}]`)?.focus();
   });

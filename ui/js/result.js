@@ -1,8 +1,7 @@
 import { makeInspector } from "./result/inspector.js";
 import { icon, iconButton, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
+import { fileUrl, follow, hub } from "./shared/hub.js";
 import { nearest } from "./shared/numbers.js";
-import { fileUrl, follow } from "./shared/server.js";
 
 const FILES = {
   "edited.mp4": ["Download video", "edited.mp4"],
@@ -20,94 +19,73 @@ const describeFile = (name) => {
 };
 
 const linkTo = ({ name, path, saves }) => {
-  const link = make("a", "rg-tool"),
-    [text, hint] = describeFile(name);
-  Object.assign(link, { href: fileUrl(path), download: saves, title: hint });
-  link.dataset.file = name;
-  link.append(icon("save"), make("span", "", text));
-  return link;
+  const [text, title] = describeFile(name),
+    about = { className: "rg-tool", href: fileUrl(path), download: saves, title, data: { file: name } };
+  return make("a", about, icon("save"), make("span", {}, text));
 };
 
 const makeFiles = (value, wants) => {
-  const row = make("div", "rg-files");
-  row.append(...value.files.map(linkTo));
-  for (const name of value.makes) {
+  const made = value.makes.map((name) => {
     const [text, hint] = FILES[name];
-    const one = iconButton("rg-tool", "save", hint, () => wants(name, one), text);
-    row.append(one);
-  }
-  return row;
+    return iconButton("rg-tool", "save", hint, ({ currentTarget }) => wants(name, currentTarget), text);
+  });
+  return make("div", "rg-files", ...value.files.map(linkTo), ...made);
 };
 
 const makeFacts = (facts) => {
-  const list = make("dl", "rg-facts");
-  for (const { name, value, text, doubt } of facts) {
-    const box = make("div", doubt ? "rg-doubt" : "");
-    box.append(make("dt", "", name), make("dd", "rg-value", value), make("dd", "", text));
-    list.append(box);
-  }
-  return list;
+  const boxes = facts.map(({ name, value, text, doubt }) => {
+    const lines = [make("dt", {}, name), make("dd", "rg-value", value), make("dd", {}, text)];
+    return make("div", doubt ? "rg-doubt" : {}, ...lines);
+  });
+  return make("dl", "rg-facts", ...boxes);
 };
 
 // The figures behind the words, for whoever wants them.
 const makeFigures = (figures) => {
-  if (!figures.length) return [];
-  const fold = make("details", "rg-figures"),
-    list = make("dl");
-  for (const { name, value } of figures) list.append(make("dt", "", name), make("dd", "", value));
-  fold.append(make("summary", "", "Figures"), list);
-  return [fold];
+  const lines = figures.flatMap(({ name, value }) => [make("dt", {}, name), make("dd", {}, value)]);
+  return make("details", "rg-figures", make("summary", {}, "Figures"), make("dl", {}, ...lines));
 };
 
 // Small pictures in a row, each with a word below.
-const smallPictures = (entries, indices, follows) => {
-  const row = make("ul", "rg-words-row");
-  for (const [text, pictures] of entries) {
-    const item = make("li"),
-      picture = make("img");
-    picture.alt = "";
+const smallPictures = (entries, indices, follows, about = {}) => {
+  const items = entries.map(([text, pictures]) => {
+    const picture = make("img", { alt: "" });
     follows(picture, pictures, indices);
-    item.append(picture, make("span", "", text));
-    row.append(item);
-  }
-  return row;
+    return make("li", {}, picture, make("span", {}, text));
+  });
+  return make("ul", { className: "rg-words-row", ...about }, ...items);
 };
 
 const makeWords = (words, follows) => {
   if (!words) return [];
-  const table = make("div", "rg-word-rows");
-  for (const [name, entries] of [
-    ["Source", words.source],
-    ["Edit", words.edit],
-  ]) {
+  const rows = Object.entries({ Source: words.source, Edit: words.edit }).flatMap(([ariaLabel, entries]) => {
     const pairs = entries.map(({ word, frames }) => [word, frames]);
-    const row = smallPictures(pairs, words.indices, follows);
-    row.setAttribute("aria-label", name);
-    table.append(make("span", "rg-row-name", name), row);
-  }
-  return [make("h2", "", "Attention on each word, before the edit changes it"), table];
+    const row = smallPictures(pairs, words.indices, follows, { ariaLabel });
+    return [make("span", "rg-row-name", ariaLabel), row];
+  });
+  const title = make("h2", {}, "Attention on each word, before the edit changes it");
+  return [title, make("div", "rg-word-rows", ...rows)];
 };
 
 const makeAreas = (areas, follows) => {
   if (!areas) return [];
   const pairs = areas.steps.map(({ step, frames }) => ["step " + step, frames]);
-  return [make("h2", "", "Edited area at each step"), smallPictures(pairs, areas.indices, follows)];
+  return [make("h2", {}, "Edited area at each step"), smallPictures(pairs, areas.indices, follows)];
 };
 
 // Files that are made when they are wanted: one at a time, and what went wrong is said.
 const makeWanting = (trigger) => {
   let busy = null;
-  const said = make("p", "rg-note");
-  said.setAttribute("role", "status");
+  const said = make("p", { className: "rg-note", role: "status" });
   const wants = (key) => (name, one) => {
     if (busy) return;
     busy = one;
-    one.setAttribute("aria-busy", "true");
+    one.ariaBusy = true;
     said.textContent = `Making the ${name.split(".")[1] === "gif" ? "GIF" : "zip file"}…`;
     trigger("make", { key, name });
   };
   hub.on("made", ({ failed }) => {
-    busy?.removeAttribute("aria-busy");
+    if (busy) busy.ariaBusy = null;
     busy = null;
     said.textContent = failed ?? "";
   });
@@ -134,13 +112,19 @@ export function mount(element, props, trigger, watch) {
     inspector = value?.attention ? makeInspector(value.attention) : null;
     element.replaceChildren();
     if (!value) return;
-    const root = make("div", "rg-result");
-    root.append(makeFiles(value, wanting.wants(value.key)), wanting.said);
-    if (value.whole) root.append(make("p", "rg-note", value.whole));
-    root.append(makeFacts(value.facts), ...makeFigures(value.figures));
-    if (inspector) root.append(inspector.root);
-    root.append(...makeWords(value.words, follows), ...makeAreas(value.areas, follows));
-    root.append(...value.warnings.map((warning) => make("p", "rg-warning", warning)));
+    const root = make(
+      "div",
+      "rg-result",
+      makeFiles(value, wanting.wants(value.key)),
+      wanting.said,
+      value.whole && make("p", "rg-note", value.whole),
+      makeFacts(value.facts),
+      value.figures.length > 0 && makeFigures(value.figures),
+      inspector?.root,
+      ...makeWords(value.words, follows),
+      ...makeAreas(value.areas, follows),
+      ...value.warnings.map((warning) => make("p", "rg-warning", warning)),
+    );
     turn(1);
     element.replaceChildren(root);
   });

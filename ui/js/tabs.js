@@ -1,4 +1,4 @@
-import { button, group, iconButton, make, press } from "./shared/dom.js";
+import { button, group, iconButton, make } from "./shared/dom.js";
 import { hub, showStage } from "./shared/hub.js";
 
 const TABS = { masks: "Masks", edit: "Edit" };
@@ -15,7 +15,7 @@ const factsOf = ({ title, count, fps, width, height }) => [
 const makeTabs = () => {
   const tabs = Object.entries(TABS).map(([name, text]) => {
     const tab = button("rg-tool", text, () => showStage(name));
-    hub.on("stage", (stage) => press(tab, stage === name));
+    hub.on("stage", (stage) => (tab.ariaPressed = stage === name));
     return tab;
   });
   return group("What is shown", ...tabs);
@@ -23,20 +23,18 @@ const makeTabs = () => {
 
 // Masks or edit; and which clip this is.
 export function mount(element) {
-  const root = make("div", "rg-tabs"),
-    facts = make("p", "rg-facts-line"),
-    tools = make("div", "rg-clip-tools");
-  const trim = iconButton("rg-tool", "trim", TRIM, () => hub.tell("trimming"), "Frames");
-  const save = iconButton("rg-tool", "save", SAVE, () => hub.tell("save"), "Save");
-  const keys = iconButton("rg-tool", "keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys");
-  keys.classList.add("rg-help-button");
+  const facts = make("p", "rg-facts-line"),
+    trim = iconButton("rg-tool", "trim", TRIM, () => hub.tell("trimming"), "Frames"),
+    save = iconButton("rg-tool", "save", SAVE, () => hub.tell("save"), "Save"),
+    help = () => hub.tell("help"),
+    keys = iconButton("rg-tool rg-help-button", "keys", "Keyboard shortcuts (?)", help, "Keys");
   trim.hidden = true;
-  tools.append(trim, save, keys);
-  root.append(makeTabs(), facts, tools);
-  element.replaceChildren(root);
+  element.replaceChildren(
+    make("div", "rg-tabs", makeTabs(), facts, make("div", "rg-clip-tools", trim, save, keys)),
+  );
   const show = (clip) => {
     const [title, ...rest] = factsOf(clip);
-    facts.replaceChildren(make("span", "", title), make("span", "", rest.join(" · ")));
+    facts.replaceChildren(make("span", {}, title), make("span", {}, rest.join(" · ")));
     facts.title = [title, ...rest].join(" · ");
     trim.hidden = !clip.total;
   };

@@ -1,5 +1,5 @@
 import { make } from "./shared/dom.js";
-import { follow } from "./shared/server.js";
+import { follow } from "./shared/hub.js";
 
 // What a run has to do first, and how long that takes.
 export function mount(element, props, trigger, watch) {

@@ -1,6 +1,5 @@
 import { button, group, make } from "./shared/dom.js";
-import { hub } from "./shared/hub.js";
-import { follow } from "./shared/server.js";
+import { follow, hub } from "./shared/hub.js";
 
 const KINDS = {
   first: ["First frame", "Edit the first frame alone, to see where it goes"],
@@ -34,14 +33,11 @@ const start = (kind) => {
 
 // Smaller runs beside Run, and what a whole one takes.
 export function mount(element, props, trigger, watch) {
-  const root = make("div", "rg-tries"),
-    cost = make("p", "rg-estimate"),
+  const cost = make("p", { className: "rg-estimate", role: "status" }),
     buttons = Object.entries(KINDS).map(([kind, [text, hint]]) =>
       button("rg-tool", text, () => start(kind), hint),
     );
-  root.append(group("Tries", ...buttons), cost);
-  cost.setAttribute("role", "status");
-  element.replaceChildren(root);
+  element.replaceChildren(make("div", "rg-tries", group("Tries", ...buttons), cost));
   watchRun();
   follow(props, watch, (value) => {
     cost.textContent = value?.text ?? "";

@@ -1,22 +1,19 @@
-import { button, group, make, press } from "./shared/dom.js";
+import { button, group, make } from "./shared/dom.js";
 import { hub } from "./shared/hub.js";
 
 const COUNTS = [1, 2, 4];
 
 // How many seeds a press of Run tries, one after the other.
 export function mount(element, props) {
-  const root = make("div", "rg-variants"),
-    said = make("p", "rg-caption", "Each with another seed, one after the other");
+  const said = make("p", "rg-caption", "Each with another seed, one after the other"),
+    counts = COUNTS.map((count) => button("rg-tool", String(count), () => choose(count))),
+    title = make("span", "rg-caption", "Variants"),
+    root = make("div", "rg-variants", title, group("Variants", ...counts), said);
   const choose = (count) => {
     props.value = { count };
-    COUNTS.forEach((one, i) => press(pick.children[i], one === count));
+    COUNTS.forEach((one, i) => (counts[i].ariaPressed = one === count));
     said.hidden = count === 1;
   };
-  const pick = group(
-    "Variants",
-    ...COUNTS.map((count) => button("rg-tool", String(count), () => choose(count))),
-  );
-  root.append(make("span", "rg-caption", "Variants"), pick, said);
   element.replaceChildren(root);
   choose(1);
   const fit = (method) => {

@@ -11,15 +11,21 @@ from gradio.blocks import BlockFunction
 from regrain.editing.errors import EditingError
 from regrain.ui.api.endpoints import Refused
 from regrain.ui.forms.views import sentence
-from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.base import BROKEN
 
 log = logging.getLogger(__name__)
-_MALFORMED = "Page: It sent what no field holds. Reload it."
+_MALFORMED = "Page: It sent a value that fits no field. Reload it."
 _UNREADABLE = "Call: An argument is missing, or a file cannot be read. Check them, and call again."
 
 
 class Page(gr.Blocks):
     """Blocks whose events never end in a trace of gradio's."""
+
+    def drop_session(self, session: str) -> None:
+        """Free gradio's copies of all components for a session; it would keep those of 10,000 sessions."""
+        if holder := getattr(self, "state_holder", None):  # once the page is served
+            holder.session_data.pop(session, None)
+            holder.time_last_used.pop(session, None)
 
     async def preprocess_data(self, block_fn: BlockFunction, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; values that a component cannot hold are refused in one line."""
@@ -27,8 +33,8 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, *args, **kwargs)
         except Exception as error:
             log.info("a malformed event: %s", type(error).__name__)
-            said = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
-            raise Refused(said) from None
+            message = _UNREADABLE if block_fn.api_visibility == "public" else _MALFORMED
+            raise Refused(message) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """As in gradio; a fault is logged here and said in one line."""

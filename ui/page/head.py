@@ -19,7 +19,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 TITLE = "Regrain"
-SAID = "Edit each thing in a video with its own words: click it, say what it should become, run."
+DESCRIPTION = "Edit each thing in a video with its own words: click it, say what it should become, run."
 SHARE_IMAGE = "/regrain/share.png"
 _PICTURE = Path(__file__).parents[1] / "share.png"  # a frame of the first example, before and after
 # Gradio's own tags, which name Gradio.
@@ -27,11 +27,7 @@ _FOREIGN = re.compile(r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
 
 class PageHead:
-    """Puts the head into the page as it is sent.
-
-    Args:
-        app: What serves the page.
-    """
+    """Puts the head into the page as `app` sends it."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
@@ -92,18 +88,18 @@ def _address(scope: Message) -> str:
 
 def with_head(page: str, address: str) -> str:
     """The page with tags of its own for those who share it, and its first script."""
-    said = {
+    properties = {
         "og:type": "website",
         "og:title": TITLE,
-        "og:description": SAID,
+        "og:description": DESCRIPTION,
         "og:url": f"{address}/",
         "og:image": address + SHARE_IMAGE,
         "og:image:alt": "A rabbit and a cat on a meadow; beside it the same frame with a panda and a fox.",
         "twitter:card": "summary_large_image",
     }
     tags = f"<title>{TITLE}</title>\n" + "".join(
-        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in said.items()
+        f'<meta property="{key}" content="{html.escape(text)}">\n' for key, text in properties.items()
     )
-    tags += f'<meta name="description" content="{html.escape(SAID)}">\n'
+    tags += f'<meta name="description" content="{html.escape(DESCRIPTION)}">\n'
     script = f"<script>(() => {{\n{bundle('head/connection')}}})();</script>\n"
     return _FOREIGN.sub("", page).replace("</head>", f"{tags}{script}</head>", 1)

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import tempfile
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 # Read by gradio when it is imported: this page reports nothing to anyone.
@@ -22,7 +24,7 @@ from regrain.ui.forms.components import STYLE, theme  # noqa: E402
 from regrain.ui.page import safety, zero_gpu  # noqa: E402
 from regrain.ui.page.build import build  # noqa: E402
 from regrain.ui.page.head import PageHead  # noqa: E402
-from regrain.ui.page.tools import Tools  # noqa: E402
+from regrain.ui.page.layout import Tools  # noqa: E402
 from regrain.ui.server.media import Media  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
 
@@ -30,25 +32,16 @@ MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
 
 
-def edit(request):
-    """Run a request; imported in the worker's thread, since torch takes seconds."""
-    from regrain import editing
-
-    yield from editing.edit(request)
+def _call(module: str, name: str, /, *given, **how):
+    """Call a function that is imported only now, in the thread that works: torch takes seconds."""
+    return getattr(import_module(f"regrain.{module}"), name)(*given, **how)
 
 
-def segment(image, points, point_labels, **how):
-    """Find a mask from points and strokes on a frame."""
-    from regrain import masks
-
-    return masks.segment(image, points, point_labels, **how)  # type: ignore[operator]
-
-
-def propagate(clip, keys, start, stop, **how):
-    """Track key frames to labels on frames start to stop - 1."""
-    from regrain import masks
-
-    yield from masks.propagate(clip, keys, start=start, stop=stop, **how)  # type: ignore[operator]
+edit = partial(_call, "editing", "edit")
+segment = partial(_call, "masks", "segment")
+propagate = partial(_call, "masks", "propagate")
+estimate = partial(_call, "editing.pipeline.estimate", "estimate_tuning")
+motion = partial(_call, "editing.pipeline.motion_pictures", "motion_pictures")
 
 
 def discover(request, finder=None, tracker="flow"):
@@ -65,33 +58,14 @@ def discover(request, finder=None, tracker="flow"):
     from regrain.editing.methods.feature_clusters import find_clusters
     from regrain.editing.models.load import load_backbone
 
-    backbone = load_backbone(request.model)
-    yield (
-        yield from find_clusters(backbone, request.clip, request.source_prompt, size=request.size, apart=True)
-    )
-
-
-def estimate(request, params, measure):
-    """What a tuning takes, as far as it is known without loading the model."""
-    from regrain.editing.pipeline.estimate import estimate_tuning
-
-    return estimate_tuning(request, params, measure)
-
-
-def motion(frame, target):
-    """Draw what moves from a frame to the next."""
-    from regrain.editing.pipeline.motion_pictures import motion_pictures
-
-    return motion_pictures(frame, target)
+    backbone, words = load_backbone(request.model), request.source_prompt
+    yield (yield from find_clusters(backbone, request.clip, words, size=request.size, apart=True))
 
 
 def launch(tools: Tools, examples: Path, model_folder: Path = ASSETS / "storybook") -> None:
     """Serve the page until interrupted, at $GRADIO_SERVER_NAME and $GRADIO_SERVER_PORT.
 
-    Args:
-        tools: Functions that edit, segment and track.
-        examples: Folder of project folders.
-        model_folder: Folder of the built-in model.
+    `examples` holds project folders, `model_folder` the built-in model.
     """
     # Leave through the interpreter's own end, which removes the media folder, and on a Space the cache: what
     # was computed from strangers' clips goes with the process.

@@ -1,26 +1,32 @@
-"""Layout of the page: all its components, in the order in which they are seen."""
+"""Layout of the page: all its components, in the order in which they are seen, and the work behind them."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from regrain.editing.models.loading import hub as hugging_face
 from regrain.editing.params.registry import METHODS
 from regrain.ui.forms import settings, views
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL, Catalogue
 from regrain.ui.forms.components import view
+from regrain.ui.forms.costs import Edit
+from regrain.ui.handlers.base import Components, seed_field
 from regrain.ui.handlers.mask_files import ACCEPTED as MASK_FILES
 from regrain.ui.handlers.mask_model_handlers import offer
+from regrain.ui.handlers.motion import Motion
 from regrain.ui.handlers.quality import choices
-from regrain.ui.handlers.regions import Components, prompt_view, seed_field
-from regrain.ui.page.tools import Tools
-from regrain.ui.results import made_views, tuning_views
-from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view
+from regrain.ui.handlers.tracking import Discover, Propagate
+from regrain.ui.handlers.tuning_handlers import Estimator
+from regrain.ui.results.model_views import Hub, control_view, hub_view, lora_view, tuned_models
+from regrain.ui.results.result_views import made_player, made_result
 from regrain.ui.session import method_choice
 from regrain.ui.session.adapters import AdapterList
+from regrain.ui.session.mask_edits import Segment
 from regrain.ui.session.session import Session
 
 _NOTICE = (
@@ -32,8 +38,23 @@ _NOTICE = (
 )
 
 
+@dataclass(frozen=True)
+class Tools:
+    """The heavy work behind the page."""
+
+    edit: Edit  # runs a request
+    segment: Segment  # as `masks.segment`; fast when called again for the same frame
+    propagate: Propagate  # see `Tracking`
+    discover: Discover | None = None  # see `Tracking`; None where nothing can be found without masks
+    # What a user should know about how clicks are answered; None where SAM answers them
+    remark: str | None = None
+    estimate: Estimator | None = None  # see `TuningHandlers`
+    motion: Motion | None = None  # see `Motions`; None where it cannot be shown
+    hub: Hub = hugging_face  # where models come from
+
+
 def lay_out(catalogue: Catalogue, start: Session | None, tools: Tools) -> Components:
-    """All components, showing the document a new page begins with."""
+    """All components, showing the session a new page begins with."""
     shown: dict[str, Any] = {}
     examples = catalogue.examples
     shown["gallery"] = view(
@@ -62,10 +83,10 @@ def _clip_column(start: Session | None, tools: Tools) -> dict[str, Any]:
         "fetch": fetch,
         "mask_file": mask_file,
         "motion": motion,
-        "player": view("player", made_views.player(start.opened) if start else None, elem_id="player"),
+        "player": view("player", made_player(start.opened) if start else None, elem_id="player"),
         "history": view("history", elem_id="history"),
         "live": view("live", elem_id="live"),
-        "result": view("result", made_views.result(start.opened) if start else None, elem_id="result"),
+        "result": view("result", made_result(start.opened) if start else None, elem_id="result"),
         "losses": view("losses", elem_id="losses"),
     }
 
@@ -74,16 +95,18 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     chosen = start.method if start else next(iter(METHODS))
     given = {chosen: start.opened.request.params} if start else {}
     usual = {name: catalogue.values(name, BUILT_IN_MODEL, given.get(name, {})) for name in METHODS}
+    shelf = start.shelf if start else AdapterList()
+    quality = choices(chosen, usual[chosen], usual[chosen], lambda steps: None)
     shown: dict[str, Any] = {
         "cards": view("cards", views.cards(start) if start else None, elem_id="cards"),
         "method": view("method", method_choice.choice(chosen), elem_id="method"),
-        "adapters": view("adapters", _shown_models(catalogue, start, chosen), elem_id="adapters"),
+        "adapters": view("adapters", tuned_models(shelf, catalogue.adapters, chosen), elem_id="adapters"),
         "adapter_file": gr.UploadButton(
             "Add", file_types=[".safetensors"], elem_id="adapter-file", visible="hidden"
         ),
-        "quality": view("quality", _first_quality(usual[chosen], chosen), elem_id="quality"),
-        "controls": _add_at_hand(usual, chosen),
-        "prompt": view("prompt", prompt_view(start) if start else None, elem_id="prompt"),
+        "quality": view("quality", quality, elem_id="quality"),
+        "controls": settings.make_fields_at_hand(usual, chosen),
+        "prompt": view("prompt", views.prompts(start) if start else None, elem_id="prompt"),
         "checks": view("checks", elem_id="checks"),
         "notice": gr.HTML(html_template=_NOTICE, apply_default_css=False, visible=False),
     }
@@ -102,20 +125,6 @@ def _words_column(catalogue: Catalogue, start: Session | None, hub: Hub) -> dict
     return shown
 
 
-def _shown_models(catalogue: Catalogue, start: Session | None, chosen: str) -> views.View:
-    shelf = start.shelf if start else AdapterList()
-    return tuning_views.models(shelf, catalogue.adapters, chosen)
-
-
-def _first_quality(usual: Mapping[str, Any], method: str) -> views.View:
-    return choices(method, usual, usual, lambda steps: None)
-
-
-def _add_at_hand(usual: Mapping[str, Mapping[str, Any]], chosen: str) -> settings.ParameterFields:
-    with gr.Column(elem_id="at-hand", min_width=0):
-        return settings.make_fields_at_hand(usual, chosen)
-
-
 def _add_settings(
     catalogue: Catalogue,
     usual: Mapping[str, Mapping[str, Any]],
@@ -123,7 +132,7 @@ def _add_settings(
     start: Session | None,
     hub: Hub,
 ) -> dict[str, Any]:
-    added = start.opened.request.loras if start else ()
+    added, seed = (start.opened.request.loras, start.opened.request.seed) if start else ((), 0)
     help = {"control": control_view(catalogue.controls)}
     with gr.Accordion("Settings", open=False, elem_id="settings", elem_classes="rg-fold"):
         return {
@@ -132,13 +141,7 @@ def _add_settings(
             "loras": gr.State([*added]),
             "lora_picker": view("loras", lora_view(catalogue.loras, added), elem_id="loras"),
             "controls": settings.make_fields(usual, chosen, help),
-            "seed": gr.Number(
-                start.opened.request.seed if start else 0,
-                label="Seed",
-                precision=0,
-                elem_id="seed",
-                **seed_field(chosen),
-            ),
+            "seed": gr.Number(seed, label="Seed", precision=0, elem_id="seed", **seed_field(chosen)),
         }
 
 

@@ -7,10 +7,10 @@ model draws a picture-book world and is not checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.local_models import find_local, local_entries
 from regrain.ui.forms.catalogue import BUILT_IN_MODEL
+from regrain.ui.forms.costs import Edit
 
 FOLDER = "safety_checker"
 _EVERY = 4  # of the frames, every so manyth is looked at, and the last
@@ -36,7 +37,6 @@ _MISSING = (
 _BROKEN = (
     "Only the built-in model runs here, since the safety checker cannot be loaded. Use its safetensors file."
 )
-Edit = Callable[[EditRequest], Iterator[Event]]
 
 
 def wanted() -> bool:
@@ -73,14 +73,10 @@ def find_checker(model: str) -> Path:
     Raises:
         ModelError: There is none.
     """
-    own = find_local(model)
-    places = [own / FOLDER] if own else []
-    if shared := find_local(FOLDER):
-        places.append(shared)
-    places += [entry / FOLDER for entry in local_entries()]
-    for place in places:
-        if (place / "config.json").is_file():
-            return place
+    own, shared = find_local(model), find_local(FOLDER)
+    places = [own and own / FOLDER, shared, *(entry / FOLDER for entry in local_entries())]
+    if found := next((place for place in places if place and (place / "config.json").is_file()), None):
+        return found
     raise ModelError("model", _MISSING)
 
 
@@ -94,14 +90,13 @@ def load_checker(folder: Path) -> Any:
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
+    how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    load: Any = StableDiffusionSafetyChecker.from_pretrained
     try:
-        found: Any = StableDiffusionSafetyChecker.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        checker, told = found
+        checker, loading = load(folder, **how)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
-    if told["missing_keys"] or told["mismatched_keys"]:
+    if loading["missing_keys"] or loading["mismatched_keys"]:
         raise ModelError("model", _BROKEN)
     return checker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -112,16 +107,12 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
 
     side = checker.config.vision_config.image_size
     device = next(checker.parameters()).device
-    pending: list[np.ndarray] = []
-    for frame in chain(frames, [None]):
-        pending += squares(frame, side) if frame is not None else []
-        if pending and (frame is None or len(pending) >= _BATCH):
-            pixels = torch.from_numpy(np.stack(pending)).to(device)
-            # The images themselves would be blacked out; none are given.
-            found = checker(clip_input=pixels, images=np.zeros((len(pending), 1)))[1]
-            pending = []
-            if any(found):
-                return True
+    every = (square for frame in frames for square in squares(frame, side))
+    while batch := list(islice(every, _BATCH)):
+        pixels = torch.from_numpy(np.stack(batch)).to(device)
+        # The images themselves would be blacked out; none are given.
+        if any(checker(clip_input=pixels, images=np.zeros((len(batch), 1)))[1]):
+            return True
     return False
 
 

@@ -24,7 +24,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.masks.models.finders import CUTS
 
 if TYPE_CHECKING:
-    from regrain.ui.page.tools import Tools
+    from regrain.ui.page.layout import Tools
 
 # Assumed, not measured: on the GPUs that are lent, half precision, 512 x 512 pixels.
 _LOADING, _SECONDS_PER_PASS = 20.0, 0.04
@@ -39,17 +39,13 @@ def package() -> ModuleType | None:
 
 
 def lent(tools: Tools, spaces: Any) -> Tools:
-    """Tools whose heavy work is done where a GPU is lent.
-
-    Args:
-        tools: As they are elsewhere.
-        spaces: The package.
-    """
+    """Tools whose heavy work is done where the package `spaces` lends a GPU."""
     edit = spaces.GPU(duration=run_seconds)(partial(_edited, tools.edit))
     segment = spaces.GPU(duration=_CLICK)(tools.segment)
     propagate = spaces.GPU(duration=_tracking_seconds)(partial(_propagated, tools.propagate))
     found = tools.discover
-    discover = spaces.GPU(duration=_discovery_seconds)(partial(_discovered, found)) if found else None
+    seconds = lambda request, how: run_seconds(request)  # noqa: E731
+    discover = spaces.GPU(duration=seconds)(partial(_discovered, found)) if found else None
     return replace(
         tools,
         edit=lambda request: edit(portable(request)),
@@ -111,7 +107,3 @@ def _discovered(discover: Any, request: EditRequest, how: Mapping[str, Any]) -> 
 
 def _tracking_seconds(clip: Clip, keys: Any, start: int, stop: int, how: Mapping[str, Any]) -> int:
     return min(_MOST, round(_LOADING + (stop - start) * _TRACKED))
-
-
-def _discovery_seconds(request: EditRequest, how: Mapping[str, Any]) -> int:
-    return run_seconds(request)

@@ -18,7 +18,7 @@ from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, default_color
 from regrain.ui.forms.views import View
-from regrain.ui.server.thumbnails import data_url
+from regrain.ui.server.media import data_url
 
 _SHOWN = 8  # frames in a strip, steps in a row
 _FEW = 4  # frames of the small pictures, of which there are many
@@ -31,21 +31,17 @@ def live(event: Preview, request: EditRequest) -> View:
     """The frames the model expects at this step, and the attention on each region's words, or of a pixel."""
     picked = spread(len(event.frames))
     colors = _colors(event.attention, request.regions)
+
+    def row(name: str, maps: np.ndarray) -> View:
+        color, label = colors[name]
+        frames = [data_url(heat(event.frames[i], maps[i], color), 128, 70) for i in picked]
+        caption = _caption(name, request)
+        return {"name": name, "caption": caption, "color": color, "label": label, "frames": frames}
+
     return {
         "frames": [data_url(event.frames[i], 160, 76) for i in picked],
         "indices": [event.indices[i] + 1 for i in picked],
-        "heat": [
-            {
-                "name": name,
-                "caption": _caption(name, request),
-                "color": colors[name][0],
-                "label": colors[name][1],
-                "frames": [
-                    data_url(heat(event.frames[i], maps[i], colors[name][0]), 128, 70) for i in picked
-                ],
-            }
-            for name, maps in event.attention.items()
-        ],
+        "heat": [row(name, maps) for name, maps in event.attention.items()],
     }
 
 
@@ -72,36 +68,28 @@ def _caption(name: str, request: EditRequest) -> str:
 def attention(outcome: EditResult, request: EditRequest, measured: Mapping[str, Any]) -> View:
     """Maps to be laid over the clip, by region or word: of all steps, and of the first, middle and last.
 
-    Args:
-        outcome: Of the run.
-        request: Of the run.
-        measured: `metrics.attention` of the report.
+    `measured` is `metrics.attention` of the report.
     """
     colors = _colors(outcome.attention, request.regions)
     picked = spread(len(outcome.source), _MAPPED)
     regions, by_regions = {region.name for region in request.regions}, _by_regions(request)
     heading, *captions = _LOOKS[by_regions]
-    shown = []
-    for name, maps in outcome.attention.items():
+
+    def shown(name: str, maps: RegionAttention) -> View:
         (color, label), caption = colors[name], _caption(name, request)
         parts = {_WHOLE: maps, **maps.parts}
-        shown.append(
-            {
-                "name": name if name in regions or not by_regions else caption,
-                "caption": caption,
-                "color": color,
-                "label": label,
-                "parts": list(parts),
-                "sheet": _sheet(list(parts.values()), picked),
-                "text": _attention_words(measured.get(name, {})),
-            }
-        )
-    return {
-        "heading": heading,
-        "captions": captions,
-        "indices": [i + 1 for i in picked],
-        "maps": shown,
-    }
+        return {
+            "name": name if name in regions or not by_regions else caption,
+            "caption": caption,
+            "color": color,
+            "label": label,
+            "parts": list(parts),
+            "sheet": _sheet(list(parts.values()), picked),
+            "text": _attention_words(measured.get(name, {})),
+        }
+
+    maps = [shown(name, maps) for name, maps in outcome.attention.items()]
+    return {"heading": heading, "captions": captions, "indices": [i + 1 for i in picked], "maps": maps}
 
 
 def _sheet(parts: Sequence[RegionAttention], picked: Sequence[int]) -> str:

@@ -16,7 +16,9 @@ from regrain.editing.models.adapters import Adapter
 from regrain.editing.pipeline.outputs import EDITS, WHOLE, shrunk, write_outputs
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.forms.costs import Edit
 from regrain.ui.server.media import Media
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import ClipSession
@@ -26,23 +28,16 @@ _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 MAX_WHOLE = 3000  # frames of a clip that an edit is put back into; a minute or so of writing
 _GROWTH = 1.5  # by which the first frames must grow to be written anew: in all, each is written about twice
 _BEGUN_SIDE = 640  # longest side of their video
-Edit = Callable[[EditRequest], Iterator[Event]]
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The last item of a run.
+    """The last item of a run."""
 
-    Attributes:
-        finished: The result and its report.
-        files: What was written, by its usual name.
-        folder: Where it is.
-        source: The source video, which stays when the page opens another clip; None if none was opened.
-    """
-
-    finished: Finished
-    files: Mapping[str, str]
-    folder: Path
+    finished: Finished  # the result and its report
+    files: Mapping[str, str]  # what was written, by its usual name
+    folder: Path  # where it is
+    # The source video, which stays when the page opens another clip; None if none was opened
     source: Path | None = None
 
 
@@ -56,38 +51,24 @@ class Begun:
 
 @dataclass(frozen=True)
 class RunJob:
-    """What is to be run.
+    """What is to be run."""
 
-    Attributes:
-        request: Checked when the job is run.
-        page: Whose folder its files go to.
-        opened: The clip the page shows, whose source video is written first.
-        whole: Whole masks by label where they overlap, for the project; see `whole_masks`.
-        keep: Called with every version of a tuning.
-        kept: Folders of earlier runs of the page that stay.
-    """
-
-    request: EditRequest
-    page: str
-    opened: ClipSession | None = None
+    request: EditRequest  # checked when the job is run
+    page: str  # whose folder its files go to
+    opened: ClipSession | None = None  # the clip the page shows, whose source video is written first
+    # Whole masks by label where they overlap, for the project; see `whole_masks`
     whole: dict[int, LazyFrames] | None = None
-    keep: Callable[[Adapter], object] | None = None
-    kept: Collection[Path] = ()
+    keep: Callable[[Adapter], object] | None = None  # called with every version of a tuning
+    kept: Collection[Path] = ()  # folders of earlier runs of the page that stay
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """Runs jobs and keeps what they made.
+    """Runs jobs and keeps what they made."""
 
-    Attributes:
-        edit: Runs a request.
-        catalogue: What may be chosen.
-        media: Where files go.
-    """
-
-    edit: Edit
-    catalogue: Catalogue
-    media: Media
+    edit: Edit  # runs a request
+    catalogue: Catalogue  # what may be chosen
+    media: Media  # where files go
 
     def run(self, job: RunJob) -> Iterator[Event | Begun | Saved]:
         """Edit, then write the files of a result.
@@ -98,7 +79,7 @@ class Jobs:
             EditingError: The request asks for what is not offered, or the edit failed.
         """
         request = job.request
-        request.check_runnable()
+        check_runnable(request)
         self.catalogue.check(request)
         folder = self.media.new_run(job.page, job.kept)
         if job.opened:

@@ -43,21 +43,18 @@ def facts(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
 def figures(metrics: Mapping[str, Any], request: EditRequest) -> list[View]:
     """The figures behind the words."""
     rows = [("Change of " + name, _decibels(value)) for name, value in _inside(metrics, request).items()]
-    for key, name in (
-        ("outside_psnr", "Outside the regions"),
-        ("outside_psnr_uncomposited", "Outside, without compositing"),
+    for key, name, write in (
+        ("outside_psnr", "Outside the regions", _decibels),
+        ("outside_psnr_uncomposited", "Outside, without compositing", _decibels),
+        ("warp_error", "Motion error", "{:.1%}".format),
+        ("warp_error_source", "Motion error of the source", "{:.1%}".format),
     ):
         if metrics.get(key) is not None:
-            rows.append((name, _decibels(metrics[key])))
-    for key, name in (("warp_error", "Motion error"), ("warp_error_source", "Motion error of the source")):
-        if metrics.get(key) is not None:
-            rows.append((name, f"{100 * metrics[key]:.1f} %"))
+            rows.append((name, write(metrics[key]).replace("%", " %")))
     for name, entry in metrics.get("attention", {}).items():
-        shares = (entry.get("inside_before"), entry.get("inside_after"))
-        if None not in shares:
-            rows.append(
-                (f"Attention inside {name}", "{:.0f} %, guided {:.0f} %".format(*(100 * s for s in shares)))
-            )
+        before, after = entry.get("inside_before"), entry.get("inside_after")
+        if before is not None and after is not None:
+            rows.append((f"Attention inside {name}", f"{100 * before:.0f} %, guided {100 * after:.0f} %"))
     return [{"name": name, "value": value} for name, value in rows]
 
 
@@ -74,16 +71,12 @@ def _changed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str
         return None
     how = {name: _how_much(value) for name, value in inside.items()}
     hardly = [name for name, value in inside.items() if value >= KEPT]
-    text = capital("; ".join(f"{name}: {said}" for name, said in how.items())) + "."
+    text = capital("; ".join(f"{name}: {change}" for name, change in how.items())) + "."
     if len(inside) == 1:
         return "What changed", capital(next(iter(how.values()))), _where(hardly), bool(hardly)
     if not hardly:
-        return (
-            "What changed",
-            "Both regions" if len(inside) == 2 else f"All {len(inside)} regions",
-            text,
-            False,
-        )
+        every = "Both regions" if len(inside) == 2 else f"All {len(inside)} regions"
+        return "What changed", every, text, False
     if len(hardly) == len(inside):
         return "What changed", "Hardly anything", text, True
     return "What changed", f"{len(inside) - len(hardly)} of {len(inside)} regions", text, True
@@ -102,12 +95,12 @@ def _where(hardly: list[str]) -> str:
 def _stayed(metrics: Mapping[str, Any], request: EditRequest) -> tuple[str, str, str, bool] | None:
     outside = metrics.get("outside_psnr")
     if outside is None:
-        whole = "No mask kept anything as it was." if not request.edited else "The masks cover every pixel."
+        whole = "No masks, so nothing was kept." if not request.edited else "The masks cover every pixel."
         return ("What stayed", "Nothing", whole, False) if "outside_psnr" in metrics else None
     if outside >= IDENTICAL:
         return "What stayed", "Unchanged outside", "Outside the regions, every pixel is the source’s.", False
-    said = "Outside the regions, every pixel is the source’s, except for a soft edge."
-    return "What stayed", "Unchanged but for the edge", said, False
+    text = "Outside the regions, every pixel is the source’s, except for a soft edge."
+    return "What stayed", "Unchanged but for the edge", text, False
 
 
 def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
@@ -115,11 +108,11 @@ def _steady(metrics: Mapping[str, Any]) -> tuple[str, str, str, bool] | None:
     if error is None or own is None:
         return None
     times = max(error, _LEVEL) / max(own, _LEVEL)
-    text = f"It strays from the motion {times:.1f} times as much as the source itself."
+    text = f"It deviates from the motion {times:.1f} times as much as the source itself."
     if times <= STEADY:
         return "How steady", "As steady as the source", text, False
     if times <= FLICKERS:
-        return "How steady", "A little restless", text, False
+        return "How steady", "Slightly unsteady", text, False
     return "How steady", "Flickers", f"{text} Try less guidance, or a method that ties frames together.", True
 
 

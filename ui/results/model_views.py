@@ -1,16 +1,28 @@
-"""What the page shows of models: those of the hub, LoRA files, control networks."""
+"""What the page shows of models: of the hub, LoRA files, control networks, tuned models and their tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from regrain.editing.errors import ModelError
+import numpy as np
+
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.loading.hub import Listing
 from regrain.editing.models.loading.location import parse_lora
-from regrain.editing.params.control import KINDS
+from regrain.editing.params.registry import METHODS
+from regrain.editing.params.written import KINDS
+from regrain.editing.pipeline.estimate import Estimate
+from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.fetching import Fetched
+from regrain.ui.forms.run_views import duration
 from regrain.ui.forms.views import View
+from regrain.ui.results.attention_views import spread
+from regrain.ui.session.adapters import AdapterList, Entry
+
+_DOTS, _POINTS = 300, 150  # most single losses and places of the line that a plot has
+_SPAN = 10  # the line averages this share of a tuning: steps / span
+_LEAST = 10  # steps that it averages at least
 
 
 class Hub(Protocol):
@@ -52,3 +64,93 @@ def lora_view(known: Sequence[str], chosen: Sequence[str]) -> View:
 def control_view(models: Sequence[str], text: str = "", picture: str = "") -> View:
     """The kinds and models of control networks, and what was last shown."""
     return {"kinds": [*KINDS], "models": [*models], "text": text, "picture": picture}
+
+
+def tunes(method: str) -> bool:
+    """Whether a method tunes the model, unless it is given an adapter."""
+    return "tuning" in METHODS[method].stages
+
+
+def tuned_models(shelf: AdapterList, server: Mapping[str, Entry], method: str, problem: str = "") -> View:
+    """The page's and the server's tuned models to choose from.
+
+    The method says what happens without one, `problem` why the chosen one does not fit.
+    """
+    groups: dict[str, list[View]] = {}
+    for entry in [*shelf.entries.values(), *server.values()]:
+        groups.setdefault(entry.group, []).append({"key": entry.key, "name": entry.name, "own": entry.own})
+    chosen = shelf.chosen
+    return {
+        "chosen": chosen.key if chosen else "",
+        "none": "None: tune on this clip first" if tunes(method) else "None: use the model as it is",
+        "groups": [{"title": title, "entries": entries} for title, entries in groups.items()],
+        "detail": _facts(chosen, tunes(method)) if chosen else "",
+        "problem": shelf.note or problem,
+    }
+
+
+def takes(estimate: Estimate | None) -> View | None:
+    """What a tuning takes, in a sentence; None where nothing is to be said."""
+    if estimate is None or not estimate.steps:
+        return None
+    count = f"{estimate.steps} {'more ' if estimate.taken else ''}step{'s' if estimate.steps > 1 else ''}"
+    time = f"about {duration(estimate.seconds)}" if estimate.seconds else ""
+    memory = f"{max(0.1, estimate.memory / 1e9):.1f} GB" if estimate.memory else ""
+    cost = " and ".join(filter(None, (time, memory)))
+    begins = "Goes on tuning the model on this clip"
+    begins = begins if estimate.taken else "Tunes the model on this clip first"
+    return {"text": f"{begins}: {count}" + (f", {cost} here." if cost else ".")}
+
+
+class LossCurve:
+    """How the loss of a tuning falls, from the events of a run."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def take(self, event: Progress | Losses | Tuned) -> View | None:
+        """The plot after an event, if it is about the loss."""
+        if isinstance(event, Progress):
+            self._total = event.total if event.stage == "tuning" else self._total
+            return None
+        return curve(event.losses, max(self._total, len(event.losses)))
+
+
+def curve(losses: np.ndarray, total: int) -> View | None:
+    """The plot of the losses so far, one per step; of `total` steps."""
+    if not len(losses):
+        return None
+    span = max(_LEAST, total // _SPAN)
+    line = _trailing_mean(losses, span)
+    dots, points = spread(len(losses), _DOTS), spread(len(losses), _POINTS)
+    return {
+        "total": total,
+        "text": _sentence(line, total, span),
+        "dots": [[i + 1, round(float(losses[i]), 5)] for i in dots],
+        "line": [[i + 1, round(float(line[i]), 5)] for i in points],
+    }
+
+
+def _sentence(line: np.ndarray, total: int, span: int) -> str:
+    """Where the loss is, and where it was once as many steps had been averaged."""
+    done = len(line)
+    begun = f", from {line[span - 1]:.2g}" if done > span else ""
+    return f"Loss after {done} of {total} steps: {line[-1]:.2g}{begun}."
+
+
+def _trailing_mean(losses: np.ndarray, span: int) -> np.ndarray:
+    """The mean of each loss and those before it, `span` in all, or as many as there are."""
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    stops = np.arange(1, len(losses) + 1)
+    starts = np.maximum(0, stops - span)
+    return (sums[stops] - sums[starts]) / (stops - starts)
+
+
+def _facts(entry: Entry, tuning: bool) -> str:
+    """What an adapter was tuned on, in a sentence."""
+    facts = entry.facts
+    if facts is None:
+        return ""
+    tuned_on = f"{facts.steps} steps on {shorten(facts.words, 60)}, {facts.frames} frames of"
+    tuned_on += f" {facts.width} x {facts.height} pixels, model {shorten(facts.model, 40)}."
+    return tuned_on + (" The run does not tune again." if tuning else "")

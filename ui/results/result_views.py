@@ -8,10 +8,11 @@ from typing import Any
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.reading import VideoClip
+from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.outputs import EDITS, WHOLE, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.forms.views import View
+from regrain.ui.forms.views import View, player
 from regrain.ui.results import attention_views
 from regrain.ui.results.metric_summary import facts, figures
 from regrain.ui.session.clips import ClipSession
@@ -21,7 +22,7 @@ MADE = ("edited.gif", "masks.zip")  # only when somebody wants them
 
 
 def result(
-    outcome: EditResult,
+    outcome: EditResult | None,
     report: Mapping[str, Any],
     request: EditRequest,
     files: Mapping[str, str],
@@ -31,7 +32,7 @@ def result(
     """What came out: in plain words, as pictures of attention, and to take away.
 
     Args:
-        outcome: Of the run.
+        outcome: Of the run; None where only its report is left, so that there are no pictures.
         report: Its report.
         request: Of the run.
         files: What was written, by its usual name.
@@ -39,41 +40,43 @@ def result(
         key: Of the run in the page's history.
     """
     metrics = report.get("metrics", {})
+    measured = metrics.get("attention", {})
+    makes = [name for name in MADE if name != "masks.zip" or request.regions]
     return {
         "key": key,
         "facts": facts(metrics, request),
         "figures": figures(metrics, request),
-        "attention": attention_views.attention(outcome, request, metrics.get("attention", {})),
-        "words": attention_views.words(outcome),
-        "areas": attention_views.areas(outcome),
+        "attention": outcome and attention_views.attention(outcome, request, measured),
+        "words": outcome and attention_views.words(outcome),
+        "areas": outcome and attention_views.areas(outcome),
         "warnings": [str(warning) for warning in report.get("warnings", [])],
         "whole": _whole(request.clip, files),
-        "files": _files(files, stem),
-        "makes": [name for name in MADE if name != "masks.zip" or request.regions],
+        "files": [{"name": n, "path": path, "saves": download_name(stem, n)} for n, path in files.items()],
+        "makes": makes if outcome else [],
     }
 
 
-def measured(
-    report: Mapping[str, Any], request: EditRequest, files: Mapping[str, str], opened: ClipSession
-) -> View:
-    """As `result`, from the report alone: without pictures."""
-    metrics, stem = report.get("metrics", {}), stem_of(opened, request)
-    return {
-        "key": "",
-        "facts": facts(metrics, request),
-        "figures": figures(metrics, request),
-        "attention": None,
-        "words": None,
-        "areas": None,
-        "warnings": [str(warning) for warning in report.get("warnings", [])],
-        "whole": "",
-        "files": _files(files, stem),
-        "makes": [],
-    }
+def made_result(opened: ClipSession) -> View | None:
+    """What was measured of the result that ships with an example, and its files; None where there is none."""
+    if (made := opened.made) is None:
+        return None
+    return result(None, made.report, opened.request, made.files, stem_of(opened, opened.request))
 
 
-def _files(files: Mapping[str, str], stem: str) -> list[View]:
-    return [{"name": name, "path": path, "saves": download_name(stem, name)} for name, path in files.items()]
+def made_player(opened: ClipSession) -> View | None:
+    """The clip beside the edits that ship with it, if there are any; None for one's own clip."""
+    if opened.own:
+        return None
+    if opened.made is None:
+        return player(opened)
+    request, params = opened.request, opened.made.report.get("params", {})
+    pairs = zip(request.targets, opened.made.edits, strict=True)
+    steps = params.get("steps", {}).get("value")
+    how = [METHODS[request.method].title, "the built-in model", *([f"{steps} steps"] if steps else [])]
+    how = ", ".join([*how, f"seed {request.seed}"])
+    note = f"This result was made earlier with this example’s settings: {how}."
+    shown = player(opened, [{"prompt": prompt, "path": path} for prompt, path in pairs])
+    return shown | {"caption": "Edited earlier", "note": f"{note} Run makes it anew."}
 
 
 def stem_of(opened: ClipSession, request: EditRequest) -> str:

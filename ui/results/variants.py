@@ -1,4 +1,4 @@
-"""Several seeds in one press of Run."""
+"""What one press of Run makes: a try of a few frames, a whole run, or one of several seeds each."""
 
 from __future__ import annotations
 
@@ -10,43 +10,71 @@ from typing import Any
 
 from regrain.editing.errors import RequestError
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.frame_subset import pick
 from regrain.ui.forms import views
 from regrain.ui.forms.views import View
 from regrain.ui.results import result_views
 from regrain.ui.results.jobs import RunJob, Saved, name_again
-from regrain.ui.server.media import Media
+from regrain.ui.server.media import Media, data_url
 from regrain.ui.session.clips import ClipSession
-from regrain.ui.session.history import Choices, History, PastRun, thumbnail, title_of
+from regrain.ui.session.history import Choices, History, PastRun
 from regrain.ui.session.method_choice import uses
 
 MAX_VARIANTS = 4
+_THUMBNAIL = 168  # pixels of its longer side
+ATTEMPTS = ("first", "quick")
+STEPS, TUNE_STEPS = 8, 40  # of a quick try, at most
+_LEAST, _MOST, _SHARE = 4, 8, 4  # frames of a quick try: a quarter, within these limits
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One run of those that a press of Run makes.
+    """One run of those that a press of Run makes."""
 
-    Attributes:
-        job: What is to be run.
-        choices: For the history.
-        number: Which of them it is, from 1.
-        total: How many they are.
-    """
+    job: RunJob  # what is to be run
+    choices: Choices  # for the history
+    number: int  # which of them it is, from 1
+    total: int  # how many they are
 
-    job: RunJob
-    choices: Choices
-    number: int
-    total: int
+
+def attempt(kind: object, request: EditRequest, opened: ClipSession) -> tuple[EditRequest, ClipSession]:
+    """What a try runs, and the clip it is shown with; both as given where none of `ATTEMPTS` is wanted."""
+    if kind not in ATTEMPTS:
+        return request, opened
+    if request.adapter:  # tuned on so many frames, and of use for no other number
+        kind, count = "quick", len(request.clip)
+    else:
+        quarter = max(_LEAST, min(_MOST, len(request.clip) // _SHARE))
+        count = 1 if kind == "first" else min(len(request.clip), quarter)
+    params = dict(request.params) | _params(str(kind), request)
+    tried = pick(replace(request, params=params), range(count))
+    # Without its file, no edit is put back into it.
+    return tried, replace(opened, request=tried, file=None, attempt=_attempt_note(kind, count))
+
+
+def _params(kind: str, request: EditRequest) -> dict[str, Any]:
+    """Fewer steps, and no key frames and cuts, which may lie outside."""
+    fields, given = METHODS[request.method].Params.model_fields, request.params
+    params: dict[str, Any] = {"keyframes": "all", "cuts": "none"}
+    if kind == "quick":
+        fewer = {"steps": STEPS, "tune_steps": TUNE_STEPS}
+        for name, most in fewer.items():
+            value = given.get(name)
+            params[name] = min(most, value) if isinstance(value, int) and value > 0 else most
+    return {name: value for name, value in params.items() if name in fields}
+
+
+def _attempt_note(kind: object, count: int) -> str:
+    if kind == "first":
+        return "A try of the first frame. Run edits the whole clip."
+    return f"A quick try: {count} frames, at most {STEPS} steps. Run edits the whole clip in full quality."
 
 
 def plan(job: RunJob, wanted: object, values: Mapping[str, Any], choices: Choices) -> list[Variant]:
-    """The runs of one press of Run: its own seed, and those that follow it.
+    """The runs of one press of Run: `job` with its own seed, and with those that follow it.
 
-    Args:
-        job: The first.
-        wanted: What the page sent: {"count": 1 to 4}; anything else is taken for 1.
-        values: All parameters of the first.
-        choices: Of the first.
+    `wanted` is what the page sent, {"count": 1 to 4}; anything else is taken for 1.
 
     Raises:
         RequestError: Several are wanted where the seed would change nothing.
@@ -58,8 +86,8 @@ def plan(job: RunJob, wanted: object, values: Mapping[str, Any], choices: Choice
     if count > 1 and (use == "never" or (use == "variation" and not fresh)):
         title = METHODS[request.method].title
         way = "Choose another method" if use == "never" else "Set Variation above 0"
-        said = f"With {title}, every seed gives this result."
-        raise RequestError("variants", f"{said} {way}, or make 1 variant.")
+        message = f"With {title}, every seed gives this result. {way}, or make 1 variant."
+        raise RequestError("variants", message)
     seeds = [request.seed + number for number in range(count)]
     return [
         Variant(replace(job, request=replace(request, seed=seed)), replace(choices, seed=seed), number, count)
@@ -89,8 +117,11 @@ def remember(
         "player": player,
         "result": result_views.result(outcome, saved.finished.report, asked, files, stem, key),
     }
-    text = str(saved.finished.report.get("prompt_used", ""))
-    run = PastRun(key, saved.folder, stem, title_of(asked), text, thumbnail(outcome), variant.choices)
+    title, text = METHODS[asked.method].title, str(saved.finished.report.get("prompt_used", ""))
+    if uses(asked.method).seed != "never":
+        title += f", seed {asked.seed}"
+    picture = data_url(outcome.frames[len(outcome.frames) // 2], _THUMBNAIL, 80)
+    run = PastRun(key, saved.folder, stem, title, text, picture, variant.choices)
     run.write(shown)
     for old in history.add(run):
         media.drop(old.folder)

@@ -1,7 +1,9 @@
-"""The one folder the page may serve: example media, and a folder of random name per open page."""
+"""Files and pictures for browsers: the one folder the page may serve, and frames as data URLs."""
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import secrets
 import shutil
@@ -12,12 +14,17 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from PIL import Image
+
+from regrain.editing.pipeline.pictures import Frame
+
 MAX_AGE = 3600.0  # seconds without use after which a page's files go
 _CLIP = "clip-"
 
 
 class Media:
-    """Files the page serves, removed with the page, after an hour without use, or with the process.
+    """Example media, and a folder of random name per open page, removed with the page, after an hour without
+    use, or with the process.
 
     Args:
         root: Folder to use; a new temporary one if None.
@@ -38,12 +45,7 @@ class Media:
             folder.mkdir(parents=True, exist_ok=True)
 
     def new_run(self, page: str, keep: Collection[Path] = ()) -> Path:
-        """Make an empty folder for one run of a page; what the page's earlier runs left is removed.
-
-        Args:
-            page: Identity of the open page; never part of a path.
-            keep: Folders of runs that stay.
-        """
+        """Make an empty folder for one run of a page; what earlier runs left goes, but for those to keep."""
         self.sweep()
         folder = self._folder(page)
         if folder.is_dir():
@@ -97,3 +99,12 @@ class Media:
             return self._clock() - folder.stat().st_mtime > MAX_AGE
         except FileNotFoundError:  # its page was forgotten meanwhile
             return False
+
+
+def data_url(frame: Frame, side: int, quality: int = 82) -> str:
+    """A JPEG data URL of a frame whose longer side is at most `side` pixels."""
+    image = Image.fromarray(frame)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

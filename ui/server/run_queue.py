@@ -19,26 +19,17 @@ _REMEMBERED = 8  # runs whose mean length predicts the next
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who wants a run.
+    """Who wants a run."""
 
-    Attributes:
-        name: The page's, or that of all programs at an address.
-        address: Network address.
-        most: Runs this visitor may have at a time, waiting ones included.
-    """
-
-    name: str
-    address: str
-    most: int = 1
+    name: str  # the page's, or that of all programs at an address
+    address: str  # network address
+    most: int = 1  # runs this visitor may have at a time, waiting ones included
 
 
 class RunQueue:
     """Hands out one turn at a time.
 
     A visitor's second run comes after everybody's first; among equals, the first to come is first.
-
-    Args:
-        clock: Seconds, growing.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,7 +53,7 @@ class RunQueue:
             if own >= visitor.most:
                 raise ResourceError("queue", _too_many_own(visitor.most))
             if sum(turn.visitor.address == visitor.address for turn in there) >= PER_ADDRESS:
-                raise ResourceError("queue", "Too many runs of your network are waiting. Try again later.")
+                raise ResourceError("queue", "Too many runs from your network are waiting. Try again later.")
             if len(there) >= MAX_WAITING:
                 raise ResourceError("queue", f"{len(there)} runs are waiting. Try again later.")
             if not there:
@@ -74,52 +65,28 @@ class RunQueue:
             self.changed.notify_all()
             return turn
 
-    def take(self, turn: Ticket, seconds: float) -> bool:
-        """Wait at most so long for a turn; whether it has come."""
-        with self.changed:
-            if not self._mine(turn):
-                self.changed.wait(seconds)
-            return self._mine(turn)
-
-    def _mine(self, turn: Ticket) -> bool:
-        if self._running is None and turn in self._waiting and self._order()[0] is turn:
-            self._waiting.remove(turn)
-            self._running, self._started, self._round = turn, self._clock(), turn.start
+    def _take(self, ticket: Ticket) -> bool:
+        """Give the turn to a ticket if it is next; whether it has it."""
+        if self._running is None and ticket in self._waiting and self._order()[0] is ticket:
+            self._waiting.remove(ticket)
+            self._running, self._started, self._round = ticket, self._clock(), ticket.start
             self.changed.notify_all()
-        return self._running is turn
-
-    def leave(self, turn: Ticket, finished: bool) -> None:
-        """Give a place or a turn back; `finished` if the run came to its end."""
-        with self.changed:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                self._next[turn.visitor.name] = turn.start
-            elif self._running is turn:
-                self._running = None
-                if finished:
-                    self._seconds.append(self._clock() - self._started)
-            self.changed.notify_all()
-
-    def before(self, turn: Ticket) -> tuple[int, float | None]:
-        """How many runs come before this one, and the seconds they will take; None where nobody knows."""
-        with self.changed:
-            if turn not in self._waiting:
-                return 0, 0.0
-            ahead = self._order().index(turn)
-            return ahead + (self._running is not None), self._wait(ahead)
+        return self._running is ticket
 
     def _order(self) -> list[Ticket]:
         return sorted(self._waiting, key=lambda turn: turn.start)
 
     def _wait(self, ahead: int) -> float | None:
+        """Seconds until so many runs, and the one that runs, are over."""
         usual = sum(self._seconds) / len(self._seconds) if self._seconds else None
         left = 0.0
         if self._running:
-            now, told = self._clock(), self._running.told
-            if told is None and usual is None:
+            ends = self._running.ends
+            if ends is None and usual is not None:
+                ends = self._started + usual
+            if ends is None:
                 return None
-            ends = told if told is not None else self._started + (usual or 0.0)
-            left = max(ends - now, 1.0)
+            left = max(ends - self._clock(), 1.0)
         if ahead and usual is None:
             return None
         return left + ahead * (usual or 0.0)
@@ -128,37 +95,54 @@ class RunQueue:
 class Ticket:
     """A place in the queue."""
 
-    def __init__(self, turns: RunQueue, visitor: Visitor, start: int) -> None:
-        self._turns, self.visitor, self.start = turns, visitor, start
+    def __init__(self, queue: RunQueue, visitor: Visitor, start: int) -> None:
+        self._queue, self.visitor, self.start = queue, visitor, start
         self.ending = False  # stopped, and maybe still inside its last step
-        self.told: float | None = None  # when the run expects to end, by the queue's clock
+        self.ends: float | None = None  # when the run expects to end, by the queue's clock
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long for the turn; whether it has come."""
-        return self._turns.take(self, seconds)
+        with self._queue.changed:
+            if not self._queue._take(self):
+                self._queue.changed.wait(seconds)
+            return self._queue._take(self)
 
     def before(self) -> tuple[int, float | None]:
         """How many runs come before this one, and the seconds they will take; None where nobody knows."""
-        return self._turns.before(self)
+        queue = self._queue
+        with queue.changed:
+            if self not in queue._waiting:
+                return 0, 0.0
+            ahead = queue._order().index(self)
+            return ahead + (queue._running is not None), queue._wait(ahead)
 
     def follow(self, event: object) -> None:
         """Learn from an event of the run that has the turn when it expects to end."""
         if isinstance(event, Progress) and event.stage == "editing" and event.seconds_left is not None:
-            self.told = self._turns._clock() + event.seconds_left
+            self.ends = self._queue._clock() + event.seconds_left
 
     def stop(self) -> None:
         """Free a waiting place at once; a run that has the turn gives it back when its step ends."""
         self.ending = True
-        with self._turns.changed:
-            if self in self._turns._waiting:
-                self._turns.leave(self, finished=False)
+        with self._queue.changed:
+            if self in self._queue._waiting:
+                self.leave()
 
     def leave(self, finished: bool = False) -> None:
-        """Give the place back; `finished` if the run came to its end."""
-        self._turns.leave(self, finished)
+        """Give the place or the turn back; `finished` if the run came to its end."""
+        queue = self._queue
+        with queue.changed:
+            if self in queue._waiting:
+                queue._waiting.remove(self)
+                queue._next[self.visitor.name] = self.start
+            elif queue._running is self:
+                queue._running = None
+                if finished:
+                    queue._seconds.append(queue._clock() - queue._started)
+            queue.changed.notify_all()
 
 
 def _too_many_own(most: int) -> str:
     if most == 1:
-        return "A run of this page goes on already. Wait for it, or stop it first."
-    return f"You have {most} runs going on or waiting already. Wait for one of them to end."
+        return "This page already has a run. Wait for it, or stop it first."
+    return f"You already have {most} runs in progress or waiting. Wait until one ends."

@@ -21,11 +21,7 @@ _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
 class RunThread:
-    """One run of a page, in a thread of its own.
-
-    Args:
-        turn: Its place in the queue; given back when the run ends.
-    """
+    """One run of a page, in a thread of its own; its place in the queue is given back when it ends."""
 
     def __init__(self, turn: Ticket) -> None:
         self.turn, self.over, self.watched = turn, False, False
@@ -78,11 +74,9 @@ class RunThread:
 
 
 async def watch(run: RunThread, noticed: Callable[[], None]) -> AsyncIterator[Changes]:
-    """What a run shows, from the beginning to its end.
+    """What a run shows, from the beginning to its end, which may come without anybody watching.
 
-    Args:
-        run: It goes on when nobody watches any more.
-        noticed: Called at every look.
+    `noticed` is called at every look.
     """
     rev = 0
     while True:

@@ -90,6 +90,5 @@ def _drain(start: Callable[[], Iterator[T]], items: queue.SimpleQueue[object], s
             if stop.is_set():
                 return
     finally:
-        close = getattr(iterator, "close", None)
-        if close:
+        if close := getattr(iterator, "close", None):
             close()

@@ -27,21 +27,13 @@ _PROJECT = "project"
 
 @dataclass(frozen=True)
 class Entry:
-    """A tuned model in the list.
+    """A tuned model in the list."""
 
-    Attributes:
-        key: Known to the browser, which never names a path.
-        name: As shown.
-        path: As in a request: a path, or a name in $REGRAIN_MODELS.
-        facts: What its file says; None where it cannot be read.
-        group: The heading it is listed under.
-    """
-
-    key: str
-    name: str
-    path: str
-    facts: AdapterFacts | None
-    group: str
+    key: str  # known to the browser, which never names a path
+    name: str  # as shown
+    path: str  # as in a request: a path, or a name in $REGRAIN_MODELS
+    facts: AdapterFacts | None  # what its file says; None where it cannot be read
+    group: str  # the heading it is listed under
 
     @property
     def own(self) -> bool:
@@ -80,10 +72,7 @@ class AdapterList:
         Raises:
             RequestError: It is gone.
         """
-        found = self.entries.get(str(key)) or server.get(str(key))
-        if key and found is None:
-            raise RequestError("adapter", "It was removed from the list. Choose another.")
-        self.chosen = found
+        self.chosen = _find(key, {**server, **self.entries}) if key else None
 
     def take_project(self, adapter: str) -> None:
         """List and choose the adapter of a project that was opened; the one of the project before goes."""
@@ -107,13 +96,12 @@ class AdapterList:
         facts = adapter.facts
         if any(_same(entry.facts, facts) for entry in list(self.entries.values())):
             return
-        name = self._free(facts.name or _steps(facts.steps))
+        name = self._free(facts.name or f"{facts.steps} step{'' if facts.steps == 1 else 's'}")
         try:
             path = _write(adapter, name, media, page)
         except (ResourceError, OSError):
-            self.note = (
-                f"“{name}” was not kept here, since the disk is full. Free some space, then run again."
-            )
+            note = f"“{name}” was not kept here, since the disk is full."
+            self.note = f"{note} Free some space, then run again."
             return
         self._add(name, path, facts, "Made on this page", media)
 
@@ -155,10 +143,7 @@ class AdapterList:
         Raises:
             RequestError: There is none of this key.
         """
-        entry = self.entries.get(str(key))
-        if entry is None or not entry.own:
-            raise RequestError("adapter", "It was removed from the list. Choose another.")
-        return entry
+        return _find(key, {name: entry for name, entry in self.entries.items() if entry.own})
 
     def _add(self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media) -> Entry:
         with self._changing:
@@ -191,6 +176,12 @@ def on_server() -> dict[str, Entry]:
     return found
 
 
+def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
+    if str(key) not in entries:
+        raise RequestError("adapter", "It was removed from the list. Choose another.")
+    return entries[str(key)]
+
+
 def _same(a: AdapterFacts | None, b: AdapterFacts) -> bool:
     """Whether two were tuned alike, and so have the same weights."""
     return a is not None and a.model_copy(update={"name": ""}) == b.model_copy(update={"name": ""})
@@ -209,7 +200,3 @@ def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
 
 def _stem(name: str) -> str:
     return re.sub(r"[^\w-]+", "_", name).strip("_") or "tuned_model"
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"

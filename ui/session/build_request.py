@@ -7,26 +7,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from regrain.editing.errors import RequestError
+from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
-from regrain.ui.session.layers import MaskLayer, mask_on
+from regrain.ui.session.layers import MaskLayer
 from regrain.ui.session.method_choice import uses
-from regrain.ui.session.session import MAX_TEXT, Session
+from regrain.ui.session.session import Session
+from regrain.ui.session.state import State
+
+MAX_TEXT = 1000  # characters of a text of a region
 
 
-def composed(document: Session) -> tuple[Composed, ...]:
+def composed(session: Session) -> tuple[Composed, ...]:
     """The prompts a run would use, one per edit."""
-    regions = () if uses(document.method).regions == "ignored" else tuple(document.state.regions.values())
-    prompts = own_prompts(document, document.method)
-    return tuple(compose(document.source_prompt, own, regions) for own in prompts)
+    regions = () if uses(session.method).regions == "ignored" else tuple(session.state.regions.values())
+    prompts = own_prompts(session, session.method)
+    return tuple(compose(session.source_prompt, own, regions) for own in prompts)
 
 
 def build_request(
-    document: Session,
+    session: Session,
     params: Mapping[str, object],
     method: str,
     model: str,
@@ -37,7 +41,7 @@ def build_request(
     """What a run would be given now.
 
     Args:
-        document: What the page works on.
+        session: What the page works on.
         params: The given parameters.
         method: Its name.
         model: Its id.
@@ -48,76 +52,61 @@ def build_request(
     Raises:
         RequestError: See `region_errors`; a bad parameter.
     """
-    regions = _regions(document, method)
-    if masked and (error := next(region_errors(document, method), None)):
+    regions = _regions(session, method)
+    if masked and (error := next(region_errors(session, method), None)):
         raise error
-    labels = _flatten(document, regions, masked)
-    prompt, *more = own_prompts(document, method)
-    layers = document.state.layers
+    labels = _flatten(session.state, regions, masked)
+    prompt, *more = own_prompts(session, method)
+    layers = session.state.layers
     return replace(
-        document.opened.request,
+        session.opened.request,
         regions=tuple(replace(r, prompt=r.prompt.strip(), **_made(layers[r.label])) for r in regions),
         labels=labels if regions else None,
-        source_prompt=document.source_prompt,
+        source_prompt=session.source_prompt,
         prompt=prompt,
-        negative_prompt=document.negative_prompt,
+        negative_prompt=session.negative_prompt,
         more_prompts=tuple(more),
         method=method,
         params=dict(params),
         model=model,
         loras=loras,
-        adapter=document.shelf.path,
+        adapter=session.shelf.path,
         seed=seed,  # type: ignore[arg-type]  # checked there
     )
 
 
-def build_discovery(document: Session, model: str) -> EditRequest:
+def build_discovery(session: Session, model: str) -> EditRequest:
     """The clip and its words, for whoever looks for objects in it.
 
     Raises:
         RequestError: Nobody said what the clip shows, or no more regions are allowed.
     """
-    if not document.source_prompt.strip():
-        raise RequestError(
-            "The clip shows", "It is empty. Name the objects to find, such as 'a cat and a dog'."
-        )
-    document.check_space(document.state.regions)
-    base = document.opened.request
-    return EditRequest(
-        base.clip, None, (), document.source_prompt, model=model, size=base.size, method=base.method
-    )
+    words, base = session.source_prompt, session.opened.request
+    if not words.strip():
+        message = "It is empty. Name the objects to find, such as 'a cat and a dog'."
+        raise RequestError("The clip shows", message)
+    session.state.new_region()  # refused where there are too many
+    return EditRequest(base.clip, None, (), words, model=model, size=base.size, method=base.method)
 
 
-def whole_masks(document: Session, request: EditRequest) -> dict[int, LazyFrames] | None:
+def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
     """Whole masks of a request's regions by label, bool [frames, height, width]; None: none overlap."""
-    whole = {region.label: _mask_of(document, region.label) for region in request.regions}
+    whole = {region.label: state.masks(region.label) for region in request.regions}
     stacks = zip(*whole.values(), strict=True)
     return whole if any((np.sum(stack, axis=0, dtype=np.uint8) > 1).any() for stack in stacks) else None
 
 
-def masks_of(document: Session) -> dict[int, LazyFrames]:
+def masks_of(session: Session) -> dict[int, LazyFrames]:
     """By label, the masks of all regions that have one, the uppermost first; read by window."""
-    return {
-        label: _mask_of(document, label) for label in document.state.regions if _has_mask(document, label)
-    }
+    state = session.state
+    return {label: state.masks(label) for label in state.regions if _has_mask(session, label)}
 
 
-def _mask_of(document: Session, label: int) -> LazyFrames:
-    """A region's masks as they are now, read by window."""
-    layer, size = document.state.layers[label], document.size
-
-    others = [other for other in document.state.layers.values() if not other.rest]
-
-    def read(start: int, stop: int) -> np.ndarray:
-        masks = np.empty((stop - start, *size[::-1]), bool)
-        for frame in range(start, stop):
-            if layer.rest:
-                masks[frame - start] = ~np.any([mask_on(other, frame, size) for other in others], axis=0)
-            else:
-                masks[frame - start] = mask_on(layer, frame, size)
-        return masks
-
-    return LazyFrames((len(document.opened.frames), *size[::-1]), bool, read)
+def with_cuts(request: EditRequest, session: Session) -> EditRequest:
+    """The request with the cuts that were found in the clip, unless it has its own or there are none."""
+    if not session.found or "cuts" in request.params:
+        return request
+    return replace(request, params={**request.params, "cuts": write_cuts(session.found)})
 
 
 def _made(layer: MaskLayer) -> dict[str, tuple[int, ...]]:
@@ -126,31 +115,21 @@ def _made(layer: MaskLayer) -> dict[str, tuple[int, ...]]:
     return {"drawn": tuple(sorted({*layer.drawn} - clicked)), "clicked": tuple(sorted(clicked))}
 
 
-def own_prompts(document: Session, method: str) -> tuple[str, ...]:
+def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     """What was typed for the whole frame, a line per edit; a project's own speaks of its own words.
 
     An empty first line stands for the prompt composed from the regions, where there are any with words.
     """
     if uses(method).regions != "needed":
-        first, *more = (line.strip() for line in document.prompt.split("\n"))
+        first, *more = (line.strip() for line in session.prompt.split("\n"))
         more = [line for line in more if line]
-        words = any(region.prompt.strip() for region in document.state.regions.values())
+        words = any(region.prompt.strip() for region in session.state.regions.values())
         composes = words and uses(method).regions == "taken"
         return tuple(more) if more and not (first or composes) else (first, *more)
-    base = document.opened.request
+    base = session.opened.request
     words = lambda regions: [(r.label, r.source, r.prompt.strip()) for r in regions]  # noqa: E731
-    same = words(base.regions) == words(document.state.regions.values())
-    return (base.prompt if same and document.source_prompt == base.source_prompt else "",)
-
-
-def check_lengths(regions: Iterable[Region]) -> None:
-    """Refuse words that are too many for any model.
-
-    Raises:
-        RequestError: Naming the region and the text.
-    """
-    for error in length_errors(regions):
-        raise error
+    same = words(base.regions) == words(session.state.regions.values())
+    return (base.prompt if same and session.source_prompt == base.source_prompt else "",)
 
 
 def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
@@ -158,49 +137,52 @@ def length_errors(regions: Iterable[Region]) -> Iterator[RequestError]:
     for region in regions:
         for key in ("prompt", "source", "negative"):
             if (count := len(getattr(region, key))) > MAX_TEXT:
-                said = f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
-                yield RequestError(f"regions.{region.name}.{key}", said)
+                message = f"{count} characters are {count - MAX_TEXT} too many. Shorten it to {MAX_TEXT}."
+                yield RequestError(f"regions.{region.name}.{key}", message)
 
 
-def region_errors(document: Session, method: str) -> Iterator[RequestError]:
-    """What keeps a method from using the regions: there are none, one has no mask, or a text is too long."""
-    regions = _regions(document, method)
+def region_errors(session: Session, method: str) -> Iterator[RequestError]:
+    """What keeps a method from using the regions: none, two of one name, one without a mask, a long text."""
+    regions, names = _regions(session, method), set()
     if not regions and uses(method).regions == "needed":
         yield RequestError("regions", "No regions yet. Click an object in the frame.")
     for region in regions:
-        if not _has_mask(document, region.label):
-            said = "The region has no mask. Click the object or paint it."
-            yield RequestError(f"regions.{region.name}.mask", said)
+        if region.name.casefold() in names:
+            message = f"{shorten(region.name)} is used twice. Give each region its own."
+            yield RequestError(f"regions.{region.name}.name", message)
+        names.add(region.name.casefold())
+        if not _has_mask(session, region.label):
+            message = "The region has no mask. Click the object or paint it."
+            yield RequestError(f"regions.{region.name}.mask", message)
     yield from length_errors(regions)
 
 
-def _regions(document: Session, method: str) -> list[Region]:
+def _regions(session: Session, method: str) -> list[Region]:
     """The regions a method gets: those with words or a mask."""
     if uses(method).regions == "ignored":
         return []
-    known = document.state.regions.values()
-    return [r for r in known if r.prompt.strip() or _has_mask(document, r.label)]
+    known = session.state.regions.values()
+    return [r for r in known if r.prompt.strip() or _has_mask(session, r.label)]
 
 
-def _flatten(document: Session, regions: list[Region], read_masks: bool) -> Labels:
+def _flatten(state: State, regions: list[Region], read_masks: bool) -> Labels:
     """Labels, uint8 [frames, height, width], read by window: the earlier regions cover the later."""
-    masks = {region.label: _mask_of(document, region.label) for region in regions}
-    shape = (len(document.opened.frames), *document.size[::-1])
+    masks = {region.label: state.masks(region.label) for region in regions}
 
     def read(start: int, stop: int) -> np.ndarray:
-        labels = np.zeros((stop - start, *shape[1:]), np.uint8)
+        labels = np.zeros((stop - start, *state.shape[1:]), np.uint8)
         for label, mask in reversed(masks.items()):
             labels[mask.read(start, stop)] = label
         return labels
 
-    labels = Labels(LazyFrames(shape, np.uint8, read), None if read_masks else masks.keys())
+    labels = Labels(LazyFrames(state.shape, np.uint8, read), None if read_masks else masks.keys())
     for region in regions:
         if region.label not in labels.present:
-            said = "Regions above it cover it completely. Move it up or erase part of theirs."
-            raise RequestError(f"regions.{region.name}.mask", said)
+            message = "Regions above it cover it completely. Move it up or erase part of theirs."
+            raise RequestError(f"regions.{region.name}.mask", message)
     return labels
 
 
-def _has_mask(document: Session, label: int) -> bool:
-    layer = document.state.layers[label]
-    return layer.rest or any(document.masked(label, frame) for frame in {*layer.keys, *layer.track})
+def _has_mask(session: Session, label: int) -> bool:
+    layer = session.state.layers[label]
+    return layer.rest or any(session.masked(label, frame) for frame in {*layer.keys, *layer.track})

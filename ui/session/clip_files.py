@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,25 @@ from regrain.ui.session.clips import ClipSession, open_upload
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 
-_UPLOAD = "upload"
 MADE_WITH = b"Made with Regrain"  # comment of zip files
 MAX_VIDEO = 100_000_000  # bytes; projects and tuned models may be as large as the server takes
 
 
 class ClipFiles:
-    """Opens clips for pages and saves their projects.
-
-    Args:
-        visits: The documents of all open pages.
-        media: Where clips that were uploaded go.
-    """
+    """Opens clips for pages and saves their projects."""
 
     def __init__(self, visits: SessionStore, media: Media) -> None:
         self.visits, self.media = visits, media
 
     def begin(self, page: str, opened: ClipSession) -> Session:
         """Begin anew on a clip; the files of the one before go."""
-        document = self.visits.get(page, opened)
-        with document.lock:
-            old = document.opened
-            document.open(opened, secrets.token_hex(8))
+        session = self.visits.get(page, opened)
+        with session.lock:
+            old = session.opened
+            session.open(opened, secrets.token_hex(8))
         if old is not opened:
             self.media.drop(old.folder)
-        return document
+        return session
 
     def upload(self, page: str, file: Path) -> tuple[Session, str]:
         """Open an uploaded file; it moves into the page's folder.
@@ -52,10 +47,7 @@ class ClipFiles:
             EditingError: It cannot be opened; the page keeps what it had.
         """
         check_upload(file)
-        folder = self.media.new_clip(page)
-        kept = place_for(file, folder)
-        shutil.move(file, kept)
-        return self._open(page, kept, folder)
+        return self._open(page, file, shutil.move)
 
     def trim(self, page: str, part: dict[str, Any]) -> tuple[Session, str]:
         """Use another part of one's own clip: `start` from 0, `stride` and `frames` from 1.
@@ -67,29 +59,31 @@ class ClipFiles:
         values = [v for key in ("start", "stride", "frames") if isinstance(v := part.get(key), int)]
         if file is None or len(values) < 3 or not all(0 <= value < 10**6 for value in values):
             raise RequestError("clip", "First frame, step and number of frames must be whole numbers.")
-        folder = self.media.new_clip(page)
-        kept = place_for(file, folder)
-        shutil.copyfile(file, kept)
         start, stride, frames = values
-        return self._open(page, kept, folder, start, max(1, stride), max(1, frames))
+        return self._open(page, file, shutil.copyfile, start, max(1, stride), max(1, frames))
 
-    def _open(self, page: str, file: Path, folder: Path, *part: int) -> tuple[Session, str]:
+    def _open(
+        self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
+    ) -> tuple[Session, str]:
+        folder = self.media.new_clip(page)
         try:
-            opened, note = open_upload(file, folder, *part)
+            kept = place_for(file, folder)
+            take(file, kept)
+            opened, note = open_upload(kept, folder, *part)
         except BaseException:
             self.media.drop(folder)
             raise
         return self.begin(page, opened), note
 
     def save(
-        self, document: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
+        self, session: Session, request: EditRequest, whole: dict[int, LazyFrames] | None, page: str
     ) -> Path:
         """Write a project and pack it; what was saved before goes. `whole` as `whole_masks` returns it."""
         folder = self.media.new_clip(page)
         archive = pack_project(request, whole, folder)
-        if document.saved:
-            self.media.drop(document.saved)
-        document.saved = folder
+        if session.saved:
+            self.media.drop(session.saved)
+        session.saved = folder
         return archive
 
 
@@ -109,13 +103,13 @@ def say_origin(archive: Path) -> None:
         file.comment = MADE_WITH
 
 
-def uploaded(said: object) -> Path:
+def uploaded(upload: object) -> Path:
     """The file that a page says it has uploaded; only such files are opened.
 
     Raises:
         ClipError: There is none; it may have been removed meanwhile.
     """
-    path = said.get("path") if isinstance(said, dict) else None
+    path = upload.get("path") if isinstance(upload, dict) else None
     folder = Path(get_upload_folder()).resolve()
     if isinstance(path, str) and (file := Path(path).resolve()).is_relative_to(folder) and file.is_file():
         return file
@@ -129,12 +123,12 @@ def check_upload(file: Path) -> None:
         ClipError: It is.
     """
     if file.suffix != ".zip" and (size := file.stat().st_size) > MAX_VIDEO:
-        said = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
-        raise ClipError("clip", f"{said} Shorten it or compress it.")
+        message = f"The video has {size / 1e6:.0f} MB, but at most {MAX_VIDEO / 1e6:.0f} MB are allowed."
+        raise ClipError("clip", f"{message} Shorten it or compress it.")
 
 
 def place_for(file: Path, folder: Path) -> Path:
     """Where an upload goes: apart from files made here, some of which have usual names."""
-    kept = folder / _UPLOAD / file.name
+    kept = folder / "upload" / file.name
     kept.parent.mkdir()
     return kept

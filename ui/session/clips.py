@@ -34,37 +34,22 @@ _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg
 
 @dataclass(frozen=True, eq=False)
 class ClipSession:
-    """A clip, ready to be shown and masked.
+    """A clip, ready to be shown and masked."""
 
-    Attributes:
-        name: Of the example; empty for one's own clip.
-        title: Shown to people.
-        request: What the project asks for; without regions for a bare clip.
-        folder: Holds the frames as pages load them, `00000.jpg` on.
-        frames: The same frames in full size, on disk until they are read.
-        source: The frames as a video, H.264; may have to be written first, see `ensure_source`.
-        file: One's own video, of which another part can be chosen.
-        masks: Folder of whole masks by label, where regions of the project overlap.
-        made: A result that was made earlier, with the project's own settings.
-        total: Frames of that file. start: The first one used. stride: Every stride-th is.
-        strip: Small pictures of the whole file, side by side in one.
-        attempt: Of a run that was a try, see `ui.forms.attempts`: what it was; else empty.
-    """
-
-    name: str
-    title: str
-    request: EditRequest
-    folder: Path
-    frames: LazyFrames
-    source: Path
-    file: Path | None = None
-    masks: Path | None = None
-    made: ShippedResult | None = None
-    total: int = 0
-    start: int = 0
-    stride: int = 1
-    strip: Path | None = None
-    attempt: str = ""
+    name: str  # of the example; empty for one's own clip
+    title: str  # shown to people
+    request: EditRequest  # what the project asks for; without regions for a bare clip
+    folder: Path  # holds the frames as pages load them, `00000.jpg` on
+    frames: LazyFrames  # the same frames in full size, on disk until they are read
+    source: Path  # the frames as a video, H.264; may have to be written first, see `ensure_source`
+    file: Path | None = None  # one's own video, of which another part can be chosen
+    masks: Path | None = None  # folder of whole masks by label, where regions of the project overlap
+    made: ShippedResult | None = None  # a result that was made earlier, with the project's own settings
+    total: int = 0  # frames of that file
+    start: int = 0  # the first one used
+    stride: int = 1  # every stride-th is used
+    strip: Path | None = None  # small pictures of the whole file, side by side in one
+    attempt: str = ""  # of a run that was a try, see `ui.results.variants`: what it was; else empty
 
     @property
     def own(self) -> bool:
@@ -86,8 +71,8 @@ class ClipSession:
         if not self.source.is_file():
             unfinished = self.source.with_suffix(".part")
             clip = self.request.clip
-            said = {"tags": clip.tags, "comment": clip.comment}
-            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **said)
+            tags = {"tags": clip.tags, "comment": clip.comment}
+            write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **tags)
             unfinished.replace(self.source)
 
 
@@ -139,9 +124,10 @@ def open_upload(
         )
     whole = VideoClip(file)
     if max(whole.size) > MAX_SOURCE_SIDE:
-        given = "{}x{}".format(*whole.size)
-        said = f"{given} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
-        raise ClipError("clip", said)
+        size = "{}x{}".format(*whole.size)
+        raise ClipError(
+            "clip", f"{size} pixels are too many. Scale it to at most {MAX_SOURCE_SIDE} per side."
+        )
     chosen = start is not None or stride is not None or frames is not None
     first, step = start or 0, stride or (1 if chosen else _usual_stride(whole))
     there = len(range(first, len(whole), step))
@@ -164,11 +150,7 @@ def open_upload(
 
 
 def open_picture(file: Path, folder: Path) -> ClipSession:
-    """Open a picture, the only one in its folder, as a clip of one frame.
-
-    Args:
-        file: Stays where it is.
-        folder: New folder for what is made of it.
+    """Open a picture, the only one in its folder, as a clip of one frame that is kept in a new folder.
 
     Raises:
         ClipError: It cannot be read, or is too large.
@@ -193,8 +175,6 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
 
 def _usual_stride(clip: VideoClip) -> int:
     """Thins a clip that is too long, no further than to the usual frames per second."""
-    if len(clip) <= USUAL_FRAMES:
-        return 1
     return max(1, min(int(clip.fps // USUAL_FPS), len(clip) // USUAL_FRAMES))
 
 
@@ -202,16 +182,16 @@ def _thinned(total: int, used: int, step: int) -> str:
     """What was left out of a clip of `total` frames: `used` were taken, every `step`-th."""
     last = (used - 1) * step + 1
     which = f"frames 1 to {last}" if step == 1 else f"every {ordinal(step)} frame from 1 to {last}"
-    said = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
-    return f"{said} Press Frames to choose others, up to {MAX_FRAMES}."
+    note = f"This clip has {total} frames. To begin with, the page uses {used} of them: {which}."
+    return f"{note} Press Frames to choose others, up to {MAX_FRAMES}."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
     width, height = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
-    said = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
-    write_video(path, small, clip.fps, **timing_of(clip), **said)
+    tags = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
+    write_video(path, small, clip.fps, **timing_of(clip), **tags)
     return VideoClip(path), f"The clip was scaled to {width}x{height}."
 
 
@@ -228,8 +208,8 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
     """Refuse a clip whose frames would take too much room on disk."""
     most = MAX_STORED // (3 * size[0] * size[1])
     if frames > most:
-        said = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
-        raise ClipError("clip.frames", f"{said}, or use the command line.")
+        message = f"{frames} frames of {size[0]}x{size[1]} are too many for the page. Choose at most {most}"
+        raise ClipError("clip.frames", f"{message}, or use the command line.")
 
 
 def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
@@ -251,13 +231,13 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
 def _check_extent(clip: Clip) -> None:
     """Before masks are read: a small archive may hold large ones."""
     if len(clip) > MAX_FRAMES:
-        said = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
-        raise ClipError("clip.frames", f"{said}. Shorten the clip or use the command line.")
+        message = f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}"
+        raise ClipError("clip.frames", f"{message}. Shorten the clip or use the command line.")
     _check_stored(len(clip), clip.size)
     if max(clip.size) > MAX_SIDE:
         size = "{}x{}".format(*clip.size)
-        said = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
-        raise ClipError("clip", f"{said}. Shrink the clip or use the command line.")
+        message = f"{size} pixels are too many for the page, which takes {MAX_SIDE} per side"
+        raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
 
 
 def unpack(archive: zipfile.ZipFile, target: Path) -> None:
@@ -272,20 +252,18 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or "\\" in entry.filename:
-            said = f"{shorten(entry.filename)} points outside the archive. Remove it."
-            raise RequestError("project", said)
-        if stat.S_IFMT(entry.external_attr >> 16) not in (
-            0,
-            stat.S_IFREG,
-        ):  # 0: made where files have no kind
+            message = f"{shorten(entry.filename)} points outside the archive. Remove it."
+            raise RequestError("project", message)
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
             raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
             left = _copy(source, sink, left)
         if left < 0:
             shutil.rmtree(root, ignore_errors=True)
-            said = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
-            raise RequestError("project", said)
+            message = f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip."
+            raise RequestError("project", message)
 
 
 def _copy(source: IO[bytes], sink: IO[bytes], most: int) -> int:

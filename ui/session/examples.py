@@ -6,17 +6,18 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import EditingError, RequestError, shorten, suggest
 from regrain.editing.media.reading import VideoClip
-from regrain.editing.pipeline.pictures import Frame, tint
+from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
-from regrain.ui.server.thumbnails import data_url
-from regrain.ui.session.build_request import check_lengths
+from regrain.ui.server.media import data_url
+from regrain.ui.session.build_request import length_errors
 from regrain.ui.session.clips import ClipSession, prepare
 
 log = logging.getLogger(__name__)
@@ -24,17 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A project folder, ready to be shown.
+    """A project folder, ready to be shown."""
 
-    Attributes:
-        opened: Its frames and what it asks for.
-        thumbnail: Data URL of the middle frame; its regions in their colours where no result is shipped.
-        after: Data URL of the same frame of the result that is; else empty.
-    """
-
-    opened: ClipSession
-    thumbnail: str
-    after: str = ""
+    opened: ClipSession  # its frames and what it asks for
+    thumbnail: str  # data URL of the middle frame; its regions in their colours where no result is shipped
+    after: str = ""  # data URL of the same frame of the result that is; else empty
 
     @property
     def request(self) -> EditRequest:
@@ -45,9 +40,7 @@ class Example:
 def load_examples(folder: Path, media: Path) -> dict[str, Example]:
     """Read every project in a folder, by name; one that cannot be read is logged and left out.
 
-    Args:
-        folder: Holds project folders.
-        media: Where the files to show are written.
+    The files to show are written into `media`.
     """
     found: dict[str, Example] = {}
     for project in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -65,19 +58,15 @@ def _prepare(project: Path, media: Path) -> Example:
     made = read_made(project, media)
     opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
-    middle = len(opened.frames) // 2
+    picture, middle = partial(data_url, side=200, quality=84), len(opened.frames) // 2
     frame = opened.frames[middle]
     if made:
         edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
-        return Example(opened, _thumbnail(frame), _thumbnail(edited))
+        return Example(opened, picture(frame), picture(edited))
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
         frame = tint(frame, request.labels[middle], colors)
-    return Example(opened, _thumbnail(frame))
-
-
-def _thumbnail(frame: Frame) -> str:
-    return data_url(frame, 200, 84)
+    return Example(opened, picture(frame))
 
 
 def _title(name: str) -> str:
@@ -104,7 +93,8 @@ def from_example(
         replace(region, prompt=str(prompts.get(region.name, region.prompt)).strip())
         for region in base.regions
     )
-    check_lengths(regions)
+    for error in length_errors(regions):
+        raise error
     # The project's own prompt speaks of the project's own region prompts.
     prompt = base.prompt if regions == base.regions else ""
     return replace(base, regions=regions, prompt=prompt, params={**base.params, **params})

@@ -5,33 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from regrain.editing.errors import RequestError
-from regrain.editing.params.registry import METHODS
-from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region
-from regrain.ui.server.thumbnails import data_url
-from regrain.ui.session.method_choice import View, uses
+from regrain.ui.session.method_choice import View
 
 MAX_RUNS = 12
-_SIDE = 168  # pixels of a thumbnail's longer side
 _SHOWN = "shown.json"
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a run was asked, but for clip and masks.
+    """What a run was asked, but for clip and masks."""
 
-    Attributes:
-        clip: Identity of the clip in the document.
-        prompt: As typed for the whole frame, a line per edit; the rest as in `EditRequest`.
-    """
-
-    clip: str
+    clip: str  # identity of the clip in the session
     method: str
     params: Mapping[str, Any]
     model: str
@@ -39,47 +30,28 @@ class Choices:
     adapter: str
     seed: int
     source_prompt: str
-    prompt: str
+    prompt: str  # as typed for the whole frame, a line per edit; the rest as in `EditRequest`
     regions: tuple[Region, ...]
 
     @classmethod
     def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
-        """Those of a request; `clip` and `prompt` are the document's `id` and `prompt`."""
-        return cls(
-            clip,
-            request.method,
-            dict(request.params),
-            request.model,
-            request.loras,
-            request.adapter,
-            request.seed,
-            request.source_prompt,
-            prompt,
-            request.regions,
-        )
+        """Those of a request; `clip` and `prompt` are the session's `id` and `prompt`."""
+        names = [field.name for field in fields(cls) if field.name not in ("clip", "params", "prompt")]
+        same = {name: getattr(request, name) for name in names}
+        return cls(clip=clip, prompt=prompt, params=dict(request.params), **same)
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run that ended well.
+    """One run that ended well."""
 
-    Attributes:
-        key: Names it on the page.
-        folder: Holds its files.
-        stem: How names of its downloads begin.
-        title: Method and, where it matters, seed.
-        text: The prompt that was used.
-        picture: Its middle frame, a data URL.
-        choices: What it was asked.
-    """
-
-    key: str
-    folder: Path
-    stem: str
-    title: str
-    text: str
-    picture: str
-    choices: Choices
+    key: str  # names it on the page
+    folder: Path  # holds its files
+    stem: str  # how names of its downloads begin
+    title: str  # method and, where it matters, seed
+    text: str  # the prompt that was used
+    picture: str  # its middle frame, a data URL
+    choices: Choices  # what it was asked
 
     def write(self, shown: Mapping[str, View]) -> None:
         """Keep what the page shows of it: `player` and `result`."""
@@ -155,30 +127,14 @@ class History:
 
     def view(self) -> View:
         """What the page shows of it."""
-        return {
-            "shown": list(self.shown),
-            "runs": [
-                {"key": run.key, "title": run.title, "text": run.text, "picture": run.picture}
-                for run in self.runs
-            ],
-        }
+        parts = ("key", "title", "text", "picture")
+        runs = [{part: getattr(run, part) for part in parts} for run in self.runs]
+        return {"shown": list(self.shown), "runs": runs}
 
 
 def gone() -> RequestError:
     """A run that is wanted is not there any more."""
     return RequestError("history", "This run has been removed. Choose another, or run it again.")
-
-
-def title_of(request: EditRequest) -> str:
-    """Method and, where it matters, seed."""
-    title = METHODS[request.method].title
-    return title if uses(request.method).seed == "never" else f"{title}, seed {request.seed}"
-
-
-def thumbnail(outcome: EditResult) -> str:
-    """The middle frame of an edit, a data URL."""
-    middle = len(outcome.frames) // 2
-    return data_url(outcome.frames[middle], _SIDE, 80)
 
 
 def compare(first: PastRun, second: PastRun) -> View:

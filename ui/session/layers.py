@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
 
-from regrain.editing.request.region import Region
 from regrain.masks.draw import (
     BrushStroke,
     Rectangle,
@@ -23,23 +22,17 @@ from regrain.masks.draw import (
 
 Mask = Bool[np.ndarray, "height width"]
 _SPECK = 0.05  # share of a mask below which a separate piece of it is a speck
-# As `masks.segment` names them, as people do.
-FINDERS = {"sam": "SAM", "cuts": "cuts"}
 CLICKS = "clicks"  # who found a mask, where a project says no more
 
 
 @dataclass(frozen=True)
 class Reshape:
-    """A mask tool used on a whole mask.
+    """A mask tool used on a whole mask."""
 
-    Attributes:
-        kind: "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks,
-            "invert" inside and outside.
-        pixels: At least 1; counts for growing and shrinking.
-    """
-
+    # "grow" by `pixels` of the clip, "shrink" by as many, "fill" every hole, "drop" small specks, "invert"
+    # inside and outside
     kind: Literal["grow", "shrink", "fill", "drop", "invert"]
-    pixels: int = 1
+    pixels: int = 1  # at least 1; counts for growing and shrinking
 
 
 Edit = BrushStroke | Rectangle | Reshape
@@ -48,21 +41,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """What a person did to a region on one frame.
+    """What a person did to a region on one frame."""
 
-    Attributes:
-        points: (x, y, belongs to it).
-        edits: Strokes, boxes and tools over what was found, in their order.
-        found: Packed mask of the points and the box, None for none.
-        by: Who found it: one of `FINDERS`, or `CLICKS`; empty if it was drawn.
-        box: x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none.
-    """
-
-    points: tuple[tuple[float, float, bool], ...] = ()
-    edits: tuple[Edit, ...] = ()
-    found: bytes | None = None
-    by: str = ""
-    box: Box | None = None
+    points: tuple[tuple[float, float, bool], ...] = ()  # (x, y, belongs to it)
+    edits: tuple[Edit, ...] = ()  # strokes, boxes and tools over what was found, in their order
+    found: bytes | None = None  # packed mask of the points and the box, None for none
+    by: str = ""  # who found it: a name of a mask model, or `CLICKS`; empty if it was drawn
+    box: Box | None = None  # x0, y0, x1, y1 around it, in pixels from the frame's corner; None for none
 
     @property
     def counts(self) -> bool:
@@ -83,6 +68,7 @@ class MaskLayer:
     track: Mapping[int, bytes] = field(default_factory=dict)
     score: Mapping[int, float] = field(default_factory=dict)
     corrected: frozenset[int] = frozenset()  # frames drawn, or cleared, since it was tracked
+    followed: frozenset[int] = frozenset()  # corrections that are being tracked
     partial: bool = False  # tracked, and not to the end
     by: str = ""  # who finds its masks, if not the session's usual finder
     rest: bool = False  # its mask is what no other region covers
@@ -102,6 +88,13 @@ class MaskLayer:
         """Those of them whose mask was found from clicks, with nothing drawn."""
         return [frame for frame, key in self.keys.items() if key.clicked]
 
+    def with_key(self, frame: int, key: Key) -> MaskLayer:
+        """With other work by hand on a frame, which is a correction to be tracked."""
+        keys = {**self.keys, frame: key}
+        if not (key.points or key.edits or key.box):
+            del keys[frame]
+        return replace(self, keys=keys, corrected=self.corrected | {frame})
+
     def differs(self, other: MaskLayer, frame: int) -> bool:
         """Whether the mask, or how sure it is, may be another on this frame."""
         return any(
@@ -110,19 +103,13 @@ class MaskLayer:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """All that undo brings back; both by label, the regions in order: the earlier covers the later."""
-
-    layers: Mapping[int, MaskLayer]
-    regions: Mapping[int, Region]
-
-
 def mask_on(layer: MaskLayer, frame: int, size: tuple[int, int]) -> Mask:
     """A layer's mask on a frame: work by hand over what was found or tracked; `size` is (width, height)."""
-    key = layer.keys.get(frame, Key())
-    packed = layer.track.get(frame) if key.found is None else key.found
-    return touched_up(unpack(packed, size), key.edits)
+    return _laid_over(layer.keys.get(frame, Key()), layer.track.get(frame), size)
+
+
+def _laid_over(key: Key, packed: bytes | None, size: tuple[int, int]) -> Mask:
+    return touched_up(unpack(packed if key.found is None else key.found, size), key.edits)
 
 
 def touched_up(mask: Mask, edits: Sequence[Edit]) -> Mask:
@@ -150,6 +137,13 @@ def _reshaped(mask: Mask, how: Reshape) -> Mask:
             return drop_specks(mask, mask.sum() * _SPECK)
         case "invert":
             return ~mask
+
+
+def run_lengths(key: Key | None, packed: bytes | None, size: tuple[int, int]) -> str:
+    """The mask of a frame, see `mask_on`, as lengths of runs, row by row, outside first; empty for none."""
+    if key is None and packed is None:
+        return ""
+    return encode_runs(_laid_over(key or Key(), packed, size))
 
 
 def encode_runs(mask: Mask) -> str:

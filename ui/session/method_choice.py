@@ -13,19 +13,14 @@ View = dict[str, Any]
 
 @dataclass(frozen=True)
 class Uses:
-    """What a method does with what a person can give.
+    """What a method does with what a person can give."""
 
-    Attributes:
-        regions: Whether it needs them, takes them where there are any, or ignores them.
-        source_prompt: Whether it reads what the clip shows, if only to compose prompts from the regions.
-        seed: Whether the seed acts always, only with `variation` above 0, or never.
-        several: Whether it takes several prompts and makes as many edits.
-    """
-
+    # Whether it needs them, takes them where there are any, or ignores them
     regions: Literal["needed", "taken", "ignored"]
-    source_prompt: bool
+    source_prompt: bool  # whether it reads what the clip shows, if only to compose prompts from the regions
+    # Whether the seed acts always, only with `variation` above 0, or never
     seed: Literal["always", "variation", "never"]
-    several: bool
+    several: bool  # whether it takes several prompts and makes as many edits
 
 
 def uses(name: str) -> Uses:

@@ -1,4 +1,4 @@
-"""The documents of all open pages, and when they go."""
+"""The sessions of all open pages, and when they go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
 
 from regrain.editing.errors import RequestError
 from regrain.editing.storage.memory import return_freed
@@ -19,13 +19,25 @@ from regrain.ui.session.session import Session
 
 MAX_PAGES = 64
 GRACE = float(os.environ.get("REGRAIN_GRACE", "120"))  # seconds
-_MAX_CONNECTED = 4096
+_MAX_KNOWN = 4096  # pages, and connections that ended before they arrived
 _LATE = 30.0  # seconds after a page has gone in which what it sends says nothing: it was sent before
 _SILENCE = 100.0  # seconds in which an open page says that it is open, even one in the background
 
 
+@dataclass(eq=False)
+class _Page:
+    """What is known of a page; times by the clock of the store."""
+
+    session: Session | None = None  # None before its first event, and once it is forgotten
+    used: float = 0.0  # when its last event came
+    left: float | None = None  # when it went, or lost its last connection; None while it is there
+    heard: float = 0.0  # when it last said that it is open
+    connected: set[str] = field(default_factory=set)
+    connections: set[str] = field(default_factory=set)  # those that ended among them
+
+
 class SessionStore:
-    """The documents of all open pages; the longest unused go first.
+    """The sessions of all open pages; the longest unused go first.
 
     Args:
         first: What a new page shows; None for nothing.
@@ -47,47 +59,43 @@ class SessionStore:
     ) -> None:
         self._grace, self._late, self._silence = grace, min(_LATE, grace / 2), min(_SILENCE, grace)
         self._first, self._media, self._finder, self._clock = first, media, finder, clock
-        self._documents: OrderedDict[str, Session] = OrderedDict()
-        self._connected: OrderedDict[str, set[str]] = OrderedDict()
-        self._all: OrderedDict[str, set[str]] = OrderedDict()  # those that ended among them
+        self._pages: OrderedDict[str, _Page] = OrderedDict()
         self._tell_ended = ended
-        self._left: OrderedDict[str, float] = OrderedDict()  # when pages went that have no connection
-        self._ended: deque[str] = deque(maxlen=_MAX_CONNECTED)  # connections that ended before they arrived
+        self._ended: deque[str] = deque(maxlen=_MAX_KNOWN)  # connections that ended before they arrived
         self._lock = threading.Lock()
 
     def get(self, page: str, opened: ClipSession | None = None) -> Session:
-        """The document of a page; a new one, on `opened` or what new pages show, on its first event.
+        """The session of a page; a new one, on `opened` or what new pages show, on its first event.
 
         Raises:
             RequestError: There is nothing to show.
         """
         with self._lock:
-            document, gone = self._documents.pop(page, None), page in self._left
-            if document is None:
+            known, now = self._known(page), self._clock()
+            if known.session is None:
                 if (start := self._first or opened) is None:
                     raise RequestError("clip", "None is open. Choose an example or open your own.")
-                document = Session(start, self._finder)
-                if gone:
-                    self._forget_later(page, document)
-            self._documents[page] = document
-            document.used = self._clock()
-            if not gone:
-                document.left = None
-            old = [p for p, s in self._documents.items() if self._clock() - s.used > MAX_AGE]
-            old += list(self._documents)[: max(0, len(self._documents) - len(old) - MAX_PAGES)]
+                known.session = Session(start, self._finder)
+                if known.left is not None:
+                    self._forget_later(page, known)
+            session, known.used = known.session, now
+            kept = [name for name, other in self._pages.items() if other.session]
+            old = [name for name in kept if now - self._pages[name].used > MAX_AGE]
+            old += kept[: max(0, len(kept) - len(old) - MAX_PAGES)]
         self._media.touch(page)
         for other in dict.fromkeys(old):
             self.forget(other)
-        return document
+        return session
 
     def find(self, page: str) -> Session | None:
-        """The document of a page, if it has one already."""
-        return self._documents.get(page)
+        """The session of a page, if it has one already."""
+        known = self._pages.get(page)
+        return known and known.session
 
     def run_of(self, page: str) -> RunThread | None:
         """The last run of a page, if there was one on its clip."""
-        document = self.find(page)
-        return document.run if document else None
+        session = self.find(page)
+        return session and session.run
 
     def keep(self, page: str) -> None:
         """Something still goes on for a page that nobody touches; whether it is open is not known by that.
@@ -95,57 +103,65 @@ class SessionStore:
         The server may go on for minutes with the events of a page that was closed.
         """
         with self._lock:
-            document = self._documents.get(page)
-            if document is None:
+            if self.find(page) is None:
                 return
-            document.used = self._clock()
+            self._pages[page].used = self._clock()
         self._media.touch(page)
 
     def here(self, page: str) -> None:
         """A page says that it is still open: kept though its connection is lost, yet not as used."""
         with self._lock:
-            if (document := self._documents.get(page)) and page in self._left:
-                document.seen = self._clock()
+            if (known := self._pages.get(page)) and known.left is not None:
+                known.heard = self._clock()
+
+    def has_left(self, page: str) -> bool:
+        """Whether a page was closed, or has lost its connection."""
+        known = self._pages.get(page)
+        return known is None or known.left is not None
 
     def arrive(self, page: str, connection: str) -> Session | None:
-        """A page is opened, or is there again; its document if it has one.
+        """A page is opened, or is there again; its session if it has one.
 
-        Args:
-            page: See `ui.handlers.regions.page_of`.
-            connection: Tells the page that is loaded now from the same one before a reload.
+        `connection` tells the page that is loaded now from the same one before a reload.
         """
         with self._lock:
-            known = page in self._documents
-            self._all.setdefault(page, set()).add(connection)
-            _shorten(self._all, page)
+            known = self._known(page)
+            known.connections.add(connection)
             if connection not in self._ended:  # closed at once, on a busy machine
-                self._connected.setdefault(page, set()).add(connection)
-                self._left.pop(page, None)
-            _shorten(self._connected, page)
-        return self.get(page) if known else None
+                known.connected.add(connection)
+                known.left = None
+        return self.get(page) if known.session else None
 
     def leave(self, page: str, connection: str = "") -> None:
         """A page is closed, is being reloaded or has lost its connection: forget it unless it comes back."""
         with self._lock:
-            connected = self._connected.get(page, set())
-            if connection not in connected:
+            known = self._pages.get(page) or self._known(page)
+            if connection not in known.connected:
                 self._ended.append(connection)
-            connected.discard(connection)
-            if connected:  # after a reload the old connection may end last
+            known.connected.discard(connection)
+            if known.connected:  # after a reload the old connection may end last
                 return
-            self._left[page] = self._clock()
-            _shorten(self._left, page)
-            if document := self._documents.get(page):
-                self._forget_later(page, document)
+            known.left = self._clock()
+            if known.session:
+                self._forget_later(page, known)
                 return
         self._tell_ended(connection)  # nothing of it is left
 
-    def _forget_later(self, page: str, document: Session) -> None:
+    def _known(self, page: str) -> _Page:
+        """What is known of a page, now the last that was heard of."""
+        known = self._pages.setdefault(page, _Page())
+        self._pages.move_to_end(page)
+        while len(self._pages) > _MAX_KNOWN:
+            self._pages.popitem(last=False)
+        return known
+
+    def _forget_later(self, page: str, known: _Page) -> None:
         """Forget it after the grace, unless it shows meanwhile, and again, that only its connection is lost.
 
         Events that it sent do not show that: on a busy machine they are answered long after it has gone.
         """
-        document.left = left = self._clock()
+        session, left = known.session, self._clock()
+        known.left = left
 
         def wait(seconds: float, heard: float) -> None:
             timer = threading.Timer(seconds, look, [heard])
@@ -153,23 +169,24 @@ class SessionStore:
             timer.start()
 
         def look(heard: float) -> None:
-            if self._documents.get(page) is not document or document.left is not left:
+            if known.session is not session or known.left != left:
                 return
-            if document.seen > heard:
-                wait(self._silence, document.seen)
+            if known.heard > heard:
+                wait(self._silence, known.heard)
             else:
                 self.forget(page)
 
         wait(self._grace, left + self._late)
 
     def forget(self, page: str) -> None:
-        """Free a page's document and its files."""
+        """Free a page's session and its files. That it has gone stays known: more of it may be answered."""
         with self._lock:
-            document = self._documents.pop(page, None)
-            self._connected.pop(page, None)  # that it has gone stays known: more of it may still be answered
-            connections = tuple(self._all.get(page, ()))
-        if document:
-            document.end()
+            known = self._pages.get(page, _Page())
+            session, known.session = known.session, None
+            known.connected.clear()
+            connections = tuple(known.connections)
+        if session:
+            session.end()
         self._media.forget(page)
         for connection in connections:
             self._tell_ended(connection)
@@ -177,12 +194,4 @@ class SessionStore:
         return_freed()
 
     def __len__(self) -> int:
-        return len(self._documents)
-
-
-def _shorten(kept: OrderedDict[str, Any], page: str) -> None:
-    """Keep the pages that were last heard of, this one among them."""
-    if page in kept:
-        kept.move_to_end(page)
-    while len(kept) > _MAX_CONNECTED:
-        kept.popitem(last=False)
+        return sum(known.session is not None for known in list(self._pages.values()))

@@ -98,8 +98,8 @@ def read_config(path: Path, id: str) -> dict[str, Any]:
             known.model_validate(content)
         except ValidationError as error:
             wrong = from_validation(error, known)
-            said = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message} Use another model."
-            raise ModelError("model", said) from None
+            reason = f"{shorten(id)}: {place}, {wrong.field}: {wrong.message}"
+            raise ModelError("model", f"{reason} Use another model.") from None
     return content
 
 

@@ -46,19 +46,16 @@ def read_folder(folder: Path, id: str, dtype: torch.dtype) -> ModelParts:
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
             raise ModelError("model", f"{shorten(id)} has no folder {part}/. Download the model again.")
-    autoencoder = read_config(folder / "vae" / "config.json", id).get("_class_name", "AutoencoderKL")
-    if autoencoder not in autoencoders:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} has an unsupported autoencoder, {autoencoder}. Use a model with "
-            f"{' or '.join(autoencoders)}.",
-        )
-
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", id)
-    for part in ("unet", "text_encoder"):
-        config = read_config(folder / part / "config.json", id)
-        if part == "unet" and config.get("sample_size") is None:
-            raise ModelError("model", f"{shorten(id)}: unet/config.json has no sample_size. Add it.")
+    vae, unet, _ = (
+        read_config(folder / part / "config.json", id) for part in ("vae", "unet", "text_encoder")
+    )
+    autoencoder = vae.get("_class_name", "AutoencoderKL")
+    if autoencoder not in autoencoders:
+        reason = f"{shorten(id)} has an unsupported autoencoder, {autoencoder}"
+        raise ModelError("model", f"{reason}. Use a model with {' or '.join(autoencoders)}.")
+    if unet.get("sample_size") is None:
+        raise ModelError("model", f"{shorten(id)}: unet/config.json has no sample_size. Add it.")
     with boundary("model", f"{shorten(id)}: tokenizer/ cannot be loaded. Download it again.", ModelError):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return ModelParts(
@@ -84,10 +81,10 @@ PART_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 def download(id: str, files: Sequence[str] = PIPELINE_FILES) -> str:
-    """Download the needed files of a hub repository, safetensors only; return their local folder.
+    """Download the needed files of a hub repository, safetensors only, and return their local folder.
 
     Raises:
-        ModelError: The repository is gated, private or missing, or the hub cannot be reached.
+        ModelError: See `hub_error`.
     """
     from huggingface_hub import snapshot_download
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
 
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.fetching import Fetched, Fetching, watched
@@ -62,26 +61,20 @@ def describe(id: str) -> Listing:
 
     with hub_error(id):
         info = HfApi().model_info(id, files_metadata=True)
-    found = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    wanted = {name: found[name] for name in found if any(fnmatch(name, p) for p in PIPELINE_FILES)}
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    wanted = {name: sizes[name] for name in sorted(sizes) if any(fnmatch(name, p) for p in PIPELINE_FILES)}
     if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
-        raise ModelError(
-            "model",
-            f"{id!r} has no UNet in safetensors. Choose a Stable Diffusion model for diffusers.",
-        )
-    licence = (info.card_data.get("license") if info.card_data else None) or _tagged(info.tags or ())
-    return Listing(id, str(licence or ""), dict(sorted(wanted.items())))
-
-
-def _tagged(tags: Any) -> str:
-    return next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
+        advice = "Choose a Stable Diffusion model for diffusers."
+        raise ModelError("model", f"{id!r} has no UNet in safetensors. {advice}")
+    tagged = [tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:")]
+    licence = (info.card_data or {}).get("license") or next(iter(tagged), "")
+    return Listing(id, str(licence), wanted)
 
 
 def fetch(listing: Listing) -> Iterator[Fetched]:
-    """Fetch the files of a model; closing this generator stops it. What has come stays in the cache.
+    """Fetch the files of a model, telling how far it is a few times a second.
 
-    Yields:
-        How far it is, a few times a second.
+    Closing this generator stops it. What has come stays in the cache.
 
     Raises:
         ModelError: The hub cannot be reached or refuses, or the disk is full.
@@ -110,24 +103,17 @@ def hub_error(id: str) -> Iterator[None]:
     )
     from huggingface_hub.utils import httpx
 
+    away = (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx.TransportError)
     try:
         yield
-    except GatedRepoError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "model", f"{id!r} is missing from the hub, or private. Check the spelling or set HF_TOKEN."
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx.TransportError) as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is not downloaded, and the hub cannot be reached. Go online once, or use storybook.",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            "model", f"{id!r} cannot be downloaded ({reason}). Try again, or use storybook."
-        ) from error
+    except (HfHubHTTPError, OSError, *away) as error:
+        if isinstance(error, GatedRepoError):
+            reason = "is gated. Accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
+        elif isinstance(error, RepositoryNotFoundError):
+            reason = "is missing from the hub, or private. Check the spelling or set HF_TOKEN"
+        elif isinstance(error, away):
+            reason = "is not downloaded, and the hub cannot be reached. Go online once, or use storybook"
+        else:
+            cause = str(error).strip().splitlines()[0]
+            reason = f"cannot be downloaded ({cause}). Try again, or use storybook"
+        raise ModelError("model", f"{id!r} {reason}.") from error

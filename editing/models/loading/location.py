@@ -13,23 +13,11 @@ from regrain.editing.storage.local_models import ASSETS, MODELS_VARIABLE, find_l
 
 # The model and the control network that ship with the code.
 BUILT_IN_IDS = ("storybook", "storybook/canny")
-
-
 _MAX_LORA = 4.0
-
-
 _MAX_TEXT = 1000  # characters of a model's id
-
-
 _WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
-
-
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
 _UNET = "unet/config.json"
-
-
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 
 
@@ -77,10 +65,8 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
     if id in BUILT_IN_IDS:
         return _check(ASSETS / id, id, config)
     if Path(id).suffix.lower() in _PICKLES:
-        raise ModelError(
-            "model",
-            f"{shorten(id)} is a pickle and could run code when opened. Use its .safetensors version.",
-        )
+        reason = f"{shorten(id)} is a pickle and could run code when opened"
+        raise ModelError("model", f"{reason}. Use its .safetensors version.")
     if path := find_local(id, ".safetensors"):
         return _check(path, id, config)
     if id and os.path.exists(id):  # unlike Path.exists, does not raise
@@ -96,15 +82,13 @@ def find(id: str, config: str = _UNET) -> ModelLocation:
 
 def _check(path: Path, id: str, config: str) -> ModelLocation:
     if path.is_file():
-        if path.suffix.lower() != ".safetensors":
-            raise ModelError(
-                "model", f"{shorten(id)} is not a .safetensors file. Use one, or a diffusers folder."
-            )
-        return ModelLocation("file", str(path.resolve()))
+        if path.suffix.lower() == ".safetensors":
+            return ModelLocation("file", str(path.resolve()))
+        reason = f"{shorten(id)} is not a .safetensors file"
+        raise ModelError("model", f"{reason}. Use one, or a diffusers folder.")
     # Other families of models have no UNet; `family_of` tells what they are.
     names = (config, "model_index.json") if config == _UNET else (config,)
-    if not any((path / name).is_file() for name in names):
-        raise ModelError(
-            "model", f"{shorten(id)} has no {config}. Use a diffusers folder or a .safetensors file."
-        )
-    return ModelLocation("folder", str(path.resolve()))
+    if any((path / name).is_file() for name in names):
+        return ModelLocation("folder", str(path.resolve()))
+    reason = f"{shorten(id)} has no {config}"
+    raise ModelError("model", f"{reason}. Use a diffusers folder or a .safetensors file.")

@@ -88,11 +88,8 @@ def _delta(change: Mapping[str, Tensor], alpha: object) -> Tensor | None:
 
 def _layers(model: nn.Module) -> dict[str, Tensor]:
     """Weights by layer, dots as underscores; those of a text encoder with and without its outer name."""
-    weights = {
-        name.replace(".", "_"): layer.weight
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d)
-    }
+    layers = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    weights = {name.replace(".", "_"): layer.weight for name, layer in layers}
     outer = "text_model_"
     inner = {name.removeprefix(outer): weight for name, weight in weights.items()}
     return weights | inner | {outer + name: weight for name, weight in inner.items()}
@@ -108,16 +105,11 @@ def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[st
     changes: dict[tuple[str, str], dict[str, Tensor]] = {}
     path = place if source.kind == "file" else place / FILE
     if not path.is_file():
-        raise ModelError(
-            "loras", f"{shorten(id)} has no {FILE}. Name a .safetensors file or another repository."
-        )
+        advice = "Name a .safetensors file or another repository."
+        raise ModelError("loras", f"{shorten(id)} has no {FILE}. {advice}")
     check_head(path, "loras")
-    with (
-        boundary(
-            "loras", f"{shorten(id)} is damaged or not a .safetensors file. Download it again.", ModelError
-        ),
-        safe_open(path, "pt") as file,
-    ):
+    damaged = f"{shorten(id)} is damaged or not a .safetensors file. Download it again."
+    with boundary("loras", damaged, ModelError), safe_open(path, "pt") as file:
         facts = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
         for key in file.keys():  # noqa: SIM118  # it is no mapping
             part, name, role = _role(key, id)
@@ -129,7 +121,8 @@ def _read(id: str) -> tuple[dict[tuple[str, str], dict[str, Tensor]], Mapping[st
 
 def _role(key: str, id: str) -> tuple[str, str, str]:
     """Part, layer and role of a tensor."""
-    known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", lambda m: f".{_OLD.get(m[1], m[1])}.lora.", key)
+    known = key.replace(".processor.to_out_lora.", ".to_out.0.lora.")
+    known = re.sub(r"\.processor\.(to_[a-z]+)_lora\.", r".\1.lora.", known)
     for end, role in _ENDS.items():
         if not (match := re.fullmatch(f"(.+?){end}", known)):
             continue
@@ -141,6 +134,3 @@ def _role(key: str, id: str) -> tuple[str, str, str]:
         f"{shorten(id)} is not a plain LoRA for Stable Diffusion 1.x or 2.x: it has {shorten(key)}. Use "
         "another; kinds such as LoHa and DoRA are not supported.",
     )
-
-
-_OLD = {"to_out": "to_out.0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,15 +31,16 @@ def family_of(source: ModelLocation) -> Family | None:
     if source.kind == "file":
         return _of_file(Path(source.location))
     if source.kind == "folder":
-        return _of_configs(*(_read(Path(source.location, name)) for name in _CONFIGS))
+        return family_of_configs(*(_read(Path(source.location, name)) for name in _CONFIGS))
     from huggingface_hub import try_to_load_from_cache
 
     places = [try_to_load_from_cache(source.location, name) for name in _CONFIGS]
     configs = [_read(Path(place)) if isinstance(place, str) else {} for place in places]
-    return _of_configs(*configs)
+    return family_of_configs(*configs)
 
 
-def _of_configs(index: dict, unet: dict) -> Family | None:
+def family_of_configs(index: Mapping, unet: Mapping) -> Family | None:
+    """The kind of a model by its index and its UNet's configuration; both may be empty."""
     if not unet:
         return Family(str(index["_class_name"]), frozenset()) if "_class_name" in index else None
     if unet.get("addition_embed_type"):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrain.editing.errors import ModelError, PromptError
-from regrain.editing.models.loading.clip_tokens import CLIP, END, START, read_merges, read_vocabulary
 from regrain.editing.models.loading.configs import read_json
 from regrain.editing.models.loading.location import ModelLocation
 from regrain.editing.models.loading.words import Unknown, check_length, read_words, unknown_words
+from regrain.editing.storage.local_models import ASSETS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+CLIP = ASSETS / "checkpoints" / "clip"
+START, END, _WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 # CLIP's: contractions, words, single digits, runs of other signs.
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_USUAL = 77  # most tokens of a prompt
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Reader:
             yield error
 
     def _offsets(self, text: str) -> list[tuple[int, int]]:
-        found = _tokenizer(self.folder).encode(text, add_special_tokens=False)
-        return [(0, 0), *found.offsets, (0, 0)]
+        encoded = _tokenizer(self.folder).encode(text, add_special_tokens=False)
+        return [(0, 0), *encoded.offsets, (0, 0)]
 
 
 def open_reader(source: ModelLocation) -> Reader:
@@ -65,25 +68,23 @@ def open_reader(source: ModelLocation) -> Reader:
     if source.kind != "folder":
         return Reader(None, CLIP, _limit(CLIP))
     tokens = folder / "tokenizer"
-    tokens = tokens if _has_tokens(tokens) else CLIP
+    kinds = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+    if not any(all((tokens / name).is_file() for name in kind) for kind in kinds):
+        tokens = CLIP
     encoder = _number(folder / "text_encoder" / "config.json", "max_position_embeddings")
     return Reader(read_words(folder), tokens, min(_limit(tokens), encoder))
-
-
-def _has_tokens(folder: Path) -> bool:
-    both = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
-    return both or (folder / "tokenizer.json").is_file()
 
 
 def _limit(tokens: Path) -> int:
     return _number(tokens / "tokenizer_config.json", "model_max_length")
 
 
-def _number(path: Path, key: str, usual: int = 77) -> int:
+def _number(path: Path, key: str) -> int:
+    """A number in a JSON file; CLIP's limit without it."""
     try:
-        return int(read_json(path, path.name).get(key, usual))
+        return int(read_json(path, path.name).get(key, _USUAL))
     except (ModelError, ValueError, TypeError, AttributeError):
-        return usual
+        return _USUAL
 
 
 @lru_cache(maxsize=4)
@@ -93,23 +94,40 @@ def _tokenizer(folder: Path) -> Tokenizer:
     from tokenizers.models import BPE
 
     if (folder / "tokenizer.json").is_file():
-        found = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        found.no_padding()
-        found.no_truncation()
-        return found
-    ends: dict[str, Any] = {"unk_token": END, "end_of_word_suffix": "</w>"}
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+    ends: dict[str, Any] = {"unk_token": END, "end_of_word_suffix": _WORD_END}
     if folder == CLIP:
-        found = Tokenizer(BPE(read_vocabulary(), read_merges(), **ends))
+        tokenizer = Tokenizer(BPE(read_vocabulary(), read_merges(), **ends))
     else:
-        found = Tokenizer(BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"), **ends))
-    found.normalizer = normalizers.Sequence(  # type: ignore[assignment]
+        tokenizer = Tokenizer(BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"), **ends))
+    tokenizer.normalizer = normalizers.Sequence(  # type: ignore[assignment]
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
-    found.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-        [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
+    pieces = pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+        [pieces, pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    found.add_special_tokens([START, END])
-    return found
+    tokenizer.add_special_tokens([START, END])
+    return tokenizer
+
+
+@cache
+def read_merges() -> list[tuple[str, str]]:
+    """CLIP's pairs of tokens that become one, in their order."""
+    lines = (CLIP / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    pairs = (line.split() for line in lines if line)
+    return [(first, second) for first, second in pairs]
+
+
+@cache
+def read_vocabulary() -> dict[str, int]:
+    """CLIP's tokens and their numbers: bytes, bytes that end a word, merges, and two marks."""
+    # A letter for every byte, as GPT-2 has them: itself if it can be printed, else one from 256 on.
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [*map(chr, printed), *(chr(256 + i) for i in range(256 - len(printed)))]
+    merged = ["".join(pair) for pair in read_merges()]
+    tokens = [*letters, *(letter + _WORD_END for letter in letters), *merged, START, END]
+    return {token: number for number, token in enumerate(tokens)}

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.loading.clip_tokens import read_merges, read_vocabulary
 from regrain.editing.models.loading.folder import ModelParts
+from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 from regrain.editing.storage.local_models import ASSETS
 from regrain.editing.storage.safetensors_files import check_head
 
 CHECKPOINTS = ASSETS / "checkpoints"
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 CLIP, OPENCLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+TOKENS = {"sd1": f"{CLIP}embeddings.token_embedding.weight", "sd2": f"{OPENCLIP}token_embedding.weight"}
 HEAD = 64  # width of a head wherever a checkpoint does not fix their number
 EPS_CORRELATION = 0.5
 MAX_TOKENS = 77
@@ -40,14 +41,14 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
     """
     name = shorten(Path(path).name)
     check_head(Path(path), "model")
-    said = f"{name} is damaged or not a .safetensors file. Download it again."
-    with boundary("model", said, ModelError), safe_open(path, framework="pt") as file:
+    damaged = f"{name} is damaged or not a .safetensors file. Download it again."
+    with boundary("model", damaged, ModelError), safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         checkpoint = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     version = _version(checkpoint, name)
     # Some weights are missing, or have shapes that no such model has.
-    said = f"{name} is not a complete Stable Diffusion {version[2:]}.x checkpoint. Use another."
-    with boundary("model", said, ModelError):
+    incomplete = f"{name} is not a complete Stable Diffusion {version[2:]}.x checkpoint. Use another."
+    with boundary("model", incomplete, ModelError):
         unet, vae = _unet(checkpoint, version), _vae(checkpoint, version)
         text_encoder = _text_encoder(checkpoint, version)
     for part, kept_as in ((unet, dtype), (vae, torch.float32), (text_encoder, dtype)):
@@ -56,8 +57,9 @@ def read_file(path: str, dtype: torch.dtype) -> ModelParts:
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
     pad = "!" if version == "sd2" else "<|endoftext|>"
-    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
-    tokenizer = CLIPTokenizer(**tokens, pad_token=pad, model_max_length=MAX_TOKENS)
+    tokenizer = CLIPTokenizer(
+        vocab=read_vocabulary(), merges=read_merges(), pad_token=pad, model_max_length=MAX_TOKENS
+    )
     scheduler = _config(version, "scheduler", "scheduler_config.json")
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated.startswith("v") or "v_pred" in checkpoint:
@@ -74,19 +76,16 @@ def _version(checkpoint: Mapping[str, Tensor], name: str) -> str:
     """Recognise "sd1" or "sd2" by the text encoder; other or incomplete files raise ModelError."""
     if any(key.startswith("conditioner.embedders.") for key in checkpoint):
         raise ModelError("model", f"{name} is an SDXL checkpoint. Use Stable Diffusion 1.x or 2.x.")
-    version = "sd2" if f"{OPENCLIP}token_embedding.weight" in checkpoint else "sd1"
+    version = "sd2" if TOKENS["sd2"] in checkpoint else "sd1"
     needed = {
         "UNet": f"{UNET}input_blocks.0.0.weight",
         "autoencoder": f"{VAE}encoder.conv_in.weight",
-        "text encoder": f"{CLIP}embeddings.token_embedding.weight"
-        if version == "sd1"
-        else f"{OPENCLIP}token_embedding.weight",
+        "text encoder": TOKENS[version],
     }
     for part, key in needed.items():
         if key not in checkpoint:
-            raise ModelError(
-                "model", f"{name} has no {part} ({key}). Use a complete Stable Diffusion checkpoint."
-            )
+            advice = "Use a complete Stable Diffusion checkpoint."
+            raise ModelError("model", f"{name} has no {part} ({key}). {advice}")
     return version
 
 
@@ -113,6 +112,7 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     first = _config(version, "unet")["layers_per_block"] + 1
     widths = [len(checkpoint[f"{UNET}input_blocks.{1 + first * i}.0.out_layers.3.weight"]) for i in range(4)]
     heads = {} if version == "sd1" else {"attention_head_dim": [max(1, width // HEAD) for width in widths]}
+    text = checkpoint[f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"]
     return UNet2DConditionModel.from_single_file(
         dict(checkpoint),
         config=str(CHECKPOINTS / version),
@@ -120,9 +120,7 @@ def _unet(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
         local_files_only=True,
         block_out_channels=widths,
         in_channels=checkpoint[f"{UNET}input_blocks.0.0.weight"].shape[1],
-        cross_attention_dim=checkpoint[
-            f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-        ].shape[1],
+        cross_attention_dim=text.shape[1],
         **heads,
     )
 
@@ -146,26 +144,16 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
     if version == "sd1":
-        tokens, layers, inner = (
-            f"{CLIP}embeddings.token_embedding.weight",
-            f"{CLIP}encoder.layers.",
-            "mlp.fc1.weight",
-        )
+        layers, inner = f"{CLIP}encoder.layers.", "mlp.fc1.weight"
     else:
-        tokens, layers, inner = (
-            f"{OPENCLIP}token_embedding.weight",
-            f"{OPENCLIP}transformer.resblocks.",
-            "mlp.c_fc.weight",
-        )
+        layers, inner = f"{OPENCLIP}transformer.resblocks.", "mlp.c_fc.weight"
     depth = len({key.removeprefix(layers).split(".")[0] for key in checkpoint if key.startswith(layers)})
-    vocabulary, width = checkpoint[tokens].shape
+    vocabulary, width = checkpoint[TOKENS[version]].shape
     config = _config(version, "text_encoder") | {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "num_attention_heads": max(1, width // HEAD),
-        "num_hidden_layers": depth
-        if version == "sd1"
-        else min(depth, 23),  # 2.x reads the layer before the last
+        "num_hidden_layers": depth if version == "sd1" else min(depth, 23),  # 2.x reads the last but one
         "intermediate_size": len(checkpoint[f"{layers}0.{inner}"]),
     }
     with init_empty_weights():
@@ -177,6 +165,5 @@ def _text_encoder(checkpoint: Mapping[str, Tensor], version: str) -> nn.Module:
     if not hasattr(model, "text_model"):  # transformers 5 has one module less
         weights = {key.removeprefix("text_model."): value for key, value in weights.items()}
     expected = model.state_dict()
-    weights = {key: value for key, value in weights.items() if key in expected}
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict({key: weights[key] for key in weights if key in expected}, assign=True)
     return model

@@ -56,9 +56,7 @@ def read_groups(folder: Path) -> dict[str, tuple[str, ...]] | None:
 def unknown_words(words: frozenset[str] | None, text: str) -> list[Unknown]:
     """The words of a text that are not in `words`, each once, ignoring case and punctuation.
 
-    Args:
-        words: Lower case; None knows every word.
-        text: A prompt.
+    `words` are lower case; None knows every word.
     """
     if words is None:
         return []
@@ -87,11 +85,9 @@ def check_length(prompt: str, field: str, offsets: Sequence[tuple[int, int]], li
     """Check that the tokens of a prompt fit.
 
     Args:
-        prompt: The text.
-        field: Field to name in the error.
+        prompt, field: The text, and the field to name in the error.
         offsets: The characters [start, stop) of each token, start and end token included.
         limit: Most tokens, those two included.
-
     Raises:
         PromptError: They do not; names the first word that does not fit.
     """
@@ -99,8 +95,6 @@ def check_length(prompt: str, field: str, offsets: Sequence[tuple[int, int]], li
         return
     start = offsets[limit - 1][0]  # the end token needs the last place
     word = next(word for word in re.finditer(r"\S+", prompt) if word.end() > start)
-    raise PromptError(
-        field,
-        f"The prompt has {len(offsets) - 2} tokens, but at most {limit - 2} fit. Shorten it; "
-        f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit.",
-    )
+    count = f"The prompt has {len(offsets) - 2} tokens, but at most {limit - 2} fit"
+    first = f"{shorten(word[0])} (character {word.start() + 1}) is the first word that does not fit"
+    raise PromptError(field, f"{count}. Shorten it; {first}.")

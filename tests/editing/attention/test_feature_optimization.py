@@ -6,17 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from regrain.editing.attention import feature_optimization
-from regrain.editing.attention.feature_optimization import (
-    Agreement,
-    as_places,
-    flow_slope,
-    neighbours,
-    optimize_features,
-    similarity_slope,
-    unit_slope,
-    with_statistics,
-)
+from regrain.editing.attention import feature_optimization as room
+from regrain.editing.attention.feature_optimization import Agreement, as_places, optimize_features, unit_slope
 from regrain.editing.motion.correspondence import Motion
 from regrain.editing.motion.flow import warp
 
@@ -96,11 +87,11 @@ def test_similarity_does_not_depend_on_length(distance):
     x, reference = torch.randn(2, 11, 4, dtype=torch.float64), units(features(2).double())[:, :11, :4]
     reference = normalize(reference, dim=-1)
     expected = gradient(lambda x: dense(normalize(x, dim=-1), reference, distance), x)
-    assert near(similarity_slope(x, reference, distance), expected)
+    assert near(room.similarity_slope(x, reference, distance), expected)
 
 
 def test_equal_features_have_no_slope(monkeypatch):
-    monkeypatch.setattr(feature_optimization, "_BLOCK", 20)
+    monkeypatch.setattr(room, "_BLOCK", 20)
     u = units(features())
     for distance in ("absolute", "squared"):
         assert not unit_slope(u, u.clone(), distance).any()
@@ -110,41 +101,37 @@ def test_equal_features_have_no_slope(monkeypatch):
 def test_the_slope_of_motion_is_that_of_the_warped_frames(circular):
     x, motion = features(), random_motion()
     expected = gradient(lambda x: unlike(x, motion, circular), x)
-    assert near(flow_slope(as_places(x), neighbours(motion, circular)), as_places(expected))
+    assert near(room.flow_slope(as_places(x), room.neighbours(motion, circular)), as_places(expected))
 
 
 def test_what_only_rounding_made_has_no_slope():
     x = features(1).repeat(2 * FRAMES, 1, 1, 1)
     x += 1e-7 * torch.randn_like(x)
-    assert not flow_slope(as_places(x), neighbours(still(), True)).any()
+    assert not room.flow_slope(as_places(x), room.neighbours(still(), True)).any()
 
 
 @pytest.mark.parametrize("circular", [True, False])
 def test_what_is_hidden_has_no_neighbour(circular):
     motion = still()
     hidden = Motion(motion.forward, motion.backward, ~motion.hidden, ~motion.appeared)
-    assert not flow_slope(as_places(features()), neighbours(hidden, circular)).any()
+    assert not room.flow_slope(as_places(features()), room.neighbours(hidden, circular)).any()
 
 
-def test_one_frame_agrees_with_itself():
-    x, wanted = features(2), replace(WANTED, similarity=0.0)
-    for circular in (True, False):
-        found = optimize_features(x, x, still(1), replace(wanted, circular=circular, restore=False))
-        assert torch.equal(found, x)
+@pytest.mark.parametrize("circular", [True, False])
+def test_one_frame_agrees_with_itself(circular):
+    x, wanted = features(2), replace(WANTED, similarity=0.0, circular=circular, restore=False)
+    assert torch.equal(optimize_features(x, x, still(1), wanted), x)
 
 
 def test_halves_of_guidance_do_not_touch():
     x, source, motion = features(), features(), random_motion()
     alone = [optimize_features(x[rows], source[rows], motion, WANTED) for rows in (slice(3), slice(3, 6))]
-    torch.testing.assert_close(
-        optimize_features(x, source, motion, WANTED), torch.cat(alone), atol=1e-4, rtol=1e-4
-    )
+    found = optimize_features(x, source, motion, WANTED)
+    torch.testing.assert_close(found, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}],
-    ids=str,
+    "change", [{}, {"circular": False}, {"distance": "squared"}, {"flow": 0.0}, {"similarity": 0.0}], ids=str
 )
 def test_the_loss_falls(change):
     x, source, motion = features(), features(), random_motion()
@@ -168,16 +155,8 @@ def test_statistics_are_put_back():
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
     free = optimize_features(x, features(), random_motion(), replace(WANTED, restore=False))
     assert not torch.allclose(free.mean((2, 3)), x.mean((2, 3)), atol=1e-3)
-
-
-def test_a_single_place_has_statistics():
-    x = torch.randn(2, 4, 1, 1)
-    torch.testing.assert_close(with_statistics(x + 5, x), x)
-
-
-def test_without_weights_nothing_is_done():
-    x = features().bfloat16()
-    assert optimize_features(x, features(), still(), replace(WANTED, flow=0.0, similarity=0.0)) is x
+    single = torch.randn(2, 4, 1, 1)  # place
+    torch.testing.assert_close(room.with_statistics(single + 5, single), single)
 
 
 def test_dtype_shape_and_weights_are_left_alone():
@@ -189,3 +168,6 @@ def test_dtype_shape_and_weights_are_left_alone():
     assert layer.weight.grad is None
     with torch.no_grad():
         assert optimize_features(x, source, still(), WANTED).grad_fn is None
+    # Without weights of the losses nothing is done.
+    half = x.bfloat16()
+    assert optimize_features(half, source, still(), replace(WANTED, flow=0.0, similarity=0.0)) is half

@@ -4,30 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from regrain.editing.attention import frames as room
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import (
-    across_frames,
-    all_frames,
-    fold_frames,
-    frames_seen,
-    labels_seen,
-    sparse_causal,
-    tracks,
-    unfold_frames,
-)
+from regrain.editing.attention.frames import across_frames, all_frames, frames_seen, tracks
 
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 4, 3, 5, 8
 
 
-def own_frame(q, k, v, frames, attend=attention):
-    return across_frames(q, k, v, frames, frames_seen(("own",), frames), attend)
+def sparse_causal(q, k, v, frames, selectors=("first", "previous"), attend=attention):
+    return across_frames(q, k, v, frames, frames_seen(selectors, frames), attend)
+
+
+def own_frame(q, k, v, frames):
+    return sparse_causal(q, k, v, frames, ("own",))
 
 
 @pytest.fixture
 def qkv():
-    return torch.randn(
-        3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=torch.Generator().manual_seed(0)
-    ).unbind()
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, BRANCHES * FRAMES, HEADS, TOKENS, DIM, generator=generator).unbind()
 
 
 def loop(qkv, seen):
@@ -37,24 +32,20 @@ def loop(qkv, seen):
     for row in range(len(q)):
         first = row // FRAMES * FRAMES
         at = [first + frame for frame in seen(row % FRAMES)]
-        rows.append(
-            attention(q[row : row + 1], torch.cat([*k[at]], 1)[None], torch.cat([*v[at]], 1)[None])[0]
-        )
+        keys, values = (torch.cat([*x[at]], 1)[None] for x in (k, v))
+        rows.append(attention(q[row : row + 1], keys, values)[0])
     return torch.stack(rows)
 
 
 def test_fold_and_unfold(qkv):
-    folded = fold_frames(qkv[0], FRAMES)
+    folded = room.fold_frames(qkv[0], FRAMES)
     assert folded.shape == (BRANCHES, HEADS, FRAMES * TOKENS, DIM)
     assert torch.equal(folded[1, 2, 3 * TOKENS + 4], qkv[0][FRAMES + 3, 2, 4])
-    assert torch.equal(unfold_frames(folded, FRAMES), qkv[0])
+    assert torch.equal(room.unfold_frames(folded, FRAMES), qkv[0])
 
 
-def test_all_frames(qkv):
+def test_all_frames_and_own_frame(qkv):
     torch.testing.assert_close(all_frames(*qkv, FRAMES), loop(qkv, lambda _: range(FRAMES)))
-
-
-def test_own_frame(qkv):
     torch.testing.assert_close(own_frame(*qkv, FRAMES), loop(qkv, lambda frame: [frame]))
 
 
@@ -71,9 +62,6 @@ def test_own_frame(qkv):
 )
 def test_sparse_causal(qkv, selectors, seen):
     torch.testing.assert_close(sparse_causal(*qkv, FRAMES, selectors), loop(qkv, seen))
-
-
-def test_sparse_causal_needs_a_frame(qkv):
     with pytest.raises(ValueError, match="selectors"):
         sparse_causal(*qkv, FRAMES, ())
 
@@ -106,10 +94,6 @@ def test_attend_gets_the_arranged_tokens(qkv):
     assert shapes == [(clip, clip), (qkv[0].shape, (BRANCHES * FRAMES, HEADS, 2 * TOKENS, DIM))]
 
 
-def test_sparse_causal_sees_the_first_and_the_previous_frame_by_default(qkv):
-    torch.testing.assert_close(sparse_causal(*qkv, FRAMES), loop(qkv, lambda f: [0, max(f - 1, 0)]))
-
-
 def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
     """Random tracks of every length, one token a frame at most."""
     g = torch.Generator().manual_seed(1)
@@ -129,7 +113,7 @@ def test_tracks_equal_a_loop_over_tokens(qkv, monkeypatch):
 
 def test_a_token_alone_in_its_track_keeps_its_value(qkv):
     ids = torch.arange(FRAMES * TOKENS).view(FRAMES, TOKENS)
-    assert torch.equal(tracks(*qkv, FRAMES, ids), qkv[2])
+    assert torch.equal(tracks(*qkv, FRAMES, ids, 0.2), qkv[2])
 
 
 @pytest.mark.parametrize("selectors", ["all", ("own",), ("first", "previous"), ("own", "middle", 1)])
@@ -144,4 +128,4 @@ def test_labels_follow_the_keys(qkv, selectors):
         return q
 
     across_frames(rows, rows, rows, FRAMES, seen, attend)
-    assert all(torch.equal(a, b) for a, b in zip(laid, labels_seen(labels, seen), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(laid, room.labels_seen(labels, seen), strict=True))

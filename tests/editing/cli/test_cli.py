@@ -2,18 +2,22 @@ import json
 import os
 import subprocess
 import sys
-import types
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from commands import change, command, last_error
+from tables import rows
 
 from regrain.editing.__main__ import main
+from regrain.editing.errors import ResourceError
 from regrain.editing.media.labels import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.recipe import events
-from regrain.editing.request.project import FILE, load_project
+from regrain.editing.request.project import load_project
+
+call = command(main)
 
 
 @pytest.fixture
@@ -29,99 +33,72 @@ def material(tmp_path):
 
 @pytest.fixture
 def project(material):
-    options = [
-        "--masks",
-        material / "masks",
-        "--stride",
-        2,
-        "--region",
-        "1:cat=a fox",
-        "--region-source",
-        "1=a cat",
-    ]
-    code = call(
-        "new", material / "clip.mp4", "-o", material / "project", *options, "--source-prompt", "a cat sits"
-    )
-    assert code == 0
+    options = ["--masks", material / "masks", "--stride", 2, "--source-prompt", "a cat sits"]
+    options += ["--region", "1:cat=a fox", "--region-source", "1=a cat"]
+    assert call("new", material / "clip.mp4", "-o", material / "project", *options) == 0
     return material / "project"
 
 
-@pytest.fixture
-def requests(monkeypatch):
-    """Replaces the engine by one that returns the source; gives the requests it got."""
-    got = []
+class Engine(list):
+    """Returns the source, or fails; holds the requests it got."""
 
-    def edit(request, backbone=None):
-        got.append(request)
+    error = None
+
+    def edit(self, request, backbone=None):
+        self.append(request)
         source = request.clip.read(0, len(request.clip))
         yield events.Stage("editing")
+        if self.error:
+            raise self.error
         yield events.Progress("editing", 1, 1, 0.0)
         result = events.EditResult(source, source, source, request.edited_mask, {})
         yield events.Finished(result, {"version": 1, "warnings": ["from the run"]})
 
-    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
-    return got
+
+@pytest.fixture
+def requests(monkeypatch):
+    """Takes the place of the runner."""
+    engine = Engine()
+    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", engine)
+    return engine
 
 
-def call(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
-def last_error(capsys):
-    return capsys.readouterr().err.rstrip().splitlines()[-1]
-
-
-def test_an_unknown_dtype_is_refused_before_any_work(project, requests, capsys):
-    assert call("run", project, "-o", project.parent / "out", "--dtype", "float8") == 2
-    assert last_error(capsys).startswith(
-        "error: --dtype: Expected float32, float16 or bfloat16, got 'float8'."
-    )
-    assert not requests
-
-
-def test_new_makes_a_project_that_loads(project):
+def test_new_makes_a_project_that_loads_and_is_not_overwritten(material, project, capsys):
+    assert call("new", material / "clip.mp4", "-o", project) == 2
+    assert "is already a project" in last_error(capsys)
     request = load_project(project)
-    assert [(r.label, r.name, r.source, r.prompt) for r in request.regions] == [
-        (1, "cat", "a cat", "a fox"),
-        (2, "region 2", "", ""),
-    ]
+    regions = [(r.label, r.name, r.source, r.prompt) for r in request.regions]
+    assert regions == [(1, "cat", "a cat", "a fox"), (2, "region 2", "", "")]
     assert (len(request.clip), request.clip.fps) == (3, 6)
     assert request.composed.text == "a fox sits"
 
 
-def test_new_without_masks_has_no_regions(material):
+def test_new_without_masks_has_no_regions(material, requests, capsys):
     assert call("new", material / "clip.mp4", "-o", material / "p", "--frames", 2, "--size", 256) == 0
     request = load_project(material / "p")
     assert (request.regions, request.labels, len(request.clip), request.size) == ((), None, 2, 256)
+    assert call("run", material / "p", "-o", material / "out") == 2  # there is nothing to do
+    assert last_error(capsys).startswith("error: regions: ")
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [
-        ("clip.frames", ["--frames", 7]),
-        ("clip.stride", ["--stride", 0]),
-        ("size", ["--size", 1]),
-        ("masks", ["--masks", "masks"]),
-        ("masks", ["--masks", "missing"]),
-        ("masks", ["--region", "1=a fox"]),
-        ("--region", ["--region", "a fox"]),
-        ("--region", ["--region", "x=a fox"]),
-        ("--region", ["--region", "1=a", "--region", "1=b"]),
-        ("regions.region 0.label", ["--region", "0=a fox"]),
-        ("--region-source", ["--region-source", "fox"]),
-    ],
-)
+NOT_NEW = {
+    "clip.frames": ["--frames 7"],
+    "clip.stride": ["--stride 0"],
+    "size": ["--size 1"],
+    "masks": ["--masks masks", "--masks missing", "--region 1=fox"],
+    "--region": ["--region fox", "--region x=fox", "--region 1=a --region 1=b"],
+    "regions.region 0.label": ["--region 0=fox"],
+    "--region-source": ["--region-source fox"],
+}
+
+
+@pytest.mark.parametrize(("field", "options"), rows(NOT_NEW))
 def test_new_refuses_by_name_and_leaves_nothing(material, capsys, monkeypatch, field, options):
     monkeypatch.chdir(material)
     before = sorted(material.rglob("*"))
-    assert call("new", "clip.mp4", "-o", "p", *options) == 2
+    assert call("new", "clip.mp4", "-o", "p", *options.split()) == 2
     assert last_error(capsys).startswith(f"error: {field}: ")
     assert sorted(material.rglob("*")) == before
-
-
-def test_new_does_not_overwrite_a_project(material, project, capsys):
-    assert call("new", material / "clip.mp4", "-o", project) == 2
-    assert "is already a project" in last_error(capsys)
 
 
 def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
@@ -134,19 +111,9 @@ def test_run_writes_results_and_says_where(project, requests, tmp_path, capsys):
 
 
 def test_options_outweigh_the_project(project, requests, tmp_path):
-    options = [
-        "--model",
-        "/models/sd",
-        "--seed",
-        5,
-        "--set",
-        "steps=3",
-        "--set",
-        "levels=coarse",
-        "--set",
-        "blend=false",
-    ]
-    assert call("run", project, "-o", tmp_path / "out", *options) == 0
+    settings = ["--set", "steps=3", "--set", "levels=coarse", "--set", "blend=false"]
+    options = ["--model", "/models/sd", "--seed", 5]
+    assert call("run", project, "-o", tmp_path / "out", *options, *settings) == 0
     (request,) = requests
     assert (request.model, request.seed) == ("/models/sd", 5)
     assert request.params == {"steps": 3, "levels": "coarse", "blend": False}
@@ -157,58 +124,49 @@ def test_another_method_drops_the_params_and_says_so(project, requests, tmp_path
 
     other = replace(methods.METHODS["videograin"], name="other")
     monkeypatch.setitem(methods.METHODS, "other", other)
-    content = json.loads((project / FILE).read_text()) | {"params": {"steps": 9, "feather": 1.0}}
-    (project / FILE).write_text(json.dumps(content))
+    change(project, params={"steps": 9, "feather": 1.0})
     assert call("run", project, "-o", tmp_path / "out", "--method", "other", "--set", "steps=4") == 0
     assert requests[0].params == {"steps": 4}
     warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
     assert "dropped the project's params for videograin: feather, steps" in warnings[1]
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [
-        ("params.steps", ["--set", "steps=0"]),
-        ("params.stepz", ["--set", "stepz=1"]),
-        ("params.feather", ["--set", "feather=NaN"]),
-        ("params.feather", ["--set", "feather=wide"]),
-        ("--set", ["--set", "steps"]),
-        ("seed", ["--seed", "-1"]),
-        ("--seed", ["--seed", "x"]),
-        ("method", ["--method", "none"]),
-        ("model", ["--model", ""]),
-        ("--bogus", ["--bogus"]),
-    ],
-)
-def test_run_refuses_by_name_and_leaves_nothing(project, requests, tmp_path, capsys, field, options):
-    assert call("run", project, "-o", tmp_path / "out", *options) == 2
-    assert last_error(capsys).startswith(f"error: {field}: ")
-    assert not (tmp_path / "out").exists()
+NOT_RUN = {
+    "params.steps: ": [["--set", "steps=0"]],
+    "params.stepz: ": [["--set", "stepz=1"]],
+    "params.feather: ": [["--set", "feather=NaN"], ["--set", "feather=wide"]],
+    "--set: ": [["--set", "steps"]],
+    "seed: ": [["--seed", "-1"]],
+    "--seed: ": [["--seed", "x"]],
+    "method: ": [["--method", "none"]],
+    "model: ": [["--model", ""]],
+    "--bogus: ": [["--bogus"]],
+    "--dtype: Expected float32, float16 or bfloat16, got 'float8'.": [["--dtype", "float8"]],
+    "--out: 'project' contains": [["-o", "project"]],
+    "more_prompts: videograin makes one edit per run": [["--prompt", "a fox", "--prompt", "a dog"]],
+}
+
+
+@pytest.mark.parametrize(("start", "options"), rows(NOT_RUN))
+def test_run_refuses_by_name_and_leaves_nothing(
+    project, requests, tmp_path, capsys, monkeypatch, start, options
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert call("run", project, "-o", "out", *options) == 2
+    assert last_error(capsys).startswith(f"error: {start}")
+    assert sorted(tmp_path.rglob("*")) == before
     assert requests == []
 
 
-def test_a_failed_run_leaves_nothing(project, tmp_path, capsys, monkeypatch):
-    from regrain.editing.errors import ResourceError
-
-    def edit(request, backbone=None):
-        yield events.Stage("editing")
-        raise ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
-
-    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
+def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(project, requests, tmp_path, capsys):
+    requests.error = ResourceError("memory", "3 frames of 32x16 do not fit. Lower size.")
     assert call("run", project, "-o", tmp_path / "out") == 2
     assert last_error(capsys) == "error: memory: 3 frames of 32x16 do not fit. Lower size."
     assert not (tmp_path / "out").exists()
-
-
-def test_nothing_to_do_is_refused(material, requests, tmp_path, capsys):
-    call("new", material / "clip.mp4", "-o", material / "p")
-    assert call("run", material / "p", "-o", tmp_path / "out") == 2
-    assert last_error(capsys).startswith("error: regions: ")
-
-
-def test_results_do_not_go_into_a_project(project, requests, capsys):
-    assert call("run", project, "-o", project) == 2
-    assert last_error(capsys).startswith("error: --out: ")
+    requests.error = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        call("run", project, "-o", tmp_path / "out")
 
 
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["run"], ["run", "x"], ["new"], ["schema", "--x"]])
@@ -220,37 +178,23 @@ def test_usage_errors_are_one_line(capsys, arguments):
 
 
 def test_numbers_that_are_none_are_named_in_plain_words(capsys):
-    assert main(["run", "p", "-o", "o", "--seed", "x"]) == 2
+    assert call("run", "p", "-o", "o", "--seed", "x") == 2
     assert capsys.readouterr().err == "error: --seed: Expected a whole number. See --help.\n"
-    assert main(["batch", "p", "-o", "o", "--cpus", "0"]) == 2
+    assert call("batch", "p", "-o", "o", "--cpus", 0) == 2
     assert capsys.readouterr().err == "error: --cpus: Expected at least 0.1. See --help.\n"
 
 
-def test_schema_is_json(capsys):
+def test_schema_is_json_and_doctor_names_versions_device_and_estimates(capsys):
     assert call("schema") == 0
     assert "clip" in json.loads(capsys.readouterr().out)["properties"]
-
-
-def test_doctor_names_versions_device_and_estimates(capsys):
     assert call("doctor") == 0
     shown = capsys.readouterr().out
     for word in ("Python", "torch", "device", "free memory", "attention", "estimate"):
         assert word in shown
 
 
-def test_bugs_keep_their_traceback(project, tmp_path, monkeypatch):
-    def edit(request, backbone=None):
-        raise ZeroDivisionError
-        yield
-
-    monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
-    with pytest.raises(ZeroDivisionError):
-        call("run", project, "-o", tmp_path / "out")
-
-
 def test_a_bad_project_is_refused_quickly_and_without_torch(project, tmp_path):
-    content = json.loads((project / FILE).read_text()) | {"seed": -1}
-    (project / FILE).write_text(json.dumps(content))
+    change(project, seed=-1)
     code = (
         "import sys; from regrain.editing.__main__ import main; code = main(sys.argv[1:]);"
         "assert not {'torch', 'diffusers', 'cv2'} & set(sys.modules); sys.exit(code)"
@@ -267,8 +211,3 @@ def test_prompts_are_several_edits_of_one_run(project, requests, tmp_path):
     options = ["--method", "fatezero", "--prompt", "a fox sits", "--prompt", "a panda sits"]
     assert call("run", project, "-o", tmp_path / "out", *options) == 0
     assert requests[0].targets == ("a fox sits", "a panda sits, a fox")
-
-
-def test_several_prompts_need_a_method_for_them(project, requests, tmp_path, capsys):
-    assert call("run", project, "-o", tmp_path / "out", "--prompt", "a fox", "--prompt", "a dog") == 2
-    assert last_error(capsys).startswith("error: more_prompts: videograin makes one edit per run")

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import change, command, last_error
+from tables import rows
 from tuning_runs import clip, learned, request
 
 from regrain.editing import load_adapter, save_adapter
@@ -14,8 +16,10 @@ from regrain.editing.errors import EditingError
 from regrain.editing.methods.tuning import Learner, Tuning
 from regrain.editing.models.adapters import read_facts
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import FILE, load_project, save_project
+from regrain.editing.request.project import load_project, save_project
+from regrain.editing.request.runnable import adapter_facts
 
+call = command(main)
 pytestmark = pytest.mark.usefixtures("own_cache")
 QUICK = ("--set", "tune_steps=3", "--set", "tune_preview_every=0")
 
@@ -33,28 +37,28 @@ def file(small, tmp_path) -> Path:
     return tmp_path / "clip.safetensors"
 
 
-def call(*arguments) -> int:
-    return main([str(argument) for argument in arguments])
+@pytest.fixture
+def out(tmp_path) -> Path:
+    return tmp_path / "new" / "walk.safetensors"
 
 
-def last_error(capsys) -> str:
-    return capsys.readouterr().err.rstrip().splitlines()[-1]
+@pytest.fixture
+def tune(project, small_folder, out):
+    """The command, with a small model and few steps."""
+    return lambda *options: call("tune", project, "-o", out, "--model", small_folder, *QUICK, *options)
 
 
-def without_models(monkeypatch):
-    monkeypatch.setattr(
-        "regrain.editing.models.load.load_backbone", lambda *_, **__: pytest.fail("a model was loaded")
-    )
+@pytest.fixture
+def _no_model(monkeypatch):
+    loaded = lambda *_, **__: pytest.fail("a model was loaded")  # noqa: E731
+    monkeypatch.setattr("regrain.editing.models.load.load_backbone", loaded)
 
 
 # --- tune
 
 
-def test_tune_writes_an_adapter_and_says_where(project, small_folder, tmp_path, capsys):
-    out = tmp_path / "new" / "walk.safetensors"
-    assert (
-        call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--set", "learning_rate=0.002") == 0
-    )
+def test_tune_writes_an_adapter_and_says_where(tune, out, small_folder, capsys):
+    assert tune("--set", "learning_rate=0.002") == 0
     shown = capsys.readouterr().out
     assert f"adapter: {out} (" in shown
     assert "3 steps" in shown
@@ -63,87 +67,67 @@ def test_tune_writes_an_adapter_and_says_where(project, small_folder, tmp_path, 
     assert (facts.name, facts.steps, facts.words) == ("walk", 3, "a cat")
     assert facts.learning_rate == 0.002
     assert facts.model == str(small_folder)
-    assert call("tune", project, "-o", out, "--model", small_folder, *QUICK, "--name", "my walk") == 0
+    assert tune("--name", "my walk") == 0
     assert read_facts(out).name == "my walk"
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_tune_of_no_steps_has_no_losses_to_tell(project, small_folder, tmp_path, capsys):
-    out = tmp_path / "walk.safetensors"
-    assert call("tune", project, "-o", out, "--model", small_folder, "--set", "tune_steps=0") == 0
+def test_tune_of_no_steps_has_no_losses_to_tell(tune, out, capsys):
+    assert tune("--set", "tune_steps=0") == 0
     assert "nan" not in capsys.readouterr().out
     assert read_facts(out).steps == 0
 
 
-def test_tune_uses_the_type_and_the_method_given(project, small_folder, tmp_path, monkeypatch):
+def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch):
     from regrain.editing.models import load as backbones
 
     asked, load = [], backbones.load_backbone
-    monkeypatch.setattr(
-        backbones, "load_backbone", lambda *a, **named: asked.append(named) or load(*a, **named)
-    )
-    content = json.loads((project / FILE).read_text()) | {
-        "method": "fatezero",
-        "params": {"cross_until": 0.5},
-    }
-    (project / FILE).write_text(json.dumps(content))
-    out = tmp_path / "walk.safetensors"
-    options = ("--model", small_folder, *QUICK, "--dtype", "bfloat16")
-    assert call("tune", project, "-o", out, *options) == 0
+    noted = lambda *a, **named: asked.append(named) or load(*a, **named)  # noqa: E731
+    monkeypatch.setattr(backbones, "load_backbone", noted)
+    change(project, method="fatezero", params={"cross_until": 0.5})
+    assert tune("--dtype", "bfloat16") == 0
     assert [str(named["dtype"]) for named in asked] == ["torch.bfloat16"]
     assert all(str(weight.dtype) == "torch.float32" for weight in load_adapter(out).weights.values())
 
 
-@pytest.mark.parametrize(
-    ("field", "options"),
-    [
-        ("--out", ["-o", "adapter"]),
-        ("--out", ["-o", "adapter.pt"]),
-        ("--out", ["-o", "folder.safetensors"]),
-        ("--out", ["-o", "file/adapter.safetensors"]),
-        ("--name", ["-o", "a.safetensors", "--name", "x" * 101]),
-        ("--name", ["-o", "a.safetensors", "--name", " "]),
-        ("--out", ["-o", "x" * 120 + ".safetensors"]),
-        ("params.tune_steps", ["-o", "a.safetensors", "--set", "tune_steps=-1"]),
-        ("params.learning_rate", ["-o", "a.safetensors", "--set", "learning_rate=0"]),
-        ("params.strength", ["-o", "a.safetensors", "--set", "strength=0.5"]),
-        ("--set", ["-o", "a.safetensors", "--set", "tune_steps"]),
-        ("--dtype", ["-o", "a.safetensors", "--dtype", "float8"]),
-        ("model", ["-o", "a.safetensors", "--model", ""]),
-    ],
-)
+NAMES = ["a", "a.pt", "folder.safetensors", "file/a.safetensors", "x" * 120 + ".safetensors"]
+REFUSED = {
+    "--out": [["-o", name] for name in NAMES],
+    "--name": [["--name", "x" * 101], ["--name", " "]],
+    "params.tune_steps": [["--set", "tune_steps=-1"]],
+    "params.learning_rate": [["--set", "learning_rate=0"]],
+    "params.strength": [["--set", "strength=0.5"]],
+    "--set": [["--set", "tune_steps"]],
+    "--dtype": [["--dtype", "float8"]],
+    "model": [["--model", ""]],
+}
+
+
+@pytest.mark.parametrize(("field", "options"), rows(REFUSED))
+@pytest.mark.usefixtures("_no_model")
 def test_tune_refuses_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys, field, options):
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file").write_text("")
-    without_models(monkeypatch)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert call("tune", "project", *options) == 2
-    error = last_error(capsys)
-    assert error.startswith(f"error: {field}: ")
+    assert call("tune", "project", "-o", "a.safetensors", *options) == 2
+    assert last_error(capsys).startswith(f"error: {field}: ")
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
-def test_tune_needs_to_know_what_the_clip_shows(project, tmp_path, monkeypatch, capsys, options):
-    without_models(monkeypatch)
-    content = json.loads((project / FILE).read_text()) | {"source_prompt": ""}
-    (project / FILE).write_text(json.dumps(content))
-    assert call("tune", project, "-o", tmp_path / "a.safetensors", *options) == 2
-    assert last_error(capsys).startswith("error: source_prompt: ")
-
-
-def test_tune_refuses_a_folder_that_cannot_be_written(project, tmp_path, monkeypatch, capsys):
-    without_models(monkeypatch)
+@pytest.mark.usefixtures("_no_model")
+def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(tune, project, monkeypatch, capsys):
+    change(project, source_prompt="")
+    for options in ([], ["--dtype", "float32"]):
+        assert tune(*options) == 2
+        assert last_error(capsys).startswith("error: source_prompt: ")
     access = os.access
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
-    assert call("tune", project, "-o", tmp_path / "a.safetensors") == 2
+    assert tune() == 2
     assert last_error(capsys).startswith("error: --out: ")
 
 
-def test_stopped_by_the_keyboard_the_same_command_goes_on(
-    project, small_folder, tmp_path, monkeypatch, capsys
-):
+def test_stopped_by_the_keyboard_the_same_command_goes_on(tune, out, monkeypatch, capsys):
     taken, gradients = [], Tuning.gradients
 
     def counting(self, learner):
@@ -153,44 +137,35 @@ def test_stopped_by_the_keyboard_the_same_command_goes_on(
         return gradients(self, learner)
 
     monkeypatch.setattr(Tuning, "gradients", counting)
-    command = ("tune", project, "-o", tmp_path / "a.safetensors", "--model", small_folder, *QUICK)
-    assert call(*command) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped"
-    assert not (tmp_path / "a.safetensors").exists()
-    assert call(*command) == 0
-    assert taken == [0, 1, 2, 2]
-    assert call(*command) == 0
-    assert taken == [0, 1, 2, 2]
-    assert read_facts(tmp_path / "a.safetensors").steps == 3
+    assert tune() == 130
+    assert last_error(capsys) == "stopped"
+    assert not out.exists()
+    for _ in range(2):
+        assert tune() == 0
+        assert taken == [0, 1, 2, 2]
+    assert read_facts(out).steps == 3
 
 
-def test_a_full_disk_is_one_line_and_what_was_learned_is_kept(
-    project, small_folder, tmp_path, monkeypatch, capsys
-):
+def test_a_full_disk_is_one_line_and_what_was_learned_is_kept(tune, out, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    command = ("tune", project, "-o", tmp_path / "a.safetensors", "--model", small_folder, *QUICK)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        assert call(*command) == 2
+        assert tune() == 2
     error = last_error(capsys)
-    assert error.startswith("error: --out: 'a.safetensors' cannot be written (No space left on device).")
-    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob("a.*"))
+    assert error.startswith("error: --out: 'walk.safetensors' cannot be written (No space left on device).")
+    assert not list(out.parent.glob("*"))
     monkeypatch.setattr(Learner, "descend", lambda *_: pytest.fail("tuned again"))
-    assert call(*command) == 0
+    assert tune() == 0
 
 
-def test_nan_is_one_line(project, small_folder, tmp_path, monkeypatch, capsys):
-    gradients = Tuning.gradients
-    monkeypatch.setattr(
-        Tuning, "gradients", lambda self, learner: (float("nan"), gradients(self, learner)[1])
-    )
-    out = tmp_path / "a.safetensors"
-    assert call("tune", project, "-o", out, "--model", small_folder, *QUICK) == 2
-    assert last_error(capsys).startswith(
-        "error: params.learning_rate: The loss is NaN or Inf in tuning step 1."
-    )
+def test_nan_is_one_line(tune, out, monkeypatch, capsys):
+    inner = Tuning.gradients
+    monkeypatch.setattr(Tuning, "gradients", lambda *given: (float("nan"), inner(*given)[1]))
+    assert tune() == 2
+    said = last_error(capsys)
+    assert said.startswith("error: params.learning_rate: The loss is NaN or Inf in tuning step 1.")
     assert not out.exists()
 
 
@@ -209,11 +184,11 @@ def test_run_uses_an_adapter_instead_of_tuning(project, small_folder, file, tmp_
     assert report["warnings"] == []
 
 
+@pytest.mark.usefixtures("_no_model")
 @pytest.mark.parametrize("name", ["nowhere", "text.safetensors", "five.safetensors"])
 def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_path, monkeypatch, capsys, name):
     (tmp_path / "text.safetensors").write_text("text")
     save_adapter(learned(small, request(5), tune_steps=0), tmp_path / "five.safetensors")
-    without_models(monkeypatch)
     monkeypatch.chdir(tmp_path)
     for options in ([], ["--dtype", "float32"]):
         assert call("run", project, "-o", "out", "--adapter", name, *options) == 2
@@ -224,24 +199,14 @@ def test_run_refuses_an_adapter_before_a_model_is_loaded(project, small, tmp_pat
 # --- Projects
 
 
-def with_adapter(project, value):
-    content = json.loads((project / FILE).read_text()) | {"adapter": value}
-    (project / FILE).write_text(json.dumps(content))
-    return project
-
-
-def test_a_project_names_a_file_in_its_folder(project, file):
+def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(project, file, tmp_path, monkeypatch):
     shutil.copy(file, project / "walk.safetensors")
-    assert load_project(with_adapter(project, "walk.safetensors")).adapter == str(
-        project / "walk.safetensors"
-    )
-
-
-def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, monkeypatch):
+    inside = load_project(change(project, adapter="walk.safetensors"))
+    assert inside.adapter == str(project / "walk.safetensors")
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    asked = load_project(with_adapter(project, "clip"))
+    asked = load_project(change(project, adapter="clip"))
     assert asked.adapter == "clip"
-    assert asked.adapter_facts() == read_facts(file)
+    assert adapter_facts(asked) == read_facts(file)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +214,7 @@ def test_a_project_names_an_adapter_among_the_models(project, file, tmp_path, mo
 )
 def test_a_project_names_nothing_outside(project, file, path):
     with pytest.raises(EditingError) as caught:
-        load_project(with_adapter(project, path))
+        load_project(change(project, adapter=path))
     assert caught.value.field == "adapter"
     assert "\n" not in str(caught.value)
 
@@ -257,13 +222,13 @@ def test_a_project_names_nothing_outside(project, file, path):
 def test_a_link_that_leads_out_is_refused(project, file):
     (project / "walk.safetensors").symlink_to(file)
     with pytest.raises(EditingError, match=r"^adapter: .*leads out"):
-        load_project(with_adapter(project, "walk.safetensors"))
+        load_project(change(project, adapter="walk.safetensors"))
 
 
-def test_a_missing_file_is_refused_before_a_model_is_loaded(project, tmp_path, monkeypatch, capsys):
-    without_models(monkeypatch)
+@pytest.mark.usefixtures("_no_model")
+def test_a_missing_file_is_refused_before_a_model_is_loaded(project, tmp_path, capsys):
     for name in ("walk.safetensors", "sub/walk.safetensors"):
-        assert call("run", with_adapter(project, name), "-o", tmp_path / "out") == 2
+        assert call("run", change(project, adapter=name), "-o", tmp_path / "out") == 2
         assert last_error(capsys).startswith("error: adapter: ")
 
 
@@ -274,8 +239,7 @@ def test_a_saved_project_has_its_adapter_with_it(project, file, tmp_path):
     assert Path(again.adapter).parent == (tmp_path / "copy").resolve()
     assert Path(again.adapter).read_bytes() == file.read_bytes()
     save_project(again, tmp_path / "copy")  # onto the file it reads from
-    again = load_project(tmp_path / "copy")
-    assert Path(again.adapter).read_bytes() == file.read_bytes()
+    assert Path(load_project(tmp_path / "copy").adapter).read_bytes() == file.read_bytes()
     save_project(EditRequest(clip(), None, ()), tmp_path / "copy")
     assert load_project(tmp_path / "copy").adapter == ""
     with pytest.raises(EditingError, match=r"^adapter: "):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from regrain.editing.diffusion.text import equalizer, find_words, new_words, refine_map, replace_map, words
+from regrain.editing.diffusion.text import (
+    _word_tokens,
+    equalizer,
+    find_words,
+    new_words,
+    refine_map,
+    replace_map,
+    words,
+)
 from regrain.editing.errors import PromptError
 
 DOG, SHIBA = "a dog is eating a watermelon", "a Shiba-Inu is eating a watermelon"
@@ -26,12 +34,9 @@ def test_words_are_compared_without_case_and_punctuation():
     assert new_words(DOG, DOG) == ((), ())
 
 
-@pytest.mark.parametrize(
-    ("phrase", "expected"),
-    [("Dog", (2,)), ("a", (1, 5)), ("eating a", (4, 5)), ("watermelon.", (6,))],
-)
-def test_find_words(tiny, phrase, expected):
-    assert find_words(tiny.embed([DOG]), phrase) == expected
+def test_find_words(tiny):
+    phrases = {"Dog": (2,), "a": (1, 5), "eating a": (4, 5), "watermelon.": (6,)}
+    assert {phrase: find_words(tiny.embed([DOG]), phrase) for phrase in phrases} == phrases
 
 
 @pytest.mark.parametrize("phrase", ["watermelo", "dog eating", "", "..."])
@@ -49,43 +54,35 @@ def test_equalizer_touches_the_tokens_of_its_words_only(tiny):
     assert (equalizer(text, {}) == 1).all()
 
 
-def test_replace_as_published(tiny):
-    mapper = replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), "original")
-    assert entries(mapper, [0, 1]) == {0: {0: 1}, 1: {1: 1}}
-    assert entries(mapper, [2])[2] == dict.fromkeys(range(2, 7), 0.2)
-    assert all(not mapper[row].any() for row in range(3, 7))
-    assert entries(mapper, range(7, 77)) == {row: {row: 1} for row in range(7, 77)}
+def test_replace_as_published_and_mended(tiny):
+    original, fixed = (replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]), v) for v in ("original", "fixed"))
+    spread = {0: {0: 1}, 1: {1: 1}, 2: dict.fromkeys(range(2, 7), 0.2)}
+    assert entries(original, range(3)) == entries(fixed, range(3)) == spread
+    nothing, same = dict.fromkeys(range(3, 7), {}), {row: {row: 1} for row in range(7, 77)}
+    assert entries(original, range(3, 77)) == nothing | same
+    assert entries(fixed, range(3, 73)) == {row: {row + 4: 1} for row in range(3, 73)}
+    # Many tokens replaced by one: its column gathers all five; what follows is shifted and counted twice.
+    original = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
+    assert float(original[:, 2].sum()) == 5
+    assert [float(row.sum()) for row in original[3:7]] == [2] * 4
 
 
-def test_replace_mended(tiny):
-    mapper = replace_map(tiny.embed([DOG]), tiny.embed([SHIBA]))
-    assert entries(mapper, [2])[2] == dict.fromkeys(range(2, 7), 0.2)
-    assert entries(mapper, range(3, 73)) == {row: {row + 4: 1} for row in range(3, 73)}
-    assert torch.allclose(mapper.sum(1), torch.ones(77))
-
-
-@pytest.mark.parametrize("variant", ["fixed", "original"])
-def test_equal_prompts_are_mapped_to_themselves(tiny, variant):
-    text = tiny.embed([JEEP])
-    assert torch.equal(replace_map(text, text, variant), torch.eye(77))
-    indices, aligned = refine_map(text, text, variant)
+@pytest.mark.parametrize(
+    ("prompts", "variant"), [([JEEP] * 2, "fixed"), ([JEEP] * 2, "original"), ([JEEP.upper(), JEEP], "fixed")]
+)
+def test_equal_prompts_are_mapped_to_themselves(tiny, prompts, variant):
+    text, same = tiny.embed(prompts)
+    assert torch.equal(replace_map(text, same, variant), torch.eye(77))
+    indices, aligned = refine_map(text, same, variant)
     assert torch.equal(indices, torch.arange(77))
     assert aligned.all()
 
 
-@pytest.mark.parametrize(
-    ("source", "target"),
-    [
-        (SHIBA, DOG),
-        (DOG, SHIBA),
-        (f"{JEEP},", JEEP),
-        (JEEP, f"{JEEP}, ..."),
-        ("a dog, a cat!", "A cat; a Shiba-Inu"),
-    ],
-)
-def test_replacing_loses_and_doubles_no_attention(tiny, source, target):
-    mapper = replace_map(tiny.embed([source]), tiny.embed([target]))
-    torch.testing.assert_close(mapper.sum(1), torch.ones(77))
+def test_replacing_loses_and_doubles_no_attention(tiny):
+    pairs = [(SHIBA, DOG), (DOG, SHIBA), (f"{JEEP},", JEEP), (JEEP, f"{JEEP}, ...")]
+    for source, target in [*pairs, ("a dog, a cat!", "A cat; a Shiba-Inu")]:
+        mapper = replace_map(tiny.embed([source]), tiny.embed([target]))
+        torch.testing.assert_close(mapper.sum(1), torch.ones(77))
 
 
 def test_a_comma_makes_no_edited_word(tiny):
@@ -93,65 +90,26 @@ def test_a_comma_makes_no_edited_word(tiny):
     source, target = tiny.embed([f"{JEEP},"]), tiny.embed([JEEP])
     mapper = replace_map(source, target)
     last = source.lengths[0] - 3
-    assert entries(mapper, range(last + 3)) == {
-        **{i: {i: 1} for i in range(last + 1)},
-        last + 1: {last: 1},  # the comma's share goes to the word it follows
-        last + 2: {last + 1: 1},
-    }
+    same = {i: {i: 1} for i in range(last + 1)}  # and the comma's share goes to the word it follows
+    assert entries(mapper, range(last + 3)) == same | {last + 1: {last: 1}, last + 2: {last + 1: 1}}
 
 
-def test_words_as_published_shift_after_a_double_space(tiny):
-    from regrain.editing.diffusion.text import _word_tokens
-
-    found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "original"))
-    assert found["wooden"] == ()
-    assert found["rides"] == (6, 7)
-
-
-def test_words_mended_stay_in_their_places_after_a_double_space(tiny):
-    from regrain.editing.diffusion.text import _word_tokens
-
-    found = dict(_word_tokens(tiny.embed(["A Spider-Man  rides a wooden"]), "fixed"))
-    assert found["rides"] == (5,)
-    assert found["wooden"] == (7,)
-
-
-def test_a_comma_hides_a_word_as_published(tiny):
-    from regrain.editing.diffusion.text import _word_tokens
-
-    assert "countryside" not in dict(_word_tokens(tiny.embed([f"{JEEP},"]), "original"))
-
-
-def test_many_tokens_replaced_by_one_as_published(tiny):
-    """Columns of one token gather all five; what follows is shifted and some of it counted twice."""
-    mapper = replace_map(tiny.embed([SHIBA]), tiny.embed([DOG]), "original")
-    assert float(mapper[:, 2].sum()) == 5
-    assert [float(row.sum()) for row in mapper[3:7]] == [2] * 4
+@pytest.mark.parametrize(
+    ("variant", "prompt", "expected"),
+    [
+        ("original", "A Spider-Man  rides a wooden", {"wooden": (), "rides": (6, 7)}),  # shifted
+        ("fixed", "A Spider-Man  rides a wooden", {"wooden": (7,), "rides": (5,)}),
+        ("original", f"{JEEP},", {"countryside": None}),  # hidden by the comma
+    ],
+)
+def test_words_after_double_spaces_and_before_commas(tiny, variant, prompt, expected):
+    by_word = dict(_word_tokens(tiny.embed([prompt]), variant))
+    assert {word: by_word.get(word) for word in expected} == expected
 
 
 def test_replacing_needs_as_many_words(tiny):
     with pytest.raises(PromptError, match="2 words, but the source prompt has 6.*refine"):
         replace_map(tiny.embed([DOG]), tiny.embed(["a dog"]))
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "start", "original_pads"),
-    [
-        (RABBIT, "a rabbit is eating an orange", [0, 1, 2, 3, 4, -1, -1, 7], [8, 9, 10]),
-        ("a man is surfing", "a boy is surfing in the desert", [0, 1, -1, 3, 4, -1, -1, -1, 5], [9, 10]),
-        (JEEP, f"watercolor painting of {JEEP}", [0, -1, -1, -1, *range(1, 13)], [16, 17]),
-    ],
-)
-def test_refine(tiny, source, target, start, original_pads):
-    source, target = tiny.embed([source]), tiny.embed([target])
-    for variant in ("fixed", "original"):
-        indices, aligned = refine_map(source, target, variant)
-        assert indices[: len(start)].tolist() == start
-        assert aligned.tolist() == [float(i >= 0) for i in indices]
-    assert indices[len(start) :].tolist()[: len(original_pads)] == original_pads
-    fixed = refine_map(source, target)[0]
-    pads = torch.arange(77 - len(start)) + source.lengths[0]
-    assert torch.equal(fixed[len(start) :], pads.clamp(max=76))
 
 
 def published_alignment(source, target):
@@ -183,6 +141,9 @@ def published_alignment(source, target):
         ("a jeep", "a jeep jeep", [0, 1, 2, -1, 3]),  # of equals the gap comes late
         ("a cat dog", "a dog cat", [0, 1, 3, -1, 4]),
         ("A Black SWAN, on ice", "a black swan on ICE", [0, 1, 2, 3, 5, 6, 7]),
+        (RABBIT, "a rabbit is eating an orange", [0, 1, 2, 3, 4, -1, -1, 7]),
+        ("a man is surfing", "a boy is surfing in the desert", [0, 1, -1, 3, 4, -1, -1, -1, 5]),
+        (JEEP, f"watercolor painting of {JEEP}", [0, -1, -1, -1, *range(1, 13)]),
     ],
 )
 @pytest.mark.parametrize("variant", ["fixed", "original"])
@@ -194,6 +155,9 @@ def test_refine_compares_tokens_of_the_vocabulary(tiny, source, target, start, v
     assert aligned.tolist() == [float(i >= 0) for i in indices]
     if variant == "original":
         assert indices.tolist() == published_alignment(source, target)
+    else:
+        pads = torch.arange(77 - len(start)) + source.lengths[0]
+        assert torch.equal(indices[len(start) :], pads.clamp(max=76))
 
 
 def test_case_makes_an_edited_word_as_published(tiny):
@@ -204,9 +168,3 @@ def test_case_makes_an_edited_word_as_published(tiny):
     assert entries(mapper, [10]) == {10: {10: 1}}
     same_case = replace_map(tiny.embed([source.lower()]), tiny.embed([target]), "original")
     assert entries(same_case, [3]) == {3: {}}
-
-
-def test_case_makes_no_difference_mended(tiny):
-    text = tiny.embed(["a Cat on the GRASS", "A cat on the grass"])
-    assert torch.equal(replace_map(text[0], text[1]), torch.eye(77))
-    assert torch.equal(refine_map(text[0], text[1])[0], torch.arange(77))

@@ -3,14 +3,9 @@
 import pytest
 import torch
 
-from regrain.editing.diffusion.text import PromptEmbedding, spans, splice
+from regrain.editing.diffusion.text import spans, splice
 
 IRON = "Iron Man and Spiderman are jogging under cherry blossoms"
-
-
-def positions(tiny, prompt, phrase):
-    start = prompt.index(phrase)
-    return spans(tiny.embed([prompt]), start, start + len(phrase))
 
 
 @pytest.mark.parametrize(
@@ -28,35 +23,24 @@ def positions(tiny, prompt, phrase):
     ],
 )
 def test_spans(tiny, prompt, phrase, expected):
-    assert positions(tiny, prompt, phrase) == expected
+    start = prompt.index(phrase)
+    assert spans(tiny.embed([prompt]), start, start + len(phrase)) == expected
 
 
-def test_a_partly_covered_token_counts(tiny):
-    assert spans(tiny.embed([IRON]), 2, 6) == (1, 2)
-
-
-def test_spaces_and_nothing_are_no_tokens(tiny):
-    text = tiny.embed([IRON])
-    assert spans(text, 4, 5) == ()
-    assert spans(text, 5, 5) == ()
-    assert spans(text, len(IRON), len(IRON) + 9) == ()
-
-
-def test_spans_reads_one_prompt(tiny):
+def test_a_partly_covered_token_counts_and_spaces_are_none_in_one_prompt(tiny):
     text = tiny.embed(["a cat", IRON])
+    given = [(2, 6), (4, 5), (5, 5), (len(IRON), len(IRON) + 9)]
+    assert [spans(text[1], *span) for span in given] == [(1, 2), (), (), ()]
     with pytest.raises(ValueError, match="one prompt"):
         spans(text, 0, 4)
     assert spans(text[1], 0, 4) == spans(text[-1], 0, 4) == (1,)
 
 
-def test_vocabulary_is_openais(tiny):
+def test_vocabulary_is_openais_and_prompts_are_padded_to_the_limit(tiny):
     """Ids as CLIP's own tokenizer gives them."""
     ids = tiny.tokenizer("a photo of an astronaut riding a horse on mars").input_ids
     assert ids == [49406, 320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496, 49407]
     assert len(tiny.tokenizer) == 49408
-
-
-def test_embed_pads_to_the_limit(tiny):
     text = tiny.embed(["", "a cat"])
     assert text.vectors.shape == (2, 77, 32)
     assert text.lengths == (2, 4)
@@ -74,20 +58,9 @@ def test_splice_exchanges_rows_and_nothing_else(tiny):
     assert torch.equal(text.vectors, before)
 
 
-def test_splice_of_the_whole_prompt_is_the_prompt(tiny):
+def test_splice_of_the_whole_prompt_is_the_prompt_and_needs_as_many_tokens(tiny):
     text = tiny.embed(["a cat"])
     assert torch.equal(splice(text, {(1, 2): text}).vectors, text.vectors)
     assert torch.equal(splice(text, {}).vectors, text.vectors)
-
-
-def test_splice_checks_the_number_of_tokens(tiny):
     with pytest.raises(ValueError, match="not 1"):
-        splice(tiny.embed([IRON]), {(8,): tiny.embed(["cherry blossoms"])})
-
-
-def test_text_of_numbers():
-    """No model needed: offsets decide."""
-    offsets = (((0, 0), (0, 2), (3, 4), (0, 0), (0, 0)),)
-    text = PromptEmbedding(("ab c",), torch.zeros(1, 5, 2), (4,), offsets, ((0, 3, 2, 1, 1),))
-    assert spans(text, 0, 4) == (1, 2)
-    assert len(text) == 1
+        splice(text, {(1,): text})

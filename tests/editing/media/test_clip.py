@@ -1,10 +1,9 @@
-import os
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from made_clips import RATE, flat, heard, moving, samples, write_clip
 from PIL import Image
 
 from regrain.editing.errors import ClipError
@@ -12,46 +11,14 @@ from regrain.editing.media.clip import ArrayClip, AudioSpan, Clip, ColorTags, re
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
-RATE = 48_000
-REAL = sorted(Path(os.environ.get("REGRAIN_CLIPS", "/nonexistent")).glob("*.[ma][pv][4i]"))
+RNG = np.random.default_rng(0)
 
 
-def moving(frames=9, width=64, height=48):
-    """Smooth colours that differ from frame to frame."""
+def smooth(frames, width=64, height=48):
+    """Smooth colours that differ from frame to frame, which encoders keep."""
     y, x = np.mgrid[:height, :width]
     waves = [np.stack([x / 9 + i, y / 11 + 2 * i, (x + y) / 13 - i], -1) for i in range(frames)]
     return (128 + 60 * np.sin(waves)).astype(np.uint8)
-
-
-def flat(levels, width=32, height=16):
-    """One frame per level, each of one grey."""
-    return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
-
-
-def write_with_sine(path, seconds=2, fps=10):
-    """A clip whose sound is silent in its first half and a 1 kHz tone in its second."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=fps)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio = container.add_stream("aac", rate=RATE, layout="stereo")
-        for frame in moving(seconds * fps):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        time = np.arange(seconds * RATE) / RATE
-        tone = np.where(time >= seconds / 2, 0.5 * np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
-        sound = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
-        sound.sample_rate = RATE
-        container.mux(audio.encode(sound))
-        container.mux(video.encode(None))
-        container.mux(audio.encode(None))
-    return path
-
-
-def decode_sound(path):
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        return stream.codec_context.sample_rate, np.concatenate(
-            [f.to_ndarray() for f in container.decode(stream)], 1
-        )
 
 
 def facts(path):
@@ -66,7 +33,7 @@ def facts(path):
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 49), (101, 75), (1, 1)])
 def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size):
-    frames = moving(5, *size)
+    frames = smooth(5, *size)
     write_video(tmp_path / "a.mp4", frames, Fraction(24000, 1001))
     assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", Fraction(24000, 1001), 5)
     clip = open_clip(tmp_path / "a.mp4")
@@ -76,23 +43,15 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
 
 @pytest.mark.parametrize(("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))])
 def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
-    frames = moving(3)
-    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = Fraction(*pixel)
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    clip = open_clip(tmp_path / "wide.mp4")
+    frames = smooth(3)
+    clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, crf="4", aspect=Fraction(*pixel)))
     assert clip.size == size
-    read = clip.read(0, 3)
-    assert np.abs(read.astype(int) - resize(frames, size)).mean() < 4
+    assert np.abs(clip.read(0, 3).astype(int) - resize(frames, size)).mean() < 4
 
 
 def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
-    source = write_with_sine(tmp_path / "s.mp4")
-    noise = np.random.default_rng(0).integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)
+    source = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
+    noise = RNG.integers(0, 256, (12, 17, 23, 3), dtype=np.uint8)
     frames = np.kron(noise, np.ones((1, 8, 8, 1), np.uint8))
     written = set()
     for _ in range(10):  # x264 with a macroblock tree passes twice in a row often enough
@@ -106,17 +65,9 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
         assert "creation_time" not in container.metadata
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [
-        ColorTags(),
-        ColorTags(2, 0, 2, 2),
-        ColorTags(1, 2, 1, 1),
-        ColorTags(6, 1, 6, 6),
-        ColorTags(9, 1, 9, 16),
-    ],
-)
+@pytest.mark.parametrize("tags", [(), (2, 0, 2, 2), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 16)])
 def test_colour_tags_survive_and_are_meant(tmp_path, tags):
+    tags = ColorTags(*tags)
     frames = flat([40, 128, 210])
     frames[..., 0] = 20
     write_video(tmp_path / "a.mp4", frames, Fraction(8), tags=tags)
@@ -126,8 +77,7 @@ def test_colour_tags_survive_and_are_meant(tmp_path, tags):
 
 
 def test_a_round_trip_has_no_bias(tmp_path):
-    frames = np.random.default_rng(0).integers(60, 190, (4, 12, 16, 3)).astype(np.uint8)
-    frames = np.stack([np.kron(frame, np.ones((8, 8, 1), np.uint8)) for frame in frames])
+    frames = RNG.integers(60, 190, (4, 12, 16, 3)).astype(np.uint8).repeat(8, 1).repeat(8, 2)
     write_video(tmp_path / "a.mp4", frames, Fraction(8))
     again = open_clip(tmp_path / "a.mp4").read(0, 4)
     assert np.abs((again.astype(int) - frames).mean((0, 1, 2))).max() < 0.5
@@ -144,62 +94,65 @@ def levels(frames):
     return [round(value / 20) for value in frames.mean((1, 2, 3)).tolist()]
 
 
-def test_start_stride_and_frames_choose_the_frames(numbered):
+def test_start_stride_and_frames_choose_the_frames_read_in_any_order(numbered):
     clip = open_clip(numbered, start=1, stride=3, frames=3)
     assert (len(clip), clip.fps) == (3, Fraction(10))
     assert levels(clip.read(0, 3)) == [1, 4, 7]
     assert len(open_clip(numbered, start=1, stride=3)) == 4
     assert len(open_clip(numbered, start=11)) == 1
-
-
-def test_windows_may_be_read_in_any_order(numbered):
+    assert clip.audio is None
     clip = open_clip(numbered, stride=2)
-    assert [levels(clip.read(*window)) for window in [(2, 4), (4, 5), (0, 2), (5, 6), (3, 3)]] == [
-        [4, 6],
-        [8],
-        [0, 2],
-        [10],
-        [],
-    ]
+    wanted = {(2, 4): [4, 6], (4, 5): [8], (0, 2): [0, 2], (5, 6): [10], (3, 3): []}
+    assert {window: levels(clip.read(*window)) for window in wanted} == wanted
     for window in [(-1, 2), (3, 2), (0, 7)]:
         with pytest.raises(IndexError):
             clip.read(*window)
 
 
 @pytest.mark.parametrize(
-    ("field", "options"),
+    ("options", "message"),
     [
-        ("clip.frames", {"frames": 13}),
-        ("clip.frames", {"frames": 5, "stride": 3}),
-        ("clip.frames", {"frames": 0}),
-        ("clip.start", {"start": 12}),
-        ("clip.start", {"start": -1}),
-        ("clip.stride", {"stride": 0}),
+        ({"frames": 13}, "clip.frames: The clip has 12 frames from frame 0 at stride 1; 13 were"),
+        ({"frames": 5, "stride": 3}, "clip.frames: The clip has 4 frames"),
+        ({"frames": 0}, "clip.frames: Expected a whole number of at least 1, got 0"),
+        ({"start": 12}, "clip.start: The clip has 12 frames, so none is left"),
+        ({"start": -1}, "clip.start: Expected a whole number of at least 0, got -1"),
+        ({"stride": 0}, "clip.stride: Expected a whole number of at least 1, got 0"),
+        ({"stride": 10**40}, "clip.stride: Expected at most 1000000"),
     ],
 )
-def test_more_than_there_is_is_refused(numbered, field, options):
-    with pytest.raises(ClipError) as caught:
+def test_more_than_there_is_is_refused(numbered, options, message):
+    assert len(open_clip(numbered, stride=1_000_000)) == 1
+    with pytest.raises(ClipError, match=message):
         open_clip(numbered, **options)
-    assert caught.value.field == field
+
+
+def sound_alone(path):
+    with av.open(str(path), "w") as container:
+        stream, sound = container.add_stream("aac", rate=RATE), np.zeros((1, RATE), np.float32)
+        container.mux([*stream.encode(samples(sound, "fltp", "mono")), *stream.encode(None)])
+
+
+UNREADABLE = "not a readable video"
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no video at all\n" * 100, b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", None]
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b""), UNREADABLE),
+        (lambda path: path.write_bytes(b"no video\n" * 200), UNREADABLE),
+        (lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), UNREADABLE),
+        (lambda path: Image.new("RGB", (8, 8)).save(path, format="PNG"), UNREADABLE),
+        (lambda path: None, "does not exist"),
+        (sound_alone, "no readable video stream"),
+    ],
 )
-def test_what_is_no_video_is_refused(tmp_path, content):
-    path = tmp_path / "a.mp4"
-    if content is None:
-        Image.new("RGB", (8, 8)).save(path, format="PNG")
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ClipError, match="not a readable video"):
-        open_clip(path)
-
-
-@pytest.mark.parametrize("path", ["https://example.org/a.mp4", "missing.mp4"])
-def test_urls_and_missing_files_are_refused(path):
-    with pytest.raises(ClipError):
-        open_clip(path)
+def test_what_is_no_video_is_refused(tmp_path, make, message):
+    make(tmp_path / "a.mp4")
+    with pytest.raises(ClipError, match=message):
+        open_clip(tmp_path / "a.mp4")
+    with pytest.raises(ClipError, match="is a URL"):
+        open_clip("https://example.org/a.mp4")
 
 
 def test_a_cut_file_is_refused_or_says_where_it_breaks_off(numbered):
@@ -208,39 +161,20 @@ def test_a_cut_file_is_refused_or_says_where_it_breaks_off(numbered):
         open_clip(numbered).read(0, 12)
 
 
-def test_sound_without_picture_is_refused(tmp_path):
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=RATE)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.float32), format="fltp", layout="mono")
-        sound.sample_rate = RATE
-        container.mux(stream.encode(sound))
-        container.mux(stream.encode(None))
-    with pytest.raises(ClipError, match="no readable video stream"):
-        open_clip(tmp_path / "a.mp4")
-
-
 def test_rotation_is_applied(tmp_path):
     upright = flat([100] * 3)
     upright[:, :, :8, 0] = 250  # a red bar on the left
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=8)
-        stream.width, stream.height, stream.pix_fmt = 16, 32, "yuv420p"
-        stream.set_display_rotation(90)
-        for frame in np.rot90(upright, -1, (1, 2)):
-            container.mux(
-                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
-            )
-        container.mux(stream.encode(None))
-    clip = open_clip(tmp_path / "a.mp4")
+    clip = open_clip(write_clip(tmp_path / "a.mp4", np.rot90(upright, -1, (1, 2)), rotation=90))
     assert clip.size == (32, 16)
     assert np.abs(clip.read(0, 3).astype(int) - upright).mean() < 5
 
 
-def test_sound_is_cut_to_the_used_span(tmp_path):
-    clip = open_clip(write_with_sine(tmp_path / "s.mp4"), start=5, frames=10)
+def test_sound_is_cut_to_the_used_span_or_ends_in_silence(tmp_path):
+    path = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
+    clip = open_clip(path, start=5, frames=10)
     assert clip.audio == AudioSpan(tmp_path / "s.mp4", Fraction(1, 2), Fraction(3, 2))
     write_video(tmp_path / "cut.mp4", clip.read(0, 10), clip.fps, audio_from=clip.audio)
-    rate, sound = decode_sound(tmp_path / "cut.mp4")
+    rate, sound = heard(tmp_path / "cut.mp4")
     assert rate == RATE
     assert abs(sound.shape[1] - RATE) <= 2048
     half = RATE // 2  # silence before, the tone after
@@ -249,19 +183,12 @@ def test_sound_is_cut_to_the_used_span(tmp_path):
     assert tone.std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
     spectrum = np.abs(np.fft.rfft(tone))
     assert spectrum.argmax() * rate / len(tone) == pytest.approx(1000, abs=5)
-
-
-def test_sound_shorter_than_the_picture_ends_in_silence(tmp_path):
-    span = AudioSpan(write_with_sine(tmp_path / "s.mp4"), Fraction(3, 2), Fraction(4))
+    span = AudioSpan(path, Fraction(3, 2), Fraction(4))  # shorter than the picture: it ends in silence
     write_video(tmp_path / "cut.mp4", moving(25), Fraction(10), audio_from=span)
-    _, sound = decode_sound(tmp_path / "cut.mp4")
+    _, sound = heard(tmp_path / "cut.mp4")
     assert np.abs(sound[:, : RATE // 3]).max() > 0.4
     assert np.abs(sound[:, RATE:]).max() < 0.02
     assert facts(tmp_path / "cut.mp4")[-1] == 25
-
-
-def test_a_clip_without_sound_has_none(numbered):
-    assert open_clip(numbered).audio is None
 
 
 def test_images_come_in_the_order_of_their_numbers(tmp_path):
@@ -274,16 +201,23 @@ def test_images_come_in_the_order_of_their_numbers(tmp_path):
     assert open_clip(tmp_path, start=1, stride=2).read(0, 1)[0, 0, 0, 0] == 40
 
 
-def test_image_lying_on_its_side_is_turned(tmp_path):
-    image = Image.new("RGB", (6, 4))
-    exif = image.getexif()
+def test_an_image_on_its_side_is_turned_and_one_of_16_bits_keeps_its_brightness(tmp_path):
+    exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=exif)
     clip = open_clip(tmp_path)
     assert (clip.size, clip.read(0, 1).shape) == ((4, 6), (1, 6, 4, 3))
+    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(ramp).save(tmp_path / "deep" / "00000.png")
+    frame = open_clip(tmp_path / "deep").read(0, 1)[0]
+    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
+    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "deep" / "00000.tiff")
+    with pytest.raises(ClipError, match="'00000.tiff' has neither 8 nor 16 bits a channel"):
+        open_clip(tmp_path / "deep").read(1, 2)
 
 
-def test_folders_without_images_or_of_two_sizes_are_refused(tmp_path):
+def test_folders_without_images_of_two_sizes_or_of_floats_are_refused(tmp_path):
     with pytest.raises(ClipError, match="has no images"):
         open_clip(tmp_path)
     for index, size in enumerate([(6, 4), (6, 5)]):
@@ -293,7 +227,7 @@ def test_folders_without_images_or_of_two_sizes_are_refused(tmp_path):
 
 
 def test_array_clip():
-    frames = moving()
+    frames = moving(9)
     clip = ArrayClip(frames, Fraction(12))
     assert isinstance(clip, Clip)
     assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
@@ -303,38 +237,23 @@ def test_array_clip():
             ArrayClip(wrong)
 
 
-@pytest.mark.parametrize("fps", [8, Fraction(24000, 1001), Fraction(25, 3)])
-def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps):
-    frames = np.random.default_rng(0).integers(0, 256, (6, 37, 51, 3), dtype=np.uint8)
+NARROW = [(1, 32), (32, 1), (1, 1), (1, 65), (1, 500), (500, 1)]  # the last three cannot be opened again
+
+
+RATES = [(fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))]
+
+
+@pytest.mark.parametrize(("fps", "size"), [*RATES, *((8, size) for size in NARROW)])
+def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps, size):
+    frames = RNG.integers(0, 256, (6, *size[::-1], 3), dtype=np.uint8)
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, fps))
-    clip = open_clip(tmp_path / "a.mkv")
-    assert (clip.read(0, 6) == frames).all()
-    assert (clip.fps, clip.tags) == (fps, ColorTags())
-
-
-@pytest.mark.parametrize("size", [(1, 32), (32, 1), (1, 1)])
-def test_lossless_takes_the_narrowest_frames(tmp_path, size):
-    width, height = size
-    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
-    assert (open_clip(tmp_path / "a.mkv").read(0, 2) == frames).all()
-
-
-@pytest.mark.parametrize("size", [(1, 65), (1, 500), (500, 1)])
-def test_lossless_takes_frames_that_are_too_narrow_to_be_edited(tmp_path, size):
-    width, height = size
-    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-    write_lossless(tmp_path / "a.mkv", ArrayClip(frames, 8))
     with av.open(str(tmp_path / "a.mkv")) as container:
-        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert (np.stack(found) == frames).all()
-
-
-def test_a_stride_has_an_end(tmp_path):
-    write_lossless(tmp_path / "a.mkv", ArrayClip(np.zeros((2, 8, 8, 3), np.uint8), 8))
-    assert len(open_clip(tmp_path / "a.mkv", stride=1_000_000)) == 1
-    with pytest.raises(ClipError, match="clip.stride: Expected at most 1000000"):
-        open_clip(tmp_path / "a.mkv", stride=10**40)
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert (np.stack(decoded) == frames).all()
+    if size not in NARROW[3:]:
+        clip = open_clip(tmp_path / "a.mkv")
+        assert (clip.read(0, 6) == frames).all()
+        assert (clip.fps, clip.tags) == (fps, ColorTags())
 
 
 def test_resize_averages_down_and_is_smooth_up():
@@ -343,28 +262,3 @@ def test_resize_averages_down_and_is_smooth_up():
     assert np.abs(small - frames.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))).max() <= 0.5
     assert resize(frames, (8, 8)) is frames
     assert resize(frames, (12, 20)).shape == (2, 20, 12, 3)
-
-
-@pytest.mark.skipif(not REAL, reason="REGRAIN_CLIPS names no folder of clips")
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-def test_real_clips_survive(tmp_path, path):
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        expected = (stream.width, stream.height, "yuv420p", stream.average_rate)
-        frames = sum(1 for _ in container.decode(video=0))
-    clip = open_clip(path)
-    assert (*clip.size, "yuv420p", clip.fps, len(clip)) == (*expected, frames)
-    write_video(tmp_path / "a.mp4", clip.read(0, len(clip)), clip.fps, audio_from=clip.audio, tags=clip.tags)
-    assert facts(tmp_path / "a.mp4") == (*expected, frames)
-    again = open_clip(tmp_path / "a.mp4")
-    assert again.tags == clip.tags
-    assert (again.audio is None) == (clip.audio is None)
-    assert np.abs(again.read(0, 8).astype(int) - clip.read(0, 8)).mean() < 1.5
-
-
-def test_pictures_of_16_bits_keep_their_brightness(tmp_path):
-    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48)
-    Image.fromarray(ramp).save(tmp_path / "00000.png")
-    frame = open_clip(tmp_path).read(0, 1)[0]
-    assert abs(frame[..., 0].astype(int) - ramp // 257).max() <= 1
-    Image.fromarray(np.zeros((32, 48), np.float32)).save(tmp_path / "00000.tiff")

@@ -3,17 +3,17 @@ import pytest
 from PIL import Image
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.coco import read_rle, write_rle
+from regrain.editing.media.coco import from_runs, read_rle, runs, write_rle
 from regrain.editing.media.labels import (
     Labels,
     flatten,
+    grow_labels,
     read_labels,
     read_regions,
     split,
     write_labels,
     write_regions,
 )
-from regrain.editing.media.rle import from_runs, runs
 
 SIZE = (7, 5)
 
@@ -33,76 +33,62 @@ def save(folder, *masks, mode=None):
 def test_what_is_written_is_read_back_and_shows_colours(tmp_path, labels):
     write_labels(labels, tmp_path / "masks", {int(labels[0, 0, 0]): "#ff8000"})
     assert (read_labels(tmp_path / "masks", 3, SIZE) == labels).all()
+    save(tmp_path / "grey", *labels)
+    assert (read_labels(tmp_path / "grey", 3, SIZE) == labels).all()
     with Image.open(tmp_path / "masks" / "00000.png") as image:
         assert image.mode == "P"
         assert image.convert("RGB").getpixel((0, 0)) == (255, 128, 0)
 
 
-def test_grey_files_are_labels_too(tmp_path, labels):
-    save(tmp_path, *labels)
-    assert (read_labels(tmp_path, 3, SIZE) == labels).all()
+@pytest.mark.parametrize(("write", "name"), [(write_regions, "masks"), (write_rle, "masks.json")])
+def test_the_earlier_in_the_list_covers_the_later(tmp_path, write, name):
+    left, right = np.zeros((2, 1, 5, 7), bool)
+    left[..., :4], right[..., 3:] = True, True
+    (tmp_path / "masks").mkdir()
+    write({1: left, 2: right}, tmp_path / name)
+    assert read_labels(tmp_path / name, 1, SIZE)[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
+    for order in ([2, 1], [2]):
+        assert read_labels(tmp_path / name, 1, SIZE, order)[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
 
 
-def test_the_earlier_in_the_list_covers_the_later(tmp_path):
-    left, right = np.zeros((2, 5, 7), np.uint8)
-    left[:, :4], right[:, 3:] = 255, 1
-    save(tmp_path / "1", left)
-    save(tmp_path / "2", right)
-    assert read_labels(tmp_path, 1, SIZE)[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
-    assert read_labels(tmp_path, 1, SIZE, order=[2, 1])[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
-    assert read_labels(tmp_path, 1, SIZE, order=[2])[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
+def holding(content):
+    return lambda folder: (folder / "00000.png").write_bytes(content)
 
 
-def test_wrong_count(tmp_path, labels):
-    save(tmp_path, *labels)
-    with pytest.raises(MaskError, match="has 3 masks, but the clip uses 4 frames"):
-        read_labels(tmp_path, 4, SIZE)
-
-
-def test_wrong_size_names_file_and_both_sizes(tmp_path, labels):
-    save(tmp_path, labels[0], labels[1][:4])
-    with pytest.raises(MaskError, match=r"'00001.png' is 7x4, but the clip is 7x5"):
-        read_labels(tmp_path, 2, SIZE)
-
-
-def test_colour_images_are_no_masks(tmp_path, labels):
-    save(tmp_path, labels[0], mode="RGB")
-    with pytest.raises(MaskError, match="RGB"):
-        read_labels(tmp_path, 1, SIZE)
-
-
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
-def test_broken_file(tmp_path, content):
-    (tmp_path / "00000.png").write_bytes(content)
-    with pytest.raises(MaskError, match="00000.png"):
-        read_labels(tmp_path, 1, SIZE)
-
-
-def test_cut_file(tmp_path, labels):
-    save(tmp_path, np.tile(labels[0], (40, 40)))
-    file = tmp_path / "00000.png"
+def cut(folder):
+    save(folder, np.tile(SOME[0], (40, 40)))
+    file = folder / "00000.png"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(MaskError, match="00000.png"):
-        read_labels(tmp_path, 1, (280, 200))
 
 
-@pytest.mark.parametrize("name", ["cat", "0", "256", "-1", "²"])
-def test_folders_are_named_by_label(tmp_path, name):
-    save(tmp_path / name, np.zeros((5, 7), np.uint8))
-    with pytest.raises(MaskError, match="label from 1 to 255"):
-        read_labels(tmp_path, 1, SIZE)
+LABELS = ("cat", "0", "256", "-1", "²")  # none of them is one
+SOME = np.random.default_rng(2).integers(0, 256, (3, 5, 7), dtype=np.uint8)
 
 
-def test_files_beside_folders_are_ambiguous(tmp_path, labels):
-    save(tmp_path / "1", labels[0])
-    save(tmp_path, labels[0])
-    with pytest.raises(MaskError, match="next to"):
-        read_labels(tmp_path, 1, SIZE)
-
-
-def test_no_folder(tmp_path):
-    with pytest.raises(MaskError, match="not a folder"):
-        read_labels(tmp_path / "none", 1, SIZE)
+@pytest.mark.parametrize(
+    ("make", "frames", "size", "message"),
+    [
+        (lambda folder: save(folder, *SOME), 4, SIZE, "has 3 masks, but the clip uses 4 frames"),
+        (
+            lambda folder: save(folder, SOME[0], SOME[1][:4]),
+            2,
+            SIZE,
+            "'00001.png' is 7x4, but the clip is 7x5",
+        ),
+        (lambda folder: save(folder, SOME[0], mode="RGB"), 1, SIZE, "RGB"),
+        *((holding(data), 1, SIZE, "00000.png") for data in (b"", b"no image", b"\x89PNG\r\n\x1a\n")),
+        (cut, 1, (280, 200), "00000.png"),
+        (lambda folder: folder.rmdir(), 1, SIZE, "not a folder"),
+        (lambda folder: (save(folder / "1", SOME[0]), save(folder, SOME[0])), 1, SIZE, "next to"),
+        *((lambda at, n=n: save(at / n, SOME[0]), 1, SIZE, "label from 1 to 255") for n in LABELS),
+    ],
+)
+def test_folders_that_are_no_masks_of_the_clip_are_refused(tmp_path, make, frames, size, message):
+    (tmp_path / "masks").mkdir()
+    make(tmp_path / "masks")
+    for read in (read_labels, read_regions):
+        with pytest.raises(MaskError, match=message):
+            read(tmp_path / "masks", frames, size)
 
 
 @pytest.fixture
@@ -111,26 +97,17 @@ def overlapping():
     return {7: rng.random((3, 5, 7)) < 0.5, 2: rng.random((3, 5, 7)) < 0.5}
 
 
-def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels):
+def test_labels_are_the_same_after_any_way_out_and_in(tmp_path, labels, overlapping):
     write_labels(labels, tmp_path / "png", {})
-    write_rle(split(labels), tmp_path / "masks.json")
-    write_regions(split(labels), tmp_path / "folders")
-    for path in ("png", "masks.json", "folders"):
-        assert (flatten(read_regions(tmp_path / path, 3, SIZE)) == labels).all()
-
-
-def test_whole_masks_survive_as_folders_and_as_json(tmp_path, overlapping):
-    write_regions(overlapping, tmp_path / "folders")
-    write_rle(overlapping, tmp_path / "masks.json")
-    for path in ("folders", "masks.json"):
-        back = read_regions(tmp_path / path, 3, SIZE)
+    for write, name in ((write_rle, "masks.json"), (write_regions, "folders")):
+        write(split(labels), tmp_path / name)
+        assert (flatten(read_regions(tmp_path / name, 3, SIZE)) == labels).all()
+        write(overlapping, tmp_path / name)
+        back = read_regions(tmp_path / name, 3, SIZE)
         assert set(back) == set(overlapping)
         assert all((back[label] == mask).all() for label, mask in overlapping.items())
-
-
-def test_flattened_as_read_labels_does(tmp_path, overlapping):
-    write_regions(overlapping, tmp_path)
-    assert (read_labels(tmp_path, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
+        assert (read_labels(tmp_path / name, 3, SIZE, order=[7, 2]) == flatten(overlapping)).all()
+    assert (flatten(read_regions(tmp_path / "png", 3, SIZE)) == labels).all()
 
 
 def test_runs_are_those_of_coco():
@@ -138,29 +115,16 @@ def test_runs_are_those_of_coco():
     assert runs(mask) == [3, 3]
     assert runs(~mask) == [0, 3, 3]
     assert runs(mask & False) == [6]
+    for rng in map(np.random.default_rng, range(5)):
+        mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
+        assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_runs_there_and_back(seed):
-    rng = np.random.default_rng(seed)
-    mask = rng.random(rng.integers(1, 9, 2)) < rng.random()
-    assert (from_runs(runs(mask), mask.shape[::-1]) == mask).all()
-
-
-@pytest.mark.parametrize("counts", [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], []])
-def test_wrong_runs(counts):
-    with pytest.raises(MaskError, match="7x5"):
-        from_runs(counts, SIZE)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"masks": 3}', "[" * 100_000])
-def test_json_that_is_no_masks(tmp_path, text):
-    (tmp_path / "masks.json").write_text(text)
-    with pytest.raises(MaskError, match="masks.json"):
-        read_rle(tmp_path / "masks.json", 3, SIZE)
-
-
-def test_json_of_another_clip(tmp_path, overlapping):
+def test_json_that_is_no_masks_of_the_clip_is_refused(tmp_path, overlapping):
+    for text in ("", "[]", "{}", '{"masks": 3}', "[" * 100_000):
+        (tmp_path / "masks.json").write_text(text)
+        with pytest.raises(MaskError, match="masks.json"):
+            read_rle(tmp_path / "masks.json", 3, SIZE)
     write_rle(overlapping, tmp_path / "masks.json")
     with pytest.raises(MaskError, match="3 frames of 7x5, but the clip uses 4"):
         read_rle(tmp_path / "masks.json", 4, SIZE)
@@ -168,9 +132,8 @@ def test_json_of_another_clip(tmp_path, overlapping):
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path):
     for number in range(12):
-        Image.fromarray(np.full((5, 7), number, np.uint8)).save(
-            tmp_path / f"{number}.{'PNG' if number % 2 else 'png'}"
-        )
+        name = f"{number}.{'PNG' if number % 2 else 'png'}"
+        Image.fromarray(np.full((5, 7), number, np.uint8)).save(tmp_path / name)
     assert read_labels(tmp_path, 12, SIZE)[:, 0, 0].tolist() == list(range(12))
 
 
@@ -184,14 +147,6 @@ def test_masks_written_before_do_not_come_back(tmp_path, labels):
     write_regions({1: labels > 9}, tmp_path / "regions")
     assert list(read_regions(tmp_path / "regions", 3, SIZE)) == [1]
     assert (tmp_path / "regions" / "mine.txt").exists()
-
-
-def test_json_is_read_as_labels_too(tmp_path):
-    left, right = np.zeros((2, 1, 5, 7), bool)
-    left[..., :4], right[..., 3:] = True, True
-    write_rle({1: left, 2: right}, tmp_path / "masks.json")
-    assert read_labels(tmp_path / "masks.json", 1, SIZE)[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2]
-    assert read_labels(tmp_path / "masks.json", 1, SIZE, [2])[0, 0].tolist() == [1, 1, 1, 2, 2, 2, 2]
 
 
 def compressed(counts):
@@ -216,33 +171,35 @@ def test_compressed_coco_masks_are_read(labels):
     assert (from_runs(compressed(runs(wide)), (3000, 40)) == wide).all()
 
 
-@pytest.mark.parametrize("counts", ["d06~~", "", [2**62] * 4 + [35], [1e999, 35]])
-def test_runs_that_are_none_are_refused(counts):
-    with pytest.raises(MaskError, match="do not add up to 7x5"):
-        from_runs(counts, SIZE)
+WRONG = [[34], [-1, 36], [1.0, 34.0], ["35"], [True, 34], [], "d06~~", "", [2**62] * 4 + [35], [1e999, 35]]
 
 
-def test_no_mask_is_refused(tmp_path):
+def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
+    for counts in WRONG:
+        with pytest.raises(MaskError, match="do not add up to 7x5"):
+            from_runs(counts, SIZE)
     for act in (lambda: flatten({}), lambda: write_rle({}, tmp_path / "masks.json")):
         with pytest.raises(MaskError, match="No mask is given"):
             act()
 
 
-@pytest.mark.parametrize("way", ["files", "folders", "json"])
-def test_labels_are_read_by_window(tmp_path, labels, way, monkeypatch):
-    labels = labels % 3
-    path = tmp_path / ("masks.json" if way == "json" else "masks")
-    {
-        "files": lambda: write_labels(labels, path, {}),
-        "folders": lambda: write_regions(split(labels), path),
-        "json": lambda: write_rle(split(labels), path),
-    }[way]()
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("masks", lambda labels, path: write_labels(labels, path, {})),
+        ("masks", lambda labels, path: write_regions(split(labels), path)),
+        ("masks.json", lambda labels, path: write_rle(split(labels), path)),
+    ],
+)
+def test_labels_are_read_by_window(tmp_path, labels, name, write, monkeypatch):
+    labels, path = labels % 3, tmp_path / name
+    write(labels, path)
     found = read_labels(path, 3, SIZE)
     assert isinstance(found, Labels)
     assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
     assert [len(found.read(*window)) for window in ((0, 0), (1, 2), (1, 3))] == [0, 1, 2]
     assert np.array_equal(found.read(1, 3), labels[1:])
-    if way != "json":  # only what is asked for is opened
+    if name != "masks.json":  # only what is asked for is opened
         opened, really = [], Image.open
         monkeypatch.setattr(Image, "open", lambda file: opened.append(file.name) or really(file))
         found.read(1, 2)
@@ -265,10 +222,30 @@ def test_labels_come_from_anything_that_is_read_by_window(labels):
         Labels(labels.astype(np.int64))
     with pytest.raises(MaskError, match=r"\(3, 5, 7, 1\)"):
         Labels(labels[..., None])
-
-
-def test_labels_of_an_array_are_no_copy_and_read_only(labels):
+    # Those of an array are no copy, and read-only.
     window = Labels(labels).read(1, 3)
     assert np.shares_memory(window, labels)
     with pytest.raises(ValueError, match="read-only"):
         window[0] = 0
+
+
+def test_labels_grow_into_free_pixels_only_each_to_its_own_reach():
+    labels = np.zeros((2, 24, 40), np.uint8)
+    labels[0, 8:14, 4:10], labels[0, 8:14, 14:20], labels[1, 3, 3] = 1, 2, 2
+    reach = {1: 3, 2: 7}
+    grown = grow_labels(labels, reach)
+    y, x = np.mgrid[:24, :40]
+    for t in (0, 1):
+        nearest = {n: np.full((24, 40), np.inf) for n in reach}
+        for n in reach:
+            for py, px in zip(*np.nonzero(labels[t] == n), strict=True):
+                nearest[n] = np.minimum(nearest[n], np.hypot(y - py, x - px))
+        near = {n: np.where(d <= reach[n], d, np.inf) for n, d in nearest.items()}
+        # The distance transform is off by at most 2 %: pixels in doubt are not asked.
+        doubt = np.isclose(near[1], near[2], rtol=0.05, atol=0.3)
+        for n, d in nearest.items():
+            doubt |= np.isclose(d, reach[n], rtol=0.05)
+        want = np.where(near[1] < near[2], 1, np.where(np.isfinite(near[2]), 2, 0))
+        assert (grown[t] == np.where(labels[t] > 0, labels[t], want))[~doubt | (labels[t] > 0)].all()
+    assert (grown[labels > 0] == labels[labels > 0]).all()
+    assert grow_labels(labels, {1: 0, 2: 0}) is labels

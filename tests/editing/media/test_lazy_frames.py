@@ -11,24 +11,11 @@ from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of,
 FRAMES = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
 
 
-class Watched(LazyFrames):
-    """Frames that note what is read of them."""
-
-    def __init__(self):
-        self.seen = []
-        super().__init__(FRAMES.shape, np.uint8, self._note)
-
-    def _note(self, start, stop):
-        self.seen.append((start, stop))
-        return FRAMES[start:stop]
-
-
 def spooled(*lengths):
-    spool, at = DiskFrames(5, 6), 0
+    frames = DiskFrames(5, 6)
     for length in lengths:
-        spool.append(FRAMES[at : at + length])
-        at += length
-    return spool
+        frames.append(FRAMES[len(frames) : len(frames) + length])
+    return frames
 
 
 @pytest.mark.parametrize("lengths", [(7,), (3, 0, 4), (1,) * 7])
@@ -40,34 +27,26 @@ def test_what_is_spooled_comes_back(lengths):
     assert np.array_equal(np.stack(list(frames)), FRAMES)
 
 
-def test_a_spool_can_be_read_while_it_grows():
+def test_it_can_be_read_while_it_grows_by_frames_of_its_size_if_the_disk_has_room(monkeypatch, tmp_path):
     frames = spooled(3)
     assert np.array_equal(frames[2], FRAMES[2])
     frames.append(FRAMES[3:])
+    with pytest.raises(ValueError, match="among frames of"):
+        frames.append(FRAMES[:, :, :5])
     assert np.array_equal(frames, FRAMES)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ResourceError, match="TMPDIR"):
+        DiskFrames(5, 6)
 
 
 @pytest.mark.parametrize(
     "key",
     [
-        0,
-        -1,
-        np.int64(3),
-        slice(2, 5),
-        slice(None, None, 3),
-        slice(None, None, -2),
-        slice(5, 2),
-        slice(9, None),
-        (2, 1),
-        (-2, slice(1, 3), 0),
-        (slice(1, 4), ..., 0),
-        (..., None),
-        (2, ..., None),
-        [0, 6, 3],
-        np.array([1, 1]),
-        FRAMES[..., 0] > 99,
-        (0, slice(None), [2, 0]),
-        (slice(None), 2),
+        *(0, -1, np.int64(3)),
+        *(slice(2, 5), slice(None, None, 3), slice(None, None, -2), slice(5, 2), slice(9, None)),
+        *((2, 1), (-2, slice(1, 3), 0), (slice(1, 4), ..., 0), (slice(None), 2)),
+        *((..., None), (2, ..., None), (0, slice(None), [2, 0])),
+        *([0, 6, 3], np.array([1, 1]), FRAMES[..., 0] > 99),
     ],
     ids=str,
 )
@@ -76,13 +55,13 @@ def test_an_index_means_what_it_means_of_an_array(key):
 
 
 def test_an_index_reads_only_the_frames_it_names():
-    frames = Watched()
+    seen = []
+    frames = LazyFrames(FRAMES.shape, np.uint8, lambda a, b: seen.append((a, b)) or FRAMES[a:b])
     frames[3], frames[2:4], frames[5, 1, 1], frames[::3]  # noqa: B018
-    assert frames.seen == [(3, 4), (2, 4), (5, 6), (0, 1), (3, 4), (6, 7)]
-    with pytest.raises(IndexError):
-        frames[7]
-    with pytest.raises(IndexError):
-        frames.read(3, 8)
+    assert seen == [(3, 4), (2, 4), (5, 6), (0, 1), (3, 4), (6, 7)]
+    for beyond in (lambda: frames[7], lambda: frames.read(3, 8)):
+        with pytest.raises(IndexError):
+            beyond()
 
 
 def test_arithmetic_and_methods_are_those_of_an_array():
@@ -100,40 +79,23 @@ def test_arithmetic_and_methods_are_those_of_an_array():
 
 
 def test_the_file_vanishes_with_the_frames():
-    def open_files():
-        return len(os.listdir("/proc/self/fd"))
-
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("no list of open files here")
     gc.collect()
     gc.disable()  # reference counting alone must do
     try:
-        before = open_files()
+        before = len(os.listdir("/proc/self/fd"))
         frames = spooled(7)
-        assert open_files() == before + 1
+        assert len(os.listdir("/proc/self/fd")) == before + 1
         del frames
-        assert open_files() == before
+        assert len(os.listdir("/proc/self/fd")) == before
     finally:
         gc.enable()
 
 
-def test_a_full_disk_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(ResourceError, match="TMPDIR"):
-        DiskFrames(5, 6)
-
-
-def test_frames_of_another_size_are_a_mistake():
-    with pytest.raises(ValueError, match="among frames of"):
-        DiskFrames(5, 6).append(FRAMES[:, :, :5])
-
-
-def test_frames_of_a_clip_are_the_clip_and_no_copy():
+def test_frames_of_a_clip_are_no_copy_and_windows_cover_every_frame_once():
     frames = frames_of(ArrayClip(FRAMES))
     assert np.shares_memory(frames[2:4], FRAMES)
     assert np.array_equal(frames, FRAMES)
-
-
-def test_windows_cover_every_frame_once():
     assert list(windows(10, 4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(windows(0)) == []

@@ -1,6 +1,7 @@
 """FateZero written out: what every call of the model should be given, and what becomes of its answers."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +14,10 @@ from wiring import (
     Run,
     answers,
     any_in,
+    check_inverting,
+    check_unguided,
     each,
     guided,
-    has_text,
     marked,
     mass,
     near,
@@ -25,14 +27,10 @@ from wiring import (
     varied,
     walk,
 )
+from wiring import exchanged as exchanged_words
 
 from regrain.editing.diffusion.schedule import Step
 
-# Token of the source for each of the target, -1 where it is new; the end of the prompts is behind.
-ALIGNED = {
-    ("a cat on the grass", "a fox on the grass"): [0, 1, -1, 3, 4, 5, 6],
-    ("a cat on the grass", "a red fox on the grass"): [0, 1, -1, -1, 3, 4, 5, 6],
-}
 NEW = {"a fox on the grass": {"fox": [2]}, "a red fox on the grass": {"red": [2], "fox": [3]}}
 WORDS = {"cat": [2], "grass": [5]}  # of the source
 
@@ -40,31 +38,25 @@ WORDS = {"cat": [2], "grass": [5]}  # of the source
 def check(run: Run) -> None:
     """The whole run, by the formulas of the paper and the parameters given."""
     params, model = run.params, run.model
-    cleaner = params.inversion_latents == "released"
-    rising = model.schedule.inversion(params.steps, "fatezero" if cleaner else "paper")
+    convention = "fatezero" if params.inversion_latents == "released" else "paper"
     falling = model.schedule.sampling(params.steps)
-    inverting = run.of("inverting")
-    latents = walk(model.encode(run.request.clip.read(0, FRAMES)), inverting[: params.steps], rising)
-    source = model.embed([run.request.source_prompt]).vectors
-    for call in inverting:
-        assert call.branches == 1
-        assert has_text(call, 0, source)
-        check_plain(run, call)
+    inverting, rebuilding = run.of("inverting")[: params.steps], run.of("inverting")[params.steps :]
+    layers = partial(keys_of, run)
+    latents = check_inverting(run, inverting, run.request.source_prompt, convention, layers)
+    assert (run.result.reconstruction is not None) == params.reconstruct
     if params.reconstruct:
-        rebuilt = walk(latents[-1], inverting[params.steps :], falling)
-        near(run.decoded[-1], rebuilt[-1], "reconstruction")
-        assert run.result.reconstruction is not None
+        check_unguided(run, rebuilding, run.request.source_prompt, layers)
+        near(run.decoded[-1], walk(latents[-1], rebuilding, falling)[-1], "reconstruction")
     else:
-        assert len(inverting) == params.steps
-        assert run.result.reconstruction is None
+        assert not rebuilding
     targets = run.request.targets
     assert [call.step for call in run.of("editing")] == list(falling)
     inside = region_mask(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
-    x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting[: params.steps]], x)
+    x = check_editing(run, latents, [mass(call, call.branch(0)) for call in inverting], x)
     for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
         near(found, expected, "last latents")
-    check_shown(run, inverting[: params.steps])
+    check_shown(run, inverting)
 
 
 def region_mask(run: Run, tokens: int = FINEST) -> Tensor | None:
@@ -166,15 +158,8 @@ def check_areas(run: Run, step: Step, mask: Tensor | None, looks: Tensor, within
 # --- Attention
 
 
-def keys_of(run: Run, tokens: int) -> str:
-    return "own" if tokens == FINEST and run.params.keys_levels == "coarse" else run.params.keys
-
-
-def check_plain(run: Run, call: Call) -> None:
-    for layer in each(call.layers, "cross"):
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
-    for layer in each(call.layers, "self"):
-        near(layer.out, see(layer.q, layer.k, layer.v, keys_of(run, layer.tokens)), layer.site.name)
+def keys_of(run: Run, layer: Layer) -> str:
+    return "own" if layer.tokens == FINEST and run.params.keys_levels == "coarse" else run.params.keys
 
 
 def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> None:
@@ -187,15 +172,12 @@ def check_attention(run: Run, call: Call, areas: list[dict[int, Tensor]]) -> Non
         if cross and is_taken(run, layer):
             for branch, target in zip(edits, run.request.targets, strict=True):
                 rows = call.branch(branch)
-                source, edit = (
-                    softmax(layer.q[:FRAMES], layer.k[:FRAMES]),
-                    softmax(layer.q[rows], layer.k[rows]),
-                )
+                source, edit = (softmax(layer.q[r], layer.k[r]) for r in (slice(FRAMES), rows))
                 expected[rows] = exchanged(run, source, edit, target) @ layer.v[rows]
         near(layer.out, expected, layer.site.name)
     taking = [*edits] if run.params.guidance_half == "cond" else [*range(first, first + count), *edits]
     for layer in each(call.layers, "self"):
-        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer.tokens))
+        expected = see(layer.q, layer.k, layer.v, keys_of(run, layer))
         if within and is_taken(run, layer):
             for branch in taking:
                 area = areas[(branch - first) % count][layer.tokens]
@@ -209,7 +191,7 @@ def is_taken(run: Run, layer: Layer) -> bool:
 
 def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
     """The source's attention on the edit's values; inside the area, if blended, the edit's own."""
-    keys = keys_of(run, layer.tokens)
+    keys = keys_of(run, layer)
     source = see(layer.q[:FRAMES], layer.k[:FRAMES], layer.v[rows], keys)
     if not run.params.blend_self:
         return source
@@ -218,20 +200,10 @@ def taken_over(run: Run, layer: Layer, rows: slice, area: Tensor) -> Tensor:
 
 
 def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
-    """Words replaced in their places, or kept words as in the source and new ones their own."""
-    aligned = ALIGNED[run.request.source_prompt, target]
-    replaces = run.params.cross_control == "replace" or (
-        run.params.cross_control == "auto" and len(target.split()) == 5
-    )
-    if replaces:
-        maps = source.clone()
-    else:
-        length, limit = len(aligned), source.shape[-1]
-        shift = 7 - length if run.params.alignment == "fixed" else 0
-        indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
-        maps = torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
+    """The exchanged maps, with columns of words multiplied."""
+    maps, grass = exchanged_words(run, source, edit, target), len(target.split())
     for word, factor in emphasised(run, target).items():
-        maps[..., {**{"grass": [len(aligned) - 2]}, **NEW[target]}[word]] *= factor
+        maps[..., {"grass": [grass], **NEW[target]}[word]] *= factor
     return maps
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, normalize
-from vid2vid_zero_formulas import check_own_frame
 from videograin_formulas import (
     check_texts,
     codes,
@@ -18,7 +17,7 @@ from videograin_formulas import (
     self_maps,
     strengths,
 )
-from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, each, near, plain
+from wiring import FINEST, FRAMES, GRIDS, Call, Layer, Run, answers, any_in, check_plain, each, near, plain
 
 from regrain.editing.diffusion.schedule import Step, guide
 from regrain.editing.motion.correspondence import Motion, around, newly_seen, scan_cuts, token_maps, track_ids
@@ -89,7 +88,7 @@ def check_source(run: Run, call: Call, x: Tensor, step: Step) -> None:
     assert call.step == step
     near(call.x, torch.cat([x, x]), "x of the source")
     check_texts(run, call)
-    check_own_frame(call)
+    check_plain(call)
 
 
 # --- Attention

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_control_net
-from test_wiring import BASES, FORMULAS, requested
 from tuning_runs import FRAMES, learned, request, same
-from wiring import drive
+from wiring import BASES, check_formulas, drive, requested
 
 from regrain.editing import edit, save_adapter
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.methods.tuning import Tuning
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.tuned import tuned
+from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.runner import tune
 from regrain.editing.recipe.events import Finished, Losses, Progress, Stage, Tuned
 
 QUICK = {"steps": 2, "preview_every": 0, "tune_steps": 2, "tune_preview_every": 0}
-METHODS = ("videograin", "fatezero", "vid2vid_zero", "sdedit", "tune_a_video")
+EDITS = [name for name, method in METHODS.items() if not method.setup]
+INVERTS = [name for name, method in METHODS.items() if "inversion" in method.needs]
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -60,7 +61,7 @@ def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_w
     asked = replace(requested(method), adapter="given")
     run = drive(tuned(small, adapter), asked, tmp_path / "tuned", **BASES[method])
     if method != "tune_a_video":  # whose formulas begin with the tuning
-        FORMULAS[method](run)
+        check_formulas(run)
         assert [(c.stage, c.step, len(c.x)) for c in run.calls] == [
             (c.stage, c.step, len(c.x)) for c in plain.calls
         ]
@@ -72,7 +73,7 @@ def test_on_a_tuned_model_methods_follow_their_formulas_and_every_call_has_the_w
     assert not np.array_equal(np.asarray(run.result.frames), np.asarray(plain.result.frames))
 
 
-@pytest.mark.parametrize("method", METHODS[:4])
+@pytest.mark.parametrize("method", EDITS)
 def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method):
     adapter = learned(small, requested("tune_a_video"), tune_steps=0)
     runs = [
@@ -84,7 +85,7 @@ def test_an_adapter_that_learned_nothing_changes_nothing(small, tmp_path, method
     assert np.array_equal(*(np.asarray(run.result.frames) for run in runs))
 
 
-@pytest.mark.parametrize("method", ["videograin", "fatezero", "vid2vid_zero", "tune_a_video"])
+@pytest.mark.parametrize("method", INVERTS)
 def test_inversions_of_tuned_models_are_cached_apart(small, adapter, tmp_path, method):
     name = next(iter(adapter.weights))
     other = Adapter(adapter.facts, {**adapter.weights, name: adapter.weights[name] + 0.1})

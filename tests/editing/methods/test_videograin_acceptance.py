@@ -1,7 +1,8 @@
 """The acceptance behaviours of VideoGrain, by the number they have in its specification.
 
-Elsewhere: 1 to 4 also in attention/test_regions.py, 11's reconstruction and 14 in test_built_in.py, 15 in
-test_flow.py and attention/test_frames.py, 16's identities in backbones/test_features.py.
+Elsewhere: 2 to 4 in attention/test_regions.py; 9, most of 12 and 16 in every run of test_wiring.py, by
+videograin_formulas.py; 11's reconstruction and 14 in test_built_in.py; 15 in motion/test_flow.py and
+attention/test_frames.py; 16's identities in models/test_features.py.
 """
 
 import json
@@ -11,7 +12,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from running import finish
 from torch.nn.functional import scaled_dot_product_attention
 
 from regrain.editing import ArrayClip, EditRequest, Finished, Region, edit, load_backbone, load_project
@@ -19,15 +19,16 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.attention.frames import all_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
-from regrain.editing.attention.regions import modulate, modulated_attention, row_range
+from regrain.editing.attention.regions import modulated_attention
+from regrain.editing.diffusion.blending import mix_noise
 from regrain.editing.diffusion.schedule import add_noise
 from regrain.editing.diffusion.text import spans
+from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
 from regrain.editing.methods import videograin
-from regrain.editing.models.intervention import PLAIN, Intervention, joint_norm
-from regrain.editing.params.registry import METHODS, resolve_params
+from regrain.editing.models.intervention import Intervention, joint_norm
+from regrain.editing.params.registry import resolve_params
 from regrain.editing.params.videograin import VideoGrainParams
-from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe import modulation
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
 from regrain.editing.recipe.modulation import fade
@@ -69,6 +70,10 @@ def two_boxes(frames=FRAMES, size=SIZE):
     return labels
 
 
+def two_animals(**given):
+    return ask_for(two_boxes(), "a panda", "a fox", **given)
+
+
 def with_xi(step, amount):
     """A step at which xi is `amount`, where the schedule's power is 1."""
     return replace(step, time=amount)
@@ -90,32 +95,6 @@ def random(*shape, seed=0, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-# --- 1 to 4: the formula
-
-
-def logits(q, k, ql, kl, a):
-    """The modulated logits, from the channels and up to each row's constant."""
-    q2, k2 = modulate(q, k, ql, kl, a)
-    scale = q.shape[-1] ** -0.5
-    plain = q @ k.transpose(-1, -2) * scale
-    return q2 @ k2.transpose(-1, -2) * scale + a[:, None, :, None] * plain.amin(-1, keepdim=True), plain
-
-
-@pytest.fixture
-def values():
-    q, k = random(2, 1, 2, 40, 16, seed=4, dtype=torch.float64)
-    labels = torch.arange(40)[None] % 3
-    return q, k, labels, labels
-
-
-def test_01_no_strength_is_plain_attention(values):
-    q, k, ql, kl = values
-    zero = torch.zeros(1, 40, dtype=q.dtype)
-    assert torch.equal(modulated_attention(q, k, k, ql, kl, zero), attention(q, k, k))
-    s, plain = logits(q, k, ql, kl, zero)
-    torch.testing.assert_close(s, plain)
-
-
 def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     request = ask_for(two_boxes(), "", "", prompt="a panda on the moon", source="a clip")
     regions = tuple(replace(region, source="") for region in request.regions)
@@ -127,57 +106,6 @@ def test_01_regions_without_words_leave_cross_attention_alone(tiny):
     attend, _ = hook(tiny, request)
     q, keys = random(2 * FRAMES, 2, 64, 8), random(2 * FRAMES, 2, 77, 8)
     assert torch.equal(attend(q, keys, keys, CROSS), attention(q, keys, keys))
-
-
-def test_02_range_and_order_are_kept(values):
-    q, k, ql, kl = values
-    same = (ql[:, :, None] == kl[:, None])[:, None].expand(1, 2, 40, 40)
-    for strength in (0.2, 0.7, 1.0):
-        s, plain = logits(q, k, ql, kl, torch.full((1, 40), strength, dtype=q.dtype))
-        low, high = plain.amin(-1, keepdim=True), plain.amax(-1, keepdim=True)
-        assert (s >= low - 1e-9).all()
-        assert (s <= high + 1e-9).all()
-        for group in (same, ~same):
-            order = [torch.where(group, x, torch.inf).argsort(-1) for x in (s, plain)]
-            assert strength == 1 or torch.equal(*order)
-    torch.testing.assert_close(s, torch.where(same, high, low))
-
-
-def test_03_closed_form(values):
-    q, k, ql, kl = values
-    a = torch.rand(1, 40, generator=torch.Generator().manual_seed(1), dtype=q.dtype)
-    s, plain = logits(q, k, ql, kl, a)
-    same, w = (ql[:, :, None] == kl[:, None])[:, None].to(q.dtype), a[:, None, :, None]
-    extreme = plain.amax(-1, keepdim=True) * same + plain.amin(-1, keepdim=True) * (1 - same)
-    torch.testing.assert_close(s, (1 - w) * plain + w * extreme, rtol=0, atol=1e-12)
-
-
-def test_03_half_precision_is_near_the_closed_form(values):
-    q, k, ql, kl = values
-    a = torch.full((1, 40), 0.7, dtype=q.dtype)
-    s, _ = logits(q, k, ql, kl, a)
-    expected = torch.softmax(s, -1) @ k
-    found = modulated_attention(q.half(), k.half(), k.half(), ql, kl, a.half())
-    torch.testing.assert_close(found.double(), expected, atol=2e-3, rtol=2e-3)
-
-
-def test_04_extrema_are_a_rows_own_and_constants_do_not_matter(values):
-    q, k, ql, kl = values
-    a = torch.full((1, 40), 0.6, dtype=q.dtype)
-    before = modulated_attention(q, k, k, ql, kl, a)
-    other = q.clone()
-    other[:, 1] *= 5
-    other[:, 0, 7] *= 9
-    after = modulated_attention(other, k, k, ql, kl, a)
-    rows = [i for i in range(40) if i != 7]
-    torch.testing.assert_close(after[:, 0, rows], before[:, 0, rows])
-    # What another frame, or any other row, is does not matter either.
-    frames_q, frames_k = (torch.cat([x, 5 * x + 3]) for x in (q, k))
-    both = modulated_attention(frames_q, frames_k, frames_k, *(x.repeat(2, 1) for x in (ql, kl, a)))
-    torch.testing.assert_close(both[:1], before)
-    # The same vector added to every key adds a constant to a row's logits.
-    torch.testing.assert_close(modulated_attention(q, k + 3 * q[:, :, :1], k, ql, kl, a), before)
-    torch.testing.assert_close(row_range(q, k + q[:, :, :1]), row_range(q, k))
 
 
 # --- 5 to 7: where, when and how much
@@ -227,7 +155,7 @@ def test_05_fifteen_steps_and_by_preset_the_layers_of_stable_diffusion(tiny):
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     text = random(2 * FRAMES, 2, 77, 8)
     for step, plain in ((steps[14], False), (steps[15], True)):
-        attend, _ = hook(tiny, ask_for(two_boxes(), "a panda", "a fox"), step=step)
+        attend, _ = hook(tiny, two_animals(), step=step)
         assert torch.equal(attend(q, k, k, SELF), all_frames(q, k, k, FRAMES)) == plain
         assert torch.equal(attend(q, text, text, CROSS), attention(q, text, text)) == plain
 
@@ -239,7 +167,7 @@ def test_06_the_papers_half_is_the_conditional_the_releases_the_other():
 
 @pytest.mark.parametrize("half", ["uncond", "cond", "both"])
 def test_06_halves_of_guidance_also_when_they_come_alone(tiny, half):
-    request = ask_for(two_boxes(), "a panda", "a fox")
+    request = two_animals()
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     text = random(2 * FRAMES, 2, 77, 8)
     together, _ = hook(tiny, request, guidance_half=half)
@@ -269,7 +197,7 @@ def strengths(monkeypatch, attend, q, k, site):
 
 
 def test_07_size_term_by_formula(tiny, monkeypatch):
-    request = ask_for(two_boxes(), "a panda", "a fox")
+    request = two_animals()
     q, k = random(2, 2 * FRAMES, 2, 64, 8)
     text = random(2 * FRAMES, 2, 77, 8)
     layout = hook(tiny, request)[1]
@@ -417,19 +345,6 @@ def test_08_start_end_and_padding_belong_to_nobody(tiny):
     assert (layout.words == 1).sum() == 2
 
 
-def test_09_phrases_are_spliced_and_the_negative_prompt_is_read(tiny):
-    request = ask_for(two_boxes(), "a panda", "a fox", negative_prompt="ugly")
-    _, text = videograin.lay_out(tiny, request, GRID)
-    whole, alone = tiny.embed(["ugly", request.composed.text]), tiny.embed(["a panda", "a fox"])
-    expected = whole.vectors[1].clone()
-    for row, phrase in enumerate(("a panda", "a fox")):
-        start = request.composed.text.index(phrase)
-        places = list(spans(whole[1], start, start + len(phrase)))
-        expected[places] = alone.vectors[row, 1 : 1 + len(places)]
-    for half, vectors in (("uncond", whole.vectors[0]), ("cond", expected)):
-        torch.testing.assert_close(text[half].vectors[0], vectors, atol=1e-5, rtol=1e-5)
-
-
 # --- 10 to 12: inflation, inversion, blending
 
 
@@ -479,68 +394,16 @@ def test_12_outside_is_the_inversion_or_as_released_the_source_with_fresh_noise(
     assert last.noise == pytest.approx(0.0412, abs=1e-3)  # what the release leaves in the background
 
 
-def whole_run(model, request, params, monkeypatch):
-    """The result of a run, and the latents it decoded."""
-    decoded, decode = [], model.decode
-    with monkeypatch.context() as patch:
-        patch.setattr(model, "decode", lambda x: decoded.append(x.clone()) or decode(x))
-        return finish(edit_clip(model, request, params, METHODS["videograin"])), decoded[-1]
-
-
-def outside_of(model, request):
-    """True where a latent lies in no edited region: [frames, 1, h, w]."""
-    return working_clip(model, request).inside() == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("steps", [3, 8])
-def test_12_released_as_a_whole_ends_with_noise_outside(tiny, monkeypatch, steps):
-    request, told, predict = ask_for(two_boxes(1), "a panda", "a fox", seed=4), [], tiny.predict
-    given = VideoGrainParams.PRESETS["released"] | {"steps": steps, "preview_every": 0, "track_levels": 0}
-    monkeypatch.setattr(
-        tiny, "predict", lambda x, step, *a, **g: told.append((len(x), step.t)) or predict(x, step, *a, **g)
-    )
-    _, latents = whole_run(tiny, request, VideoGrainParams(**given), monkeypatch)
-    sampling = tiny.schedule.sampling(steps)
-    inversion = [t for rows, t in told if rows == 1]
-    assert inversion == [step.t for step in reversed(sampling[1:])]
-    assert [t for rows, t in told if rows == 2] == [step.t for step in sampling]
-    fresh, z0 = torch.Generator().manual_seed(4), tiny.encode(request.clip.read(0, 1))
-    noise = [torch.randn(z0.shape, generator=fresh) for _ in range(steps)][-1]
-    expected, outside = add_noise(z0, noise, sampling[-1]), outside_of(tiny, request)
-    torch.testing.assert_close(latents[:, :1][outside], expected[:, :1][outside], atol=1e-6, rtol=0)
-    assert not torch.allclose(latents[:, :1][~outside], expected[:, :1][~outside], atol=1e-2)
-
-
-def test_12_by_default_the_latents_outside_end_as_the_clips_own(tiny, monkeypatch):
-    request = ask_for(two_boxes(), "a panda", "a fox")
-    _, latents = whole_run(tiny, request, VideoGrainParams(steps=3, preview_every=0), monkeypatch)
-    z0, outside = tiny.encode(request.clip.read(0, FRAMES)), outside_of(tiny, request)
-    assert torch.equal(latents[:, :1][outside], z0[:, :1][outside])
-
-
-def test_12_a_frame_without_regions_is_the_source(tiny, monkeypatch):
-    labels = two_boxes()
-    labels[2] = 0
-    request, decoded, decode = ask_for(labels, "a panda", "a fox"), [], tiny.decode
-    monkeypatch.setattr(tiny, "decode", lambda x: decoded.append(x.clone()) or decode(x))
-    result = finish(
-        edit_clip(tiny, request, VideoGrainParams(steps=3, preview_every=0), METHODS["videograin"])
-    )
-    clip = request.clip.read(0, FRAMES)
-    torch.testing.assert_close(decoded[-1][2], tiny.encode(clip)[2])
-    assert np.array_equal(result.frames[2], clip[2])
-    assert not np.array_equal(result.frames[1], clip[1])
-
-
-def test_12_a_mask_of_everything_blends_nothing(tiny, monkeypatch):
-    request = ask_for(np.ones((FRAMES, SIZE, SIZE), np.uint8), "a panda")
-    given = {"steps": 2, "preview_every": 0}
-    results = [
-        finish(edit_clip(tiny, request, VideoGrainParams(blend=blend, **given), METHODS["videograin"]))
-        for blend in (True, False)
-    ]
-    assert np.array_equal(results[0].uncomposited, results[1].uncomposited)
+def test_12_what_is_blended_outside_is_not_what_the_regions_begin_with(tiny):
+    """Fresh noise is drawn from one generator; without variation nothing is drawn."""
+    step, clean = tiny.schedule.sampling(5)[0], torch.zeros(3, 4, 8, 8)
+    fresh, untouched = (torch.Generator().manual_seed(3) for _ in range(2))
+    assert mix_noise(clean, None, 0.0, fresh) is clean
+    assert torch.equal(fresh.get_state(), untouched.get_state())
+    begun = mix_noise(clean, None, 1.0, fresh)
+    blended = videograin.outside([clean, clean], step, "noise", fresh) / step.noise
+    assert torch.equal(begun[0], begun[1])
+    assert abs(torch.corrcoef(torch.stack([begun[0].flatten(), blended[0].flatten()]))[0, 1]) < 0.3
 
 
 # --- 13: with trained weights
@@ -611,79 +474,6 @@ def test_13_mass_goes_where_it_should_and_more_with_more_strength(trained):
         assert within[2] > within[0] + 0.02
     faded = [masses((*rest, steps[3]), amount=(t / 1000) ** 5)[0] for t in (700, 840, 980)]
     assert faded == sorted(faded)
-
-
-# --- 16 to 18
-
-
-def test_16_features_are_of_the_step_undone_and_only_for_the_steps_that_use_them(tiny, monkeypatch):
-    request, seen = ask_for(two_boxes(), "a panda", "a fox"), []
-    predict = tiny.predict
-
-    def spy(x, step, text, change=PLAIN):
-        seen.append((len(x) // FRAMES, step.t, change in featured))
-        return predict(x, step, text, change)
-
-    def noting(make):
-        return lambda *given: featured.append(make(*given)) or featured[-1]
-
-    featured = []  # changes that record or inject features
-    monkeypatch.setattr(tiny, "predict", spy)
-    for name in ("recording", "injecting"):
-        monkeypatch.setattr(videograin, name, noting(getattr(videograin, name)))
-    counts = {}
-    for share, used in ((0.0, 0), (0.5, 2)):
-        seen.clear()
-        params = VideoGrainParams(steps=4, preview_every=0, inject_until=share, track_levels=0)
-        finish(edit_clip(tiny, request, params, METHODS["videograin"]))
-        sampling = [step.t for step in tiny.schedule.sampling(4)]
-        told = [step.t for step in tiny.schedule.inversion(4)]
-        kept = [entry for entry in seen if entry[0] == 1 and entry[2]]
-        assert [t for _, t, _ in kept] == told[::-1][:used]
-        assert [(t, with_features) for rows, t, with_features in seen if rows == 2] == [
-            (t, index < used) for index, t in enumerate(sampling)
-        ]
-        counts[share] = sum(rows for rows, *_ in seen)
-    # Half-forwards of an edit: inversion, features, both halves.
-    assert counts == {0.0: 4 + 8, 0.5: 2 + 8}  # the second run found its inversion in the cache
-
-
-@pytest.mark.parametrize("inversion", ["paper", "released"])
-def test_16_each_of_fifty_steps_takes_the_features_of_the_step_it_undoes(tiny, monkeypatch, inversion):
-    request = ask_for(two_boxes(1), "a panda", "a fox")
-    params = VideoGrainParams(inversion=inversion, inject_until=1.0, track_levels=0)
-    model = videograin.VideoGrainModel(tiny, working_clip(tiny, request), request, params)
-    inverted = [random(1, 4, 8, 8)] * (51 if inversion == "paper" else 50)
-    told, predict = [], tiny.predict
-    monkeypatch.setattr(
-        tiny, "predict", lambda x, step, *a, **g: told.append(step.t) or predict(x, step, *a, **g)
-    )
-    found = [videograin.source_features(model, inverted, step) for step in tiny.schedule.sampling(50)]
-    if inversion == "released":
-        assert told == [961 - 20 * i for i in range(49)]
-        assert found[49] is None  # its inversion has no such step
-    else:
-        assert told == [step.t for step in tiny.schedule.inversion(50)][::-1]
-
-
-def test_16_with_all_features_and_the_source_prompt_the_clip_comes_nearer(trained):
-    model, layout, *_ = trained
-    request = load_project(ASSETS / "examples" / "01_two_animals")
-    small = ArrayClip(request.clip.read(0, 2), fps=Fraction(8))
-    regions = tuple(
-        Region(r.name, r.label, prompt=r.source, source=r.source, margin=0) for r in request.regions
-    )
-    same = EditRequest(small, request.labels[:2], regions, source_prompt=request.source_prompt)
-    errors = []
-    for share in (0.0, 1.0):
-        params = VideoGrainParams(
-            steps=4, guidance_scale=5.0, blend=False, cross_strength=0.0, self_strength=0.0, preview_every=0,
-            inject_until=share, joint_norm=False, track_levels=0,
-        )  # fmt: skip
-        result = finish(edit_clip(model, same, params, METHODS["videograin"]))
-        difference = result.uncomposited.astype(float) - result.source
-        errors.append(float(np.square(difference).mean()))
-    assert errors[1] < errors[0]
 
 
 @pytest.mark.gpu
@@ -757,42 +547,36 @@ def test_presets_set_what_their_source_does():
     assert resolved["uncovered"]["source"] == "preset"
 
 
-@pytest.mark.parametrize("span", ["sparse_causal", "own_frame"])
-def test_a_narrower_span_is_modulated_among_the_keys_it_sees(tiny, span):
-    request = ask_for(two_boxes(), "a panda", "a fox")
-    attend, layout = hook(tiny, request, amount=0.5, guidance_half="cond", attention_span=span)
-    q, k = random(2, 2 * FRAMES, 2, 64, 8)
-    out = attend(q, k, k, SELF)
-    codes = layout.codes(SELF)
-    for frame in range(FRAMES):
-        seen = [0, max(frame - 1, 0)] if span == "sparse_causal" else [frame]
-        for half, at in enumerate((0, FRAMES)):
-            keys = torch.cat([k[at + s] for s in seen], 1)[None]
-            labels = torch.cat([codes[s] for s in seen])[None]
-            own = codes[frame][None]
-            share = (labels[:, None] == own[..., None]).float().mean(-1)
-            expected = (
-                modulated_attention(q[at + frame][None], keys, keys, own, labels, 0.5 * 0.3 * (1 - share))
-                if half
-                else attention(q[at + frame][None], keys, keys)
-            )
-            torch.testing.assert_close(out[at + frame][None], expected, atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize(
+    ("steps", "redraw", "again"), [(20, 0.4, 8), (20, 0.0, 0), (10, 0.9, 9), (1, 0.9, 0)]
+)
+def test_never_all_steps_are_taken_again(steps, redraw, again):
+    assert VideoGrainParams(steps=steps, redraw=redraw).steps_again == again
 
 
-def test_halves_of_guidance_one_after_the_other_give_the_same_edit(tiny, monkeypatch):
-    request = ask_for(two_boxes(), "a panda", "a fox")
-    params = VideoGrainParams(steps=2, preview_every=0, inject_until=0.5)
-    rows, predict = [], tiny.predict
-    monkeypatch.setattr(
-        tiny, "predict", lambda x, *args, **given: rows.append(len(x) // FRAMES) or predict(x, *args, **given)
-    )
-    together = finish(edit_clip(tiny, request, params, METHODS["videograin"]))
-    assert rows == [1, 1, 1, 2, 2]
-    rows.clear()
-    monkeypatch.setattr(tiny, "halves_fit", lambda *_: False)
-    apart = finish(edit_clip(tiny, request, params, METHODS["videograin"]))
-    assert rows == [1, 1, 1, 1, 1]
-    difference = np.abs(together.uncomposited.astype(int) - apart.uncomposited)
-    assert difference.max() <= 1
-    for name, maps in together.attention.items():
-        np.testing.assert_allclose(maps.after, apart.attention[name].after, atol=1e-5)
+@pytest.mark.parametrize("pixel", ["3,0,0", "0,64,0", "0,0,64"])
+def test_a_pixel_beside_the_clip_is_refused_before_any_work(tiny, pixel):
+    with pytest.raises(
+        RequestError, match=r"^params.heat_pixel: .* frame from 0 to 2 and a pixel inside 64 x 64"
+    ):
+        next(edit(replace(two_animals(), params={"heat_pixel": pixel}), tiny))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heat_pixel": "1,2"},
+        {"heat_pixel": "-1,2,3"},
+        {"heat_grids": "3"},
+        {"heat_from": 0.5, "heat_until": 0.5},
+    ],
+)
+def test_what_to_look_at_is_checked_with_the_request(given):
+    with pytest.raises(RequestError, match="^params"):
+        two_animals(params=given)
+
+
+def test_one_grid_may_be_given_as_a_number():
+    """What the command line makes of `--set heat_grids=2`."""
+    assert two_animals(params={"heat_grids": 2}).params["heat_grids"] in (2, "2")
+    assert VideoGrainParams(heat_grids=2).heat_grids == (2,)  # type: ignore[arg-type]

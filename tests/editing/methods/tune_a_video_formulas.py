@@ -6,45 +6,26 @@ from wiring import (
     FINEST,
     FRAMES,
     GRIDS,
-    Call,
     Run,
-    answers,
     any_in,
-    each,
-    guided,
+    check_edits,
+    check_inverting,
+    check_plain,
     has_text,
     near,
-    plain,
-    see,
     varied,
-    walk,
 )
 
 
 def check(run: Run) -> None:
     """The tuning's calls by what they are given; every call of the edit by the formulas of the paper."""
-    params, model, request = run.params, run.model, run.request
-    clean = model.encode(request.clip.read(0, FRAMES))
+    params, model = run.params, run.model
+    clean = model.encode(run.request.clip.read(0, FRAMES))
     check_tuning(run, clean)
-    inside = any_in(request.edited_mask, GRIDS[FINEST]) if params.blend and request.edited else None
     source, x = start(run, clean)
-    edits, xs = len(request.targets), [x] * len(request.targets)
-    texts = model.embed(request.targets).vectors.split(1)
     calls = run.of("editing")
     assert [call.step for call in calls] == list(model.schedule.sampling(params.steps))
-    for call in calls:
-        assert call.branches == 2 * edits
-        check_attention(call)
-        for i in range(edits):
-            near(call.x[call.branch(i)], xs[i], "x, without the prompt")
-            near(call.x[call.branch(edits + i)], xs[i], "x, with it")
-            assert has_text(call, i, model.embed([request.negatives]).vectors)
-            assert has_text(call, edits + i, texts[i])
-            xs[i] = guided(answers(call, i), answers(call, edits + i), params.guidance_scale, call.step)
-            if inside is not None:
-                xs[i] = inside * xs[i] + (1 - inside) * source[params.steps - 1 - call.step.index]
-    for found, expected in zip(run.decoded, xs, strict=True):
-        near(found, expected, "last latents")
+    check_edits(run, calls, x, lambda step: source[params.steps - 1 - step.index], "first_previous")
     check_control(run)
 
 
@@ -62,7 +43,7 @@ def check_tuning(run: Run, clean: Tensor) -> None:
         # The clip is small beside its noise, whose numbers are many enough for their deviation.
         assert 0.8 < noise.std() < 1.2
         assert abs(noise.mean()) < 0.15
-        check_attention(call)
+        check_plain(call, "first_previous")
     assert len({call.step.t for call in calls}) == len(calls)
     shown = [call for call in run.of("tuning") if not call.learns]
     every, tuned_at = params.tune_preview_every, range(params.tune_steps + 1)
@@ -73,7 +54,7 @@ def check_tuning(run: Run, clean: Tensor) -> None:
         assert has_text(call, 0, model.embed([run.request.negatives]).vectors)
         assert has_text(call, 1, model.embed([run.request.targets[0]]).vectors)
         near(call.x[call.branch(0)], call.x[call.branch(1)], "x of a preview")
-        check_attention(call)
+        check_plain(call, "first_previous")
 
 
 def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -85,21 +66,9 @@ def start(run: Run, clean: Tensor) -> tuple[list[Tensor], Tensor]:
         noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(request.seed))
         falling = model.schedule.sampling(params.steps)
         return [clean, *(step.signal * clean + step.noise * noise for step in falling[::-1])], noise
-    latents = walk(clean, calls, model.schedule.inversion(params.steps, "fatezero"))
-    for call in calls:
-        assert call.branches == 1
-        assert has_text(call, 0, model.embed([""]).vectors)
-        check_attention(call)
+    latents = check_inverting(run, calls, "", "fatezero", "first_previous")
     inside = any_in(request.edited_mask, GRIDS[FINEST]) if request.edited else None
     return latents, varied(latents[-1], inside, params, request.seed)
-
-
-def check_attention(call: Call) -> None:
-    """Frames see the first and the previous one; words reach each frame alike."""
-    for layer in each(call.layers, "self"):
-        near(layer.out, see(layer.q, layer.k, layer.v, "first_previous"), layer.site.name)
-    for layer in each(call.layers, "cross"):
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
 
 
 def check_control(run: Run) -> None:

@@ -1,26 +1,28 @@
 """vid2vid-zero written out: what every call of the model should be given, and what becomes of its answers."""
 
+from functools import partial
+
 import torch
-from fatezero_formulas import ALIGNED
 from torch import Tensor
 from wiring import (
-    FINEST,
     FRAMES,
-    GRIDS,
     Call,
     Layer,
     Run,
     answers,
-    any_in,
+    blended_area,
+    check_inverting,
+    check_plain,
     each,
+    exchanged,
     guided,
     has_text,
     near,
     plain,
+    replaces,
     see,
     softmax,
     varied,
-    walk,
 )
 
 from regrain.editing.diffusion.schedule import Step
@@ -33,7 +35,7 @@ def check(run: Run) -> None:
     latents = check_inversion(run, inverting[: params.steps])
     learned = check_learning(run, inverting[params.steps :], latents)
     targets = run.request.targets
-    inside = any_in(run.request.edited_mask, GRIDS[FINEST]) if params.blend and run.request.edited else None
+    inside = blended_area(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     rebuilt = latents[-1]
     calls = run.of("editing")
@@ -62,19 +64,7 @@ def check_inversion(run: Run, calls: list[Call]) -> list[Tensor]:
     """Each frame on its own, told the level it goes to, with the source prompt where that guides back."""
     params = run.params
     empty = params.inversion == "plain" or (params.inversion == "null_text" and params.pivot == "empty")
-    text = run.model.embed(["" if empty else run.request.source_prompt]).vectors
-    rising = run.model.schedule.inversion(params.steps, "fatezero")
-    latents = walk(run.model.encode(run.request.clip.read(0, FRAMES)), calls, rising)
-    for call in calls:
-        assert call.branches == 1
-        assert has_text(call, 0, text)
-        check_own_frame(call)
-    return latents
-
-
-def check_own_frame(call: Call) -> None:
-    for layer in call.layers:
-        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    return check_inverting(run, calls, "" if empty else run.request.source_prompt, "fatezero", "own")
 
 
 def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[int, Tensor]:
@@ -91,7 +81,7 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         for call in here:
             near(call.x, x, f"x while learning step {step.index}")
             assert call.recompute == (params.recompute and call.learns)
-            check_seen(run, call) if params.learn_with == "sampling" else check_own_frame(call)
+            check_plain(call, partial(frames_of, run) if params.learn_with == "sampling" else "own")
         assert has_text(cond, 0, source)
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
@@ -180,11 +170,6 @@ def uses_learned(params, step: Step) -> bool:
     return step.index <= total * share if share > 0 else step.index >= total * (1 + share)
 
 
-def replaces(run: Run, target: str) -> bool:
-    control = run.params.cross_control
-    return control == "replace" or (control == "auto" and len(target.split()) == 5)
-
-
 def crosses(run: Run, step: Step, target: str) -> bool:
     share = run.params.replace_until if replaces(run, target) else run.params.refine_until
     return step.index < int((step.total + 1) * share + 1e-9)
@@ -202,17 +187,10 @@ def needs_source(run: Run, step: Step) -> bool:
 # --- Attention
 
 
-def seen(run: Run, layer: Layer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def frames_of(run: Run, layer: Layer) -> str:
     """All frames in the dense layers, some in the others."""
-    dense = run.params.dense_layers
-    is_dense = any(layer.site.name.startswith(f"{name}.") for name in dense)
-    return see(q, k, v, "all" if is_dense else run.params.keys)
-
-
-def check_seen(run: Run, call: Call) -> None:
-    for layer in call.layers:
-        expected = plain if layer.site.kind == "cross" else lambda *qkv, layer=layer: seen(run, layer, *qkv)
-        near(layer.out, expected(layer.q, layer.k, layer.v), layer.site.name)
+    dense = any(layer.site.name.startswith(f"{name}.") for name in run.params.dense_layers)
+    return "all" if dense else run.params.keys
 
 
 def check_attention(run: Run, call: Call, rows: Branches) -> None:
@@ -231,15 +209,4 @@ def check_attention(run: Run, call: Call, rows: Branches) -> None:
         q, k = layer.q.clone(), layer.k.clone()
         for branch in rows.edits if is_within(run, call.step) else ():
             q[call.branch(branch)], k[call.branch(branch)] = q[source], k[source]
-        near(layer.out, seen(run, layer, q, k, layer.v), layer.site.name)
-
-
-def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
-    """Words replaced in their places, or kept words as in the source and new ones their own."""
-    if replaces(run, target):
-        return source
-    aligned = ALIGNED[run.request.source_prompt, target]
-    length, limit = len(aligned), source.shape[-1]
-    shift = 7 - length if run.params.alignment == "fixed" else 0
-    indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
-    return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
+        near(layer.out, see(q, k, layer.v, frames_of(run, layer)), layer.site.name)

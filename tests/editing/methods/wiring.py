@@ -6,6 +6,8 @@ a step. `read` and `with_attention` are the only places that know how `predict` 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from regrain.editing import EditRequest
+from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import AttentionLayer
 from regrain.editing.diffusion.schedule import Step, advance, guide
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.intervention import PLAIN, Intervention
-from regrain.editing.params.registry import resolve_params
+from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.registry import METHODS, resolve_params
 from regrain.editing.pipeline.assembly import edit_clip
 from regrain.editing.recipe.events import EditResult, Preview, Stage, Tuned
 
@@ -34,6 +37,58 @@ SEEN = {
     "first_previous": lambda frame: [0, max(frame - 1, 0)],
     "all": lambda frame: [0, 1, 2],
 }
+
+
+# --- A small edit by each method
+
+MODULATED = {"modulate_until": 1.0, "schedule_power": 1.0, "self_strength": 0.8}
+
+SHORT = {"steps": 4, "preview_every": 0}
+BASES: dict[str, dict[str, object]] = {
+    "videograin": SHORT | MODULATED | {"inject_until": 0.0},
+    "fatezero": SHORT | {"blend_from": 0.25, "blend_until": 0.75},
+    "vid2vid_zero": SHORT | {"inner_steps": 2},
+    "sdedit": SHORT | {"strength": 1.0},
+    "tune_a_video": SHORT | {"tune_preview_every": 0, "tune_steps": 1},
+    "fresco": SHORT
+    | MODULATED
+    | {"strength": 1.0, "optimise_rounds": 2, "spatial_steps": 2, "temporal_sharpness": 1.0},
+}
+
+
+def clip(frames: int = FRAMES) -> ArrayClip:
+    """Blobs that drift to the right, two pixels a frame."""
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT // 4, WIDTH // 4 + 3, 3), dtype=np.uint8)
+    wide = np.repeat(np.repeat(noise, 4, 0), 4, 1)
+    moved = [wide[:, 8 - 2 * t : 8 - 2 * t + WIDTH] for t in range(frames)]
+    return ArrayClip(np.stack(moved), fps=Fraction(8))
+
+
+def labels(frames: int = FRAMES) -> np.ndarray:
+    """Two boxes that drift with the clip, their edges off the cells of every grid."""
+    found = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
+    for t in range(frames):
+        found[t, 1:10, 1 + 2 * t : 10 + 2 * t] = 1
+        found[t, 5:15, 14 + t : 22 + t] = 2
+    return found
+
+
+def requested(method: str, prompt: str = "", masks: bool = True, frames: int = FRAMES) -> EditRequest:
+    """Two regions if they are bound to their words; else one, by words and, if wanted, by its mask."""
+    given = {"negative_prompt": "blurred", "seed": 7, "method": method}
+    if issubclass(METHODS[method].Params, ModulatedParams):
+        regions = (
+            Region("left", 1, prompt="a panda", source="a cat", strength=0.9, negative="ugly", margin=0),
+            Region("right", 2, prompt="a fox", source="a dog", strength=0.5, margin=0),
+        )
+        return EditRequest(
+            clip(frames), labels(frames), regions, source_prompt="a cat and a dog on the grass", **given
+        )
+    given |= {"source_prompt": "a cat on the grass", "prompt": prompt or "a fox on the grass"}
+    if not masks:
+        return EditRequest(clip(frames), None, (), **given)
+    region = Region("cat", 1, prompt="a red fox" if prompt else "a fox", source="a cat", margin=0)
+    return EditRequest(clip(frames), labels(frames) % 2, (region,), **given)
 
 
 # --- The spy
@@ -293,6 +348,61 @@ def walk(start: Tensor, calls: Sequence[Call], steps: Sequence[Step]) -> list[Te
     return latents
 
 
+def check_unguided(run: Run, calls: Sequence[Call], prompt: str, frames: Any) -> None:
+    """The clip alone, with one prompt and attention that nothing changes."""
+    text = run.model.embed([prompt]).vectors
+    for call in calls:
+        assert call.branches == 1
+        assert has_text(call, 0, text)
+        check_plain(call, frames)
+
+
+def check_inverting(
+    run: Run, calls: Sequence[Call], prompt: str, convention: str, frames: Any
+) -> list[Tensor]:
+    """The clip, unguided, up to noise; the latents from clean to noise."""
+    check_unguided(run, calls, prompt, frames)
+    clean = run.model.encode(run.request.clip.read(0, FRAMES))
+    return walk(clean, calls, run.model.schedule.inversion(run.params.steps, convention))
+
+
+def check_plain(call: Call, frames: str | Callable[[Layer], str] = "own") -> None:
+    """Attention that nothing changes; which frames a frame sees may depend on the layer."""
+    for layer in each(call.layers, "cross"):
+        near(layer.out, plain(layer.q, layer.k, layer.v), layer.site.name)
+    for layer in each(call.layers, "self"):
+        seen = frames if isinstance(frames, str) else frames(layer)
+        near(layer.out, see(layer.q, layer.k, layer.v, seen), layer.site.name)
+
+
+def blended_area(run: Run) -> Tensor | None:
+    """1 in each cell of the regions, where what is outside is the clip's."""
+    blends = run.params.blend and run.request.edited
+    return any_in(run.request.edited_mask, GRIDS[FINEST]) if blends else None
+
+
+def check_edits(
+    run: Run, calls: Sequence[Call], x: Tensor, known: Callable[[Step], Tensor], frames: str
+) -> None:
+    """Every edit from the same latents, without and with its prompt; `known` gives what is outside."""
+    params, request, inside = run.params, run.request, blended_area(run)
+    uncond, *texts = run.model.embed([request.negatives, *request.targets]).vectors.split(1)
+    edits, xs = len(texts), [x] * len(texts)
+    for call in calls:
+        assert call.branches == 2 * edits
+        check_plain(call, frames)
+        for i in range(edits):
+            near(call.x[call.branch(i)], xs[i], "x, without the prompt")
+            near(call.x[call.branch(edits + i)], xs[i], "x, with it")
+            assert has_text(call, i, uncond)
+            assert has_text(call, edits + i, texts[i])
+            xs[i] = guided(answers(call, i), answers(call, edits + i), params.guidance_scale, call.step)
+            if inside is not None:
+                xs[i] = inside * xs[i] + (1 - inside) * known(call.step)
+    for found, expected in zip(run.decoded, xs, strict=True):
+        near(found, expected, "last latents")
+
+
 def has_text(call: Call, branch: int, text: Tensor) -> bool:
     return torch.allclose(call.text(branch), text[0], atol=1e-4)
 
@@ -311,6 +421,19 @@ def varied(x: Tensor, mask: Tensor | None, params: Any, seed: int) -> Tensor:
     noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
     mixed = (1 - params.variation) ** 0.5 * x + params.variation**0.5 * noise
     return mixed if mask is None else mask * mixed + (1 - mask) * x
+
+
+def check_formulas(run: Run) -> None:
+    """All calls of the model, by the formulas of the method."""
+    import_module(f"{run.request.method}_formulas").check(run)
+
+
+def check(run: Run) -> None:
+    """The formulas, and what all methods have in common."""
+    check_formulas(run)
+    check_norm(run)
+    check_pixels(run)
+    check_previews(run)
 
 
 def check_norm(run: Run) -> None:
@@ -340,6 +463,31 @@ def check_pixels(run: Run) -> None:
 def check_previews(run: Run) -> None:
     every = run.params.preview_every
     assert list(run.previews) == [i for i in range(run.params.steps) if every and i % every == 0]
+
+
+# --- Words of two prompts
+
+# Token of the source for each of the target, -1 where it is new; the end of the prompts is behind.
+ALIGNED = {
+    ("a cat on the grass", "a fox on the grass"): [0, 1, -1, 3, 4, 5, 6],
+    ("a cat on the grass", "a red fox on the grass"): [0, 1, -1, -1, 3, 4, 5, 6],
+}
+
+
+def replaces(run: Run, target: str) -> bool:
+    control = run.params.cross_control
+    return control == "replace" or (control == "auto" and len(target.split()) == 5)
+
+
+def exchanged(run: Run, source: Tensor, edit: Tensor, target: str) -> Tensor:
+    """Words replaced in their places, or kept words as in the source and new ones their own."""
+    if replaces(run, target):
+        return source.clone()
+    aligned = ALIGNED[run.request.source_prompt, target]
+    length, limit = len(aligned), source.shape[-1]
+    shift = 7 - length if run.params.alignment == "fixed" else 0
+    indices = torch.tensor(aligned + [min(j + shift, limit - 1) for j in range(length, limit)])
+    return torch.where(indices < 0, edit, source[..., indices.clamp(min=0)])
 
 
 def each(layers: Sequence[Layer], kind: str) -> Iterator[Layer]:

@@ -8,25 +8,24 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_control_net
+from running import finish
 
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.build import load
-from regrain.editing.models.control_maps import canny, control_maps, gray_depth
+from regrain.editing.models.control_maps import CONTROL_MAPS, canny, gray_depth
 from regrain.editing.models.control_net import ControlNets, load_control_net
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.location import find
-from regrain.editing.params.control import ControlSpec, read_control
-from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.params.registry import check_params
+from regrain.editing.params.written import ControlSpec, read_control
 from regrain.editing.pipeline.assembly import edit_clip
 
 
 def test_specs_are_read():
-    assert read_control("canny=owner/name@0.7, depth = my folder ,pose=x@0") == (
-        ControlSpec("canny", "owner/name", 0.7),
-        ControlSpec("depth", "my folder", 1.0),
-        ControlSpec("pose", "x", 0.0),
-    )
+    canny, depth = ControlSpec("canny", "owner/name", 0.7), ControlSpec("depth", "my folder", 1.0)
+    written = "canny=owner/name@0.7, depth = my folder ,pose=x@0"
+    assert read_control(written) == (canny, depth, ControlSpec("pose", "x", 0.0))
     assert read_control("") == ()
 
 
@@ -43,7 +42,7 @@ def test_canny_draws_the_outline():
     assert edges.shape == frames.shape
     assert edges[0, 32, 14:18].any()
     assert not edges[0, 24:40, 24:40].any()
-    assert np.array_equal(control_maps(frames, "canny"), edges)
+    assert CONTROL_MAPS["canny"] is canny
 
 
 def test_depth_has_one_scale_for_the_whole_clip():
@@ -57,10 +56,9 @@ def test_depth_has_one_scale_for_the_whole_clip():
 
 @pytest.mark.parametrize("kind", ["depth", "pose"])
 def test_a_detector_that_is_not_here_is_one_line(kind):
-    with pytest.raises(
-        ModelError, match=f"params.control: {kind} needs .*. Install them, or use canny"
-    ) as caught:
-        control_maps(np.zeros((1, 64, 64, 3), np.uint8), kind)
+    message = f"params.control: {kind} needs .*. Install them, or use canny"
+    with pytest.raises(ModelError, match=message) as caught:
+        CONTROL_MAPS[kind](np.zeros((1, 64, 64, 3), np.uint8))
     assert "\n" not in str(caught.value)
 
 
@@ -80,14 +78,9 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     nets = ControlNets(specs, FRAMES, tiny)
     down, middle = nets.reading(text)(x, torch.tensor(step.t))
     hint = torch.from_numpy(canny(FRAMES)).movedim(-1, 1).float() / 255
-    expected = load_control_net(str(net_folder), tiny)[0](
-        x,
-        step.t,
-        text.vectors.repeat_interleave(2, 0),
-        hint.repeat(2, 1, 1, 1),
-        conditioning_scale=1.2,
-        return_dict=False,
-    )
+    vectors, net = text.vectors.repeat_interleave(2, 0), load_control_net(str(net_folder), tiny)[0]
+    rows = hint.repeat(2, 1, 1, 1)
+    expected = net(x, step.t, vectors, rows, conditioning_scale=1.2, return_dict=False)
     for ours, theirs in zip([*down, middle], [*expected[0], expected[1]], strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     assert nets.maps.shape == (2, 64, 128, 3)
@@ -98,16 +91,13 @@ def test_residuals_are_the_networks_weighted_and_summed(tiny, net_folder):
     assert ControlNets((), FRAMES, tiny).reading(text) is None
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"cross_attention_dim": 1024},
-            "does not fit .*ion_dim is 1024, the model's is 32",
-        ),
-        ({"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel. Use a ControlNetModel"),
-    ],
-)
+OTHERS = {
+    "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
+    "is a UNet2DConditionModel. Use a ControlNetModel": {"_class_name": "UNet2DConditionModel"},
+}
+
+
+@pytest.mark.parametrize(("message", "change"), OTHERS.items())
 def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message):
     config = json.loads((net_folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
@@ -120,11 +110,8 @@ def test_another_family_is_one_line(tiny, net_folder, tmp_path, change, message)
 def test_pickles_and_missing_folders_are_refused(tiny, net_folder, tmp_path):
     (tmp_path / "config.json").write_text((net_folder / "config.json").read_text())
     (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"x")
-    for id, message in (
-        (str(tmp_path), "only pickles"),
-        ("a.ckpt", "pickle"),
-        (str(tmp_path / "no"), "not found"),
-    ):
+    known = {str(tmp_path): "only pickles", "a.ckpt": "pickle", str(tmp_path / "no"): "not found"}
+    for id, message in known.items():
         with pytest.raises(ModelError, match=f"params.control: .*{message}"):
             load_control_net(id, tiny)
 
@@ -135,25 +122,13 @@ def test_an_edit_with_control_shows_its_maps_and_changes_the_edit(tiny, net_fold
     monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path))
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
-    request = EditRequest(
-        ArrayClip(FRAMES, fps=Fraction(8)),
-        labels,
-        (Region("cat", 1, prompt="a fox", source="a cat", margin=0),),
-        "a cat",
-    )
+    regions = (Region("cat", 1, prompt="a fox", source="a cat", margin=0),)
+    request = EditRequest(ArrayClip(FRAMES, fps=Fraction(8)), labels, regions, "a cat")
 
-    def finish(**given):
-        events = edit_clip(
-            tiny, request, VideoGrainParams(steps=2, preview_every=0, **given), METHODS["videograin"]
-        )
-        try:
-            while True:
-                next(events)
-        except StopIteration as stop:
-            return stop.value
+    def edited(**given):
+        return finish(edit_clip(tiny, request, VideoGrainParams(steps=2, preview_every=0, **given)))
 
-    with_control = finish(control=f"canny={net_folder}")
-    without = finish()
+    with_control, without = edited(control=f"canny={net_folder}"), edited()
     assert np.array_equal(with_control.control, canny(FRAMES))
     assert without.control is None
     assert not np.array_equal(with_control.uncomposited, without.uncomposited)

@@ -1,21 +1,14 @@
 """Changes for one forward: against their formulas, and gone afterwards."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from regrain.editing.models import intervention as room
 from regrain.editing.models.features import Features, injecting, recording
-from regrain.editing.models.intervention import (
-    FREEU,
-    PLAIN,
-    Intervention,
-    freeu,
-    joint_norm,
-    scale_low_frequencies,
-)
+from regrain.editing.models.intervention import FREEU, PLAIN, Intervention, freeu, hooked
 
 FRAMES = 2
 
@@ -27,41 +20,24 @@ def latents():
 
 @pytest.fixture
 def ask(tiny):
-    step, text = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
-    return lambda x, *patches, change=None: tiny.predict(
-        x, step, text, change or Intervention(patches=patches)
-    )[1]
+    given = tiny.schedule.sampling(50)[3], tiny.embed(["", "a cat"])
+
+    def answer(x, *patches, change=None):
+        return tiny.predict(x, *given, change or Intervention(patches=patches))[1]
+
+    return answer
 
 
 ATTEND = Intervention(lambda q, k, v, site: scaled_dot_product_attention(q, k, v))
 
 
-def outputs_of(unet, names, call):
-    """Inputs and outputs of some modules during a call."""
-    seen = {}
-    handles = [
-        unet.get_submodule(name).register_forward_hook(
-            lambda _, inputs, output, name=name: seen.__setitem__(name, (inputs[0], output))
-        )
-        for name in names
-    ]
-    call()
-    for handle in handles:
-        handle.remove()
-    return seen
-
-
-def test_joint_norm_of_equal_frames_changes_nothing(ask, latents):
-    still = latents[[0, 0, 1, 1]]
-    torch.testing.assert_close(ask(still, joint_norm(FRAMES)), ask(still), atol=1e-5, rtol=1e-4)
-
-
 def test_freeu_scales_half_the_channels_by_their_mean_map(tiny, ask):
     latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
-    name = "up_blocks.0.resnets.0.norm1"
-    before = outputs_of(tiny.unet, [name], lambda: ask(latents))[name][0]
-    adapter = freeu(FREEU["released"])
-    adapted = outputs_of(tiny.unet, [name], lambda: ask(latents, adapter))[name][0]
+    seen, norm = [], tiny.unet.get_submodule("up_blocks.0.resnets.0.norm1")
+    with hooked([norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))]):
+        ask(latents)
+        ask(latents, freeu(FREEU["released"]))
+    before, adapted = seen
     x = before[:, :64]
     mean = x.mean(1, keepdim=True)
     low, high = mean.amin((2, 3), keepdim=True), mean.amax((2, 3), keepdim=True)
@@ -78,8 +54,8 @@ def test_freeu_of_ones_changes_nothing_and_the_full_one_does(ask, latents):
 def test_low_frequencies_are_the_mean_and_the_slowest_waves():
     constant, fast = torch.full((1, 1, 8, 8), 3.0), torch.ones(1, 1, 8, 8)
     fast[..., ::2] = -1
-    torch.testing.assert_close(scale_low_frequencies(constant, 0.5), constant / 2)
-    torch.testing.assert_close(scale_low_frequencies(fast, 0.5), fast)
+    torch.testing.assert_close(room.scale_low_frequencies(constant, 0.5), constant / 2)
+    torch.testing.assert_close(room.scale_low_frequencies(fast, 0.5), fast)
 
 
 def test_features_of_the_same_forward_give_the_same_answer(tiny, ask, latents):
@@ -102,12 +78,9 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
     change = injecting(features, PLAIN)
     seen = []
 
-    @contextmanager
     def spy(unet):  # entered last, so its hook sees what the others left
         conv = unet.get_submodule(f"{name}.conv2")
-        handle = conv.register_forward_hook(lambda _, __, output: seen.append(output))
-        yield
-        handle.remove()
+        return hooked([conv.register_forward_hook(lambda _, __, output: seen.append(output))])
 
     tiny.predict(latents.flip(0), step, text, replace(change, patches=(*change.patches, spy)))
     expected = features.residuals[name]
@@ -118,7 +91,7 @@ def test_one_branchs_features_replace_those_of_all(tiny, latents):
 def test_nothing_stays(tiny, ask, latents):
     before = ask(latents)
     features = Features()
-    both = (joint_norm(FRAMES), freeu(FREEU["full"]))
+    both = (room.joint_norm(FRAMES), freeu(FREEU["full"]))
     ask(latents, change=recording(features, Intervention(patches=both)))
 
     def fails(q, k, v, site):

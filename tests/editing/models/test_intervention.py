@@ -4,20 +4,18 @@ import pytest
 import torch
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import all_frames, sparse_causal
+from regrain.editing.attention.frames import across_frames, frames_seen
 from regrain.editing.models.intervention import Intervention, joint_norm
 
 FRAMES = 3
-SEE = {
-    "sparse-causal": sparse_causal,
-    "dense": all_frames,
-    "middle": lambda q, k, v, frames: sparse_causal(q, k, v, frames, ("middle",)),
-}
+SEEN = {"sparse-causal": ("first", "previous"), "dense": "all", "middle": ("middle",)}
 
 
-def attend_over(frames, see):
+def attend_over(frames, selectors):
+    seen = frames_seen(selectors, frames)
+
     def attend(q, k, v, site):
-        return attention(q, k, v) if site.kind == "cross" else see(q, k, v, frames)
+        return attention(q, k, v) if site.kind == "cross" else across_frames(q, k, v, frames, seen)
 
     return attend
 
@@ -32,7 +30,7 @@ def image(tiny):
 
 
 @pytest.mark.parametrize("patch", [None, joint_norm], ids=["per frame", "joint"])
-@pytest.mark.parametrize("see", SEE.values(), ids=SEE)
+@pytest.mark.parametrize("see", SEEN.values(), ids=SEEN)
 @pytest.mark.parametrize("frames", [1, FRAMES])
 @torch.no_grad()
 def test_one_frame_and_equal_frames_are_the_image_model(tiny, image, see, patch, frames):
@@ -54,10 +52,7 @@ def test_joint_norm_mixes_different_frames_of_a_branch_only(tiny, image):
     def eps(latents, *patches):
         return tiny.predict(latents, step, text, Intervention(patches=patches))[1]
 
-    per_frame, joint = (
-        eps(other) != eps(x),
-        eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)),
-    )
+    per_frame, joint = (eps(other) != eps(x), eps(other, joint_norm(FRAMES)) != eps(x, joint_norm(FRAMES)))
     assert per_frame.flatten(1).any(1).tolist() == [True] + [False] * 5
     assert joint.flatten(1).any(1).tolist() == [True] * 3 + [False] * 3
 

@@ -9,15 +9,10 @@ import tuning_reference as reference
 from tuning_runs import FRAMES, WORDS, learned
 
 from regrain.editing.methods.tuning import sparse_causal
+from regrain.editing.models import temporal
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.models.intervention import Intervention, joint_norm
-from regrain.editing.models.temporal import (
-    attend_in_time,
-    convolve_in_time,
-    sinusoids,
-    tunable_shapes,
-    with_weights,
-)
+from regrain.editing.models.temporal import attend_in_time, tunable_shapes, with_weights
 from regrain.editing.models.tuned import tuned
 
 ASSETS = Path(__file__).parents[3] / "assets"
@@ -29,10 +24,11 @@ def _no_grad():
         yield
 
 
-def sd1_unet():
+def unet_of(model):
+    """The network of a model that ships, without weights."""
     from diffusers import UNet2DConditionModel
 
-    config = json.loads((ASSETS / "checkpoints" / "sd1" / "unet" / "config.json").read_text())
+    config = json.loads((ASSETS / model / "unet" / "config.json").read_text())
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(config)
 
@@ -50,8 +46,9 @@ def bytes_of(shapes):
 
 
 def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
-    """TV2."""
-    unet = sd1_unet()
+    """TV2; one of the built-in model is small."""
+    assert bytes_of(tunable_shapes(unet_of("storybook"))) < 5_000_000
+    unet = unet_of("checkpoints/sd1")
     shapes = tunable_shapes(unet)
     assert len(shapes) == 112
     assert bytes_of(shapes) == 4 * 74_354_880 < 300_000_000
@@ -60,17 +57,13 @@ def test_stable_diffusion_has_74_354_880_tuned_parameters_in_112_tensors():
     assert len(kept) == 32
     assert all(name.endswith((".attn1.to_q.weight", ".attn2.to_q.weight")) for name in kept)
     block = "down_blocks.0.attentions.0.transformer_blocks.0.attn_temp."
-    assert {name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)} == {
-        "to_q.weight": (320, 320),
-        "to_k.weight": (320, 320),
-        "to_v.weight": (320, 320),
-        "to_out.0.weight": (320, 320),
-        "to_out.0.bias": (320,),
-    }
+    square = dict.fromkeys(("to_q.weight", "to_k.weight", "to_v.weight", "to_out.0.weight"), (320, 320))
+    own = {name.removeprefix(block): shape for name, shape in shapes.items() if name.startswith(block)}
+    assert own == square | {"to_out.0.bias": (320,)}
 
 
 def test_convolutions_over_time_follow_every_convolution_over_places():
-    unet = sd1_unet()
+    unet = unet_of("checkpoints/sd1")
     plain, shapes = tunable_shapes(unet), tunable_shapes(unet, rank=160)
     wide = {name for name, m in unet.named_modules() if getattr(m, "kernel_size", None) == (3, 3)}
     added = shapes.keys() - plain.keys()
@@ -79,15 +72,6 @@ def test_convolutions_over_time_follow_every_convolution_over_places():
     assert shapes["conv_in.conv_temporal.up.weight"] == (320, 160, 3)
     assert shapes["conv_out.conv_temporal.down.weight"] == (2, 4, 3)
     assert tunable_shapes(unet, rank=7)["mid_block.resnets.0.conv1.conv_temporal.up.weight"] == (1280, 7, 3)
-
-
-def test_an_adapter_of_the_built_in_model_is_small():
-    from diffusers import UNet2DConditionModel
-
-    config = json.loads((ASSETS / "storybook" / "unet" / "config.json").read_text())
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(config)
-    assert bytes_of(tunable_shapes(unet)) < 5_000_000
 
 
 @pytest.mark.parametrize("rank", [0, 3])
@@ -154,25 +138,16 @@ def test_attention_over_time_moves_with_the_frames_and_stays_at_its_place():
     assert changed.sum() == 4
 
 
-def test_branches_do_not_mix():
-    x, weights = drawn(6, 5, 8), temporal_weights(8)
-    apart = torch.cat([attend_in_time(part, weights, 3, 2, True) for part in x.split(3)])
-    torch.testing.assert_close(attend_in_time(x, weights, 3, 2, True), apart)
-    own = {"down.weight": drawn(2, 4, 3), "up.weight": drawn(4, 2, 3, seed=1)}
-    x = drawn(6, 4, 2, 3)
-    apart = torch.cat([convolve_in_time(part, own, 3) for part in x.split(3)])
-    torch.testing.assert_close(convolve_in_time(x, own, 3), apart)
-
-
 def test_convolutions_over_time_are_the_formula():
     own = {"down.weight": drawn(2, 4, 3), "up.weight": drawn(4, 2, 3, seed=1)}
-    x = drawn(5, 4, 2, 3)
-    torch.testing.assert_close(convolve_in_time(x, own, 5), reference.convolved(x, own), atol=1e-5, rtol=1e-4)
+    x = drawn(2 * 5, 4, 2, 3)
+    expected = torch.cat([reference.convolved(part, own) for part in x.split(5)])
+    torch.testing.assert_close(temporal.convolve_in_time(x, own, 5), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [8, 7])
 def test_every_frame_has_its_own_position(channels):
-    found = sinusoids(5, channels)
+    found = temporal.sinusoids(5, channels)
     assert found.shape == (5, channels)
     assert found[0].tolist() == [0.0] * (channels // 2) + [1.0] * (channels // 2) + [0.0] * (channels % 2)
     assert found[3, 0] == pytest.approx(0.14112, abs=1e-5)  # sin 3
@@ -189,9 +164,8 @@ def test_a_call_with_weights_is_the_network_written_out(small_double, given):
         for name, x in model.untuned(given["rank"], fresh).items()
     }
     x, text = noisy(2 * FRAMES).double(), model.embed([WORDS, "a fox"])
-    change = with_weights(
-        Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),)), weights, FRAMES, given["positions"]
-    )
+    joint = Intervention(sparse_causal(FRAMES), (joint_norm(FRAMES),))
+    change = with_weights(joint, weights, FRAMES, given["positions"])
     _, eps = model.predict(x, step, text, change)
     unet = reference.network(model.unet, weights, True, given["positions"])
     expected = [
@@ -209,25 +183,15 @@ def test_a_view_of_a_model_adds_the_weights_to_every_call_and_leaves_the_model(s
     adapter = learned(small, tune_steps=1, learning_rate=0.01, positions=True)
     view, step = tuned(small, adapter), small.schedule.sampling(3)[1]
     text, change = small.embed([WORDS]), Intervention(sparse_causal(FRAMES))
-    plain = small.predict(noisy(FRAMES), step, text, change)
-    expected = small.predict(
-        noisy(FRAMES), step, text, with_weights(change, adapter.weights, FRAMES, positions=True)
-    )
-    for found in (
-        view.predict(noisy(FRAMES), step, text, change),
-        view.predict(noisy(FRAMES), step, text, change, recompute=True),
-    ):
-        assert all(torch.equal(*both) for both in zip(found, expected, strict=True))
-        assert not torch.equal(found[1], plain[1])
-    usual = view.predict(noisy(FRAMES), step, text)  # any attention
-    alone = small.predict(
-        noisy(FRAMES), step, text, with_weights(Intervention(), adapter.weights, FRAMES, True)
-    )
-    assert all(torch.equal(*both) for both in zip(usual, alone, strict=True))
-    assert all(
-        torch.equal(*both)
-        for both in zip(plain, small.predict(noisy(FRAMES), step, text, change), strict=True)
-    )
+    given = noisy(FRAMES), step, text
+    plain = small.predict(*given, change)
+    for changes in ((change,), ()):  # and with any attention
+        changed = with_weights(*changes or (Intervention(),), adapter.weights, FRAMES, positions=True)
+        expected = small.predict(*given, changed)
+        for found in (view.predict(*given, *changes), view.predict(*given, *changes, recompute=True)):
+            assert all(map(torch.equal, found, expected))
+            assert not torch.equal(found[1], plain[1])
+    assert all(map(torch.equal, plain, small.predict(*given, change)))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.unet.modules())
     assert (view.id, view.schedule, view.sites) == (small.id, small.schedule, small.sites)
 

@@ -12,41 +12,38 @@ def decibels(a, b):
     return 10 * np.log10(255**2 / np.square(a.astype(float) - b).mean())
 
 
-def filled(edited, keys, source):
-    return np.stack([*fill_between(edited[list(keys)], keys, lambda a, b: source[a:b], "dis")])
+def filled(edited, keys, source, labels=None):
+    read = None if labels is None else (lambda a, b: labels[a:b])
+    return np.stack([*fill_between(edited[[*keys]], keys, lambda a, b: source[a:b], "dis", labels=read)])
 
 
-@pytest.mark.parametrize("keys", [(0, 4, 8), (0, 8), (0, 1, 2, 5, 8)])
-def test_key_frames_stay_as_they_are_and_every_frame_is_there(keys):
-    source = render_frames(sample_scene(3, 9), 64)
+def test_key_frames_stay_as_they_are_and_every_frame_is_there():
+    source = render_frames(sample_scene(3, 5), 64)
     edited = 255 - source
-    out = filled(edited, keys, source)
-    assert out.shape == source.shape
-    assert out.dtype == np.uint8
-    assert np.array_equal(out[list(keys)], edited[list(keys)])
+    for keys in ([0, 2, 4], [0, 4], [0, 1, 2, 4]):
+        out = filled(edited, keys, source)
+        assert (out.shape, out.dtype) == (source.shape, np.uint8)
+        assert np.array_equal(out[keys], edited[keys])
 
 
-def test_a_single_frame_or_neighbours_need_no_source():
-    def never(start, stop):
-        raise AssertionError(f"read {start} to {stop}")
+def test_only_one_span_of_the_source_is_read_at_a_time_and_none_between_neighbours():
+    source, read = render_frames(sample_scene(3, 6), 32), []
 
-    edited = render_frames(sample_scene(3, 2), 32)
-    assert np.array_equal(np.stack([*fill_between(edited, (0, 1), never)]), edited)
-    assert np.array_equal(next(fill_between(edited[:1], (0,), never)), edited[0])
+    def fill(*keys):
+        return fill_between(source[[*keys]], keys, lambda a, b: read.append((a, b)) or source[a:b], "dis")
 
-
-def test_only_one_span_of_the_source_is_read_at_a_time():
-    source, read = render_frames(sample_scene(3, 9), 32), []
-    keys = (0, 3, 8)
-    frames = fill_between(source[list(keys)], keys, lambda a, b: read.append((a, b)) or source[a:b], "dis")
+    assert np.array_equal(np.stack([*fill(0, 1)]), source[:2])
+    assert np.array_equal(next(fill(0)), source[0])
+    assert read == []
+    frames = fill(0, 3, 5)
     next(frames)
     next(frames)
     assert read == [(0, 4)]
-    assert len([*frames]) == 7
-    assert read == [(0, 4), (3, 9)]
+    assert len([*frames]) == 4
+    assert read == [(0, 4), (3, 6)]
 
 
-@pytest.mark.parametrize("seed", [31, 32, 33])
+@pytest.mark.parametrize("seed", [31, 33])
 def test_frames_between_are_nearer_to_the_truth_than_copies_of_key_frames(seed):
     scene = sample_scene(seed, 9)
     color = "blue" if scene.actors[0].color != "blue" else "red"
@@ -92,12 +89,9 @@ def test_pixels_of_a_region_come_from_that_region():
     _, labels = moving_square()
     source = np.full((*labels.shape, 3), 100, np.uint8)
     edited = np.where(labels[..., None] == 1, np.uint8((200, 40, 40)), np.uint8((40, 40, 200)))
-    frames = fill_between(
-        edited[[0, 4]], (0, 4), lambda a, b: source[a:b], "dis", labels=lambda a, b: labels[a:b]
-    )
-    right = np.stack([*frames])[2].astype(int) - edited[2]
-    wrong = filled(edited, (0, 4), source)[2].astype(int) - edited[2]
-    assert (np.abs(right).max(-1) > 20).mean() < 0.5 * (np.abs(wrong).max(-1) > 20).mean()
+    right, wrong = (filled(edited, (0, 4), source, known)[2].astype(int) for known in (labels, None))
+    off = [(np.abs(frame - edited[2]).max(-1) > 20).mean() for frame in (right, wrong)]
+    assert off[0] < 0.5 * off[1]
 
 
 def specks(frames, where):
@@ -115,8 +109,7 @@ def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch)
     labels = np.stack([cv2.dilate(frame, np.ones((9, 9))) for frame in drawn.labels])
 
     def fill(labels):
-        keys, read = (0, 8), (lambda a, b: drawn.frames[a:b])
-        return np.stack([*fill_between(true[[0, 8]], keys, read, "dis", labels=lambda a, b: labels[a:b])])
+        return filled(true, (0, 8), drawn.frames, labels)
 
     steadied, whole = fill(labels), fill(np.ones_like(labels))
     monkeypatch.setattr(between, "_RESHAPED", -1.0)
@@ -126,9 +119,8 @@ def test_new_shapes_are_torn_less_and_edits_of_the_whole_frame_stay(monkeypatch)
     assert np.array_equal(fill(np.ones_like(labels)), whole)
 
 
-@pytest.mark.parametrize("seed", [31, 32])
-def test_filled_frames_are_as_sharp_as_the_true_edit(seed):
-    scene = sample_scene(seed, 9)
+def test_filled_frames_are_as_sharp_as_the_true_edit():
+    scene = sample_scene(31, 9)
     true = render_frames(replace(scene, 0, color="blue"), 96)
     out = filled(true, (0, 8), render_frames(scene, 96))
     sharp = [np.hypot(*np.gradient(x[1:8].mean(-1), axis=(1, 2))).mean() for x in (out, true)]

@@ -50,10 +50,8 @@ class Exact(torch.nn.Module):
 
     def forward(self, here, there):
         assert all(side % 8 == 0 and side >= 128 for side in here.shape[-2:])
-        assert here.min() >= -1
-        assert here.max() <= 1
-        assert here.min() < -0.9
-        assert here.max() > 0.9
+        assert -1 <= here.min() < -0.9
+        assert 0.9 < here.max() <= 1
         grey = [((x[0].mean(0) + 1) * 127.5).byte().numpy() for x in (here, there)]
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
         return [torch.zeros(1, 2, *here.shape[-2:]), torch.from_numpy(flow).permute(2, 0, 1)[None]]
@@ -74,11 +72,10 @@ def test_without_weights_flow_is_dis_and_raft_is_refused_in_a_line(shelf):
     here, there = noise(64, 64), noise(64, 64, 1)
     assert raft.find_raft() is None
     assert torch.equal(estimate_flow(here, there), estimate_flow(here, there, "dis"))
-    with pytest.raises(
-        ModelError, match=r"^flow: The weights of RAFT are missing. Put raft_large.safetensors"
-    ):
+    missing = r"^flow: The weights of RAFT are missing. Put raft_large.safetensors"
+    with pytest.raises(ModelError, match=missing):
         estimate_flow(here, there, "raft")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=missing):
         follow(np.concatenate([here, there]), [(8, 8)], "raft")
 
 
@@ -90,7 +87,7 @@ def test_a_large_network_comes_before_a_small_one_and_other_files_are_passed_ove
     assert raft.find_raft() == shelf / "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 
 
-def test_a_pickle_is_opened_only_if_torchvision_published_it(network, shelf):
+def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(network, shelf):
     path = shelf / "raft_small_C_T_V2-01064c6d.pth"
     torch.save(network.state_dict(), path)
     with pytest.raises(ModelError, match=r"^flow: 'raft_small_.*' is not one of torchvision's checkpoints"):
@@ -101,9 +98,6 @@ def test_a_pickle_is_opened_only_if_torchvision_published_it(network, shelf):
     path.write_bytes(path.read_bytes() + b"!")
     with pytest.raises(ModelError):
         raft._check_published(path, published)
-
-
-def test_weights_of_something_else_are_refused(network, shelf):
     save_file(network.state_dict(), shelf / "raft_large.safetensors")
     (shelf / "raft_small.safetensors").write_bytes(b"no safetensors")
     for name in ("raft_large", "raft_small"):

@@ -7,22 +7,18 @@ import pytest
 from regrain.editing.motion.smoothing import steady
 from storybook.world import render_frames, replace, sample_scene
 
-SIDE = 96
+SIDE, SCENE = 96, sample_scene(31, 8, 2)
 
 
 @pytest.fixture(scope="module")
-def scene():
-    return sample_scene(31, 8, 2)
+def source():
+    return render_frames(SCENE, SIDE)
 
 
 @pytest.fixture(scope="module")
-def source(scene):
-    return render_frames(scene, SIDE)
-
-
-@pytest.fixture(scope="module")
-def truth(scene):
-    return render_frames(replace(scene, 0, color="blue" if scene.actors[0].color != "blue" else "red"), SIDE)
+def truth():
+    color = "blue" if SCENE.actors[0].color != "blue" else "red"
+    return render_frames(replace(SCENE, 0, color=color), SIDE)
 
 
 def flickering(frames):
@@ -45,11 +41,8 @@ def detail(frames):
     return float(np.mean([np.abs(cv2.Laplacian(frame, cv2.CV_32F)).mean() for frame in frames]))
 
 
-def test_a_deviation_of_zero_changes_nothing(truth, source):
+def test_a_single_frame_a_still_clip_and_a_deviation_of_zero_stay_as_they_are(truth, source):
     assert np.array_equal(steadied(truth, source, 0), truth)
-
-
-def test_a_single_frame_and_a_still_clip_stay_as_they_are(truth, source):
     assert np.array_equal(steadied(truth[:1], source[:1], 2), truth[:1])
     still = np.repeat(truth[:1], 5, 0)
     assert np.array_equal(steadied(still, np.repeat(source[:1], 5, 0), 2), still)
@@ -60,10 +53,7 @@ def test_frames_agree_more_the_more_of_them_count(truth, source):
     far = [error(steadied(edited, source, deviation), truth) for deviation in (0, 0.7, 2)]
     assert far[1] < 0.8 * far[0]
     assert far[2] < 0.85 * far[1]
-
-
-def test_what_moves_is_averaged_with_itself(truth, source):
-    """An average of the same places would smear the actors."""
+    # What moves is averaged with itself: an average of the same places would smear the actors.
     kept = error(steadied(truth, source, 2), truth)
     smeared = np.stack([truth[max(0, t - 2) : t + 3].mean(0) for t in range(len(truth))])
     assert kept < 0.5 * error(smeared, truth)
@@ -107,8 +97,5 @@ def test_only_the_frames_in_reach_are_read(truth, source):
     next(frames)
     assert len(read) == 3
     assert len([*frames]) == len(truth) - 1
-
-
-def test_frames_and_source_are_as_many(truth, source):
     with pytest.raises(ValueError, match="shorter"):
         steadied(truth, source[:4], 1)

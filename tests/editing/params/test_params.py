@@ -1,12 +1,16 @@
-"""Parameters written as a short text: read when the request is made, as text or JSON, and written back."""
+"""Parameters: their ranges, those written as a short text, where each value comes from; methods of others."""
 
 import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
-from regrain.editing.errors import RequestError
-from regrain.editing.params.control import ControlSpec as Spec
+from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.params.registry import METHODS, check_params, resolve_params
 from regrain.editing.params.written import (
     Controls,
@@ -18,6 +22,7 @@ from regrain.editing.params.written import (
     Words,
     is_text,
 )
+from regrain.editing.params.written import ControlSpec as Spec
 from regrain.editing.request.project import schema
 
 CASES = [
@@ -59,9 +64,18 @@ def test_nothing_is_nothing(kind):
         ("fatezero", "emphasis_words", ["a=much", "a=nan", "a=-1", "a=21", [["a", 21]], {"": 1}, 3]),
         ("fatezero", "blend_words", [[1], ["a,b"], {"a": 1}, "x" * 3000]),
         ("vid2vid_zero", "dense_layers", [[None], 4]),
+        ("videograin", "steps", [0, 1001, 2.5, True, "20"]),
+        ("videograin", "guidance_scale", [math.nan, math.inf, -1]),
+        ("videograin", "self_strength", [1.01]),
+        ("videograin", "cross_strength", [-0.01]),
+        ("videograin", "modulate_until", [None]),
+        ("videograin", "feather", [3.1]),
+        ("videograin", "levels", ["fine"]),
+        ("videograin", "preset", ["mine"]),
+        ("videograin", "stepz", [1]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused_with_the_request(method, name, wrong):
+def test_what_is_not_allowed_is_refused_by_name(method, name, wrong):
     for value in wrong:
         with pytest.raises(RequestError) as caught:
             check_params(method, {name: value})
@@ -70,6 +84,8 @@ def test_what_cannot_be_read_is_refused_with_the_request(method, name, wrong):
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_schema_and_reports_keep_the_texts(method):
+    assert {"steps", "guidance_scale", "preset"} <= set(method.Params.model_fields)
+    assert all(field.title and field.description for field in method.Params.model_fields.values())
     defaults = method.Params()
     described = schema()["properties"]["params"]["anyOf"][list(METHODS).index(method.name)]["properties"]
     for name, field in method.Params.model_fields.items():
@@ -79,7 +95,64 @@ def test_the_schema_and_reports_keep_the_texts(method):
     assert method.Params.model_validate(defaults.model_dump()) == defaults
 
 
-def test_a_report_has_the_text_of_what_was_given_as_json():
-    _, resolved = resolve_params("videograin", {"heat_grids": [1, 2], "steps": 7}, {})
-    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}
+@pytest.mark.parametrize(
+    ("given", "blend", "feather"),
+    [
+        ({}, {"value": False, "source": "model"}, "method"),
+        ({"preset": "paper"}, {"value": True, "source": "preset"}, "preset"),
+        ({"preset": "paper", "blend": False}, {"value": False, "source": "given"}, "preset"),
+    ],
+)
+def test_given_outweighs_a_named_preset_that_outweighs_the_model(given, blend, feather):
+    given = {"steps": 7, "heat_grids": [1, 2]} | given
+    params, resolved = resolve_params("videograin", given, {"steps": 20, "blend": False})
+    assert resolved["heat_grids"] == {"value": "1, 2", "source": "given"}  # text, of what was given as JSON
+    assert (params.steps, params.blend, params.feather) == (7, blend["value"], 2.0)
     assert resolved["steps"] == {"value": 7, "source": "given"}
+    assert resolved["blend"] == blend
+    assert resolved["feather"] == {"value": 2.0, "source": feather}
+    assert set(resolved) == set(type(params).model_fields)
+
+
+def test_a_bad_recommendation_is_the_models_fault_and_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(RequestError, match=r"method: 'videograim' .* Did you mean 'videograin'\?"):
+        check_params("videograim", {})
+    with pytest.raises(ModelError, match=r"defaults.json: params.steps"):
+        resolve_params("videograin", {}, {"steps": -1})
+
+
+ROOT = Path(__file__).parents[3]
+METHOD = """
+import regrain
+from regrain.editing.params.base import WindowedParams
+
+class MyParams(WindowedParams):
+    pass
+
+mine = regrain.Method("mine", "Mine", "nobody", MyParams, frozenset({"masks"}), ("editing",), "my_method:run")
+"""
+TAKEN = METHOD.replace('"mine", "Mine"', '"fresco", "Mine"')
+MODULES = {"my_method": METHOD, "number": "mine = 3", "taken": TAKEN}
+POINTS = """[regrain.methods]
+gone = nowhere:mine
+other = number:mine
+twice = taken:mine
+mine = my_method:mine
+"""
+SHOWN = "from regrain import METHODS as m; print([*m][-1], m['mine'].title, m['fresco'].title, len(m))"
+
+
+def test_a_method_of_another_package_is_one_of_the_methods_unless_it_cannot_be_used(tmp_path):
+    for name, code in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    options = {"cwd": ROOT, "env": env, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", SHOWN], **options)
+    assert done.stdout.split() == ["mine", "Mine", "FRESCO", "7"]
+    lines = done.stderr.strip().splitlines()
+    assert [line.split()[1] for line in lines] == ["gone", "other", "twice"]
+    assert all(line.endswith("it is left out") for line in lines)

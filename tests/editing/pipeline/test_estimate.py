@@ -106,12 +106,8 @@ def test_what_the_header_says_is_enough_to_refuse(request_, tmp_path):
 
     check_known(saved())
     check_known(request_)
-    for changes, said in (
-        ({"frames": 5}, "5 frames"),
-        ({"width": 64}, "64 x 16"),
-        ({"sketch": (0.0,)}, "not on these weights"),
-    ):
+    unfit = {"sketch": (0.0,)}, "not on these weights"
+    for changes, said in (({"frames": 5}, "5 frames"), ({"width": 64}, "64 x 16"), unfit):
         with pytest.raises(ModelError, match=said):
             check_known(saved(**changes))
-    noise = replace(saved(frames=5), params={"start": "noise"})
-    check_known(noise)
+    check_known(replace(saved(frames=5), params={"start": "noise"}))

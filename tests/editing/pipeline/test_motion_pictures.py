@@ -46,6 +46,7 @@ def test_a_still_pair_stays_pale():
     assert drawn.flow.min() > 200
     assert drawn.hidden_share == drawn.appeared_share == 0
     assert not drawn.cut
+    assert motion_pictures(frame, textured(7), method="dis").cut  # another shot
     assert np.array_equal(drawn.hidden, frame)
 
 
@@ -62,10 +63,6 @@ def test_what_an_object_covers_and_uncovers_is_hatched():
     assert appeared[56:96, 60:100].mean() < 0.2
     assert drawn.hidden_share == pytest.approx(hidden.mean())
     assert drawn.appeared_share == pytest.approx(appeared.mean())
-
-
-def test_another_shot_is_a_cut():
-    assert motion_pictures(textured(6), textured(7), method="dis").cut
 
 
 def test_colours_are_torchvisions():

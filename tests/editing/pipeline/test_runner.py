@@ -9,13 +9,12 @@ import torch
 from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.errors import PromptError, RequestError
 from regrain.editing.media.clip import DRAWN
+from regrain.editing.pipeline import runner
 from regrain.editing.pipeline.runner import StageTimer
 from regrain.editing.recipe.events import Finished, Preview, Progress, Stage, WindowStarted
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("REGRAIN_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
+KEYS = "version comment versions date request prompt_used params seconds peak_memory metrics warnings"
 
 
 def request(**changes) -> EditRequest:
@@ -31,64 +30,39 @@ def request(**changes) -> EditRequest:
 
 def test_events_come_in_order_with_time_left_and_a_full_report(tiny):
     events = list(edit(request(), tiny))
-    assert [e.name for e in events if isinstance(e, Stage)] == [
-        "loading",
-        "inverting",
-        "editing",
-        "decoding",
-        "measuring",
-    ]
+    stages = ["loading", "inverting", "editing", "decoding", "measuring"]
+    assert [e.name for e in events if isinstance(e, Stage)] == stages
     assert all(e.seconds_left >= 0 for e in events if isinstance(e, Progress))
     assert sum(isinstance(e, Preview) for e in events) == 2
     assert isinstance(events[-1], Finished)
     report = events[-1].report
     assert report["comment"] == "AI-edited video"
-    assert set(report) == {
-        "version",
-        "comment",
-        "versions",
-        "date",
-        "request",
-        "prompt_used",
-        "params",
-        "seconds",
-        "peak_memory",
-        "metrics",
-        "warnings",
-    }
+    assert set(report) == set(KEYS.split())
     assert report["prompt_used"] == "a fox on the left"
     assert report["params"]["steps"] == {"value": 2, "source": "given"}
     assert report["params"]["self_strength"]["source"] == "method"
-    assert set(report["seconds"]) == {"loading", "inverting", "editing", "decoding", "measuring"}
+    assert set(report["seconds"]) == set(stages)
     assert {"outside_psnr", "outside_ssim", "warp_error", "attention"} <= set(report["metrics"])
-    assert set(report["metrics"]["attention"]["thing"]) == {
-        "inside_before",
-        "inside_after",
-        "outside_before",
-        "outside_after",
-    }
+    shares = {f"{place}_{when}" for place in ("inside", "outside") for when in ("before", "after")}
+    assert set(report["metrics"]["attention"]["thing"]) == shares
     assert report["request"]["regions"][0]["prompt"] == "a fox"
     assert report["warnings"] == []
 
 
-def test_the_model_recommends_and_the_user_decides(tiny_dc):
-    report = list(edit(request(params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
-    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
-    assert tiny_dc.defaults["videograin"]["steps"] == 20
-
-
-def test_a_model_of_a_drawn_world_says_that_it_does_not_know_this_clip(tiny_dc):
+def test_a_model_of_a_drawn_world_says_that_it_does_not_know_a_clip_but_one_that_was_drawn(tiny_dc):
     (warning,) = list(edit(request(), tiny_dc))[-1].report["warnings"]
     assert "are meaningless" in warning
-
-
-def test_it_trusts_a_drawn_clip(tiny_dc):
-    assert list(edit(request(drawn=True), tiny_dc))[-1].report["warnings"] == []
+    report = list(edit(request(drawn=True, params={"guidance_scale": 2.0, "steps": 2}), tiny_dc))[-1].report
+    assert report["warnings"] == []
+    # What the user gives outweighs what the model recommends.
+    assert report["params"]["guidance_scale"] == {"value": 2.0, "source": "given"}
+    assert report["params"]["steps"] == {"value": 2, "source": "given"}
+    assert tiny_dc.defaults["videograin"]["steps"] == 20
 
 
 def test_closing_stops_the_run_and_leaves_the_model_as_it_was(tiny):
     before = {k: v.clone() for k, v in tiny.unet.state_dict().items()}
-    events = edit(request(params={"steps": 20}), tiny)
+    events = edit(request(params={"steps": 3}), tiny)
     for event in events:
         if isinstance(event, Progress) and event.stage == "editing":
             break
@@ -103,24 +77,18 @@ def test_nothing_asked_is_refused_before_a_model_is_loaded():
 
 
 def test_an_unknown_word_is_named_with_the_nearest(tiny_dc):
-    with pytest.raises(PromptError, match=r'"tigre".*tiger'):
-        list(edit(request(becomes="a tigre"), tiny_dc))
-
-
-def test_the_prompt_of_the_source_is_checked_too(tiny_dc):
-    with pytest.raises(PromptError, match=r'"wombat"'):
-        list(edit(request(source_prompt="a wombat"), tiny_dc))
+    tigre, wombat = ("becomes", "a tigre", '"tigre".*tiger'), ("source_prompt", "a wombat", '"wombat"')
+    for given, words, said in (tigre, wombat):
+        with pytest.raises(PromptError, match=said):
+            list(edit(request(**{given: words}), tiny_dc))
 
 
 def test_words_that_are_too_many_are_named_by_their_field(tiny):
     long = " ".join(["cat"] * 80)
-    for change, field in (
-        ({"source_prompt": long}, "source_prompt"),
-        ({"negative_prompt": long}, "negative_prompt"),
-        ({"becomes": long, "prompt": "a fox"}, "regions.thing.prompt"),
-    ):
+    fields = {"source_prompt": "source_prompt", "negative_prompt": "negative_prompt"}
+    for given, field in (fields | {"becomes": "regions.thing.prompt"}).items():
         with pytest.raises(PromptError, match="80 tokens") as caught:
-            list(edit(request(**change), tiny))
+            list(edit(request(**{"prompt": "a fox", given: long}), tiny))
         assert caught.value.field == field
 
 
@@ -191,13 +159,9 @@ def test_windows_that_were_kept_tell_nothing(monkeypatch):
 
 def test_the_peak_is_measured_for_this_run_on_its_own_device(tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        "regrain.editing.pipeline.runner.reset_peak", lambda device: asked.append(("reset", device))
-    )
-    monkeypatch.setattr(
-        "regrain.editing.pipeline.runner.peak_memory", lambda device: asked.append(("peak", device)) or 7
-    )
-    report = list(edit(request(), tiny))[-1].report
+    monkeypatch.setattr(runner, "reset_peak", lambda device: asked.append(("reset", device)))
+    monkeypatch.setattr(runner, "peak_memory", lambda device: asked.append(("peak", device)) or 7)
+    report = list(edit(request(params={"steps": 1}), tiny))[-1].report
     assert report["peak_memory"] == 7
     assert asked[0] == ("reset", tiny.device)
     assert set(asked[1:]) == {("peak", tiny.device)}

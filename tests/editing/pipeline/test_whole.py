@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from commands import command, last_error
 from made_clips import RATE, flat, heard, seen, write_clip
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from regrain.editing.__main__ import main
 from regrain.editing.errors import RequestError
@@ -21,6 +22,7 @@ from regrain.editing.recipe import events
 STAMPS = [0, 40, 80, 200, 240, 500, 540, 580, 700, 740]
 SDEDIT = ("--method", "sdedit")  # edits without regions
 LEVELS = range(20, 220, 20)
+call = command(main)
 
 
 @pytest.fixture
@@ -42,10 +44,6 @@ def _inverts(monkeypatch):
     monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", types.SimpleNamespace(edit=edit))
 
 
-def call(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
 @pytest.mark.usefixtures("_inverts")
 def test_an_edit_has_the_times_and_the_sound_of_its_stretch(tmp_path, source):
     options = ["--start", 3, "--frames", 4, "--source-prompt", "a", "--prompt", "b"]
@@ -56,15 +54,10 @@ def test_an_edit_has_the_times_and_the_sound_of_its_stretch(tmp_path, source):
         assert times == [Fraction(stamp - 200, 1000) for stamp in STAMPS[3:7]]
         assert end == Fraction(580 - 200, 1000)
     _, sound = heard(tmp_path / "out" / "edited.mp4")
-    assert (
-        np.abs(sound[0, : RATE * 28 // 100]).max() < 0.05 < 0.4 < np.abs(sound[0, RATE * 32 // 100 :]).max()
-    )
+    before, after = np.abs(sound[0, : RATE * 28 // 100]), np.abs(sound[0, RATE * 32 // 100 :])
+    assert before.max() < 0.05 < 0.4 < after.max()
     with Image.open(tmp_path / "out" / "edited.gif") as gif:
-        lasting = []
-        for frame in range(gif.n_frames):
-            gif.seek(frame)
-            lasting.append(gif.info["duration"])
-    assert lasting == [40, 260, 40, 40]
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(gif)] == [40, 260, 40, 40]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["whole"] == {"file": "whole.mp4", "start": 3, "stop": 7, "frames": 10}
 
@@ -76,9 +69,8 @@ def test_the_rest_of_the_file_is_copied(tmp_path, source):
     clip, whole = open_clip(source), open_clip(tmp_path / "out" / "whole.mp4")
     frames = clip.read(0, 10)
     frames[3:7] = 255 - frames[3:7]
-    write_video(
-        tmp_path / "expected.mp4", frames, clip.fps, **timing_of(clip), audio_from=clip.audio, tags=clip.tags
-    )
+    more = timing_of(clip) | {"audio_from": clip.audio, "tags": clip.tags}
+    write_video(tmp_path / "expected.mp4", frames, clip.fps, **more)
     assert whole.path.read_bytes() == (tmp_path / "expected.mp4").read_bytes()
     assert (whole.times, whole.duration) == (clip.times, clip.duration)
     assert np.abs(whole.read(0, 10).astype(int) - frames).mean() < 1
@@ -107,13 +99,9 @@ def test_a_folder_of_images_may_be_whole(tmp_path):
 
 
 def test_what_cannot_be_whole_is_refused(source):
-    for clip, reason in (
-        (ArrayClip(flat(LEVELS)), "'array' is not a file. Use a video file or a folder of images."),
-        (
-            open_clip(source, stride=2),
-            "With a stride of 2, the clip skips frames of its file. Set clip.stride",
-        ),
-    ):
+    strided = "With a stride of 2, the clip skips frames of its file. Set clip.stride"
+    no_file = "'array' is not a file. Use a video file or a folder of images."
+    for clip, reason in ((ArrayClip(flat(LEVELS)), no_file), (open_clip(source, stride=2), strided)):
         with pytest.raises(RequestError, match=reason) as caught:
             check_whole(clip)
         assert caught.value.field == "--whole"
@@ -123,22 +111,14 @@ def test_the_command_refuses_it_before_the_engine_is_loaded(tmp_path, source, ca
     monkeypatch.setitem(sys.modules, "regrain.editing.pipeline.runner", None)
     assert call("new", source, "-o", tmp_path / "p", "--stride", 2, "--prompt", "b") == 0
     assert call("run", tmp_path / "p", *SDEDIT, "-o", tmp_path / "out", "--whole") == 2
-    assert capsys.readouterr().err.rstrip().splitlines()[-1].startswith("error: --whole: With a stride of 2")
+    assert last_error(capsys).startswith("error: --whole: With a stride of 2")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv422p10le"])
-@pytest.mark.parametrize(
-    "tags",
-    [
-        ColorTags(),
-        ColorTags(1, 2, 1, 1),
-        ColorTags(6, 1, 6, 6),
-        ColorTags(9, 1, 9, 14),
-        ColorTags(2, 0, 2, 2),
-    ],
-)
+@pytest.mark.parametrize("tags", [(), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 14), (2, 0, 2, 2)])
 def test_a_written_clip_shows_the_colours_of_its_source(tmp_path, pixels, tags):
+    tags = ColorTags(*tags)
     colors = np.full((3, 16, 96, 3), (200, 60, 30), np.uint8)
     colors[:, :, 32:64], colors[:, :, 64:] = (20, 180, 90), (240, 240, 250)
     clip = open_clip(write_clip(tmp_path / "s.mkv", colors, pixels=pixels, crf="1", tags=tags))

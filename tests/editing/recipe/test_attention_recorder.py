@@ -46,59 +46,42 @@ def test_a_scope_chooses_layers_of_up_to_1024_cells_or_those_named():
     assert (named.strides, named.size) == ({(1, 1, 1), (1, 4, 4)}, (64, 96))
     # None is small enough: the coarsest.
     assert HeatScope.choose(Grid(3, 256, 256), sites(1, 2, 4)).size == (64, 64)
-
-
-def test_grids_the_model_does_not_have_are_refused():
+    # Grids the model does not have are refused.
     with pytest.raises(RequestError, match=r"^params.heat_grids: .* no attention on grid 16. Choose"):
         HeatScope.choose(Grid(3, 16, 16), sites(1, 2, 4), (16,))
 
 
-def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
-    heat = AttentionRecorder(HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75))
-    assert [heat.reads(site) for site in sites(1, 2)] == [False, True]
-    for step in steps(4):
+def recorded(scope, total, changed=()):
+    """Maps of steps whose mass is their number, and 10 more after the change."""
+    heat = AttentionRecorder(scope)
+    for step in steps(total):
         heat.begin(step)
-        heat.add(torch.full((3, 16, 1), float(step.index)), torch.full((3, 16, 1), 10.0 + step.index))
-    found = heat.maps({"left": (0,)})["left"]
+        mass = torch.full((3, scope.size[0] * scope.size[1], 1), float(step.index))
+        heat.add(mass, mass + 10, changed=step.index in changed)
+    return heat.maps({"left": (0,)})["left"]
+
+
+def test_heat_is_averaged_over_the_steps_and_layers_of_its_scope_alone():
+    inner = HeatScope(frozenset([(1, 2, 2)]), (4, 4), 0.25, 0.75)
+    assert [AttentionRecorder(inner).reads(site) for site in sites(1, 2)] == [False, True]
+    found = recorded(inner, 4)
     assert found.before.shape == (3, 4, 4)
     assert np.allclose(found.before, 1.5)
     assert np.allclose(found.after, 11.5)
 
 
 def test_heat_is_also_kept_by_thirds_of_the_schedule():
-    heat = AttentionRecorder(scope())
-    for step in steps(6):
-        heat.begin(step)
-        heat.add(torch.full((3, 64, 1), float(step.index)), torch.full((3, 64, 1), 10.0 + step.index))
-    found = heat.maps({"left": (0,)})["left"]
+    found = recorded(scope(), 6)
     means = {part: (maps.before.mean(), maps.after.mean()) for part, maps in found.parts.items()}
     assert means == {"early": (0.5, 10.5), "middle": (2.5, 12.5), "late": (4.5, 14.5)}
     assert np.allclose(found.before, 2.5)
-
-
-def test_heat_of_one_third_has_no_parts():
-    heat = AttentionRecorder(scope(last=1 / 3))
-    for step in steps(6):
-        heat.begin(step)
-        heat.add(torch.full((3, 64, 1), 1.0))
-    assert heat.maps({"left": (0,)})["left"].parts == {}
+    assert recorded(scope(last=1 / 3), 6).parts == {}  # one third has no parts
 
 
 def test_changed_steps_alone_are_averaged_where_there_are_any():
-    heat = AttentionRecorder(scope())
-    for step in steps(4):
-        heat.begin(step)
-        heat.add(torch.full((3, 64, 1), float(step.index)), changed=step.index in (1, 2))
-    assert np.allclose(heat.before(), 1.5)
-
-
-def test_heat_of_steps_that_change_nothing_is_kept():
     """A step may be within the window and have nothing to modulate: strength 0, or no layer that is."""
-    heat = AttentionRecorder(scope())
-    for step in steps(3):
-        heat.begin(step)
-        heat.add(torch.full((3, 64, 1), float(step.index)))
-    assert np.allclose(heat.before(), 1.0)
+    assert np.allclose(recorded(scope(), 4, changed=(1, 2)).before, 1.5)
+    assert np.allclose(recorded(scope(), 3).before, 1.0)
 
 
 def test_a_step_has_its_own_mean_and_columns_add_up():

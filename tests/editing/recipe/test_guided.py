@@ -6,7 +6,7 @@ import torch
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_shared, tracks
+from regrain.editing.attention.frames import across_shared
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.motion.correspondence import Motion, around
@@ -49,10 +49,7 @@ def test_other_layers_are_plain():
     attend, (q, k, v) = made().attend(STEPS[0], BOTH, looks), qkv()
     for site in (OTHER, CROSS):
         assert torch.equal(attend(q, k, v, site), attention(q, k, v))
-
-
-def test_with_all_parts_off_attention_is_plain():
-    q, k, v = qkv()
+    # With all parts off, so are the guided ones.
     assert torch.equal(made(**OFF).attend(STEPS[0], BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
 
 
@@ -73,9 +70,8 @@ def test_each_switch_turns_off_its_own_part():
     looks = {GUIDED.name: qkv()[:2]}
     plain = attention(q, k, v)
     for part in ({"spatial_steps": 1}, {"temporal_until": 1.0}, {"cross_frame": "first"}):
-        given = OFF | part
-        source = looks if given["spatial_steps"] else None
-        found = made(**given).attend(STEPS[0], BOTH, source)(q, k, v, GUIDED)
+        source = looks if "spatial_steps" in part else None
+        found = made(**OFF | part).attend(STEPS[0], BOTH, source)(q, k, v, GUIDED)
         assert not torch.allclose(found, plain, atol=1e-3), part
 
 
@@ -111,17 +107,8 @@ def test_what_appears_in_a_frame_is_shared():
     torch.testing.assert_close(found, across_shared(q, k, v, expected.flatten(1)))
 
 
-def test_a_token_alone_on_its_track_is_left_unchanged():
-    q, k, v = qkv()
-    ids = torch.arange(FRAMES * 24).view(FRAMES, 24)
-    assert torch.equal(tracks(q, k, v, FRAMES, ids, 0.2), v)
-
-
 def test_attention_along_the_motion_stops_with_its_share_of_the_steps():
     q, k, v = qkv()
-    attentions = made(temporal_until=0.65, spatial_steps=0, cross_frame="own")
-    changed = [
-        not torch.equal(attentions.attend(step, BOTH, None)(q, k, v, GUIDED), attention(q, k, v))
-        for step in STEPS
-    ]
+    attends = [made(**OFF | {"temporal_until": 0.65}).attend(step, BOTH, None) for step in STEPS]
+    changed = [not torch.equal(attend(q, k, v, GUIDED), attention(q, k, v)) for attend in attends]
     assert changed == [True] * 13 + [False] * 7

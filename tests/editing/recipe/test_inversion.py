@@ -2,19 +2,12 @@
 
 import pytest
 import torch
+from conftest import SCHEDULER
 
 from regrain.editing.diffusion.schedule import Schedule, advance
 from regrain.editing.recipe.inversion import ddim_walk
 
-SCHEDULE = Schedule.from_config(
-    {
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "steps_offset": 1,
-        "set_alpha_to_one": False,
-    }
-)
+SCHEDULE = Schedule.from_config(SCHEDULER)
 MEAN, SPREAD = 0.3, 0.5
 
 
@@ -27,9 +20,8 @@ def gaussian(x, step):
 
 
 def data():
-    return MEAN + SPREAD * torch.randn(
-        4, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    return MEAN + SPREAD * torch.randn(4, 4, 16, 16, dtype=torch.float64, generator=generator)
 
 
 def round_trip_error(steps, convention):
@@ -55,28 +47,18 @@ def test_inverted_latents_are_noise():
     assert latents.std().item() == pytest.approx(1, abs=0.05)
 
 
-def test_yields_each_step_with_its_latents():
-    steps = SCHEDULE.inversion(7)
-    walk = list(ddim_walk(data(), gaussian, steps))
-    assert tuple(step for step, _ in walk) == steps
-    again = data()
-    for step, latents in walk:
-        again = advance(*gaussian(again, step), step)
-        assert torch.equal(again, latents)
-
-
-def test_runs_one_step_at_a_time():
-    """A closed generator has asked the model no more than it yielded."""
-    asked = []
+def test_yields_each_step_with_its_latents_one_at_a_time():
+    steps, again, asked = SCHEDULE.inversion(7), data(), []
 
     def predict(x, step):
-        asked.append(step.index)
+        asked.append(step)
         return gaussian(x, step)
 
-    walk = ddim_walk(data(), predict, SCHEDULE.inversion(10))
-    next(walk), next(walk)
-    walk.close()
-    assert asked == [0, 1]
+    for step, latents in ddim_walk(data(), predict, steps):
+        again = advance(*gaussian(again, step), step)
+        assert torch.equal(again, latents)
+        assert asked == [*steps[: step.index + 1]]  # no more than was yielded
+    assert asked == [*steps]
 
 
 @pytest.mark.parametrize("convention", ["paper", "fatezero"])

@@ -17,37 +17,24 @@ def test_preview_recovers_colours_that_depend_linearly_on_latents():
     assert np.abs(preview(latents).astype(int) - frames[:, ::8, ::8].astype(int)).max() <= 4
 
 
-def numbered(shown):
-    """Maps that hold the places of the frames."""
-    return {"n": np.float32(shown)[:, None, None]}
+def previewed(piece, every, steps):
+    """The previews of every step, with maps that hold the places of the frames."""
+    latents, frames = torch.rand(len(piece), 3, 4, 4), np.zeros((len(piece), 32, 32, 3), np.uint8)
+    previews = Previews(latents, ResizedClip(frames, Grid(len(piece), 4, 4), None, piece), every)
+    places = lambda shown: {"n": np.float32(shown)[:, None, None]}  # noqa: E731
+    return [list(previews(step, latents, places)) for step in Schedule.from_config(SCHEDULER).sampling(steps)]
 
 
 def test_previews_come_every_few_steps_and_show_eight_frames():
-    latents, frames = torch.rand(20, 3, 4, 4), np.zeros((20, 32, 32, 3), np.uint8)
-    working = ResizedClip(frames, Grid(20, 4, 4), None, WindowFrames.whole(20))
-    steps = Schedule.from_config(SCHEDULER).sampling(7)
-    found = [
-        list(
-            Previews(latents, working, 3)(
-                step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]}
-            )
-        )
-        for step in steps
-    ]
+    found = previewed(WindowFrames.whole(20), 3, 7)
     assert [len(previews) for previews in found] == [1, 0, 0, 1, 0, 0, 1]
-    assert list(found[0][0].indices) == found[0][0].attention["n"].ravel().tolist()
-    assert found[0][0].indices[0] == 0
-    assert found[0][0].indices[-1] == 19
-    assert found[0][0].frames.shape == (8, 16, 16, 3)
-    assert not any(list(Previews(latents, working, 0)(step, latents, lambda _: {})) for step in steps)
+    first = found[0][0]
+    assert list(first.indices) == first.attention["n"].ravel().tolist()
+    assert (first.indices[0], first.indices[-1], first.frames.shape) == (0, 19, (8, 16, 16, 3))
+    assert not any(previewed(WindowFrames.whole(20), 0, 7))
 
 
 def test_anchors_are_not_shown_again():
-    latents, frames = torch.rand(5, 3, 4, 4), np.zeros((5, 32, 32, 3), np.uint8)
-    working = ResizedClip(frames, Grid(5, 4, 4), None, WindowFrames((0, 7, 8, 10, 12), anchors=2))
-    (step,) = Schedule.from_config(SCHEDULER).sampling(1)
-    (found,) = Previews(latents, working, 1)(
-        step, latents, lambda shown: {"n": np.float32(shown)[:, None, None]}
-    )
+    ((found,),) = previewed(WindowFrames((0, 7, 8, 10, 12), anchors=2), 1, 1)
     assert found.indices == (8, 10, 12)
     assert found.attention["n"].ravel().tolist() == [2, 3, 4]

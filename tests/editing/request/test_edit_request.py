@@ -3,101 +3,68 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
+from tables import rows
 
 from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import PALETTE, Region
+from regrain.editing.request.runnable import check_runnable
 
 
 def region(label, prompt="", source="", **more):
     return Region(name=f"r{label}", label=label, prompt=prompt, source=source, **more)
 
 
-def words(composed):
-    return {label: span and composed.text[slice(*span)] for label, span in composed.spans.items()}
-
-
 PAIR = "a cat and a dog walk on the grass"
+FOX, PANDA = region(1, "a fox", "a cat"), region(1, "a panda", "a cat")
 
 
-def test_sources_are_exchanged_for_prompts():
-    composed = compose(PAIR, "", [region(1, "a panda", "a cat"), region(2, "a red fox", "a dog")])
-    assert composed.text == "a panda and a red fox walk on the grass"
-    assert words(composed) == {1: "a panda", 2: "a red fox"}
+@pytest.mark.parametrize(
+    ("source", "prompt", "regions", "text", "spans"),
+    [
+        (PAIR, "", [PANDA, region(2, "a red fox", "a dog")],
+         "a panda and a red fox walk on the grass", {1: (0, 7), 2: (12, 21)}),
+        # Equal sources: successive occurrences, in list order.
+        ("a dog, a dog and a dog", "", [region(2, "a fox", "a dog"), region(1, "", "a dog"),
+                                        region(3, "a cow", "a dog")],
+         "a fox, a dog and a cow", {2: (0, 5), 1: (7, 12), 3: (17, 22)}),
+        # Only whole words, whatever their case.
+        ("Catalogue of A  cat", "", [FOX], "Catalogue of a fox", {1: (13, 18)}),
+        # Longer phrases find their place first.
+        ("a black cat and a cat", "", [region(1, "dog", "cat"), region(2, "red fox", "black cat")],
+         "a red fox and a dog", {1: (16, 19), 2: (2, 9)}),
+        # Without its source a prompt is appended.
+        (PAIR, "", [region(1, "a panda")], f"{PAIR}, a panda", {1: (35, 42)}),
+        (PAIR, "", [region(1, "a panda", "a horse")], f"{PAIR}, a panda", {1: (35, 42)}),
+        # A given prompt gains what it misses.
+        (PAIR, "A panda on the grass.", [PANDA, region(2, "a fox"), region(3, "", "the grass"),
+                                         region(4, "", "sky")],
+         "A panda on the grass. a fox", {1: (0, 7), 2: (22, 27), 3: (11, 20), 4: None}),
+        ("", "a fox and a fox", [region(1, "a fox"), region(2, "a fox"), region(3, "a fox")],
+         "a fox and a fox, a fox", {1: (0, 5), 2: (10, 15), 3: (17, 22)}),
+        # Without a prompt, or with a blank one, the thing stays.
+        ("a pig and a panda jump", "", [region(1, "a fairy", "a pig"), region(2, "", "a panda"),
+                                        region(3, " ", "")],
+         "a fairy and a panda jump", {1: (0, 7), 2: (12, 19), 3: None}),
+        ("", "a fairy and a panda jump", [region(2, "  ", "a panda")],
+         "a fairy and a panda jump", {2: (12, 19)}),
+        ("", "", [], "", {}),
+        ("", " ", [FOX], "a fox", {1: (0, 5)}),
+    ],
+)  # fmt: skip
+def test_prompts_are_composed(source, prompt, regions, text, spans):
+    assert compose(source, prompt, regions) == (text, spans)
 
 
-def test_equal_sources_go_to_successive_occurrences_in_list_order():
-    regions = [region(2, "a fox", "a dog"), region(1, "", "a dog"), region(3, "a cow", "a dog")]
-    composed = compose("a dog, a dog and a dog", "", regions)
-    assert composed.text == "a fox, a dog and a cow"
-    assert composed.spans == {2: (0, 5), 1: (7, 12), 3: (17, 22)}
-
-
-def test_only_whole_words_match_whatever_their_case():
-    composed = compose("Catalogue of A  cat", "", [region(1, "a fox", "a cat")])
-    assert composed.text == "Catalogue of a fox"
-
-
-def test_longer_phrases_find_their_place_first():
-    composed = compose(
-        "a black cat and a cat", "", [region(1, "dog", "cat"), region(2, "red fox", "black cat")]
-    )
-    assert composed.text == "a red fox and a dog"
-
-
-@pytest.mark.parametrize("source", ["", "a horse"])
-def test_a_prompt_without_its_source_is_appended(source):
-    composed = compose(PAIR, "", [region(1, "a panda", source)])
-    assert composed.text == PAIR + ", a panda"
-    assert words(composed) == {1: "a panda"}
-
-
-def test_a_given_prompt_gains_what_it_misses():
-    regions = [
-        region(1, "a panda", "a cat"),
-        region(2, "a fox"),
-        region(3, "", "the grass"),
-        region(4, "", "sky"),
-    ]
-    composed = compose(PAIR, "A panda on the grass.", regions)
-    assert composed.text == "A panda on the grass. a fox"
-    assert words(composed) == {1: "A panda", 2: "a fox", 3: "the grass", 4: None}
-
-
-def test_equal_prompts_bind_to_successive_occurrences():
-    composed = compose("", "a fox and a fox", [region(1, "a fox"), region(2, "a fox"), region(3, "a fox")])
-    assert composed.text == "a fox and a fox, a fox"
-    assert composed.spans == {1: (0, 5), 2: (10, 15), 3: (17, 22)}
-
-
-def test_an_empty_prompt_keeps_the_thing_beside_others_that_change():
-    regions = [region(1, "a fairy", "a pig"), region(2, "", "a panda"), region(3, " ", "")]
-    composed = compose("a pig and a panda jump", "", regions)
-    assert composed.text == "a fairy and a panda jump"
-    assert words(composed) == {1: "a fairy", 2: "a panda", 3: None}
-
-
-def test_a_blank_prompt_is_an_empty_one_in_a_given_prompt_too():
-    composed = compose("", "a fairy and a panda jump", [region(2, "  ", "a panda")])
-    assert words(composed) == {2: "a panda"}
-
-
-def test_nothing_given_composes_nothing():
-    assert compose("", "", []) == ("", {})
-    assert compose("", " ", [region(1, "a fox")]).text == "a fox"
+LABELS = np.zeros((2, 4, 6), np.uint8)
+LABELS[0, :2], LABELS[1, 2:] = 1, 2
 
 
 def make(**changes):
-    labels = np.zeros((2, 4, 6), np.uint8)
-    labels[0, :2], labels[1, 2:] = 1, 2
-    values = {
-        "clip": ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)),
-        "labels": labels,
-        "regions": (region(1, "a panda"), region(2)),
-    }
-    return EditRequest(**values | changes)
+    clip, regions = ArrayClip(np.zeros((2, 4, 6, 3), np.uint8)), (region(1, "a panda"), region(2))
+    return EditRequest(**{"clip": clip, "labels": LABELS, "regions": regions} | changes)
 
 
 def test_request_is_frozen_and_holds_what_was_given():
@@ -111,69 +78,48 @@ def test_request_is_frozen_and_holds_what_was_given():
         request.labels[0] = 0
 
 
-def wrong_labels(kind):
-    labels = make().labels
-    return {
-        "count": labels[:1],
-        "size": labels[:, :3],
-        "type": labels.astype(np.int64),
-        "unlisted": np.where(labels == 2, 9, labels).astype(np.uint8),
-        "empty": np.where(labels == 2, 0, labels).astype(np.uint8),
-        "missing": None,
-    }[kind]
+UNFIT = [
+    ("shape", LABELS[:1]),
+    ("shape", LABELS[:, :3]),
+    ("label 9", np.where(LABELS == 2, np.uint8(9), LABELS)),
+    ("'r2'", np.where(LABELS == 2, np.uint8(0), LABELS)),
+    ("need masks", None),
+]
 
 
-@pytest.mark.parametrize("kind", ["count", "size", "unlisted", "empty", "missing"])
-def test_labels_that_do_not_fit_are_refused(kind):
-    with pytest.raises(MaskError):
-        make(labels=wrong_labels(kind))
-
-
-def test_labels_of_another_type_are_refused():
+@pytest.mark.parametrize(("message", "labels"), UNFIT)
+def test_labels_that_do_not_fit_are_refused(message, labels):
+    with pytest.raises(MaskError, match=message):
+        make(labels=labels)
     with pytest.raises((MaskError, TypeError)):  # TypeError where annotations are checked, as in these tests
-        make(labels=wrong_labels("type"))
+        make(labels=LABELS.astype(np.int64))
 
 
-def test_the_empty_region_is_named():
-    with pytest.raises(MaskError, match="'r2'"):
-        make(labels=wrong_labels("empty"))
+BAD = {
+    "seed": [-1, 2**63, True],
+    "size": [8],
+    "model": [" "],
+    "method": ["videograim"],
+    "params.steps": [{"steps": math.nan}],
+    "regions.1.label": [(region(1), replace(region(1), name="other"))],
+    "regions.1.name": [(region(1), replace(region(2), name="R1"))],
+}
 
 
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("seed", {"seed": -1}),
-        ("seed", {"seed": 2**63}),
-        ("seed", {"seed": True}),
-        ("size", {"size": 8}),
-        ("model", {"model": " "}),
-        ("method", {"method": "videograim"}),
-        ("params.steps", {"params": {"steps": math.nan}}),
-        ("regions.1.label", {"regions": (region(1), replace(region(1), name="other"))}),
-        ("regions.1.name", {"regions": (region(1), replace(region(2), name="R1"))}),
-    ],
-)
-def test_bad_values_are_refused_by_name(field, changes):
+@pytest.mark.parametrize(("field", "value"), rows(BAD))
+def test_bad_values_are_refused_by_name(field, value):
     with pytest.raises(RequestError) as caught:
-        make(**changes)
+        make(**{field.split(".")[0]: value})
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("name", " "),
-        ("label", 0),
-        ("label", 256),
-        ("label", True),
-        ("strength", 1.1),
-        ("strength", math.nan),
-        ("color", "red"),
-        ("color", "#12345g"),
-        ("margin", -1),
-        ("margin", 2000),
-    ],
-)
+WRONG = {
+    "name": [" "], "label": [0, 256, True], "strength": [1.1, math.nan], "color": ["red", "#12345g"],
+    "margin": [-1, 2000],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), rows(WRONG))
 def test_bad_region_values_are_refused_by_name(key, value):
     with pytest.raises(RequestError) as caught:
         Region(**{"name": "a", "label": 1, key: value})
@@ -197,9 +143,9 @@ def test_palette_stands_out_from_mid_grey():
 
 
 def test_runnable_needs_something_to_do():
-    make().check_runnable()
+    check_runnable(make())
     with pytest.raises(RequestError, match="regions: No region has a prompt"):
-        make(regions=(region(1), region(2))).check_runnable()
+        check_runnable(make(regions=(region(1), region(2))))
 
 
 def by_words(**given):
@@ -210,26 +156,25 @@ def by_words(**given):
 
 def test_several_prompts_are_several_edits():
     request = by_words(more_prompts=("a red fox sits", "a panda sits"))
-    request.check_runnable()
+    check_runnable(request)
     assert request.targets == ("a fox sits", "a red fox sits", "a panda sits")
     masked = make(source_prompt=PAIR, method="fatezero", more_prompts=("two animals on the grass",))
     appended = ", ".join(r.prompt for r in masked.regions if r.prompt)
     assert masked.targets == (masked.composed.text, f"two animals on the grass, {appended}")
 
 
-@pytest.mark.parametrize(
-    ("field", "given"),
-    [
-        ("more_prompts", {"more_prompts": (" ",)}),
-        ("more_prompts", {"more_prompts": ("a dog",) * 8}),
-        ("more_prompts", {"more_prompts": ("a dog",), "method": "videograin"}),
-        ("source_prompt", {"source_prompt": " "}),
-        ("prompt", {"prompt": ""}),
-    ],
-)
+TWO = {"more_prompts": ("a dog",)}
+BAD_WORDS = {
+    "more_prompts": [{"more_prompts": (" ",)}, {"more_prompts": ("a",) * 8}, TWO | {"method": "videograin"}],
+    "source_prompt": [{"source_prompt": " "}],
+    "prompt": [{"prompt": ""}],
+}
+
+
+@pytest.mark.parametrize(("field", "given"), rows(BAD_WORDS))
 def test_edits_by_words_are_refused_by_name(field, given):
     with pytest.raises(RequestError) as caught:
-        by_words(**given).check_runnable()
+        check_runnable(by_words(**given))
     assert caught.value.field == field
 
 
@@ -246,13 +191,9 @@ def test_a_margin_widens_what_is_edited_but_takes_nothing_from_others():
 
 
 def test_a_region_that_says_nothing_of_its_margin_has_room():
-    labels = np.zeros((1, 64, 96), np.uint8)
+    clip, labels = ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)), np.zeros((1, 64, 96), np.uint8)
     labels[0, 20:40, 20:40], labels[0, 20:40, 60:80] = 1, 2
-    request = make(
-        clip=ArrayClip(np.zeros((1, 64, 96, 3), np.uint8)),
-        labels=labels,
-        regions=(Region("a", 1, prompt="a fox"), Region("b", 2)),
-    )
+    request = make(clip=clip, labels=labels, regions=(region(1, "a fox"), region(2)))
     rows, columns = (np.flatnonzero((request.areas[0] == 1).any(axis)) for axis in (1, 0))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 43, 16, 43)  # 64 / 16 on all sides
     assert np.array_equal(request.areas == 2, labels == 2)  # it is not edited
@@ -266,11 +207,11 @@ def test_a_prompt_for_the_whole_clip_edits_all_of_it_whatever_the_masks():
 def test_areas_and_mask_are_the_same_by_window():
     request = make(regions=(region(1, "a panda", margin=1), region(2)))
     for start, stop in ((0, 1), (1, 2), (0, 2), (1, 1)):
-        assert np.array_equal(request.read_areas(start, stop), request.areas[start:stop])
-        assert np.array_equal(request.read_edited_mask(start, stop), request.edited_mask[start:stop])
+        assert np.array_equal(request.areas.read(start, stop), request.areas[start:stop])
+        assert np.array_equal(request.edited_mask.read(start, stop), request.edited_mask[start:stop])
     whole = make(labels=None, regions=(), prompt="a painting")
-    assert not whole.read_areas(0, 2).any()
-    assert whole.read_edited_mask(1, 2).all()
+    assert not whole.areas.read(0, 2).any()
+    assert whole.edited_mask.read(1, 2).all()
 
 
 def test_labels_are_read_once_however_often_the_request_is_changed():

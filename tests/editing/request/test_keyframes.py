@@ -40,18 +40,20 @@ def test_a_frame_outside_the_clip_is_refused():
     assert str(caught.value) == "params.keyframes: Frame 9 is outside the clip. Choose frames from 0 to 8."
 
 
-def test_key_frames_are_where_most_changes():
-    changes = np.zeros(40)
-    changes[[12, 13, 26]] = [2.0, 3.0, 1.0]
-    # 13 before 12, which is then too near; 26 next; then ties, from the front.
-    assert spread(changes, 5, 20) == (0, 13, 26, 39)
-    assert spread(changes, 5, 12) == (0, 5, 13, 18, 26, 31, 39)
-
-
-def test_peaks_come_first_even_where_key_frames_are_dense():
-    changes = np.zeros(60)
-    changes[[6, 12, 18]] = [3.0, 2.0, 1.0]
-    assert spread(changes, 5, 25)[:4] == (0, 6, 12, 18)
+@pytest.mark.parametrize(
+    ("peaks", "count", "least", "most", "first"),
+    [
+        # 13 before 12, which is then too near; 26 next; then ties, from the front.
+        ({12: 2.0, 13: 3.0, 26: 1.0}, 40, 5, 20, (0, 13, 26, 39)),
+        ({12: 2.0, 13: 3.0, 26: 1.0}, 40, 5, 12, (0, 5, 13, 18, 26, 31, 39)),
+        # Peaks come first even where key frames are dense.
+        ({6: 3.0, 12: 2.0, 18: 1.0}, 60, 5, 25, (0, 6, 12, 18)),
+    ],
+)
+def test_key_frames_are_where_most_changes(peaks, count, least, most, first):
+    changes = np.zeros(count)
+    changes[[*peaks]] = [*peaks.values()]
+    assert spread(changes, least, most)[: len(first)] == first
 
 
 def test_the_window_around_a_key_frame_is_half_open():
@@ -86,20 +88,11 @@ def test_auto_finds_the_frame_where_a_shot_changes():
     assert 12 in choose_keyframes(KeyChoice(least=5, most=12), np.concatenate(shots))
 
 
-@pytest.mark.parametrize(
-    ("keys", "size", "new"),
-    [
-        (16, 8, [8, 5, 3]),
-        (23, 8, [8, 6, 6, 3]),
-        (17, 8, [8, 6, 3]),
-        (9, 8, [6, 3]),
-        (8, 8, [8]),
-        (1, 8, [1]),
-        (2, 3, [2]),
-        (5, 3, [3, 1, 1]),
-        (7, 4, [4, 1, 2]),
-    ],
-)
+OF_8 = {16: [8, 5, 3], 23: [8, 6, 6, 3], 17: [8, 6, 3], 9: [6, 3], 8: [8], 1: [1]}
+SMALLER = [(2, 3, [2]), (5, 3, [3, 1, 1]), (7, 4, [4, 1, 2])]
+
+
+@pytest.mark.parametrize(("keys", "size", "new"), [*((keys, 8, new) for keys, new in OF_8.items()), *SMALLER])
 def test_batches_bring_as_many_new_key_frames_as_measured(keys, size, new):
     found = batches(range(keys), size)
     assert [len(batch) - 2 * (index > 0) for index, batch in enumerate(found)] == new

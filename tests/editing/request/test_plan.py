@@ -16,12 +16,6 @@ def windows(plan):
     return [(window.anchors, window.keys) for window in plan.windows]
 
 
-def test_a_short_clip_is_one_window():
-    plan = planned(8)
-    assert windows(plan) == [((), tuple(range(8)))]
-    assert plan.keys == plan.nearest == tuple(range(8))
-
-
 def test_later_windows_have_the_first_frame_and_the_last_of_the_window_before():
     assert windows(planned(12, size=5)) == [
         ((), (0, 1, 2, 3, 4)),
@@ -31,16 +25,19 @@ def test_later_windows_have_the_first_frame_and_the_last_of_the_window_before():
     ]
 
 
+def test_frames_that_are_edited_alone_need_no_anchors():
+    assert windows(planned(7, size=3, anchors=0)) == [((), (0, 1, 2)), ((), (3, 4, 5)), ((), (6,))]
+    short = planned(8)  # one window
+    assert windows(short) == [((), tuple(range(8)))]
+    assert short.keys == short.nearest == tuple(range(8))
+
+
 @pytest.mark.parametrize("frames", range(1, 40))
 @pytest.mark.parametrize("size", [3, 5, 8])
 def test_every_frame_is_edited_once_in_windows_of_at_most_that_size(frames, size):
     plan = planned(frames, size)
     assert [key for window in plan.windows for key in window.keys] == list(range(frames))
     assert all(len(window.numbers) <= size for window in plan.windows)
-
-
-def test_frames_that_are_edited_alone_need_no_anchors():
-    assert windows(planned(7, size=3, anchors=0)) == [((), (0, 1, 2)), ((), (3, 4, 5)), ((), (6,))]
 
 
 def test_shots_share_nothing():
@@ -72,29 +69,17 @@ def test_cuts_are_found():
     assert cuts_of(12) == []
     assert cuts_of(5, 7) == [5]
     assert cuts_of(4, 6, 4) == [4, 10]
-
-
-def test_shots_have_at_least_four_frames():
+    # Shots have at least four frames.
     assert cuts_of(3, 7) == []
     assert cuts_of(7, 3) == []
     assert cuts_of(6, 1, 6) == [6]  # a flash begins a shot and does not end it
 
 
-@pytest.mark.parametrize(
-    ("given", "cuts", "written"),
-    [
-        ("auto", None, "auto"),
-        ("", None, "auto"),
-        ("none", (), "none"),
-        ([], (), "none"),
-        ("24, 8", (8, 24), "8, 24"),
-        ([8, 24, 8], (8, 24), "8, 24"),
-    ],
-)
-def test_cuts_are_read_and_written(given, cuts, written):
-    assert read_cuts(given) == cuts
-    assert write_cuts(cuts) == written
-    assert read_cuts(written) == cuts
+def test_cuts_are_read_and_written():
+    for written, other, cuts in (("auto", "", None), ("none", [], ()), ("8, 24", "24, 8", (8, 24))):
+        assert write_cuts(cuts) == written
+        assert read_cuts(written) == read_cuts(other) == cuts
+    assert read_cuts([8, 24, 8]) == (8, 24)
 
 
 @pytest.mark.parametrize("given", ["0", "-3", "all", "1;2", "1.5", 7, "9" * 8, None, "1," * 2000])

@@ -19,20 +19,43 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_round_trip_is_exact_and_keyed_by_everything():
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_round_trip_is_exact_and_keyed_by_everything_and_the_libraries(folder, monkeypatch):
     value = torch.randn(3, 4)
     cache.store(KEY, {"latents": value})
     assert torch.equal(cache.load(KEY)["latents"], value)
     assert cache.load(KEY | {"steps": 5}) is None
     assert cache.load(KEY | {"clip": b"other"}) is None
-
-
-def test_a_damaged_entry_counts_as_missing_and_goes(folder):
-    cache.store(KEY, {"latents": torch.zeros(2)})
-    (entry,) = folder.glob("*.safetensors")
-    entry.write_bytes(b"broken")
+    kept = list(folder.iterdir())
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    cache.store(KEY | {"steps": 6}, {"latents": value})
+    assert list(folder.iterdir()) == kept  # nothing half-written
+    monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
     assert cache.load(KEY) is None
-    assert not entry.exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "refused", "read", "kept"),
+    [
+        (True, None, False, False),
+        (True, "pathlib.Path.unlink", False, True),
+        (False, "pathlib.Path.touch", True, True),  # its age cannot be noted
+        (False, "safetensors.safe_open", False, True),
+    ],
+)
+def test_damaged_entries_go_and_what_is_refused_stays(folder, monkeypatch, broken, refused, read, kept):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    (entry,) = folder.glob("*.safetensors")
+    if broken:
+        entry.write_bytes(b"broken")
+    if refused:
+        monkeypatch.setattr(refused, refuse)
+    found = cache.load(KEY)
+    assert torch.equal(found["latents"], torch.ones(2)) if read else found is None
+    assert entry.exists() == kept
 
 
 def test_the_least_recently_used_go_first(folder):
@@ -45,25 +68,6 @@ def test_the_least_recently_used_go_first(folder):
     assert [cache.load(KEY | {"steps": i}) is not None for i in range(4)] == [True, False, False, True]
 
 
-def test_no_half_written_entry_stays(folder, monkeypatch):
-    monkeypatch.setattr(
-        "safetensors.torch.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
-    )
-    cache.store(KEY, {"latents": torch.zeros(2)})
-    assert list(folder.iterdir()) == []
-
-
-def refuse(*_, **__):
-    raise PermissionError(13, "Permission denied")
-
-
-def test_an_entry_whose_age_cannot_be_noted_is_used_and_kept(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
-    assert torch.equal(cache.load(KEY)["latents"], torch.ones(2))
-    assert len(list(folder.glob("*.safetensors"))) == 1
-
-
 def test_small_entries_outlive_large_ones(folder):
     """Finished windows are small, and a run that goes on needs them; an inversion is made anew."""
     cache.store({"window": 1}, {"x": torch.ones(10)})
@@ -72,21 +76,6 @@ def test_small_entries_outlive_large_ones(folder):
     assert cache.load({"window": 1}) is not None
     assert cache.load({"inversion": 0}) is None
     assert cache.load({"inversion": 3}) is not None
-
-
-def test_a_damaged_entry_that_cannot_be_removed_counts_as_missing(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    (entry,) = folder.glob("*.safetensors")
-    entry.write_bytes(b"broken")
-    monkeypatch.setattr("pathlib.Path.unlink", refuse)
-    assert cache.load(KEY) is None
-
-
-def test_an_entry_that_cannot_be_opened_is_kept(folder, monkeypatch):
-    cache.store(KEY, {"latents": torch.ones(2)})
-    monkeypatch.setattr("safetensors.safe_open", refuse)
-    assert cache.load(KEY) is None
-    assert len(list(folder.glob("*.safetensors"))) == 1
 
 
 def test_what_is_kept_says_how_far_its_stage_is():
@@ -122,9 +111,3 @@ def test_the_command_shows_and_clears_by_kind_and_age(folder, capsys):
     assert not old.exists()
     assert main(["cache", "--clear", "all"]) == 0
     assert list(cache.entries()) == []
-
-
-def test_another_version_of_a_library_computes_anew(monkeypatch):
-    cache.store(KEY, {"x": torch.zeros(3)})
-    monkeypatch.setattr(cache, "_versions", lambda: {"diffusers": "1.0"})
-    assert cache.load(KEY) is None

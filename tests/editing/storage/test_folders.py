@@ -11,8 +11,14 @@ from regrain.editing.storage import folders
 from regrain.editing.storage.folders import remove_stale, replacing, staged
 
 
-def begin(target: Path, kill: bool) -> int:
-    """Another process that writes to a place, and is killed or goes on until it is told."""
+def write(target):
+    with staged(target) as folder:
+        (folder / "b.txt").write_text("whole")
+    return folder
+
+
+def begin(target: Path) -> int:
+    """Another process that writes to a place, and goes on until it is killed."""
     ready, tell = os.pipe()
     child = os.fork()
     if not child:
@@ -24,51 +30,39 @@ def begin(target: Path, kill: bool) -> int:
     os.read(ready, 1)
     os.close(ready)
     os.close(tell)
-    if kill:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
     return child
 
 
-def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path):
-    begin(tmp_path / "out", kill=True)
-    assert len([*tmp_path.iterdir()]) == 1
-    with staged(tmp_path / "out") as folder:
-        (folder / "b.txt").write_text("whole")
-    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()] == [
-        "out/b.txt"
-    ]
+def kill(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
-def test_a_living_process_keeps_its_folder(tmp_path):
-    child = begin(tmp_path / "out", kill=False)
+def test_a_living_process_keeps_its_folder_and_what_a_killed_one_left_goes_with_the_next_run(tmp_path):
+    child = begin(tmp_path / "out")
     try:
         remove_stale(tmp_path / "out")
-        with staged(tmp_path / "out") as folder:
-            (folder / "b.txt").write_text("whole")
+        write(tmp_path / "out")
         (left,) = (entry for entry in tmp_path.iterdir() if entry.name != "out")
         assert (left / "a.txt").read_text() == "half"
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    remove_stale(tmp_path / "out")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+        kill(child)
+    write(tmp_path / "out")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "out", tmp_path / "out" / "b.txt"]
 
 
-@pytest.mark.parametrize(
-    "name", [".out.12345678", ".out.1234567.partial", ".other.12345678.partial", "out.partial"]
-)
-def test_folders_of_others_stay(tmp_path, name):
-    (tmp_path / name).mkdir()
+def test_folders_of_others_stay(tmp_path):
+    others = [".other.12345678.partial", ".out.1234567.partial", ".out.12345678", "out.partial"]
+    for name in others:
+        (tmp_path / name).mkdir()
     remove_stale(tmp_path / "out")
-    assert (tmp_path / name).is_dir()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == others
 
 
 def test_what_cannot_be_locked_stays(tmp_path, monkeypatch):
-    begin(tmp_path / "out", kill=True)
-    monkeypatch.setattr(folders, "fcntl", None)
-    with staged(tmp_path / "out") as folder:
-        (folder / "b.txt").write_text("whole")
+    kill(begin(tmp_path / "out"))
+    monkeypatch.setattr(folders, "lock_descriptor", lambda *_, **__: os.listdir("/nowhere"))
+    write(tmp_path / "out")
     assert len([*tmp_path.iterdir()]) == 2
 
 
@@ -80,8 +74,7 @@ def test_a_link_to_another_disk_is_written_there(tmp_path):
     real.mkdir()
     try:
         (tmp_path / "out").symlink_to(real)
-        with staged(tmp_path / "out") as folder:
-            (folder / "b.txt").write_text("whole")
+        write(tmp_path / "out")
         assert [entry.name for entry in real.iterdir()] == ["b.txt"]
         assert (tmp_path / "out").is_symlink()
     finally:
@@ -92,9 +85,7 @@ def test_a_link_to_another_disk_is_written_there(tmp_path):
 def test_a_disk_of_its_own_is_written_from_within(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(folders, "_same_disk", lambda target: target)
-    with staged(tmp_path / "out") as folder:
-        assert folder.parent == tmp_path / "out"
-        (folder / "b.txt").write_text("whole")
+    assert write(tmp_path / "out").parent == tmp_path / "out"
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["b.txt"]
 
 

@@ -65,9 +65,10 @@ def test_stopping_leaves_nothing(online, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("status", "said"), [(404, "The hub refused"), (401, "The hub refused"), (500, "hub")]
-)
+REFUSALS = {404: "The hub refused", 401: "The hub refused", 500: "hub"}
+
+
+@pytest.mark.parametrize(("status", "said"), REFUSALS.items())
 def test_a_hub_that_refuses_is_one_line(online, status, said, tmp_path):
     online.status = status
     with pytest.raises(ModelError, match=f"^models: .*{said}") as error:
@@ -110,12 +111,7 @@ def test_where_nothing_may_be_fetched(online, monkeypatch):
     monkeypatch.delenv("REGRAIN_MODELS")
     assert why_not().startswith("Set REGRAIN_MODELS to a folder")
     code = "from regrain.masks.models.fetch import why_not; print(why_not())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[3],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "REGRAIN_MODELS": "x"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "HF_HUB_OFFLINE" in done.stdout
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "REGRAIN_MODELS": "x"}
+    root = Path(__file__).parents[3]
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root, env=environment)
+    assert "HF_HUB_OFFLINE" in said

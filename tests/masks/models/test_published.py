@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
 from regrain.masks.models import checkpoints, finders, sam2
 from regrain.masks.track import sam2_track
-from regrain.masks.track.sam3 import find_in_clip, instances
+from regrain.masks.track.sam3 import find_by_words, instances
 
 SAM2, SAM3 = "sam2.1-hiera-tiny", "sam3"
 WIDTH, HEIGHT, COUNT = 80, 60, 20
@@ -45,22 +45,17 @@ def direct(shelf):
     """Networks and processors of transformers, loaded without our code: for pictures and for video."""
     import transformers as t
 
-    video2 = (
-        t.Sam2VideoModel.from_pretrained(shelf / SAM2),
-        t.Sam2VideoProcessor.from_pretrained(shelf / SAM2),
-    )
-    still2 = t.Sam2Model.from_pretrained(shelf / SAM2), t.Sam2Processor.from_pretrained(shelf / SAM2)
-    video3 = (
-        t.Sam3TrackerVideoModel.from_pretrained(shelf / SAM3),
-        t.Sam3TrackerVideoProcessor.from_pretrained(shelf / SAM3),
-    )
+    def load(name, kind):
+        return tuple(getattr(t, kind + part).from_pretrained(shelf / name) for part in ("Model", "Processor"))
+
+    model3, _ = video3 = load(SAM3, "Sam3TrackerVideo")
     # Sam3TrackerModel.from_pretrained leaves out most of what is published (transformers 5.23).
     parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
-    config = t.Sam3TrackerConfig(**{part: getattr(video3[0].config, part).to_dict() for part in parts})
+    config = t.Sam3TrackerConfig(**{part: getattr(model3.config, part).to_dict() for part in parts})
     picture3 = t.Sam3TrackerModel(config).eval()
-    assert picture3.load_state_dict(video3[0].state_dict(), strict=False).missing_keys == []
+    assert picture3.load_state_dict(model3.state_dict(), strict=False).missing_keys == []
     still3 = picture3, t.Sam3TrackerProcessor.from_pretrained(shelf / SAM3)
-    return {SAM2: (still2, video2), SAM3: (still3, video3)}
+    return {SAM2: (load(SAM2, "Sam2"), load(SAM2, "Sam2Video")), SAM3: (still3, video3)}
 
 
 def ask(network, multimask, points=None, box=None, mask=None):
@@ -96,27 +91,15 @@ def test_a_first_click_takes_the_largest_of_three_good_masks(name, direct):
 
 
 @pytest.mark.parametrize("name", [SAM2, SAM3])
-def test_points_and_a_box_reach_the_network(name, direct):
+def test_points_a_box_and_an_earlier_mask_reach_the_network(name, direct):
     points, box = [(30, 20, 1), (60, 50, 0)], [5, 6, 50, 40]
-    for given, expected in (
-        ({}, ask(direct[name][0], False, points)),
-        ({"box": box}, ask(direct[name][0], False, points, box)),
-    ):
-        found = masks.segment(IMAGE, [p[:2] for p in points], [p[2] for p in points], method=name, **given)
-        assert (found == expected[0][0]).all()
-    assert (
-        masks.segment(IMAGE, [], [], box, method=name) == ask(direct[name][0], False, None, box)[0][0]
-    ).all()
-
-
-@pytest.mark.parametrize("name", [SAM2, SAM3])
-def test_an_earlier_mask_reaches_the_network(name, direct):
     wide = np.zeros((HEIGHT, WIDTH), bool)
-    wide[: HEIGHT // 2] = True
-    # The click confirms the mask, so no other is added to it.
-    expected = ask(direct[name][0], False, [(30, 20, 1)], mask=wide)[0][0]
-    assert (masks.segment(IMAGE, [(30, 20)], [1], previous=wide, method=name) == expected).all()
-    assert not (expected == ask(direct[name][0], False, [(30, 20, 1)])[0][0]).all()
+    wide[: HEIGHT // 2] = True  # a click confirms it, so no other is added to it
+    for given in ((points,), (points, box), ([], box), (points[:1], None, wide)):
+        expected = ask(direct[name][0], False, *given)[0][0]
+        clicks = [p[:2] for p in given[0]], [p[2] for p in given[0]]
+        assert (masks.segment(IMAGE, *clicks, *given[1:], method=name) == expected).all()
+    assert not (ask(direct[name][0], False, points[:1])[0][0] == expected).all()
 
 
 def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
@@ -124,28 +107,17 @@ def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
     slow = sam2._encode
     monkeypatch.setattr(sam2, "_encode", lambda *given: encoded.append(1) or slow(*given))
     fresh = 255 - IMAGE
-    clicks = [
-        threading.Thread(target=lambda: masks.segment(fresh, [(30, 20)], [1], method=SAM2)) for _ in range(4)
-    ]
-    for click in clicks:
-        click.start()
-    for click in clicks:
-        click.join()
-    assert len(encoded) == 1
-    checkpoint = checkpoints.find(SAM2)
-    assert checkpoint
-    assert sam2.is_embedded(fresh, checkpoint)
+    with ThreadPoolExecutor(4) as four:
+        list(four.map(lambda _: masks.segment(fresh, [(30, 20)], [1], method=SAM2), range(4)))
     frame = masks.embed(fresh, SAM2)  # an embedded frame answers as its pixels do
-    assert (
-        masks.segment(frame, [(9, 9)], [1], method=SAM2) == masks.segment(fresh, [(9, 9)], [1], method=SAM2)
-    ).all()
+    one, other = (masks.segment(given, [(9, 9)], [1], method=SAM2) for given in (frame, fresh))
+    assert (one == other).all()
     assert len(encoded) == 1
 
 
 def test_clicks_and_tracking_share_their_weights():
     checkpoint = checkpoints.find(SAM3)
-    assert checkpoint
-    clicks, video = checkpoints.load_clicks(checkpoint).model, checkpoints.load_video(checkpoint).model
+    clicks, video = (checkpoints.load(checkpoint, use).model for use in ("clicks", "tracking"))
     own = {weight.data_ptr() for weight in video.parameters()}
     assert all(weight.data_ptr() in own for weight in clicks.parameters())
 
@@ -183,21 +155,27 @@ def test_two_regions_are_followed_both_ways_as_transformers_does(name, direct):
     assert found[4][1] == 1
 
 
+def labels_by_frame(keys, **how):
+    return {frame: labels for frame, labels, _ in masks.propagate(CLIP, keys, tracker=SAM2, **how)}
+
+
 def test_corrections_stay_as_they_were_given(direct):
     keys = {0: {1: LEFT}, 10: {1: RIGHT}}
-    expected = follow(direct[SAM2][1], keys, False, 0)
-    found = {frame: labels for frame, labels, _ in masks.propagate(CLIP, keys, tracker=SAM2)}
+    expected, found = follow(direct[SAM2][1], keys, False, 0), labels_by_frame(keys)
     assert (found[0] == LEFT).all()
     assert (found[10] == RIGHT).all()
     for frame in (1, 9, 11, 19):
         assert (found[frame] == expected[frame][1]).all()
+    assert [*labels_by_frame({6: {1: LEFT}}, start=4, stop=9)] == [6, 7, 8, 5, 4]  # the stretch alone
+
+
+def tracked(keys, stop):
+    return dict(sam2_track.track(checkpoints.find(SAM2), CLIP, keys, 0, stop))
 
 
 def test_a_region_that_begins_later_is_followed_back_from_there(direct):
-    keys = {2: {1: LEFT}, 8: {2: RIGHT}}
     back = follow(direct[SAM2][1], {8: {2: RIGHT}}, True, 8)
-    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, keys, 0, COUNT)  # type: ignore[arg-type]
-    found = dict(seen)
+    found = tracked({2: {1: LEFT}, 8: {2: RIGHT}}, COUNT)
     for frame in (2, 5, 7):
         assert 0 < back[frame][2].sum() < RIGHT.size
         alone = back[frame][2] & ~found[frame][1].mask  # what both claim goes to the surer one
@@ -206,17 +184,9 @@ def test_a_region_that_begins_later_is_followed_back_from_there(direct):
 
 
 def test_what_two_regions_claim_goes_to_the_surer_one():
-    keys = {0: {1: LEFT, 2: RIGHT}}
-    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, keys, 0, 6)  # type: ignore[arg-type]
-    assert all(not (found[1].mask & found[2].mask).any() for _, found in seen)
-    over = {0: {1: LEFT, 2: LEFT | RIGHT}}
-    seen = sam2_track.track(checkpoints.find(SAM2), CLIP, over, 0, 6)  # type: ignore[arg-type]
-    assert any((found[1].mask & found[2].mask).any() for _, found in seen)
-
-
-def test_only_the_stretch_is_tracked():
-    frames = [f for f, *_ in masks.propagate(CLIP, {6: {1: LEFT}}, start=4, stop=9, tracker=SAM2)]
-    assert frames == [6, 7, 8, 5, 4]
+    for second, both in ((RIGHT, False), (LEFT | RIGHT, True)):
+        seen = tracked({0: {1: LEFT, 2: second}}, 6).values()
+        assert any((found[1].mask & found[2].mask).any() for found in seen) == both
 
 
 def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
@@ -244,12 +214,8 @@ def test_a_long_clip_is_read_in_windows_and_forgotten(monkeypatch):
 def test_words_find_things_as_transformers_does(shelf):
     import transformers as t
 
-    model, processor = (
-        t.Sam3Model.from_pretrained(shelf / SAM3),
-        t.Sam3Processor.from_pretrained(shelf / SAM3),
-    )
+    model, processor = (kind.from_pretrained(shelf / SAM3) for kind in (t.Sam3Model, t.Sam3Processor))
     checkpoint = checkpoints.find(SAM3)
-    assert checkpoint
     inputs = processor(images=IMAGE, text="a dog", return_tensors="pt")
     with torch.no_grad():
         answer = model(**inputs)
@@ -271,17 +237,14 @@ def test_what_words_find_is_followed_through_the_clip(monkeypatch):
     things = [sam3.Instance(LEFT, 0.9, "dog"), sam3.Instance(RIGHT, 0.6, "car")]
     asked = []
     monkeypatch.setattr(sam3, "instances", lambda image, *_: asked.append(image) or things)
-    *steps, found = find_in_clip(CLIP, ["dog", "car"], checkpoints.find(SAM3), SAM2)  # type: ignore[arg-type]
+    *steps, found = find_by_words(CLIP, ["dog", "car"], SAM3, SAM2)
     assert (asked[0] == CLIP.read(10, 11)[0]).all()
-    assert steps == [*range(1, COUNT + 1)]
+    assert [step.done for step in steps] == [*range(COUNT + 1)]
     assert (found.labels[10] == LEFT + 2 * RIGHT).all()
     assert found.names == ("dog", "car")
     assert found.fit == pytest.approx((1.8, 1.2))
-    told = list(sam3.find_by_words(CLIP, ["dog", "car"], SAM3, SAM2))
-    assert [step.done for step in told[:-1]] == [*range(COUNT + 1)]  # type: ignore[union-attr]
-    assert told[-1].names == ("dog", "car")  # type: ignore[union-attr]
     monkeypatch.setattr(sam3, "instances", lambda *_: [])
-    (found,) = find_in_clip(CLIP, ["dog"], checkpoints.find(SAM3))  # type: ignore[arg-type]
+    _, found = find_by_words(CLIP, ["dog"], SAM3)
     assert found.names == ()
     assert not found.labels.any()
 
@@ -308,37 +271,26 @@ def test_what_is_at_hand_is_listed_and_the_usual_one_chosen(shelf, tmp_path, mon
         list(masks.propagate(CLIP, {0: {1: LEFT}}, tracker="sam"))
 
 
+WEIGHTS = "model.safetensors"
+NO_CONFIG, NO_WEIGHTS = "no config.json with a model_type", "has no .safetensors weights"
+NO_PROCESSOR, UNFIT = "lacks files of its processor", "cannot be loaded|lacks .* weights"
+
+
+def cut(folder, end):
+    """Leaves the beginning of the weights."""
+    file = folder / WEIGHTS
+    file.write_bytes(file.read_bytes()[:end])
+
+
 BROKEN = {
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no .safetensors weights"),
-    "a pickle": (
-        lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-        "has no .safetensors weights",
-    ),
-    "cut off": (
-        lambda folder: (folder / "model.safetensors").write_bytes(
-            (folder / "model.safetensors").read_bytes()[:5000]
-        ),
-        "is damaged",
-    ),
-    "half": (
-        lambda folder: (folder / "model.safetensors").write_bytes(
-            (folder / "model.safetensors").read_bytes()[:-50000]
-        ),
-        "cannot be loaded",
-    ),
-    "no processor": (
-        lambda folder: (folder / "processor_config.json").unlink(),
-        "lacks files of its processor",
-    ),
-    "other sizes": (
-        lambda folder: change_config(folder, memory_fuser_embed_dim=64),
-        "cannot be loaded|lacks .* weights",
-    ),
-    "another model": (
-        lambda folder: change_config(folder, model_type="clip"),
-        "no config.json with a model_type",
-    ),
-    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), "no config.json with a model_type"),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), NO_WEIGHTS),
+    "a pickle": (lambda folder: (folder / WEIGHTS).rename(folder / "pytorch_model.bin"), NO_WEIGHTS),
+    "cut off": (lambda folder: cut(folder, 5000), "is damaged"),
+    "half": (lambda folder: cut(folder, -50000), "is damaged"),
+    "no processor": (lambda folder: (folder / "processor_config.json").unlink(), NO_PROCESSOR),
+    "other sizes": (lambda folder: change_config(folder, memory_fuser_embed_dim=64), UNFIT),
+    "another model": (lambda folder: change_config(folder, model_type="clip"), NO_CONFIG),
+    "no JSON": (lambda folder: (folder / "config.json").write_text("{"), NO_CONFIG),
 }
 
 
@@ -355,20 +307,13 @@ def test_a_broken_folder_is_one_line(how, shelf, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_checkpoint_is_not_made_for_is_said(shelf, tmp_path, monkeypatch):
-    for model_type, ask_for in (("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")):
-        shutil.copytree(shelf / SAM2, tmp_path / f"{model_type}-{ask_for}")
-        change_config(tmp_path / f"{model_type}-{ask_for}", model_type=model_type)
+@pytest.mark.parametrize(("model_type", "use"), [("sam2", "tracking"), ("sam2", "words"), ("sam3", "clicks")])
+def test_what_a_checkpoint_is_not_made_for_is_said(model_type, use, shelf, tmp_path, monkeypatch):
+    shutil.copytree(shelf / SAM2, tmp_path / "mine")
+    change_config(tmp_path / "mine", model_type=model_type)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
-    for name, load in (
-        ("sam2-tracking", checkpoints.load_video),
-        ("sam2-words", checkpoints.load_words),
-        ("sam3-clicks", checkpoints.load_clicks),
-    ):
-        checkpoint = checkpoints.find(name)
-        assert checkpoint
-        with pytest.raises(ModelError, match=f"is not made for {name.split('-')[1]}"):
-            load(checkpoint)
+    with pytest.raises(ModelError, match=f"is not made for {use}"):
+        checkpoints.load(checkpoints.find("mine"), use)
 
 
 def test_the_size_is_read_from_the_header(shelf):
@@ -376,9 +321,7 @@ def test_the_size_is_read_from_the_header(shelf):
     entries = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
     total = sum(int(np.prod(entry["shape"])) for key, entry in entries.items() if key != "__metadata__")
     checkpoint = checkpoints.find(SAM2)
-    assert checkpoint
-    assert checkpoint.parameters == total
-    assert checkpoint.side == 128
+    assert (checkpoint.parameters, checkpoint.side) == (total, 128)
 
 
 def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
@@ -417,7 +360,7 @@ def test_the_command_line_lists_and_uses_them(tmp_path, capsys):
     assert main([*asked, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
     image = CLIP.read(2, 3)[0]
     first = masks.segment(image, [(30, 20)], [1], method=SAM2)
-    expected = {frame: labels for frame, labels, _ in masks.propagate(CLIP, {2: {1: first}}, tracker=SAM2)}
+    expected = labels_by_frame({2: {1: first}})
     written = masks.read_labels(tmp_path / "out", 5, (WIDTH, HEIGHT))
     assert (written[2] == first).all()
     assert (written[4] == expected[4]).all()

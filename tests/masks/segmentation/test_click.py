@@ -59,16 +59,9 @@ def untrained(tmp_path_factory):
     return folder
 
 
-def test_the_first_click_means_the_whole_thing(circles):
-    assert (click.segment(IMAGE, [(50, 40)], [1]) == disc(50, 40, 10)).all()
-
-
-def test_whole_part_and_part_of_the_part_by_index(circles):
-    for index, radius in enumerate((10, 5, 2)):
+def test_a_first_click_means_the_whole_thing_or_a_part_and_more_clicks_what_fits_them(circles):
+    for index, radius in ((None, 10), (0, 10), (1, 5), (2, 2)):
         assert (click.segment(IMAGE, [(50, 40)], [1], index=index) == disc(50, 40, radius)).all()
-
-
-def test_more_than_one_click_gets_the_one_mask_that_fits_them(circles):
     assert (click.segment(IMAGE, [(40, 40), (60, 40), (9, 9)], [1, 1, 0]) == disc(50, 40, 8)).all()
 
 
@@ -122,16 +115,12 @@ def test_the_real_network_answers_at_the_frames_size(untrained, shape):
     frame = sam.embed(image, untrained)
     assert frame.features.shape[2:] == (32, 32)
     one = click.segment(frame, [(5, 6)], [1])
-    two = click.segment(
-        frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=one | (np.ones(shape) > 0)
-    )
+    everywhere = np.ones(shape, bool)
+    two = click.segment(frame, [(5, 6), (20, 30)], [1, 0], box=(1, 2, 60, 50), previous=everywhere)
     assert one.shape == two.shape == shape
     assert one.dtype == two.dtype == bool
     assert (click.segment(image, [(5, 6)], [1], model=untrained) == one).all()
-
-
-def test_weights_fit_the_page(untrained):
-    assert (untrained / FILE).stat().st_size <= 4_000_000
+    assert (untrained / FILE).stat().st_size <= 4_000_000  # of weights that fit the page
 
 
 def test_without_weights_cuts_answer_and_it_is_said(monkeypatch, tmp_path):
@@ -146,7 +135,11 @@ def test_without_weights_cuts_answer_and_it_is_said(monkeypatch, tmp_path):
         assert (click.segment(image, [(50, 40)], [1], method="cuts") == got).all()
 
 
-def test_only_published_pickles_are_opened(tmp_path):
+def test_only_published_pickles_are_opened(tmp_path, monkeypatch):
+    monkeypatch.delenv("REGRAIN_MODELS", raising=False)
+    with pytest.raises(ModelError, match="'nothing.pth' was not found"):
+        click.segment(IMAGE, [(5, 5)], [1], model="nothing.pth")
+
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
@@ -170,12 +163,6 @@ def test_a_published_checkpoint_is_known_by_its_content(tmp_path, monkeypatch):
     monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", lambda: build_tiny_sam().eval())
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     assert click.segment(IMAGE, [(5, 5)], [1], model="renamed.pth").shape == (90, 120)
-
-
-def test_missing_checkpoint(monkeypatch):
-    monkeypatch.delenv("REGRAIN_MODELS", raising=False)
-    with pytest.raises(ModelError, match="'nothing.pth' was not found"):
-        click.segment(IMAGE, [(5, 5)], [1], model="nothing.pth")
 
 
 @pytest.mark.parametrize(
@@ -202,12 +189,7 @@ def test_what_does_not_fit_is_refused_by_name(field, change):
 
 def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
     asked = []
-
-    def predict(sam, frame, points, labels, *_):
-        asked.append((points, labels))
-        return mask
-
-    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "predict", lambda sam, frame, *given: asked.append(given[:2]) or mask)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
     mask = np.zeros((40, 60), bool)

@@ -6,9 +6,10 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from made_masks import RED, discs, drifting
 
 from regrain.editing.media.clip import ArrayClip
-from regrain.masks.draw import BrushStroke, deepest
+from regrain.masks.draw import BrushStroke, deepest, iou
 from regrain.masks.models import sam
 from regrain.masks.models.finders import find_finder, finders, usual
 from regrain.masks.segmentation import cut_motion, cuts
@@ -17,43 +18,27 @@ from regrain.masks.segmentation.cut_evidence import Scene
 from regrain.masks.segmentation.cut_motion import scene_of
 from regrain.masks.segmentation.cut_solver import distance, divide, nearest_share, touching
 
-HEIGHT, WIDTH, COUNT, MIDDLE = 96, 128, 7, 3
+COUNT, MIDDLE = 7, 3
+IMAGE, DISC, BLUE = discs()
+BOTH = DISC | BLUE
 
 
-def texture(seed, colors):
-    """Blotches of these colours, large enough to be moved."""
-    noise = np.random.default_rng(seed).random((2 * HEIGHT, 2 * WIDTH), dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 2.0)
-    share = np.argsort(np.argsort(noise.ravel())).reshape(noise.shape) / noise.size
-    low, high = np.array(colors, np.float32)
-    return (low + (high - low) * share[..., None]).astype(np.uint8)
-
-
-def moving(colors, seed=0):
+def moving(**colors):
     """A disc that goes right while the background goes left: the clip, and the disc on each frame."""
-    behind, thing = texture(seed, ((60, 90, 60), (150, 190, 150))), texture(seed + 9, colors)
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    frames, discs = [], []
-    for n in range(COUNT):
-        disc = np.hypot(x - 50 - 3 * n, y - 46) < 24
-        picture = behind[20 : 20 + HEIGHT, 40 + n : 40 + n + WIDTH].copy()
-        shown = thing[40 : 40 + HEIGHT, 60 - 3 * n : 60 - 3 * n + WIDTH]
-        picture[disc] = shown[disc]
-        frames.append(picture)
-        discs.append(disc)
-    return ArrayClip(np.stack(frames), Fraction(8)), discs
+    clip, truth = drifting((50, 3), radius=24, count=COUNT, size=(96, 128), **colors)
+    return clip, [masks[1] for masks in truth]
 
 
 @pytest.fixture(scope="module")
 def hidden():
     """A disc of the background's colours: motion alone tells it apart."""
-    return moving(((60, 90, 60), (150, 190, 150)))
+    return moving()
 
 
 @pytest.fixture(scope="module")
 def bright():
     """A red disc."""
-    return moving(((150, 30, 30), (250, 110, 60)))
+    return moving(colors=RED)
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +47,22 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(sam, "missing", lambda: "not here")
 
 
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
+@pytest.fixture
+def network(monkeypatch):
+    """A SAM whose answers are those of a function of (points, how often it was asked); gives what it got."""
+    asked = []
+
+    def answer(decide):
+        def logits(frame, points, labels, box):
+            asked.append((points.tolist(), labels.tolist(), box))
+            return np.where(decide(points), 9.0, -9.0).astype(np.float32)
+
+        monkeypatch.setattr(sam, "missing", lambda: None)
+        monkeypatch.setattr(sam, "logits", logits)
+        monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
+        return asked
+
+    return answer
 
 
 def ask(clip, points, labels, frame=MIDDLE, **how):
@@ -94,18 +93,10 @@ def test_a_picture_alone_is_enough(bright):
         assert iou(found, discs[0]) > 0.85
 
 
-def test_a_network_is_heard(bright, monkeypatch):
+def test_a_network_is_heard(bright, network):
     """Where a SAM is here, its answer to the first click counts."""
     clip, discs = bright
-    asked = []
-
-    def advise(frame, points, labels, box):
-        asked.append((points.tolist(), labels.tolist(), box))
-        return np.where(discs[MIDDLE], 9.0, -9.0).astype(np.float32)
-
-    monkeypatch.setattr(sam, "missing", lambda: None)
-    monkeypatch.setattr(sam, "logits", advise)
-    monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
+    asked = network(lambda _: discs[MIDDLE])
     image = cv2.GaussianBlur(clip.read(MIDDLE, MIDDLE + 1)[0], (0, 0), 12)  # colours tell little
     click = deepest(discs[MIDDLE])
     found = segment(image, [click], [1], method="cuts")
@@ -116,20 +107,11 @@ def test_a_network_is_heard(bright, monkeypatch):
     assert len(asked) == count  # corrections ask nobody
 
 
-def test_of_a_box_a_network_is_asked_at_several_points(monkeypatch):
+def test_of_a_box_a_network_is_asked_at_several_points(network):
     """It knows nothing of the box and is wrong at the first point; at the others it is right, so they win."""
     y, x = np.mgrid[:96, :128]
     body, wrong = np.hypot((x - 64) / 2, y - 48) < 20, x < 50
-    asked = []
-
-    def advise(frame, points, labels, box):
-        asked.append((points.tolist(), labels.tolist(), box))
-        answer = ~body if not len(points) else wrong if len(asked) == 2 else body
-        return np.where(answer, 9.0, -9.0).astype(np.float32)
-
-    monkeypatch.setattr(sam, "missing", lambda: None)
-    monkeypatch.setattr(sam, "logits", advise)
-    monkeypatch.setattr("regrain.masks.segmentation.click.embed", lambda image: image)
+    asked = network(lambda points: ~body if not len(points) else wrong if len(asked) == 2 else body)
     box = (20, 24, 108, 72)
     image = np.full((96, 128, 3), 90, np.uint8)
     image[24:73, 20:109] += (30 * body[24:73, 20:109, None]).astype(np.uint8)
@@ -175,17 +157,27 @@ def test_in_a_box_the_answer_that_most_are_like_is_taken():
     assert cuts.begin(scene, seeds, ask=lambda points: nothing).shape == scene.shape
 
 
-def test_a_further_click_adds_and_what_was_right_stays(discs):
-    image, red, blue = discs
-    both = segment(image, [(60, 60), (140, 60)], [1, 1], previous=red, method="cuts")
-    assert iou(both, red | blue) > 0.9
-    assert iou(both & red, red) > 0.95
+ON_RED, ON_BLUE = BrushStroke(((45, 60), (75, 60)), 4), BrushStroke(((130, 60), (150, 60)), 4)
+OFF_BLUE = BrushStroke(ON_BLUE.points, 4, erase=True)
 
 
-def test_a_further_click_takes_away(discs):
-    image, red, blue = discs
-    one = segment(image, [(60, 60), (140, 60)], [1, 0], previous=red | blue, method="cuts")
-    assert iou(one, red) > 0.95
+@pytest.mark.parametrize(
+    ("points", "labels", "how", "expected", "least"),
+    [
+        ([(60, 60), (140, 60)], [1, 1], {"previous": DISC}, BOTH, 0.9),  # a further click adds
+        ([(60, 60), (140, 60)], [1, 0], {"previous": BOTH}, DISC, 0.95),  # and takes away
+        ([(60, 60)], [1], {"previous": BOTH}, BOTH, 0.97),  # it agrees, so next to nothing changes
+        ([(60, 60), (140, 60)], [1, 1], {}, BOTH, 0.9),  # all at once: one after the other
+        ([], [], {"box": (22, 22, 98, 98)}, DISC, 0.9),
+        ([], [], {"strokes": [ON_RED]}, DISC, 0.9),
+        ([], [], {"strokes": [OFF_BLUE], "previous": BOTH}, DISC, 0.9),
+    ],
+)
+def test_clicks_boxes_and_strokes_add_and_take_away(points, labels, how, expected, least):
+    found = segment(IMAGE, points, labels, method="cuts", **how)
+    assert iou(found, expected) > least
+    assert "previous" not in how or iou(found & DISC, DISC) > 0.95  # what was right stays
+    assert "box" not in how or not found[:, 101:].any()
 
 
 def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypatch):
@@ -213,42 +205,14 @@ def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken():
     right[:, 20:40] = wrong[:, 10:30] = same[:, 10:30] = True
     network = [wrong]
     right, wrong, same = (one.astype(np.float32) for one in (right, wrong, same))
-    assert cuts._best(scene, [wrong, same, right], []) == 2
-    assert cuts._best(scene, [right, wrong, same], []) == 0
-    assert cuts._best(scene, [right, wrong], network) == 0  # edges of motion count as much
-    assert cuts._best(Scene(scene.image), [right, wrong], network) == 1
+    assert cuts._best(scene, [wrong, same, right], []) is right
+    assert cuts._best(scene, [right, wrong, same], []) is right
+    assert cuts._best(scene, [right, wrong], network) is right  # edges of motion count as much
+    assert cuts._best(Scene(scene.image), [right, wrong], network) is wrong
 
 
-def test_a_click_that_agrees_changes_next_to_nothing(discs):
-    image, red, blue = discs
-    same = segment(image, [(60, 60)], [1], previous=red | blue, method="cuts")
-    assert iou(same, red | blue) > 0.97
-
-
-def test_all_clicks_at_once_are_one_after_the_other(discs):
-    image, red, blue = discs
-    assert iou(segment(image, [(60, 60), (140, 60)], [1, 1], method="cuts"), red | blue) > 0.9
-
-
-def test_a_box_bounds_the_thing(discs):
-    image, red, _ = discs
-    found = segment(image, [], [], box=(22, 22, 98, 98), method="cuts")
-    assert iou(found, red) > 0.9
-    assert not found[:, 101:].any()
-
-
-def test_strokes_say_both(discs):
-    image, red, blue = discs
-    on_red, on_blue = BrushStroke(((45, 60), (75, 60)), 4), BrushStroke(((130, 60), (150, 60)), 4)
-    off_blue = BrushStroke(on_blue.points, 4, erase=True)
-    assert iou(segment(image, [], [], strokes=[on_red], method="cuts"), red) > 0.9
-    corrected = segment(image, [], [], strokes=[off_blue], previous=red | blue, method="cuts")
-    assert iou(corrected, red) > 0.9
-
-
-def test_large_frames_are_answered_at_their_size(discs):
-    image, red, _ = discs
-    large, wanted = (a.repeat(4, 0).repeat(4, 1) for a in (image, red))
+def test_large_frames_are_answered_at_their_size():
+    large, wanted = (a.repeat(4, 0).repeat(4, 1) for a in (IMAGE, DISC))
     found = segment(large, [(240, 240)], [1], method="cuts")
     assert found.shape == wanted.shape
     assert iou(found, wanted) > 0.9
@@ -301,24 +265,18 @@ def test_ways_are_as_short_as_dijkstras():
     assert nearest_share(found.astype(np.float32), 0.2).sum() == round(0.2 * cost.size)
 
 
-def test_pieces_without_a_click_are_dropped(discs):
-    _, red, blue = discs
-    spot = np.zeros(red.shape, bool)
+def test_pieces_without_a_click_are_dropped():
+    spot = np.zeros(DISC.shape, bool)
     spot[60, 60] = True
-    assert (touching(red | blue, spot) == red).all()
-    assert (touching(red, ~red) == red).all()
+    assert (touching(BOTH, spot) == DISC).all()
+    assert (touching(DISC, ~DISC) == DISC).all()
 
 
-def test_real_clips_are_cut_and_drawn_ones_are_not(monkeypatch, tmp_path):
+def test_who_answers_depends_on_the_clip_and_on_what_is_here(monkeypatch, tmp_path):
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     monkeypatch.setattr(sam, "missing", lambda: None)
-    assert usual(drawn=False).name == "cuts"
-    assert usual(drawn=True).name == "sam"
+    assert [usual(drawn=drawn).name for drawn in (True, False)] == ["sam", "cuts"]
     assert {"sam", "cuts"} <= finders().keys()
     assert "strokes" in find_finder("cuts").takes
-
-
-def test_a_published_first_sam_comes_before_cuts(monkeypatch, tmp_path):
-    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
     (tmp_path / "sam_vit_b_01ec64.pth").write_bytes(b"")
     assert usual(drawn=False).name == "sam_vit_b_01ec64"

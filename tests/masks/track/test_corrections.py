@@ -12,9 +12,7 @@ def test_a_correction_reaches_to_the_key_frames_next_to_it():
     assert changed_by(keys, [30], 40) == [range(20, 40)]
     assert changed_by(keys, [24], 40) == [range(20, 31)]  # was a key frame
     assert changed_by([10], [10], 40) == [range(0, 40)]
-
-
-def test_corrections_that_change_the_same_frames_are_joined():
+    # Those that change the same frames are joined.
     assert changed_by([0, 10, 20, 30], [10, 20], 40) == [range(0, 31)]
     assert changed_by([0, 10, 20, 30, 35, 39], [10, 35], 40) == [range(0, 21), range(30, 40)]
 
@@ -38,7 +36,4 @@ def test_regions_take_new_masks_on_their_own_frames_only():
     (one,) = plan(keys, {1: [0], 2: [30]}, known, 40)
     assert one.frames == range(0, 40)
     assert [one.labels_at(frame) for frame in (0, 10, 11, 39)] == [[1, 2], [1, 2], [2], [2]]
-
-
-def test_nothing_corrected_is_nothing_to_do():
     assert plan({0: {1: MASK}}, {1: []}, known, 40) == []

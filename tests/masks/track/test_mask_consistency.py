@@ -1,8 +1,11 @@
 """The second opinion on tracked masks: right ones are believed, those that went wrong are not."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from regrain.editing.media.clip import ArrayClip
 from regrain.masks.track.consistency import MaskConsistency
 from regrain.masks.track.propagate import propagate
 from regrain.masks.track.uncertainty import DOUBTFUL, LOST
@@ -24,11 +27,8 @@ def scene():
 
 
 def opinions(frames, labels):
-    witness = MaskConsistency()
-    return [
-        witness.see(f, m, frozenset([1] if t == 0 else []))[1]
-        for t, (f, m) in enumerate(zip(frames, labels, strict=True))
-    ]
+    see, known = MaskConsistency().see, [frozenset([1])] + [frozenset()] * (FRAMES - 1)
+    return [see(*given)[1] for given in zip(frames, labels, known, strict=True)]
 
 
 def test_masks_that_move_with_the_thing_are_believed(scene):
@@ -52,15 +52,10 @@ def test_doubt_is_not_loss(scene):
 
 
 def test_the_tracker_listens_to_it(scene):
-    from fractions import Fraction
-
-    from regrain.editing.media.clip import ArrayClip
-
     frames, truth = scene
     cut = frames.copy()
     cut[5:] = RNG.integers(0, 90, cut[5:].shape)  # the thing is gone, and everything is noise
-    kept = {
-        t: sure.regions[1] for t, _, sure in propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]}, flow="dis")
-    }
+    steps = propagate(ArrayClip(cut, Fraction(8)), {0: truth[0]}, flow="dis")
+    kept = {t: sure.regions[1] for t, _, sure in steps}
     assert kept[4] > 0.8
     assert max(kept[t] for t in range(5, FRAMES)) < DOUBTFUL

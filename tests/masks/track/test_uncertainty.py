@@ -10,14 +10,9 @@ from storybook import render, sample_scene
 
 def test_stretches_of_a_region():
     scores = [0.9] * 3 + [0.3] * 2 + [0.0] * 4 + [0.9] + [0.05] * 2
-    assert doubts(dict(enumerate(scores)), 12) == [
-        UncertainSpan("doubtful", 3, 4, to_end=False),
-        UncertainSpan("lost", 5, 8, to_end=False),
-        UncertainSpan("lost", 10, 11, to_end=True),
-    ]
-
-
-def test_frames_that_are_not_neighbours_are_no_stretch():
+    spans = ("doubtful", 3, 4, False), ("lost", 5, 8, False), ("lost", 10, 11, True)
+    assert doubts(dict(enumerate(scores)), 12) == [UncertainSpan(*span) for span in spans]
+    # Frames that are not neighbours are no stretch.
     assert [(one.first, one.last) for one in doubts({3: 0.2, 4: 0.2, 9: 0.2}, 40)] == [(3, 4), (9, 9)]
 
 
@@ -28,11 +23,8 @@ def test_words():
     assert in_words([UncertainSpan("lost", 4, 4, False)]) == "lost in frame 4"
     assert in_words([UncertainSpan("lost", 9, 11, True)]) == "lost from frame 9 to the end"
     assert in_words([]) == ""
-
-
-def test_of_many_stretches_the_longest_are_named():
-    found = [UncertainSpan("lost", 10 * n, 10 * n + n, False) for n in range(1, 7)]
-    assert in_words(found) == "lost in frames 40-44, 50-55, 60-66 and 9 others"
+    many = [UncertainSpan("lost", 10 * n, 10 * n + n, False) for n in range(1, 7)]
+    assert in_words(many) == "lost in frames 40-44, 50-55, 60-66 and 9 others"  # the longest
 
 
 def walking_behind_a_wall():

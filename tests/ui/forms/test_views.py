@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import orjson
@@ -11,27 +10,31 @@ import pytest
 from PIL import Image
 
 from regrain.editing.attention.averages import RegionAttention, WordAttention
-from regrain.editing.media.clip import ArrayClip
 from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.pictures import heat, tint
 from regrain.editing.recipe.events import EditResult, Preview, Progress, Stage, WindowStarted
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.ui.forms import run_views, views
 from regrain.ui.results import attention_views, result_views
-from regrain.ui.session.build_request import composed
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.session import Session
 
+EDITING, TUNING, TUNE = Progress("editing", 5, 20, 12.0), Progress("tuning", 130, 200, 60.0), "tune_a_video"
+WINDOW_1, WINDOW_2 = WindowStarted(1, 3, 32, 96), WindowStarted(2, 3, 32, 64)
+NOTHING, GOES_ON = "Nothing was saved.", "kept; Run goes on from there."
+
 
 @pytest.fixture
-def request_():
-    frames = np.full((5, 32, 48, 3), 90, np.uint8)
-    labels = np.zeros((5, 32, 48), np.uint8)
-    labels[:, 4:20, 4:20], labels[:, 8:24, 26:44] = 1, 2
+def opened(open_clip):
+    boxes = {1: (slice(4, 20), slice(4, 20)), 2: (slice(8, 24), slice(26, 44))}
     regions = (Region("left", 1, "a panda", "a cat"), Region("right", 2, "", "a dog"))
-    return EditRequest(ArrayClip(frames, Fraction(8)), labels, regions, source_prompt="a cat and a dog")
+    return open_clip("clip", (5, 32, 48), regions, boxes, source_prompt="a cat and a dog")
+
+
+@pytest.fixture
+def request_(opened):
+    return opened.request
 
 
 @pytest.fixture
@@ -44,6 +47,13 @@ def example(request_, tmp_path):
     return examples["01_two_things"]
 
 
+def outcome_of(request, count=9, **more):
+    """A result of black frames, everything edited."""
+    frames = np.zeros((count, 32, 48, 3), np.uint8)
+    maps = more.pop("attention", {})
+    return EditResult(frames, frames, frames, np.ones((count, 32, 48), bool), maps, **more)
+
+
 def told(*events, method="videograin", adapter=""):
     """What the page shows once a run has told these."""
     progress = run_views.RunProgress(method, adapter)
@@ -51,7 +61,7 @@ def told(*events, method="videograin", adapter=""):
 
 
 def test_every_view_is_json(example):
-    request, document = example.request, Session(example.opened)
+    request, session = example.request, Session(example.opened)
     maps = {"left": np.random.default_rng(0).random((5, 4, 6), np.float32)}
     frames = request.clip.read(0, 5)
     outcome = EditResult(
@@ -59,23 +69,15 @@ def test_every_view_is_json(example):
         words=WordAttention({"cat": maps["left"]}, {"fox": maps["left"], "dog": maps["left"]}),
         step_areas={2: maps["left"] > 0.5, 3: maps["left"] > 0.6},
     )  # fmt: skip
-    report = {
-        "metrics": {
-            "outside_psnr": None,
-            "outside_psnr_uncomposited": 20.5,
-            "warp_error": None,
-            "attention": {},
-        },
-        "warnings": ["careful"],
-        "seconds": {"editing": 200.0},
-    }
+    metrics = {"outside_psnr": None, "outside_psnr_uncomposited": 20.5, "warp_error": None, "attention": {}}
+    report = {"metrics": metrics, "warnings": ["careful"], "seconds": {"editing": 200.0}}
     shown = [
         views.gallery({"01": example}, None),
         views.player(example.opened, views.edits(request, {"edited.mp4": "x.mp4"})),
-        views.canvas(document),
+        views.canvas(session),
         views.lost("gone"),
-        views.cards(document),
-        views.prompts(composed(document), request.regions),
+        views.cards(session),
+        views.prompts(session),
         run_views.tracking("left", 3, 5),
         run_views.waiting("videograin"),
         told(Stage("editing")),
@@ -92,13 +94,11 @@ def test_every_view_is_json(example):
         orjson.dumps(view)
 
 
-def test_prompt_pieces_make_up_the_prompt(request_):
-    (parts,) = views.prompts([request_.composed], request_.regions)["prompts"]
-    assert "".join(part["text"] for part in parts) == request_.composed.text == "a panda and a dog"
-    assert [(part["text"], part["label"]) for part in parts if "label" in part] == [
-        ("a panda", 1),
-        ("a dog", 2),
-    ]
+def test_prompt_pieces_make_up_the_prompt(opened):
+    (parts,) = views.prompts(Session(opened))["prompts"]
+    assert "".join(part["text"] for part in parts) == opened.request.composed.text == "a panda and a dog"
+    regions = [(part["text"], part["label"]) for part in parts if "label" in part]
+    assert regions == [("a panda", 1), ("a dog", 2)]
 
 
 def test_every_edit_has_its_prompt(request_):
@@ -109,21 +109,21 @@ def test_every_edit_has_its_prompt(request_):
 
 @pytest.mark.parametrize(("method", "guided"), [("videograin", True), ("fresco", True), ("sdedit", False)])
 def test_attention_is_said_to_be_guided_where_masks_guide_it(request_, method, guided):
-    frames, spot = np.zeros((9, 32, 48, 3), np.uint8), np.ones((9, 4, 6), np.float32)
-    maps = {"left": RegionAttention(spot, spot)}
-    outcome = EditResult(frames, frames, frames, np.ones((9, 32, 48), bool), maps)
+    spot = np.ones((9, 4, 6), np.float32)
+    outcome = outcome_of(request_, attention={"left": RegionAttention(spot, spot)})
     shown = result_views.result(outcome, {}, replace(request_, method=method), {})
     assert (shown["attention"]["captions"][1] == "guided by the masks") is guided
 
 
 def test_words_and_areas_become_pictures_of_few_frames_and_steps(request_):
-    frames = np.zeros((9, 32, 48, 3), np.uint8)
     spot = np.zeros((9, 4, 6), np.float32)
     spot[:, 2:, 3:] = 0.3
-    outcome = EditResult(
-        frames, frames, frames, np.ones((9, 32, 48), bool), {"fox": RegionAttention(spot, spot)},
-        words=WordAttention({"cat": spot}, {"fox": spot}), step_areas=dict.fromkeys(range(20), spot > 0.1),
-    )  # fmt: skip
+    outcome = outcome_of(
+        request_,
+        attention={"fox": RegionAttention(spot, spot)},
+        words=WordAttention({"cat": spot}, {"fox": spot}),
+        step_areas=dict.fromkeys(range(20), spot > 0.1),
+    )
     shown = result_views.result(outcome, {}, replace(request_, method="fatezero"), {})
     assert shown["attention"]["heading"] == "Attention on the new words"
     assert shown["words"]["indices"] == [1, 4, 6, 9]
@@ -145,86 +145,65 @@ def test_what_is_wrong_is_named_as_the_page_names_it(field, said):
 
 
 def test_progress_fills_the_stages_before():
-    shown = told(Progress("editing", 5, 20, 12.0))
+    shown = told(EDITING)
     assert [stage["share"] for stage in shown["stages"]] == [1, 1, 0.25, 0, 0, 0]
     assert shown["detail"] == "step 5 of 20, about 12 s left"
-
-
-def test_looking_for_cuts_comes_before_the_methods_stages():
-    shown = told(Progress("scanning", 30, 239, 2.0))
+    shown = told(Progress("scanning", 30, 239, 2.0))  # before the method's stages
     assert (shown["text"], shown["detail"]) == ("Looking for cuts", "frame 30 of 239, about 2 s left")
     assert [stage["share"] for stage in shown["stages"]] == [1, 0, 0, 0, 0, 0]
     assert shown["stages"][1]["now"]
 
 
 def test_windows_have_a_bar_and_stages_start_over():
-    first = [
-        WindowStarted(1, 3, 32, 96),
-        Progress("inverting", 20, 20, 0.0),
-        Progress("editing", 5, 20, 12.0),
-    ]
+    first = [WINDOW_1, Progress("inverting", 20, 20, 0.0), EDITING]
     shown = told(*first)
     assert shown["detail"] == "window 1 of 3, step 5 of 20, about 12 s left in this window"
     assert shown["windows"] == {"text": "0 of 3 windows done", "done": 0, "share": 0}
-    begun = told(*first, WindowStarted(2, 3, 32, 64))
+    begun = told(*first, WINDOW_2)
     assert [stage["share"] for stage in begun["stages"]] == [1, 0, 0, 0, 0, 0]
     assert begun["windows"]["share"] == pytest.approx(1 / 3, abs=1e-3)
     # From here on the time is that of all windows; before, the stage is all that is known.
-    shown = told(*first, WindowStarted(2, 3, 32, 64), Progress("editing", 5, 20, 240.0))
+    shown = told(*first, WINDOW_2, Progress("editing", 5, 20, 240.0))
     assert shown["detail"] == "window 2 of 3, step 5 of 20, about 4 min left"
     after = told(*first, Progress("measuring", 3, 24, 2.0))
     assert after["detail"] == "step 3 of 24, about 2 s left"
     assert "windows" not in after
-
-
-def test_windows_that_were_kept_tell_no_time():
-    kept = [WindowStarted(1, 3, 32, 96), Stage("decoding"), WindowStarted(2, 3, 32, 64)]
-    shown = told(*kept, Progress("editing", 5, 20, 12.0))
+    shown = told(WINDOW_1, Stage("decoding"), WINDOW_2, EDITING)  # one that was kept tells no time
     assert shown["detail"] == "window 2 of 3, step 5 of 20, about 12 s left in this window"
-
-
-def test_stopped_says_that_finished_windows_are_kept():
-    def said(number):
-        return run_views.stopped(told(WindowStarted(number, 3, 32, 96), Progress("editing", 5, 20, 9.0)))[
-            "text"
-        ]
-
-    assert said(1) == "Stopped in window 1 of 3. Nothing was saved."
-    assert said(2) == "Stopped in window 2 of 3. Finished windows are kept; Run goes on from there."
 
 
 def test_the_stages_are_the_methods(monkeypatch):
     record = replace(METHODS["videograin"], name="other", stages=("sculpting", "editing"))
     monkeypatch.setitem(METHODS, "other", record)
-    stages = told(Stage("sculpting"), method="other")["stages"]
+    shown = told(Stage("sculpting"), method="other")
+    stages = shown["stages"]
     assert [stage["name"] for stage in stages] == ["Load model", "Sculpting", "Edit", "Measure", "Save"]
     assert [stage["now"] for stage in stages] == [False, True, False, False, False]
-    assert told(Stage("sculpting"), method="other")["text"] == "Sculpting"
+    assert shown["text"] == "Sculpting"
 
 
-def test_with_a_tuned_model_nothing_is_tuned():
-    names = [stage["name"] for stage in run_views.waiting("tune_a_video")["stages"]]
-    assert names == ["Load model", "Tune", "Invert clip", "Edit", "Decode", "Measure", "Save"]
-    names.remove("Tune")
-    assert [stage["name"] for stage in run_views.waiting("tune_a_video", "x.safetensors")["stages"]] == names
+@pytest.mark.parametrize(("adapter", "tune"), [("", ["Tune"]), ("x.safetensors", [])])
+def test_with_a_tuned_model_nothing_is_tuned(adapter, tune):
+    names = [stage["name"] for stage in run_views.waiting(TUNE, adapter)["stages"]]
+    assert names == ["Load model", *tune, "Invert clip", "Edit", "Decode", "Measure", "Save"]
 
 
-def test_stopped_says_where():
-    shown = told(Progress("editing", 5, 20, 12.0))
-    assert run_views.stopped(shown)["text"] == "Stopped at step 5 of 20. Nothing was saved."
-    assert run_views.stopped(None)["text"] == "Stopped. Nothing was saved."
-
-
-def test_stopped_says_what_was_tuned():
-    def said(event, adapter=""):
-        return run_views.stopped(told(event, method="tune_a_video", adapter=adapter))["text"]
-
-    tuning = "Stopped after 130 of 200 tuning steps. Run goes on from there."
-    assert said(Progress("tuning", 130, 200, 60.0)) == tuning
-    assert said(Stage("tuning")) == "Stopped. Nothing was saved."
-    kept = "Stopped at step 5 of 20. What was tuned is kept; Run goes on from there."
-    assert said(Progress("editing", 5, 20, 12.0)) == kept
-    assert said(Progress("editing", 5, 20, 12.0), "x") == "Stopped at step 5 of 20. Nothing was saved."
+@pytest.mark.parametrize(
+    ("events", "method", "adapter", "said"),
+    [
+        ([EDITING], "videograin", "", f"at step 5 of 20. {NOTHING}"),
+        ([WINDOW_1, EDITING], "videograin", "", f"in window 1 of 3. {NOTHING}"),
+        ([WINDOW_2, EDITING], "videograin", "", f"in window 2 of 3. Finished windows are {GOES_ON}"),
+        ([TUNING], TUNE, "", "after 130 of 200 tuning steps. Run goes on from there."),
+        ([EDITING], TUNE, "", f"at step 5 of 20. What was tuned is {GOES_ON}"),
+        ([EDITING], TUNE, "x", f"at step 5 of 20. {NOTHING}"),
+    ],
+)
+def test_stopped_says_where_and_what_is_kept(events, method, adapter, said):
+    shown = told(*events, method=method, adapter=adapter)
+    assert run_views.stopped(shown)["text"] == f"Stopped {said}"
+    for shown in (None, told(Stage("tuning"), method=TUNE)):
+        assert run_views.stopped(shown)["text"] == f"Stopped. {NOTHING}"
 
 
 def test_long_clips_show_eight_frames_with_the_ends(request_):
@@ -239,22 +218,17 @@ def test_heat_maps_of_words_get_colours_of_their_own(request_):
     maps = dict.fromkeys(("left", "snow", "moon"), np.zeros((2, 4, 4), np.float32))
     rows = attention_views.live(Preview(frames, (0, 1), maps), request_)["heat"]
     assert [row["name"] for row in rows] == ["left", "snow", "moon"]
-    assert [row["caption"] for row in rows[:2]] == [
-        "Attention on “a panda”",
-        "Attention of the pixel in snow",
-    ]
+    captions = ["Attention on “a panda”", "Attention of the pixel in snow"]
+    assert [row["caption"] for row in rows[:2]] == captions
     assert rows[0]["color"] == request_.regions[0].color
     assert len({row["color"] for row in rows} | {r.color for r in request_.regions}) == 4
 
 
-@pytest.mark.parametrize(
-    ("psnr", "said"), [(100.0, "Unchanged outside"), (44.2, "Unchanged but for the edge")]
-)
+@pytest.mark.parametrize(("psnr", "said"), [(100.0, "outside"), (44.2, "but for the edge")])
 def test_only_equal_pixels_are_called_unchanged(request_, psnr, said):
-    frames = request_.clip.read(0, 5)
-    outcome = EditResult(frames, frames, frames, request_.edited_mask, {})
-    facts = result_views.result(outcome, {"metrics": {"outside_psnr": psnr}}, request_, {})["facts"]
-    assert facts[0]["value"] == said
+    report = {"metrics": {"outside_psnr": psnr}}
+    facts = result_views.result(outcome_of(request_), report, request_, {})["facts"]
+    assert facts[0]["value"] == f"Unchanged {said}"
 
 
 def test_tint_leaves_the_background(request_):

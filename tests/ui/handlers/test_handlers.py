@@ -1,55 +1,41 @@
 """Events of a clip that the page has left: nothing is said about them."""
 
-from fractions import Fraction
 from types import SimpleNamespace
 
 import gradio as gr
-import numpy as np
 import pytest
 
-from regrain.editing.media.clip import ArrayClip
-from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.forms.catalogue import Catalogue
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
 from regrain.ui.handlers.tracking import Tracking
 from regrain.ui.results.jobs import Jobs
-from regrain.ui.server.media import Media
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.clips import prepare
-from regrain.ui.session.session_store import SessionStore
 
 REQUEST = SimpleNamespace(session_hash="page")
 PARTS = SimpleNamespace(**{name: name for name in ("canvas", "download", "live", "player", "progress")})
 
 
 @pytest.fixture
-def handlers(tmp_path):
+def handlers(open_clip, visits_of, tmp_path):
     """Handlers of a page that has moved on to another clip."""
-    clip = ArrayClip(np.zeros((2, 32, 32, 3), np.uint8), Fraction(8))
-    opened = [prepare("", "clip", EditRequest(clip, None, ()), tmp_path / name) for name in ("one", "two")]
-    media = Media(tmp_path / "media")
-    visits, catalogue = SessionStore(opened[0], media), Catalogue({}, tmp_path)
-    visits.get("page").open(opened[1], "second")
+    visits, catalogue = visits_of(open_clip("one")), Catalogue({}, tmp_path)
+    media = visits._media
+    visits.get("page").open(open_clip("two"), "second")
     tracking = Tracking(visits, lambda *_: iter(()))
     jobs = Jobs(lambda _: pytest.fail("it ran"), catalogue, media)
-    masks = MaskHandlers(
-        catalogue, Masking(visits, lambda *_: None), tracking, ClipFiles(visits, media), PARTS
-    )
-    return masks, RunHandlers(jobs, tracking, PARTS)
+    shared = (catalogue, visits, media, PARTS)
+    masks = MaskHandlers(*shared, Masking(visits, lambda *_: None), tracking, ClipFiles(visits, media))
+    return masks, RunHandlers(*shared, jobs, tracking)
 
 
 LATE = {"id": "", "have": 0, "source_prompt": "late", "regions": []}
 
 
-def test_a_late_run_shows_no_error(handlers):
-    _, runs = handlers
+def test_a_late_run_save_or_search_shows_no_error(handlers):
+    masks, runs = handlers
     assert runs.begin(REQUEST, None, LATE, "storybook", [], 0) == {"progress": gr.skip()}
-
-
-def test_a_late_save_and_a_late_search_show_no_error(handlers):
-    masks, _ = handlers
     assert set(masks.save(REQUEST, LATE, "storybook", [], 0)) == {"download"}
     assert [set(shown) for shown in masks.discover(REQUEST, LATE, "storybook")] == [{"canvas"}]
     event = SimpleNamespace(_data=LATE | {"act": "add"})

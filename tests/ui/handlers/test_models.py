@@ -1,14 +1,15 @@
 """Models on the page: LoRA files with weights, the hub with and without network, qualities."""
 
+import threading
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.loading import hub
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
-from regrain.ui.forms import settings
 from regrain.ui.handlers.model_handlers import ModelHandlers
 from regrain.ui.handlers.quality import choices
 from regrain.ui.results.model_views import hub_view, lora_view
@@ -16,29 +17,27 @@ from regrain.ui.results.model_views import hub_view, lora_view
 FILES = {"unet/diffusion_pytorch_model.safetensors": 3_000_000_000, "unet/config.json": 500, "unet/x.bin": 9}
 
 
-def info(files=FILES, tags=("license:mit",)):
+def info(files):
     siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
-    return SimpleNamespace(siblings=siblings, card_data=None, tags=[*tags])
+    return SimpleNamespace(siblings=siblings, card_data=None, tags=["license:mit"])
 
 
 @pytest.fixture
 def listed(monkeypatch):
-    import huggingface_hub
+    """Makes the hub list these files; at first, a model's."""
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: info())
+    def show(files):
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: info(files))
+
+    show(FILES)
+    return show
 
 
 def test_a_listing_counts_what_would_be_fetched(listed):
     found = hub.describe("owner/name")
     assert (found.size, found.licence) == (3_000_000_500, "mit")
     assert "unet/x.bin" not in found.files
-
-
-def test_a_model_without_safetensors_is_refused(monkeypatch):
-    import huggingface_hub
-
-    only = info({"unet/diffusion_pytorch_model.bin": 9})
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, id, **_: only)
+    listed({"unet/diffusion_pytorch_model.bin": 9})
     with pytest.raises(ModelError, match="no UNet in safetensors"):
         hub.describe("owner/name")
 
@@ -60,10 +59,6 @@ def test_a_space_fetches_only_what_is_allowed(listed, monkeypatch):
 
 
 def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkeypatch):
-    import threading
-
-    import huggingface_hub
-
     go, fetched = threading.Event(), []
 
     def download(id, name, tqdm_class):
@@ -91,12 +86,10 @@ def test_fetching_tells_how_far_it_is_and_stops_when_nobody_waits(listed, monkey
 
 
 def test_loras_have_weights():
-    assert lora_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {
-        "known": ["loras/ink"],
-        "chosen": [{"name": "loras/ink", "weight": 0.5}],
-    }
-    handlers = ModelHandlers(None, None, None, hub)
-    event = SimpleNamespace(_data={"loras": [{"name": "loras/ink", "weight": 0.5}, "x"]})
+    chosen = [{"name": "loras/ink", "weight": 0.5}]
+    assert lora_view(["loras/ink"], ("loras/ink@0.5", "@@")) == {"known": ["loras/ink"], "chosen": chosen}
+    handlers = ModelHandlers(None, None, None, None, hub)
+    event = SimpleNamespace(_data={"loras": [*chosen, "x"]})
     assert handlers.choose_loras(event) == ["loras/ink@0.5"]
     assert handlers.choose_loras(SimpleNamespace(_data={"loras": "x"})) == []
 
@@ -118,18 +111,5 @@ def test_the_quality_is_the_one_whose_counts_are_set():
     assert choices("videograin", usual, {"steps": 21}, lambda _: None)["chosen"] == ""
     shown = choices("videograin", usual, {"steps": 8}, lambda steps: steps * 2.0)
     assert shown["chosen"] == "draft"
-    assert [one["detail"] for one in shown["qualities"]] == [
-        "8 steps, about 16 s",
-        "20 steps, about 40 s",
-        "40 steps, about 80 s",
-    ]
-
-
-def test_a_slider_reaches_what_it_is_filled_with():
-    import gradio as gr
-
-    usual = {"sdedit": METHODS["sdedit"].Params().model_dump(mode="json")}
-    with gr.Blocks():
-        fields = settings.make_fields(usual, "sdedit")
-    (update,) = fields.fill("sdedit", {"steps": 400}).values()
-    assert (update["value"], update["maximum"]) == (400, 400)
+    details = [f"{steps} steps, about {2 * steps} s" for steps in (8, 20, 40)]
+    assert [one["detail"] for one in shown["qualities"]] == details

@@ -1,7 +1,6 @@
 """Motion on demand: a pair of the page's frames, and one line where there is none."""
 
-from fractions import Fraction
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,20 +10,17 @@ import pytest
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.masking import BROKEN
+from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.motion import Motions
-from regrain.ui.server.media import Media
 from regrain.ui.session.clips import prepare
-from regrain.ui.session.session_store import SessionStore
 
-ASKED = {"id": "", "have": 0, "nonce": 7}
+ASKED = {"id": "", "have": 0, "nonce": 7, "frame": 0}
 
 
 @pytest.fixture
-def visits(tmp_path):
+def visits(visits_of, tmp_path):
     frames = np.zeros((3, 40, 60, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None]
-    opened = prepare("", "clip", EditRequest(ArrayClip(frames, Fraction(8)), None, ()), tmp_path / "clip")
-    return SessionStore(opened, Media(tmp_path / "media"))
+    return visits_of(prepare("", "clip", EditRequest(ArrayClip(frames), None, ()), tmp_path / "clip"))
 
 
 def drawn(cut=False):
@@ -41,19 +37,14 @@ def test_a_frame_and_the_next_are_drawn(visits):
     shown = motions.look("page", ASKED | {"frame": 1})
     assert seen == [(1, 2)]
     assert (shown["frame"], shown["nonce"], shown["id"]) == (1, 7, "")
-    assert [picture["text"] for picture in shown["pictures"]] == [
-        "Motion from frame 2 to 3",
-        "Frame 2: 12 % is hidden in frame 3",
-        "Frame 3: nothing is new since frame 2",
-    ]
+    texts = ["Motion from frame 2 to 3", "Frame 2: 12 % is hidden in frame 3"]
+    texts += ["Frame 3: nothing is new since frame 2"]
+    assert [picture["text"] for picture in shown["pictures"]] == texts
     assert shown["reach"] == "4 px"
     assert all(picture["url"].startswith("data:image/jpeg") for picture in shown["pictures"])
     orjson.dumps(shown)
-
-
-def test_a_cut_is_said(visits):
     for cut in (False, True):
-        shown = Motions(visits, lambda *_, cut=cut: drawn(cut)).look("page", ASKED | {"frame": 0})
+        shown = Motions(visits, lambda *_, cut=cut: drawn(cut)).look("page", ASKED)
         assert ("a cut" in shown["note"]) is cut
 
 
@@ -67,18 +58,15 @@ def test_where_there_is_no_pair_it_says_so(visits, frame, said):
     assert "pictures" not in shown
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ResourceError("params.flow", "Out of memory. Use flow=dis."), "Flow: Out of memory."),
-        (OSError(), BROKEN),
-    ],
-)
+FULL = ResourceError("params.flow", "Out of memory. Use flow=dis.")
+
+
+@pytest.mark.parametrize(("error", "said"), [(FULL, "Flow: Out of memory."), (OSError(), BROKEN)])
 def test_what_went_wrong_is_one_line(visits, error, said):
     def fail(*_):
         raise error
 
-    shown = Motions(visits, fail).look("page", ASKED | {"frame": 0})
+    shown = Motions(visits, fail).look("page", ASKED)
     assert shown["alarm"]
     assert shown["note"].startswith(said)
 
@@ -86,18 +74,17 @@ def test_what_went_wrong_is_one_line(visits, error, said):
 def test_nothing_is_said_of_a_clip_that_was_left(visits):
     visits.get("page").open(visits.get("page").opened, "second")
     motions = Motions(visits, lambda *_: pytest.fail("it was drawn"))
-    assert motions.look("page", ASKED | {"frame": 0}) is None
-    assert "Reload" in motions.look("page", ASKED | {"id": "other", "frame": 0})["note"]
+    assert motions.look("page", ASKED) is None
+    assert "Reload" in motions.look("page", ASKED | {"id": "other"})["note"]
 
 
 def test_the_page_stays_free_meanwhile(visits):
-    document, free = visits.get("page"), []
+    session, free = visits.get("page"), []
 
     def draw(*_):
-        other = Thread(target=lambda: free.append(document.lock.acquire(timeout=5)))
-        other.start()
-        other.join()
+        with ThreadPoolExecutor(1) as pool:
+            free.append(pool.submit(session.lock.acquire, timeout=5).result())
         return drawn()
 
-    assert "pictures" in Motions(visits, draw).look("page", ASKED | {"frame": 0})
+    assert "pictures" in Motions(visits, draw).look("page", ASKED)
     assert free == [True]

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { filmFrames, framesAround, framesToDrop, masksToAsk } from "../../../ui/js/canvas/nearby.js";
 
-const SHORT = { count: 4 },
-  LONG = { count: 1000 };
+const [SHORT, LONG] = [{ count: 4 }, { count: 1000 }];
 
 test("a short clip is loaded as a whole, a long one around the frame that is shown", () => {
   assert.deepEqual(framesAround(SHORT, 2), [0, 1, 2, 3]);

@@ -1,54 +1,33 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  accept,
-  extend,
-  finderOf,
-  frameOf,
-  hintFor,
-  moveCursor,
-  newEditor,
-  placeIn,
-  pointAt,
-  pointsHere,
-  progressOf,
-  selection,
-} from "../../../ui/js/canvas/state.js";
+import * as state from "../../../ui/js/canvas/state.js";
 
 const CLIP = { width: 100, height: 50, count: 8 };
-const opened = () => Object.assign(newEditor(), { id: "a", rev: 3, clip: CLIP, scale: 2 });
+const opened = () => Object.assign(state.newEditor(), { id: "a", rev: 3, clip: CLIP, scale: 2 });
 const VIEW = { changes: {}, acknowledged: [], rev: 4, tracking: 0, stale: [], labels: [1], finders: {} };
 
-test("a frame stays within the clip", () => {
-  assert.deepEqual(
-    [-3, 4, Infinity].map((frame) => frameOf(opened(), frame)),
-    [0, 4, 7],
-  );
-  assert.equal(frameOf(newEditor(), 5), 0);
-});
-
-test("a place on the screen becomes one in the clip", () => {
+test("a frame stays within the clip, and a place on the screen becomes one in it", () => {
+  const frames = [-3, 4, Infinity].map((frame) => state.frameOf(opened(), frame));
+  assert.deepEqual(frames, [0, 4, 7]);
+  assert.equal(state.frameOf(state.newEditor(), 5), 0);
   const box = { left: 10, top: 20, width: 200, height: 100 };
-  assert.deepEqual(placeIn(box, CLIP, 110, 70), [50, 25]);
-  assert.deepEqual(placeIn(box, CLIP, 0, 999), [0, 49.99]);
+  assert.deepEqual(state.placeIn(box, CLIP, 110, 70), [50, 25]);
+  assert.deepEqual(state.placeIn(box, CLIP, 0, 999), [0, 49.99]);
 });
 
 test("a cursor begins in the middle and stops at the edge", () => {
   const editor = opened();
-  assert.deepEqual((editor.cursor = moveCursor(editor, [1, 0])), [52, 25]);
-  for (let i = 0; i < 99; i++) editor.cursor = moveCursor(editor, [1, 1]);
+  assert.deepEqual((editor.cursor = state.moveCursor(editor, [1, 0])), [52, 25]);
+  for (let i = 0; i < 99; i++) editor.cursor = state.moveCursor(editor, [1, 1]);
   assert.deepEqual(editor.cursor, [99, 49]);
 });
 
 test("a stroke takes no place too near the last and ends somewhere", () => {
   const path = [[0, 0]];
-  extend(path, [0.5, 0]);
-  extend(path, [1, 0]);
-  assert.deepEqual(path, [
-    [0, 0],
-    [1, 0],
-  ]);
-  for (let i = 0; i < 9999; i++) extend(path, [2 * i + 5, 0]);
+  state.extend(path, [0.5, 0]);
+  state.extend(path, [1, 0]);
+  assert.equal(path.join(" "), "0,0 1,0");
+  for (let i = 0; i < 9999; i++) state.extend(path, [2 * i + 5, 0]);
   assert.equal(path.length, 4000);
 });
 
@@ -61,66 +40,61 @@ test("points the server has yet to hear of are shown once", () => {
     { frame: 1, label: 2, point: [1, 1, 1] },
     { frame: 0, label: 2, path: [[1, 1]] },
   ];
-  assert.deepEqual(pointsHere(editor), [
-    [5, 5, 1, 2],
-    [9, 5, 0, 2],
-  ]);
+  assert.equal(state.pointsHere(editor).join(" "), "5,5,1,2 9,5,0,2");
 });
 
 test("a click takes back a point of its own region within reach", () => {
   const editor = opened();
   editor.masks[0] = { 2: { points: [[50, 25, 1]] } };
-  assert.deepEqual(pointAt(editor, [53, 25], 2), [50, 25]);
-  assert.equal(pointAt(editor, [53, 25], 1), null);
-  assert.equal(pointAt(editor, [55, 25], 2), null);
+  assert.deepEqual(state.pointAt(editor, [53, 25], 2), [50, 25]);
+  assert.equal(state.pointAt(editor, [53, 25], 1), null);
+  assert.equal(state.pointAt(editor, [55, 25], 2), null);
 });
 
 test("an answer that is late changes nothing but what it answers", () => {
   const editor = opened();
   editor.pending = [{ nonce: 7 }, { nonce: 8 }];
   const late = { ...VIEW, rev: 2, acknowledged: [7], changes: { 0: { 1: { runs: "1 1" } } }, labels: [9] };
-  assert.ok(!accept(editor, late));
+  assert.ok(!state.accept(editor, late));
   assert.deepEqual(editor.pending, [{ nonce: 8 }]);
   assert.deepEqual([editor.rev, editor.labels, editor.masks.length], [3, [], 0]);
-  assert.ok(accept(editor, { ...late, rev: 3 }));
+  assert.ok(state.accept(editor, { ...late, rev: 3 }));
   assert.deepEqual([editor.labels, editor.masks[0][1].runs], [[9], "1 1"]);
 });
 
-test("a new region is selected, a deleted one is not", () => {
-  assert.equal(selection([1], [2, 1], 1, false), 2);
-  assert.equal(selection([1, 2], [1], 2, false), 1);
-  assert.equal(selection([2, 1], [2, 1], 1, false), 1);
-  assert.equal(selection([], [4, 3], 3, true), 3);
-  assert.equal(selection([1], [], 1, false), 0);
-});
-
-test("a region's own finder comes before the usual one", () => {
+test("a new region is selected, a deleted one is not; its own finder comes before the usual one", () => {
+  assert.equal(state.selection([1], [2, 1], 1, false), 2);
+  assert.equal(state.selection([1, 2], [1], 2, false), 1);
+  assert.equal(state.selection([2, 1], [2, 1], 1, false), 1);
+  assert.equal(state.selection([], [4, 3], 3, true), 3);
+  assert.equal(state.selection([1], [], 1, false), 0);
   const who = { usual: "sam" };
-  assert.equal(finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
-  assert.equal(finderOf({ finders: {}, who }, 1), "sam");
-  assert.equal(finderOf({ who: { usual: "cuts" } }, 1), "cuts");
+  assert.equal(state.finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
+  assert.equal(state.finderOf({ finders: {}, who }, 1), "sam");
+  assert.equal(state.finderOf({ who: { usual: "cuts" } }, 1), "cuts");
 });
 
 test("what a click does is said for mouse and finger", () => {
-  assert.equal(hintFor("add", "“cat”", false), "Click an object to add it to “cat”. Right-click to remove.");
-  assert.equal(hintFor("add", "“cat”", true), "Tap an object to add it to “cat”.");
-  assert.equal(hintFor("brush", "“cat”", true), "Paint onto “cat”.");
+  const mouse = "Click an object to add it to “cat”. Right-click to remove.";
+  assert.equal(state.hintFor("add", "“cat”", false), mouse);
+  assert.equal(state.hintFor("add", "“cat”", true), "Tap an object to add it to “cat”.");
+  assert.equal(state.hintFor("brush", "“cat”", true), "Paint onto “cat”.");
 });
 
 test("masks that changed elsewhere are wanted until they come", () => {
   const editor = opened();
   const view = { ...VIEW, changes: { 0: { 1: { runs: "1 1" } } }, lanes: { 1: "99" } };
-  accept(editor, { ...view, rev: 4, wanting: { 1: 4, 7: 3 } });
+  state.accept(editor, { ...view, rev: 4, wanting: { 1: 4, 7: 3 } });
   assert.deepEqual([[...editor.wanted], editor.lanes], [[1, 7], { 1: "99" }]);
-  accept(editor, { ...view, rev: 5, changes: { 1: {} }, wanting: { 0: 5 } });
+  state.accept(editor, { ...view, rev: 5, changes: { 1: {} }, wanting: { 0: 5 } });
   assert.deepEqual([...editor.wanted], [7, 0]);
-  accept(editor, { ...view, rev: 6, changes: {}, wanting: { 1: 4 } }); // said again, and here since
+  state.accept(editor, { ...view, rev: 6, changes: {}, wanting: { 1: 4 } }); // said again, and here since
   assert.deepEqual([...editor.wanted], [7, 0]);
 });
 
 test("tracking says how far it is, and what is left if that is long", () => {
-  assert.equal(progressOf(null), "Tracking");
-  assert.equal(progressOf([12, 96, 3]), "Tracking frame 12 of 96");
-  assert.equal(progressOf([12, 96, 21.4]), "Tracking frame 12 of 96, 21 s left");
-  assert.equal(progressOf([12, 96, 300]), "Tracking frame 12 of 96, 5 min left");
+  assert.equal(state.progressOf(null), "Tracking");
+  assert.equal(state.progressOf([12, 96, 3]), "Tracking frame 12 of 96");
+  assert.equal(state.progressOf([12, 96, 21.4]), "Tracking frame 12 of 96, 21 s left");
+  assert.equal(state.progressOf([12, 96, 300]), "Tracking frame 12 of 96, 5 min left");
 });

@@ -3,6 +3,7 @@
 import pickle
 import sys
 from fractions import Fraction
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +16,7 @@ from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.pipeline.estimate import frame_passes
 from regrain.editing.recipe.events import EditResult, Finished, OtherEdit, Preview, Ready
 from regrain.ui.page import zero_gpu
-from regrain.ui.page.tools import Tools
+from regrain.ui.page.layout import Tools
 
 
 class Spaces:
@@ -108,13 +109,9 @@ def test_seconds_follow_the_cost():
 
 @pytest.mark.parametrize("there", [True, False])
 def test_it_is_used_only_where_the_package_is(monkeypatch, there):
-    name = "spaces"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    if there:
-        from importlib.machinery import ModuleSpec
-
-        made = ModuleType(name)
-        made.__spec__ = ModuleSpec(name, None)
-        monkeypatch.setitem(sys.modules, name, made)
-    found = zero_gpu.package()
-    assert (found is not None) is there
+    made = ModuleType("spaces")
+    made.__spec__ = ModuleSpec("spaces", None)
+    monkeypatch.setitem(sys.modules, "spaces", made)
+    if not there:
+        monkeypatch.delitem(sys.modules, "spaces")
+    assert (zero_gpu.package() is not None) is there

@@ -33,6 +33,12 @@ def shelf(tmp_path, monkeypatch):
     return folder
 
 
+def negative(request):
+    """An edit that turns every frame into its negative."""
+    frames = request.clip.read(0, len(request.clip))
+    yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
+
+
 def asking(*loras, **params):
     labels = np.zeros((1, 64, 64), np.uint8)
     labels[:, 8:40, 8:40] = 1
@@ -40,7 +46,22 @@ def asking(*loras, **params):
     return EditRequest(clip, labels, (Region("cat", 1, prompt="a fox"),), loras=loras, params=params)
 
 
-def test_loras_of_the_folder_are_offered_and_no_others_taken(shelf, tmp_path):
+def controlled(name):
+    return asking(control=f"canny={name}")
+
+
+CONTROLS = "^params.control: .*(Use|Choose from) storybook/canny"
+
+
+@pytest.mark.parametrize(
+    ("ask", "strangers", "refused", "offered"),
+    [
+        (asking, "owner/name|{shelf}/ink.safetensors|loras/a b", "^loras: .*loras/ink", "loras/ink@0.5"),
+        (controlled, "owner/name|{shelf}|storybook", CONTROLS, "storybook/canny@0.7"),
+    ],
+    ids=["loras", "controls"],
+)
+def test_what_is_here_is_offered_and_nothing_else(shelf, tmp_path, ask, strangers, refused, offered):
     ran = []
 
     def edit(request):
@@ -49,51 +70,28 @@ def test_loras_of_the_folder_are_offered_and_no_others_taken(shelf, tmp_path):
 
     jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     assert jobs.catalogue.loras == ["loras/ink"]
-    for stranger in ("owner/name", f"{shelf}/ink.safetensors", "loras/a b"):
-        with pytest.raises(RequestError, match="^loras: .*loras/ink"):
-            next(jobs.run(RunJob(asking(stranger), "page")))
+    for stranger in strangers.format(shelf=shelf).split("|"):
+        with pytest.raises(RequestError, match=refused):
+            next(jobs.run(RunJob(ask(stranger), "page")))
     assert not ran
     with pytest.raises(RuntimeError, match="without a result"):  # the fake editor's
-        next(jobs.run(RunJob(asking("loras/ink@0.5"), "page")))
-    assert ran[0].loras == ("loras/ink@0.5",)
-
-
-def test_control_networks_are_the_built_in_one_and_those_of_the_folder(shelf, tmp_path):
-    ran = []
-
-    def edit(request):
-        ran.append(request)
-        yield from ()
-
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
-    for stranger in ("owner/name", str(shelf), "storybook"):
-        with pytest.raises(
-            RequestError,
-            match="^params.control: .*Use storybook/canny|^params.control: .*Choose from storybook/canny",
-        ):
-            next(jobs.run(RunJob(asking(control=f"canny={stranger}"), "page")))
-    assert not ran
-    with pytest.raises(RuntimeError, match="without a result"):
-        next(jobs.run(RunJob(asking(control="canny=storybook/canny@0.7"), "page")))
-    assert len(ran) == 1
+        next(jobs.run(RunJob(ask(offered), "page")))
+    (request,) = ran
+    assert (request.loras, request.params) == (ask(offered).loras, ask(offered).params)
 
 
 def test_the_project_of_a_run_keeps_whole_masks_that_overlap(tmp_path):
-    def edit(request):
-        frames = request.clip.read(0, 1)
-        yield Finished(EditResult(frames, frames, frames, request.edited_mask, {}), {})
-
     whole = np.zeros((1, 64, 64), bool)
     whole[:, 4:50, 4:50] = True
     upper = asking()
     regions = (*upper.regions, replace(upper.regions[0], name="dog", label=2))
     labels = np.where(upper.labels == 1, 1, 2 * whole).astype(np.uint8)
     request = replace(upper, regions=regions, labels=labels)
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", whole={1: request.labels == 1, 2: whole}))
     opened, _ = open_upload(Path(saved.files["project.zip"]), tmp_path / "again")
-    document = Session(opened)
-    assert (document.mask(2, 0) == whole[0]).all()
+    session = Session(opened)
+    assert (session.state.mask(2, 0) == whole[0]).all()
     assert (opened.request.labels == labels).all()
 
 
@@ -154,12 +152,8 @@ def test_an_edit_of_a_stretch_is_put_back_into_its_file(tmp_path, part, can):
     write_video(tmp_path / "film.mp4", np.broadcast_to(ramp, (20, 64, 64, 3)).copy(), Fraction(8))
     opened, _ = open_upload(tmp_path / "film.mp4", tmp_path / "clip", *part)
 
-    def edit(request):
-        frames = request.clip.read(0, len(request.clip))
-        yield Finished(EditResult(255 - frames, 255 - frames, frames, request.edited_mask, {}), {})
-
     request = replace(opened.request, prompt="a fox", method="sdedit")
-    jobs = Jobs(edit, Catalogue({}, tmp_path), Media(tmp_path / "media"))
+    jobs = Jobs(negative, Catalogue({}, tmp_path), Media(tmp_path / "media"))
     (*_, saved) = jobs.run(RunJob(request, "page", opened))
     assert ("whole.mp4" in saved.files) is can
     said = result_views.result(saved.finished.result, {}, request, saved.files)["whole"]

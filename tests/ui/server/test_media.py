@@ -8,11 +8,14 @@ from pathlib import Path
 from regrain.ui.server.media import MAX_AGE, Media
 
 
-def test_pages_do_not_share_a_folder_and_no_path_holds_their_identity(tmp_path):
+def test_pages_share_no_folder_no_path_holds_their_identity_and_forgetting_removes_it(tmp_path):
     media = Media(tmp_path)
     one, two = media.new_run("page-one"), media.new_run("page-two")
     assert one.parent != two.parent
     assert "page" not in str(one.relative_to(tmp_path / "pages"))
+    media.forget("page-one")
+    media.forget("page-one")
+    assert (one.parent.exists(), two.exists()) == (False, True)
 
 
 def test_the_run_on_the_screen_is_kept_until_the_next_but_one(tmp_path):
@@ -22,14 +25,6 @@ def test_the_run_on_the_screen_is_kept_until_the_next_but_one(tmp_path):
         runs.append(media.new_run("page"))
         os.utime(runs[-1], (second, second))
     assert [run.is_dir() for run in runs] == [False, True, True]
-
-
-def test_forget_removes_the_files(tmp_path):
-    media = Media(tmp_path)
-    run = media.new_run("page")
-    media.forget("page")
-    media.forget("page")
-    assert not run.parent.exists()
 
 
 def test_sweep_removes_what_is_old_only(tmp_path):

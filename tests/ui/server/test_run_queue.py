@@ -1,24 +1,13 @@
 """Whose run is next, and how long the others wait."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.recipe.events import Progress
 from regrain.ui.server.run_queue import MAX_WAITING, PER_ADDRESS, RunQueue, Visitor
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 def page(name, address="10.0.0.1"):
@@ -74,11 +63,11 @@ def test_places_are_limited_for_each_visitor_each_address_and_all():
         turns.enter(page("x"))
     for _ in range(3):
         turns.enter(program("10.0.0.1"))
-    with pytest.raises(ResourceError, match="You have 3 runs"):
+    with pytest.raises(ResourceError, match="You already have 3 runs"):
         turns.enter(program("10.0.0.1"))
     for number in range(PER_ADDRESS - 4):
         turns.enter(page(f"class {number}"))
-    with pytest.raises(ResourceError, match="of your network"):
+    with pytest.raises(ResourceError, match="from your network"):
         turns.enter(page("late"))
     for number in range(MAX_WAITING - PER_ADDRESS):
         turns.enter(page(f"elsewhere {number}", f"10.0.1.{number}"))
@@ -99,8 +88,9 @@ def test_a_stopped_run_frees_its_place_and_makes_room_for_the_next_of_its_page()
     assert order(turns, [behind, again]) == ["z", "x"]
 
 
-def test_how_long_others_take_is_told(clock):
-    turns = RunQueue(clock)
+def test_how_long_others_take_is_told():
+    clock = SimpleNamespace(now=0.0)
+    turns = RunQueue(lambda: clock.now)
     first = turns.enter(page("a"))
     assert first.wait(0)
     second, third = turns.enter(page("b")), turns.enter(page("c"))

@@ -3,21 +3,17 @@
 import errno
 
 import pytest
-import torch
+from fake_app import tuned_model
 
 from regrain.editing.errors import ModelError, RequestError
-from regrain.editing.models.adapters import Adapter, AdapterFacts, load_adapter, read_facts, save_adapter
-from regrain.ui.results import tuning_views
+from regrain.editing.models.adapters import load_adapter, read_facts, save_adapter
+from regrain.ui.results import model_views
 from regrain.ui.server.media import Media
 from regrain.ui.session import adapters
 
 
-def adapter(steps=200, name="", words="a cat walks") -> Adapter:
-    facts = AdapterFacts(
-        name=name, model="storybook", sketch=(0.5,), clip=(0.5,), frames=8, width=64, height=64,
-        words=words, steps=steps, learning_rate=3e-5, seed=0, joint_norm=True, positions=False, rank=0,
-    )  # fmt: skip
-    return Adapter(facts, {"to_q": torch.full((2, 3), float(steps))})
+def adapter(steps=200, **facts):
+    return tuned_model(steps=steps, **facts)
 
 
 @pytest.fixture
@@ -124,11 +120,10 @@ def test_those_of_the_server_are_chosen_by_name_and_stay_as_they_are(shelf, medi
     (key,) = server
     shelf.choose(key, server)
     assert shelf.path == "walk"
-    shown = tuning_views.models(shelf, server, "videograin")
-    assert shown["groups"] == [
-        {"title": "On this server", "entries": [{"key": key, "name": "walk", "own": False}]}
-    ]
+    shown = model_views.tuned_models(shelf, server, "videograin")
+    entries = [{"key": key, "name": "walk", "own": False}]
+    assert shown["groups"] == [{"title": "On this server", "entries": entries}]
     assert shown["none"] == "None: use the model as it is"
-    assert tuning_views.models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
+    assert model_views.tuned_models(shelf, server, "tune_a_video")["none"] == "None: tune on this clip first"
     with pytest.raises(RequestError):
         shelf.rename(key, "mine", media, "page")

@@ -10,7 +10,6 @@ from regrain.editing.errors import ClipError, EditingError, MaskError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.ui.handlers.mask_files import _put
 from regrain.ui.session import clips
@@ -22,12 +21,16 @@ def frames(count, height=32, width=48):
     return np.stack([np.full((height, width, 3), 40 + i, np.uint8) for i in range(count)])
 
 
-def test_a_short_clip_is_taken_whole(tmp_path):
+def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(tmp_path):
     write_video(tmp_path / "a.mp4", frames(10), Fraction(8))
     opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
     assert (len(opened.frames), note, opened.own) == (10, "", True)
     assert len(list((tmp_path / "out").glob("0*.jpg"))) == 10
     assert (np.abs(opened.frames[7].astype(int) - 47) <= 2).all()
+    whole = opened.request.clip.read(0, 10)  # in any order
+    assert (opened.clip.read(6, 10) == whole[6:]).all()
+    assert (opened.clip.read(0, 2) == whole[:2]).all()
+    assert (opened.frames[4] == whole[4]).all()
     opened.ensure_source()
     assert opened.source.stat().st_size > 500
 
@@ -62,20 +65,12 @@ def test_frames_that_would_fill_the_disk_are_refused(tmp_path, monkeypatch):
         open_upload(tmp_path / "a.mp4", tmp_path / "out", 0, 1, 12)
 
 
-def test_stored_frames_are_those_of_the_clip_in_any_order(tmp_path):
-    write_video(tmp_path / "a.mp4", frames(9), Fraction(8))
-    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out")
-    whole = opened.request.clip.read(0, 9)
-    assert (opened.clip.read(6, 9) == whole[6:]).all()
-    assert (opened.clip.read(0, 2) == whole[:2]).all()
-    assert (opened.frames[4] == whole[4]).all()
-
-
-def test_a_large_clip_is_scaled(tmp_path):
-    write_video(tmp_path / "a.mp4", frames(2, 400, 1600), Fraction(8))
-    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out")
+def test_a_large_clip_is_scaled_and_remembers_which_part_of_the_file_it_is(tmp_path):
+    write_video(tmp_path / "a.mp4", frames(6, 400, 1600), Fraction(8))
+    opened, note = open_upload(tmp_path / "a.mp4", tmp_path / "out", 1, 2, 2)
     assert opened.request.clip.size == (MAX_SIDE, 320)
     assert "scaled" in note
+    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (1, 2, 6, 2)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.zip", "a.txt"])
@@ -85,36 +80,26 @@ def test_other_files_are_refused(tmp_path, name):
         open_upload(tmp_path / name, tmp_path / "out")
 
 
-def test_a_large_clip_remembers_which_part_of_the_file_it_is(tmp_path):
-    write_video(tmp_path / "a.mp4", frames(6, 64, 1600), Fraction(8))
-    opened, _ = open_upload(tmp_path / "a.mp4", tmp_path / "out", 1, 2, 2)
-    assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (1, 2, 6, 2)
-
-
 def test_an_archive_of_a_large_clip_is_refused_before_its_masks_are_read(tmp_path, monkeypatch):
     request = EditRequest(ArrayClip(frames(33)), np.ones((33, 32, 48), np.uint8), (Region("all", 1),))
-    save_project(request, tmp_path / "project")
-    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
-        for file in (tmp_path / "project").rglob("*"):
-            archive.write(file, file.relative_to(tmp_path / "project"))
+    archive = pack_project(request, None, tmp_path)
     monkeypatch.setattr(clips, "MAX_FRAMES", 32)
-    monkeypatch.setattr(
-        "regrain.editing.request.project.read_labels", lambda *_: pytest.fail("the masks were read")
-    )
+    reader = "regrain.editing.request.project.read_labels"
+    monkeypatch.setattr(reader, lambda *_: pytest.fail("the masks were read"))
     with pytest.raises(EditingError, match="33 frames are too many"):
-        open_upload(tmp_path / "p.zip", tmp_path / "out")
+        open_upload(archive, tmp_path / "out")
 
 
-def test_a_saved_project_comes_back(tmp_path):
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_a_packed_project_comes_back_and_says_where_it_comes_from(tmp_path, inside):
     labels = np.ones((3, 32, 48), np.uint8)
     labels[:, :, 20:] = 0
-    request = EditRequest(
-        ArrayClip(frames(3)), labels, (Region("left", 1, "a fox", "a cat"),), source_prompt="a cat"
-    )
-    save_project(request, tmp_path / "project")
-    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
-        for file in (tmp_path / "project").rglob("*"):
-            archive.write(file, "folder" / file.relative_to(tmp_path / "project"))
+    regions = (Region("left", 1, "a fox", "a cat"),)
+    archive = pack_project(EditRequest(ArrayClip(frames(3)), labels, regions, "a cat"), None, tmp_path)
+    with zipfile.ZipFile(archive) as packed, zipfile.ZipFile(tmp_path / "p.zip", "w") as again:
+        assert packed.comment == b"Made with Regrain"
+        for name in packed.namelist():
+            again.writestr(f"{inside}/{name}".lstrip("/"), packed.read(name))
     opened, _ = open_upload(tmp_path / "p.zip", tmp_path / "out")
     assert (opened.request.labels == labels).all()
     assert opened.request.regions[0].prompt == "a fox"
@@ -129,21 +114,9 @@ def test_an_archive_cannot_write_elsewhere(tmp_path, name):
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th")]
-    + [(21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th")],
-)
-def test_ordinals_are_english(number, said):
-    assert ordinal(number) == said
-
-
-def test_a_packed_project_says_where_it_comes_from(tmp_path):
-    clip = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8), Fraction(8))
-    with zipfile.ZipFile(pack_project(EditRequest(clip, None, ()), None, tmp_path)) as archive:
-        assert archive.comment == b"Made with Regrain"
-        assert "project.json" in archive.namelist()
-        assert archive.testzip() is None
+def test_ordinals_are_english():
+    said = [ordinal(number) for number in (2, 3, 4, 11, 12, 13, 21, 22, 101, 111)]
+    assert said == ["2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])

@@ -60,9 +60,8 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
 def test_variants_have_seeds_of_their_own():
     request = asking(CAT)
     made = plan(RunJob(request, "page"), {"count": 4}, {"variation": 0.4}, Choices.of(request, "", ""))
-    assert [(one.job.request.seed, one.choices.seed, one.number) for one in made] == [
-        (7, 7, 1), (8, 8, 2), (9, 9, 3), (10, 10, 4),
-    ]  # fmt: skip
+    seeds = [(one.job.request.seed, one.choices.seed, one.number) for one in made]
+    assert seeds == [(7, 7, 1), (8, 8, 2), (9, 9, 3), (10, 10, 4)]
     for strange in ({"count": 5}, {"count": "2"}, None, 3):
         assert len(plan(RunJob(request, "page"), strange, {}, Choices.of(request, "", ""))) == 1
     with pytest.raises(RequestError, match="^variants: .*Set Variation above 0"):
@@ -71,17 +70,9 @@ def test_variants_have_seeds_of_their_own():
     assert len(plan(RunJob(request, "page"), {"count": 2}, again, Choices.of(request, "", ""))) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "called"),
-    [
-        ("edited.mp4", "x.mp4"),
-        ("edited_2.mp4", "x_2.mp4"),
-        ("edited.gif", "x.gif"),
-        ("report.json", "x_report.json"),
-    ],
-)
-def test_downloads_begin_with_what_they_are_of(name, called):
-    assert download_name("x", name) == called
+def test_downloads_begin_with_what_they_are_of():
+    names = [download_name("x", name) for name in ("edited.mp4", "edited_2.mp4", "edited.gif", "report.json")]
+    assert names == ["x.mp4", "x_2.mp4", "x.gif", "x_report.json"]
 
 
 def said(name, request, **metrics):
@@ -105,19 +96,16 @@ def test_what_changed(inside, expected):
 
 
 @pytest.mark.parametrize(
-    ("times", "expected"),
+    ("error", "source", "expected"),
     [
-        (STEADY, ("As steady as the source", False)),
-        (FLICKERS, ("A little restless", False)),
-        (FLICKERS + 0.1, ("Flickers", True)),
+        (STEADY * 0.02, 0.02, ("As steady as the source", False)),
+        (FLICKERS * 0.02, 0.02, ("Slightly unsteady", False)),
+        ((FLICKERS + 0.1) * 0.02, 0.02, ("Flickers", True)),
+        (0.001, 0.0, ("As steady as the source", False)),  # a clip at rest
     ],
 )
-def test_how_steady(times, expected):
-    assert said("How steady", asking(CAT), warp_error=times * 0.02, warp_error_source=0.02) == expected
-
-
-def test_a_clip_at_rest_is_not_divided_by_nothing():
-    assert said("How steady", asking(CAT), warp_error=0.001, warp_error_source=0.0)[0].startswith("As steady")
+def test_how_steady(error, source, expected):
+    assert said("How steady", asking(CAT), warp_error=error, warp_error_source=source) == expected
 
 
 @pytest.mark.parametrize(
@@ -134,13 +122,10 @@ def test_whether_words_found_their_place(inside, outside, expected):
     assert said("Did words find their place?", asking(CAT), attention=measured) == expected
 
 
-def test_nothing_is_said_of_what_was_not_measured():
+def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stays():
     assert facts({}, asking(CAT)) == []
     assert figures({}, asking(CAT)) == []
     assert facts({"warp_error": 0.1, "attention": {"cat": {}}}, asking(CAT)) == []
-
-
-def test_without_masks_nothing_stays():
     request = asking(method="sdedit")
     assert said("What stayed", request, outside_psnr=None) == ("Nothing", False)
     assert said("What changed", request, inside_psnr=12.0) == ("Clearly changed", False)

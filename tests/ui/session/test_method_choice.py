@@ -2,18 +2,17 @@
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from typing import Literal
 
 import gradio as gr
-import numpy as np
 import orjson
 import pytest
 from pydantic import Field
 
-from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing import Region
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.registry import METHODS
+from regrain.editing.request.runnable import check_runnable
 from regrain.ui.forms import settings
 from regrain.ui.session import method_choice
 from regrain.ui.session.build_request import build_request, composed
@@ -43,12 +42,10 @@ def whole(monkeypatch):
 
 
 @pytest.fixture
-def document(tmp_path):
-    labels = np.zeros((3, 64, 64), np.uint8)
-    labels[:, 5:20, 5:20] = 1
-    clip = ArrayClip(np.full((3, 64, 64, 3), 90, np.uint8), Fraction(8))
-    request = EditRequest(clip, labels, (Region("left", 1, "a panda", "a cat", margin=0),), "a cat runs")
-    return Session(prepare("", "clip", request, tmp_path / "clip"))
+def session(open_clip):
+    regions = (Region("left", 1, "a panda", "a cat", margin=0),)
+    boxes = {1: (slice(5, 20), slice(5, 20))}
+    return Session(open_clip("clip", (3, 64, 64), regions, boxes, source_prompt="a cat runs"))
 
 
 @pytest.mark.parametrize(
@@ -67,69 +64,59 @@ def test_what_a_method_uses_is_read_from_its_needs(whole, needs, regions, source
     orjson.dumps(shown)
     assert [method["name"] for method in shown["methods"]] == [*METHODS]
     used = {use["name"]: use["used"] for use in shown["methods"][-1]["uses"]}
-    assert used == {
-        "regions": regions != "ignored",
-        "clip description": source_prompt,
-        "several prompts": False,
-        "seed": seed != "never",
-    }
+    expected = {"regions": regions != "ignored", "clip description": source_prompt}
+    assert used == expected | {"several prompts": False, "seed": seed != "never"}
 
 
-def test_a_seed_that_only_varies_says_so():
+def test_what_methods_use_is_said():
+    for name in ("fatezero", "vid2vid_zero", "sdedit"):
+        assert method_choice.uses(name).regions == "taken"
     assert method_choice.uses("videograin").seed == "variation"
     assert "Variation" in method_choice.seed_words("videograin")
     assert method_choice.seed_words("sdedit") == "Each seed gives another result."
 
 
-def test_a_method_that_ignores_regions_edits_the_whole_frame(document, whole):
-    document.method = whole("inversion")
-    document.describe(None, None, "a cat runs at night")
-    assert composed(document)[0].text == "a cat runs at night"
-    asked = build_request(document, {}, "whole", "storybook", 7)
+def test_a_method_that_ignores_regions_edits_the_whole_frame(session, whole):
+    session.method = whole("inversion")
+    session.describe({"prompt": "a cat runs at night"})
+    assert composed(session)[0].text == "a cat runs at night"
+    asked = build_request(session, {}, "whole", "storybook", 7)
     assert (asked.regions, asked.labels, asked.prompt, asked.seed) == ((), None, "a cat runs at night", 7)
-    asked.check_runnable()
+    check_runnable(asked)
 
 
-def test_a_method_that_takes_regions_may_do_without(document, whole):
-    document.method = whole("masks")
-    assert composed(document)[0].text == "a panda runs"
-    assert build_request(document, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
-    document.describe(None, None, "an owl flies")
-    assert composed(document)[0].text == "an owl flies, a panda"
-    document.delete_region(1)
-    assert build_request(document, {}, "whole", "storybook").labels is None
+def test_a_method_that_takes_regions_may_do_without(session, whole):
+    session.method = whole("masks")
+    assert composed(session)[0].text == "a panda runs"
+    assert build_request(session, {}, "whole", "storybook").edited_mask.sum() == 3 * 15 * 15
+    session.describe({"prompt": "an owl flies"})
+    assert composed(session)[0].text == "an owl flies, a panda"
+    session.commit(session.state.delete(1))
+    assert build_request(session, {}, "whole", "storybook").labels is None
 
 
-def test_each_line_is_an_edit_of_its_own(document):
-    document.method = "fatezero"
+def test_each_line_is_an_edit_of_its_own(session):
+    session.method = "fatezero"
     assert method_choice.uses("fatezero").several
-    document.describe(None, None, "an owl runs\n\n  a red owl runs ")
-    asked = build_request(document, {}, "fatezero", "storybook")
+    session.describe({"prompt": "an owl runs\n\n  a red owl runs "})
+    asked = build_request(session, {}, "fatezero", "storybook")
     assert (asked.prompt, asked.more_prompts) == ("an owl runs", ("a red owl runs",))
-    assert tuple(one.text for one in composed(document)) == asked.targets
+    assert tuple(one.text for one in composed(session)) == asked.targets
     # An empty first line stands for what the regions say; without their words it is nothing.
-    document.describe(None, None, "\na red owl runs")
-    assert build_request(document, {}, "fatezero", "storybook").targets == (
-        "a panda runs",
-        "a red owl runs, a panda",
-    )
-    document.describe(None, [{"label": 1, "prompt": ""}], "\na red owl runs")
-    assert build_request(document, {}, "fatezero", "storybook").targets == ("a red owl runs",)
+    session.describe({"prompt": "\na red owl runs"})
+    asked = build_request(session, {}, "fatezero", "storybook")
+    assert asked.targets == ("a panda runs", "a red owl runs, a panda")
+    session.describe({"regions": [{"label": 1, "prompt": ""}], "prompt": "\na red owl runs"})
+    assert build_request(session, {}, "fatezero", "storybook").targets == ("a red owl runs",)
     # A method of regions makes one edit, of theirs.
-    assert build_request(document, {}, "videograin", "storybook").more_prompts == ()
+    assert build_request(session, {}, "videograin", "storybook").more_prompts == ()
 
 
-def test_the_lines_of_a_project_are_shown(document, tmp_path):
-    request = replace(document.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
+def test_the_lines_of_a_project_are_shown(session, tmp_path):
+    request = replace(session.opened.request, method="fatezero", prompt="an owl", more_prompts=("a fox",))
     again = Session(prepare("", "clip", request, tmp_path / "again"))
     assert again.prompt == "an owl\na fox"
     assert build_request(again, {}, "fatezero", "storybook").more_prompts == ("a fox",)
-
-
-def test_whole_frame_methods_take_regions_where_there_are_any():
-    """What the recipes do with masks, the records say."""
-    for name in ("fatezero", "vid2vid_zero", "sdedit"):
-        assert method_choice.uses(name).regions == "taken"
 
 
 def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole, tmp_path):
@@ -143,17 +130,10 @@ def test_controls_come_from_the_declaration_and_only_the_chosen_ones_count(whole
     shown = [value for part in values.values() for value in part]
     assert controls.given("whole", shown, of["whole"], {}) == {}
     names = [*controls.fields["whole"]]
-    shown[names.index("steps")] = 7.0
-    shown[names.index("style")] = "ink"
-    shown[names.index("span")] = "[0.1, 0.5]"
-    shown[names.index("spot")] = "[3, 4]"
-    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == {
-        "preview_every": 2,
-        "steps": 7,
-        "style": "ink",
-        "span": (0.1, 0.5),
-        "spot": (3, 4),
-    }
+    for name, value in {"steps": 7.0, "style": "ink", "span": "[0.1, 0.5]", "spot": "[3, 4]"}.items():
+        shown[names.index(name)] = value
+    chosen = {"preview_every": 2, "steps": 7, "style": "ink", "span": (0.1, 0.5), "spot": (3, 4)}
+    assert controls.given("whole", shown, of["whole"], {"preview_every": 2}) == chosen
     assert controls.given("videograin", shown, of["videograin"], {}) == {}
     filled = controls.fill("whole", usual["whole"] | {"steps": 9})
     assert filled[controls.fields["whole"]["steps"]]["value"] == 9
@@ -171,13 +151,8 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     with gr.Blocks():
         controls = settings.make_fields({"fatezero": of({})}, "fatezero")
     names = [*controls.fields["fatezero"]]
-    for project in (
-        {},
-        {"preset": "attribute", "steps": 20, "guidance_scale": 4.0},
-        {"preset": "style", "emphasis": 1.0},
-        {"preset": "paper"},
-        {"steps": 9},
-    ):
+    presets = [{"preset": "attribute", "steps": 20, "guidance_scale": 4.0}, {"preset": "paper"}]
+    for project in ({}, *presets, {"preset": "style", "emphasis": 1.0}, {"steps": 9}):
         shown = [of(project)[name] for name in names]
         given = controls.given("fatezero", shown, of, project)
         assert of(given) == of(project), project
@@ -189,40 +164,30 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     assert of(controls.given("fatezero", paper, of, {})) == of({"preset": "paper"})
 
 
-@pytest.mark.parametrize(
-    ("high", "value", "step"),
-    [(1, 0.3, 0.05), (1, 0.01, 0.001), (1, 0.37, 0.01), (1, 0.0, 0.05), (20, 5.0, 0.5), (15, 7.5, 0.5)]
-    + [(15, 4.2, 0.05), (1, -0.5, 0.05)],
-)
-def test_a_slider_reaches_its_value_by_steps(high, value, step):
-    assert settings.slider_step(high, value) == step
-
-
-def test_the_learning_rates_slider_is_fine_enough():
+def test_a_slider_reaches_its_value_by_steps_and_what_it_is_filled_with():
+    small = [settings.slider_step(1, value) for value in (0.3, 0.01, 0.37, 0.0, -0.5)]
+    assert small == [0.05, 0.001, 0.01, 0.05, 0.05]
+    assert [settings.slider_step(*of) for of in ((20, 5.0), (15, 7.5), (15, 4.2))] == [0.5, 0.5, 0.05]
+    usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("vid2vid_zero", "sdedit")}
     with gr.Blocks():
-        fields = settings.make_fields({"vid2vid_zero": METHODS["vid2vid_zero"].Params().model_dump()}, "")
+        fields = settings.make_fields(usual, "")
     slider = fields.fields["vid2vid_zero"]["learning_rate"]
     assert (slider.value, slider.step) == (0.01, 0.001)
+    (update,) = fields.fill("sdedit", {"steps": 400}).values()
+    assert (update["value"], update["maximum"]) == (400, 400)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_declares_its_title(method):
-    fields = METHODS[method].Params.model_fields
-    assert [name for name, field in fields.items() if not field.title] == []
-    assert len({field.title for field in fields.values()}) == len(fields)
-
-
-def at_hand_and_others(method):
+def test_every_parameter_has_one_title_and_one_field(method):
+    titles = [field.title for field in METHODS[method].Params.model_fields.values()]
+    assert all(titles)
+    assert len({*titles}) == len(titles)
     usual = {method: METHODS[method].Params().model_dump()}
     with gr.Blocks() as page:
-        return page, settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_has_one_field(method):
-    page, at_hand, others = at_hand_and_others(method)
+        at_hand, others = settings.make_fields_at_hand(usual, method), settings.make_fields(usual, method)
     names = [*at_hand.fields.get(method, {}), *others.fields[method]]
     assert len(names) == len(set(names))
+    assert method not in ("fresco", "sdedit") or names[0] == "strength"
     hidden = {"preview_every"} | ({"preset"} if len(METHODS[method].Params.PRESETS) == 1 else set())
     assert {*names} == {*METHODS[method].Params.model_fields} - hidden
     assert [*(at_hand | others).fields[method]] == names
@@ -232,12 +197,6 @@ def test_every_parameter_has_one_field(method):
     assert {id(block) for block in made if isinstance(block, gr.components.FormComponent)} == fields
 
 
-@pytest.mark.parametrize("method", ["fresco", "sdedit"])
-def test_strength_is_the_first_field(method):
-    _, at_hand, _ = at_hand_and_others(method)
-    assert next(iter(at_hand.fields[method])) == "strength"
-
-
 def two_methods():
     usual = {name: METHODS[name].Params().model_dump(mode="json") for name in ("videograin", "fresco")}
     with gr.Blocks():
@@ -245,7 +204,7 @@ def two_methods():
     return usual, both
 
 
-def test_key_frames_and_cuts_are_texts_that_all_methods_share():
+def test_key_frames_and_cuts_are_texts_that_all_methods_share(tmp_path):
     _, both = two_methods()
     assert [*both.shared] == ["keyframes", "cuts"]
     for name, hint, value in (("keyframes", "0, 8, 15", "all"), ("cuts", "24, 60", "auto")):
@@ -259,10 +218,6 @@ def test_key_frames_and_cuts_are_texts_that_all_methods_share():
     # Neither a preset nor a model changes what is said of the clip.
     filled = both.fill("fresco", {"keyframes": "every 2", "steps": 9})
     assert [update["value"] for update in filled.values()] == [9]
-
-
-def test_what_is_written_of_the_clip_counts_for_every_method(tmp_path):
-    _, both = two_methods()
     shown = [control.value for control in both.all]
     shown[both.all.index(both.shared["keyframes"])] = "every 4"
     shown[both.all.index(both.shared["cuts"])] = "24, 60"

@@ -2,25 +2,19 @@
 import { inkOn, isColor } from "../shared/color.js";
 
 export const drawPoint = (context, [x, y], inside, color, unit, strong) => {
-  const r = 7 * unit;
+  const r = 7 * unit,
+    disc = new Path2D(),
+    sign = new Path2D(`M${x - r / 2} ${y}h${r}` + (inside ? `M${x} ${y - r / 2}v${r}` : ""));
+  disc.arc(x, y, r, 0, 7);
   context.globalAlpha = strong ? 1 : 0.55;
-  context.beginPath();
-  context.arc(x, y, r, 0, 7);
   context.fillStyle = inside ? "#fff" : "#111";
-  context.fill();
+  context.fill(disc);
   context.lineWidth = 2.5 * unit;
   context.strokeStyle = isColor(color) ? color : "#fff";
-  context.stroke();
+  context.stroke(disc);
   context.lineWidth = 2 * unit;
   context.strokeStyle = inside ? "#111" : "#fff";
-  context.beginPath();
-  context.moveTo(x - r / 2, y);
-  context.lineTo(x + r / 2, y);
-  if (inside) {
-    context.moveTo(x, y - r / 2);
-    context.lineTo(x, y + r / 2);
-  }
-  context.stroke();
+  context.stroke(sign);
   context.globalAlpha = 1;
 };
 
@@ -47,10 +41,7 @@ export const drawStroke = (context, { path, radius, erase }, color) => {
   context.globalAlpha = 0.55;
   context.strokeStyle = erase ? "#fff" : color;
   context.lineWidth = 2 * radius;
-  context.beginPath();
-  path.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
-  if (path.length === 1) context.lineTo(path[0][0] + 0.01, path[0][1]);
-  context.stroke();
+  context.stroke(new Path2D(`M${path.join("L")}h.01`)); // a dab has a length too
   context.globalAlpha = 1;
 };
 
@@ -66,10 +57,7 @@ export const drawBox = (context, [x, y, width, height], color, unit) => {
 };
 
 export const drawRing = (context, [x, y], radius, unit) => {
-  for (const [color, wide] of [
-    ["#000", 3],
-    ["#fff", 1.5],
-  ]) {
+  for (const [color, wide] of Object.entries({ "#000": 3, "#fff": 1.5 })) {
     context.strokeStyle = color;
     context.lineWidth = wide * unit;
     context.beginPath();

@@ -1,6 +1,6 @@
 // Load the frames of the clip that is open, four at a time: all of a short one; of a long one those around the
 // frame that is shown, and small ones for the film. Another clip that is opened meanwhile ends it.
-import { fileUrl } from "../shared/server.js";
+import { fileUrl } from "../shared/hub.js";
 import { framesAround, framesToDrop, isShort } from "./nearby.js";
 
 const AT_ONCE = 4;

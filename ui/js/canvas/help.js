@@ -24,7 +24,7 @@ const KEYS = {
     ["Page up | Page down", "ten frames back, ahead"],
     ["Home | End", "first, last frame"],
     ["K", "make the frame a key frame, or not"],
-    ["D", "begin a shot with the frame, or not"],
+    ["D", "add or remove a cut before the frame"],
     ["< | >", "previous, next key frame"],
     ["Space", "play or pause"],
     ["N", "new region"],
@@ -38,28 +38,23 @@ const KEYS = {
 };
 
 const makeList = (name, keys) => {
-  const box = make("section"),
-    list = make("dl");
-  for (const [text, does] of keys) {
-    const key = make("dt");
-    key.append(...text.split(" | ").map((part) => make("kbd", "", part)));
-    list.append(key, make("dd", "", does));
-  }
-  box.append(make("h3", "", name), list);
-  return box;
+  const lines = keys.flatMap(([text, does]) => [
+    make("dt", {}, ...text.split(" | ").map((key) => make("kbd", {}, key))),
+    make("dd", {}, does),
+  ]);
+  return make("section", {}, make("h3", {}, name), make("dl", {}, ...lines));
+};
+
+// A dialog named by its title, with a button that closes it.
+export const makeDialog = (className, title, ...content) => {
+  const id = className.split(" ").at(-1) + "-title",
+    close = button("rg-tool", "Close", () => dialog.close()),
+    dialog = make("dialog", className, make("h2", { id }, title), ...content, close);
+  dialog.setAttribute("aria-labelledby", id);
+  return dialog;
 };
 
 export const makeHelp = () => {
-  const dialog = make("dialog", "rg-help"),
-    lists = make("div", "rg-help-lists"),
-    title = make("h2", "", "Keyboard shortcuts");
-  title.id = "rg-help-title";
-  dialog.setAttribute("aria-labelledby", title.id);
-  lists.append(...Object.entries(KEYS).map(([name, keys]) => makeList(name, keys)));
-  dialog.append(
-    title,
-    lists,
-    button("rg-tool", "Close", () => dialog.close()),
-  );
-  return dialog;
+  const lists = Object.entries(KEYS).map(([name, keys]) => makeList(name, keys));
+  return makeDialog("rg-help", "Keyboard shortcuts", make("div", "rg-help-lists", ...lists));
 };

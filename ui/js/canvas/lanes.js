@@ -1,8 +1,7 @@
 // One lane per region: where its mask is, how sure the tracker is, which frames were drawn.
-import { isColor } from "../shared/color.js";
+import { badge, isColor } from "../shared/color.js";
 import { make, setCount } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
-import { badge } from "../shared/marks.js";
 import { cellKind, cellsOf, countMasked, strength } from "./cells.js";
 
 const SIGNS = {
@@ -13,19 +12,13 @@ const SIGNS = {
 };
 
 export const makeLegend = () => {
-  const legend = make("p", "rg-legend");
-  for (const [name, text] of Object.entries(SIGNS)) {
-    const sign = make("span", "rg-sign", text);
-    sign.prepend(make("i", name));
-    legend.append(sign);
-  }
-  return legend;
+  const signs = Object.entries(SIGNS).map(([name, text]) => make("span", "rg-sign", make("i", name), text));
+  return make("p", "rg-legend", ...signs);
 };
 
 const makeLane = () => {
-  const row = make("div", "rg-time-row rg-lane");
-  row.append(make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count"));
-  return row;
+  const parts = [make("div", "rg-lane-name"), make("div", "rg-cells"), make("span", "rg-count")];
+  return make("div", "rg-time-row rg-lane", ...parts);
 };
 
 const drawLane = (row, region, lane, total) => {
@@ -34,7 +27,7 @@ const drawLane = (row, region, lane, total) => {
   row.dataset.label = region.label;
   row.classList.toggle("rg-active", region.label === hub.active);
   if (isColor(region.color)) row.style.setProperty("--region", region.color);
-  name.replaceChildren(badge(region.label, region.color), make("span", "", region.name));
+  name.replaceChildren(badge(region.label, region.color), make("span", {}, region.name));
   setCount(cells, shown.length, () => make("i"));
   shown.forEach(([cell, frames], i) => {
     const node = cells.children[i];

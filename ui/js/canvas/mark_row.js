@@ -1,8 +1,8 @@
 // A row below the film strip with marks of frames, to be dragged, moved by keys and removed.
-import { iconButton, make, press, setCount } from "../shared/dom.js";
+import { iconButton, make, setCount } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { nearest } from "../shared/numbers.js";
-import { moveMark, toggleMark } from "./mark_list.js";
+import { moveMark, toggleMark } from "./mark_lists.js";
 
 const REACH = { mouse: 12, pen: 16, touch: 24 }; // pixels of the screen around a mark
 
@@ -75,23 +75,21 @@ const watchMarks = (row, editor) => {
 };
 
 const drawMark = (mark, { kind }, frame, count, loose, reachable) => {
+  const number = frame + 1;
+  Object.assign(mark, {
+    className: `rg-mark ${kind.mark} ${loose ? "" : "rg-fixed"}`,
+    title: loose ? kind.hintOfMark : kind.hintOfFixed,
+    role: loose ? "slider" : "img",
+    ariaLabel: loose ? kind.name : `${kind.name} ${number}, always one`,
+    ariaValueMin: loose ? 2 : null,
+    ariaValueMax: loose ? kind.last(count) : null,
+    ariaValueNow: loose ? number : null,
+    ariaValueText: loose ? `${kind.where}frame ${number} of ${count}` : null,
+    tabIndex: reachable ? 0 : -1,
+  });
+  if (!loose) mark.removeAttribute("tabindex");
   mark.dataset.frame = frame;
   mark.style.setProperty("--mark", (frame + kind.middle) / count);
-  mark.classList.toggle("rg-fixed", !loose);
-  const said = {
-    role: loose ? "slider" : "img",
-    "aria-label": loose ? kind.name : kind.name + " " + (frame + 1) + ", always one",
-    "aria-valuemin": 2,
-    "aria-valuemax": kind.last(count),
-    "aria-valuenow": frame + 1,
-    "aria-valuetext": kind.where + "frame " + (frame + 1) + " of " + count,
-  };
-  for (const [name, value] of Object.entries(said))
-    if (loose || !name.startsWith("aria-value")) mark.setAttribute(name, value);
-    else mark.removeAttribute(name);
-  mark.title = loose ? kind.hintOfMark : kind.hintOfFixed;
-  if (loose) mark.tabIndex = reachable ? 0 : -1;
-  else mark.removeAttribute("tabindex");
 };
 
 const drawMarkRow = (row, editor) => {
@@ -107,11 +105,11 @@ const drawMarkRow = (row, editor) => {
   row.quiet.textContent = said.quiet;
   row.count.textContent = said.quiet ? "" : said.total(frames.length);
   if (!said.quiet) row.shown = frames;
-  setCount(row.marks, row.shown.length, () => make("span", "rg-mark " + row.kind.mark));
+  setCount(row.marks, row.shown.length, () => make("span"));
   row.shown.forEach((frame, i) =>
     drawMark(row.marks.children[i], row, frame, count, said.loose(frame), frame === next),
   );
-  press(row.toggle, frames.includes(editor.frame));
+  row.toggle.ariaPressed = frames.includes(editor.frame);
   row.toggle.disabled = !said.loose(editor.frame);
 };
 
@@ -119,23 +117,15 @@ const drawMarkRow = (row, editor) => {
 // how to `write` it, and what marks look like and are called; `middle` is 0.5 for a frame and 0 for its beginning.
 // `changed` is called when other frames are marked; `shown` holds them.
 export const makeMarkRow = (editor, kind, changed) => {
-  const node = make("div", "rg-time-row rg-marks " + kind.row),
-    track = make("div", "rg-marks-track"),
+  const quiet = make("span", "rg-marks-quiet"),
     marks = make("div", "rg-marks-shown"),
-    quiet = make("span", "rg-marks-quiet"),
-    count = make("span", "rg-count");
-  const toggle = iconButton(
-    "rg-tool rg-small",
-    kind.icon,
-    kind.hint,
-    () => row.toggleAt(editor.frame),
-    kind.name,
-  );
+    count = make("span", "rg-count"),
+    about = { className: "rg-marks-track", role: "group", ariaLabel: kind.title },
+    track = make("div", about, quiet, marks);
+  const act = () => row.toggleAt(editor.frame),
+    toggle = iconButton("rg-tool rg-small", kind.icon, kind.hint, act, kind.name),
+    node = make("div", "rg-time-row rg-marks " + kind.row, toggle, track, count);
   const row = { node, track, marks, quiet, count, toggle, kind, shown: [], moving: null };
-  track.setAttribute("role", "group");
-  track.setAttribute("aria-label", kind.title);
-  track.append(quiet, marks);
-  node.append(toggle, track, count);
   row.draw = () => {
     const before = String(row.shown);
     drawMarkRow(row, editor);

@@ -1,6 +1,7 @@
 // Masks of the open clip, in from files and out to files.
-import { button, iconButton, make } from "../shared/dom.js";
+import { iconButton, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
+import { makeDialog } from "./help.js";
 
 const FORMS = {
   png: ["PNG files", "One indexed picture per frame, as a zip file. Exact."],
@@ -12,40 +13,23 @@ const FORMS = {
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
 
-const makeRow = (title, text, act) => {
-  const row = button("rg-mask-file", "", act);
-  row.append(make("strong", "", title), make("span", "", text));
-  return row;
-};
-
 const makeMaskDialog = (save) => {
-  const dialog = make("dialog", "rg-help rg-mask-files"),
-    title = make("h2", "", "Mask files"),
-    out = make("div", "rg-mask-forms");
-  const then = (act) => () => {
-    dialog.close();
-    act();
+  const makeRow = (form, title, text, act) => {
+    const onclick = () => {
+      dialog.close();
+      act();
+    };
+    const about = { className: "rg-mask-file", type: "button", onclick, data: { form } };
+    return make("button", about, make("strong", {}, title), make("span", {}, text));
   };
-  title.id = "rg-mask-files-title";
-  dialog.setAttribute("aria-labelledby", title.id);
-  for (const [form, [name, text]] of Object.entries(FORMS)) {
-    const row = makeRow(
-      name,
-      text,
-      then(() => save(form)),
-    );
-    row.dataset.form = form;
-    out.append(row);
-  }
-  const take = makeRow(
-    "Choose files",
-    IMPORT,
-    then(() => openFile(null, "mask-file")),
+  const rows = Object.entries(FORMS).map(([form, [title, text]]) =>
+    makeRow(form, title, text, () => save(form)),
   );
-  take.dataset.form = "import";
-  dialog.append(title, make("h3", "", "Import"), take, make("h3", "", "Export"), out);
-  dialog.append(button("rg-tool", "Close", () => dialog.close()));
-  return { dialog, out };
+  const take = makeRow("import", "Choose files", IMPORT, () => openFile(null, "mask-file")),
+    out = make("div", "rg-mask-forms", ...rows),
+    [imports, exports] = ["Import", "Export"].map((title) => make("h3", {}, title)),
+    dialog = makeDialog("rg-help rg-mask-files", "Mask files", imports, take, exports, out);
+  return { dialog, rows };
 };
 
 export const makeMaskFiles = (editor, trigger) => {
@@ -53,15 +37,14 @@ export const makeMaskFiles = (editor, trigger) => {
     editor.say("Writing the masks.");
     trigger("export", { form, id: editor.id, have: editor.rev });
   };
-  const { dialog, out } = makeMaskDialog(save);
+  const { dialog, rows } = makeMaskDialog(save);
   const show = () => {
     const some = hub.regions.some(({ label }) => /[^ e-]/.test(editor.lanes[label] ?? ""));
-    for (const row of out.children) row.disabled = !some;
+    for (const row of rows) row.disabled = !some;
     dialog.showModal();
   };
   const hint = "Import masks of this clip from files, or export them (M)";
-  const node = iconButton("rg-tool rg-small", "files", hint, show, "Files");
-  node.dataset.act = "files";
+  const node = iconButton("rg-tool rg-small", "files", hint, show, "Files", { data: { act: "files" } });
   editor.showFiles = show;
   return { node, dialog };
 };

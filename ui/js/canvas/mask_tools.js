@@ -1,5 +1,5 @@
 // Tools for a whole mask of the selected region: grow, shrink, fill holes, remove specks, invert, feather.
-import { button, group, iconButton, make, press } from "../shared/dom.js";
+import { button, group, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
 
@@ -16,25 +16,19 @@ const FEATHER_HINT =
   "Feather: pixels inside the edge over which the edit fades into the source, on all frames (G)";
 
 const makePixels = () => {
-  const node = make("select", "rg-pixels");
-  node.append(...PIXELS.map((count) => new Option(count + " px", count)));
-  node.value = 2;
-  node.title = "Pixels to grow or shrink by";
-  node.setAttribute("aria-label", node.title);
-  return node;
+  const title = "Pixels to grow or shrink by",
+    about = { className: "rg-pixels", value: 2, title, ariaLabel: title };
+  return make("select", about, ...PIXELS.map((count) => new Option(count + " px", count)));
 };
 
 // How softly the region's edit ends; the server keeps it with the region.
 const makeFeather = (editor) => {
-  const node = make("label", "rg-feather", "Feather"),
-    choice = make("select", "rg-pixels");
-  node.title = FEATHER_HINT;
-  choice.setAttribute("aria-label", FEATHER_HINT);
+  const onchange = () => send(Number(choice.value)),
+    choice = make("select", { className: "rg-pixels", ariaLabel: FEATHER_HINT, onchange }),
+    node = make("label", { className: "rg-feather", title: FEATHER_HINT }, "Feather", choice);
   const own = () => editor.feathers?.[hub.active] ?? 0;
   const send = (pixels) => editor.ask("feather", { pixels });
-  choice.addEventListener("change", () => send(Number(choice.value)));
   editor.featherNext = () => send(FEATHERS.find((pixels) => pixels > own()) ?? 0);
-  node.append(choice);
   const refresh = () => {
     const all = FEATHERS.includes(own()) ? FEATHERS : [...FEATHERS, own()];
     choice.replaceChildren(...all.map((count) => new Option(count ? count + " px" : "off", count)));
@@ -46,34 +40,28 @@ const makeFeather = (editor) => {
 
 const makeScope = (refresh) => {
   const scope = { all: false };
-  const buttons = [
-    [false, "This frame", "Change the mask on this frame"],
-    [true, "All frames", "Change the masks on all frames"],
-  ].map(([all, text, hint]) => {
-    const choose = () => {
-      scope.all = all;
-      buttons.forEach((one, i) => press(one, Boolean(i) === all));
-      refresh();
-    };
-    return button("rg-tool rg-small", text, choose, hint);
-  });
-  buttons.forEach((one, i) => press(one, i === 0));
-  scope.node = group("Frames the mask tools change", ...buttons);
+  const choose = (all) => () => {
+    scope.all = all;
+    one.ariaPressed = !all;
+    every.ariaPressed = all;
+    refresh();
+  };
+  const one = button("rg-tool rg-small", "This frame", choose(false), "Change the mask on this frame"),
+    every = button("rg-tool rg-small", "All frames", choose(true), "Change the masks on all frames");
+  one.ariaPressed = true;
+  every.ariaPressed = false;
+  scope.node = group("Frames the mask tools change", one, every);
   return scope;
 };
 
 export const makeMaskTools = (editor, files) => {
-  const node = make("div", "rg-mask-tools"),
-    pixels = makePixels();
-  node.setAttribute("role", "group");
-  node.setAttribute("aria-label", "Mask tools");
+  const pixels = makePixels();
   editor.reshape = (kind) => {
     editor.ask("reshape", { kind, pixels: Number(pixels.value), all: scope.all });
   };
-  const tools = Object.entries(RESHAPES).map(([kind, [text, picture, hint]]) => {
-    const tool = iconButton("rg-tool rg-small", picture, hint, () => editor.reshape(kind), text);
-    tool.dataset.reshape = kind;
-    return tool;
+  const tools = Object.entries(RESHAPES).map(([reshape, [text, picture, hint]]) => {
+    const act = () => editor.reshape(reshape);
+    return iconButton("rg-tool rg-small", picture, hint, act, text, { data: { reshape } });
   });
   const refresh = () => {
     const lane = editor.lanes[hub.active] ?? "";
@@ -82,11 +70,18 @@ export const makeMaskTools = (editor, files) => {
     feather.refresh();
   };
   const scope = makeScope(refresh),
-    feather = makeFeather(editor);
-  const [shrink, grow, ...rest] = tools;
-  const sizes = make("div", "rg-pick");
-  sizes.append(shrink, pixels, grow);
-  node.append(make("span", "rg-mask-title", "Mask"), sizes, ...rest, feather.node, files, scope.node);
+    feather = makeFeather(editor),
+    [shrink, grow, ...rest] = tools;
+  const node = make(
+    "div",
+    { className: "rg-mask-tools", role: "group", ariaLabel: "Mask tools" },
+    make("span", "rg-mask-title", "Mask"),
+    make("div", "rg-pick", shrink, pixels, grow),
+    ...rest,
+    feather.node,
+    files,
+    scope.node,
+  );
   refresh();
   return { node, refresh };
 };

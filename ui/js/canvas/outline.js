@@ -1,5 +1,19 @@
 // Pixels of masks; nothing here touches the document.
 
+// A mask from lengths of runs, "outside inside outside ..." in pixels, row by row.
+export const decodeRuns = (text, size) => {
+  const grid = new Uint8Array(size);
+  let at = 0,
+    inside = false;
+  for (const part of text ? text.split(" ") : []) {
+    const end = at + Number(part);
+    if (inside) grid.fill(1, at, end);
+    at = end;
+    inside = !inside;
+  }
+  return grid;
+};
+
 // The topmost label of each pixel, 0 for none; `layers` are { label, grid }, the uppermost first.
 export const stackLabels = (layers, size) => {
   const top = new Uint8Array(size);

@@ -12,14 +12,6 @@ const KEPT = 24; // tints
 
 const colorOf = (label) => hub.regions.find((region) => region.label === label)?.color ?? "#ffe11a";
 
-const makeCanvas = () => {
-  const canvas = make("canvas");
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", LABEL);
-  return canvas;
-};
-
 const tintOf = (editor, tints) => {
   if (!tints.has(editor.frame)) {
     if (tints.size > KEPT) tints.delete(tints.keys().next().value);
@@ -88,11 +80,10 @@ const fit = (stage, canvas, editor) => {
 };
 
 export const makeSurface = (editor) => {
-  const node = make("div", "rg-canvas-stage"),
-    canvas = makeCanvas(),
+  const canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: LABEL }),
+    node = make("div", "rg-canvas-stage", canvas),
     tints = new Map();
   let due = false;
-  node.append(canvas);
   editor.draw = () => {
     if (due) return;
     due = true;

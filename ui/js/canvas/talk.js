@@ -8,10 +8,9 @@ const PATIENCE = 2000; // milliseconds until masks are asked for again
 const MARKS = ["point", "stroke", "box"]; // what goes to the selected region
 
 export const makeNote = (editor) => {
-  const node = make("p", "rg-say"),
+  const node = make("p", { className: "rg-say", role: "status" }),
     touch = matchMedia("(pointer: coarse)");
   let noted = false;
-  node.setAttribute("role", "status");
   const hint = () => {
     const region = hub.regions.find((one) => one.label === hub.active);
     return hintFor(editor.tool, region ? "“" + region.name + "”" : "a new region", touch.matches);
@@ -33,7 +32,7 @@ export const makeAsk = (editor, trigger) => {
   let nonce = 0;
   return (act, data = {}, wait = null) => {
     if (editor.id === null) {
-      editor.say("Load a clip first.", true);
+      editor.say("Open a clip first.", true);
       return;
     }
     if (editor.adding && MARKS.includes(act)) {

@@ -1,22 +1,53 @@
 // Frames and, below, one lane per region.
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
-import { makeCutMarks } from "./cut_marks.js";
-import { drawFilm } from "./film.js";
-import { makeKeyMarks } from "./key_marks.js";
 import { drawLanes, makeLegend } from "./lanes.js";
+import { makeCutMarks, makeKeyMarks } from "./marks.js";
+import { filmFrames, isShort } from "./nearby.js";
 
-const LINES = 60; // on the ruler
+const LINES = 60, // on the ruler
+  NOTCH = 5; // pixels of the screen
+
+// A notch in the lower edge for each key frame.
+const drawNotches = (context, places, high, dots) => {
+  context.setTransform(dots, 0, 0, dots, 0, 0);
+  for (const x of places) {
+    const notch = new Path2D(`M${x - NOTCH} ${high}l${NOTCH} ${-NOTCH - 1}l${NOTCH} ${NOTCH + 1}z`);
+    Object.assign(context, { fillStyle: "#fff", strokeStyle: "rgba(0, 0, 0, .75)", lineWidth: 1 });
+    context.fill(notch);
+    context.stroke(notch);
+  }
+};
+
+// As many whole frames as fit, each at its place in the clip; and its key frames.
+const drawFilm = (strip, editor, keys, wide, high) => {
+  const { clip } = editor,
+    pictures = isShort(clip) ? editor.bitmaps : editor.thumbs,
+    dots = Math.min(devicePixelRatio || 1, 2);
+  Object.assign(strip, { width: wide * dots, height: high * dots });
+  const context = strip.getContext("2d"),
+    cell = wide / clip.count;
+  const narrowest = Math.max(cell, ((high * clip.width) / clip.height) * 0.6);
+  const cells = Math.max(1, Math.min(clip.count, Math.floor(wide / narrowest))),
+    each = wide / cells;
+  editor.film = filmFrames(cells, clip.count);
+  for (let i = 0; i < cells; i++) {
+    const bitmap = pictures[editor.film[i]];
+    if (!bitmap) continue;
+    const zoom = Math.max(each / bitmap.width, high / bitmap.height);
+    const [across, down] = [each / zoom, high / zoom];
+    const from = [(bitmap.width - across) / 2, (bitmap.height - down) / 2, across, down];
+    context.drawImage(bitmap, ...from, i * each * dots, 0, each * dots, high * dots);
+  }
+  const places = keys.map((frame) => (frame + 0.5) * cell);
+  drawNotches(context, places, high, dots);
+  editor.load();
+};
 
 const makeRuler = (editor, keysShown) => {
-  const ruler = make("div", "rg-ruler"),
-    strip = make("canvas", "rg-film");
-  ruler.tabIndex = 0;
-  ruler.setAttribute("role", "slider");
-  ruler.setAttribute("aria-label", "Frame");
-  ruler.setAttribute("aria-valuemin", "1");
-  strip.setAttribute("aria-hidden", "true");
-  ruler.append(strip);
+  const strip = make("canvas", { className: "rg-film", ariaHidden: true }),
+    about = { className: "rg-ruler", tabIndex: 0, role: "slider", ariaLabel: "Frame", ariaValueMin: 1 },
+    ruler = make("div", about, strip);
   let due = 0;
   const film = () => {
     cancelAnimationFrame(due);
@@ -27,9 +58,9 @@ const makeRuler = (editor, keysShown) => {
   };
   new ResizeObserver(film).observe(ruler);
   const tell = (frame, total) => {
-    ruler.setAttribute("aria-valuemax", String(total));
-    ruler.setAttribute("aria-valuenow", String(frame));
-    ruler.setAttribute("aria-valuetext", "frame " + frame + " of " + total);
+    ruler.ariaValueMax = total;
+    ruler.ariaValueNow = frame;
+    ruler.ariaValueText = `frame ${frame} of ${total}`;
     ruler.style.setProperty("--frames", total / Math.ceil(total / LINES));
   };
   return { ruler, film, tell };
@@ -58,28 +89,28 @@ const watchScrubbing = (node, ruler, editor) => {
 };
 
 const makeKnobs = (editor) => {
-  const knobs = make("div", "rg-knobs"),
-    toggle = iconButton("rg-tool", "play", "Play (Space)", () => editor.play(!editor.playing));
+  const toggle = iconButton("rg-tool", "play", "Play (Space)", () => editor.play(!editor.playing));
   const step = (picture, hint, by) =>
     iconButton("rg-tool", picture, hint, () => editor.go(editor.frame + by));
-  knobs.append(step("back", "Previous frame (,)", -1), toggle, step("next", "Next frame (.)", 1));
-  return { knobs, playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")) };
+  const [back, next] = [step("back", "Previous frame (,)", -1), step("next", "Next frame (.)", 1)];
+  return {
+    knobs: make("div", "rg-knobs", back, toggle, next),
+    playing: (on) => toggle.replaceChildren(icon(on ? "pause" : "play")),
+  };
 };
 
 export const makeTimeline = (editor) => {
-  const node = make("div", "rg-time"),
-    top = make("div", "rg-time-row"),
-    lanes = make("div", "rg-lanes"),
-    field = make("div", "rg-time-field");
-  const keys = makeKeyMarks(editor, () => film()),
+  const field = make("div", "rg-time-field"),
+    keys = makeKeyMarks(editor, () => film()),
     cuts = makeCutMarks(editor, field),
     { ruler, film, tell } = makeRuler(editor, () => keys.shown),
     { knobs, playing } = makeKnobs(editor),
     count = make("span", "rg-count"),
-    legend = makeLegend();
-  top.append(knobs, ruler, count);
+    top = make("div", "rg-time-row", knobs, ruler, count),
+    lanes = make("div", "rg-lanes"),
+    legend = makeLegend(),
+    node = make("div", "rg-time", top, cuts.node, cuts.words, keys.node, lanes, field, legend);
   field.append(make("div", "rg-playhead"));
-  node.append(top, cuts.node, cuts.words, keys.node, lanes, field, legend);
   watchScrubbing(node, ruler, editor);
   let shown = "";
   const draw = () => {

@@ -1,8 +1,7 @@
 // One frame's masks as a picture over the frame.
 import { channels } from "../shared/color.js";
 import { hub } from "../shared/hub.js";
-import { crowns, silhouettePixels, stackLabels, tintPixels } from "./outline.js";
-import { decodeRuns } from "./run_lengths.js";
+import { crowns, decodeRuns, silhouettePixels, stackLabels, tintPixels } from "./outline.js";
 
 const TURNS = 32;
 

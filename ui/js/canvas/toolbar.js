@@ -1,5 +1,5 @@
 // Tools, undo and tracking above the frame; the size of the brush in it.
-import { group, iconButton, make, press } from "../shared/dom.js";
+import { group, iconButton, make, slider } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";
 import { isBrush, isDrawn } from "./state.js";
 
@@ -12,14 +12,13 @@ const TOOLS = {
 };
 
 const makeTools = (editor, canvas, sizes, heard) => {
-  const buttons = Object.entries(TOOLS).map(([name, [text, hint]]) => {
-    const node = iconButton("rg-tool", name, hint, () => editor.choose(name), text);
-    node.dataset.tool = name;
-    return node;
+  const buttons = Object.entries(TOOLS).map(([tool, [text, hint]]) => {
+    const choose = () => editor.choose(tool);
+    return iconButton("rg-tool", tool, hint, choose, text, { data: { tool } });
   });
   editor.choose = (name) => {
     editor.tool = name;
-    for (const node of buttons) press(node, node.dataset.tool === name);
+    for (const one of buttons) one.ariaPressed = one.dataset.tool === name;
     sizes.hidden = !isBrush(name);
     editor.box = null;
     canvas.style.touchAction = isDrawn(name) ? "none" : "pan-x pan-y";
@@ -32,31 +31,26 @@ const makeTools = (editor, canvas, sizes, heard) => {
 };
 
 const makeSizes = (editor) => {
-  const node = make("label", "rg-size"),
-    slider = make("input"),
-    text = make("span", "", "12");
-  Object.assign(slider, { type: "range", min: 1, max: 100, value: 12 });
-  slider.setAttribute("aria-label", "Brush size");
+  const oninput = ({ target }) => editor.resize(Number(target.value)),
+    size = slider(1, 100, 1, 12, { ariaLabel: "Brush size", oninput }),
+    text = make("span", {}, "12");
   editor.resize = (radius) => {
     editor.radius = clamp(Math.round(radius), 1, 100);
-    slider.value = editor.radius;
-    text.textContent = editor.radius;
+    size.value = text.textContent = editor.radius;
     editor.draw();
   };
-  slider.addEventListener("input", () => editor.resize(Number(slider.value)));
-  node.append(slider, text);
-  return node;
+  return make("label", "rg-size", size, text);
 };
 
 export const makeToolbar = (editor, surface, heard) => {
-  const node = make("div", "rg-toolbar"),
-    sizes = makeSizes(editor);
+  const sizes = makeSizes(editor);
   surface.node.append(sizes);
   const undo = iconButton("rg-tool", "undo", "Undo (Ctrl+Z)", () => editor.ask("undo"), "Undo");
   const redo = iconButton("rg-tool", "redo", "Redo (Ctrl+Shift+Z)", () => editor.ask("redo"), "Redo");
   const hint = "Follow the regions through the clip (T)";
   const track = iconButton("rg-tool rg-track", "track", hint, () => editor.track(), "Track");
-  node.append(makeTools(editor, surface.canvas, sizes, heard), group("History", undo, redo), track);
+  const tools = makeTools(editor, surface.canvas, sizes, heard),
+    node = make("div", "rg-toolbar", tools, group("History", undo, redo), track);
   const refresh = () => {
     const busy = Boolean(editor.tracking);
     undo.disabled = !editor.undo;

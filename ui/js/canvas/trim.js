@@ -1,27 +1,68 @@
-// Which stretch of one's own file is used: two handles over small pictures of the whole of it.
+// Which stretch of one's own file is used: two handles over small pictures of the whole of it. A range is frames
+// `first` to `last`, from 0, every `stride`-th; of `total`, at most `most` used.
 import { button, make } from "../shared/dom.js";
-import { hub, showStage } from "../shared/hub.js";
-import { fileUrl } from "../shared/server.js";
-import {
-  countOf,
-  moveFirst,
-  moveLast,
-  ordinal,
-  rangeOf,
-  sayRange,
-  slide,
-  stridesOf,
-  withStride,
-} from "./trim_range.js";
+import { fileUrl, hub, showStage } from "../shared/hub.js";
+import { clamp } from "../shared/numbers.js";
+
+const STRIDES = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 30, 60];
+
+export const countOf = ({ first, last, stride }) => Math.floor((last - first) / stride) + 1;
+
+// As the server says what is used of a file.
+export const rangeOf = ({ start, stride, count, total, most }) => ({
+  first: start,
+  last: Math.min(start + (count - 1) * stride, total - 1),
+  stride,
+  total,
+  most,
+});
+
+const spanOf = ({ stride, most }) => (most - 1) * stride;
+
+// One end moves; the other follows where too many frames would lie between them.
+export const moveFirst = (range, to) => {
+  const first = clamp(to, 0, range.last);
+  return { ...range, first, last: Math.min(range.last, first + spanOf(range)) };
+};
+
+export const moveLast = (range, to) => {
+  const last = clamp(to, range.first, range.total - 1);
+  return { ...range, last, first: Math.max(range.first, last - spanOf(range)) };
+};
+
+export const slide = (range, by) => {
+  const moved = clamp(by, -range.first, range.total - 1 - range.last);
+  return { ...range, first: range.first + moved, last: range.last + moved };
+};
+
+export const withStride = (range, stride) => moveFirst({ ...range, stride }, range.first);
+
+// The strides to choose from: those that leave two frames or more, and the present one.
+export const stridesOf = ({ stride, total }) =>
+  [...new Set([...STRIDES.filter((one) => one === 1 || one < total), stride])].sort((a, b) => a - b);
+
+const ORDINALS = { 1: "st", 2: "nd", 3: "rd" };
+
+export const ordinal = (number) => {
+  const teens = [11, 12, 13].includes(number % 100);
+  return number + (teens ? "th" : (ORDINALS[number % 10] ?? "th"));
+};
+
+// `fps` of the whole file.
+export const sayRange = (range, fps) => {
+  const count = countOf(range),
+    seconds = (count * range.stride) / fps,
+    which = `Frames ${range.first + 1}–${range.last + 1} of ${range.total}`,
+    how = range.stride > 1 ? `, every ${ordinal(range.stride)}` : "";
+  return `${which}${how}: ${count} ${count === 1 ? "frame" : "frames"}, ${seconds.toFixed(1)} s`;
+};
 
 const TRIM_STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 const TRIM_ENDS = { Home: -Infinity, End: Infinity };
 
 const makeTrimHandle = (name, move, trim) => {
-  const node = make("span", "rg-trim-handle");
-  Object.assign(node, { tabIndex: 0, title: name + ": drag, or press the arrow keys" });
-  node.setAttribute("role", "slider");
-  node.setAttribute("aria-label", name);
+  const about = { className: "rg-trim-handle", tabIndex: 0, role: "slider", ariaLabel: name },
+    node = make("span", { ...about, title: name + ": drag, or press the arrow keys" });
   node.addEventListener("keydown", (event) => {
     const by = TRIM_STEPS[event.key] ?? TRIM_ENDS[event.key];
     if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -58,60 +99,53 @@ const watchTrimming = (track, trim, moves) => {
 };
 
 const makeTrimTrack = (trim) => {
-  const track = make("div", "rg-trim-track"),
-    picture = make("img"),
-    span = make("div", "rg-trim-span"),
+  const picture = make("img", { alt: "", draggable: false }),
     moves = [moveFirst, moveLast];
-  picture.alt = "";
-  picture.draggable = false;
   trim.handles = ["First frame", "Last frame"].map((name, i) => makeTrimHandle(name, moves[i], trim));
   trim.at = (node) => (node === trim.handles[0] ? trim.range.first : trim.range.last);
-  track.append(picture, span, ...trim.handles);
+  const track = make("div", "rg-trim-track", picture, make("div", "rg-trim-span"), ...trim.handles);
   watchTrimming(track, trim, moves);
   return { track, picture };
 };
 
 const makeTrimStride = (trim) => {
-  const label = make("label", "", "Use"),
-    pick = make("select");
-  label.append(pick);
-  pick.addEventListener("change", () => trim.set(withStride(trim.range, Number(pick.value))));
+  const onchange = () => trim.set(withStride(trim.range, Number(pick.value))),
+    pick = make("select", { onchange });
   const fill = () => {
     const name = (stride) => (stride === 1 ? "every frame" : "every " + ordinal(stride) + " frame");
     pick.replaceChildren(...stridesOf(trim.range).map((stride) => new Option(name(stride), stride)));
     pick.value = trim.range.stride;
   };
-  return { label, fill };
+  return { label: make("label", {}, "Use", pick), fill };
 };
 
 const tellTrim = ({ range, handles, fps }) => {
   const least = [0, range.first],
     most = [range.last, range.total - 1];
-  [range.first, range.last].forEach((frame, i) => {
-    const said = { valuemin: least[i] + 1, valuemax: most[i] + 1, valuenow: frame + 1 };
-    said.valuetext = `frame ${frame + 1} of ${range.total}, ${(frame / fps).toFixed(1)} s`;
-    for (const [name, value] of Object.entries(said)) handles[i].setAttribute("aria-" + name, value);
-  });
+  [range.first, range.last].forEach((frame, i) =>
+    Object.assign(handles[i], {
+      ariaValueMin: least[i] + 1,
+      ariaValueMax: most[i] + 1,
+      ariaValueNow: frame + 1,
+      ariaValueText: `frame ${frame + 1} of ${range.total}, ${(frame / fps).toFixed(1)} s`,
+    }),
+  );
 };
 
 // Shown for a file that has more frames than one.
-export const makeTrim = (editor) => {
-  const node = make("section", "rg-trim"),
-    said = make("p", "rg-trim-said"),
-    row = make("div", "rg-trim-row");
+export const makeTrim = () => {
   const trim = { range: null, fps: 1 },
     { track, picture } = makeTrimTrack(trim),
-    { label, fill } = makeTrimStride(trim);
-  const use = button("rg-tool", "Use these frames", () => {
+    { label, fill } = makeTrimStride(trim),
+    said = make("p", { className: "rg-trim-said", role: "status" });
+  const take = () => {
     const { first, stride } = trim.range;
     hub.tell("trim", { start: first, stride, frames: countOf(trim.range) });
-  });
-  use.title = "Masks of other frames are deleted";
-  node.setAttribute("aria-label", "Frames of the file that are used");
-  said.setAttribute("role", "status");
-  row.append(said, label, use);
-  node.append(track, row);
-  node.hidden = true;
+  };
+  const use = button("rg-tool", "Use these frames", take, "Masks of other frames are deleted"),
+    row = make("div", "rg-trim-row", said, label, use),
+    about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" },
+    node = make("section", about, track, row);
   trim.set = (range) => {
     trim.range = range;
     node.style.setProperty("--first", range.first / range.total);
@@ -133,6 +167,5 @@ export const makeTrim = (editor) => {
     showStage("masks");
     if (!node.hidden) trim.handles[0].focus();
   });
-  editor.trimming = trim;
   return node;
 };

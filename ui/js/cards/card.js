@@ -1,25 +1,22 @@
 // The card of one region.
-import { isColor } from "../shared/color.js";
+import { badge, isColor } from "../shared/color.js";
 import { icon, iconButton, make } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
-import { badge } from "../shared/marks.js";
 import { makeChange, makeMargin, makeName, makeStrength, makeText } from "./fields.js";
 
 const makeSwatch = (region, card, changed) => {
   const swatch = make("label", "rg-swatch"),
-    color = make("input");
-  Object.assign(color, { type: "color", value: region.color });
-  color.setAttribute("aria-label", "Colour of " + region.name);
+    color = make("input", { type: "color", value: region.color, ariaLabel: "Colour of " + region.name });
   const draw = () => {
     card.style.setProperty("--region", region.color);
     swatch.replaceChildren(badge(region.label, region.color), color);
   };
-  color.addEventListener("input", () => {
+  color.oninput = () => {
     region.color = color.value;
     draw();
     hub.tell("regions");
     changed();
-  });
+  };
   if (isColor(region.color)) draw();
   return swatch;
 };
@@ -33,49 +30,47 @@ const makeEye = ({ label }) => {
   return eye;
 };
 
-const makeButtons = ({ label }, { move, act }) => {
-  const up = iconButton("rg-mini", "up", "Move up: it covers those below", () => move(label, -1));
-  const down = iconButton("rg-mini", "down", "Move down: those above cover it", () => move(label, 1));
-  const bin = iconButton("rg-mini", "bin", "Delete this region", () => act("delete", label));
-  up.dataset.move = "up";
-  down.dataset.move = "down";
-  bin.dataset.act = "delete";
-  return [up, down, bin];
+const makeTools = (region, { move, act }) => {
+  const { label } = region;
+  const tool = (picture, hint, press, data) => iconButton("rg-mini", picture, hint, press, "", { data });
+  return make(
+    "div",
+    "rg-card-tools",
+    makeEye(region),
+    tool("up", "Move up: it covers those below", () => move(label, -1), { move: "up" }),
+    tool("down", "Move down: those above cover it", () => move(label, 1), { move: "down" }),
+    tool("bin", "Delete this region", () => act("delete", label), { act: "delete" }),
+  );
 };
 
 // What few regions need.
-const makeMore = (region, changed) => {
-  const more = make("details", "rg-details");
-  more.open = Boolean(region.negative) || region.strength < 1;
-  more.append(
-    make("summary", "", "More"),
+const makeMore = (region, changed) =>
+  make(
+    "details",
+    { className: "rg-details", open: Boolean(region.negative) || region.strength < 1 },
+    make("summary", {}, "More"),
     makeText(region, "negative", "Avoid", "e.g. blurry, a hat", changed),
     makeStrength(region, changed),
   );
-  return more;
-};
 
 // `deck` is what the cards can do together: changed, move, act.
 export const makeCard = (region, deck) => {
-  const card = make("div", "rg-card"),
-    top = make("div", "rg-card-head"),
-    tools = make("div", "rg-card-tools");
-  card.dataset.label = region.label;
-  tools.append(makeEye(region), ...makeButtons(region, deck));
-  top.append(makeSwatch(region, card, deck.changed), makeName(region, deck.changed), tools);
-  const example = region.label === deck.rest ? "e.g. on the grass" : "e.g. a cat";
-  const now = makeText(region, "source", "Now", example, deck.changed);
+  const { changed, rest } = deck,
+    { label } = region;
+  const card = make("div", { className: "rg-card", data: { label } });
+  const now = makeText(region, "source", "Now", label === rest ? "e.g. on the grass" : "e.g. a cat", changed);
+  const swatch = makeSwatch(region, card, changed);
   card.append(
-    top,
+    make("div", "rg-card-head", swatch, makeName(region, changed), makeTools(region, deck)),
     now,
-    makeChange(region, now.querySelector("input"), deck.changed),
-    ...(region.label === deck.rest ? [] : [makeMargin(region, deck.changed)]),
-    makeMore(region, deck.changed),
+    makeChange(region, now.querySelector("input"), changed),
+    ...(label === rest ? [] : [makeMargin(region, changed)]),
+    makeMore(region, changed),
     make("p", "rg-covered"),
   );
   for (const kind of ["pointerdown", "focusin"])
     card.addEventListener(kind, () => {
-      if (hub.active !== region.label) hub.tell("choose", region.label);
+      if (hub.active !== label) hub.tell("choose", label);
     });
   return { card, region };
 };

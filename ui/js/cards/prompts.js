@@ -1,71 +1,44 @@
 // The words of the whole clip: what it shows, and for methods of the whole frame what it should show.
-import { make } from "../shared/dom.js";
+import { make, textField } from "../shared/dom.js";
 import { underlined } from "./underline.js";
 
 const HINT = "One prompt per line. Each line is an edit of its own; all are made in one run.";
 
-const makeShows = () => {
-  const node = make("label", "rg-shows", "The clip shows"),
-    input = make("input");
-  Object.assign(input, { type: "text", autocomplete: "off", spellcheck: false });
-  Object.assign(input, { placeholder: "a short description (optional)", id: "rg-source" });
-  node.append(underlined(input));
-  return { node, input };
-};
-
-const makeAvoid = () => {
-  const node = make("label", "rg-shows", "Avoid anywhere"),
-    input = make("input");
-  Object.assign(input, { type: "text", autocomplete: "off", spellcheck: false, id: "rg-avoid" });
-  input.placeholder = "what the edit should not show (optional)";
-  node.append(underlined(input));
-  return { node, input };
-};
-
-const makeBecomes = () => {
-  const node = make("label", "rg-shows", "It should show"),
-    input = make("textarea"),
-    hint = make("span", "rg-caption", HINT);
-  Object.assign(input, { rows: 1, autocomplete: "off", spellcheck: false });
-  Object.assign(input, { placeholder: "a description of the edited clip", id: "rg-whole" });
-  hint.id = "rg-whole-hint";
-  input.setAttribute("aria-describedby", hint.id);
-  node.append(underlined(input));
-  return { node, input, hint };
-};
+const labelled = (title, input) => make("label", "rg-shows", title, underlined(input));
 
 export const makePrompts = (changed) => {
-  const shows = makeShows(),
-    becomes = makeBecomes(),
-    avoid = makeAvoid();
+  const source = textField({ id: "rg-source", placeholder: "a short description (optional)" }),
+    avoid = textField({ id: "rg-avoid", placeholder: "what the edit should not show (optional)" }),
+    whole = make("textarea", { id: "rg-whole", rows: 1, autocomplete: "off", spellcheck: false }),
+    hint = make("span", { className: "rg-caption", id: "rg-whole-hint" }, HINT);
+  const shows = labelled("The clip shows", source),
+    becomes = labelled("It should show", whole);
+  whole.placeholder = "a description of the edited clip";
+  whole.setAttribute("aria-describedby", hint.id);
   // As high as its lines; nothing is known of them while it is hidden.
   const grow = () => {
-    becomes.input.style.height = "";
-    if (becomes.input.scrollHeight) becomes.input.style.height = becomes.input.scrollHeight + 2 + "px";
+    whole.style.height = "";
+    if (whole.scrollHeight) whole.style.height = whole.scrollHeight + 2 + "px";
   };
-  for (const { input } of [shows, avoid]) input.addEventListener("input", changed);
-  becomes.input.addEventListener("input", () => {
+  source.oninput = avoid.oninput = changed;
+  whole.oninput = () => {
     grow();
     changed();
-  });
+  };
   const settle = (method) => {
     const unread = Boolean(method) && !method.source_prompt;
-    becomes.node.hidden = !method || method.regions === "needed";
-    becomes.hint.hidden = becomes.node.hidden || !method.several;
-    shows.node.classList.toggle("rg-off", unread);
-    shows.input.disabled = unread;
+    becomes.hidden = !method || method.regions === "needed";
+    hint.hidden = becomes.hidden || !method.several;
+    shows.classList.toggle("rg-off", unread);
+    source.disabled = unread;
     grow();
   };
-  const read = () => ({
-    source_prompt: shows.input.value,
-    prompt: becomes.input.value,
-    negative_prompt: avoid.input.value,
-  });
+  const read = () => ({ source_prompt: source.value, prompt: whole.value, negative_prompt: avoid.value });
   const fill = ({ source_prompt, prompt, negative_prompt }) => {
-    shows.input.value = source_prompt;
-    avoid.input.value = negative_prompt ?? "";
-    becomes.input.value = prompt;
+    source.value = source_prompt;
+    avoid.value = negative_prompt ?? "";
+    whole.value = prompt;
     grow();
   };
-  return { nodes: [shows.node, becomes.node, becomes.hint], last: avoid.node, settle, read, fill };
+  return { nodes: [shows, becomes, hint], last: labelled("Avoid anywhere", avoid), settle, read, fill };
 };

@@ -19,11 +19,8 @@ export const pieces = (text, unknown) => {
 
 // A copy of the text lies behind the field, unseen but for its underlines.
 export const underlined = (input) => {
-  const box = make("span", "rg-underlined"),
-    copy = make("span", "rg-copy");
+  const copy = make("span", { className: "rg-copy", ariaHidden: true });
   let unknown = [];
-  copy.setAttribute("aria-hidden", "true");
-  box.append(input, copy);
   const draw = () => {
     const parts = pieces(input.value, unknown).map(({ text, known }) => make(known ? "span" : "u", "", text));
     copy.style.fontSize = getComputedStyle(input).fontSize;
@@ -36,5 +33,5 @@ export const underlined = (input) => {
     draw();
   });
   for (const kind of ["input", "scroll"]) input.addEventListener(kind, draw);
-  return box;
+  return make("span", "rg-underlined", input, copy);
 };

@@ -1,22 +1,30 @@
 // Below a field: a hint, and known words to click in place of unknown ones.
-import { button, make } from "../shared/dom.js";
+import { button, make, writeInto } from "../shared/dom.js";
 
 let hints = 0;
 const LETTER = "[\\p{L}\\p{N}_]";
 
-// What a click changes counts as typed.
+// Whether somebody is still writing one of some words.
+export const isTyping = (field, words) => {
+  if (!field || !words.length || field.ownerDocument.activeElement !== field) return false;
+  const written = field.value.slice(0, field.selectionStart ?? 0).toLowerCase();
+  return words.length === 1 && written.endsWith(words[0].word) && written.length === field.value.length;
+};
+
+const fillIn = (field, text) => {
+  writeInto(field, text);
+  field.focus();
+};
+
 const replaceWord = (field, word, known) => {
   const pattern = new RegExp(`(?<!${LETTER})${word}(?!${LETTER})`, "giu"); // a word has letters only
-  field.value = field.value.replace(pattern, known);
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-  field.focus();
+  fillIn(field, field.value.replace(pattern, known));
 };
 
 const offerFor = (field, { word, near }) =>
   near.map((known) => {
-    const choice = button("rg-offer", known, () => replaceWord(field, word, known));
-    choice.setAttribute("aria-label", `Replace “${word}” by “${known}”`);
-    return choice;
+    const about = { ariaLabel: `Replace “${word}” by “${known}”` };
+    return button("rg-offer", known, () => replaceWord(field, word, known), "", about);
   });
 
 // Into the message of a field that is marked.
@@ -24,9 +32,7 @@ export const offerWords = (field, words) => {
   const note = field && document.getElementById(field.dataset.wrong),
     choices = words.flatMap((word) => offerFor(field, word));
   if (!note || !choices.length || note.querySelector(".rg-near")) return;
-  const row = make("span", "rg-near");
-  row.append(...choices);
-  note.append(row);
+  note.append(make("span", "rg-near", ...choices));
 };
 
 const rowOf = (field) => field.closest(".rg-field, .rg-shows") ?? field;
@@ -39,23 +45,14 @@ export const clearHint = (field) => {
   delete field.dataset.hint;
 };
 
-const fillIn = (field, text) => {
-  field.value = text;
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-  field.focus();
-};
-
 // `offers` are texts to put into the field with a click.
 export const setHint = (field, text, offers) => {
   const said = JSON.stringify([text, offers]);
   if (hintOf(field)?.dataset.said === said) return;
   clearHint(field);
-  const note = make("p", "rg-note rg-hint", text),
-    row = make("span", "rg-near");
-  note.id = "rg-hint-" + ++hints;
-  note.dataset.said = said;
-  row.append(...offers.map((offer) => button("rg-offer", offer, () => fillIn(field, offer))));
-  if (offers.length) note.append(row);
+  const choices = offers.map((offer) => button("rg-offer", offer, () => fillIn(field, offer)));
+  const about = { className: "rg-note rg-hint", id: "rg-hint-" + ++hints, data: { said } };
+  const note = make("p", about, text, choices.length > 0 && make("span", "rg-near", ...choices));
   rowOf(field).after(note);
   field.dataset.hint = note.id;
   if (!field.hasAttribute("aria-describedby")) field.setAttribute("aria-describedby", note.id);

@@ -1,37 +1,22 @@
 // A card per example: before beside after, moving while it is pointed at or focused.
-import { button, make, press } from "../shared/dom.js";
-import { mayMove } from "../shared/motion.js";
-import { fileUrl } from "../shared/server.js";
+import { make, mayMove } from "../shared/dom.js";
+import { fileUrl } from "../shared/hub.js";
 
 const said = ({ changes, prompts }) => {
   const edits = changes.filter(({ prompt }) => prompt).map(({ source, prompt }) => source + " → " + prompt);
   return edits.length ? edits.join(", ") : prompts.join(" / ");
 };
 
-const addPictures = (box, item) => {
-  for (const picture of [item.picture, item.after].filter(Boolean)) {
-    const half = make("span", "rg-half"),
-      image = make("img");
-    Object.assign(image, { src: picture, alt: "" });
-    half.append(image);
-    box.append(half);
-  }
+const makeHalves = (pictures) => {
+  const halves = pictures.map((src) => make("span", "rg-half", make("img", { src, alt: "" })));
+  return make("span", "rg-halves", ...halves);
 };
 
 const startVideos = (box, paths) => {
   if (box.querySelector("video")) return;
-  const videos = paths.map((path, i) => {
-    const video = Object.assign(make("video"), {
-      muted: true,
-      loop: true,
-      playsInline: true,
-      src: fileUrl(path),
-    });
-    video.setAttribute("aria-hidden", "true");
-    video.tabIndex = -1;
-    box.children[i].append(video);
-    return video;
-  });
+  const plays = { muted: true, loop: true, playsInline: true, tabIndex: -1, ariaHidden: true };
+  const videos = paths.map((path) => make("video", { ...plays, src: fileUrl(path) }));
+  videos.forEach((video, i) => box.children[i].append(video));
   const ready = videos.map(
     (video) => new Promise((done) => video.addEventListener("canplay", done, { once: true })),
   );
@@ -59,15 +44,17 @@ const playOnInterest = (card, box, paths) => {
   card.addEventListener("blur", stop);
 };
 
-export const makeExample = (item, chosen, act) => {
-  const card = button("rg-example", "", act),
-    box = make("span", "rg-halves"),
-    change = said(item);
-  card.dataset.name = item.name;
-  press(card, item.name === chosen);
-  addPictures(box, item);
-  card.append(box, make("strong", "", item.title), make("span", "rg-change", change));
-  card.title = change;
+export const makeExample = (item, chosen, onclick) => {
+  const box = makeHalves([item.picture, item.after].filter(Boolean)),
+    title = said(item),
+    about = { className: "rg-example", type: "button", title, onclick, ariaPressed: item.name === chosen };
+  const card = make(
+    "button",
+    { ...about, data: { name: item.name } },
+    box,
+    make("strong", {}, item.title),
+    make("span", "rg-change", title),
+  );
   playOnInterest(card, box, item.videos);
   return card;
 };

@@ -1,6 +1,5 @@
 // One row of cards: scrolled by buttons, walked through by the arrow keys as one stop of the Tab key.
-import { iconButton, make, press } from "../shared/dom.js";
-import { mayMove } from "../shared/motion.js";
+import { iconButton, make, mayMove } from "../shared/dom.js";
 
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
@@ -19,39 +18,37 @@ const walk = (row, event) => {
   cards[Math.min(Math.max(to, 0), cards.length - 1)].focus();
 };
 
-const makeScroller = (row, name, hint, by) =>
-  iconButton("rg-tool rg-scroller rg-" + name, name, hint, () =>
-    row.scrollBy({ left: by * row.clientWidth * 0.8, behavior: mayMove() ? "smooth" : "auto" }),
-  );
+// Not a stop of the Tab key: the arrow keys go there.
+const makeScroller = (row, name, hint, by) => {
+  const scroll = () =>
+    row.scrollBy({ left: by * row.clientWidth * 0.8, behavior: mayMove() ? "smooth" : "auto" });
+  return iconButton("rg-tool rg-scroller rg-" + name, name, hint, scroll, "", { tabIndex: -1 });
+};
 
-export const makeRow = (title) => {
-  const node = make("div", "rg-examples"),
-    row = make("div", "rg-gallery");
-  row.setAttribute("role", "group");
-  row.setAttribute("aria-label", title);
-  const scrollers = [
-    makeScroller(row, "back", "Examples before", -1),
-    makeScroller(row, "next", "More examples", 1),
-  ];
+export const makeRow = (ariaLabel) => {
+  const row = make("div", { className: "rg-gallery", role: "group", ariaLabel }),
+    scrollers = [
+      makeScroller(row, "back", "Previous examples", -1),
+      makeScroller(row, "next", "More examples", 1),
+    ],
+    node = make("div", "rg-examples", row, ...scrollers);
   const refresh = () => {
     const left = row.scrollWidth - row.clientWidth - row.scrollLeft;
     scrollers[0].hidden = row.scrollLeft < 8;
     scrollers[1].hidden = left < 8;
     node.dataset.more = [row.scrollLeft >= 8 && "before", left >= 8 && "after"].filter(Boolean).join(" ");
   };
-  for (const one of scrollers) one.tabIndex = -1; // the arrow keys go there
   row.addEventListener("scroll", refresh, { passive: true });
   row.addEventListener("keydown", (event) => walk(row, event));
   row.addEventListener("focusin", ({ target }) => rove(row, target.closest(".rg-gallery > *")));
   new ResizeObserver(refresh).observe(row);
-  node.append(row, ...scrollers);
   const fill = (cards) => {
     row.replaceChildren(...cards);
-    rove(row, cards.find((card) => card.getAttribute("aria-pressed") === "true") ?? cards[0]);
+    rove(row, cards.find((card) => card.ariaPressed === "true") ?? cards[0]);
     refresh();
   };
   const choose = (name) => {
-    for (const card of cardsOf(row)) if (card.dataset.name) press(card, card.dataset.name === name);
+    for (const card of cardsOf(row)) if (card.dataset.name) card.ariaPressed = card.dataset.name === name;
   };
   return { node, fill, choose };
 };

@@ -1,7 +1,6 @@
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
-import { hub, openFile } from "../shared/hub.js";
-import { apiUrl } from "../shared/server.js";
+import { apiUrl, hub, openFile } from "../shared/hub.js";
 
 const CLIP_MB = 100,
   PROJECT_MB = 400;
@@ -32,14 +31,11 @@ const tooLarge = ({ name, size }) => {
   return size > most * 1e6 ? `It has ${Math.ceil(size / 1e6)} MB, but at most ${most} MB are allowed.` : "";
 };
 
-const makeLine = () => {
-  const node = make("div", "rg-upload"),
-    text = make("p", "", CONSENT),
-    bar = make("i"),
-    cancel = button("rg-tool rg-small", "Cancel", () => {});
-  text.setAttribute("role", "status");
-  bar.setAttribute("aria-hidden", "true");
-  node.append(text, bar, cancel);
+const makeLine = (onclick) => {
+  const text = make("p", { role: "status" }),
+    bar = make("i", { ariaHidden: true }),
+    cancel = button("rg-tool rg-small", "Cancel", onclick),
+    node = make("div", "rg-upload", text, bar, cancel);
   const show = (state, words, share = 0) => {
     node.dataset.state = state;
     text.textContent = words;
@@ -48,25 +44,22 @@ const makeLine = () => {
     cancel.hidden = state !== "sending";
   };
   show("idle", CONSENT);
-  return { node, show, cancel };
+  return { node, show };
 };
 
 // Resolves to whether the clip that is open may go.
 const makeQuestion = () => {
-  const node = make("dialog", "rg-help rg-ask"),
-    text = make("p"),
-    row = make("form", "rg-files");
-  row.method = "dialog";
-  const yes = make("button", "rg-tool", "Open the new one"),
-    no = make("button", "rg-tool", "Keep this one");
-  yes.value = "yes";
-  row.append(yes, no);
-  node.setAttribute("aria-label", "Replace the clip?");
-  node.append(text, row);
+  const text = make("p"),
+    choice = (value, words) => make("button", { className: "rg-tool", value }, words),
+    choices = [choice("yes", "Open the new one"), choice("no", "Keep this one")],
+    row = make("form", { className: "rg-files", method: "dialog" }, ...choices),
+    about = { className: "rg-help rg-ask", ariaLabel: "Replace the clip?" },
+    node = make("dialog", about, text, row);
   const ask = (name) => {
     const { clip } = hub;
     if (!clip?.own) return Promise.resolve(true);
-    text.textContent = `Open “${name}” in place of “${clip.title}”? Its masks and words go. Save keeps them as a file.`;
+    const loss = "Its masks and words will be lost; Save keeps them in a file.";
+    text.textContent = `Open “${name}” in place of “${clip.title}”? ${loss}`;
     node.returnValue = "";
     node.showModal();
     return new Promise((done) =>
@@ -96,8 +89,8 @@ const addDropping = (root, take) => {
 
 // The field for files, the line below the row, and what happens to a file; `open` tells the server of it.
 export const makeUpload = (open) => {
-  const field = Object.assign(make("input"), { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
-    line = makeLine(),
+  const field = make("input", { type: "file", id: "upload", accept: ACCEPTED, hidden: true }),
+    line = makeLine(() => request?.abort()),
     question = makeQuestion();
   let request = null;
   const failed = (words) => line.show(words ? "failed" : "idle", words || CONSENT);
@@ -116,11 +109,10 @@ export const makeUpload = (open) => {
     });
   };
   const take = async (file) => (await question.ask(file.name)) && send(file);
-  line.cancel.addEventListener("click", () => request?.abort());
-  field.addEventListener("change", () => {
+  field.onchange = () => {
     if (field.files.length) take(field.files[0]);
     field.value = "";
-  });
+  };
   addDropping(line.node, take);
   for (const event of ["clip", "lost"]) hub.on(event, () => failed(""));
   return { nodes: [field, line.node, question.node], choose: () => field.click() };

@@ -1,6 +1,6 @@
 // How source and edits are compared: side by side, under a wipe, or one in place of the other.
-import { button, group, make, press } from "../shared/dom.js";
-import { makePane } from "./panes.js";
+import { button, group, slider } from "../shared/dom.js";
+import { makePane } from "./videos.js";
 
 const WAYS = [
   ["side", "Side by side"],
@@ -10,12 +10,10 @@ const WAYS = [
 
 // Over the picture: its edge is dragged there.
 const makeWipe = (stage) => {
-  const wipe = make("input", "rg-wipe");
-  Object.assign(wipe, { type: "range", min: 0, max: 100, value: 50, step: 0.5 });
-  wipe.setAttribute("aria-label", "Boundary between source and edit");
-  const cut = () => stage.style.setProperty("--cut", wipe.value + "%");
-  wipe.addEventListener("input", cut);
-  cut();
+  const oninput = () => stage.style.setProperty("--cut", wipe.value + "%");
+  const about = { className: "rg-wipe", ariaLabel: "Boundary between source and edit", oninput };
+  const wipe = slider(0, 100, 0.5, 50, about);
+  oninput();
   return wipe;
 };
 
@@ -29,32 +27,27 @@ const holdToFlip = (player) => {
 
 const choices = (title, entries, act) => {
   const buttons = entries.map(([kind, text, hint]) => {
-    const one = button("rg-tool", text, () => act(kind), hint);
-    one.dataset.kind = kind;
-    if (hint) one.setAttribute("aria-label", hint);
-    return one;
+    const about = { data: { kind }, ...(hint && { ariaLabel: hint }) };
+    return button("rg-tool", text, () => act(kind), hint, about);
   });
   return group(title, ...buttons);
 };
 
 const pressOne = (buttons, kind) => {
-  for (const one of buttons.children) press(one, one.dataset.kind === String(kind));
+  for (const one of buttons.children) one.ariaPressed = one.dataset.kind === String(kind);
 };
 
-const makeRebuilt = (player, changed) =>
-  button(
-    "rg-tool",
-    "Reconstruction",
-    () => {
-      if (!player.rebuilt) {
-        player.rebuilt = makePane("reconstruction", "Reconstruction", player.value.reconstruction);
-        player.source.box.after(player.rebuilt.box);
-      }
-      player.rebuilt.on = !player.rebuilt.on;
-      changed();
-    },
-    "The source rebuilt from its inversion, without an edit",
-  );
+const makeRebuilt = (player, changed) => {
+  const turn = () => {
+    if (!player.rebuilt) {
+      player.rebuilt = makePane("reconstruction", "Reconstruction", player.value.reconstruction);
+      player.source.box.after(player.rebuilt.box);
+    }
+    player.rebuilt.on = !player.rebuilt.on;
+    changed();
+  };
+  return button("rg-tool", "Reconstruction", turn, "The source rebuilt from its inversion, without an edit");
+};
 
 // Add the controls to a player that has edits; `arrange` shows what is chosen.
 export const addComparison = (player, bar, arrange) => {
@@ -70,7 +63,7 @@ export const addComparison = (player, bar, arrange) => {
   const changed = () => {
     pressOne(ways, player.mode);
     pressOne(which, player.chosen);
-    press(rebuilt, Boolean(player.rebuilt?.on));
+    rebuilt.ariaPressed = Boolean(player.rebuilt?.on);
     which.hidden = edits.length < 2 || player.mode === "side";
     for (const { box, title } of edits)
       box.lastChild.textContent = player.mode === "flip" ? title + hold : title;

@@ -1,18 +1,39 @@
 // Attention laid over the clip: of a region or word, at the player's frame, in the steps that are chosen.
-import { button, group, make, press } from "../shared/dom.js";
-import { badge, heatLegend } from "../shared/marks.js";
+import { badge, channels, heatLegend } from "../shared/color.js";
+import { group, make, slider } from "../shared/dom.js";
 import { nearest } from "../shared/numbers.js";
-import { heatPixels, placeOf } from "./heat.js";
 
 const PARTS = { all: "All steps", early: "Early", middle: "Middle", late: "Late" };
 const DARKEN = 0.55; // of the picture below, where the map is fully opaque
+
+const BRIGHT = 0.45; // of 1, the least lightness of the colour: a dark one would not be seen
+
+// From a map, 0 to 255 a cell, to red, green, blue and alpha: the colour, then white where it is hottest.
+const heatPixels = (levels, color) => {
+  const own = channels(color),
+    lift = Math.max(0, BRIGHT - own.reduce((sum, part) => sum + part, 0) / 3 / 255);
+  const base = own.map((part) => part + (255 - part) * lift);
+  const pixels = new Uint8ClampedArray(4 * levels.length);
+  levels.forEach((byte, i) => {
+    const level = byte / 255,
+      white = Math.min(1, Math.max(0, (level - 0.6) / 0.4)) * 0.7;
+    base.forEach((part, c) => (pixels[4 * i + c] = part + (255 - part) * white));
+    pixels[4 * i + 3] = 255 * level ** 0.7;
+  });
+  return pixels;
+};
+
+// Where one map lies in a sheet of them, in cells: a column per frame, two rows per part, before and after.
+const placeOf = ({ width, height }, { columns, parts }, { column, part, after }) => {
+  const [w, h] = [width / columns, height / (2 * parts)];
+  return [column * w, (2 * part + (after ? 1 : 0)) * h, w, h];
+};
 
 const readSheet = async (url) => {
   const picture = new Image();
   picture.src = url;
   await picture.decode();
-  const canvas = make("canvas");
-  Object.assign(canvas, { width: picture.naturalWidth, height: picture.naturalHeight });
+  const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(picture, 0, 0);
   return { context, width: canvas.width, height: canvas.height };
@@ -23,8 +44,7 @@ const paintMap = (sheet, size, at, color) => {
   const [x, y, w, h] = placeOf(sheet, size, at);
   const { data } = sheet.context.getImageData(x, y, w, h);
   const levels = Array.from({ length: w * h }, (_, i) => data[4 * i]);
-  const canvas = make("canvas");
-  Object.assign(canvas, { width: w, height: h });
+  const canvas = make("canvas", { width: w, height: h });
   canvas.getContext("2d").putImageData(new ImageData(heatPixels(levels, color), w, h), 0, 0);
   return canvas;
 };
@@ -41,36 +61,21 @@ const drawOver = (canvas, video, map, opacity) => {
   context.drawImage(map, 0, 0, width, height);
 };
 
-const makePanes = (captions) =>
-  captions.map((caption) => {
-    const figure = make("figure"),
-      canvas = make("canvas");
-    canvas.setAttribute("role", "img");
-    figure.append(canvas, make("figcaption", "", caption));
-    return { figure, canvas, caption };
-  });
+const makePane = (caption) => {
+  const canvas = make("canvas", { role: "img" });
+  return { figure: make("figure", {}, canvas, make("figcaption", {}, caption)), canvas, caption };
+};
 
 const chooser = (title, entries, act) => {
   const buttons = entries.map(([key, ...content]) => {
-    const one = button("rg-tool", "", () => act(key));
-    one.append(...content);
-    one.dataset.key = key;
-    return one;
+    const about = { className: "rg-tool", type: "button", onclick: () => act(key), data: { key } };
+    return make("button", about, ...content);
   });
   return group(title, ...buttons);
 };
 
 const pressChosen = (bar, key) => {
-  for (const one of bar.children) press(one, one.dataset.key === String(key));
-};
-
-const makeOpacity = (changed) => {
-  const label = make("label", "rg-opacity"),
-    slider = make("input");
-  Object.assign(slider, { type: "range", min: 0, max: 100, step: 5, value: 85 });
-  slider.addEventListener("input", changed);
-  label.append(make("span", "", "Opacity"), slider);
-  return { label, slider };
+  for (const one of bar.children) one.ariaPressed = one.dataset.key === String(key);
 };
 
 // The picture below is that of the player's own video, which may still be on its way to the frame.
@@ -78,7 +83,7 @@ const sourceVideo = () => document.querySelector("#player video.source");
 
 const addDrawing = (view, value) => {
   view.draw = () => {
-    const { map, sheet, panes, part, slider } = view,
+    const { map, sheet, panes, part, opacity } = view,
       video = sourceVideo();
     if (!sheet || !view.root.isConnected) return;
     const size = { columns: value.indices.length, parts: map.parts.length };
@@ -88,8 +93,8 @@ const addDrawing = (view, value) => {
         height = Math.round((width * (video?.videoHeight || 1)) / (video?.videoWidth || 1));
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
       const at = { column, part: Math.max(0, map.parts.indexOf(part)), after: i === 1 };
-      drawOver(canvas, video, paintMap(sheet, size, at, map.color), slider.value / 100);
-      canvas.setAttribute("aria-label", `${map.caption}, ${caption}, ${PARTS[part]}, frame ${view.frame}`);
+      drawOver(canvas, video, paintMap(sheet, size, at, map.color), opacity.value / 100);
+      canvas.ariaLabel = `${map.caption}, ${caption}, ${PARTS[part]}, frame ${view.frame}`;
     });
   };
 };
@@ -120,7 +125,7 @@ const addChoosing = (view, value, names) => {
     pressChosen(names, value.maps.indexOf(map));
     for (const one of view.steps.children) one.disabled = !map.parts.includes(one.dataset.key);
     if (!map.parts.includes(view.part)) view.choosePart("all");
-    view.about.replaceChildren(make("span", "", map.caption), heatLegend(map.color));
+    view.about.replaceChildren(make("span", {}, map.caption), heatLegend(map.color));
     view.text.textContent = map.text;
     if (!sheets.has(map)) sheets.set(map, readSheet(map.sheet));
     const sheet = await sheets.get(map);
@@ -133,31 +138,32 @@ const addChoosing = (view, value, names) => {
 // What lies in the page, and what is to be told when the player moves; null where no method kept any maps.
 export const makeInspector = (value) => {
   if (!value.maps.length) return null;
-  const root = make("div", "rg-inspector"),
-    panes = makePanes(value.captions);
-  const about = make("div", "rg-row-name"),
-    tools = make("div", "rg-inspector-tools"),
-    row = make("div", "rg-pair"),
-    text = make("p", "rg-note");
-  const view = { root, panes, about, text, part: "all", frame: 1, map: null, sheet: null };
-  const named = value.maps.map(({ name, label, color }, i) => [
-    i,
-    badge(label, color),
-    make("span", "", name),
-  ]);
+  const panes = value.captions.map(makePane),
+    about = make("div", "rg-row-name"),
+    text = make("p", "rg-note"),
+    opacity = slider(0, 100, 5, 85, { oninput: () => view.draw() });
+  const named = value.maps.map((map, i) => [i, badge(map.label, map.color), make("span", {}, map.name)]);
   const names = chooser("Attention of", named, (i) => view.chooseMap(value.maps[i]));
   const parts = [...new Set(value.maps.flatMap((map) => map.parts))];
-  const shown = parts.map((part) => [part, make("span", "", PARTS[part])]);
-  const { label, slider } = makeOpacity(() => view.draw());
-  Object.assign(view, { slider, steps: chooser("Steps of the run", shown, (part) => view.choosePart(part)) });
-  view.steps.hidden = parts.length < 2;
+  const shown = parts.map((part) => [part, make("span", {}, PARTS[part])]);
+  const steps = chooser("Steps of the run", shown, (part) => view.choosePart(part));
+  steps.hidden = parts.length < 2;
+  names.classList.add("rg-inspector-names");
+  const fade = make("label", "rg-opacity", make("span", {}, "Opacity"), opacity);
+  const root = make(
+    "div",
+    "rg-inspector",
+    make("h2", {}, value.heading),
+    names,
+    about,
+    make("div", "rg-pair", ...panes.map(({ figure }) => figure)),
+    make("div", "rg-inspector-tools", steps, fade),
+    text,
+  );
+  const view = { root, panes, about, text, steps, opacity, part: "all", frame: 1, map: null, sheet: null };
   addDrawing(view, value);
   addTurning(view);
   addChoosing(view, value, names);
-  names.classList.add("rg-inspector-names");
-  tools.append(view.steps, label);
-  row.append(...panes.map(({ figure }) => figure));
-  root.append(make("h2", "", value.heading), names, about, row, tools, text);
   view.choosePart("all");
   view.chooseMap(value.maps[0]);
   return view;

@@ -1,4 +1,5 @@
-// Colours as #rrggbb; nothing here touches the document.
+// Colours of regions as #rrggbb, and signs in them: told apart without seeing colours.
+import { make } from "./dom.js";
 
 export const isColor = (value) => /^#[0-9a-f]{6}$/i.test(value);
 
@@ -10,3 +11,22 @@ export const inkOn = (color) => {
   const [red, green, blue] = channels(color);
   return 0.3 * red + 0.59 * green + 0.11 * blue > 140 ? "#111" : "#fff";
 };
+
+// What takes a region's colour from its style.
+const styleOf = (color) => (isColor(color) ? `--region: ${color}` : "");
+
+// A number on the region's colour.
+export const badge = (label, color) => {
+  const style = isColor(color) ? `${styleOf(color)}; color: ${inkOn(color)}` : "";
+  return make("span", { className: "rg-badge", style }, String(label));
+};
+
+// Dark through a region's colour to white, as heat maps are drawn.
+export const heatLegend = (color) =>
+  make(
+    "span",
+    "rg-heat",
+    make("span", {}, "none"),
+    make("i", { ariaHidden: true, style: styleOf(color) }),
+    make("span", {}, "most attention"),
+  );

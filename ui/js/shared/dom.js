@@ -1,58 +1,64 @@
-// Elements. Text that a person wrote reaches the document through textContent and value only.
+// Elements. Text that a person wrote reaches the document as text and values only.
 import { ICONS } from "./icons.js";
 
-export const make = (tag, name = "", text = "") => {
+// `about` is the class, or properties of the element; `data` among them goes to its dataset. Children that are not
+// there, such as an empty text, are left out.
+export const make = (tag, about = {}, ...children) => {
+  const { data, ...properties } = typeof about === "string" ? { className: about } : about;
   const node = document.createElement(tag);
-  if (name) node.className = name;
-  if (text) node.textContent = text;
+  node.append(...children.filter(Boolean));
+  Object.assign(node, properties);
+  Object.assign(node.dataset, data);
   return node;
 };
 
-export const button = (name, text, act, hint = "") => {
-  const node = make("button", name, text);
-  node.type = "button";
-  if (hint) {
-    node.title = hint;
-    if (!text) node.setAttribute("aria-label", hint);
-  }
-  node.addEventListener("click", act);
+export const makeSvg = (tag, attributes, ...children) => {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
   return node;
 };
 
-export const icon = (name) => {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", "rg-icon");
-  const path = document.createElementNS(svg.namespaceURI, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+export const button = (className, text, onclick, title = "", more = {}) => {
+  const hint = title && { title, ...(!text && { ariaLabel: title }) };
+  return make("button", { className, type: "button", onclick, ...hint, ...more }, text);
 };
 
-export const iconButton = (name, picture, hint, act, text = "") => {
-  const node = button(name, "", act, hint);
-  node.append(icon(picture));
-  if (text) {
-    node.append(make("span", "", text));
-    node.removeAttribute("aria-label");
-  }
-  return node;
+export const icon = (name) =>
+  makeSvg(
+    "svg",
+    { viewBox: "0 0 24 24", "aria-hidden": "true", class: "rg-icon" },
+    makeSvg("path", { d: ICONS[name] }),
+  );
+
+export const iconButton = (className, picture, title, onclick, text = "", more = {}) => {
+  const about = { className, type: "button", title, onclick, ...(!text && { ariaLabel: title }), ...more };
+  return make("button", about, icon(picture), text && make("span", {}, text));
 };
+
+// A field for one line of text.
+export const textField = (about) =>
+  make("input", { type: "text", autocomplete: "off", spellcheck: false, ...about });
+
+export const slider = (min, max, step, value, about) =>
+  make("input", { type: "range", min, max, step, value, ...about });
 
 // Buttons that belong together, joined to one bar.
-export const group = (title, ...buttons) => {
-  const node = make("div", "rg-pick");
-  node.setAttribute("role", "group");
-  node.setAttribute("aria-label", title);
-  node.append(...buttons);
-  return node;
-};
-
-export const press = (node, on) => node.setAttribute("aria-pressed", String(on));
+export const group = (ariaLabel, ...buttons) =>
+  make("div", { className: "rg-pick", role: "group", ariaLabel }, ...buttons);
 
 // Give an element exactly so many children, made where they are missing.
 export const setCount = (parent, count, create) => {
   while (parent.children.length > count) parent.lastChild.remove();
   while (parent.children.length < count) parent.append(create());
 };
+
+// As if it had been typed.
+export const writeInto = (field, text) => {
+  if (!field || field.value === text) return;
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+};
+
+// Whether pictures may move by themselves.
+export const mayMove = () => !matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,5 +1,5 @@
-// What components tell each other within the page, without asking the server.
-export const hub = (window.regrain ??= {
+// What components tell each other within the page, and what they hear from Python.
+export const hub = (globalThis.regrain ??= {
   active: 0, // label of the selected region
   hidden: new Set(), // labels not shown
   method: null, // as selected: what it uses
@@ -18,6 +18,26 @@ export const hub = (window.regrain ??= {
   },
 });
 
+export const apiUrl = (path) => {
+  const config = window.gradio_config || {};
+  return (config.root || "") + (config.api_prefix || "/gradio_api") + path;
+};
+
+export const fileUrl = (path) => apiUrl("/file=" + path.split("/").map(encodeURIComponent).join("/"));
+
+// Draw now and whenever Python sends another value.
+export const follow = (props, watch, draw) => {
+  let shown;
+  const update = () => {
+    const text = JSON.stringify(props.value ?? null);
+    if (text === shown) return;
+    shown = text;
+    draw(props.value);
+  };
+  update();
+  watch("value", update);
+};
+
 // Show the masks or the edit; both stay as they are.
 export const showStage = (name) => {
   document.body.dataset.stage = name;
@@ -35,3 +55,7 @@ export const openFile = (files, id) => {
   field.files = files;
   field.dispatchEvent(new Event("change", { bubbles: true }));
 };
+
+// The field of a parameter beside which a script stands; each method has fields of its own.
+export const fieldBeside = (element, name) =>
+  element.closest(".rg-more")?.querySelector(`.rg-param-${CSS.escape(name)} :is(textarea, input)`) ?? null;

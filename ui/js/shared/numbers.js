@@ -17,3 +17,8 @@ export const loopGap = (a, b, length) => {
   const gap = Math.abs(a - b);
   return Math.min(gap, Math.abs(length - gap));
 };
+
+// The slider of a margin, 0 to 20, is finer where the numbers are small: pixels of a place, and back.
+export const toMargin = (place) => Math.round(place ** 2 / 2);
+
+export const fromMargin = (pixels) => Math.round(Math.sqrt(2 * pixels));

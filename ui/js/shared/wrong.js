@@ -1,8 +1,7 @@
 // The field an error is about: marked, told why, brought into view and focused. Every component has a copy of this
 // module, so what is marked is kept in the document alone.
-import { button, make } from "./dom.js";
+import { make, mayMove } from "./dom.js";
 import { hub, showStage } from "./hub.js";
-import { mayMove } from "./motion.js";
 
 const CANVAS = ".rg-canvas-stage canvas";
 const FIELDS = {
@@ -65,11 +64,9 @@ export const clearWrong = (field) => {
   for (const node of nodes) if (node?.dataset.wrong) clearNode(node);
 };
 
-const sayAt = (node, message, offer) => {
-  const said = make("p", "rg-wrong", message);
-  said.id =
-    "rg-wrong-" + (1 + document.querySelectorAll("[data-wrong]").length) + "-" + Date.now().toString(36);
-  if (offer) said.append(button("rg-tool rg-small", offer.text, offer.act));
+const sayAt = (node, message) => {
+  const id = `rg-wrong-${1 + document.querySelectorAll("[data-wrong]").length}-${Date.now().toString(36)}`;
+  const said = make("p", { className: "rg-wrong", id }, message);
   // Not into a label: the message would become part of the field's name.
   const row = node.closest(".rg-field, .rg-shows, .block") ?? node;
   row.after(said);
@@ -96,16 +93,15 @@ const unfoldTo = async (field) => {
   return fieldOf(field);
 };
 
-const mark = (node, message, offer) => {
+const mark = (node, message) => {
   if (node.dataset.wrong) clearNode(node);
-  if (!message) return;
   if (!takesWords(node)) {
     hub.editor?.say(message, true); // the canvas has a line of its own
     return;
   }
   node.setAttribute("aria-invalid", "true");
   node.classList.add("rg-is-wrong");
-  sayAt(node, message, offer);
+  sayAt(node, message);
   node.addEventListener("input", () => clearNode(node), { once: true });
 };
 
@@ -115,15 +111,12 @@ const bringIntoView = (node) => {
   node.focus({ preventScroll: true });
 };
 
-// Mark a field, by the name Python gives it; an empty message takes the mark away.
-//   focus: go there, as when Run was pressed; false while somebody types elsewhere.
-//   offer: { text, act } of a button beside the message, such as the nearest known word.
-// Resolves to whether the page has such a field.
-export const markWrong = async (field, message, { focus = true, offer = null } = {}) => {
+// Mark a field, by the name Python gives it, where the page has it.
+// `focus`: go there, as when Run was pressed; false while somebody types elsewhere.
+export const markWrong = async (field, message, focus = true) => {
   const folded = FOLDED.includes(field.split(".")[0]);
-  const node = focus && message && folded ? await unfoldTo(field) : fieldOf(field);
-  if (!node) return false;
-  mark(node, message, offer);
-  if (focus && message) bringIntoView(node);
-  return true;
+  const node = focus && folded ? await unfoldTo(field) : fieldOf(field);
+  if (!node) return;
+  mark(node, message);
+  if (focus) bringIntoView(node);
 };

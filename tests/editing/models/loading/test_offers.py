@@ -16,13 +16,10 @@ from regrain.editing.params.registry import METHODS, OFFERS, check_needs
 
 
 def request(model, method="videograin", **params) -> EditRequest:
-    frames = np.zeros((2, 64, 64, 3), np.uint8)
-    labels = np.zeros((2, 64, 64), np.uint8)
+    clip, labels = ArrayClip(np.zeros((2, 64, 64, 3), np.uint8)), np.zeros((2, 64, 64), np.uint8)
     labels[:, 16:48, 16:48] = 1
-    return EditRequest(
-        ArrayClip(frames), labels, (Region("thing", 1, prompt="a fox", source="a cat"),),
-        source_prompt="a cat", method=method, model=str(model), params=params,
-    )  # fmt: skip
+    thing = Region("thing", 1, prompt="a fox", source="a cat")
+    return EditRequest(clip, labels, (thing,), "a cat", method=method, model=str(model), params=params)
 
 
 def folder(path: Path, index=None, unet=None) -> Path:
@@ -81,14 +78,12 @@ def test_a_model_without_what_the_method_needs_is_refused():
         check_needs(method, {}, STABLE_DIFFUSION, "tiny")
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "rest"), [("control", "canny=storybook/canny", ""), ("inject_until", 0.1, 0.0)]
-)
-def test_a_parameter_that_asks_too_much_is_refused_by_its_name(name, given, rest):
-    offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
-    with pytest.raises(ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"):
-        check_needs("videograin", {name: given}, offers, "plain")
-    check_needs("videograin", {name: rest}, offers, "plain")
+def test_a_parameter_that_asks_too_much_is_refused_by_its_name():
+    for name, given, rest in (("control", "canny=storybook/canny", ""), ("inject_until", 0.1, 0.0)):
+        offers = STABLE_DIFFUSION - {METHODS["videograin"].Params.NEEDS[name]}
+        with pytest.raises(ModelError, match=rf"^params.{name}: 'plain' does not have .*. Remove it or use"):
+            check_needs("videograin", {name: given}, offers, "plain")
+        check_needs("videograin", {name: rest}, offers, "plain")
 
 
 def test_control_for_a_loaded_model_that_takes_none_is_refused_before_the_recipe_begins(tiny, monkeypatch):

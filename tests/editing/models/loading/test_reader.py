@@ -38,15 +38,12 @@ def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(tiny, tin
     assert list(open_reader(find(str(tiny_folder))).too_long("prompt", "a cat")) == []
 
 
-def test_the_built_in_model_has_a_limit_of_its_own():
+def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_read_as_clip():
+    absent = open_reader(ModelLocation("hub", "owner/name"))
+    assert (absent.limit, absent.words) == (77, None)
     reader = open_reader(find("storybook"))
     assert reader.limit == 40
     assert [unknown.word for unknown in reader.unknown("a unicorn and a unicorn on a cat")] == ["unicorn"]
-
-
-def test_a_model_that_is_not_here_is_read_as_clip():
-    reader = open_reader(ModelLocation("hub", "owner/name"))
-    assert (reader.limit, reader.words) == (77, None)
 
 
 def test_groups_hold_the_vocabulary(tmp_path):

@@ -1,0 +1,73 @@
+"""Whether a request can run: its prompts, its frames, and the adapter that it names."""
+
+from __future__ import annotations
+
+from regrain.editing.errors import RequestError
+from regrain.editing.models.adapters import AdapterFacts, check_frames, find_adapter, read_facts
+from regrain.editing.params.registry import check_params, find_method
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.keyframes import check_keyframes
+
+
+def check_runnable(request: EditRequest) -> None:
+    """Check that a request has the prompts that its method needs.
+
+    Raises:
+        ModelError: The adapter is missing or was tuned on another number of frames.
+        RequestError: A key frame, a cut or the pixel to map is outside the clip; there is no prompt; the
+            method edits regions and no region has one; it needs a source prompt and there is none; or it
+            makes one edit and there are several prompts.
+    """
+    method = find_method(request.method)
+    if request.more_prompts and not method.several:
+        advice = "Remove them or use another method."
+        raise RequestError("more_prompts", f"{request.method} makes one edit per run. {advice}")
+    check_source(request)
+    adapter_facts(request)
+    _check_frames(request)
+    if "regions" in method.needs and not request.edited:
+        reason = f"No region has a prompt, but {request.method} edits regions"
+        raise RequestError("regions", f"{reason}. Give one a prompt.")
+    if not request.edited and not request.prompt.strip():
+        reason = "No prompt is set, for the clip or any region"
+        raise RequestError("prompt", f"{reason}. Say what it should become.")
+
+
+def check_source(request: EditRequest) -> None:
+    """Check that there is a source prompt if the method needs one.
+
+    Raises:
+        RequestError: There is none.
+    """
+    if "source_prompt" in find_method(request.method).needs and not request.source_prompt.strip():
+        reason = f"{request.method} needs it, but it is empty"
+        raise RequestError("source_prompt", f"{reason}. Describe what the clip shows.")
+
+
+def adapter_facts(request: EditRequest) -> AdapterFacts | None:
+    """What the adapter belongs to, read from its file; None without one.
+
+    Raises:
+        ModelError: The file is missing or no adapter, or it was tuned on another number of frames.
+    """
+    if not request.adapter:
+        return None
+    facts = read_facts(find_adapter(request.adapter))
+    if request.method != "tune_a_video" or request.params.get("start") != "noise":
+        check_frames(facts, len(request.clip))
+    return facts
+
+
+def _check_frames(request: EditRequest) -> None:
+    """Check that frames and pixels that parameters name are inside the clip."""
+    params = check_params(request.method, request.params)
+    count, (width, height) = len(request.clip), request.clip.size
+    check_keyframes(params.keyframes, count)
+    if beyond := [frame for frame in params.cuts or () if frame >= count]:
+        advice = f"Choose frames from 1 to {count - 1}."
+        raise RequestError("params.cuts", f"Frame {beyond[0]} is outside the clip. {advice}")
+    pixel = getattr(params, "heat_pixel", None)
+    if pixel and (pixel.frame >= count or pixel.x >= width or pixel.y >= height):
+        reason = f"Pixel {pixel.frame},{pixel.x:g},{pixel.y:g} is outside the clip"
+        advice = f"Choose a frame from 0 to {count - 1} and a pixel inside {width} x {height}."
+        raise RequestError("params.heat_pixel", f"{reason}. {advice}")

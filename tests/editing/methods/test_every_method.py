@@ -1,0 +1,149 @@
+"""What holds for every method there is: windows, events, a model that is left alone."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from running import finish
+from wiring import BASES, FRAMES, differs, near, requested
+
+from regrain.editing.params.base import ModulatedParams
+from regrain.editing.params.registry import METHODS, check_params
+from regrain.editing.pipeline.assembly import edit_clip
+from regrain.editing.recipe.events import Preview, Progress, Stage, WindowStarted
+from regrain.editing.recipe.window import WindowFrames
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def having(parameter):
+    """The methods with a parameter of this name."""
+    return [name for name in METHODS if parameter in METHODS[name].Params.model_fields]
+
+
+MODULATED = [name for name in METHODS if issubclass(METHODS[name].Params, ModulatedParams)]
+
+
+def params(method, **given):
+    return check_params(method, BASES[method] | given)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchors])
+def test_anchors_take_the_same_way_again(small, monkeypatch, method):
+    """In every call, rows of anchors hold what they held in the same call for the window before."""
+    calls, predict = [[]], small.predict
+
+    def spy(x, step, *args, **named):
+        calls[-1].append((x.clone(), step))
+        return predict(x, step, *args, **named)
+
+    monkeypatch.setattr(small, "predict", spy)
+    size = "window" if method in having("window") else "frames_at_once"
+    given = params(method, **{size: FRAMES, "cuts": "none"})
+    with torch.no_grad():
+        for event in edit_clip(small, requested(method, frames=5), given):
+            calls += [[]] if isinstance(event, WindowStarted) else []
+    _, *windows = calls  # without a set-up
+    assert len(windows) == 3
+    for before, after in pairwise(windows):
+        assert [step for _, step in before] == [step for _, step in after]
+        for (old, _), (new, _) in zip(before, after, strict=True):
+            old, new = (x.unflatten(0, (-1, FRAMES)) for x in (old, new))
+            near(new[:, :2], old[:, [0, -1]], "anchors", atol=1e-6)
+            assert differs(new[:, 2], old[:, 2])
+
+
+# FRESCO's key frames may be far apart: what newly appears in one is not taken from the one before.
+@pytest.mark.parametrize("method", sorted({*having("flow")} - {"fresco"}))
+def test_motion_does_not_lead_over_a_break(small, method):
+    pieces = WindowFrames.whole(FRAMES), WindowFrames((0, 1, 2), breaks=(1,))
+    recipe, asked, given = METHODS[method].run, requested(method), params(method)
+    one, other = (finish(recipe(small, asked, given, piece)).edits[0] for piece in pieces)
+    assert differs(one, other)
+
+
+# In part of a schedule of four steps: SDEdit rounds up, FRESCO to the nearest.
+SHARES = {"sdedit": {1.0: 4, 0.75: 3, 0.6: 3, 0.5: 2, 0.01: 1}, "fresco": {1.0: 4, 0.75: 3, 0.6: 2, 0.5: 2}}
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if "strength" in METHODS[name].Params.model_fields]
+)
+def test_strength_is_the_share_of_the_schedule_that_is_run(small, method):
+    for strength, taken in SHARES[method].items():
+        events = edit_clip(small, requested(method), params(method, strength=strength))
+        with torch.no_grad():
+            done = [(e.done, e.total) for e in events if isinstance(e, Progress) and e.stage == "editing"]
+        assert done == [(i + 1, taken) for i in range(taken)], strength
+    asked = replace(requested(method), labels=None, regions=())
+    result = finish(edit_clip(small, asked, params(method, strength=0.0)))
+    assert np.array_equal(result.frames, small.decode(small.encode(asked.clip.read(0, FRAMES))))
+
+
+@pytest.mark.parametrize("method", MODULATED)
+def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
+    rows, predict, results = [], small.predict, []
+    monkeypatch.setattr(small, "predict", lambda x, *args: rows.append(len(x)) or predict(x, *args))
+    given = params(
+        method, steps=2, guidance_scale=2.0, **{"optimise_until": 0.0} if method == "fresco" else {}
+    )
+    for fits in (True, False):
+        monkeypatch.setattr(small, "halves_fit", lambda *_, fits=fits: fits)
+        rows.clear()
+        results.append(finish(edit_clip(small, requested(method), given)))
+        assert max(rows) == FRAMES * (2 if fits else 1)
+    together, apart = (np.asarray(result.uncomposited).astype(int) for result in results)
+    assert np.abs(together - apart).max() <= 1
+    for name, maps in results[0].attention.items():
+        np.testing.assert_allclose(maps.after, results[1].attention[name].after, atol=1e-5)
+
+
+# Where there is more to do than in the base.
+MORE = {
+    "videograin": {"inject_until": 0.5, "redraw": 0.5, "heat_pixel": "1,10,6"},
+    "fatezero": {"reconstruct": True, "joint_norm": True},
+    "vid2vid_zero": {"inversion": "null_text", "joint_norm": True},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_tells_what_it_does_and_leaves_the_model_as_it_was(small, method):
+    """Between two events nothing hangs on the network; what is cached gives the same bits again."""
+    network = small.unet
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+    there = {name: set(vars(module)) for name, module in network.named_modules()}
+    given, results = params(method, preview_every=1, **MORE.get(method, {})), []
+    for _ in range(2):
+        events, seen = edit_clip(small, requested(method), given), []
+        with torch.no_grad():
+            try:
+                while True:
+                    seen.append(next(events))
+                    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+                    assert not any(getattr(m, "gradient_checkpointing", False) for m in network.modules())
+            except StopIteration as stop:
+                results.append(stop.value)
+        if len(results) == 1:
+            check_events(method, seen, results[0].attention)
+    assert np.array_equal(*(np.asarray(result.frames) for result in results))
+    assert there == {name: set(vars(module)) for name, module in network.named_modules()}
+    assert all(torch.equal(x, network.state_dict()[name]) for name, x in before.items())
+
+
+def check_events(method, seen, attention):
+    """Stages of the record, each counted from 1 to its total; maps of what the result has maps of."""
+    record = METHODS[method]
+    assert tuple(event.name for event in seen if isinstance(event, Stage)) == record.stages
+    for stage in record.stages:
+        done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
+        assert done == [(i + 1, len(done)) for i in range(len(done))], stage
+    shown = {"sdedit": set(), "fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
+    assert set(attention) == shown.get(method, {"fox"})
+    previews = [event for event in seen if isinstance(event, Preview)]
+    assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
+    for event in previews:
+        assert len(event.frames) == len(event.indices) == FRAMES
+        assert set(event.attention) == set(attention)
+        assert all(m.min() >= 0 and m.max() <= 1 for m in event.attention.values())

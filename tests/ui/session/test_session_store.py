@@ -1,0 +1,145 @@
+"""Pages come, are reloaded and go: when their sessions are kept, and when they are forgotten."""
+
+import time
+
+import gradio as gr
+import pytest
+from browser import wait
+from gradio.routes import App
+
+from regrain.ui.page.blocks import Page
+from regrain.ui.server.media import MAX_AGE
+from regrain.ui.session import session_store
+from regrain.ui.session.session_store import MAX_PAGES
+
+
+@pytest.fixture
+def now():
+    """A clock that stands still."""
+    return [0.0]
+
+
+@pytest.fixture
+def store(open_clip, visits_of, now, monkeypatch):
+    """Makes a store that forgets a page half a second after it has gone."""
+    monkeypatch.setattr(session_store.gc, "collect", lambda: None)  # slow beside the models of other tests
+    return lambda grace=0.5, **how: visits_of(open_clip(), clock=lambda: now[0], grace=grace, **how)
+
+
+def until_forgotten(visits):
+    wait(lambda: not len(visits), 6, "the page is forgotten")
+
+
+def test_a_page_that_lost_its_connection_may_come_back(store, now):
+    visits = store()
+    first = visits.get("page")
+    visits.leave("page")
+    assert visits.has_left("page")
+    assert visits.arrive("page", "again") is first
+    assert not visits.has_left("page")
+    time.sleep(0.8)
+    assert visits.get("page") is first
+    visits.leave("page", "again")
+    now[0] += 0.4
+    visits.keep("page")  # gradio goes on with what a closed page had asked, which does not bring it back
+    until_forgotten(visits)  # though nothing was heard of it later
+    assert first.stop.is_set()
+
+
+def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now):
+    visits = store(grace=1.0)
+    visits.arrive("page", "connection")
+    first = visits.get("page")
+    visits.leave("page", "connection")
+    assert visits.get("page") is first  # answered, and forgotten all the same
+    until_forgotten(visits)
+    visits.arrive("page", "other")
+    visits.get("page")
+    visits.leave("page", "other")
+    now[0] += 0.6  # only its connection is lost
+    visits.here("page")
+    time.sleep(1.5)
+    assert len(visits) == 1
+
+
+def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now):
+    visits = store()
+    visits.get("page")
+    page = visits._pages["page"]
+    visits.here("page")  # with its connection it needs no sign of life
+    assert page.heard == 0
+    visits.leave("page")
+    now[0] += 0.4
+    visits.here("page")
+    visits.here("nobody")
+    time.sleep(0.8)
+    assert len(visits) == 1
+    assert page.used == 0  # so that an hour without use ends it all the same
+    until_forgotten(visits)
+
+
+def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now):
+    visits = store()
+    visits.get("page")
+    visits.leave("page")
+    now[0] += 60.0  # on a busy machine
+    for _ in range(2):  # the second on a very busy one
+        visits.get("page")
+        until_forgotten(visits)
+
+
+def test_a_page_that_was_closed_before_it_was_heard_is_forgotten(store):
+    visits = store()
+    visits.leave("page", "connection")
+    assert visits.arrive("page", "connection") is None
+    visits.get("page")
+    until_forgotten(visits)
+    first = visits.get("reloaded")
+    visits.leave("reloaded", "second")  # before the event says that it has come
+    assert visits.arrive("reloaded", "second") is first
+    until_forgotten(visits)
+
+
+def test_all_connections_of_a_page_end_with_it(store):
+    ended = []
+    visits = store(ended=ended.append)
+    visits.arrive("stranger", "third")
+    visits.leave("stranger", "third")  # without a session
+    assert ended == ["third"]
+    visits.arrive("page", "first")
+    visits.get("page")
+    visits.arrive("page", "second")  # reloaded
+    visits.leave("page", "first")
+    visits.leave("page", "second")
+    assert ended == ["third"]  # it may come back
+    until_forgotten(visits)
+    time.sleep(0.1)
+    assert sorted(ended) == ["first", "second", "third"]
+    visits.get("page")  # answered late: gradio has made the session anew
+    until_forgotten(visits)
+    time.sleep(0.1)
+    assert len(ended) == 5
+
+
+def test_gradio_keeps_nothing_of_a_session_that_has_ended():
+    with Page() as page:
+        gr.Slider()
+    page.drop_session("early")  # before it is served
+    App.create_app(page)
+    assert page.state_holder["session"]
+    page.drop_session("session")
+    assert "session" not in page.state_holder
+    assert "session" not in page.state_holder.time_last_used
+
+
+def test_a_page_loses_its_session_after_an_hour_or_when_many_come(store, now):
+    visits = store()
+    first = visits.get("first")
+    assert visits.get("first") is first
+    now[0] = MAX_AGE + 1
+    visits.get("second")
+    assert visits.get("first") is not first
+    for number in range(MAX_PAGES + 5):
+        visits.get(str(number))
+    assert len(visits) == MAX_PAGES
+    visits.forget("0")

@@ -1,0 +1,113 @@
+// Key frames and cuts below the film strip; the mark of a cut is where a shot begins.
+import { make, setCount } from "../shared/dom.js";
+import { hub } from "../shared/hub.js";
+import { neighbourKey, readCuts, readKeys, sayCuts, shotEnds, writeCuts, writeKeys } from "./mark_lists.js";
+import { makeMarkRow } from "./mark_row.js";
+
+const SEVERAL = 24; // frames of a clip that may have several shots, so that the row is shown
+const SAY_CUTS = {
+  auto: ({ scanning }) => (scanning ? "Looking for cuts" : "Cuts are looked for when the run begins"),
+  found: () => "One shot: no cuts found",
+  list: () => "One shot",
+  beyond: ({ clip }) => "Some cuts are outside the clip: choose from 1 to " + (clip.count - 1),
+  wrong: () => "The cuts under Long clips cannot be read",
+};
+
+const readCutMarks = (editor) => {
+  if (!editor.clip) return null;
+  const { count } = editor.clip,
+    said = readCuts(hub.written.cuts, count, editor.found),
+    marked = said.frames.length && said.kind !== "beyond";
+  return {
+    ...said,
+    hidden: count < SEVERAL && !said.frames.length && ["auto", "found"].includes(said.kind),
+    quiet: marked ? "" : SAY_CUTS[said.kind](editor),
+    total: (cuts) => cuts + 1 + " shots",
+    loose: (frame) => frame > 0,
+  };
+};
+
+// The first frames of the shots but the first, as far as they are known.
+const cutsOf = (editor) => readCuts(hub.written.cuts, editor.clip.count, editor.found).frames;
+
+const CUT_MARKS = {
+  field: "cuts",
+  read: readCutMarks,
+  write: (editor, cuts) => writeCuts(cuts, editor.found),
+  row: "rg-cuts",
+  mark: "rg-cut-mark",
+  middle: 0,
+  last: (count) => count,
+  where: "before ",
+  name: "Cut",
+  title: "Cuts",
+  icon: "cut",
+  hint: "Add or remove a cut before this frame (D)",
+  hintOfMark: "Drag, or press the arrow keys, to move this cut; Delete removes it",
+  hintOfFixed: "",
+};
+
+// The row, the shots in words, and a line through the whole timeline for each cut.
+export const makeCutMarks = (editor, field) => {
+  const words = make("p", { className: "rg-cut-words", role: "status" }),
+    lines = make("div", "rg-cut-lines");
+  const row = makeMarkRow(editor, CUT_MARKS, () => {
+    setCount(lines, row.shown.length, () => make("i"));
+    row.shown.forEach((cut, i) => lines.children[i].style.setProperty("--mark", cut / editor.clip.count));
+    words.textContent = row.shown.length ? sayCuts(row.shown) : "";
+  });
+  field.append(lines);
+  editor.toggleCut = () => row.toggleAt(editor.frame);
+  return Object.assign(row, { words });
+};
+
+const SAY_KEYS = {
+  all: () => "All frames are edited",
+  auto: () => "Chosen by how much changes when the run begins",
+  beyond: (count) => "Some key frames are outside the clip: choose from 0 to " + (count - 1),
+  wrong: () => "The key frames under Long clips cannot be read",
+};
+
+const readKeyMarks = (editor) => {
+  if (!editor.clip) return null;
+  const { count } = editor.clip,
+    cuts = cutsOf(editor),
+    said = readKeys(hub.written.keyframes, count, cuts),
+    fixed = new Set(shotEnds(count, cuts));
+  return {
+    ...said,
+    quiet: SAY_KEYS[said.kind]?.(count) ?? "",
+    total: (marked) => marked + " / " + count,
+    loose: (frame) => !fixed.has(frame),
+  };
+};
+
+const KEY_MARKS = {
+  field: "keyframes",
+  read: readKeyMarks,
+  write: (editor, frames) => writeKeys(frames, editor.clip.count, cutsOf(editor)),
+  row: "rg-keys",
+  mark: "rg-key-mark",
+  middle: 0.5,
+  last: (count) => count - 1,
+  where: "",
+  name: "Key frame",
+  title: "Key frames",
+  icon: "key",
+  hint: "Make this frame a key frame, or no longer one (K)",
+  hintOfMark: "Drag, or press the arrow keys, to move this key frame; Delete removes it",
+  hintOfFixed: "The first and the last frame of a shot are always key frames",
+};
+
+export const makeKeyMarks = (editor, changed) => {
+  const row = makeMarkRow(editor, KEY_MARKS, changed);
+  editor.toggleKey = () => row.toggleAt(editor.frame);
+  editor.goToKey = (side) => {
+    const keys = readKeyMarks(editor),
+      held = row.track.contains(document.activeElement);
+    if (!keys) return;
+    editor.go(neighbourKey(keys.frames, editor.frame, side));
+    if (held) row.track.querySelector("[tabindex='0']")?.focus();
+  };
+  return row;
+};

@@ -1,2 +1,0 @@
-// Whether pictures may move by themselves.
-export const mayMove = () => !matchMedia("(prefers-reduced-motion: reduce)").matches;
