@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
 
 from regrain.editing.diffusion.schedule import advance
@@ -21,23 +22,6 @@ NORM = "motion_modules.0.norm.weight"
 @pytest.fixture(scope="module")
 def backbone(tiny_folder):
     return load_backbone(str(tiny_folder))
-
-
-def write_adapter(folder, unet, *, middle=True, positions=32):
-    config = unet.config
-    torch.manual_seed(5)
-    adapter = MotionAdapter(
-        block_out_channels=config.block_out_channels,
-        motion_layers_per_block=config.layers_per_block,
-        motion_num_attention_heads=4,
-        motion_max_seq_length=positions,
-        use_motion_mid_block=middle,
-    )
-    for name, weight in adapter.named_parameters():  # proj_out begins as zero
-        weight.data = weight.data + 0.3 * torch.randn_like(weight) / max(1, weight.shape[-1]) ** 0.5
-        assert "pos_embed" not in name
-    adapter.save_pretrained(folder)
-    return adapter
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["with a middle", "without"])
@@ -146,11 +130,10 @@ def authors(tensors):
     """The names that the authors' files have."""
     named = {}
     for name, tensor in tensors.items():
-        for new, old in (
-            (".attn1.", ".attention_blocks.0."), (".attn2.", ".attention_blocks.1."), (".norm1.", ".norms.0."),
-            (".norm2.", ".norms.1."), (".norm3.", ".ff_norm."),
-        ):  # fmt: skip
-            name = name.replace(new, old)
+        for number in (0, 1):
+            name = name.replace(f".attn{number + 1}.", f".attention_blocks.{number}.")
+            name = name.replace(f".norm{number + 1}.", f".norms.{number}.")
+        name = name.replace(".norm3.", ".ff_norm.")
         head, module, rest = name.partition(".motion_modules.")
         number, _, rest = rest.partition(".")
         named[f"{head}{module}{number}.temporal_transformer.{rest}"] = tensor
