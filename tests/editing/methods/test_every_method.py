@@ -142,8 +142,9 @@ def check_events(method, seen, attention):
     for stage in record.stages:
         done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
-    shown = {"sdedit": set(), "fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
-    assert set(attention) == shown.get(method, {"fox"})
+    shown = dict.fromkeys(("fatezero", "vid2vid_zero", "tune_a_video"), {"fox"})
+    shown |= {"fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
+    assert set(attention) == shown.get(method, set())
     previews = [event for event in seen if isinstance(event, Preview)]
     assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
     for event in previews:
