@@ -54,6 +54,7 @@ _Dtype = Annotated[
     str | None, Option(help="float32, float16 or bfloat16; by default what suits device and memory.")
 ]
 _ADAPTER = "Adapter file made by `tune`, or its name in $REGRAIN_MODELS; instead of the project's."
+_MOTION = "Motion adapter (AnimateDiff) instead of the project's; the scale is 0 to 4, by default 1."
 _WHOLE = "Also write whole.mp4: the file with the edit in its place."
 _SPLIT = "Spread the shots of a clip over workers; needs a shared cache."
 _RAY = "Ray cluster: its address, auto, or local to start one here."
@@ -68,6 +69,7 @@ def run(
     model: _ModelId = None,
     lora: _Loras = None,
     adapter: Annotated[str | None, Option(metavar="FILE", help=_ADAPTER)] = None,
+    motion: Annotated[str | None, Option(metavar="NAME@SCALE", help=_MOTION)] = None,
     method: _Method = None,
     settings: _Settings = None,
     seed: Annotated[int | None, Option(help="Seed instead of the project's.")] = None,
@@ -87,6 +89,7 @@ def run(
         seed=seed,
         loras=tuple(lora) if lora else None,
         adapter=adapter,
+        motion=motion,
     )
     check_runnable(request)
     if whole:

@@ -45,6 +45,7 @@ class JobSpec(BaseModel):
     prompts: list[str] = []
     model: str | None = None
     loras: list[str] | None = None
+    motion: str | None = None
     seed: int | None = None
 
 

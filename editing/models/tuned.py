@@ -21,18 +21,26 @@ def tuned(backbone: Backbone, adapter: Adapter) -> Backbone:
     return cast("Backbone", _Tuned(backbone, adapter))
 
 
-class _Tuned:
-    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+class View:
+    """A model seen through another: what a subclass does not define is the model's."""
+
+    def __init__(self, backbone: Backbone) -> None:
         # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
-        for name in {*Backbone.__annotations__, *vars(Backbone)} - {"predict"}:
-            if not name.startswith("_"):
+        for name in {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}:
+            if not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(backbone, name))
-        self._backbone, self._facts = backbone, adapter.facts
-        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
-        self.fingerprint = adapter.digest(backbone.fingerprint)
+        self._backbone = backbone
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_backbone"], name)
+
+
+class _Tuned(View):
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        super().__init__(backbone)
+        self._facts = adapter.facts
+        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
+        self.fingerprint = adapter.digest(backbone.fingerprint)
 
     def predict(
         self,

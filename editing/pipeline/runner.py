@@ -15,6 +15,7 @@ from regrain.editing.errors import ResourceError, shorten
 from regrain.editing.media.clip import DRAWN
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.models.adapters import AdapterFacts, check_fits, find_adapter, is_of_clip, load_adapter
+from regrain.editing.models.loading.location import parse_lora
 from regrain.editing.params.registry import Resolved, check_needs, check_params, resolve_params
 from regrain.editing.recipe.events import EditResult, Event, Finished, Progress, Stage, Tuned, WindowStarted
 from regrain.editing.request.compose import missing_phrases
@@ -151,7 +152,7 @@ def tune(request: EditRequest, backbone: Backbone | None = None) -> Iterator[Eve
     """
     if request.method != "tune_a_video":
         request = replace(request, method="tune_a_video", params={})
-    request = replace(request, adapter="")
+    request = replace(request, adapter="", motion="")
     check_source(request)
     clock = StageTimer()
     run = yield from _prepared(request, backbone, clock)
@@ -186,6 +187,11 @@ def _prepared(
         from regrain.editing.models.load import load_backbone
 
         backbone = load_backbone(request.model, request.loras)
+    if request.motion:
+        from regrain.editing.models.motion_modules import load_motion, moving
+
+        motion = parse_lora(request.motion, "motion", 0.0)
+        backbone = moving(backbone, load_motion(motion.model, backbone), motion.weight)
     clock.device = backbone.device
     reset_peak(backbone.device)
     params, resolved = resolve_params(

@@ -15,6 +15,7 @@ from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import FrameSource, LazyFrames
+from regrain.editing.models.loading.location import parse_lora
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.areas import grown_areas, opacity, union
 from regrain.editing.request.compose import Composed, compose, compose_negatives
@@ -46,6 +47,7 @@ class EditRequest:
         more_prompts: Prompts of further edits of the same clip in the same run.
         loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
         adapter: An adapter tuned on the clip, a path or a name in $REGRAIN_MODELS; see `models.adapters`.
+        motion: A motion adapter, `NAME@SCALE`, the scale 0..4; see `models.motion_modules`.
 
     Raises:
         MaskError: Labels have the wrong shape or a value without a region, or a region has no pixel.
@@ -66,6 +68,7 @@ class EditRequest:
     more_prompts: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
     adapter: str = ""
+    motion: str = ""
 
     def __post_init__(self) -> None:
         for key in ("source_prompt", "prompt", "negative_prompt"):
@@ -145,8 +148,11 @@ class EditRequest:
             ("seed", is_whole(self.seed, 0, MAX_SEED), f"a whole number from 0 to {MAX_SEED}"),
             ("size", has_size, sizes),
             ("adapter", isinstance(self.adapter, str), "a path or a name"),
+            ("motion", isinstance(self.motion, str), "NAME@SCALE"),
         ):
             require(key, getattr(self, key), holds, expected)
+        if self.motion:
+            parse_lora(self.motion, "motion", 0.0)
         check_params(self.method, self.params)
 
     def _check_regions(self) -> None:

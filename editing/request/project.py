@@ -117,6 +117,7 @@ class Project(_Model):
         max_length=MAX_LORAS,
         description="LoRA files added to the model, as NAME@WEIGHT; names as for models.",
     )
+    motion: str = Field("", description="Motion adapter (AnimateDiff), NAME@SCALE; the scale is 0 to 4.")
     adapter: str = Field(
         "", description="An adapter tuned on the clip: a file in the folder, or a name in $REGRAIN_MODELS."
     )
@@ -149,7 +150,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     if folder.name == FILE:
         folder = folder.parent
     project = _parse(folder / FILE)
-    _check_names(project.model, project.loras, project.params.get("control", ""))
+    _check_names(project.model, project.loras, project.motion, project.params.get("control", ""))
     options = project.clip
     clip_path, masks_path = _inside(folder, options.path, "clip.path"), _masks_path(folder, project)
     clip = open_clip(clip_path, options.start, options.stride, options.frames)
@@ -166,6 +167,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         size=options.size,
         more_prompts=tuple(project.more_prompts),
         loras=tuple(project.loras),
+        motion=project.motion,
         adapter=_read_adapter(folder, project.adapter),
         **project.model_dump(include=_SHARED),
     )
@@ -201,7 +203,7 @@ def save_project(
     """
     folder = Path(path)
     check_project_path(folder)
-    _check_names(request.model, request.loras)
+    _check_names(request.model, request.loras, request.motion)
     with staged(folder) as staging:
         content = {**describe(request), "clip": _save_clip(request.clip, staging, request.size)}
         if overlapping:
@@ -224,6 +226,7 @@ def describe(request: EditRequest) -> dict[str, Any]:
         "masks": None if request.labels is None else "masks",
         "more_prompts": list(request.more_prompts) or None,
         "loras": list(request.loras) or None,
+        "motion": request.motion or None,
         "adapter": Path(request.adapter).name or None,
         **{key: getattr(request, key) for key in _SHARED},
     }
@@ -294,13 +297,15 @@ def _check_texts(content: object, place: str = "") -> None:
         _check_texts(part, f"{place}.{key}")
 
 
-def _check_names(model: str, loras: Iterable[str], control: object = "") -> None:
+def _check_names(model: str, loras: Iterable[str], motion: str, control: object = "") -> None:
     """A project may come from anyone, so it may name models but not paths on this machine."""
     names = "a hub id or a name in $REGRAIN_MODELS"
     if not is_name(model):
         message = f"A project may name storybook, {names}, not {shorten(model)}"
         raise RequestError("model", f"{message}. Use --model for a path.")
     given = [("loras", "--lora", text, parse_lora(text).model) for text in loras]
+    if motion:
+        given.append(("motion", "--motion", motion, parse_lora(motion, "motion", 0.0).model))
     with suppress(ValueError):  # what cannot be read is refused later, with the parameters
         given += [("params.control", "--set", spec.model, spec.model) for spec in read_control(control)]
     for field, option, text, name in given:

@@ -31,23 +31,28 @@ class ModelLocation:
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """A LoRA file (hub id, name in $REGRAIN_MODELS, folder or file) and its weight, -4..4."""
+    """A LoRA or a motion adapter (hub id, name in $REGRAIN_MODELS, folder or file) and its weight."""
 
     model: str
     weight: float = 1.0
 
 
-def parse_lora(text: str) -> LoraSpec:
-    """Read `FILE@WEIGHT`; the weight, -4 to 4, may be left out.
+def parse_lora(text: str, field: str = "loras", least: float = -_MAX_LORA) -> LoraSpec:
+    """Read `FILE@WEIGHT`; the weight, 4 at most, may be left out.
+
+    Args:
+        text: The text.
+        field: What errors are about.
+        least: The least weight.
 
     Raises:
         ModelError: The text has another form, or the weight is out of range.
     """
     file, at, weight = (part.strip() for part in text.partition("@"))
     known = re.fullmatch(_WEIGHT, weight, re.ASCII) if at else True
-    if not file or len(text) > _MAX_TEXT or not known or abs(float(weight or 1)) > _MAX_LORA:
-        expected = f"FILE@WEIGHT with a weight from {-_MAX_LORA:g} to {_MAX_LORA:g}"
-        raise ModelError("loras", f"Expected {expected}, got {shorten(text)}.")
+    if not file or len(text) > _MAX_TEXT or not known or not least <= float(weight or 1) <= _MAX_LORA:
+        expected = f"FILE@WEIGHT with a weight from {least:g} to {_MAX_LORA:g}"
+        raise ModelError(field, f"Expected {expected}, got {shorten(text)}.")
     return LoraSpec(file, float(weight or 1))
 
 

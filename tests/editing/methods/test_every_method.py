@@ -6,9 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from made_motion import write_adapter
 from running import finish
 from wiring import BASES, FRAMES, differs, near, requested
 
+from regrain.editing import edit, load_project, save_project
+from regrain.editing.errors import ModelError
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS, check_params
 from regrain.editing.pipeline.assembly import edit_clip
@@ -139,11 +142,42 @@ def check_events(method, seen, attention):
     for stage in record.stages:
         done = [(e.done, e.total) for e in seen if isinstance(e, Progress) and e.stage == stage]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
-    shown = {"sdedit": set(), "fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
-    assert set(attention) == shown.get(method, {"fox"})
+    shown = dict.fromkeys(("fatezero", "vid2vid_zero", "tune_a_video"), {"fox"})
+    shown |= {"fresco": {"left", "right"}, "videograin": {"left", "right", "frame 1 at 10,6"}}
+    assert set(attention) == shown.get(method, set())
     previews = [event for event in seen if isinstance(event, Preview)]
     assert len(previews) == sum(isinstance(e, Progress) and e.stage == "editing" for e in seen)
     for event in previews:
         assert len(event.frames) == len(event.indices) == FRAMES
         assert set(event.attention) == set(attention)
         assert all(m.min() >= 0 and m.max() <= 1 for m in event.attention.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_motion_adapter_moves_every_method_and_at_scale_0_none(small, tmp_path, method):
+    write_adapter(tmp_path / "motion", small.unet, heads=2)
+    plain = replace(requested(method), params=BASES[method])
+
+    def latents(motion):
+        *_, finished = edit(replace(plain, motion=motion), small)
+        return finished.result.uncomposited[:], finished.report
+
+    usual, report = latents("")
+    assert "motion" not in report["request"]
+    still, report = latents(f"{tmp_path / 'motion'}@0")
+    assert report["request"]["motion"].endswith("motion@0")
+    assert np.array_equal(usual, still)
+    moved, _ = latents(f"{tmp_path / 'motion'}@1")
+    assert not np.array_equal(usual, moved)
+    assert np.array_equal(latents("")[0], usual)  # nothing stays on the model
+
+
+def test_projects_keep_the_name_of_a_motion_adapter(tmp_path):
+    request = replace(requested("sdedit"), motion="v1-5-3@0.8")
+    save_project(request, tmp_path / "project")
+    assert load_project(tmp_path / "project").motion == "v1-5-3@0.8"
+    for wrong in ("x@-1", "x@5", "@1"):
+        with pytest.raises(ModelError, match="Expected FILE@WEIGHT with a weight from 0 to 4"):
+            replace(request, motion=wrong)
+    with pytest.raises(ModelError, match="Use --motion for a path"):
+        save_project(replace(request, motion="/home/x/motion"), tmp_path / "other")

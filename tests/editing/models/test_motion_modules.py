@@ -1,0 +1,190 @@
+"""Motion modules beside diffusers' own."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import AnimateDiffPipeline, DDIMScheduler, MotionAdapter, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from made_motion import write_adapter
+from safetensors.torch import load_file, save_file
+
+from regrain.editing.diffusion.schedule import advance
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.load import load_backbone
+from regrain.editing.models.motion_modules import between_frames, load_motion, moving, seen_in_time
+
+FRAMES = 3
+NORM = "motion_modules.0.norm.weight"
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_folder):
+    return load_backbone(str(tiny_folder))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["with a middle", "without"])
+def folder(request, tmp_path_factory, backbone):
+    path = tmp_path_factory.mktemp("motion")
+    write_adapter(path, backbone.unet, middle=request.param)
+    return path
+
+
+def rows(backbone, branches=2, seed=0):
+    made = torch.Generator().manual_seed(seed)
+    x = torch.randn(branches * FRAMES, 4, 8, 8, generator=made)
+    text = backbone.embed(["a cat", "a dog runs"][:branches])
+    return x, text
+
+
+@torch.no_grad()
+def test_a_call_equals_diffusers(folder, backbone):
+    """With its norm over all frames; the authors' is the next test's."""
+    adapter = MotionAdapter.from_pretrained(folder)
+    theirs = UNetMotionModel.from_unet2d(load_backbone(str(backbone.id)).unet, adapter).eval()
+    x, text = rows(backbone)
+    motion = load_motion(str(folder), backbone)
+    patch = between_frames(motion.modules, motion.heads, FRAMES, joint=True)
+    vectors = text.vectors.repeat_interleave(FRAMES, 0)
+    video = x.unflatten(0, (2, FRAMES)).movedim(1, 2)
+    wanted = theirs(video, 401, vectors).sample.movedim(2, 1).flatten(0, 1)
+    with patch(backbone.unet):
+        found = backbone.unet(x, 401, vectors).sample
+    assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max().clamp(min=1)
+    plain = backbone.unet(x, 401, vectors).sample  # nothing stays
+    assert (found - plain).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_short_sampling_equals_the_pipeline(folder, backbone, tmp_path):
+    """The schedule is the adapter's, where it says one."""
+    linear = {"_class_name": "MotionAdapter", "beta_schedule": "linear"}
+    shutil.copytree(folder, tmp_path / "linear")
+    config = tmp_path / "linear" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | linear))
+    moved = moving(backbone, load_motion(str(tmp_path / "linear"), backbone), joint=True)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1,
+    )  # fmt: skip
+    parts = (backbone.vae, backbone.text_encoder, backbone.tokenizer, load_backbone(str(backbone.id)).unet)
+    pipe = AnimateDiffPipeline(*parts, MotionAdapter.from_pretrained(folder), scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    x, _ = rows(backbone, branches=1)
+    video = x.unflatten(0, (1, FRAMES)).movedim(1, 2)
+    how = {"num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent", "num_frames": FRAMES}
+    wanted = pipe("a cat", latents=video.clone(), height=64, width=64, **how).frames.movedim(2, 1)[0]
+    text = backbone.embed(["", "a cat"])
+    for step in moved.schedule.sampling(4):
+        x0, eps = moved.predict(torch.cat([x, x]), step, text)
+        (x0, x1), (e0, e1) = x0.chunk(2), eps.chunk(2)
+        x = advance(x0 + 3 * (x1 - x0), e0 + 3 * (e1 - e0), step)
+    assert (x - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+@torch.no_grad()
+def test_each_frame_is_normalised_alone(folder, backbone):
+    """As in the authors' code: diffusers' module, with its norm frame by frame."""
+    motion = load_motion(str(folder), backbone)
+    name, weights = next(iter(motion.modules.items()))
+    wide = len(weights["norm.weight"])
+    theirs = AnimateDiffTransformer3D(
+        4, wide // 4, wide, positional_embeddings="sinusoidal", num_positional_embeddings=32,
+    )  # fmt: skip
+    theirs.load_state_dict(weights, strict=False)
+    norm = theirs.norm.forward
+    theirs.norm.forward = lambda video: torch.stack([norm(frame) for frame in video.unbind(2)], 2)
+    x = torch.randn(2 * FRAMES, wide, 4, 5, generator=torch.Generator().manual_seed(1))
+    wanted = theirs.eval()(x, num_frames=FRAMES) - x
+    assert (seen_in_time(x, weights, 4, FRAMES) - wanted).abs().max() < 1e-5
+    assert (seen_in_time(x, weights, 4, FRAMES, joint=True) - wanted).abs().max() > 1e-3
+    halves = [seen_in_time(half, weights, 4, FRAMES) for half in x.chunk(2)]
+    assert (torch.cat(halves) - wanted).abs().max() < 1e-5  # branches do not see each other
+
+
+@torch.no_grad()
+def test_scale_weighs_and_zero_is_the_model(folder, backbone):
+    motion, (x, text) = load_motion(str(folder), backbone), rows(backbone)
+    step = backbone.schedule.sampling(4)[1]
+    assert moving(backbone, motion, 0.0) is backbone
+    half, whole = moving(backbone, motion, 0.5), moving(backbone, motion)
+    assert len({view.fingerprint for view in (backbone, half, whole)}) == 3
+    answers = [view.predict(x, step, text)[1] for view in (backbone, half, whole)]
+    assert (answers[0] - answers[1]).abs().max() > 1e-4 < (answers[1] - answers[2]).abs().max()
+    assert torch.equal(backbone.predict(x, step, text)[1], answers[0])
+    assert whole.size == backbone.size
+    assert whole.fit(64, 64) == backbone.fit(64, 64)
+
+
+def test_more_frames_than_positions_are_refused(tmp_path, backbone):
+    write_adapter(tmp_path, backbone.unet, positions=2)
+    moved = moving(backbone, load_motion(str(tmp_path), backbone))
+    assert moved.window_frames(2, 8, 8) == 2
+    x, text = rows(backbone)
+    with pytest.raises(RequestError, match="3 frames are edited together, but the adapter has 2 positions"):
+        moved.predict(x, backbone.schedule.sampling(4)[0], text)
+
+
+def authors(tensors):
+    """The names that the authors' files have."""
+    named = {}
+    for name, tensor in tensors.items():
+        for number in (0, 1):
+            name = name.replace(f".attn{number + 1}.", f".attention_blocks.{number}.")
+            name = name.replace(f".norm{number + 1}.", f".norms.{number}.")
+        name = name.replace(".norm3.", ".ff_norm.")
+        head, module, rest = name.partition(".motion_modules.")
+        number, _, rest = rest.partition(".")
+        named[f"{head}{module}{number}.temporal_transformer.{rest}"] = tensor
+    block = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
+    return named | {f"{block}.pos_encoder.pe": torch.zeros(1, 24, 32)}
+
+
+def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_path):
+    tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
+    save_file(authors(tensors), tmp_path / "mm.safetensors")
+    one, other = (load_motion(str(path), backbone) for path in (folder, tmp_path / "mm.safetensors"))
+    assert one.modules.keys() == other.modules.keys()
+    assert one.fingerprint == other.fingerprint
+    assert (one.positions, other.positions) == (32, 24)
+
+
+def changed(folder, target, change):
+    shutil.copytree(folder, target)
+    path = target / "diffusion_pytorch_model.safetensors"
+    save_file(change(load_file(path)), path)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t | {"conv_in.weight": torch.zeros(1)}, "takes a picture as input, as PIA does"),
+        (lambda t: {k: v for k, v in t.items() if "up_blocks.1." not in k}, "does not fit.*up_blocks.1."),
+        (lambda t: t | {f"down_blocks.7.{NORM}": torch.zeros(32)}, "does not fit.*blocks.7"),
+        (lambda t: t | {f"down_blocks.0.{NORM}": torch.zeros(64)}, "64 channels, the model 32"),
+        (lambda t: {"lora_A.weight": torch.zeros(2)}, "has 'lora_A.weight'"),
+        (lambda t: {}, "has no motion modules"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, change, said):
+    with pytest.raises(ModelError, match=said) as caught:
+        load_motion(str(changed(folder, tmp_path / "other", change)), backbone)
+    assert caught.value.field == "motion"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("mm.ckpt", b"x", "is a pickle"),
+        ("mm.safetensors", b"x" * 99, "is damaged"),
+        ("nowhere", None, "was not found"),
+    ],
+)
+def test_files_that_cannot_be_read_are_refused_in_one_line(backbone, tmp_path, name, content, said):
+    if content:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=said) as caught:
+        load_motion(str(tmp_path / name), backbone)
+    assert caught.value.field == "motion"
