@@ -17,6 +17,7 @@ class GentleParams(WindowedParams):
 def run(backbone, request, params, piece=None):
     """See CONTRIBUTING.md, *How to add a method*."""
     import torch
+
     from regrain.editing.attention.batch import Batch
     from regrain.editing.diffusion.schedule import add_noise, advance
     from regrain.editing.recipe.window import WindowResult, working_clip
@@ -25,14 +26,14 @@ def run(backbone, request, params, piece=None):
     with torch.no_grad():
         source = backbone.encode(working_clip(backbone, request, piece).frames)
         batch = Batch.of(len(source), edits=1)
-        prompts = backbone.embed([request.negatives, request.targets[0]])
-        text = batch.texts(dict(zip(("uncond", "cond/0"), prompts, strict=True)))
+        uncond, cond = backbone.embed([request.negatives, request.targets[0]])
+        text = batch.texts({"uncond": uncond, "cond/0": cond})
         noise = torch.randn(source.shape[1:], generator=torch.Generator().manual_seed(request.seed))
         steps = [s for s in backbone.schedule.sampling(params.steps) if not s.within(1 - params.amount)]
         x = add_noise(source, noise.expand_as(source), steps[0])
         for step in steps:
-            answer = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
-            x = advance(*batch.guide(answer, params.guidance_scale), step)
+            x0, eps = backbone.predict(batch.join({"uncond": x, "cond": x}), step, text)
+            x = advance(*batch.guide((x0, eps), params.guidance_scale), step)
     return WindowResult(x.split(len(source)))
 
 
