@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,13 +23,9 @@ from regrain.editing.attention.backends import attention
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
-from regrain.editing.models.intervention import PLAIN, Intervention, Patch, hooked
+from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.loading.motion import FIELD, MotionFile
 from regrain.editing.models.tuned import View
-
-if TYPE_CHECKING:
-    from regrain.editing.diffusion.schedule import Step
-    from regrain.editing.diffusion.text import PromptEmbedding
 
 Weights = Mapping[str, Tensor]
 _NORM_EPS = 1e-6
@@ -134,25 +130,13 @@ class _Moving(View):
         """As the model's, and no more than there are positions for."""
         return min(self._backbone.window_frames(rows, height, width), self._motion.positions)
 
-    def predict(
-        self,
-        x: Tensor,
-        step: Step,
-        text: PromptEmbedding,
-        change: Intervention = PLAIN,
-        *,
-        recompute: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Predict (x0, eps) with the modules."""
-        frames = len(x) // len(text)  # a text per branch
-        if frames > self._motion.positions:
-            said = (
-                f"{frames} frames are edited together, but the adapter has {self._motion.positions} positions"
-            )
+    def extend(self, change: Intervention, frames: int) -> Intervention:
+        """See `View.extend`."""
+        if (most := self._motion.positions) < frames:
+            said = f"{frames} frames are edited together, but the adapter has {most} positions"
             raise RequestError("motion", f"{said}. Lower params.window, or use fewer frames.")
         patch = between_frames(self._modules, self._motion.heads, frames, *self._how)
-        change = replace(change, patches=(*change.patches, patch))
-        return self._backbone.predict(x, step, text, change, recompute=recompute)
+        return replace(change, patches=(*change.patches, patch))
 
 
 def between_frames(

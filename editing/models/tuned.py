@@ -34,13 +34,9 @@ class View:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_backbone"], name)
 
-
-class _Tuned(View):
-    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
-        super().__init__(backbone)
-        self._facts = adapter.facts
-        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
-        self.fingerprint = adapter.digest(backbone.fingerprint)
+    def extend(self, change: Intervention, frames: int) -> Intervention:
+        """What each call adds to a change, for so many frames per branch."""
+        return change
 
     def predict(
         self,
@@ -51,7 +47,18 @@ class _Tuned(View):
         *,
         recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Predict (x0, eps) with the adapter."""
-        frames = len(x) // len(text)  # a text per branch
-        change = with_weights(change, self._weights, frames, self._facts.positions)
+        """Predict (x0, eps) with what the view adds."""
+        change = self.extend(change, len(x) // len(text))  # a text per branch
         return self._backbone.predict(x, step, text, change, recompute=recompute)
+
+
+class _Tuned(View):
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        super().__init__(backbone)
+        self._facts = adapter.facts
+        self._weights = {n: w.to(backbone.device, backbone.dtype) for n, w in adapter.weights.items()}
+        self.fingerprint = adapter.digest(backbone.fingerprint)
+
+    def extend(self, change: Intervention, frames: int) -> Intervention:
+        """See `View.extend`."""
+        return with_weights(change, self._weights, frames, self._facts.positions)
