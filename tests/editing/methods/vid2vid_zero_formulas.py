@@ -34,7 +34,7 @@ def check(run: Run) -> None:
     inverting = run.of("inverting")
     latents = check_inversion(run, inverting[: params.steps])
     learned = check_learning(run, inverting[params.steps :], latents)
-    targets = run.request.targets
+    targets, scale = run.request.targets, params.guidance_scale
     inside = blended_area(run)
     x = varied(latents[-1], inside, params, run.request.seed).repeat(len(targets), 1, 1, 1)
     rebuilt = latents[-1]
@@ -44,15 +44,13 @@ def check(run: Run) -> None:
         step = call.step
         rows = Branches(run, call, x, rebuilt, learned)
         check_attention(run, call, rows)
-        ends = [
-            guided(rows.uncond(i), rows.cond(i), params.guidance_scale, step) for i in range(len(targets))
-        ]
-        x = torch.cat(ends)
+        x = torch.cat([guided(rows.uncond(i), rows.cond(i), scale, step) for i in range(len(targets))])
         if rows.source is not None:
-            rebuilt = guided(rows.source_uncond, answers(call, rows.source), params.guidance_scale, step)
+            rebuilt = guided(rows.source_uncond, answers(call, rows.source), scale, step)
         if inside is not None:
             known = latents[step.total - 1 - step.index].repeat(len(targets), 1, 1, 1)
-            x = inside.repeat(len(targets), 1, 1, 1) * x + (1 - inside).repeat(len(targets), 1, 1, 1) * known
+            area = inside.repeat(len(targets), 1, 1, 1)
+            x = area * x + (1 - area) * known
     for found, expected in zip(run.decoded, x.split(FRAMES), strict=False):
         near(found, expected, "last latents")
     assert (run.result.reconstruction is not None) == params.reconstruct
@@ -86,13 +84,8 @@ def check_learning(run: Run, calls: list[Call], latents: list[Tensor]) -> dict[i
         assert [call.learns for call in here] == [False] + [True] * len(tries) + [False]
         assert has_text(tries[0], 0, text)
         goal, share = latents[step.total - 1 - step.index], step.index / step.total
-        losses = [
-            float(
-                (guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) - goal).square().mean()
-            )
-            for t in tries
-        ]
-        enough = [loss < 1e-5 + 1e-3 * share for loss in losses]
+        ends = [guided(answers(t, 0), answers(cond, 0), params.guidance_scale, step) for t in tries]
+        enough = [float((end - goal).square().mean()) < 1e-5 + 1e-3 * share for end in ends]
         assert len(tries) == (enough.index(True) + 1 if True in enough else params.inner_steps)
         rate = params.learning_rate * (1 - share / 2)
         moved = (tries[1] if len(tries) > 1 else last).text(0) - text[0]
@@ -135,9 +128,8 @@ class Branches:
 
         def take(text: Tensor, latents: Tensor) -> int:
             for branch in left:
-                if has_text(call, branch, text) and torch.allclose(
-                    call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4
-                ):
+                near_by = torch.allclose(call.x[call.branch(branch)], latents, atol=2e-5, rtol=1e-4)
+                if near_by and has_text(call, branch, text):
                     left.remove(branch)
                     return branch
             raise AssertionError(f"step {step.index} has no row of such a text and such latents")
