@@ -66,9 +66,12 @@ class GuidedAttention:
 
         def ids(size: tuple[int, int], device: torch.device) -> Int[Tensor, "frames tokens"]:
             pixels = torch.from_numpy(frames).movedim(-1, 1).float()
-            colours = F.adaptive_avg_pool2d(pixels, size).movedim(1, -1)
             there = pairs.at(size)
-            return track_ids(*token_maps(there.backward, there.appeared, colours)).to(device)
+            appeared, colours = there.appeared, F.adaptive_avg_pool2d(pixels, size)
+            if params.details == "released":  # Of each cell only the middle counts.
+                appeared = newly_seen(pairs, size)[1:].unflatten(1, size)
+                colours = F.interpolate(pixels, size, mode="bilinear")
+            return track_ids(*token_maps(there.backward, appeared, colours.movedim(1, -1))).to(device)
 
         def shared(size: tuple[int, int], device: torch.device) -> Bool[Tensor, "frames tokens"]:
             seen = newly_seen(pairs, size)
