@@ -161,13 +161,6 @@ class ModulationVariants(ModulatedParams):
 class GuidedParams(MethodParams):
     """Self-attention guided by the source, by what frames share, and by the motion (FRESCO's)."""
 
-    details: Literal["fixed", "released"] = parameter(
-        "fixed",
-        "Details",
-        "How the source's features are noised, which tokens attention along the motion links, and how "
-        "statistics are restored: corrected, or as in the published code.",
-    )
-
     cross_frame: Literal["efficient", "first", "own"] = parameter(
         "efficient",
         "Frames each frame sees",

@@ -102,6 +102,12 @@ class FrescoParams(GuidedParams, ModulatedParams):
         "Restore statistics",
         "Restore the mean and deviation of every channel after features are optimised.",
     )
+    details: Literal["fixed", "released"] = parameter(
+        "fixed",
+        "Details",
+        "How the source's features are noised, the least differences that count, and how statistics are "
+        "restored: corrected, or as in the published code.",
+    )
     spatial_steps: int = parameter(
         1,
         "Steps with spatial attention",

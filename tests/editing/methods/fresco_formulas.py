@@ -172,27 +172,19 @@ def guided_attention(
     out = torch.cat(halves)
     if call.step.index >= int(params.temporal_until * call.step.total + 1e-9):
         return out
-    there = pairs.at(size)
     pixels = torch.from_numpy(run.request.clip.read(0, FRAMES)).float()
-    cells, appeared = in_cells(pixels, size).mean((3, 4)), there.appeared
-    if params.details == "released":  # bilinear: of each cell the four pixels in the middle
-        cells = middle(pixels, size)
-        appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
-    ids = track_ids(*token_maps(there.backward, appeared, cells)).flatten()
+    appeared = middle(pairs.appeared[..., None].float(), size)[..., 0] > 0.5
+    ids = track_ids(*token_maps(pairs.at(size).backward, appeared, middle(pixels, size))).flatten()
     same = ids[:, None] == ids[None]
     assert same.sum() > 1.5 * len(same)  # the clip moves slowly enough to be followed
     return along(layer, out, same, params.temporal_sharpness * scale)
 
 
-def in_cells(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """The pixels of each cell: [frames, h, w, down, across, c]."""
-    return x.unflatten(2, (size[1], -1)).unflatten(1, (size[0], -1)).transpose(2, 3)
-
-
 def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
-    cells = in_cells(x, size)
-    down, across = (side // 2 for side in cells.shape[3:5])
-    return cells[:, :, :, down - 1 : down + 1, across - 1 : across + 1].mean((3, 4))
+    """The mean of the four pixels in the middle of each cell."""
+    cells = x.unflatten(2, (size[1], -1)).unflatten(1, (size[0], -1))
+    down, across = (cells.shape[side] // 2 for side in (2, 4))
+    return cells[:, :, down - 1 : down + 1, :, across - 1 : across + 1].mean((2, 4))
 
 
 def cross_frame(
