@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+_FOUND = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+CHROMIUM = os.environ.get("REGRAIN_CHROMIUM", _FOUND)  # an empty one: as on a machine without
 
 
 # How many times longer than on an idle machine a test waits before it gives up.
