@@ -25,9 +25,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         RequestError: It cannot; the field is `--out`.
     """
-    whole = folder.absolute()
+    whole = Path(os.path.realpath(folder))
     with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
-        nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
+        nearest = next(p for p in (whole, *whole.parents) if p.exists() or p.is_symlink())  # to itself
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
 
@@ -38,7 +38,7 @@ def check_apart(out: Path, source: Path) -> None:
     Raises:
         RequestError: It is or does; the field is `--out`.
     """
-    there, here = out.resolve(), source.resolve()
+    there, here = (Path(os.path.realpath(path)) for path in (out, source))  # resolve() raises for loops
     if there == here or there in here.parents or here in there.parents:
         raise RequestError("--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.")
 

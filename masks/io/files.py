@@ -20,7 +20,7 @@ from regrain.editing.media.labels import flatten, is_written, open_regions, spli
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
-from regrain.editing.storage.folders import check_writable, remove_stale, replacing, staged
+from regrain.editing.storage.folders import check_apart, check_writable, remove_stale, replacing, staged
 from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
@@ -147,8 +147,7 @@ def check_out(out: Path, source: Path) -> None:
     if os.path.isfile(out):
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
     check_writable(out)
-    if out.is_dir() and source.is_dir() and out.samefile(source):
-        raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
+    check_apart(out, source)
     remove_stale(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():
