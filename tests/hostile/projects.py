@@ -144,12 +144,8 @@ _ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", 
 _ODD |= {"a device": "/dev/zero", "a URL": "http://127.0.0.1:1/x", "odd digits": "²٣", "JSON": '{"a":1}'}
 _ODD |= {"a path upwards": "../../..", "an equals sign": "=", "label only": "1=", "colons": ":" * 3000}
 _ODD |= {"a label of many digits": "1" * 5000 + "=x", "a frame of many digits": "1:" + "9" * 5000 + ",1,1"}
-_ODD |= {
-    "300 characters": "x" * 300,
-    "numbers": "1:0," + "9" * 5000 + ",1",
-    "not a number": "1:0,nan,inf",
-    "a range": "300=x",
-}
+_ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
+_ODD |= {"300 characters": "x" * 300}
 # Odd values that some option takes, and those that one option takes.
 _TAKEN = ("JSON", "a float", "label only", "a range", "minus", "not UTF-8", "a new line", "an equals sign")
 _TAKEN_BY = {("--adapter", "empty"), ("--model", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
@@ -227,10 +223,7 @@ def _overlapping(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"weights")
 
 
-_LINES = {
-    "a prompt with a lone surrogate": {"prompts": ["a\ud800b"]},
-    "a null in a path": {"project": "a\0b"},
-}
+_LINES = {"a lone surrogate": {"prompts": ["a\ud800b"]}, "a null in a path": {"project": "a\0b"}}
 _LINES |= {"a link to itself": {"project": "loop"}, "a long path": {"project": "x" * 3000}}
 
 
