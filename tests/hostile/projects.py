@@ -122,6 +122,8 @@ def _settings() -> Iterator[Case]:
                 hopeless = name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
                 expected: Expected = "refuse" if hopeless else "either"
                 yield Case("setting", f"{method} {key}: {name}", command, write, expected)
+    huge = '--set=emphasis_words=[["cat", ' + "9" * 400 + "]]"
+    yield Case("setting", "a factor of 400 digits", [*CHECK, "--method=fatezero", huge], base.with_project())
     for name, text in TEXT.items():
         command = [*CHECK, f"--set={text[:50_000]}=1".replace("\0", "")]
         yield Case("setting", f"a key that is {name}", command, base.with_project())
