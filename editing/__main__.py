@@ -98,8 +98,7 @@ def run(
         adapter=adapter,
         motion=motion,
     )
-    for part in parts(project):
-        check_apart(out, part)
+    check_apart(out, *parts(project))
     check_runnable(request)
     if whole:
         check_whole(request.clip)
@@ -155,8 +154,7 @@ def batch(
 
     check_batch(out)
     listed = read_jobs(jobs)
-    for job in listed:
-        check_apart(out, job.project)
+    check_apart(out, *(job.project for job in listed))
     with alone(out):
         status = Status(listed, out)
         left = [job for job in listed if not is_done(job, out)]
@@ -232,8 +230,7 @@ def new(
     """Make a project folder from a clip."""
     if os.path.exists(out / FILE):
         raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
-    for source in filter(None, (clip, masks)):
-        check_apart(out, source)
+    check_apart(out, clip, masks or clip)
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
     labels = None

@@ -152,8 +152,7 @@ def pair(
     _check_labels(label or (), found)
     count, height, width = next(iter(found.values())).shape
     check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
-    for source in (clip, masks):
-        check_apart(out, source)
+    check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
