@@ -24,14 +24,7 @@ from regrain.editing.models.adapters import Adapter, check_adapter_path, check_n
 from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
-from regrain.editing.request.project import (
-    FILE,
-    check_project_path,
-    load_project,
-    parts,
-    save_project,
-    schema,
-)
+from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema, uses
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.folders import alone, check_apart, check_writable
@@ -98,7 +91,7 @@ def run(
         adapter=adapter,
         motion=motion,
     )
-    check_apart(out, *parts(project))
+    check_apart(out, *uses(project))
     check_runnable(request)
     if whole:
         check_whole(request.clip)

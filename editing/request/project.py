@@ -171,8 +171,8 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
     )
 
 
-def parts(path: str | Path) -> list[Path]:
-    """The paths of what a project names in its folder: clip, masks, adapter; not checked, and maybe missing.
+def uses(path: str | Path) -> list[Path]:
+    """The paths that a project names in its folder (clip, masks, adapter), not checked, and maybe missing.
 
     Raises:
         RequestError: See `load_project`.

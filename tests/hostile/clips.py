@@ -105,7 +105,7 @@ def _shapes() -> Iterator[Case]:
     for rate in (Fraction(1, 1000), Fraction(1000), Fraction(24000, 1001), Fraction(1, 7), Fraction(120)):
         yield _edited("clip", f"{rate} frames a second", partial(base.write_video, rate=rate), "either")
     write = partial(base.write_video, frames=base.pixels(3), stamps=(0, 40, 864_000_000))
-    yield _edited("clip", "a gap of ten days", write, "accept")
+    yield _edited("clip", "a gap of ten days", write, "accept", "clip.mkv")
     slow = partial(_overwritten, (b"strh",), 28, struct.pack("<II", 2**32 - 1, 1), codec="mpeg4")
     yield _checked("a frame in 136 years", slow, "accept", "clip.avi")
     for field, offset in (("width", 28), ("height", 30)):

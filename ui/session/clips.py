@@ -22,7 +22,7 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import FILE, load_project, overlapping_masks, parts
+from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
@@ -222,7 +222,7 @@ def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
             unpack(archive, unpacked, lambda path: path.name == FILE and unpacked in path.parents[:2])
             inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
             project = inner[0] if not (unpacked / FILE).is_file() and len(inner) == 1 else unpacked
-            named = parts(project)
+            named = uses(project)
             unpack(archive, unpacked, lambda path: any(map(path.is_relative_to, named)))
         request = load_project(project, _check_extent)
         masks = overlapping_masks(project)
