@@ -142,7 +142,7 @@ class EditRequest:
     def _check_values(self) -> None:
         in_range = len(self.more_prompts) < MAX_PROMPTS and all(text.strip() for text in self.more_prompts)
         most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
-        sizes = f"{MIN_SIZE} to {most} pixels for this clip, or nothing"
+        sizes = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
         has_size = self.size is None or is_whole(self.size, MIN_SIZE, most)
         for key, holds, expected in (
             ("more_prompts", in_range, f"at most {MAX_PROMPTS - 1} prompts, none of them empty"),
