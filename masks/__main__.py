@@ -247,8 +247,8 @@ def _check_options(
     finder: str | None, tracker: str | None, flow: str, key: list[int] | None, masks: Path | None
 ) -> None:
     try:
-        find_finder(finder or "sam")
-        find_tracker(tracker or FLOW)
+        find_finder("sam" if finder is None else finder)
+        find_tracker(FLOW if tracker is None else tracker)
     except MaskError as error:
         raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
     if flow not in ("auto", "dis", "raft"):

@@ -49,8 +49,9 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    if path.is_dir() or path.suffix.lower() == ".json":
-        masks = open_regions(path, *(_extent_of_folder(path) if path.is_dir() else extent_of(path)))
+    folder = os.path.isdir(path)  # unlike Path.is_dir, does not raise for a name that is too long
+    if folder or path.suffix.lower() == ".json":
+        masks = open_regions(path, *(_extent_of_folder(path) if folder else extent_of(path)))
     else:
         video = open_clip(path)
         usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
