@@ -85,7 +85,11 @@ def _tags() -> Iterator[Case]:
     for part, offset in offsets.items():
         for value in (*range(0, 19), 22, 200) if part != "range" else range(4):
             data = bytes([0x80 * (value > 1)]) if part == "range" else struct.pack(">H", value)
-            write = partial(_overwritten, (b"colrnclx",), offset, data, tags=ColorTags(1, 1, 1, 1))
+            options = {
+                "tags": ColorTags(1, 1, 1, 1),
+                "codec": "mpeg4",
+            }  # H.264 has tags of its own, which win
+            write = partial(_overwritten, (b"colrnclx",), offset, data, **options)
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
 
