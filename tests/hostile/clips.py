@@ -88,7 +88,7 @@ def _tags() -> Iterator[Case]:
             options = {
                 "tags": ColorTags(1, 1, 1, 1),
                 "codec": "mpeg4",
-            }  # H.264 has tags of its own, which win
+            }  # H.264 has its own tags
             write = partial(_overwritten, (b"colrnclx",), offset, data, **options)
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
