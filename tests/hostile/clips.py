@@ -125,9 +125,9 @@ _SOUNDS |= {"AC-3": ("ac3", 48000)}
 
 
 def _sounds() -> Iterator[Case]:
-    stamps = [3_600_000 * frame for frame in range(base.FRAMES)]
+    stamps = [86_400_000 * frame for frame in range(base.FRAMES)]
     write = partial(base.write_video, stamps=stamps, sound=("aac", "stereo", 48000))
-    yield _edited("sound", "a frame an hour", write, "accept", "clip.mkv")
+    yield _edited("sound", "a frame a day", write, "accept", "clip.mkv")
     for title, (codec, rate) in _SOUNDS.items():
         for layout in _LAYOUTS:
             write = partial(_sounding, (codec, layout, rate))
