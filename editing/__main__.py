@@ -24,7 +24,7 @@ from regrain.editing.models.adapters import Adapter, check_adapter_path, check_n
 from regrain.editing.pipeline.outputs import check_out, check_whole, write_clusters, write_outputs
 from regrain.editing.recipe import events
 from regrain.editing.request.edit_request import MAX_SEED, EditRequest, override
-from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema
+from regrain.editing.request.project import FILE, check_project_path, load_project, save_project, schema, uses
 from regrain.editing.request.region import Region
 from regrain.editing.request.runnable import check_runnable, check_source
 from regrain.editing.storage.folders import alone, check_apart, check_writable
@@ -91,6 +91,7 @@ def run(
         adapter=adapter,
         motion=motion,
     )
+    check_apart(out, *uses(project))
     check_runnable(request)
     if whole:
         check_whole(request.clip)
@@ -146,6 +147,7 @@ def batch(
 
     check_batch(out)
     listed = read_jobs(jobs)
+    check_apart(out, *(job.project for job in listed))
     with alone(out):
         status = Status(listed, out)
         left = [job for job in listed if not is_done(job, out)]
@@ -221,6 +223,7 @@ def new(
     """Make a project folder from a clip."""
     if os.path.exists(out / FILE):
         raise RequestError("--out", f"{out.name!r} is already a project. Choose another folder.")
+    check_apart(out, clip, masks or clip)
     opened = open_clip(clip, start, stride, frames)
     regions = _parse_regions(region or [], region_source or [])
     labels = None

@@ -22,7 +22,7 @@ from regrain.editing.media.coco import check_extent
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
-from regrain.editing.storage.folders import check_writable, staged
+from regrain.editing.storage.folders import check_apart, check_writable, staged
 from regrain.masks import draw
 from regrain.masks.io.files import (
     Masks,
@@ -85,6 +85,8 @@ def track(
     clicks = _parse(click)
     _check_options(finder, tracker, flow, key, masks)
     check_out(out, clip)
+    if masks and os.path.realpath(out) != os.path.realpath(masks):  # which are corrected in place
+        check_apart(out, masks)
     opened: Any = open_clip(clip, start, stride, frames)
     check_same_clip(out, (len(opened), *opened.size[::-1]))
     _check_clicks(clicks, opened)
@@ -150,6 +152,7 @@ def pair(
     _check_labels(label or (), found)
     count, height, width = next(iter(found.values())).shape
     check_extent(masks.name, (count, (width, height)), (len(opened), opened.size))
+    check_apart(out, clip, masks)
     check_writable(out.absolute().parent)
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise RequestError("--out", f"{out.name!r} is not an empty folder. Choose another name.")
@@ -244,8 +247,8 @@ def _check_options(
     finder: str | None, tracker: str | None, flow: str, key: list[int] | None, masks: Path | None
 ) -> None:
     try:
-        find_finder(finder or "sam")
-        find_tracker(tracker or FLOW)
+        find_finder("sam" if finder is None else finder)
+        find_tracker(FLOW if tracker is None else tracker)
     except MaskError as error:
         raise RequestError("--tracker" if error.field == "tracker" else "--finder", error.message) from error
     if flow not in ("auto", "dis", "raft"):

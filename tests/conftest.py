@@ -8,7 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from browser import browser, chromium_there, open_page, page, real_server, server, shared_page  # noqa: F401
+from browser import CHROMIUM, browser, chromium_there, open_page, page, real_server, server, shared_page  # noqa: F401
 
 from regrain.editing.models.loading.reader import read_merges, read_vocabulary
 
@@ -26,6 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         weight = 20 * bool(item.get_closest_marker("slow")) + 4 * bool(item.get_closest_marker("browser"))
         files[item.path] = files.get(item.path, 0) + weight
     items.sort(key=lambda item: -files[item.path])
+    if not Path(CHROMIUM).is_file() and os.environ.get("REGRAIN_REQUIRE_BROWSER") != "1":
+        for item in items:  # before any page is started for them
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,7 +94,7 @@ def _tone(begin: float, seconds: float) -> av.AudioFrame:
 def samples(values: np.ndarray, format: str, layout: str, rate: int = RATE) -> av.AudioFrame:
     """Sound for `write_clip`: its values as FFmpeg's format lays them out."""
     frame = av.AudioFrame.from_ndarray(values, format=format, layout=layout)
-    frame.sample_rate = rate
+    frame.sample_rate, frame.pts = rate, 0  # FLAC makes nonsense of sound without a time
     return frame
 
 

@@ -48,6 +48,7 @@ LINE = "error: clip: It is too short. Use another."
         (Answer(2, f"error: clip: {'x' * 300}."), "314 characters"),
         (Answer(2, "error: clip: \x1b[31m."), "control character 0x1b"),
         (Answer(2, "error: clip: [Errno 2] It failed."), "tells an inside: Errno"),
+        (Answer(2, "error: file: It cannot be used. Use another."), "caught by the last net alone"),
         (Answer(2, "error: it failed"), "no field, or no sentence"),
     ],
 )

@@ -1,8 +1,10 @@
 """The repository itself: what the README promises is there, and small enough."""
 
 import ast
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -31,6 +33,15 @@ def test_every_make_command_of_the_readme_exists_and_ci_calls_its_test_command()
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert script.read_text().rstrip().endswith("make test")
+
+
+@pytest.mark.slow
+def test_on_a_machine_without_chromium_tests_of_the_page_are_skipped_and_none_fails():
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.browser" in path.read_text()]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "browser", *files]
+    env = os.environ | {"REGRAIN_CHROMIUM": "", "REGRAIN_REQUIRE_BROWSER": ""}
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert re.match(r"\d{2,} skipped(, \d+ deselected)? in", ran.stdout.splitlines()[-1]), ran.stdout[-2000:]
 
 
 def test_front_matter_is_what_a_space_needs_and_versions_are_pinned():

@@ -172,9 +172,11 @@ def _read_line(text: str, place: str, folder: Path) -> EditJob:
         line = JobSpec.model_validate(content)
     except ValidationError as error:
         raise from_validation(error, JobSpec, f"{place}: ") from None
-    project = (folder / line.project).resolve()
-    if not (project / FILE).is_file():
-        raise RequestError(place, f"{shorten(line.project)} has no {FILE}. Use a project folder.")
+    missing = f"{shorten(line.project)} has no {FILE}. Use a project folder."
+    with boundary(place, missing):
+        project = (folder / line.project).resolve()
+        if not (project / FILE).is_file():
+            raise RequestError(place, missing)
     changes = line.model_dump(exclude={"project", "name"}, exclude_defaults=True)
     return EditJob(_stem(line.name or project.name), project, changes)
 

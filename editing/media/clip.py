@@ -93,8 +93,8 @@ class ArrayClip:
         duration: See `Clip`; None lets the last frame last 1 / fps seconds.
 
     Raises:
-        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty; or `times` are not one per
-            frame, from 0 on and in order.
+        ClipError: `frames` is not uint8 [frames, height, width, 3], or is empty; a frame is too large or too
+            narrow, see `check_size`; or `times` are not one per frame, from 0 on and in order.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class ArrayClip:
                 "clip",
                 f"Expected uint8 [frames, height, width, 3], got {frames.dtype} of shape {frames.shape}.",
             )
+        check_size((frames.shape[2], frames.shape[1]))
         self._frames = frames
         self.name, self.fps, self.size = name, Fraction(fps), (frames.shape[2], frames.shape[1])
         self.tags, self.warnings = ColorTags(), list[str]()
@@ -151,10 +152,10 @@ def _check_times(times: Sequence[Fraction], count: int) -> tuple[Fraction, ...]:
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Check the size of a frame, (width, height) in pixels.
+    """Check the size of a frame, (width, height) in pixels: of every clip, whatever holds it.
 
     Raises:
-        ClipError: It is too large, or too narrow.
+        ClipError: It is too large, or too narrow: models work on a short side of 64 pixels or more.
     """
     shown = "{}x{}".format(*size)
     if max(size) > MAX_SIDE:

@@ -160,6 +160,7 @@ def open_rle(path: str | Path, frames: int, size: tuple[int, int]) -> dict[int, 
     masks: dict[int, dict[int, Any]] = {}
     with _parsing(path):
         by_place = _masks(facts, size)
+        names(facts)  # read later
     for (frame, label), counts in by_place.items():
         if not (0 <= frame < frames and 1 <= label <= 255):
             raise MaskError(

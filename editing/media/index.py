@@ -26,7 +26,7 @@ _RESTARTS = {
 }
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
-_SLOWEST = 100_000  # seconds of a frame, at a constant rate
+_SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,13 @@ def _arrange(
     fps = max(Fraction(rate).limit_denominator(_SLOWEST), Fraction(1, _SLOWEST))
     index = Index(len(stamps), fps, known[0] * tick if known else Fraction(0), tick)
     decoding = [packet.dts for packet in packets if packet.dts is not None]
-    # Times that start over (two recordings in one file) do not say when frames are shown.
-    if len(known) < len(stamps) or any(later < earlier for earlier, later in pairwise(decoding)):
+    # Times that start over (two recordings in one file) or skip days do not say when frames are shown.
+    skips = bool(len(gaps)) and int(gaps.max()) * tick > _SLOWEST
+    if skips or len(known) < len(stamps) or any(later < earlier for earlier, later in pairwise(decoding)):
         return index
     # Elsewhere a duration may be the time until the next frame is decoded.
     last = packets[-1].duration * tick if packets[-1].pts == known[-1] else Fraction(0)
-    last = last or 1 / fps
+    last = min(last or 1 / fps, Fraction(_SLOWEST))
     if last <= _LONG / fps and _is_even(known, 1 / (fps * tick)):
         return index
     return replace(index, times=tuple(known), last=last)

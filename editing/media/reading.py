@@ -20,8 +20,8 @@ from regrain.editing.media.images import ImageClip
 from regrain.editing.media.index import Index, decode, read_index
 from regrain.editing.media.lazy_frames import check_window
 
-# Matrices that FFmpeg cannot convert (YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
-_UNSUPPORTED = (8, 10, 11, 12, 13, 14)
+# Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered by ISO/IEC 23091-2.
+_SUPPORTED = (0, 1, 2, 4, 5, 6, 7, 9)
 _UNSPECIFIED = 2
 # Without these a round trip through RGB darkens every pixel by one level.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -39,7 +39,7 @@ class VideoClip:
         if first is None:
             raise ClipError("clip.path", f"{shorten(path.name)} has no readable frames. Re-encode it.")
         self._pixel, self.warnings = facts.pixel, list[str]()
-        if int(first.colorspace) in _UNSUPPORTED:
+        if int(first.colorspace) not in _SUPPORTED:
             self.warnings.append(
                 f"{shorten(path.name)} has colours in a rare form; they may be a little off."
             )
@@ -135,7 +135,7 @@ def _square(width: int, height: int, pixel: Fraction) -> tuple[int, int]:
 
 def _upright(frame: av.VideoFrame, pixel: Fraction) -> UInt8[np.ndarray, "height width 3"]:
     width, height = _square(frame.width, frame.height, pixel)
-    if int(frame.colorspace) in _UNSUPPORTED:
+    if int(frame.colorspace) not in _SUPPORTED:
         frame.colorspace = _UNSPECIFIED  # as players do
     rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
     return np.rot90(rgb.to_ndarray(), frame.rotation // 90)

@@ -25,6 +25,7 @@ from regrain.editing.media.sound import open_sound
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""
 CRF = 7  # hardly to be told from the frames
+_SLOW = Fraction(1, 1000)  # frames per second
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 
 
@@ -119,9 +120,10 @@ class _Clock:
         self, container: av.container.OutputContainer, codec: str, options: dict[str, str]
     ) -> av.VideoStream:
         """Add a stream that counts in the unit of the times."""
-        if self._times is not None:
+        if self._times is not None or self._fps < _SLOW:
             # An MP4 keeps the times at which frames are decoded. With B-frames at a varying rate, these end
-            # long before the last frame is shown, and so does the clip for players.
+            # long before the last frame is shown, and so does the clip for players; at a slow one, they are
+            # farther from those at which frames are shown than it has room for.
             options = {**options, "bf": "0"}
         stream = container.add_stream(codec, rate=self._fps, options=options)
         if self._times is not None:

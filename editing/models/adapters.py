@@ -110,10 +110,17 @@ def check_adapter_path(path: Path) -> None:
     """Check that an adapter may be written to a path.
 
     Raises:
-        RequestError: It is a folder or does not end with .safetensors; the field is `--out`.
+        RequestError: It is a folder, does not end with .safetensors, or is a file but no adapter; the field
+            is `--out`.
     """
     if path.suffix != ".safetensors" or os.path.isdir(path):
         raise RequestError("--out", f"{shorten(path.name)} must be a file that ends with .safetensors.")
+    if os.path.isfile(path):  # maybe the model itself
+        try:
+            read_facts(path)
+        except ModelError:
+            said = f"{shorten(path.name)} exists, and is no adapter. Choose another name."
+            raise RequestError("--out", said) from None
 
 
 def check_name(field: str, name: str) -> None:

@@ -208,7 +208,7 @@ def _read_emphasis(part: object) -> Emphasis:
         factor = number.strip() if equals else None
     try:
         number = None if factor is None or isinstance(factor, bool) else float(factor)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     wrong = number is not None and not 0 <= number <= MAX_EMPHASIS
     if wrong or not isinstance(words, str) or not words.strip() or {",", "="} & set(words):

@@ -23,6 +23,7 @@ from regrain.editing.request.region import TEXTS, Region, clean, is_whole, requi
 
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 64, 4096
+_LARGE, _MOST_TIMES = 512, 8  # a working size above this is at most so many times the clip's short side
 MAX_PROMPTS = 8
 MAX_LORAS = 8
 
@@ -43,7 +44,8 @@ class EditRequest:
         params: The given parameters only; the rest is decided when the run starts.
         model: Id of the backbone.
         seed: 0..2**63 - 1.
-        size: Working size of the short side, 64..4096 pixels; None takes the model's.
+        size: Working size of the short side, 64..4096 pixels; above 512, at most 8 times that of the clip.
+            None takes the model's.
         more_prompts: Prompts of further edits of the same clip in the same run.
         loras: LoRA files added to the backbone's weights, `FILE@WEIGHT`.
         adapter: An adapter tuned on the clip, a path or a name in $REGRAIN_MODELS; see `models.adapters`.
@@ -139,8 +141,9 @@ class EditRequest:
 
     def _check_values(self) -> None:
         in_range = len(self.more_prompts) < MAX_PROMPTS and all(text.strip() for text in self.more_prompts)
-        sizes = f"a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, or nothing"
-        has_size = self.size is None or is_whole(self.size, MIN_SIZE, MAX_SIZE)
+        most = min(MAX_SIZE, max(_LARGE, _MOST_TIMES * min(self.clip.size)))
+        sizes = f"a whole number of pixels from {MIN_SIZE} to {most} for this clip, or nothing"
+        has_size = self.size is None or is_whole(self.size, MIN_SIZE, most)
         for key, holds, expected in (
             ("more_prompts", in_range, f"at most {MAX_PROMPTS - 1} prompts, none of them empty"),
             ("loras", len(self.loras) <= MAX_LORAS, f"at most {MAX_LORAS} files"),

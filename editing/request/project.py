@@ -146,9 +146,7 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         RequestError: A value is not allowed; the field is the dotted key.
         ModelError: A LoRA or a control network is a path; a project may come from anyone.
     """
-    folder = Path(path)
-    if folder.name == FILE:
-        folder = folder.parent
+    folder = _folder(path)
     project = _parse(folder / FILE)
     _check_names(project.model, project.loras, project.motion, project.params.get("control", ""))
     options = project.clip
@@ -171,6 +169,16 @@ def load_project(path: str | Path, check_clip: Callable[[Clip], None] | None = N
         adapter=_read_adapter(folder, project.adapter),
         **project.model_dump(include=_SHARED),
     )
+
+
+def uses(path: str | Path) -> list[Path]:
+    """The paths that a project names in its folder (clip, masks, adapter), not checked, and maybe missing.
+
+    Raises:
+        RequestError: See `load_project`.
+    """
+    project = _parse(_folder(path) / FILE)
+    return [_folder(path) / name for name in (project.clip.path, project.masks, project.adapter) if name]
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
@@ -248,6 +256,10 @@ def check_project_path(folder: Path) -> None:
 
 
 _SHARED = {"source_prompt", "prompt", "negative_prompt", "method", "params", "model", "seed"}
+
+
+def _folder(path: str | Path) -> Path:
+    return Path(path).parent if Path(path).name == FILE else Path(path)
 
 
 def _parse(file: Path) -> Project:

@@ -105,8 +105,8 @@ def is_whole(value: object, least: int, most: int) -> bool:
 
 
 def is_int(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number, which True is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether a value is a whole number, which True is not; of 64 bits, as most readers of JSON take them."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
 
 
 def _is_fraction(value: object) -> bool:

@@ -25,21 +25,21 @@ def check_writable(folder: Path) -> None:
     Raises:
         RequestError: It cannot; the field is `--out`.
     """
-    whole = folder.absolute()
+    whole = Path(os.path.realpath(folder))
     with boundary("--out", f"{shorten(folder.name)} cannot be used. Choose a shorter name."):
-        nearest = next(parent for parent in (whole, *whole.parents) if parent.exists())
+        nearest = next(p for p in (whole, *whole.parents) if p.exists() or p.is_symlink())  # to itself
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise RequestError("--out", f"{str(nearest)!r} cannot be written. Choose another folder.")
 
 
-def check_apart(out: Path, source: Path) -> None:
-    """Check that an output is not an input, and neither holds the other.
+def check_apart(out: Path, *sources: Path) -> None:
+    """Check that an output is not one of the inputs, and neither holds the other.
 
     Raises:
         RequestError: It is or does; the field is `--out`.
     """
-    there, here = out.resolve(), source.resolve()
-    if there == here or there in here.parents or here in there.parents:
+    there, *inputs = (Path(os.path.realpath(path)) for path in (out, *sources))  # resolve() raises for loops
+    if any(here.is_relative_to(there) or there.is_relative_to(here) for here in inputs):
         raise RequestError("--out", f"{shorten(out.name)} overlaps the input. Choose a folder apart from it.")
 
 

@@ -20,7 +20,7 @@ from regrain.editing.media.labels import flatten, is_written, open_regions, spli
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_video
-from regrain.editing.storage.folders import check_writable, remove_stale, replacing, staged
+from regrain.editing.storage.folders import check_apart, check_writable, remove_stale, replacing, staged
 from regrain.masks.io.video import find_colors, read_mask_video, write_mask_video
 
 VIDEOS = (".mkv", ".mp4")
@@ -49,8 +49,9 @@ def read_masks(path: Path, colors: Mapping[int, str]) -> Masks:
         MaskError: The masks cannot be read, or have no label in any frame.
         ClipError: The video cannot be read.
     """
-    if path.is_dir() or path.suffix.lower() == ".json":
-        masks = open_regions(path, *(_extent_of_folder(path) if path.is_dir() else extent_of(path)))
+    folder = os.path.isdir(path)  # unlike Path.is_dir, does not raise for a name that is too long
+    if folder or path.suffix.lower() == ".json":
+        masks = open_regions(path, *(_extent_of_folder(path) if folder else extent_of(path)))
     else:
         video = open_clip(path)
         usual = colors_of(dict.fromkeys(range(1, len(COLORS) + 1)))
@@ -147,8 +148,7 @@ def check_out(out: Path, source: Path) -> None:
     if os.path.isfile(out):
         raise RequestError("--out", f"{out.name!r} is a file. Choose a folder, or a .json or .mkv file.")
     check_writable(out)
-    if out.is_dir() and source.is_dir() and out.samefile(source):
-        raise RequestError("--out", f"{out.name!r} is also the input. Choose another folder.")
+    check_apart(out, source)
     remove_stale(out)
     check_writable(out.absolute().parent)  # masks are put together beside it
     for entry in sorted(out.iterdir()) if out.is_dir() else ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import warnings
@@ -49,9 +50,13 @@ _ADDED: dict[str, Callable[[zipfile.ZipFile], object]] = {
     **{"an empty name": _entry(""), "a dot": _entry("."), "a long name": _entry("n" * 5000)},
     **{"a deep path": _entry("a/" * 3000 + "b"), "60,000 spaces in a name": _entry(" " * 60_000 + "x")},
     **{"a name with a null": _entry("a\0b"), "an entry twice": _entry("project.json", b"{}")},
-    **{"a file where a folder is": _entry("masks/00000.png/x"), "a folder where a file is": _entry("masks")},
+    "a file where a folder is": _entry("masks/00000.png/x.png"),
+    "a folder where a file is": _entry("clip.mp4/x.png"),
     "20,000 files": lambda archive: [archive.writestr(f"extra/{i}", b"") for i in range(20_000)],
-    "a bomb": _entry("zeros", bytes(450_000_000)),
+    "a bomb": _entry("masks/zeros.png", bytes(450_000_000)),
+    "a prompt with a lone surrogate": _entry(
+        "project.json", json.dumps(base.changed(base.content(), "prompt", "a\ud800b")).encode()
+    ),
     "a bomb of pixels": _entry("masks/00000.png", bomb(60_000)),
     **{f"a name with {name}": _entry(text) for name, text in NAMES.items() if "UTF" not in name},
     **{f"a name that is {n}": _entry(text[:60_000]) for n, text in TEXT.items() if "surrogate" not in n},
@@ -70,7 +75,7 @@ def cases() -> Iterator[Case]:
     for name in CONTENT:
         yield _archive(name, lambda name=name: damage(_packed(), name), "either")
     for name, change in _ADDED.items():
-        soft = "name" in name or "dot" in name
+        soft = any(word in name for word in ("name", "dot", "deep"))
         yield _archive(name, partial(_packed, change), "either" if soft else "refuse")
     for entry, offset, value in (("compress_type", 10, 99), ("flag_bits", 8, 1), ("compress_type", 10, 12)):
         yield _archive(f"{entry} {value}", partial(_overwritten, offset, bytes([value])))
@@ -79,9 +84,19 @@ def cases() -> Iterator[Case]:
         yield _archive(f"says it is {name}", lie, "either")
     yield _archive("a project three folders down", partial(_packed, prefix="a/b/c/"), "either")
     yield _archive("no project", _without_project)
+    for prefix in ("", "inner/"):  # `open_upload` looks for what is called stray
+        stray = partial(_packed, partial(_add_strays, prefix), prefix)
+        yield _archive(f"further files in {prefix or 'the archive'}", stray, "accept")
     for suffix in (".mp4", ".mov", ".webm", ".avi", ".gif", ".mkv"):
         for name in CONTENT:
             yield _upload(suffix, name)
+
+
+def _add_strays(prefix: str, archive: zipfile.ZipFile) -> None:
+    for number in range(1999):
+        archive.writestr(f"{prefix}stray/{number}.png", b"x")
+    for name in ("stray.html", "stray.svg", "stray.mp4", "masks/stray.html", "masks/stray.svg"):
+        archive.writestr(prefix + name, b"<script>alert(1)</script>")
 
 
 def _overwritten(offset: int, data: bytes, most: int | None = None) -> bytes:

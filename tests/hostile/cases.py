@@ -78,6 +78,8 @@ def _check_line(line: str) -> str:
         return f"control character {ord(found[0]):#x}"
     if found := _INSIDE.search(line):
         return f"tells an inside: {found[0]}"
+    if line.startswith("error: file: "):
+        return "caught by the last net alone"
     if not re.match(r"error: [^:]{1,120}: .+[.?!]$|warning: .+[.?!]$", line):
         return "no field, or no sentence"
     return ""

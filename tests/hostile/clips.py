@@ -85,23 +85,33 @@ def _tags() -> Iterator[Case]:
     for part, offset in offsets.items():
         for value in (*range(0, 19), 22, 200) if part != "range" else range(4):
             data = bytes([0x80 * (value > 1)]) if part == "range" else struct.pack(">H", value)
-            write = partial(_overwritten, (b"colrnclx",), offset, data, tags=ColorTags(1, 1, 1, 1))
+            options = {
+                "tags": ColorTags(1, 1, 1, 1),
+                "codec": "mpeg4",
+            }  # H.264 has its own tags
+            write = partial(_overwritten, (b"colrnclx",), offset, data, **options)
             yield _edited("clip", f"colour {part} {value}", write, "accept")
 
 
 def _shapes() -> Iterator[Case]:
-    for size in ((1, 1), (2, 1), (1, 64), (3, 3), (5, 200), (63, 65), (16, 1024), (2000, 2), (4096, 16)):
+    narrow = ((1, 64), (5, 200), (16, 1024), (2000, 2), (4000, 16), (8192, 16))
+    for size in ((1, 1), (2, 1), (3, 3), (63, 65), (16, 512), *narrow):
         # FFV1 finds no way of its own to cut a frame that is one pixel wide.
         options = {"slices": "1"} if size[0] == 1 else {}
         frames = base.pixels(2, *size)
         write = partial(base.write_video, frames=frames, codec="ffv1", pix_fmt="bgr0", **options)
-        yield _edited("clip", "{}x{}".format(*size), write, "either", "clip.mkv")
+        expected = "refuse" if size in narrow else "accept"
+        yield _edited("clip", "{}x{}".format(*size), write, expected, "clip.mkv")
     for aspect in ("65535:1", "1:65535", "2147483647:1", "4096:1", "1:300", "16:11", "0:1", "3:2"):
         data = struct.pack(">II", *map(int, aspect.split(":")))
         write = partial(_overwritten, (b"pasp",), 4, data, aspect=Fraction(2, 1))
         yield _edited("clip", f"pixels of {aspect}", write, "either")
     for rate in (Fraction(1, 1000), Fraction(1000), Fraction(24000, 1001), Fraction(1, 7), Fraction(120)):
         yield _edited("clip", f"{rate} frames a second", partial(base.write_video, rate=rate), "either")
+    write = partial(base.write_video, frames=base.pixels(3), stamps=(0, 40, 864_000_000))
+    yield _edited("clip", "a gap of ten days", write, "accept", "clip.mkv")
+    slow = partial(_overwritten, (b"strh",), 28, struct.pack("<II", 2**32 - 1, 1), codec="mpeg4")
+    yield _checked("a frame in 136 years", slow, "accept", "clip.avi")
     for field, offset in (("width", 28), ("height", 30)):
         for value in (0, 1, 30_000, 65_535):
             write = partial(_overwritten, (b"stsd", b"avc1"), offset, struct.pack(">H", value))
@@ -115,6 +125,9 @@ _SOUNDS |= {"AC-3": ("ac3", 48000)}
 
 
 def _sounds() -> Iterator[Case]:
+    stamps = [86_400_000 * frame for frame in range(base.FRAMES)]
+    write = partial(base.write_video, stamps=stamps, sound=("aac", "stereo", 48000))
+    yield _edited("sound", "a frame a day", write, "accept", "clip.mkv")
     for title, (codec, rate) in _SOUNDS.items():
         for layout in _LAYOUTS:
             write = partial(_sounding, (codec, layout, rate))
@@ -166,6 +179,8 @@ def _folders() -> Iterator[Case]:
             yield _pictures(f"one is {name}", "00004.png", put, name, expected=soft)
     for name, text in NAMES.items():
         yield _pictures(f"broken, name with {name}", "00002.png", rename_broken, text)
+    for name in ("²1", "①1", "0" * 200 + "1"):
+        yield _pictures(f"called {name[:9]}", "00002.png", _rename, f"{name}.png", expected="accept")
     for mode in ("1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV"):
         yield _pictures(f"mode {mode}", "00001.tif", _save_odd, mode, expected="either")
     for size in ((1, 1), (65, 64), (64, 1), (8192, 8192)):
@@ -182,7 +197,11 @@ def _folders() -> Iterator[Case]:
 
 def rename_broken(file: Path, name: str) -> None:
     """Give a picture another name, and content that is none."""
-    file.rename(file.with_name(f"{name}.png")).write_bytes(b"no picture")
+    _rename(file, f"{name}.png").write_bytes(b"no picture")
+
+
+def _rename(file: Path, name: str) -> Path:
+    return file.rename(file.with_name(name))
 
 
 def _save_blank(file: Path, size: tuple[int, int]) -> None:

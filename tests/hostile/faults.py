@@ -110,7 +110,7 @@ TEXT |= {"combining marks": "e" + "\u0301" * 5000, "a null": "a\0b"}
 VALUES: dict[str, Any] = {"null": None, "true": True, "false": False, "zero": 0, "minus one": -1}
 VALUES |= {"one and a half": 1.5, "a whole float": 1.0, "10**30": 10**30, "1e308": 1e308, "-1e308": -1e308}
 VALUES |= {"tiny": 5e-324, "a list": [], "a list of lists": [[[[]]]], "10,000 entries": [0] * 10_000}
-VALUES |= {"an object": {}, "an odd object": {"": {"": None}, "a\x1b": 1}}
+VALUES |= {"10**400": 10**400, "an object": {}, "an odd object": {"": {"": None}, "a\x1b": 1}}
 VALUES |= {"an object of 1000": {str(i): i for i in range(1000)}, "mixed": [1, "a", None, {"b": [True]}]}
 VALUES |= {f"text: {name}": text for name, text in TEXT.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,19 @@ def _pictures(use: str, command: list[str]) -> Iterator[Case]:
 
 
 def _content() -> dict[str, Any]:
-    from regrain.editing.media.coco import runs
+    from regrain.editing.media.coco import write_rle
 
-    masks = base.labels()
-    each = [(frame, label) for frame in range(4) for label in (1, 2)]
-    entries = [{"frame": f, "label": n, "size": [64, 64], "counts": runs(masks[f] == n)} for f, n in each]
-    return {"version": 1, "frames": 4, "size": [64, 64], "masks": entries}
+    file = base.store() / f"{os.getpid()}.json"
+    write_rle({label: base.labels() == label for label in (1, 2)}, file)
+    return json.loads(file.read_text())
 
 
-_PLACES = ("version", "frames", "size", "size.0", "masks", "masks.0", "masks.0.frame", "masks.0.label")
-_PLACES += ("masks.0.size", "masks.0.counts", "masks.0.counts.0")
+_PLACES = ("images", "images.0", "images.0.id", "images.0.file_name", "images.0.width", "annotations")
+_PLACES += ("annotations.0", "annotations.0.image_id", "annotations.0.category_id", "annotations.0.track_id")
+_PLACES += ("annotations.0.segmentation", "annotations.0.segmentation.counts", "categories", "categories.0")
+_PLACES += ("annotations.0.segmentation.counts.0", "categories.0.id", "categories.0.name")
+_EMPTY = ("zero", "a list", "an object", "text: empty")
+_ANY = ("images.0.file_name", "annotations.0.track_id", "categories.0.name")  # what may be anything
 
 
 def _json() -> Iterator[Case]:
@@ -75,7 +79,7 @@ def _json() -> Iterator[Case]:
             def change(file: Path, place=place, value=value) -> None:
                 file.write_text(json.dumps(base.changed(_content(), place, value)))
 
-            soft = place in ("masks", "masks.0.frame", "masks.0.size") and name in ("zero", "a list")
+            soft = place in _ANY or place.endswith("id") or name in _EMPTY
             expected = "either" if soft else "refuse"
             write = base.with_project(change, at="masks.json")
             yield Case("masks", f"JSON, {place} is {name}", new, write, expected)

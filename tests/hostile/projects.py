@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from regrain.editing.media.labels import write_regions
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected
@@ -56,7 +58,9 @@ def cases() -> Iterator[Case]:
                 base.write_project(folder / "project", base.changed(base.content(), place, value))
 
             yield Case("project", f"{place} is {name}", CHECK, write, _sound(place, name, value))
-    yield from chain(_files(), _settings(), _options(), _places(), _words())
+    yield from chain(
+        _files(), _sizes(), _settings(), _options(), _places(), _overlaps(), _batches(), _words()
+    )
 
 
 _TEXTS = {"a key twice": '{"version": 1, "version": 1}'}
@@ -84,6 +88,20 @@ def _files() -> Iterator[Case]:
         yield Case("project", f"text, {name}", CHECK, write)
 
 
+def _sizes() -> Iterator[Case]:
+    """Working sizes of a clip of 64 pixels."""
+    for size, expected in ((512, "accept"), (513, "refuse"), (4096, "refuse")):
+        content = base.changed(base.content(), "clip.size", size)
+        write = partial(_project, content)
+        yield Case("project", f"a working size of {size}", CHECK, write, expected)
+        command = ["editing", "new", "project/clip.mp4", "-o", "out", f"--size={size}"]
+        yield Case("command", f"editing new --size {size}", command, base.with_project(), expected)
+
+
+def _project(content: Any, folder: Path) -> None:
+    base.write_project(folder / "project", content)
+
+
 _SETTINGS = {"nothing": "", "a word": "x", "true": "true", "null": "null", "minus": "-1", "huge": "1e999"}
 _SETTINGS |= {"many digits": "9" * 5000, "NaN": "NaN", "a list": "[1,2,3]", "deep": "[" * 5000 + "]" * 5000}
 _SETTINGS |= {"an object": '{"a":{"b":[]}}', "long": "x" * 100_000, "control characters": "\x1b[31m\x07"}
@@ -104,6 +122,8 @@ def _settings() -> Iterator[Case]:
                 hopeless = name in ("NaN", "huge", "many digits", "deep", "long") and "emphasis" not in key
                 expected: Expected = "refuse" if hopeless else "either"
                 yield Case("setting", f"{method} {key}: {name}", command, write, expected)
+    huge = '--set=emphasis_words=[["cat", ' + "9" * 400 + "]]"
+    yield Case("setting", "a factor of 400 digits", [*CHECK, "--method=fatezero", huge], base.with_project())
     for name, text in TEXT.items():
         command = [*CHECK, f"--set={text[:50_000]}=1".replace("\0", "")]
         yield Case("setting", f"a key that is {name}", command, base.with_project())
@@ -113,8 +133,8 @@ _OPTIONS = {
     "editing run project -o out": "--model --lora --adapter --method --set --seed --prompt --dtype",
     "editing new project/clip.mp4 -o out": "--masks --start --stride --frames --size --region "
     "--region-source",
-    "masks track project/clip.mp4 -o out --click 1:0,20,20": "--click --start --stride --frames --method "
-    "--model --flow --masks --key",
+    "masks track project/clip.mp4 -o out --click 1:0,20,20": "--click --start --stride --frames --finder "
+    "--tracker --model --flow --masks --key",
     "masks convert project/masks -o out": "--color --fps",
     "masks clean project/masks -o out": "--grow --fill-holes --drop-specks --label --color --fps",
     "editing tune project -o out.safetensors --set=tune_steps=1": "--model --lora --set --name --dtype",
@@ -125,7 +145,9 @@ _ODD |= {"a float": "0.5", "a word": "zzz", "control characters": "a\x1b[2Jb", "
 _ODD |= {"zero width": "\u200b", "long": "x" * 100_000, "not UTF-8": "a\udcff", "a folder": "/"}
 _ODD |= {"a device": "/dev/zero", "a URL": "http://127.0.0.1:1/x", "odd digits": "²٣", "JSON": '{"a":1}'}
 _ODD |= {"a path upwards": "../../..", "an equals sign": "=", "label only": "1=", "colons": ":" * 3000}
+_ODD |= {"a label of many digits": "1" * 5000 + "=x", "a frame of many digits": "1:" + "9" * 5000 + ",1,1"}
 _ODD |= {"numbers": "1:0," + "9" * 5000 + ",1", "not a number": "1:0,nan,inf", "a range": "300=x"}
+_ODD |= {"300 characters": "x" * 300}
 # Odd values that some option takes, and those that one option takes.
 _TAKEN = ("JSON", "a float", "label only", "a range", "minus", "not UTF-8", "a new line", "an equals sign")
 _TAKEN_BY = {("--adapter", "empty"), ("--model", "empty"), ("--method", "blank"), ("--seed", "5000 digits")}
@@ -161,6 +183,60 @@ def _places() -> Iterator[Case]:
     command = ["masks", "clean", "project/masks", "-o", "out", "--grow=1"]
     write = base.with_project(base.write_masks, base.labels(9), at="out")
     yield Case("command", "masks of another clip in the way", command, write)
+
+
+# Outputs that are an input, hold one or lie in one; `made` is a project with the clip where results go.
+_OVERLAPPING = (
+    *(f"editing clusters project -o {out}" for out in ("project", ".", "project/new", "project/masks")),
+    *(f"editing run made -o made{out}" for out in ("", "/out", "/masks", "/masks/new")),
+    *(f"editing batch project -o {out}" for out in ("project", "project/new", ".")),
+    *(f"editing new project/clip.mp4 --masks project/masks -o project/masks{out}" for out in ("", "/new")),
+    *(f"editing tune project --set=tune_steps=1 -o {out}" for out in ("model.safetensors", "project")),
+    *(f"masks convert project/masks -o project{out}" for out in ("/masks", "/masks/new", "")),
+    *(f"masks clean labels/1 --grow=1 -o labels{out}" for out in ("", "/1", "/1/new")),
+    "masks pair project/clip.mp4 project/masks -o project/masks/new",
+    "masks track labels/1 --click=1:0,9,20 -o labels",
+    "masks track project/clip.mp4 --click=1:0,9,20 --masks labels/1 -o labels",
+)
+
+
+def _overlaps() -> Iterator[Case]:
+    for text in _OVERLAPPING:
+        yield Case("command", text, text.split(), _overlapping, slow="masks" not in text[:5])
+    for text in _OPTIONS:
+        command = text.split()
+        command[command.index("-o") + 1] = "loop.safetensors" if "tune" in command else "loop"
+        name = f"{' '.join(command[:2])} -o a link to itself"
+        soft: Expected = "either" if "tune" in command else "refuse"  # a file takes the place of a link
+        yield Case("command", name, command, base.with_project(_loop), soft, slow=soft == "either")
+
+
+def _loop(folder: Path) -> None:
+    for name in ("loop", "loop.safetensors"):
+        (folder / name).symlink_to(name)
+
+
+def _overlapping(folder: Path) -> None:
+    base.write_project(folder / "project")
+    base.write_project(folder / "made", base.changed(base.content(), "clip.path", "out/edited.mp4"))
+    (folder / "made" / "out").mkdir()
+    (folder / "made" / "clip.mp4").rename(folder / "made" / "out" / "edited.mp4")
+    write_regions({1: base.labels() == 1}, folder / "labels")
+    (folder / "model.safetensors").write_bytes(b"weights")
+
+
+_PATHS = {"a null in a path": "a\0b", "a link to itself": "loop", "a long path": "x" * 3000}
+
+
+def _batches() -> Iterator[Case]:
+    for name, path in _PATHS.items():
+
+        def change(folder: Path, path=path) -> None:
+            _loop(folder)
+            (folder / "jobs.jsonl").write_text(json.dumps({"project": path}))
+
+        command = ["editing", "batch", "jobs.jsonl", "-o", "out"]
+        yield Case("command", f"editing batch of {name}", command, base.with_project(change))
 
 
 def _words() -> Iterator[Case]:

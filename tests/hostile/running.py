@@ -170,7 +170,7 @@ def _open_upload(name: str) -> int:
         sys.stderr.write(f"error: {error}\n")
         shutil.rmtree("media")
         return 2
-    return 0
+    return int(any(Path("media").rglob("*stray*")))  # further files in an archive are not unpacked
 
 
 def _twice_with_broken_cache(fault: str) -> int:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from browser import PATIENCE
 
-ANYTHING = [None, True, -1, 1e308, 0.5, "x", "", [], [[]], ["x", 3], {}, {"id": 1}, {"path": "/etc/passwd"}]
+ANYTHING = [None, True, -1, 10**400, 0.5, "x", "", [], [[]], ["x", 3], {}, {"id": 1}, {"path": "/etc/passwd"}]
 ACTS = "point unpoint stroke box reshape feather undo redo stop add rest delete clear find tracker look none"
 KEYS = """label frame at from to how inside path radius erase kind pixels all by wanted nonce cards name key
  form start stride frames loras weight regions a b number run prompts source_prompt"""

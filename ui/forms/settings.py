@@ -261,7 +261,7 @@ def _read(field: FieldInfo, value: Any) -> Any:
             return None if field.default is None else ""
         try:
             read = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
         return tuple(read) if isinstance(read, list) else read
     return value

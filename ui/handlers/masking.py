@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeGuard, get_args, get_type_hints
 
@@ -18,6 +17,7 @@ from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 
 MAX_RESHAPE = 64  # pixels
+_FAR = 10**9  # pixels; no clip is so large, and a whole number may be too large for a float
 _NOTHING = (
     "Nothing found at that point. Click nearer the middle of the object, or paint it with the brush (B)."
 )
@@ -225,4 +225,4 @@ def _place(session: Session, at: object) -> tuple[float, float]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR

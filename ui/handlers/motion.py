@@ -10,6 +10,7 @@ import numpy as np
 
 from regrain.editing.errors import EditingError
 from regrain.editing.request.plan import scan
+from regrain.editing.request.region import is_int
 from regrain.ui.forms import views
 from regrain.ui.handlers.base import Data, explain
 from regrain.ui.handlers.masking import frame_of
@@ -38,7 +39,8 @@ class Motions:
 
         Nothing of the page is locked meanwhile, so clicks and runs go on.
         """
-        asked: views.View = {key: data.get(key) for key in ("id", "frame", "nonce")}
+        given = {key: data.get(key) for key in ("id", "frame", "nonce")}
+        asked: views.View = {key: one for key, one in given.items() if isinstance(one, str) or is_int(one)}
         try:
             session = self.visits.get(page)
             with session.lock:

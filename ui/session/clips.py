@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -15,13 +16,13 @@ from PIL import Image, ImageOps
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
-from regrain.editing.media.images import ImageClip
+from regrain.editing.media.images import IMAGE_SUFFIXES, ImageClip
 from regrain.editing.media.lazy_frames import LazyFrames, windows
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import FILE, load_project, overlapping_masks
+from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
 
 MAX_FRAMES, MAX_SIDE, MAX_SOURCE_SIDE = 1200, 1280, 4096
 USUAL_FRAMES, USUAL_FPS = 32, 8  # what longer clips are thinned to, unless another part is chosen
@@ -30,6 +31,7 @@ _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES, _STRIP_SIZE = 12, (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
 _CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts")
+_UNPACKED = (".json", ".safetensors", *IMAGE_SUFFIXES, *_CLIP_SUFFIXES)  # nothing a browser would run
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,16 +217,18 @@ def _check_stored(frames: int, size: tuple[int, int]) -> None:
 def _open_zip(file: Path, folder: Path) -> tuple[ClipSession, str]:
     unpacked = folder / "project"
     damaged = f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
-    with boundary("project", damaged), zipfile.ZipFile(file) as archive:
-        unpack(archive, unpacked)
-    inner = [entry for entry in unpacked.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
-    if not (unpacked / FILE).is_file() and len(inner) == 1:
-        unpacked = inner[0]
     try:
-        request = load_project(unpacked, _check_extent)
-        masks = overlapping_masks(unpacked)
+        with boundary("project", damaged), zipfile.ZipFile(file) as archive:
+            unpack(archive, unpacked, lambda path: path.name == FILE and unpacked in path.parents[:2])
+            inner = [entry for entry in unpacked.iterdir() if entry.is_dir()]
+            project = inner[0] if not (unpacked / FILE).is_file() and len(inner) == 1 else unpacked
+            named = uses(project)
+            unpack(archive, unpacked, lambda path: any(map(path.is_relative_to, named)))
+        request = load_project(project, _check_extent)
+        masks = overlapping_masks(project)
     except EditingError as error:
-        raise RequestError(f"project: {error.field}", error.message) from None
+        field = error.field if error.field == "project" else f"project: {error.field}"
+        raise RequestError(field, error.message) from None
     return replace(prepare("", file.stem, request, folder), masks=masks), ""
 
 
@@ -240,15 +244,17 @@ def _check_extent(clip: Clip) -> None:
         raise ClipError("clip", f"{message}. Shrink the clip or use the command line.")
 
 
-def unpack(archive: zipfile.ZipFile, target: Path) -> None:
-    """Extract ordinary files only, counting bytes as they come: archives may lie."""
+def unpack(
+    archive: zipfile.ZipFile, target: Path, wanted: Callable[[Path], bool] = lambda path: True
+) -> None:
+    """Extract what is wanted of the pictures, videos, JSON and weights, counting bytes: archives may lie."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
         raise RequestError(
             "project", f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed."
         )
     left, root = _MAX_UNPACKED, target.resolve()
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     for entry in entries:
         path = (root / entry.filename).resolve()
         if not path.is_relative_to(root) or "\\" in entry.filename:
@@ -257,6 +263,8 @@ def unpack(archive: zipfile.ZipFile, target: Path) -> None:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):  # 0: made where files have no kind
             raise RequestError("project", f"{shorten(entry.filename)} is not an ordinary file. Remove it.")
+        if path.suffix.lower() not in _UNPACKED or not wanted(target / entry.filename):
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, path.open("wb") as sink:
             left = _copy(source, sink, left)

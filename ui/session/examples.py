@@ -108,7 +108,7 @@ def read_object(field: str, text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(field, f"The text is not JSON ({error}). Use an object such as {{}}.") from None
     if not isinstance(value, dict):
         raise RequestError(field, f"Expected an object of names and values, got {shorten(value)}.")

@@ -232,12 +232,13 @@ def test_array_clip():
     assert isinstance(clip, Clip)
     assert (len(clip), clip.size, clip.fps) == (9, (64, 48), 12)
     assert (clip.read(2, 5) == frames[2:5]).all()
-    for wrong in (frames[0], frames[:0], frames.astype(np.float32), frames[..., :1]):
+    narrow, wide = np.zeros((1, 1, 33, 3), np.uint8), np.zeros((1, 300, 8193, 3), np.uint8)
+    for wrong in (frames[0], frames[:0], frames.astype(np.float32), frames[..., :1], narrow, wide):
         with pytest.raises(ClipError):
             ArrayClip(wrong)
 
 
-NARROW = [(1, 32), (32, 1), (1, 1), (1, 65), (1, 500), (500, 1)]  # the last three cannot be opened again
+NARROW = [(1, 32), (32, 1), (1, 1)]  # the narrowest there are
 RATES = [(fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))]
 
 
@@ -245,13 +246,9 @@ RATES = [(fps, (51, 37)) for fps in (8, Fraction(24000, 1001), Fraction(25, 3))]
 def test_lossless_keeps_every_pixel_and_the_rate(tmp_path, fps, size):
     frames = RNG.integers(0, 256, (6, *size[::-1], 3), dtype=np.uint8)
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, fps))
-    with av.open(str(tmp_path / "a.mkv")) as container:
-        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert (np.stack(decoded) == frames).all()
-    if size not in NARROW[3:]:
-        clip = open_clip(tmp_path / "a.mkv")
-        assert (clip.read(0, 6) == frames).all()
-        assert (clip.fps, clip.tags) == (fps, ColorTags())
+    clip = open_clip(tmp_path / "a.mkv")
+    assert (clip.read(0, 6) == frames).all()
+    assert (clip.fps, clip.tags) == (fps, ColorTags())
 
 
 def test_resize_averages_down_and_is_smooth_up():

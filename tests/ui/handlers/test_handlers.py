@@ -6,6 +6,7 @@ import gradio as gr
 import pytest
 
 from regrain.ui.forms.catalogue import Catalogue
+from regrain.ui.handlers.base import BROKEN
 from regrain.ui.handlers.masking import Masking
 from regrain.ui.handlers.regions import MaskHandlers
 from regrain.ui.handlers.run_handlers import RunHandlers
@@ -47,3 +48,15 @@ def test_a_page_without_a_clip_of_its_own_is_told_to_reload(handlers):
     _, runs = handlers
     shown = runs.begin(REQUEST, None, {"id": None, "have": 0}, "storybook", [], 0)
     assert "Reload" in shown["progress"]["text"]
+
+
+@pytest.mark.parametrize("said", [[], ["act"], 3, "act", True, None])
+def test_an_event_that_is_no_object_reaches_nothing_behind_the_handlers(handlers, said):
+    masks, _ = handlers
+    event = SimpleNamespace(_data=said)
+    shown = [masks.act(event, REQUEST), masks.trim(event, REQUEST, "storybook")]
+    notes = [view["canvas"]["note"] for view in shown] + [
+        view["note"] for view in masks.track(event, REQUEST)
+    ]
+    assert len(notes) == 3
+    assert BROKEN not in " ".join(notes)
