@@ -128,6 +128,45 @@ def write_small_model(folder: Path) -> Path:
     return folder
 
 
+def write_sdxl(folder: Path) -> Path:
+    """Write a narrow SDXL: three levels, the first without attention, transformer layers, two text
+    encoders of other widths."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 64, 64),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2),
+            attention_head_dim=(1, 1, 1),
+            cross_attention_dim=32 + 64,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24 + 6 * 8,
+        )
+        autoencoder = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(32, 32, 32, 64),
+            layers_per_block=2,
+            sample_size=64,
+            scaling_factor=0.13025,
+        )
+        save_parts(folder, unet, autoencoder)
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 1}
+        CLIPTextModelWithProjection(
+            CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
+        ).save_pretrained(folder / "text_encoder_2")
+    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
+    CLIPTokenizer(**tokens, pad_token="!", model_max_length=77).save_pretrained(folder / "tokenizer_2")
+    return folder
+
+
 def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module) -> None:
     """Save both with a narrow text encoder, CLIP's tokenizer and a scheduler."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
