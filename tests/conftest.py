@@ -95,13 +95,14 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
     return folder
 
 
-def write_small_model(folder: Path) -> Path:
-    """Write a diffusers folder smaller still: 3 levels with attention, a layer per block, 2 pixels a latent.
+def write_small_model(folder: Path, sdxl: bool = False) -> Path:
+    """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a layer per block.
 
-    Queries and keys are large enough for attention to look somewhere.
+    A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look somewhere.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
+    kinds = (*([""] if sdxl else []), *["CrossAttn"] * 3)[:3]
     with torch.random.fork_rng():
         torch.manual_seed(3)
         unet = UNet2DConditionModel(
@@ -109,10 +110,10 @@ def write_small_model(folder: Path) -> Path:
             block_out_channels=(8, 16, 16),
             layers_per_block=1,
             attention_head_dim=2,
-            cross_attention_dim=32,
             norm_num_groups=4,
-            down_block_types=("CrossAttnDownBlock2D",) * 3,
-            up_block_types=("CrossAttnUpBlock2D",) * 3,
+            down_block_types=[f"{kind}DownBlock2D" for kind in kinds],
+            up_block_types=[f"{kind}UpBlock2D" for kind in kinds[::-1]],
+            **(SDXL if sdxl else {"cross_attention_dim": 32}),
         )
         for name, weight in unet.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):
@@ -128,11 +129,20 @@ def write_small_model(folder: Path) -> Path:
     return folder
 
 
+# Several transformer layers a block, two text encoders of other widths.
+SDXL = {
+    "transformer_layers_per_block": (1, 1, 2),
+    "cross_attention_dim": 32 + 64,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
+
+
 def write_sdxl(folder: Path) -> Path:
-    """Write a narrow SDXL: three levels, the first without attention, transformer layers, two text
-    encoders of other widths."""
+    """Write a narrow SDXL with blocks as in the published one."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
     with torch.random.fork_rng():
         torch.manual_seed(5)
@@ -141,13 +151,8 @@ def write_sdxl(folder: Path) -> Path:
             block_out_channels=(32, 64, 64),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            transformer_layers_per_block=(1, 1, 2),
             attention_head_dim=(1, 1, 1),
-            cross_attention_dim=32 + 64,
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=24 + 6 * 8,
+            **SDXL,
         )
         autoencoder = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -158,18 +163,12 @@ def write_sdxl(folder: Path) -> Path:
             scaling_factor=0.13025,
         )
         save_parts(folder, unet, autoencoder)
-        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 1}
-        CLIPTextModelWithProjection(
-            CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu")
-        ).save_pretrained(folder / "text_encoder_2")
-    tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
-    CLIPTokenizer(**tokens, pad_token="!", model_max_length=77).save_pretrained(folder / "tokenizer_2")
     return folder
 
 
 def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module) -> None:
-    """Save both with a narrow text encoder, CLIP's tokenizer and a scheduler."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    """Save both with a narrow text encoder (SDXL: two), CLIP's tokenizer and a scheduler."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -185,6 +184,11 @@ def save_parts(folder: Path, unet: torch.nn.Module, autoencoder: torch.nn.Module
     text_encoder.save_pretrained(folder / "text_encoder")
     tokens = {"vocab": read_vocabulary(), "merges": read_merges()}
     CLIPTokenizer(**tokens, model_max_length=77).save_pretrained(folder / "tokenizer")
+    if unet.config.addition_embed_type:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 1}
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**sizes, projection_dim=24, hidden_act="gelu"))
+        second.save_pretrained(folder / "text_encoder_2")
+        CLIPTokenizer(**tokens, pad_token="!", model_max_length=77).save_pretrained(folder / "tokenizer_2")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
 

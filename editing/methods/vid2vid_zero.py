@@ -237,15 +237,16 @@ def learn(
     change = Intervention(None if plain else plan.attend, plan.patches)
     total = 2 * params.steps
 
-    def predict(x: Tensor, step: Step, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(x: Tensor, step: Step, text: PromptEmbedding) -> tuple[Tensor, Tensor]:
         anew = params.recompute and torch.is_grad_enabled()
-        return backbone.predict(x, step, plan.empty.with_vectors(vectors), change, recompute=anew)
+        return backbone.predict(x, step, text, change, recompute=anew)
 
     def make() -> Generator[Event, None, dict[str, Tensor]]:
         texts = []
         for step, text, _ in null_text(
-            pivots, predict, backbone.schedule.sampling(params.steps), plan.empty.vectors,
-            plan.source.vectors, guidance_scale=params.guidance_scale, inner_steps=params.inner_steps,
+            pivots, lambda x, step, vectors: predict(x, step, plan.empty.with_vectors(vectors)),
+            lambda x, step: predict(x, step, plan.source), backbone.schedule.sampling(params.steps),
+            plan.empty.vectors, guidance_scale=params.guidance_scale, inner_steps=params.inner_steps,
             learning_rate=params.learning_rate,
         ):  # fmt: skip
             texts.append(text)

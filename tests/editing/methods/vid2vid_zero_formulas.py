@@ -112,8 +112,8 @@ def gradient(run: Run, cond: Call, text: Tensor, goal: Tensor) -> Tensor:
     """Of the squared distance between where a guided step leads and its goal, by the text: [L, d]."""
     step, text = cond.step, text.clone().requires_grad_(True)
     with torch.enable_grad():
-        told = torch.tensor(step.t)
-        eps = run.model.unet(cond.x, told, text.expand(FRAMES, -1, -1)).sample
+        empty = run.model.embed([""]).with_vectors(text)
+        eps = run.model.unet(cond.x, torch.tensor(step.t), **run.model.read_by(cond.x, empty)).sample
         x0 = (cond.x - step.noise * eps) / step.signal
         error = guided((x0, eps), answers(cond, 0), run.params.guidance_scale, step) - goal
         return torch.autograd.grad(error.square().mean(), text)[0][0]
